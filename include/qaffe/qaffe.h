@@ -1,0 +1,204 @@
+/*
+ * qaffe: quantisation-aware training of Caffe networks, from a float model to int8 models.
+ *
+ * This header is the whole public interface. Conventions:
+ *  - every function that can fail returns a qf_status; the sentence that explains a failure is
+ *    qf_error_text(context) until the next call on the same context;
+ *  - `out` parameters are set to NULL (or zero) first, so destroying them is safe on every path;
+ *  - destroy functions accept NULL; strings returned by const pointer belong to the object;
+ *  - one context serves one thread at a time; distinct contexts are independent.
+ */
+#ifndef QAFFE_QAFFE_H
+#define QAFFE_QAFFE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define QF_VERSION_MAJOR 0
+#define QF_VERSION_MINOR 1
+#define QF_VERSION_PATCH 0
+#define QF_VERSION_STRING "0.1.0"
+
+#if defined(__GNUC__)
+#define QF_API __attribute__((visibility("default")))
+#else
+#define QF_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One row per status: constant, short name, meaning. */
+#define QF_STATUS_MAP(X)                                                                           \
+    X(QF_OK, "ok", "success")                                                                      \
+    X(QF_E_ARGUMENT, "argument", "a caller passed a bad argument")                                 \
+    X(QF_E_MEMORY, "memory", "memory ran out")                                                     \
+    X(QF_E_IO, "io", "a file or data source could not be read or written")                         \
+    X(QF_E_FORMAT, "format", "a file is malformed")                                                \
+    X(QF_E_SHAPE, "shape", "blob shapes do not fit together")                                      \
+    X(QF_E_VALUE, "value", "a number is not usable (NaN, infinite or out of range)")               \
+    X(QF_E_UNSUPPORTED, "unsupported", "valid input that this build cannot handle")                \
+    X(QF_E_MISMATCH, "mismatch", "two results or two files that must agree do not")                \
+    X(QF_E_STOPPED, "stopped", "a callback asked to stop")
+
+typedef enum qf_status {
+#define X(code, name, text) code,
+    QF_STATUS_MAP(X)
+#undef X
+        QF_STATUS_COUNT
+} qf_status;
+
+typedef enum qf_log_level { QF_DEBUG, QF_INFO, QF_WARNING, QF_ERROR } qf_log_level;
+typedef enum qf_phase { QF_TRAIN = 0, QF_TEST = 1 } qf_phase; /* Caffe's numbers */
+
+QF_API const char *qf_version(void);
+QF_API const char *qf_status_name(qf_status status); /* never NULL */
+
+/* ---- context: everything that would otherwise be global ---- */
+
+typedef struct qf_context qf_context;
+
+/* Receives one message without a trailing newline; it may span lines. `file` and `line` say where
+ * in the library it comes from. May be called from any thread that uses the context. */
+typedef void (*qf_log_function)(void *user, qf_log_level level, const char *file, int line,
+                                const char *text);
+
+QF_API qf_status qf_context_create(qf_context **out);
+QF_API void qf_context_destroy(qf_context *context);
+QF_API const char *qf_error_text(const qf_context *context); /* "" if nothing failed yet */
+/* NULL silences the log. Messages below `lowest` are not formatted at all. */
+QF_API void qf_context_set_log(qf_context *context, qf_log_function sink, void *user,
+                               qf_log_level lowest);
+QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
+QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: from the clock */
+
+/* ---- blobs ----
+ * Shapes and arrays are Caffe's: C order of (num, channels, height, width) or whatever the layer
+ * documents, whatever the engine keeps inside. */
+
+typedef struct qf_blob qf_blob; /* belongs to its net */
+
+QF_API int qf_blob_axes(const qf_blob *blob);
+QF_API int qf_blob_dimension(const qf_blob *blob, int axis); /* negative: from the end */
+QF_API size_t qf_blob_count(const qf_blob *blob);
+/* A net's input changes shape; call qf_net_reshape() (or forward) afterwards. At most 32 axes. */
+QF_API qf_status qf_blob_reshape(qf_blob *blob, const int *dimensions, int axes);
+/* Borrowed float arrays in C order. The const forms are valid until the blob is next written by
+ * anyone; the mutable forms mark the blob as changed now, so fetch the pointer again before each
+ * round of writing. QF_E_MEMORY when the array cannot be made. */
+QF_API qf_status qf_blob_data(qf_blob *blob, const float **out);
+QF_API qf_status qf_blob_diff(qf_blob *blob, const float **out);
+QF_API qf_status qf_blob_mutable_data(qf_blob *blob, float **out);
+QF_API qf_status qf_blob_mutable_diff(qf_blob *blob, float **out);
+
+/* ---- nets ---- */
+
+typedef struct qf_net qf_net;
+
+/* Build the net of a .prototxt for a phase. `stages` may be NULL. The net borrows the context. */
+QF_API qf_status qf_net_create(qf_context *context, const char *prototxt, qf_phase phase, int level,
+                               const char *const *stages, size_t stage_count, qf_net **out);
+QF_API void qf_net_destroy(qf_net *net);
+/* Copy parameters from a .caffemodel into the layers of the same names. Nothing is changed when it
+ * fails. QF_E_SHAPE names layer, blob and both shapes. */
+QF_API qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
+QF_API qf_status qf_net_save_weights(qf_net *net, const char *caffemodel);
+QF_API qf_status qf_net_reshape(qf_net *net);
+/* `loss` receives the weighted sum of the losses and may be NULL. */
+QF_API qf_status qf_net_forward(qf_net *net, float *loss);
+QF_API qf_status qf_net_backward(qf_net *net);
+/* Layers first … last, both included; backward runs from last down to first. */
+QF_API qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss);
+QF_API qf_status qf_net_backward_range(qf_net *net, int last, int first);
+QF_API void qf_net_clear_param_diffs(qf_net *net);
+
+QF_API const char *qf_net_name(const qf_net *net);
+QF_API int qf_net_layer_count(const qf_net *net);
+QF_API const char *qf_net_layer_name(const qf_net *net, int layer);
+QF_API const char *qf_net_layer_type(const qf_net *net, int layer);
+QF_API int qf_net_layer_param_count(const qf_net *net, int layer);
+QF_API qf_blob *qf_net_layer_param(qf_net *net, int layer, int index);
+QF_API int qf_net_blob_count(const qf_net *net);
+QF_API const char *qf_net_blob_name(const qf_net *net, int blob);
+QF_API qf_blob *qf_net_blob_at(qf_net *net, int blob);
+QF_API qf_blob *qf_net_blob(qf_net *net, const char *name); /* NULL: no blob of that name */
+QF_API int qf_net_input_count(const qf_net *net);
+QF_API int qf_net_input(const qf_net *net, int index); /* index of a blob */
+QF_API int qf_net_output_count(const qf_net *net);
+QF_API int qf_net_output(const qf_net *net, int index);
+QF_API float qf_net_loss_weight(const qf_net *net, int blob);
+
+/* Types of layers this build knows, in alphabetical order; NULL past the end. */
+QF_API const char *qf_layer_type_name(int index);
+
+/* ---- solvers ---- */
+
+typedef struct qf_solver qf_solver;
+typedef enum qf_action { QF_CONTINUE, QF_SNAPSHOT, QF_STOP } qf_action;
+
+/* What a solver reports as it goes; for progress display. */
+typedef struct qf_progress {
+    bool testing;         /* the numbers below are of a test pass */
+    int iteration, total; /* of training, or of the running test pass */
+    float loss, learning_rate;
+    double items_per_second; /* images, averaged over the last second or so */
+    double data_wait;        /* share of the time spent waiting for data, 0 … 1 */
+} qf_progress;
+
+typedef qf_action (*qf_action_function)(void *user); /* polled after each update and test batch */
+typedef void (*qf_progress_function)(void *user, const qf_progress *progress);
+
+QF_API qf_status qf_solver_create(qf_context *context, const char *solver_prototxt,
+                                  qf_solver **out);
+QF_API void qf_solver_destroy(qf_solver *solver);
+QF_API void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,
+                                    qf_progress_function progress, void *user);
+/* Copy a comma-separated list of .caffemodel files into the training net and the test nets. */
+QF_API qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels);
+QF_API qf_status qf_solver_restore(qf_solver *solver, const char *solverstate);
+QF_API qf_status qf_solver_snapshot(qf_solver *solver);
+/* Train to max_iter as Caffe does: tests, snapshots, display. QF_OK also when stopped by action. */
+QF_API qf_status qf_solver_solve(qf_solver *solver);
+QF_API qf_status qf_solver_step(qf_solver *solver, int iterations);
+QF_API qf_status qf_solver_test_all(qf_solver *solver);
+QF_API qf_net *qf_solver_net(qf_solver *solver);
+QF_API int qf_solver_test_net_count(const qf_solver *solver);
+QF_API qf_net *qf_solver_test_net(qf_solver *solver, int index);
+QF_API int qf_solver_iteration(const qf_solver *solver);
+QF_API float qf_solver_learning_rate(const qf_solver *solver); /* of the current iteration */
+QF_API float qf_solver_loss(const qf_solver *solver);          /* smoothed over average_loss */
+
+/* ---- the AMCT flow ----
+ * Files, formats and messages are AMCT's (amct_caffe); paths are relative to the working directory.
+ * Outputs are complete or absent; what was there before a failure stays. */
+
+typedef enum qf_save_type { QF_SAVE_FAKE_QUANT = 1, QF_SAVE_DEPLOY = 2, QF_SAVE_BOTH = 3 } qf_save_type;
+
+/* Write the JSON configuration of every layer that can be quantised. `config_definition`: a
+ * simplified configuration (.cfg, AMCTRetrainConfig in text format), or NULL for the defaults. */
+QF_API qf_status qf_create_quant_retrain_config(qf_context *context, const char *config_file,
+                                                const char *model_file, const char *weights_file,
+                                                const char *config_definition);
+
+typedef enum qf_batch_norm_mode {
+    QF_BATCH_NORM_KEEP,   /* as the prototxt says (AMCT) */
+    QF_BATCH_NORM_FROZEN, /* global statistics from the first iteration on */
+    QF_BATCH_NORM_TRAIN   /* batch statistics; see freeze_after */
+} qf_batch_norm_mode;
+
+/* Insert fake-quantisation layers. Writes the model to train, its weights and an empty record. */
+QF_API qf_status qf_create_quant_retrain_model(qf_context *context, const char *model_file,
+                                               const char *weights_file, const char *config_file,
+                                               const char *modified_model_file,
+                                               const char *modified_weights_file,
+                                               const char *scale_offset_record_file);
+
+/* Write <save_path>_fake_quant_model.prototxt, _fake_quant_weights.caffemodel, and/or
+ * <save_path>_deploy_model.prototxt, _deploy_weights.caffemodel. */
+QF_API qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained_model_file,
+                                             const char *retrained_weights_file,
+                                             qf_save_type save_type, const char *save_path,
+                                             const char *scale_offset_record_file,
+                                             const char *config_file);

@@ -1,0 +1,108 @@
+/*
+ * What a device can compute. A backend fills the table with what it is good at; entries it leaves
+ * NULL are taken from the CPU's table, which is complete (backend/cpu/). Operations take tensors
+ * and fetch the form they like, so a layer never knows where its numbers are.
+ *
+ * Gradients of parameters are added to (Caffe's rule, used by iter_size); where the tensor
+ * qf_tensor_is_zero() an operation may assign instead. Gradients of data are assigned.
+ */
+#ifndef QF_BACKEND_BACKEND_H
+#define QF_BACKEND_BACKEND_H
+
+#include "backend/tensor.h"
+
+enum { QF_MAX_SPATIAL = 3 };
+
+/* ---- convolution; Deconvolution uses it with the directions exchanged ---- */
+
+typedef struct qf_convolution_shape {
+    int spatial_axes; /* 1 … 3 (layers add an axis of 1 where Caffe has none) */
+    int batch, in_channels, out_channels, groups;
+    int in[QF_MAX_SPATIAL], out[QF_MAX_SPATIAL], kernel[QF_MAX_SPATIAL];
+    int stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL], pad[QF_MAX_SPATIAL]; /* dilation ≥ 1 */
+} qf_convolution_shape;
+
+typedef enum qf_compute { QF_COMPUTE_AUTO, QF_COMPUTE_FLOAT, QF_COMPUTE_INT8 } qf_compute;
+
+typedef struct qf_convolution qf_convolution; /* primitives for one shape, weights in their order */
+typedef struct qf_inner_product qf_inner_product;
+typedef struct qf_pooling qf_pooling;
+
+/* y[M, N] = x[M, K] · wᵀ, w stored (N, K), or (K, N) if transposed. */
+typedef struct qf_inner_product_shape {
+    int rows, inputs, outputs;
+    bool transposed;
+} qf_inner_product_shape;
+
+typedef struct qf_pooling_shape {
+    bool average; /* else MAX */
+    int batch, channels;
+    int in[2], out[2], kernel[2], stride[2], pad[2];
+} qf_pooling_shape;
+
+typedef struct qf_lrn_shape {
+    int local_size;
+    float alpha, beta, k;
+} qf_lrn_shape;
+
+typedef struct qf_operations {
+    const char *name;
+
+    qf_status (*convolution_create)(qf_context *, const qf_convolution_shape *, qf_convolution **);
+    void (*convolution_destroy)(qf_convolution *);
+    /* bias may be NULL. If x has QF_CODES and w has QF_WEIGHT_CODES it may run in int8 and apply the
+     * scales; otherwise it runs in float. Same value either way up to rounding of the sum. */
+    qf_status (*convolution_forward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
+                                     qf_tensor *bias, qf_tensor *y);
+    /* Integers only: x in QF_CODES, w in QF_WEIGHT_CODES, bias NULL or QF_INTEGERS, y receives
+     * QF_INTEGERS: Σ (u − zero) · q + bias, exact in 32 bits. */
+    qf_status (*convolution_forward_integer)(qf_context *, qf_convolution *, qf_tensor *x,
+                                             qf_tensor *w, qf_tensor *bias, qf_tensor *y);
+    qf_status (*convolution_backward_data)(qf_context *, qf_convolution *, qf_tensor *dy,
+                                           qf_tensor *w, qf_tensor *dx);
+    qf_status (*convolution_backward_weights)(qf_context *, qf_convolution *, qf_tensor *x,
+                                              qf_tensor *dy, qf_tensor *dw);
+
+    qf_status (*inner_product_create)(qf_context *, const qf_inner_product_shape *,
+                                      qf_inner_product **);
+    void (*inner_product_destroy)(qf_inner_product *);
+    /* Rows are taken in C order (QF_PLAIN) of the blobs, as Caffe does. */
+    qf_status (*inner_product_forward)(qf_context *, qf_inner_product *, qf_tensor *x, qf_tensor *w,
+                                       qf_tensor *bias, qf_tensor *y);
+    qf_status (*inner_product_forward_integer)(qf_context *, qf_inner_product *, qf_tensor *x,
+                                               qf_tensor *w, qf_tensor *bias, qf_tensor *y);
+    qf_status (*inner_product_backward_data)(qf_context *, qf_inner_product *, qf_tensor *dy,
+                                             qf_tensor *w, qf_tensor *dx);
+    qf_status (*inner_product_backward_weights)(qf_context *, qf_inner_product *, qf_tensor *x,
+                                                qf_tensor *dy, qf_tensor *dw);
+
+    /* db[c] += Σ dy over everything but axis 1 (axis 0 … of a (rows, outputs) blob likewise). */
+    qf_status (*channel_sums)(qf_context *, qf_tensor *dy, qf_tensor *db);
+
+    qf_status (*pooling_create)(qf_context *, const qf_pooling_shape *, qf_pooling **);
+    void (*pooling_destroy)(qf_pooling *);
+    /* `mask` (may be NULL): a float tensor of y's shape for Caffe's second top, flat index in the
+     * input image of each maximum. The pooling keeps its own copy for backward. */
+    qf_status (*pooling_forward)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,
+                                 qf_tensor *mask);
+    /* Sums of signed codes minus the zero point, as AscendDequant's integer AVE pooling; QF_INTEGERS. */
+    qf_status (*pooling_forward_integer)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y);
+    qf_status (*pooling_backward)(qf_context *, qf_pooling *, qf_tensor *dy, qf_tensor *dx);
+
+    qf_status (*lrn_forward)(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
+                             qf_tensor *y);
+    qf_status (*lrn_backward)(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
+                              qf_tensor *y, qf_tensor *dy, qf_tensor *dx);
+
+    /* y = slope[c] · x + shift[c], then y = max(y, 0) + relu_slope · min(y, 0) if relu; c: axis 1. */
+    qf_status (*channel_affine)(qf_context *, qf_tensor *x, const float *slope, const float *shift,
+                                bool relu, float relu_slope, qf_tensor *y);
+    /* Per channel, over everything but axis 1: mean and biased variance. */
+    qf_status (*channel_moments)(qf_context *, qf_tensor *x, float *mean, float *variance);
+} qf_operations;
+
+/* The context's backend; the CPU unless another was chosen. */
+const qf_operations *qf_operations_of(qf_context *context);
+extern const qf_operations qf_cpu_operations;
+
+#endif

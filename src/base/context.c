@@ -1,0 +1,116 @@
+#include "base/context.h"
+
+#include "base/memory.h"
+
+#include <omp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const status_names[QF_STATUS_COUNT] = {
+#define X(code, name, text) [code] = name,
+    QF_STATUS_MAP(X)
+#undef X
+};
+
+const char *qf_version(void)
+{
+    return QF_VERSION_STRING;
+}
+
+const char *qf_status_name(qf_status status)
+{
+    return (unsigned)status < QF_STATUS_COUNT ? status_names[status] : "unknown";
+}
+
+qf_status qf_context_create(qf_context **out)
+{
+    *out = NULL;
+    qf_context *context = qf_alloc(1, sizeof *context);
+    if (!context)
+        return QF_E_MEMORY;
+    context->log_lowest = QF_INFO;
+    qf_context_set_threads(context, 0);
+    qf_context_set_seed(context, -1);
+    *out = context;
+    return QF_OK;
+}
+
+void qf_context_destroy(qf_context *context)
+{
+    if (context && context->backend)
+        context->backend_destroy(context->backend);
+    qf_free(context);
+}
+
+const char *qf_error_text(const qf_context *context)
+{
+    return context->error;
+}
+
+void qf_context_set_log(qf_context *context, qf_log_function sink, void *user, qf_log_level lowest)
+{
+    context->log_sink = sink;
+    context->log_user = user;
+    context->log_lowest = lowest;
+}
+
+void qf_context_set_threads(qf_context *context, int threads)
+{
+    context->threads = threads > 0 ? threads : omp_get_num_procs();
+    omp_set_num_threads(context->threads);
+}
+
+void qf_context_set_seed(qf_context *context, int64_t seed)
+{
+    qf_random_seed(&context->random, seed >= 0 ? (uint64_t)seed : qf_random_entropy());
+}
+
+qf_status qf_fail(qf_context *context, qf_status status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(context->error, sizeof context->error, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+qf_status qf_within(qf_context *context, qf_status status, const char *format, ...)
+{
+    if (status == QF_OK)
+        return status;
+    char where[512], inner[QF_ERROR_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(where, sizeof where, format, arguments);
+    va_end(arguments);
+    memcpy(inner, context->error, sizeof inner);
+    int used = snprintf(context->error, sizeof context->error, "%s: ", where);
+    snprintf(context->error + used, sizeof context->error - (size_t)used, "%s", inner);
+    return status;
+}
+
+void qf_log(qf_context *context, qf_log_level level, const char *file, int line,
+            const char *format, ...)
+{
+    if (!context->log_sink || level < context->log_lowest)
+        return;
+    char fixed[1024], *text = fixed;
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(fixed, sizeof fixed, format, arguments);
+    if (length >= (int)sizeof fixed) { /* whole nets are logged as one message */
+        text = qf_alloc((size_t)length + 1, 1);
+        if (text)
+            vsnprintf(text, (size_t)length + 1, format, again);
+        else
+            text = fixed;
+    }
+    va_end(again);
+    va_end(arguments);
+    const char *slash = strrchr(file, '/');
+    context->log_sink(context->log_user, level, slash ? slash + 1 : file, line, text);
+    if (text != fixed)
+        qf_free(text);
+}

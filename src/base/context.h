@@ -1,0 +1,47 @@
+/* The context, the error it keeps, and the log it writes to. Used by every file of the library. */
+#ifndef QF_BASE_CONTEXT_H
+#define QF_BASE_CONTEXT_H
+
+#include "base/random.h"
+#include "qaffe/qaffe.h"
+
+#define QF_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+enum { QF_ERROR_TEXT_SIZE = 2048 };
+
+struct qf_context {
+    char error[QF_ERROR_TEXT_SIZE]; /* one sentence, always terminated */
+    qf_log_function log_sink;
+    void *log_user;
+    qf_log_level log_lowest;
+    int threads; /* of the compute kernels; at least 1 */
+    qf_random random;
+    void *backend; /* struct qf_backend: backend/backend.h; created on first use, owned */
+    void (*backend_destroy)(void *backend);
+};
+
+/* Record why something failed and return `status`, so that a failure is one line. The text is a
+ * sentence for the user: what was found, what was expected, what to do next. */
+qf_status qf_fail(qf_context *context, qf_status status, const char *format, ...) QF_PRINTF(3, 4);
+
+/* Put where we were in front of the recorded sentence: "layer conv1: ...". Returns `status`
+ * unchanged, and does nothing for QF_OK. */
+qf_status qf_within(qf_context *context, qf_status status, const char *format, ...)
+    QF_PRINTF(3, 4);
+
+/* For functions that own nothing yet; anything else: goto done. */
+#define QF_TRY(expression)                                                                         \
+    do {                                                                                           \
+        qf_status qf_try_ = (expression);                                                          \
+        if (qf_try_ != QF_OK)                                                                      \
+            return qf_try_;                                                                        \
+    } while (0)
+
+void qf_log(qf_context *context, qf_log_level level, const char *file, int line,
+            const char *format, ...) QF_PRINTF(5, 6);
+
+#define qf_debug(context, ...) qf_log((context), QF_DEBUG, __FILE__, __LINE__, __VA_ARGS__)
+#define qf_info(context, ...) qf_log((context), QF_INFO, __FILE__, __LINE__, __VA_ARGS__)
+#define qf_warning(context, ...) qf_log((context), QF_WARNING, __FILE__, __LINE__, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * A layer type is a constant table; a layer is that table plus its blobs and private state.
+ * Adding one: docs/adding-a-layer.md.
+ */
+#ifndef QF_NN_LAYER_H
+#define QF_NN_LAYER_H
+
+#include "backend/backend.h"
+#include "nn/blob.h"
+
+typedef struct qf_layer qf_layer;
+struct qf_net;
+
+/*
+ * The net calls, in this order: setup once; reshape after setup and before each forward whose
+ * bottom shapes changed; then forward, and backward after a forward. destroy also after a failed
+ * setup. Nothing here prints; a failure is a sentence (qf_fail), to which the net adds the layer.
+ *
+ * setup     check parameters, create parameter blobs (qf_layer_add_param). Bottom shapes are known.
+ * reshape   give the tops their shapes; prepare backend operations.
+ * forward   bottom data → top data. A top may be the same blob as its bottom (in place).
+ * backward  top diff → bottom diff (assigned; only where layer->propagate_down[i]) and parameter
+ *           diffs (added; only where layer->params[i].propagate).
+ */
+typedef struct qf_layer_type {
+    const char *name;                    /* Caffe's type string */
+    size_t state_size;                   /* bytes of private state, zeroed before setup */
+    int min_bottoms, max_bottoms;        /* max −1: any number */
+    int min_tops, max_tops;
+    bool equal_count;                    /* as many tops as bottoms */
+    bool loss;                           /* top 0 has loss weight 1 unless the prototxt says so */
+    bool no_backward;                    /* data sources, Accuracy, ArgMax: never propagates */
+    bool source;                         /* reads data: excluded from benchmarks of compute */
+    /* Bit i: gradient to bottom i cannot be had even if something below learns (labels). */
+    unsigned no_gradient_bottoms;
+    /* Tops that Caffe adds by itself when the prototxt names fewer (losses: 1). */
+    int automatic_tops;
+    qf_status (*setup)(qf_layer *layer);
+    qf_status (*reshape)(qf_layer *layer);
+    qf_status (*forward)(qf_layer *layer);
+    qf_status (*backward)(qf_layer *layer); /* NULL if no_backward */
+    void (*destroy)(qf_layer *layer);       /* NULL: nothing but the state itself */
+} qf_layer_type;
+
+typedef struct qf_layer_param {
+    qf_blob *blob; /* one reference held */
+    float lr_mult, decay_mult;
+    bool propagate; /* wants a gradient */
+} qf_layer_param;
+
+struct qf_layer {
+    const qf_layer_type *type;
+    qf_context *context;
+    const qf_operations *operations;
+    struct qf_net *net;                  /* borrowed; for layers that look around (QAT) */
+    const Caffe__LayerParameter *param;  /* borrowed from the net */
+    const char *name;
+    qf_phase phase;
+    int bottom_count, top_count, param_count;
+    qf_blob **bottom, **top;
+    bool *propagate_down; /* per bottom */
+    float *loss_weight;   /* per top */
+    qf_layer_param *params;
+    void *state;
+
+    /* Fusion (nn/fusion.c): a layer that runs its followers too, and a layer that is run by one. */
+    qf_layer *fused_next[2];
+    bool absorbed;
+
+    double forward_seconds, backward_seconds; /* sums, kept while the net is being timed */
+};
+
+/* All types, in alphabetical order, ended by NULL (nn/layer_table.c). */
+extern const qf_layer_type *const qf_layer_types[];
+const qf_layer_type *qf_layer_type_find(const char *name);
+
+/* Append a parameter blob of this shape (a new one, or, where the net shares by name, it is replaced
+ * by the owner's after setup) and fill it. `filler` NULL: zero. */
+qf_status qf_layer_add_param(qf_layer *layer, const qf_shape *shape,
+                             const Caffe__FillerParameter *filler);
+
+/* The layer's parameter message, or one with all defaults if the prototxt has none:
+ *     const Caffe__ReLUParameter *p = QF_LAYER_PARAM(layer, relu_param, RE_LU, ReLU); */
+#define QF_LAYER_PARAM(layer, field, UPPER, Camel)                                                 \
+    ((layer)->param->field ? (layer)->param->field                                                 \
+                           : &(const Caffe__##Camel##Parameter)CAFFE__##UPPER##_PARAMETER__INIT)
+
+/* Axis that may be negative → index, or a failure naming the bottom, its shape and the axis. */
+qf_status qf_layer_axis(const qf_layer *layer, const qf_blob *blob, int axis, int *out);
+
+/* All of these give each top the shape of its bottom. */
+qf_status qf_layer_reshape_like_bottom(qf_layer *layer);
+
+/* Forward and backward of a chain may read the input after its blob was overwritten in place. Keeps
+ * bottom 0's value in *kept (created on first use) if top 0 is the same blob, and points *input at the
+ * tensor to read: kept or the bottom's own. Call at the start of forward; the top is then written
+ * whole. Costs no copy: buffers are exchanged. */
+qf_status qf_layer_keep_input(qf_layer *layer, qf_tensor **kept, qf_tensor **input);
+
+#endif

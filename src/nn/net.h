@@ -1,0 +1,51 @@
+/* A net: layers in order, the blobs between them, parameters with their owners. */
+#ifndef QF_NN_NET_H
+#define QF_NN_NET_H
+
+#include "nn/layer.h"
+
+/* A learnable parameter as the solver sees it: one entry per owner, however many layers share it. */
+typedef struct qf_learnable {
+    qf_blob *blob;
+    float lr_mult, decay_mult;
+    int layer, index; /* the owner */
+} qf_learnable;
+
+typedef struct qf_net_blob {
+    qf_blob *blob;
+    float loss_weight;
+} qf_net_blob;
+
+struct qf_net {
+    qf_context *context;
+    Caffe__NetParameter *param; /* filtered, with Splits inserted; owned */
+    qf_phase phase;
+    int layer_count, blob_count, learnable_count, input_count, output_count;
+    qf_layer **layers;
+    bool *layer_need_backward;
+    qf_blob **blobs; /* owned; in order of first appearance */
+    float *blob_loss_weight;
+    qf_learnable *learnables;
+    int *inputs, *outputs; /* indices of blobs */
+    bool fused;            /* fusions are in force */
+    bool timing;           /* keep seconds per layer */
+    bool debug_info;
+    const struct qf_net *shares_with; /* a test net's training net; borrowed, or NULL */
+};
+
+/* Build from a message (upgraded, not yet filtered; copied). `state` rules apply. If `share` is given,
+ * parameters of layers of the same name are taken from it (Caffe's ShareTrainedLayersWith). */
+qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParameter *param,
+                                   struct qf_net *share, struct qf_net **out);
+qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *weights);
+/* The trained net as Caffe stores it: layers with their blobs, without Splits. */
+qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);
+qf_layer *qf_net_find_layer(const struct qf_net *net, const char *name);
+/* Insert Split layers where a blob has several readers (nn/split.c). */
+qf_status qf_insert_splits(qf_context *context, Caffe__NetParameter *net);
+/* Find and mark fusions (nn/fusion.c). QAFFE_FUSION=0 switches it off. */
+void qf_net_fuse(struct qf_net *net);
+/* Seconds the data layers made the net wait, and items they delivered, since it was built. */
+void qf_net_data_statistics(const struct qf_net *net, double *wait_seconds, double *items);
+
+#endif

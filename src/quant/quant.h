@@ -1,0 +1,124 @@
+/*
+ * The arithmetic of quantisation: the one definition that fake-quant layers, exporter, int8 engine
+ * and reports share. Formulas: docs/numerics.md. Everything is float32 exactly where written so:
+ * symmetric clip ranges are rounding ties (docs/numerics.md, "ULQ").
+ *
+ * Codes. An activation code u is 8 bits unsigned with zero point z = −offset = offset_d + 128;
+ * its value is scale · (u − z); AMCT's signed code is u − 128. A weight code q is signed, −128 … 127,
+ * value scale · q.
+ */
+#ifndef QF_QUANT_QUANT_H
+#define QF_QUANT_QUANT_H
+
+#include "base/context.h"
+
+/* Round half away from zero (C roundf), round half to even (C rintf), and to int32 saturating. */
+float qf_round_away(float x);
+float qf_round_even(float x);
+int32_t qf_saturate_int32(double x); /* NaN gives 0 */
+
+/* Is this a usable scale? Below FLT_EPSILON it becomes 1; infinite, NaN or above 1/FLT_EPSILON
+ * fails with AMCT's sentence. */
+qf_status qf_process_scale(qf_context *context, float *scale);
+
+/* ---- ULQ: activations with learned clip range (ulq.c) ---- */
+
+typedef struct qf_clip {
+    float max, min;
+    float previous_max, previous_min; /* the last valid pair */
+} qf_clip;
+
+/* Factors of a clip range in the training convention: value = scale · round(x / scale), where the
+ * rounded quotient lies in offset … offset + 255. offset_d = −offset − 128. */
+typedef struct qf_ulq {
+    float scale;
+    int32_t offset;
+} qf_ulq;
+
+bool qf_clip_check(qf_clip *clip); /* true: the pair was invalid and was restored */
+qf_ulq qf_ulq_factors(float clip_max, float clip_min, int bits);
+static inline int32_t qf_ulq_offset_d(qf_ulq factors)
+{
+    return -factors.offset - 128;
+}
+/* y may be x. `code` (n unsigned bytes, zero point −offset) and y may each be NULL. */
+void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors);
+/* d_clip[0] += ∂L/∂clip_max, d_clip[1] += ∂L/∂clip_min; dx may be dy, or NULL. */
+void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max,
+                     float clip_min, double d_clip[2]);
+/* The same, in plain scalar loops: what the fast ones are tested against. */
+void qf_ulq_forward_reference(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors);
+void qf_ulq_backward_reference(const float *x, const float *dy, float *dx, size_t n, float clip_max,
+                               float clip_min, double d_clip[2]);
+
+/* ---- ARQ: weights (arq.c) ----
+ * Weights are (outer, channels, inner) in C order: Convolution (1, C_out, rest), Deconvolution
+ * (C_in, C_out/group, kh·kw), not channel-wise (1, 1, all). */
+
+typedef struct qf_weight_layout {
+    size_t outer, channels, inner;
+} qf_weight_layout;
+
+/* scale[channels]. Fails on NaN and on unusable scales, naming neither layer nor file. */
+qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout layout, float *scale);
+/* codes[n] = clamp(round_away(w / scale), −128, 127); w_fake[n] = code · scale. Either may be NULL;
+ * w_fake may be w. */
+void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,
+                  float *w_fake);
+
+/* ---- IFMR: first clip range of an activation, as a stream (ifmr.c) ----
+ * Memory does not grow with the number of values. */
+
+typedef struct qf_ifmr_options {
+    float max_percentile, min_percentile, search_start, search_end, search_step;
+    bool with_offset;
+    int bits;
+} qf_ifmr_options;
+
+extern const qf_ifmr_options qf_ifmr_defaults; /* 0.999999, 0.7 … 1.3 step 0.01, with offset */
+
+typedef struct qf_ifmr qf_ifmr;
+qf_status qf_ifmr_create(qf_context *context, const qf_ifmr_options *options, qf_ifmr **out);
+void qf_ifmr_destroy(qf_ifmr *ifmr);
+qf_status qf_ifmr_add(qf_context *context, qf_ifmr *ifmr, const float *x, size_t n);
+/* scale and offset_d; value = scale · (code − offset_d), code −128 … 127. */
+qf_status qf_ifmr_finish(qf_context *context, qf_ifmr *ifmr, float *scale, int32_t *offset_d);
+/* The whole data at once, exactly the published arithmetic. */
+qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, const float *x,
+                        size_t n, float *scale, int32_t *offset_d);
+
+/* ---- SearchN: the shift that brings accumulators into 16 bits (shift.c) ---- */
+
+enum { QF_SHIFT_MAX = 16 };
+
+/* Per channel: summed squared error of each shift 1 … 16. Memory independent of the data. */
+typedef struct qf_shift_errors {
+    double error[QF_SHIFT_MAX];
+} qf_shift_errors;
+
+/* acc = saturate(round_away(x / deq)) for n values `stride` floats apart. */
+void qf_shift_add(qf_shift_errors *errors, const float *x, size_t n, size_t stride, float deq);
+void qf_shift_add_accumulators(qf_shift_errors *errors, const int32_t *acc, size_t n, size_t stride);
+int qf_shift_best(const qf_shift_errors *errors); /* smallest shift of least error, 1 … 16 */
+
+/* ---- deployed layers (deploy.c) ---- */
+
+/* Quant: signed code = clamp(round_away(x / scale) + offset_d, −128, 127). */
+int8_t qf_quant_code(float x, float scale, int32_t offset_d);
+/* Fake Quant: (code − offset_d) · scale; y may be x. `code` (unsigned, +128) and y may be NULL. */
+void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scale,
+                   int32_t offset_d);
+/* Fake DeQuant of one value: shift 0 gives x. */
+float qf_dequant_fake(float x, float deq, int shift);
+/* Real DeQuant of one accumulator: shift 0 gives acc · deq; else clip16(acc >> shift) · deq · 2^shift
+ * (the arithmetic shift floors). */
+float qf_dequant(int32_t acc, float deq, int shift);
+/* The shifted and clipped int16 itself. */
+int32_t qf_dequant_shift(int32_t acc, int shift);
+/* b_q = round_even(b / (scale_d · scale_w)) in float32; fails outside int32 with AMCT's sentence. */
+qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w, int32_t *code);
+/* bits 31…0 float deq, 39…32 shift, 47…40 offset_w. */
+uint64_t qf_pack_dequant(float deq, int shift, int offset_w);
+void qf_unpack_dequant(uint64_t word, float *deq, int *shift, int *offset_w);
+
+#endif

@@ -1,0 +1,108 @@
+#include "harness/harness.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *folder(const char *variable, const char *beside_checkout)
+{
+    const char *path = getenv(variable);
+    if (!path || !*path)
+        path = beside_checkout;
+    if (access(path, R_OK) == 0)
+        return path;
+    printf("skipped: %s does not exist; set %s to a folder of recorded cases\n", path, variable);
+    return NULL;
+}
+
+const char *test_golden_folder(void)
+{
+    return folder("QAFFE_GOLDEN", QAFFE_SOURCE_DIR "/../shared/golden");
+}
+
+const char *test_data_folder(void)
+{
+    return folder("QAFFE_DATA", QAFFE_SOURCE_DIR "/../shared/data");
+}
+
+qf_context *test_context(void)
+{
+    qf_context *context;
+    assert_int_equal(qf_context_create(&context), QF_OK);
+    qf_context_set_seed(context, 1);
+    return context;
+}
+
+test_array test_load_npy(const char *path)
+{
+    static const struct {
+        const char *name;
+        char type;
+        size_t size;
+    } types[] = {{"'<f4'", 'f', 4}, {"'<f8'", 'd', 8}, {"'<i4'", 'i', 4}};
+    test_array array = {0};
+    qf_context *context = test_context();
+    qf_buffer file = {0};
+    assert_ok(context, qf_file_read(context, path, &file));
+    const unsigned char *bytes = (const unsigned char *)file.data;
+    if (file.size < 10 || memcmp(bytes, "\x93NUMPY\x01", 7) != 0)
+        fail_msg("%s is not a .npy file of version 1.0", path);
+    size_t header = bytes[8] + 256u * bytes[9], offset = 10 + header, size = 0;
+    char *text = calloc(header + 1, 1);
+    memcpy(text, bytes + 10, header);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strstr(text, types[i].name))
+            array.type = types[i].type, size = types[i].size;
+    char *cursor = strstr(text, "'shape': (");
+    if (!array.type || !cursor)
+        fail_msg("%s has an element type or header that tests do not know: %s", path, text);
+    array.count = 1;
+    for (cursor += 10; *cursor != ')';) {
+        if (*cursor == ',' || *cursor == ' ') {
+            cursor++;
+            continue;
+        }
+        array.shape[array.axes] = strtoul(cursor, &cursor, 10);
+        array.count *= array.shape[array.axes++];
+    }
+    free(text);
+    assert_int_equal(file.size - offset, array.count * size);
+    array.data = qf_alloc(array.count, size);
+    memcpy(array.data, file.data + offset, array.count * size);
+    qf_buffer_release(&file);
+    qf_context_destroy(context);
+    return array;
+}
+
+char *test_make_directory(void)
+{
+    const char *parent = getenv("TMPDIR");
+    char *path = test_format("%s/qaffe-test-XXXXXX", parent ? parent : "/tmp");
+    assert_non_null(mkdtemp(path));
+    return path;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    (void)info, (void)kind, (void)walk;
+    return remove(path);
+}
+
+void test_remove_directory(const char *path)
+{
+    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+char *test_format(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = NULL;
+    assert_true(vasprintf(&text, format, arguments) >= 0);
+    va_end(arguments);
+    char *copy = qf_strdup(text);
+    free(text);
+    return copy;
+}

@@ -1,0 +1,56 @@
+/* What all tests share: cmocka, where the recorded cases are, arrays in .npy files. */
+#ifndef QF_TESTS_HARNESS_H
+#define QF_TESTS_HARNESS_H
+
+#include "base/buffer.h"
+#include "base/context.h"
+#include "base/file.h"
+#include "base/memory.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { SKIPPED = 77 }; /* exit status by which CTest knows a skipped test */
+
+/* Environment variable QAFFE_GOLDEN or QAFFE_DATA, else ../shared/golden or ../shared/data beside
+ * the checkout; NULL, with a message on stdout, where neither is there. */
+const char *test_golden_folder(void);
+const char *test_data_folder(void);
+
+qf_context *test_context(void); /* fails the test if it cannot be made */
+
+typedef struct test_array {
+    char type;  /* 'f': float, 'd': double, 'i': int32 */
+    int axes;
+    size_t shape[32], count;
+    void *data; /* C order; qf_free() */
+} test_array;
+
+/* Reads a .npy file of version 1.0; fails the running test on any error. */
+test_array test_load_npy(const char *path);
+
+/* A fresh directory under $TMPDIR, and its removal with all that is in it. */
+char *test_make_directory(void); /* qf_free() the name */
+void test_remove_directory(const char *path);
+
+/* printf into a string that qf_free() frees. */
+char *test_format(const char *format, ...) QF_PRINTF(1, 2);
+
+/* Expects the call to fail and its sentence to contain `part`. */
+#define assert_fails(context, call, part)                                                          \
+    do {                                                                                           \
+        assert_int_not_equal((call), QF_OK);                                                       \
+        if (!strstr(qf_error_text(context), (part)))                                               \
+            fail_msg("expected \"%s\" in: %s", (part), qf_error_text(context));                    \
+    } while (0)
+
+#define assert_ok(context, call)                                                                   \
+    do {                                                                                           \
+        if ((call) != QF_OK)                                                                       \
+            fail_msg("%s: %s", #call, qf_error_text(context));                                     \
+    } while (0)
+
+#endif
