@@ -43,7 +43,7 @@ typedef struct qf_tensor {
     size_t capacity[QF_FORM_COUNT]; /* bytes */
     float code_scale;               /* of QF_CODES */
     int code_zero;                  /* of QF_CODES, 0 … 255 */
-    float *weight_scale;            /* of QF_WEIGHT_CODES; owned */
+    float *weight_scale;            /* of QF_WEIGHT_CODES; owned; NULL: plain integers (deploy) */
     int weight_scale_count, weight_scale_axis; /* count 1: one scale for all; axis 0 or 1 */
 } qf_tensor;
 

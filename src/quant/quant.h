@@ -110,10 +110,10 @@ void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scal
                    int32_t offset_d);
 /* Fake DeQuant of one value: shift 0 gives x. */
 float qf_dequant_fake(float x, float deq, int shift);
-/* Real DeQuant of one accumulator: shift 0 gives acc · deq; else clip16(acc >> shift) · deq · 2^shift
- * (the arithmetic shift floors). */
+/* Real DeQuant of one accumulator: shift 0 gives acc · deq; else qf_dequant_shift() · deq · 2^shift. */
 float qf_dequant(int32_t acc, float deq, int shift);
-/* The shifted and clipped int16 itself. */
+/* clip16(round_away(acc / 2^shift)): the rounding of AMCT's fake DeQuant layer, so that fake-quant and
+ * deploy models agree in every integer (docs/numerics.md, "Shift"). */
 int32_t qf_dequant_shift(int32_t acc, int shift);
 /* b_q = round_even(b / (scale_d · scale_w)) in float32; fails outside int32 with AMCT's sentence. */
 qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w, int32_t *code);
