@@ -86,6 +86,10 @@ static inline qf_status qf_update(qf_context *context, qf_tensor *tensor, qf_for
 }
 
 void qf_tensor_set_zero(qf_tensor *tensor);
+/* Give QF_WEIGHT_CODES their scales (copied): `count` 0: plain integers, 1: one for all, else one for
+ * each index of `axis`. */
+qf_status qf_tensor_set_weight_scale(qf_context *context, qf_tensor *tensor, const float *scale,
+                                     int count, int axis);
 /* Value and shape of `from`; all its valid forms or only the cheapest one. */
 qf_status qf_tensor_copy(qf_context *context, qf_tensor *to, qf_tensor *from);
 /* Same elements in C order, other shape (Reshape, Flatten): counts must agree. */

@@ -90,8 +90,8 @@ qf_status qf_within(qf_context *context, qf_status status, const char *format, .
     return status;
 }
 
-void qf_log(qf_context *context, qf_log_level level, const char *file, int line,
-            const char *format, ...)
+void qf_log(qf_context *context, qf_log_level level, const char *file, int line, const char *format,
+            ...)
 {
     if (!context->log_sink || level < context->log_lowest)
         return;

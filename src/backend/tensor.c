@@ -1,0 +1,367 @@
+#include "backend/tensor.h"
+
+#include "base/memory.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define BIT(form) (1u << (form))
+
+static const struct {
+    const char *name;
+    size_t size;
+} forms[QF_FORM_COUNT] = {
+    [QF_PLAIN] = {"float", sizeof(float)},
+    [QF_NHWC] = {"float (channels last)", sizeof(float)},
+    [QF_CODES] = {"8-bit codes", sizeof(uint8_t)},
+    [QF_WEIGHT_CODES] = {"8-bit weight codes", sizeof(int8_t)},
+    [QF_INTEGERS] = {"32-bit integers", sizeof(int32_t)},
+    [QF_WORDS] = {"64-bit words", sizeof(uint64_t)},
+};
+
+static uint64_t next_version(void)
+{
+    static atomic_uint_least64_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
+qf_status qf_tensor_create(qf_context *context, qf_tensor **out)
+{
+    *out = qf_alloc(1, sizeof **out);
+    if (!*out)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a tensor");
+    (*out)->references = 1;
+    (*out)->version = next_version();
+    return QF_OK;
+}
+
+qf_tensor *qf_tensor_retain(qf_tensor *tensor)
+{
+    tensor->references++;
+    return tensor;
+}
+
+void qf_tensor_release(qf_tensor *tensor)
+{
+    if (!tensor || --tensor->references > 0)
+        return;
+    for (int form = 0; form < QF_FORM_COUNT; form++)
+        qf_free(tensor->buffer[form]);
+    qf_free(tensor->weight_scale);
+    qf_free(tensor);
+}
+
+/* Where the two float orders are the same bytes, only PLAIN is used. */
+static qf_form canonical(const qf_tensor *tensor, qf_form form)
+{
+    return form == QF_NHWC && qf_layouts_agree(&tensor->shape) ? QF_PLAIN : form;
+}
+
+bool qf_tensor_has(const qf_tensor *tensor, qf_form form)
+{
+    return tensor->valid & BIT(canonical(tensor, form));
+}
+
+bool qf_tensor_is_zero(const qf_tensor *tensor)
+{
+    return tensor->valid == 0;
+}
+
+qf_form qf_tensor_any_float(const qf_tensor *tensor)
+{
+    return tensor->valid & BIT(QF_PLAIN) && !(tensor->valid & BIT(QF_NHWC)) ? QF_PLAIN : QF_NHWC;
+}
+
+static qf_status reserve(qf_context *context, qf_tensor *tensor, qf_form form)
+{
+    size_t needed = qf_shape_count(&tensor->shape) * forms[form].size;
+    if (tensor->buffer[form] && tensor->capacity[form] >= needed)
+        return QF_OK;
+    void *bigger = qf_alloc_raw(needed, 1);
+    if (!bigger) {
+        char text[256];
+        return qf_fail(context, QF_E_MEMORY, "no memory for a blob of shape %s, %zu bytes",
+                       qf_shape_text(&tensor->shape, text, sizeof text), needed);
+    }
+    qf_free(tensor->buffer[form]);
+    tensor->buffer[form] = bigger;
+    tensor->capacity[form] = needed;
+    return QF_OK;
+}
+
+qf_status qf_tensor_reshape(qf_context *context, qf_tensor *tensor, const qf_shape *shape)
+{
+    if (qf_shape_equal(&tensor->shape, shape))
+        return QF_OK;
+    size_t count = 1;
+    for (int axis = 0; axis < shape->axes; axis++) {
+        if (shape->dim[axis] < 0)
+            return qf_fail(context, QF_E_SHAPE, "axis %d of a blob would have size %d", axis,
+                           shape->dim[axis]);
+        if (!qf_multiply(count, (size_t)shape->dim[axis], &count) || count > INT_MAX) {
+            char text[256];
+            return qf_fail(context, QF_E_SHAPE,
+                           "a blob of shape %s has more than the %d elements that Caffe allows",
+                           qf_shape_text(shape, text, sizeof text), INT_MAX);
+        }
+    }
+    bool keep = tensor->valid && count == qf_shape_count(&tensor->shape);
+    if (keep && tensor->valid & (BIT(QF_NHWC) | BIT(QF_CODES) | BIT(QF_INTEGERS))) {
+        /* Elements keep their place in C order; the other orders depend on the shape. */
+        void *plain;
+        QF_TRY(qf_tensor_read(context, tensor, QF_PLAIN, &plain));
+    }
+    tensor->shape = *shape;
+    tensor->valid = keep ? tensor->valid & (BIT(QF_PLAIN) | BIT(QF_WORDS)) : 0;
+    tensor->version = next_version();
+    return QF_OK;
+}
+
+/* ---- conversions: from one order or type to float ---- */
+
+/* (rows × columns) → (columns × rows), in tiles that fit the first-level cache. */
+static void transpose(const float *from, float *to, size_t rows, size_t columns)
+{
+    enum { TILE = 16 };
+    for (size_t row = 0; row < rows; row += TILE) {
+        size_t row_end = row + TILE < rows ? row + TILE : rows;
+        for (size_t column = 0; column < columns; column += TILE) {
+            size_t column_end = column + TILE < columns ? column + TILE : columns;
+            for (size_t i = row; i < row_end; i++)
+                for (size_t j = column; j < column_end; j++)
+                    to[j * rows + i] = from[i * columns + j];
+        }
+    }
+}
+
+/* Exchange the orders of channels and inner positions in every image. To share the work of a batch
+ * of one, images are cut into bands of rows. */
+static void exchange(const float *from, float *to, size_t batch, size_t rows, size_t columns)
+{
+    enum { BAND = 64 };
+    size_t bands = (rows + BAND - 1) / BAND;
+#pragma omp parallel for collapse(2) schedule(static)
+    for (size_t image = 0; image < batch; image++)
+        for (size_t band = 0; band < bands; band++) {
+            size_t first = band * BAND, height = first + BAND < rows ? BAND : rows - first;
+            const float *source = from + image * rows * columns + first * columns;
+            float *target = to + image * rows * columns + first;
+            enum { TILE = 16 };
+            if (rows == height) {
+                transpose(source, target, rows, columns);
+                continue;
+            }
+            for (size_t column = 0; column < columns; column += TILE) {
+                size_t column_end = column + TILE < columns ? column + TILE : columns;
+                for (size_t i = 0; i < height; i++)
+                    for (size_t j = column; j < column_end; j++)
+                        target[j * rows + i] = source[i * columns + j];
+            }
+        }
+}
+
+static void codes_to_float(const qf_tensor *tensor, float *to, size_t count)
+{
+    const uint8_t *codes = tensor->buffer[QF_CODES];
+    float scale = tensor->code_scale;
+    int zero = tensor->code_zero;
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < count; i++)
+        to[i] = (float)((int)codes[i] - zero) * scale;
+}
+
+static void weight_codes_to_float(const qf_tensor *tensor, float *to, size_t count)
+{
+    const int8_t *codes = tensor->buffer[QF_WEIGHT_CODES];
+    const qf_shape *shape = &tensor->shape;
+    size_t inner = tensor->weight_scale_axis < shape->axes
+                       ? qf_shape_count_range(shape, tensor->weight_scale_axis + 1, shape->axes)
+                       : 1;
+    size_t channels = tensor->weight_scale ? (size_t)tensor->weight_scale_count : 1;
+    if (channels <= 1) {
+        float scale = tensor->weight_scale ? tensor->weight_scale[0] : 1;
+        for (size_t i = 0; i < count; i++)
+            to[i] = (float)codes[i] * scale;
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t block = 0; block < count / inner; block++) {
+        float scale = tensor->weight_scale[block % channels];
+        for (size_t i = block * inner; i < (block + 1) * inner; i++)
+            to[i] = (float)codes[i] * scale;
+    }
+}
+
+static void integers_to_float(const qf_tensor *tensor, float *to, size_t count)
+{
+    const int32_t *integers = tensor->buffer[QF_INTEGERS];
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < count; i++)
+        to[i] = (float)integers[i];
+}
+
+static void words_to_float(const qf_tensor *tensor, float *to, size_t count)
+{
+    const uint64_t *words = tensor->buffer[QF_WORDS];
+    for (size_t i = 0; i < count; i++)
+        to[i] = (float)words[i];
+}
+
+static const struct {
+    qf_form from, to; /* `to` is the float order that the source has */
+    void (*convert)(const qf_tensor *tensor, float *to, size_t count);
+} to_float[] = {
+    {QF_CODES, QF_NHWC, codes_to_float},
+    {QF_WEIGHT_CODES, QF_PLAIN, weight_codes_to_float},
+    {QF_INTEGERS, QF_NHWC, integers_to_float},
+    {QF_WORDS, QF_PLAIN, words_to_float},
+};
+
+/* Make the float form `wanted` (canonical) valid. */
+static qf_status make_float(qf_context *context, qf_tensor *tensor, qf_form wanted)
+{
+    QF_TRY(reserve(context, tensor, wanted));
+    size_t count = qf_shape_count(&tensor->shape);
+    if (!tensor->valid) {
+        memset(tensor->buffer[wanted], 0, count * sizeof(float));
+        tensor->valid = BIT(wanted);
+        return QF_OK;
+    }
+    if (!(tensor->valid & (BIT(QF_PLAIN) | BIT(QF_NHWC))))
+        for (size_t i = 0; i < sizeof to_float / sizeof *to_float; i++) {
+            if (!(tensor->valid & BIT(to_float[i].from)))
+                continue;
+            qf_form form = canonical(tensor, to_float[i].to);
+            QF_TRY(reserve(context, tensor, form));
+            to_float[i].convert(tensor, tensor->buffer[form], count);
+            tensor->valid |= BIT(form);
+            break;
+        }
+    if (tensor->valid & BIT(wanted))
+        return QF_OK;
+    qf_extent extent = qf_tensor_extent(&tensor->shape);
+    if (wanted == QF_NHWC)
+        exchange(tensor->buffer[QF_PLAIN], tensor->buffer[QF_NHWC], extent.batch, extent.channels,
+                 extent.inner);
+    else
+        exchange(tensor->buffer[QF_NHWC], tensor->buffer[QF_PLAIN], extent.batch, extent.inner,
+                 extent.channels);
+    tensor->valid |= BIT(wanted);
+    return QF_OK;
+}
+
+static void give(void *out, void *buffer)
+{
+    memcpy(out, &buffer, sizeof buffer);
+}
+
+qf_status qf_tensor_read(qf_context *context, qf_tensor *tensor, qf_form form, void *out)
+{
+    give(out, NULL);
+    form = canonical(tensor, form);
+    if (!(tensor->valid & BIT(form))) {
+        if (form != QF_PLAIN && form != QF_NHWC)
+            return qf_fail(context, QF_E_ARGUMENT, "a blob holds no %s", forms[form].name);
+        QF_TRY(make_float(context, tensor, form));
+    }
+    give(out, tensor->buffer[form]);
+    return QF_OK;
+}
+
+qf_status qf_tensor_write(qf_context *context, qf_tensor *tensor, qf_form form, void *out)
+{
+    give(out, NULL);
+    form = canonical(tensor, form);
+    QF_TRY(reserve(context, tensor, form));
+    tensor->valid = BIT(form);
+    tensor->version = next_version();
+    give(out, tensor->buffer[form]);
+    return QF_OK;
+}
+
+qf_status qf_tensor_update(qf_context *context, qf_tensor *tensor, qf_form form, void *out)
+{
+    QF_TRY(qf_tensor_read(context, tensor, form, out));
+    tensor->valid = BIT(canonical(tensor, form));
+    tensor->version = next_version();
+    return QF_OK;
+}
+
+qf_status qf_tensor_attach(qf_context *context, qf_tensor *tensor, qf_form form, void *out)
+{
+    give(out, NULL);
+    form = canonical(tensor, form);
+    QF_TRY(reserve(context, tensor, form));
+    tensor->valid |= BIT(form);
+    give(out, tensor->buffer[form]);
+    return QF_OK;
+}
+
+void qf_tensor_set_zero(qf_tensor *tensor)
+{
+    tensor->valid = 0;
+    tensor->version = next_version();
+}
+
+qf_status qf_tensor_set_weight_scale(qf_context *context, qf_tensor *tensor, const float *scale,
+                                     int count, int axis)
+{
+    float *copy = NULL;
+    if (count) {
+        copy = qf_alloc_raw((size_t)count, sizeof *copy);
+        if (!copy)
+            return qf_fail(context, QF_E_MEMORY, "no memory for %d weight scales", count);
+        memcpy(copy, scale, (size_t)count * sizeof *copy);
+    }
+    qf_free(tensor->weight_scale);
+    tensor->weight_scale = copy;
+    tensor->weight_scale_count = count;
+    tensor->weight_scale_axis = axis;
+    return QF_OK;
+}
+
+qf_status qf_tensor_copy(qf_context *context, qf_tensor *to, qf_tensor *from)
+{
+    static const qf_form cheapest_first[] = {QF_CODES, QF_WEIGHT_CODES, QF_INTEGERS,
+                                             QF_NHWC,  QF_PLAIN,        QF_WORDS};
+    QF_TRY(qf_tensor_reshape(context, to, &from->shape));
+    qf_tensor_set_zero(to);
+    for (size_t i = 0; i < sizeof cheapest_first / sizeof *cheapest_first; i++) {
+        qf_form form = cheapest_first[i];
+        if (!(from->valid & BIT(form)))
+            continue;
+        void *target;
+        QF_TRY(qf_tensor_write(context, to, form, &target));
+        memcpy(target, from->buffer[form], qf_shape_count(&from->shape) * forms[form].size);
+        break;
+    }
+    to->code_scale = from->code_scale;
+    to->code_zero = from->code_zero;
+    return qf_tensor_set_weight_scale(context, to, from->weight_scale, from->weight_scale_count,
+                                      from->weight_scale_axis);
+}
+
+qf_status qf_tensor_copy_elements(qf_context *context, qf_tensor *to, qf_tensor *from)
+{
+    if (qf_tensor_is_zero(from)) {
+        qf_tensor_set_zero(to);
+        return QF_OK;
+    }
+    const float *source;
+    float *target;
+    QF_TRY(qf_read(context, from, QF_PLAIN, &source));
+    QF_TRY(qf_write(context, to, QF_PLAIN, &target));
+    memcpy(target, source, qf_shape_count(&from->shape) * sizeof *source);
+    return QF_OK;
+}
+
+void qf_tensor_swap(qf_tensor *a, qf_tensor *b)
+{
+    qf_tensor old = *a;
+    *a = *b;
+    *b = old;
+    /* Who refers to which tensor does not change, only what is in it. */
+    b->references = a->references;
+    a->references = old.references;
+}
