@@ -202,3 +202,8 @@ QF_API qf_status qf_save_quant_retrain_model(qf_context *context, const char *re
                                              qf_save_type save_type, const char *save_path,
                                              const char *scale_offset_record_file,
                                              const char *config_file);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
