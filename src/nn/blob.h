@@ -25,7 +25,10 @@ qf_status qf_blob_reshape_like(qf_blob *blob, const qf_blob *other);
 void qf_blob_share_data(qf_blob *blob, qf_blob *other);
 void qf_blob_share_diff(qf_blob *blob, qf_blob *other);
 
-/* Stored form → value, with Caffe's rules on shapes (`reshape`: take the stored shape). */
+/* Could the stored blob be taken? Caffe's rules on shapes (`reshape`: any shape will do), as many
+ * values as the shape says, no NaN. */
+qf_status qf_blob_check_proto(qf_blob *blob, const Caffe__BlobProto *proto, bool reshape);
+/* Stored form → value; checks first. */
 qf_status qf_blob_from_proto(qf_blob *blob, const Caffe__BlobProto *proto, bool reshape);
 /* The value in its native form: float data, int8_data, int32_data or uint64_data. */
 qf_status qf_blob_to_proto(qf_blob *blob, bool with_diff, Caffe__BlobProto **out);

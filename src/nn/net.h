@@ -11,10 +11,13 @@ typedef struct qf_learnable {
     int layer, index; /* the owner */
 } qf_learnable;
 
-typedef struct qf_net_blob {
-    qf_blob *blob;
-    float loss_weight;
-} qf_net_blob;
+/* share_mode PERMISSIVE: same number of elements, another shape. The value is copied before the layer
+ * runs and its gradient is added to the owner's afterwards. */
+typedef struct qf_param_alias {
+    int layer;
+    qf_blob *mine, *owner;
+    uint64_t version; /* of the owner's data when it was last copied */
+} qf_param_alias;
 
 struct qf_net {
     qf_context *context;
@@ -27,7 +30,11 @@ struct qf_net {
     float *blob_loss_weight;
     qf_learnable *learnables;
     int *inputs, *outputs; /* indices of blobs */
-    bool fused;            /* fusions are in force */
+    bool fused;            /* fusions were found; see qf_layer.fused_next */
+    bool fusing;           /* the running (or last) forward pass uses them: it runs the whole net */
+    qf_param_alias *aliases; /* shared parameters whose shape differs from the owner's */
+    int alias_count;
+    qf_shape **seen; /* per layer: bottom shapes at its last reshape */
     bool timing;           /* keep seconds per layer */
     bool debug_info;
     const struct qf_net *shares_with; /* a test net's training net; borrowed, or NULL */
@@ -38,7 +45,7 @@ struct qf_net {
 qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParameter *param,
                                    struct qf_net *share, struct qf_net **out);
 qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *weights);
-/* The trained net as Caffe stores it: layers with their blobs, without Splits. */
+/* The trained net as Caffe stores it: all layers, Splits too, with their blobs. */
 qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);
 qf_layer *qf_net_find_layer(const struct qf_net *net, const char *name);
 /* Insert Split layers where a blob has several readers (nn/split.c). */

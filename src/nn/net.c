@@ -1,0 +1,478 @@
+/* Running a net, and its parameters as files. Building it: net_build.c. */
+#include "nn/net.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "nn/layers/data_layer.h"
+#include "nn/weight_codes.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+static void destroy_layer(qf_layer *layer)
+{
+    if (!layer)
+        return;
+    if (layer->type->destroy && layer->state)
+        layer->type->destroy(layer);
+    for (int i = 0; i < layer->param_count; i++)
+        qf_blob_release(layer->params[i].blob);
+    qf_free(layer->bottom);
+    qf_free(layer->top);
+    qf_free(layer->propagate_down);
+    qf_free(layer->loss_weight);
+    qf_free(layer->params);
+    qf_free(layer->state);
+    qf_free(layer);
+}
+
+void qf_net_destroy(qf_net *net)
+{
+    if (!net)
+        return;
+    for (int i = 0; i < net->layer_count; i++) {
+        destroy_layer(net->layers[i]);
+        qf_free(net->seen[i]);
+    }
+    for (int i = 0; i < net->blob_count; i++)
+        qf_blob_release(net->blobs[i]);
+    qf_free(net->seen);
+    qf_free(net->layers);
+    qf_free(net->layer_need_backward);
+    qf_free(net->blobs);
+    qf_free(net->blob_loss_weight);
+    qf_free(net->learnables);
+    qf_free(net->aliases);
+    qf_free(net->inputs);
+    qf_free(net->outputs);
+    qf_message_free(net->param);
+    qf_free(net);
+}
+
+/* ---- running ---- */
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Reshape a layer whose bottoms changed shape since its last reshape. */
+static qf_status follow_shapes(qf_net *net, int index)
+{
+    qf_layer *layer = net->layers[index];
+    if (layer->bottom_count == 0)
+        return QF_OK; /* sources shape their own tops */
+    bool changed = !net->seen[index];
+    if (changed) {
+        net->seen[index] = qf_alloc((size_t)layer->bottom_count, sizeof(qf_shape));
+        if (!net->seen[index])
+            return qf_fail(net->context, QF_E_MEMORY, "no memory for shapes");
+    }
+    for (int i = 0; i < layer->bottom_count; i++) {
+        const qf_shape *now = qf_blob_shape(layer->bottom[i]);
+        if (changed || !qf_shape_equal(&net->seen[index][i], now)) {
+            changed = true;
+            net->seen[index][i] = *now;
+        }
+    }
+    return changed ? layer->type->reshape(layer) : QF_OK;
+}
+
+qf_status qf_net_reshape(qf_net *net)
+{
+    for (int i = 0; i < net->layer_count; i++)
+        QF_TRY(qf_within(net->context, follow_shapes(net, i), "layer %s", net->layers[i]->name));
+    return QF_OK;
+}
+
+static qf_status refresh_aliases(qf_net *net, int layer)
+{
+    for (int i = 0; i < net->alias_count; i++) {
+        qf_param_alias *alias = &net->aliases[i];
+        if (alias->layer != layer || alias->version == alias->owner->data->version)
+            continue;
+        QF_TRY(qf_tensor_copy_elements(net->context, alias->mine->data, alias->owner->data));
+        alias->version = alias->owner->data->version;
+    }
+    return QF_OK;
+}
+
+static qf_status collect_alias_gradients(qf_net *net, int layer)
+{
+    for (int i = 0; i < net->alias_count; i++) {
+        qf_param_alias *alias = &net->aliases[i];
+        if (alias->layer != layer || qf_tensor_is_zero(alias->mine->diff))
+            continue;
+        const float *mine;
+        float *owner;
+        QF_TRY(qf_read(net->context, alias->mine->diff, QF_PLAIN, &mine));
+        QF_TRY(qf_update(net->context, alias->owner->diff, QF_PLAIN, &owner));
+        for (size_t k = 0, count = qf_blob_count(alias->mine); k < count; k++)
+            owner[k] += mine[k];
+        qf_tensor_set_zero(alias->mine->diff);
+    }
+    return QF_OK;
+}
+
+/* A layer's share of the loss: its tops weighted. */
+static qf_status add_loss(qf_layer *layer, double *loss)
+{
+    for (int i = 0; i < layer->top_count; i++) {
+        if (layer->loss_weight[i] == 0)
+            continue;
+        const float *values;
+        double sum = 0;
+        QF_TRY(qf_read(layer->context, layer->top[i]->data, QF_PLAIN, &values));
+        for (size_t k = 0, count = qf_blob_count(layer->top[i]); k < count; k++)
+            sum += values[k];
+        *loss += (double)layer->loss_weight[i] * sum;
+    }
+    return QF_OK;
+}
+
+static qf_status forward_layer(qf_net *net, int index, double *loss)
+{
+    qf_layer *layer = net->layers[index];
+    QF_TRY(follow_shapes(net, index));
+    if (net->fusing && layer->absorbed)
+        return QF_OK;
+    QF_TRY(refresh_aliases(net, index));
+    double start = net->timing ? seconds() : 0;
+    QF_TRY(layer->type->forward(layer));
+    if (net->timing)
+        layer->forward_seconds += seconds() - start;
+    return add_loss(layer, loss);
+}
+
+/* Mean absolute value, as Caffe's debug_info prints it. */
+static qf_status mean_magnitude(qf_context *context, qf_tensor *tensor, double *mean)
+{
+    const float *values;
+    double sum = 0;
+    size_t count = qf_shape_count(&tensor->shape);
+    QF_TRY(qf_read(context, tensor, qf_tensor_any_float(tensor), &values));
+    for (size_t i = 0; i < count; i++)
+        sum += fabs((double)values[i]);
+    *mean = count ? sum / (double)count : 0;
+    return QF_OK;
+}
+
+static qf_status log_forward(qf_net *net, const qf_layer *layer)
+{
+    double mean;
+    for (int i = 0; i < layer->top_count; i++) {
+        QF_TRY(mean_magnitude(net->context, layer->top[i]->data, &mean));
+        qf_info(net->context, "    [Forward] Layer %s, top blob %s data: %g", layer->name,
+                layer->top[i]->name, mean);
+    }
+    for (int i = 0; i < layer->param_count; i++) {
+        QF_TRY(mean_magnitude(net->context, layer->params[i].blob->data, &mean));
+        qf_info(net->context, "    [Forward] Layer %s, param blob %d data: %g", layer->name, i, mean);
+    }
+    return QF_OK;
+}
+
+static qf_status log_backward(qf_net *net, const qf_layer *layer)
+{
+    double mean;
+    for (int i = 0; i < layer->bottom_count; i++) {
+        if (!layer->propagate_down[i])
+            continue;
+        QF_TRY(mean_magnitude(net->context, layer->bottom[i]->diff, &mean));
+        qf_info(net->context, "    [Backward] Layer %s, bottom blob %s diff: %g", layer->name,
+                layer->bottom[i]->name, mean);
+    }
+    for (int i = 0; i < layer->param_count; i++) {
+        if (!layer->params[i].propagate)
+            continue;
+        QF_TRY(mean_magnitude(net->context, layer->params[i].blob->diff, &mean));
+        qf_info(net->context, "    [Backward] Layer %s, param blob %d diff: %g", layer->name, i,
+                mean);
+    }
+    return QF_OK;
+}
+
+static qf_status check_range(qf_net *net, int low, int high)
+{
+    if (low < 0 || high >= net->layer_count || low > high)
+        return qf_fail(net->context, QF_E_ARGUMENT,
+                       "layers %d to %d were asked for, but the net has layers 0 to %d", low, high,
+                       net->layer_count - 1);
+    return QF_OK;
+}
+
+qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
+{
+    double sum = 0;
+    if (loss)
+        *loss = 0;
+    if (net->layer_count == 0)
+        return QF_OK;
+    QF_TRY(check_range(net, first, last));
+    net->fusing = net->fused && first == 0 && last == net->layer_count - 1 && !net->debug_info;
+    QF_TRY(qf_net_attach_weight_codes(net));
+    for (int i = first; i <= last; i++) {
+        QF_TRY(qf_within(net->context, forward_layer(net, i, &sum), "layer %s",
+                         net->layers[i]->name));
+        if (net->debug_info)
+            QF_TRY(log_forward(net, net->layers[i]));
+    }
+    if (loss)
+        *loss = (float)sum;
+    return QF_OK;
+}
+
+qf_status qf_net_forward(qf_net *net, float *loss)
+{
+    return qf_net_forward_range(net, 0, net->layer_count - 1, loss);
+}
+
+/* The gradient of the net's loss by a weighted top is the weight itself. */
+static qf_status start_gradients(qf_layer *layer)
+{
+    for (int i = 0; i < layer->top_count; i++) {
+        if (layer->loss_weight[i] == 0)
+            continue;
+        float *diff;
+        QF_TRY(qf_write(layer->context, layer->top[i]->diff, QF_PLAIN, &diff));
+        for (size_t k = 0, count = qf_blob_count(layer->top[i]); k < count; k++)
+            diff[k] = layer->loss_weight[i];
+    }
+    return QF_OK;
+}
+
+static qf_status backward_layer(qf_net *net, int index)
+{
+    qf_layer *layer = net->layers[index];
+    if (!net->layer_need_backward[index] || !layer->type->backward)
+        return QF_OK;
+    QF_TRY(start_gradients(layer));
+    if (net->fusing && layer->absorbed)
+        return QF_OK;
+    double start = net->timing ? seconds() : 0;
+    QF_TRY(layer->type->backward(layer));
+    QF_TRY(collect_alias_gradients(net, index));
+    if (net->timing)
+        layer->backward_seconds += seconds() - start;
+    return QF_OK;
+}
+
+qf_status qf_net_backward_range(qf_net *net, int last, int first)
+{
+    if (net->layer_count == 0)
+        return QF_OK;
+    QF_TRY(check_range(net, first, last));
+    for (int i = last; i >= first; i--) {
+        QF_TRY(qf_within(net->context, backward_layer(net, i), "layer %s", net->layers[i]->name));
+        if (net->debug_info && net->layer_need_backward[i])
+            QF_TRY(log_backward(net, net->layers[i]));
+    }
+    return QF_OK;
+}
+
+qf_status qf_net_backward(qf_net *net)
+{
+    return qf_net_backward_range(net, net->layer_count - 1, 0);
+}
+
+void qf_net_clear_param_diffs(qf_net *net)
+{
+    for (int i = 0; i < net->learnable_count; i++)
+        qf_tensor_set_zero(net->learnables[i].blob->diff);
+    for (int i = 0; i < net->alias_count; i++)
+        qf_tensor_set_zero(net->aliases[i].mine->diff);
+}
+
+void qf_net_data_statistics(const qf_net *net, double *wait_seconds, double *items)
+{
+    *wait_seconds = *items = 0;
+    for (int i = 0; i < net->layer_count; i++) {
+        double wait = 0, count = 0;
+        if (strcmp(net->layers[i]->type->name, "Data") == 0)
+            qf_data_layer_statistics(net->layers[i], &wait, &count);
+        *wait_seconds += wait;
+        *items += count;
+    }
+}
+
+/* ---- parameters as files ---- */
+
+static qf_status check_weights(qf_layer *layer, const Caffe__LayerParameter *source)
+{
+    if (source->n_blobs != (size_t)layer->param_count)
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "layer %s has %d parameter blobs, the weights file has %zu", layer->name,
+                       layer->param_count, source->n_blobs);
+    for (int i = 0; i < layer->param_count; i++)
+        QF_TRY(qf_within(layer->context,
+                         qf_blob_check_proto(layer->params[i].blob, source->blobs[i], false),
+                         "layer %s, blob %d", layer->name, i));
+    return QF_OK;
+}
+
+qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
+{
+    /* All checks come first, so that a misfit changes nothing. */
+    for (size_t i = 0; i < weights->n_layer; i++) {
+        qf_layer *layer = qf_net_find_layer(net, weights->layer[i]->name);
+        if (layer)
+            QF_TRY(check_weights(layer, weights->layer[i]));
+    }
+    for (size_t i = 0; i < weights->n_layer; i++) {
+        const Caffe__LayerParameter *source = weights->layer[i];
+        qf_layer *layer = qf_net_find_layer(net, source->name);
+        if (!layer) {
+            qf_info(net->context, "Ignoring source layer %s", source->name);
+            continue;
+        }
+        qf_debug(net->context, "Copying source layer %s", source->name);
+        for (int k = 0; k < layer->param_count; k++)
+            QF_TRY(qf_blob_from_proto(layer->params[k].blob, source->blobs[k], false));
+    }
+    /* A parameter shared under another shape was loaded into the alias: hand it to the owner. */
+    for (int i = 0; i < net->alias_count; i++) {
+        qf_param_alias *alias = &net->aliases[i];
+        if (qf_tensor_is_zero(alias->mine->data))
+            continue;
+        const char *name = net->layers[alias->layer]->name;
+        for (size_t k = 0; k < weights->n_layer; k++)
+            if (strcmp(weights->layer[k]->name, name) == 0)
+                QF_TRY(qf_tensor_copy_elements(net->context, alias->owner->data, alias->mine->data));
+    }
+    return QF_OK;
+}
+
+qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
+{
+    Caffe__NetParameter *weights;
+    QF_TRY(qf_net_param_read_binary(net->context, caffemodel, &weights));
+    qf_status status = qf_net_copy_weights(net, weights);
+    qf_message_free(weights);
+    return qf_within(net->context, status, "%s", caffemodel);
+}
+
+qf_status qf_net_to_proto(qf_net *net, bool with_diff, Caffe__NetParameter **out)
+{
+    QF_TRY(qf_message_copy(net->context, net->param, out));
+    qf_status status = QF_OK;
+    for (int l = 0; l < net->layer_count && status == QF_OK; l++) {
+        Caffe__LayerParameter *layer = (*out)->layer[l];
+        for (size_t i = 0; i < layer->n_blobs; i++)
+            qf_message_free(layer->blobs[i]);
+        layer->n_blobs = 0;
+        for (int i = 0; i < net->layers[l]->param_count && status == QF_OK; i++) {
+            Caffe__BlobProto *blob;
+            status = qf_blob_to_proto(net->layers[l]->params[i].blob, with_diff, &blob);
+            if (status != QF_OK)
+                break;
+            status = qf_append(net->context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
+            if (status != QF_OK)
+                qf_message_free(blob);
+        }
+    }
+    if (status != QF_OK) {
+        qf_message_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+qf_status qf_net_save_weights(qf_net *net, const char *caffemodel)
+{
+    Caffe__NetParameter *param;
+    QF_TRY(qf_net_to_proto(net, false, &param));
+    qf_status status = qf_wire_write(net->context, caffemodel, param, 0644);
+    qf_message_free(param);
+    return status;
+}
+
+/* ---- looking around ---- */
+
+qf_layer *qf_net_find_layer(const qf_net *net, const char *name)
+{
+    for (int i = 0; i < net->layer_count; i++)
+        if (strcmp(net->layers[i]->name, name) == 0)
+            return net->layers[i];
+    return NULL;
+}
+
+const char *qf_net_name(const qf_net *net)
+{
+    return net->param->name ? net->param->name : "";
+}
+
+int qf_net_layer_count(const qf_net *net)
+{
+    return net->layer_count;
+}
+
+const char *qf_net_layer_name(const qf_net *net, int layer)
+{
+    return net->layers[layer]->name;
+}
+
+const char *qf_net_layer_type(const qf_net *net, int layer)
+{
+    return net->layers[layer]->type->name;
+}
+
+int qf_net_layer_param_count(const qf_net *net, int layer)
+{
+    return net->layers[layer]->param_count;
+}
+
+qf_blob *qf_net_layer_param(qf_net *net, int layer, int index)
+{
+    return net->layers[layer]->params[index].blob;
+}
+
+int qf_net_blob_count(const qf_net *net)
+{
+    return net->blob_count;
+}
+
+const char *qf_net_blob_name(const qf_net *net, int blob)
+{
+    return net->blobs[blob]->name;
+}
+
+qf_blob *qf_net_blob_at(qf_net *net, int blob)
+{
+    return net->blobs[blob];
+}
+
+qf_blob *qf_net_blob(qf_net *net, const char *name)
+{
+    for (int i = 0; i < net->blob_count; i++)
+        if (strcmp(net->blobs[i]->name, name) == 0)
+            return net->blobs[i];
+    return NULL;
+}
+
+int qf_net_input_count(const qf_net *net)
+{
+    return net->input_count;
+}
+
+int qf_net_input(const qf_net *net, int index)
+{
+    return net->inputs[index];
+}
+
+int qf_net_output_count(const qf_net *net)
+{
+    return net->output_count;
+}
+
+int qf_net_output(const qf_net *net, int index)
+{
+    return net->outputs[index];
+}
+
+float qf_net_loss_weight(const qf_net *net, int blob)
+{
+    return net->blob_loss_weight[blob];
+}

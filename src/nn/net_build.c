@@ -1,0 +1,549 @@
+/*
+ * From a NetParameter to layers connected by blobs, by Caffe's rules: which blob a name means, what is
+ * in place, who learns, whose gradient is needed. The log lines are Caffe's.
+ */
+#include "base/memory.h"
+#include "nn/net.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* State of a build that the finished net does not need. */
+typedef struct builder {
+    qf_net *net;
+    bool *available;          /* per blob: made and not read yet */
+    bool *blob_need_backward; /* per blob */
+    size_t blob_capacity, available_capacity, need_capacity, weight_capacity;
+    size_t learnable_capacity, alias_capacity;
+    const char **param_names; /* per learnable: its name, or NULL */
+    size_t name_capacity;
+    size_t memory; /* elements of all tops, for the log */
+} builder;
+
+static qf_status no_memory(const builder *build)
+{
+    return qf_fail(build->net->context, QF_E_MEMORY, "no memory for the net");
+}
+
+static int find_blob(const qf_net *net, const char *name)
+{
+    for (int i = net->blob_count; i-- > 0;)
+        if (strcmp(net->blobs[i]->name, name) == 0)
+            return i;
+    return -1;
+}
+
+static int blob_index(const qf_net *net, const qf_blob *blob)
+{
+    for (int i = net->blob_count; i-- > 0;)
+        if (net->blobs[i] == blob)
+            return i;
+    return -1;
+}
+
+static qf_status new_blob(builder *build, const char *name, int *index)
+{
+    qf_net *net = build->net;
+    size_t count = (size_t)net->blob_count + 1;
+    if (!qf_grow(&net->blobs, &build->blob_capacity, count, sizeof *net->blobs) ||
+        !qf_grow(&net->blob_loss_weight, &build->weight_capacity, count,
+                 sizeof *net->blob_loss_weight) ||
+        !qf_grow(&build->available, &build->available_capacity, count, sizeof *build->available) ||
+        !qf_grow(&build->blob_need_backward, &build->need_capacity, count,
+                 sizeof *build->blob_need_backward))
+        return no_memory(build);
+    *index = net->blob_count;
+    QF_TRY(qf_blob_create(net->context, name, &net->blobs[*index]));
+    net->blob_count++;
+    return QF_OK;
+}
+
+/* ---- connecting one layer ---- */
+
+static qf_status connect_bottoms(builder *build, qf_layer *layer)
+{
+    qf_net *net = build->net;
+    const Caffe__LayerParameter *param = layer->param;
+    for (int i = 0; i < layer->bottom_count; i++) {
+        int index = find_blob(net, param->bottom[i]);
+        if (index < 0 || !build->available[index])
+            return qf_fail(net->context, QF_E_FORMAT, "unknown bottom blob '%s' (bottom index %d)",
+                           param->bottom[i], i);
+        qf_info(net->context, "%s <- %s", layer->name, param->bottom[i]);
+        build->available[index] = false;
+        layer->bottom[i] = net->blobs[index];
+        layer->propagate_down[i] = param->n_propagate_down ? param->propagate_down[i]
+                                                           : build->blob_need_backward[index];
+    }
+    return QF_OK;
+}
+
+static qf_status connect_tops(builder *build, qf_layer *layer)
+{
+    qf_net *net = build->net;
+    const Caffe__LayerParameter *param = layer->param;
+    for (int i = 0; i < layer->top_count; i++) {
+        int index;
+        if ((size_t)i >= param->n_top) {
+            qf_info(net->context, "%s -> (automatic)", layer->name);
+            QF_TRY(new_blob(build, "(automatic)", &index));
+            layer->top[i] = net->blobs[index];
+            continue; /* nobody can ask for it, so it is no output either */
+        }
+        const char *name = param->top[i];
+        if (i < layer->bottom_count && strcmp(param->bottom[i], name) == 0) {
+            qf_info(net->context, "%s -> %s (in-place)", layer->name, name);
+            index = blob_index(net, layer->bottom[i]);
+        } else {
+            if (find_blob(net, name) >= 0)
+                return qf_fail(net->context, QF_E_FORMAT,
+                               "top blob '%s' is produced by several layers; give each its own name",
+                               name);
+            qf_info(net->context, "%s -> %s", layer->name, name);
+            QF_TRY(new_blob(build, name, &index));
+        }
+        layer->top[i] = net->blobs[index];
+        build->available[index] = true;
+    }
+    return QF_OK;
+}
+
+static qf_status check_count(const qf_layer *layer, const char *what, int count, int least, int most)
+{
+    if (count >= least && (most < 0 || count <= most))
+        return QF_OK;
+    if (least == most)
+        return qf_fail(layer->context, QF_E_FORMAT, "a %s layer takes %d %s blob%s, but has %d",
+                       layer->type->name, least, what, least == 1 ? "" : "s", count);
+    if (most < 0)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "a %s layer takes at least %d %s blob%s, but has %d", layer->type->name,
+                       least, what, least == 1 ? "" : "s", count);
+    return qf_fail(layer->context, QF_E_FORMAT, "a %s layer takes %d to %d %s blobs, but has %d",
+                   layer->type->name, least, most, what, count);
+}
+
+static qf_status check_counts(const qf_layer *layer)
+{
+    const qf_layer_type *type = layer->type;
+    const Caffe__LayerParameter *param = layer->param;
+    QF_TRY(check_count(layer, "bottom", layer->bottom_count, type->min_bottoms, type->max_bottoms));
+    QF_TRY(check_count(layer, "top", layer->top_count, type->min_tops, type->max_tops));
+    if (type->equal_count && layer->bottom_count != layer->top_count)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "a %s layer needs as many tops as bottoms, but has %d and %d", type->name,
+                       layer->top_count, layer->bottom_count);
+    if (param->n_propagate_down && param->n_propagate_down != (size_t)layer->bottom_count)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "propagate_down must be given never or once for each of the %d bottoms, but "
+                       "is given %zu times",
+                       layer->bottom_count, param->n_propagate_down);
+    if (param->n_loss_weight && param->n_loss_weight != param->n_top)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "loss_weight must be given never or once for each of the %zu tops, but is "
+                       "given %zu times",
+                       param->n_top, param->n_loss_weight);
+    return QF_OK;
+}
+
+/* ---- parameters ---- */
+
+static const Caffe__ParamSpec *param_spec(const qf_layer *layer, int index)
+{
+    return (size_t)index < layer->param->n_param ? layer->param->param[index] : NULL;
+}
+
+static int find_shared(const builder *build, const char *name)
+{
+    for (int i = 0; name && *name && i < build->net->learnable_count; i++)
+        if (build->param_names[i] && strcmp(build->param_names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+static qf_status add_learnable(builder *build, int layer_index, int index, const char *name)
+{
+    qf_net *net = build->net;
+    const qf_layer_param *param = &net->layers[layer_index]->params[index];
+    size_t count = (size_t)net->learnable_count + 1;
+    if (!qf_grow(&net->learnables, &build->learnable_capacity, count, sizeof *net->learnables) ||
+        !qf_grow(&build->param_names, &build->name_capacity, count, sizeof *build->param_names))
+        return no_memory(build);
+    build->param_names[net->learnable_count] = name;
+    net->learnables[net->learnable_count++] =
+        (qf_learnable){param->blob, param->lr_mult, param->decay_mult, layer_index, index};
+    return QF_OK;
+}
+
+static qf_status agree_multiplier(const qf_layer *layer, const qf_layer *owner, const char *field,
+                                  const char *name, float mine, float *theirs, bool set_by_owner)
+{
+    if (set_by_owner && *theirs != mine)
+        return qf_fail(layer->context, QF_E_MISMATCH,
+                       "the shared param '%s' has %s %g here and %g in layer %s; give both the same",
+                       name, field, mine, *theirs, owner->name);
+    *theirs = mine;
+    return QF_OK;
+}
+
+/* Parameter `index` of this layer is the one that learnable `shared` owns. */
+static qf_status share_param(builder *build, int layer_index, int index, int shared)
+{
+    qf_net *net = build->net;
+    qf_layer *layer = net->layers[layer_index];
+    qf_layer_param *param = &layer->params[index];
+    qf_learnable *owner = &net->learnables[shared];
+    const Caffe__ParamSpec *spec = param_spec(layer, index);
+    qf_layer *owner_layer = net->layers[owner->layer];
+    qf_layer_param *owner_param = &owner_layer->params[owner->index];
+    const Caffe__ParamSpec *owner_spec = param_spec(owner_layer, owner->index);
+    const qf_shape *mine = qf_blob_shape(param->blob), *theirs = qf_blob_shape(owner->blob);
+    qf_info(net->context, "Sharing parameters '%s' owned by layer '%s', param index %d", spec->name,
+            owner_layer->name, owner->index);
+    bool permissive = spec->share_mode == CAFFE__PARAM_SPEC__DIM_CHECK_MODE__PERMISSIVE;
+    if (permissive ? qf_shape_count(mine) != qf_shape_count(theirs) : !qf_shape_equal(mine, theirs)) {
+        char ours[256], owners[256];
+        return qf_fail(net->context, QF_E_SHAPE,
+                       "cannot share param '%s' owned by layer %s: shape %s there, %s here",
+                       spec->name, owner_layer->name, qf_shape_text(theirs, owners, sizeof owners),
+                       qf_shape_text(mine, ours, sizeof ours));
+    }
+    /* A multiplier may be set by any of the sharers, but not to two values. */
+    if (spec->has_lr_mult) {
+        QF_TRY(agree_multiplier(layer, owner_layer, "lr_mult", spec->name, param->lr_mult,
+                                &owner->lr_mult, owner_spec->has_lr_mult));
+        owner_param->lr_mult = owner->lr_mult;
+    }
+    if (spec->has_decay_mult) {
+        QF_TRY(agree_multiplier(layer, owner_layer, "decay_mult", spec->name, param->decay_mult,
+                                &owner->decay_mult, owner_spec->has_decay_mult));
+        owner_param->decay_mult = owner->decay_mult;
+    }
+    if (!qf_shape_equal(mine, theirs)) {
+        if (!qf_grow(&net->aliases, &build->alias_capacity, (size_t)net->alias_count + 1,
+                     sizeof *net->aliases))
+            return no_memory(build);
+        net->aliases[net->alias_count++] = (qf_param_alias){layer_index, param->blob, owner->blob, 0};
+        return QF_OK;
+    }
+    qf_blob_release(param->blob);
+    param->blob = qf_blob_retain(owner->blob);
+    return QF_OK;
+}
+
+static qf_status add_params(builder *build, int layer_index)
+{
+    qf_net *net = build->net;
+    qf_layer *layer = net->layers[layer_index];
+    if (layer->param->n_param > (size_t)layer->param_count)
+        return qf_fail(net->context, QF_E_FORMAT,
+                       "too many param entries: %zu, but a layer of type %s with these settings has "
+                       "%d parameter blobs",
+                       layer->param->n_param, layer->type->name, layer->param_count);
+    for (int i = 0; i < layer->param_count; i++) {
+        qf_layer_param *param = &layer->params[i];
+        const Caffe__ParamSpec *spec = param_spec(layer, i);
+        if (spec && spec->has_lr_mult)
+            param->lr_mult = spec->lr_mult;
+        if (spec && spec->has_decay_mult)
+            param->decay_mult = spec->decay_mult;
+        param->propagate = param->lr_mult != 0;
+        net->layer_need_backward[layer_index] |= param->propagate;
+        int shared = find_shared(build, spec ? spec->name : NULL);
+        if (shared >= 0)
+            QF_TRY(share_param(build, layer_index, i, shared));
+        else
+            QF_TRY(add_learnable(build, layer_index, i, spec ? spec->name : NULL));
+    }
+    return QF_OK;
+}
+
+/* ---- one layer ---- */
+
+static qf_status unknown_type(qf_context *context, const char *type)
+{
+    qf_buffer names = {0};
+    for (const qf_layer_type *const *known = qf_layer_types; *known; known++)
+        qf_buffer_print(&names, "%s%s", names.size ? ", " : "", (*known)->name);
+    qf_status status = qf_fail(context, QF_E_UNSUPPORTED,
+                               "unknown layer type '%s'; known types: %s", type,
+                               qf_buffer_text(&names));
+    qf_buffer_release(&names);
+    return status;
+}
+
+static qf_status make_layer(builder *build, const Caffe__LayerParameter *param, qf_layer **out)
+{
+    qf_net *net = build->net;
+    const qf_layer_type *type = qf_layer_type_find(param->type);
+    if (!type)
+        return unknown_type(net->context, param->type);
+    qf_layer *layer = qf_alloc(1, sizeof *layer);
+    if (!layer)
+        return no_memory(build);
+    *out = layer;
+    layer->type = type;
+    layer->context = net->context;
+    layer->operations = qf_operations_of(net->context);
+    layer->net = net;
+    layer->param = param;
+    layer->name = param->name;
+    layer->phase = net->phase;
+    layer->bottom_count = (int)param->n_bottom;
+    layer->top_count = (int)param->n_top;
+    if (layer->top_count < type->automatic_tops)
+        layer->top_count = type->automatic_tops;
+    layer->bottom = qf_alloc(param->n_bottom, sizeof *layer->bottom);
+    layer->top = qf_alloc((size_t)layer->top_count, sizeof *layer->top);
+    layer->propagate_down = qf_alloc(param->n_bottom, sizeof *layer->propagate_down);
+    layer->loss_weight = qf_alloc((size_t)layer->top_count, sizeof *layer->loss_weight);
+    layer->state = qf_alloc(type->state_size, 1);
+    if (!layer->bottom || !layer->top || !layer->propagate_down || !layer->loss_weight ||
+        !layer->state)
+        return no_memory(build);
+    return QF_OK;
+}
+
+static void log_tops(builder *build, const qf_layer *layer)
+{
+    qf_context *context = build->net->context;
+    char text[256];
+    qf_info(context, "Setting up %s", layer->name);
+    for (int i = 0; i < layer->top_count; i++) {
+        qf_info(context, "Top shape: %s",
+                qf_shape_text(qf_blob_shape(layer->top[i]), text, sizeof text));
+        if (layer->loss_weight[i] != 0)
+            qf_info(context, "    with loss weight %g", layer->loss_weight[i]);
+        build->memory += qf_blob_count(layer->top[i]);
+    }
+    qf_info(context, "Memory required for data: %zu", build->memory * sizeof(float));
+}
+
+static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
+{
+    qf_net *net = build->net;
+    int index = net->layer_count;
+    qf_info(net->context, "Creating Layer %s", param->name);
+    qf_status status = make_layer(build, param, &net->layers[index]);
+    if (net->layers[index])
+        net->layer_count++; /* from here on the net frees it */
+    QF_TRY(status);
+    qf_layer *layer = net->layers[index];
+    QF_TRY(check_counts(layer));
+    QF_TRY(connect_bottoms(build, layer));
+    QF_TRY(connect_tops(build, layer));
+    for (int i = 0; i < layer->top_count; i++)
+        layer->loss_weight[i] = (size_t)i < param->n_loss_weight ? param->loss_weight[i]
+                                : layer->type->loss && i == 0 && !param->n_loss_weight ? 1.0f
+                                                                                        : 0.0f;
+    QF_TRY(layer->type->setup(layer));
+    QF_TRY(layer->type->reshape(layer));
+    for (int i = 0; i < layer->top_count; i++)
+        net->blob_loss_weight[blob_index(net, layer->top[i])] = layer->loss_weight[i];
+    log_tops(build, layer);
+    bool below = false;
+    for (int i = 0; i < layer->bottom_count; i++)
+        below |= layer->propagate_down[i];
+    net->layer_need_backward[index] = below;
+    QF_TRY(add_params(build, index));
+    for (int i = 0; i < layer->top_count && net->layer_need_backward[index]; i++)
+        build->blob_need_backward[blob_index(net, layer->top[i])] = true;
+    return QF_OK;
+}
+
+/* ---- who needs a gradient ---- */
+
+/* Walk backwards from the losses: layers that contribute to none need no backward pass, and neither
+ * do layers all of whose consumers refuse to propagate. */
+static qf_status trim_backward(builder *build)
+{
+    qf_net *net = build->net;
+    bool *under_loss = qf_alloc((size_t)net->blob_count, sizeof *under_loss);
+    bool *skipped = qf_alloc((size_t)net->blob_count, sizeof *skipped);
+    if (!under_loss || !skipped) {
+        qf_free(under_loss);
+        qf_free(skipped);
+        return no_memory(build);
+    }
+    for (int l = net->layer_count; l-- > 0;) {
+        qf_layer *layer = net->layers[l];
+        bool contributes = false, all_skipped = true;
+        for (int i = 0; i < layer->top_count; i++) {
+            int blob = blob_index(net, layer->top[i]);
+            contributes |= layer->loss_weight[i] != 0 || under_loss[blob];
+            all_skipped &= skipped[blob];
+        }
+        if (layer->top_count == 0)
+            all_skipped = true;
+        if (all_skipped || !contributes)
+            net->layer_need_backward[l] = false;
+        for (int i = 0; i < layer->bottom_count; i++) {
+            int blob = blob_index(net, layer->bottom[i]);
+            if (all_skipped || !contributes)
+                layer->propagate_down[i] = false;
+            under_loss[blob] |= contributes;
+            skipped[blob] |= !layer->propagate_down[i];
+        }
+        qf_info(net->context, net->layer_need_backward[l] ? "%s needs backward computation."
+                                                          : "%s does not need backward computation.",
+                layer->name);
+    }
+    qf_free(under_loss);
+    qf_free(skipped);
+    return QF_OK;
+}
+
+static void force_backward(builder *build)
+{
+    qf_net *net = build->net;
+    for (int l = 0; l < net->layer_count; l++) {
+        qf_layer *layer = net->layers[l];
+        net->layer_need_backward[l] = !layer->type->no_backward;
+        for (int i = 0; i < layer->bottom_count && !layer->type->no_backward; i++)
+            if (i >= 32 || !(layer->type->no_gradient_bottoms >> i & 1))
+                layer->propagate_down[i] = true;
+        for (int i = 0; i < layer->param_count; i++)
+            layer->params[i].propagate = true;
+    }
+}
+
+/* Blobs that nobody reads are outputs; tops of Input layers are inputs. */
+static qf_status list_ends(builder *build)
+{
+    qf_net *net = build->net;
+    net->inputs = qf_alloc((size_t)net->blob_count, sizeof *net->inputs);
+    net->outputs = qf_alloc((size_t)net->blob_count, sizeof *net->outputs);
+    if (!net->inputs || !net->outputs)
+        return no_memory(build);
+    for (int l = 0; l < net->layer_count; l++)
+        if (strcmp(net->layers[l]->type->name, "Input") == 0)
+            for (int i = 0; i < net->layers[l]->top_count; i++)
+                net->inputs[net->input_count++] = blob_index(net, net->layers[l]->top[i]);
+    for (int i = 0; i < net->blob_count; i++)
+        if (build->available[i]) {
+            qf_info(net->context, "This network produces output %s", net->blobs[i]->name);
+            net->outputs[net->output_count++] = i;
+        }
+    return QF_OK;
+}
+
+/* ---- the whole net ---- */
+
+static qf_status share_trained_layers(qf_net *net, const qf_net *other)
+{
+    for (int l = 0; l < net->layer_count; l++) {
+        qf_layer *mine = net->layers[l], *theirs = qf_net_find_layer(other, mine->name);
+        if (!theirs)
+            continue;
+        if (mine->param_count != theirs->param_count)
+            return qf_fail(net->context, QF_E_SHAPE,
+                           "layer %s has %d parameter blobs here and %d in the training net",
+                           mine->name, mine->param_count, theirs->param_count);
+        for (int i = 0; i < mine->param_count; i++) {
+            qf_blob *own = mine->params[i].blob, *shared = theirs->params[i].blob;
+            if (!qf_shape_equal(qf_blob_shape(own), qf_blob_shape(shared))) {
+                char a[256], b[256];
+                return qf_fail(net->context, QF_E_SHAPE,
+                               "layer %s: blob %d has shape %s here and %s in the training net",
+                               mine->name, i, qf_shape_text(qf_blob_shape(own), a, sizeof a),
+                               qf_shape_text(qf_blob_shape(shared), b, sizeof b));
+            }
+            for (int p = 0; p < net->learnable_count; p++)
+                if (net->learnables[p].blob == own)
+                    net->learnables[p].blob = shared;
+            for (int a = 0; a < net->alias_count; a++)
+                if (net->aliases[a].owner == own)
+                    net->aliases[a].owner = shared;
+            mine->params[i].blob = qf_blob_retain(shared);
+            qf_blob_release(own);
+        }
+    }
+    return QF_OK;
+}
+
+static void log_param(qf_context *context, const Caffe__NetParameter *param)
+{
+    if (!context->log_sink || context->log_lowest > QF_INFO)
+        return;
+    qf_buffer text = {0};
+    qf_text_print(param, &text);
+    qf_info(context, "Initializing net from parameters: \n%s", qf_buffer_text(&text));
+    qf_buffer_release(&text);
+}
+
+static qf_status build_layers(builder *build)
+{
+    qf_net *net = build->net;
+    size_t count = net->param->n_layer;
+    net->layers = qf_alloc(count, sizeof *net->layers);
+    net->layer_need_backward = qf_alloc(count, sizeof *net->layer_need_backward);
+    net->seen = qf_alloc(count, sizeof *net->seen);
+    if (!net->layers || !net->layer_need_backward || !net->seen)
+        return no_memory(build);
+    for (size_t l = 0; l < count; l++) {
+        const Caffe__LayerParameter *param = net->param->layer[l];
+        QF_TRY(qf_within(net->context, add_layer(build, param), "layer %s", param->name));
+    }
+    QF_TRY(trim_backward(build));
+    if (net->param->force_backward)
+        force_backward(build);
+    return list_ends(build);
+}
+
+qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParameter *param,
+                                   qf_net *share, qf_net **out)
+{
+    *out = NULL;
+    qf_net *net = qf_alloc(1, sizeof *net);
+    if (!net)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a net");
+    builder build = {.net = net};
+    net->context = context;
+    net->phase = param->state && param->state->phase == CAFFE__PHASE__TRAIN ? QF_TRAIN : QF_TEST;
+    net->shares_with = share;
+    net->debug_info = param->debug_info;
+    qf_status status = qf_net_param_filter(context, param, &net->param);
+    if (status != QF_OK)
+        goto done;
+    log_param(context, net->param);
+    status = qf_insert_splits(context, net->param);
+    if (status == QF_OK)
+        status = build_layers(&build);
+    if (status == QF_OK && share)
+        status = share_trained_layers(net, share);
+    if (status != QF_OK)
+        goto done;
+    qf_net_fuse(net);
+    qf_info(context, "Network initialization done.");
+    *out = net;
+    net = NULL;
+done:
+    qf_free(build.available);
+    qf_free(build.blob_need_backward);
+    qf_free(build.param_names);
+    qf_net_destroy(net);
+    return status;
+}
+
+qf_status qf_net_create(qf_context *context, const char *prototxt, qf_phase phase, int level,
+                        const char *const *stages, size_t stage_count, qf_net **out)
+{
+    *out = NULL;
+    Caffe__NetParameter *param;
+    QF_TRY(qf_net_param_read(context, prototxt, &param));
+    qf_status status = QF_OK;
+    if (!param->state)
+        status = qf_message_new(context, &caffe__net_state__descriptor, &param->state);
+    if (status != QF_OK)
+        goto done;
+    param->state->has_phase = param->state->has_level = true;
+    param->state->phase = phase == QF_TRAIN ? CAFFE__PHASE__TRAIN : CAFFE__PHASE__TEST;
+    param->state->level = level;
+    for (size_t i = 0; i < stage_count && status == QF_OK; i++)
+        status = qf_append_string(context, &param->state->n_stage, &param->state->stage, stages[i]);
+    if (status == QF_OK)
+        status = qf_net_create_from_param(context, param, NULL, out);
+done:
+    qf_message_free(param);
+    return qf_within(context, status, "%s", prototxt);
+}

@@ -1,0 +1,158 @@
+/*
+ * A blob that several layers read gets a Split layer behind its producer, so that every reader has a
+ * gradient of its own and Split adds them up. Names are Caffe's, because logs and scripts show them.
+ */
+#include "base/memory.h"
+#include "nn/net.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One version of a blob: what top `top` of layer `layer` made. */
+typedef struct producer {
+    const char *blob;
+    int layer, top;
+    int readers; /* a loss weight counts as one */
+    int given;   /* split tops handed out so far */
+    float loss_weight;
+} producer;
+
+typedef struct producers {
+    producer *items;
+    size_t count, capacity;
+} producers;
+
+/* The latest version of a blob, as of the layer being looked at. */
+static producer *latest(const producers *all, const char *blob)
+{
+    for (size_t i = all->count; i-- > 0;)
+        if (strcmp(all->items[i].blob, blob) == 0)
+            return &all->items[i];
+    return NULL;
+}
+
+static qf_status add_producers(qf_context *context, producers *all, const Caffe__LayerParameter *layer,
+                               int index)
+{
+    for (size_t top = 0; top < layer->n_top; top++) {
+        if (!qf_grow(&all->items, &all->capacity, all->count + 1, sizeof *all->items))
+            return qf_fail(context, QF_E_MEMORY, "no memory for the graph of the net");
+        float weight = top < layer->n_loss_weight ? layer->loss_weight[top] : 0;
+        all->items[all->count++] =
+            (producer){layer->top[top], index, (int)top, weight != 0, weight != 0, weight};
+    }
+    return QF_OK;
+}
+
+static qf_status count_readers(qf_context *context, const Caffe__NetParameter *net, producers *all)
+{
+    for (size_t i = 0; i < net->n_layer; i++) {
+        const Caffe__LayerParameter *layer = net->layer[i];
+        for (size_t bottom = 0; bottom < layer->n_bottom; bottom++) {
+            producer *from = latest(all, layer->bottom[bottom]);
+            if (!from)
+                return qf_fail(context, QF_E_FORMAT,
+                               "layer %s: unknown bottom blob '%s' (bottom index %zu): no layer "
+                               "before it has such a top",
+                               layer->name, layer->bottom[bottom], bottom);
+            from->readers++;
+        }
+        QF_TRY(add_producers(context, all, layer, (int)i));
+    }
+    return QF_OK;
+}
+
+static void split_name(char *buffer, size_t size, const char *layer, const producer *from, int copy)
+{
+    int used = snprintf(buffer, size, "%s_%s_%d_split", from->blob, layer, from->top);
+    if (copy >= 0 && (size_t)used < size)
+        snprintf(buffer + used, size - (size_t)used, "_%d", copy);
+}
+
+static qf_status make_split(qf_context *context, const char *layer, const producer *from,
+                            Caffe__LayerParameter **out)
+{
+    char name[1024];
+    QF_TRY(qf_message_new(context, &caffe__layer_parameter__descriptor, out));
+    Caffe__LayerParameter *split = *out;
+    split_name(name, sizeof name, layer, from, -1);
+    QF_TRY(qf_set_string(context, &split->name, name));
+    QF_TRY(qf_set_string(context, &split->type, "Split"));
+    QF_TRY(qf_append_string(context, &split->n_bottom, &split->bottom, from->blob));
+    for (int copy = 0; copy < from->readers; copy++) {
+        split_name(name, sizeof name, layer, from, copy);
+        QF_TRY(qf_append_string(context, &split->n_top, &split->top, name));
+        if (from->loss_weight != 0) {
+            float weight = copy == 0 ? from->loss_weight : 0;
+            QF_TRY(qf_append(context, &split->n_loss_weight, &split->loss_weight, &weight,
+                             sizeof weight));
+        }
+    }
+    return QF_OK;
+}
+
+qf_status qf_insert_splits(qf_context *context, Caffe__NetParameter *net)
+{
+    producers counted = {0}, seen = {0};
+    Caffe__LayerParameter **layers = NULL;
+    size_t count = 0, next = 0;
+    qf_status status = count_readers(context, net, &counted);
+    if (status != QF_OK)
+        goto done;
+    /* Names of blobs in `counted` point into the layers, whose bottoms are about to change; tops do
+     * not. `seen` replays the producers in order, with their final number of readers. */
+    for (size_t i = 0; i < net->n_layer && status == QF_OK; i++) {
+        Caffe__LayerParameter *layer = net->layer[i];
+        char name[1024];
+        for (size_t bottom = 0; bottom < layer->n_bottom && status == QF_OK; bottom++) {
+            producer *from = latest(&seen, layer->bottom[bottom]);
+            if (from->readers < 2)
+                continue;
+            split_name(name, sizeof name, net->layer[from->layer]->name, from, from->given++);
+            status = qf_set_string(context, &layer->bottom[bottom], name);
+        }
+        if (status == QF_OK)
+            status = qf_append(context, &count, &layers, &layer, sizeof layer);
+        size_t first = next;
+        for (; next < counted.count && counted.items[next].layer == (int)i && status == QF_OK;
+             next++) {
+            if (!qf_grow(&seen.items, &seen.capacity, seen.count + 1, sizeof *seen.items)) {
+                status = qf_fail(context, QF_E_MEMORY, "no memory for the graph of the net");
+                break;
+            }
+            seen.items[seen.count++] = counted.items[next];
+        }
+        for (size_t p = first; p < next && status == QF_OK; p++) {
+            const producer *from = &counted.items[p];
+            if (from->readers < 2)
+                continue;
+            if (from->loss_weight != 0)
+                layer->n_loss_weight = 0; /* the first of the Split's tops has it now */
+            Caffe__LayerParameter *split = NULL;
+            status = make_split(context, layer->name, from, &split);
+            if (split && qf_append(context, &count, &layers, &split, sizeof split) != QF_OK) {
+                qf_message_free(split);
+                status = QF_E_MEMORY;
+            }
+        }
+    }
+    if (status == QF_OK) {
+        Caffe__LayerParameter **old = net->layer;
+        net->layer = layers;
+        net->n_layer = count;
+        layers = old;
+    } else {
+        /* The new Splits are in `layers` only; the originals still belong to the net. */
+        for (size_t i = 0, original = 0; i < count; i++)
+            if (original < net->n_layer && layers[i] == net->layer[original])
+                original++;
+            else
+                qf_message_free(layers[i]);
+    }
+done:
+    free(layers);
+    qf_free(counted.items);
+    qf_free(seen.items);
+    return status;
+}
