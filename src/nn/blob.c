@@ -112,8 +112,8 @@ qf_status qf_blob_check_proto(qf_blob *blob, const Caffe__BlobProto *proto, bool
     bool legacy;
     QF_TRY(qf_blob_proto_shape(context, proto, stored.dim, &stored.axes, &legacy));
     const qf_shape *mine = qf_blob_shape(blob);
-    bool fits = reshape || (legacy ? legacy_shape_fits(mine, stored.dim)
-                                   : qf_shape_equal(mine, &stored));
+    bool fits =
+        reshape || (legacy ? legacy_shape_fits(mine, stored.dim) : qf_shape_equal(mine, &stored));
     char ours[256], theirs[256];
     if (!fits)
         return qf_fail(context, QF_E_SHAPE, "the net has shape %s, the weights file has %s",

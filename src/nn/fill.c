@@ -15,8 +15,8 @@ static float fan(const filling *fill)
 {
     const qf_shape *shape = fill->shape;
     size_t fan_in = shape->axes > 0 && shape->dim[0] ? fill->count / (size_t)shape->dim[0] : 1;
-    size_t fan_out = shape->axes > 1 && shape->dim[1] ? fill->count / (size_t)shape->dim[1]
-                                                      : fill->count;
+    size_t fan_out =
+        shape->axes > 1 && shape->dim[1] ? fill->count / (size_t)shape->dim[1] : fill->count;
     switch (fill->filler->variance_norm) {
     case CAFFE__FILLER_PARAMETER__VARIANCE_NORM__AVERAGE:
         return (float)(fan_in + fan_out) / 2;
@@ -95,13 +95,14 @@ static void fill_bilinear(const filling *fill)
     double factor = ceil(width / 2.0), centre = (width - 1) / (2 * factor);
     for (size_t i = 0; i < fill->count; i++) {
         double x = (double)(i % (size_t)width), y = (double)(i / (size_t)width % (size_t)width);
-        fill->values[i] = (float)((1 - fabs(x / factor - centre)) * (1 - fabs(y / factor - centre)));
+        fill->values[i] =
+            (float)((1 - fabs(x / factor - centre)) * (1 - fabs(y / factor - centre)));
     }
 }
 
 static const struct {
     const char *name;
-    int axes;       /* that the blob must have at least */
+    int axes; /* that the blob must have at least */
     bool may_be_sparse;
     void (*fill)(const filling *fill);
 } fillers[] = {
@@ -126,12 +127,15 @@ qf_status qf_fill(qf_blob *blob, const Caffe__FillerParameter *filler)
         if (strcmp(fillers[i].name, filler->type) != 0)
             continue;
         if (filler->sparse != -1 && !fillers[i].may_be_sparse)
-            return qf_fail(context, QF_E_ARGUMENT, "the filler '%s' cannot be sparse; only "
-                           "'gaussian' can", filler->type);
+            return qf_fail(context, QF_E_ARGUMENT,
+                           "the filler '%s' cannot be sparse; only "
+                           "'gaussian' can",
+                           filler->type);
         const qf_shape *shape = fill.shape;
-        if (shape->axes < fillers[i].axes ||
-            (fillers[i].fill == fill_bilinear && (shape->axes != 4 || shape->dim[2] != shape->dim[3])))
-            return qf_fail(context, QF_E_SHAPE, "the filler '%s' needs a blob with %s", filler->type,
+        if (shape->axes < fillers[i].axes || (fillers[i].fill == fill_bilinear &&
+                                              (shape->axes != 4 || shape->dim[2] != shape->dim[3])))
+            return qf_fail(context, QF_E_SHAPE, "the filler '%s' needs a blob with %s",
+                           filler->type,
                            fillers[i].axes == 4 ? "four axes and a square kernel" : "an axis");
         QF_TRY(qf_write(context, blob->data, QF_PLAIN, &fill.values));
         if (fill.count)
@@ -140,5 +144,6 @@ qf_status qf_fill(qf_blob *blob, const Caffe__FillerParameter *filler)
     }
     return qf_fail(context, QF_E_ARGUMENT,
                    "unknown filler type '%s'; there are constant, gaussian, positive_unitball, "
-                   "uniform, xavier, msra and bilinear", filler->type);
+                   "uniform, xavier, msra and bilinear",
+                   filler->type);
 }

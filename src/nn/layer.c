@@ -36,8 +36,7 @@ qf_status qf_layer_axis(const qf_layer *layer, const qf_blob *blob, int axis, in
 qf_status qf_layer_reshape_like_bottom(qf_layer *layer)
 {
     for (int i = 0; i < layer->top_count; i++)
-        QF_TRY(qf_blob_reshape_like(layer->top[i],
-                                    layer->bottom[i < layer->bottom_count ? i : 0]));
+        QF_TRY(qf_blob_reshape_like(layer->top[i], layer->bottom[i < layer->bottom_count ? i : 0]));
     return QF_OK;
 }
 

@@ -23,14 +23,14 @@ struct qf_net;
  *           diffs (added; only where layer->params[i].propagate).
  */
 typedef struct qf_layer_type {
-    const char *name;                    /* Caffe's type string */
-    size_t state_size;                   /* bytes of private state, zeroed before setup */
-    int min_bottoms, max_bottoms;        /* max −1: any number */
+    const char *name;             /* Caffe's type string */
+    size_t state_size;            /* bytes of private state, zeroed before setup */
+    int min_bottoms, max_bottoms; /* max −1: any number */
     int min_tops, max_tops;
-    bool equal_count;                    /* as many tops as bottoms */
-    bool loss;                           /* top 0 has loss weight 1 unless the prototxt says so */
-    bool no_backward;                    /* data sources, Accuracy, ArgMax: never propagates */
-    bool source;                         /* reads data: excluded from benchmarks of compute */
+    bool equal_count; /* as many tops as bottoms */
+    bool loss;        /* top 0 has loss weight 1 unless the prototxt says so */
+    bool no_backward; /* data sources, Accuracy, ArgMax: never propagates */
+    bool source;      /* reads data: excluded from benchmarks of compute */
     /* Bit i: gradient to bottom i cannot be had even if something below learns (labels). */
     unsigned no_gradient_bottoms;
     /* Tops that Caffe adds by itself when the prototxt names fewer (losses: 1). */
@@ -52,8 +52,8 @@ struct qf_layer {
     const qf_layer_type *type;
     qf_context *context;
     const qf_operations *operations;
-    struct qf_net *net;                  /* borrowed; for layers that look around (QAT) */
-    const Caffe__LayerParameter *param;  /* borrowed from the net */
+    struct qf_net *net;                 /* borrowed; for layers that look around (QAT) */
+    const Caffe__LayerParameter *param; /* borrowed from the net */
     const char *name;
     qf_phase phase;
     int bottom_count, top_count, param_count;
@@ -74,8 +74,8 @@ struct qf_layer {
 extern const qf_layer_type *const qf_layer_types[];
 const qf_layer_type *qf_layer_type_find(const char *name);
 
-/* Append a parameter blob of this shape (a new one, or, where the net shares by name, it is replaced
- * by the owner's after setup) and fill it. `filler` NULL: zero. */
+/* Append a parameter blob of this shape (a new one, or, where the net shares by name, it is
+ * replaced by the owner's after setup) and fill it. `filler` NULL: zero. */
 qf_status qf_layer_add_param(qf_layer *layer, const qf_shape *shape,
                              const Caffe__FillerParameter *filler);
 
@@ -92,9 +92,9 @@ qf_status qf_layer_axis(const qf_layer *layer, const qf_blob *blob, int axis, in
 qf_status qf_layer_reshape_like_bottom(qf_layer *layer);
 
 /* Forward and backward of a chain may read the input after its blob was overwritten in place. Keeps
- * bottom 0's value in *kept (created on first use) if top 0 is the same blob, and points *input at the
- * tensor to read: kept or the bottom's own. Call at the start of forward; the top is then written
- * whole. Costs no copy: buffers are exchanged. */
+ * bottom 0's value in *kept (created on first use) if top 0 is the same blob, and points *input at
+ * the tensor to read: kept or the bottom's own. Call at the start of forward; the top is then
+ * written whole. Costs no copy: buffers are exchanged. */
 qf_status qf_layer_keep_input(qf_layer *layer, qf_tensor **kept, qf_tensor **input);
 
 #endif

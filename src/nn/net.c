@@ -170,7 +170,8 @@ static qf_status log_forward(qf_net *net, const qf_layer *layer)
     }
     for (int i = 0; i < layer->param_count; i++) {
         QF_TRY(mean_magnitude(net->context, layer->params[i].blob->data, &mean));
-        qf_info(net->context, "    [Forward] Layer %s, param blob %d data: %g", layer->name, i, mean);
+        qf_info(net->context, "    [Forward] Layer %s, param blob %d data: %g", layer->name, i,
+                mean);
     }
     return QF_OK;
 }
@@ -215,8 +216,8 @@ qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
     net->fusing = net->fused && first == 0 && last == net->layer_count - 1 && !net->debug_info;
     QF_TRY(qf_net_attach_weight_codes(net));
     for (int i = first; i <= last; i++) {
-        QF_TRY(qf_within(net->context, forward_layer(net, i, &sum), "layer %s",
-                         net->layers[i]->name));
+        QF_TRY(
+            qf_within(net->context, forward_layer(net, i, &sum), "layer %s", net->layers[i]->name));
         if (net->debug_info)
             QF_TRY(log_forward(net, net->layers[i]));
     }
@@ -340,7 +341,8 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
         const char *name = net->layers[alias->layer]->name;
         for (size_t k = 0; k < weights->n_layer; k++)
             if (strcmp(weights->layer[k]->name, name) == 0)
-                QF_TRY(qf_tensor_copy_elements(net->context, alias->owner->data, alias->mine->data));
+                QF_TRY(
+                    qf_tensor_copy_elements(net->context, alias->owner->data, alias->mine->data));
     }
     return QF_OK;
 }

@@ -4,15 +4,16 @@
 
 #include "nn/layer.h"
 
-/* A learnable parameter as the solver sees it: one entry per owner, however many layers share it. */
+/* A learnable parameter as the solver sees it: one entry per owner, however many layers share it.
+ */
 typedef struct qf_learnable {
     qf_blob *blob;
     float lr_mult, decay_mult;
     int layer, index; /* the owner */
 } qf_learnable;
 
-/* share_mode PERMISSIVE: same number of elements, another shape. The value is copied before the layer
- * runs and its gradient is added to the owner's afterwards. */
+/* share_mode PERMISSIVE: same number of elements, another shape. The value is copied before the
+ * layer runs and its gradient is added to the owner's afterwards. */
 typedef struct qf_param_alias {
     int layer;
     qf_blob *mine, *owner;
@@ -35,13 +36,14 @@ struct qf_net {
     qf_param_alias *aliases; /* shared parameters whose shape differs from the owner's */
     int alias_count;
     qf_shape **seen; /* per layer: bottom shapes at its last reshape */
-    bool timing;           /* keep seconds per layer */
+    bool timing;     /* keep seconds per layer */
     bool debug_info;
     const struct qf_net *shares_with; /* a test net's training net; borrowed, or NULL */
 };
 
-/* Build from a message (upgraded, not yet filtered; copied). `state` rules apply. If `share` is given,
- * parameters of layers of the same name are taken from it (Caffe's ShareTrainedLayersWith). */
+/* Build from a message (upgraded, not yet filtered; copied). `state` rules apply. If `share` is
+ * given, parameters of layers of the same name are taken from it (Caffe's ShareTrainedLayersWith).
+ */
 qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParameter *param,
                                    struct qf_net *share, struct qf_net **out);
 qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *weights);

@@ -1,6 +1,6 @@
 /*
- * From a NetParameter to layers connected by blobs, by Caffe's rules: which blob a name means, what is
- * in place, who learns, whose gradient is needed. The log lines are Caffe's.
+ * From a NetParameter to layers connected by blobs, by Caffe's rules: which blob a name means, what
+ * is in place, who learns, whose gradient is needed. The log lines are Caffe's.
  */
 #include "base/memory.h"
 #include "nn/net.h"
@@ -72,8 +72,8 @@ static qf_status connect_bottoms(builder *build, qf_layer *layer)
         qf_info(net->context, "%s <- %s", layer->name, param->bottom[i]);
         build->available[index] = false;
         layer->bottom[i] = net->blobs[index];
-        layer->propagate_down[i] = param->n_propagate_down ? param->propagate_down[i]
-                                                           : build->blob_need_backward[index];
+        layer->propagate_down[i] =
+            param->n_propagate_down ? param->propagate_down[i] : build->blob_need_backward[index];
     }
     return QF_OK;
 }
@@ -96,9 +96,9 @@ static qf_status connect_tops(builder *build, qf_layer *layer)
             index = blob_index(net, layer->bottom[i]);
         } else {
             if (find_blob(net, name) >= 0)
-                return qf_fail(net->context, QF_E_FORMAT,
-                               "top blob '%s' is produced by several layers; give each its own name",
-                               name);
+                return qf_fail(
+                    net->context, QF_E_FORMAT,
+                    "top blob '%s' is produced by several layers; give each its own name", name);
             qf_info(net->context, "%s -> %s", layer->name, name);
             QF_TRY(new_blob(build, name, &index));
         }
@@ -108,7 +108,8 @@ static qf_status connect_tops(builder *build, qf_layer *layer)
     return QF_OK;
 }
 
-static qf_status check_count(const qf_layer *layer, const char *what, int count, int least, int most)
+static qf_status check_count(const qf_layer *layer, const char *what, int count, int least,
+                             int most)
 {
     if (count >= least && (most < 0 || count <= most))
         return QF_OK;
@@ -179,9 +180,10 @@ static qf_status agree_multiplier(const qf_layer *layer, const qf_layer *owner, 
                                   const char *name, float mine, float *theirs, bool set_by_owner)
 {
     if (set_by_owner && *theirs != mine)
-        return qf_fail(layer->context, QF_E_MISMATCH,
-                       "the shared param '%s' has %s %g here and %g in layer %s; give both the same",
-                       name, field, mine, *theirs, owner->name);
+        return qf_fail(
+            layer->context, QF_E_MISMATCH,
+            "the shared param '%s' has %s %g here and %g in layer %s; give both the same", name,
+            field, mine, *theirs, owner->name);
     *theirs = mine;
     return QF_OK;
 }
@@ -201,7 +203,8 @@ static qf_status share_param(builder *build, int layer_index, int index, int sha
     qf_info(net->context, "Sharing parameters '%s' owned by layer '%s', param index %d", spec->name,
             owner_layer->name, owner->index);
     bool permissive = spec->share_mode == CAFFE__PARAM_SPEC__DIM_CHECK_MODE__PERMISSIVE;
-    if (permissive ? qf_shape_count(mine) != qf_shape_count(theirs) : !qf_shape_equal(mine, theirs)) {
+    if (permissive ? qf_shape_count(mine) != qf_shape_count(theirs)
+                   : !qf_shape_equal(mine, theirs)) {
         char ours[256], owners[256];
         return qf_fail(net->context, QF_E_SHAPE,
                        "cannot share param '%s' owned by layer %s: shape %s there, %s here",
@@ -223,7 +226,8 @@ static qf_status share_param(builder *build, int layer_index, int index, int sha
         if (!qf_grow(&net->aliases, &build->alias_capacity, (size_t)net->alias_count + 1,
                      sizeof *net->aliases))
             return no_memory(build);
-        net->aliases[net->alias_count++] = (qf_param_alias){layer_index, param->blob, owner->blob, 0};
+        net->aliases[net->alias_count++] =
+            (qf_param_alias){layer_index, param->blob, owner->blob, 0};
         return QF_OK;
     }
     qf_blob_release(param->blob);
@@ -236,10 +240,11 @@ static qf_status add_params(builder *build, int layer_index)
     qf_net *net = build->net;
     qf_layer *layer = net->layers[layer_index];
     if (layer->param->n_param > (size_t)layer->param_count)
-        return qf_fail(net->context, QF_E_FORMAT,
-                       "too many param entries: %zu, but a layer of type %s with these settings has "
-                       "%d parameter blobs",
-                       layer->param->n_param, layer->type->name, layer->param_count);
+        return qf_fail(
+            net->context, QF_E_FORMAT,
+            "too many param entries: %zu, but a layer of type %s with these settings has "
+            "%d parameter blobs",
+            layer->param->n_param, layer->type->name, layer->param_count);
     for (int i = 0; i < layer->param_count; i++) {
         qf_layer_param *param = &layer->params[i];
         const Caffe__ParamSpec *spec = param_spec(layer, i);
@@ -265,9 +270,9 @@ static qf_status unknown_type(qf_context *context, const char *type)
     qf_buffer names = {0};
     for (const qf_layer_type *const *known = qf_layer_types; *known; known++)
         qf_buffer_print(&names, "%s%s", names.size ? ", " : "", (*known)->name);
-    qf_status status = qf_fail(context, QF_E_UNSUPPORTED,
-                               "unknown layer type '%s'; known types: %s", type,
-                               qf_buffer_text(&names));
+    qf_status status =
+        qf_fail(context, QF_E_UNSUPPORTED, "unknown layer type '%s'; known types: %s", type,
+                qf_buffer_text(&names));
     qf_buffer_release(&names);
     return status;
 }
@@ -335,7 +340,7 @@ static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
     for (int i = 0; i < layer->top_count; i++)
         layer->loss_weight[i] = (size_t)i < param->n_loss_weight ? param->loss_weight[i]
                                 : layer->type->loss && i == 0 && !param->n_loss_weight ? 1.0f
-                                                                                        : 0.0f;
+                                                                                       : 0.0f;
     QF_TRY(layer->type->setup(layer));
     QF_TRY(layer->type->reshape(layer));
     for (int i = 0; i < layer->top_count; i++)
@@ -384,8 +389,9 @@ static qf_status trim_backward(builder *build)
             under_loss[blob] |= contributes;
             skipped[blob] |= !layer->propagate_down[i];
         }
-        qf_info(net->context, net->layer_need_backward[l] ? "%s needs backward computation."
-                                                          : "%s does not need backward computation.",
+        qf_info(net->context,
+                net->layer_need_backward[l] ? "%s needs backward computation."
+                                            : "%s does not need backward computation.",
                 layer->name);
     }
     qf_free(under_loss);

@@ -1,6 +1,7 @@
 /*
- * A blob that several layers read gets a Split layer behind its producer, so that every reader has a
- * gradient of its own and Split adds them up. Names are Caffe's, because logs and scripts show them.
+ * A blob that several layers read gets a Split layer behind its producer, so that every reader has
+ * a gradient of its own and Split adds them up. Names are Caffe's, because logs and scripts show
+ * them.
  */
 #include "base/memory.h"
 #include "nn/net.h"
@@ -32,8 +33,8 @@ static producer *latest(const producers *all, const char *blob)
     return NULL;
 }
 
-static qf_status add_producers(qf_context *context, producers *all, const Caffe__LayerParameter *layer,
-                               int index)
+static qf_status add_producers(qf_context *context, producers *all,
+                               const Caffe__LayerParameter *layer, int index)
 {
     for (size_t top = 0; top < layer->n_top; top++) {
         if (!qf_grow(&all->items, &all->capacity, all->count + 1, sizeof *all->items))

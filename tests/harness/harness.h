@@ -23,7 +23,7 @@ const char *test_data_folder(void);
 qf_context *test_context(void); /* fails the test if it cannot be made */
 
 typedef struct test_array {
-    char type;  /* 'f': float, 'd': double, 'i': int32 */
+    char type; /* 'f': float, 'd': double, 'i': int32 */
     int axes;
     size_t shape[32], count;
     void *data; /* C order; qf_free() */

@@ -1,0 +1,159 @@
+#include "nn/snapshot.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static qf_status snapshot_name(qf_context *context, const Caffe__SolverParameter *param,
+                               int iteration, const char *extension, qf_buffer *out)
+{
+    qf_buffer_print(out, "%s_iter_%d%s", param->snapshot_prefix ? param->snapshot_prefix : "",
+                    iteration, extension);
+    return out->failed ? qf_fail(context, QF_E_MEMORY, "no memory for a file name") : QF_OK;
+}
+
+qf_status qf_snapshot_probe(qf_context *context, const Caffe__SolverParameter *param)
+{
+    if (param->snapshot_format == CAFFE__SOLVER_PARAMETER__SNAPSHOT_FORMAT__HDF5)
+        return qf_fail(context, QF_E_UNSUPPORTED,
+                       "snapshot_format HDF5 cannot be written by this build; use BINARYPROTO");
+    qf_buffer name = {0};
+    qf_status status = snapshot_name(context, param, 0, ".caffemodel", &name);
+    if (status == QF_OK)
+        status = qf_file_probe(context, name.data);
+    qf_buffer_release(&name);
+    return status;
+}
+
+static qf_status tensor_to_proto(qf_context *context, qf_tensor *tensor, Caffe__BlobProto **out)
+{
+    qf_blob view = {.context = context, .name = "history", .data = tensor, .diff = tensor};
+    return qf_blob_to_proto(&view, false, out);
+}
+
+static qf_status make_state(qf_solver *solver, const char *learned_net, Caffe__SolverState **out)
+{
+    qf_context *context = solver->context;
+    QF_TRY(qf_message_new(context, &caffe__solver_state__descriptor, out));
+    Caffe__SolverState *state = *out;
+    state->has_iter = state->has_current_step = true;
+    state->iter = solver->iteration;
+    state->current_step = solver->step;
+    QF_TRY(qf_set_string(context, &state->learned_net, learned_net));
+    int count = solver->net->learnable_count * solver->rule->histories;
+    for (int i = 0; i < count; i++) {
+        Caffe__BlobProto *blob;
+        QF_TRY(tensor_to_proto(context, solver->history[i], &blob));
+        qf_status status =
+            qf_append(context, &state->n_history, &state->history, &blob, sizeof blob);
+        if (status != QF_OK) {
+            qf_message_free(blob);
+            return status;
+        }
+    }
+    return QF_OK;
+}
+
+qf_status qf_solver_snapshot(qf_solver *solver)
+{
+    qf_context *context = solver->context;
+    qf_buffer model = {0}, state_file = {0};
+    Caffe__SolverState *state = NULL;
+    qf_status status =
+        snapshot_name(context, solver->param, solver->iteration, ".caffemodel", &model);
+    if (status == QF_OK)
+        status =
+            snapshot_name(context, solver->param, solver->iteration, ".solverstate", &state_file);
+    if (status != QF_OK)
+        goto done;
+    /* The weights first: a state whose weights are there can always be resumed. */
+    qf_info(context, "Snapshotting to binary proto file %s", model.data);
+    status = qf_net_save_weights(solver->net, model.data);
+    if (status != QF_OK)
+        goto done;
+    qf_info(context, "Snapshotting solver state to binary proto file %s", state_file.data);
+    status = make_state(solver, model.data, &state);
+    if (status == QF_OK)
+        status = qf_wire_write(context, state_file.data, state, 0644);
+done:
+    qf_message_free(state);
+    qf_buffer_release(&model);
+    qf_buffer_release(&state_file);
+    return status;
+}
+
+/* A history blob as it will be taken; nothing is changed until all of them fit. */
+static qf_status take_history(qf_solver *solver, const Caffe__SolverState *state, bool check_only)
+{
+    size_t count = (size_t)(solver->net->learnable_count * solver->rule->histories);
+    if (state->n_history != count)
+        return qf_fail(
+            solver->context, QF_E_MISMATCH,
+            "the state holds %zu history blobs, but a %s solver on this net needs %zu; was "
+            "it written by another solver type or for another net?",
+            state->n_history, solver->rule->name, count);
+    for (size_t i = 0; i < count; i++) {
+        qf_tensor *tensor = solver->history[i];
+        qf_blob view = {
+            .context = solver->context, .name = "history", .data = tensor, .diff = tensor};
+        qf_status status = check_only ? qf_blob_check_proto(&view, state->history[i], false)
+                                      : qf_blob_from_proto(&view, state->history[i], false);
+        QF_TRY(qf_within(solver->context, status, "history blob %zu", i));
+    }
+    return QF_OK;
+}
+
+/* The file of weights that a state names; where the folder was moved, the one beside the state. */
+static qf_status find_learned_net(qf_context *context, const char *state_file, const char *named,
+                                  qf_buffer *out)
+{
+    qf_buffer_print(out, "%s", named);
+    if (!qf_file_exists(named)) {
+        const char *slash = strrchr(state_file, '/'), *base = strrchr(named, '/');
+        out->size = 0;
+        qf_buffer_print(out, "%.*s%s", slash ? (int)(slash - state_file + 1) : 0, state_file,
+                        base ? base + 1 : named);
+    }
+    return out->failed ? qf_fail(context, QF_E_MEMORY, "no memory for a file name") : QF_OK;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), wanted = strlen(end);
+    return length >= wanted && strcmp(text + length - wanted, end) == 0;
+}
+
+qf_status qf_solver_restore(qf_solver *solver, const char *solverstate)
+{
+    qf_context *context = solver->context;
+    if (ends_with(solverstate, ".caffemodel"))
+        return qf_fail(
+            context, QF_E_ARGUMENT,
+            "%s holds weights, not a solver's state; resume from the .solverstate beside "
+            "it, or start from these weights with --weights",
+            solverstate);
+    Caffe__SolverState *state = NULL;
+    qf_buffer learned = {0};
+    qf_status status = qf_wire_read(context, solverstate, &caffe__solver_state__descriptor, &state);
+    if (status == QF_OK)
+        status = qf_within(context, take_history(solver, state, true), "%s", solverstate);
+    if (status != QF_OK)
+        goto done;
+    if (state->learned_net && *state->learned_net) {
+        status = find_learned_net(context, solverstate, state->learned_net, &learned);
+        if (status == QF_OK)
+            status = qf_net_load_weights(solver->net, learned.data);
+        if (status != QF_OK)
+            goto done;
+    }
+    status = take_history(solver, state, false);
+    solver->iteration = state->iter;
+    solver->step = state->current_step;
+    qf_info(context, "Restored iteration %d from %s", solver->iteration, solverstate);
+done:
+    qf_message_free(state);
+    qf_buffer_release(&learned);
+    return status;
+}

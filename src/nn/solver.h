@@ -1,0 +1,69 @@
+/* A solver: a training net, its test nets, and the rule that changes the weights. */
+#ifndef QF_NN_SOLVER_H
+#define QF_NN_SOLVER_H
+
+#include "nn/net.h"
+
+/* Everything an update rule may need, for one parameter. Arrays have `count` elements. */
+typedef struct qf_update {
+    size_t count;
+    float *value;
+    const float *gradient; /* sum over iter_size passes */
+    float *history[2];
+    float gradient_scale; /* clipping and 1 / iter_size */
+    float decay;          /* weight_decay × decay_mult */
+    bool l1;              /* the decay is of the L1 norm */
+    float rate;           /* learning rate × lr_mult */
+    float momentum, momentum2, delta, rms_decay;
+    int iteration;
+} qf_update;
+
+typedef struct qf_update_rule {
+    const char *name; /* Caffe's solver type */
+    int histories;    /* arrays of history for each parameter: 1 or 2 */
+    /* Refuses settings that make no sense for the rule; may be NULL. */
+    qf_status (*check)(qf_context *context, const Caffe__SolverParameter *param);
+    /* One pass over value, gradient and history. */
+    void (*apply)(const qf_update *update);
+} qf_update_rule;
+
+const qf_update_rule *qf_update_rule_find(const char *name);
+const char *qf_update_rule_names(void); /* "SGD, Nesterov, …" for messages */
+
+/* Rate of `iteration` (nn/learning_rate.c); may advance *step, the state of "multistep". */
+qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParameter *param);
+float qf_learning_rate_at(qf_context *context, const Caffe__SolverParameter *param, int iteration,
+                          int *step);
+
+struct qf_solver {
+    qf_context *context;
+    Caffe__SolverParameter *param;
+    const qf_update_rule *rule;
+    qf_net *net;
+    qf_net **test_nets;
+    int test_net_count;
+    qf_tensor **history; /* learnable i: history[i], and history[n + i] if the rule has two */
+    int iteration, step;
+    float *losses; /* the last average_loss losses, a ring */
+    int loss_count;
+    float smoothed_loss;
+    bool stopping;               /* an action asked to stop */
+    int freeze_batch_norm_after; /* iteration from which BatchNorm uses global statistics; −1: never
+                                  */
+    qf_action_function action;
+    qf_progress_function progress;
+    void *callback_user;
+    double progress_start, progress_items; /* of the running average that callbacks report */
+    double progress_wait, items_per_second, data_wait;
+};
+
+qf_status qf_solver_create_from_param(qf_context *context, const Caffe__SolverParameter *param,
+                                      qf_solver **out);
+qf_action qf_solver_poll(qf_solver *solver);
+void qf_solver_report(qf_solver *solver, const qf_net *net, bool testing, int iteration, int total,
+                      float loss);
+/* Apply the gradients of the training net to its parameters (nn/update.c). */
+qf_status qf_solver_apply_update(qf_solver *solver);
+qf_status qf_solver_test(qf_solver *solver, int test_net);
+
+#endif

@@ -1,0 +1,264 @@
+/* From a SolverParameter to a solver with its nets. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "nn/snapshot.h"
+#include "nn/solver.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void qf_solver_destroy(qf_solver *solver)
+{
+    if (!solver)
+        return;
+    /* Test nets borrow from the training net, so they go first. */
+    for (int i = 0; i < solver->test_net_count; i++)
+        qf_net_destroy(solver->test_nets[i]);
+    if (solver->net && solver->history)
+        for (int i = 0; i < solver->net->learnable_count * solver->rule->histories; i++)
+            qf_tensor_release(solver->history[i]);
+    qf_net_destroy(solver->net);
+    qf_free(solver->test_nets);
+    qf_free(solver->history);
+    qf_free(solver->losses);
+    qf_message_free(solver->param);
+    qf_free(solver);
+}
+
+/* The net message of one source: a file, or one written inside the solver. */
+typedef struct net_source {
+    const char *file;
+    const Caffe__NetParameter *inlined;
+    const char *field;
+} net_source;
+
+static qf_status read_source(qf_context *context, const net_source *source,
+                             Caffe__NetParameter **out)
+{
+    if (source->file)
+        return qf_within(context, qf_net_param_read(context, source->file, out), "%s",
+                         source->field);
+    return qf_message_copy(context, source->inlined, out);
+}
+
+/* Caffe merges states: phase first, then the net's own, then the solver's; later ones win. */
+static qf_status merge_state(qf_context *context, Caffe__NetParameter *net, Caffe__Phase phase,
+                             const Caffe__NetState *extra)
+{
+    if (!net->state)
+        QF_TRY(qf_message_new(context, &caffe__net_state__descriptor, &net->state));
+    Caffe__NetState *state = net->state;
+    if (!state->has_phase) {
+        state->has_phase = true;
+        state->phase = phase;
+    }
+    if (!extra)
+        return QF_OK;
+    if (extra->has_phase)
+        state->phase = extra->phase;
+    if (extra->has_level) {
+        state->has_level = true;
+        state->level = extra->level;
+    }
+    for (size_t i = 0; i < extra->n_stage; i++)
+        QF_TRY(qf_append_string(context, &state->n_stage, &state->stage, extra->stage[i]));
+    return QF_OK;
+}
+
+static qf_status build_net(qf_solver *solver, const net_source *source, Caffe__Phase phase,
+                           const Caffe__NetState *state, qf_net *share, qf_net **out)
+{
+    qf_context *context = solver->context;
+    Caffe__NetParameter *param;
+    QF_TRY(read_source(context, source, &param));
+    qf_status status = merge_state(context, param, phase, state);
+    if (status == QF_OK)
+        status = qf_net_create_from_param(context, param, share, out);
+    qf_message_free(param);
+    return qf_within(context, status, "%s", source->file ? source->file : source->field);
+}
+
+static qf_status build_training_net(qf_solver *solver)
+{
+    const Caffe__SolverParameter *param = solver->param;
+    const net_source sources[] = {
+        {param->train_net, param->train_net_param, "train_net"},
+        {param->net, param->net_param, "net"},
+    };
+    const net_source *chosen = NULL;
+    int count = 0;
+    for (int i = 0; i < 2; i++) {
+        count += (sources[i].file != NULL) + (sources[i].inlined != NULL);
+        if (!chosen && (sources[i].file || sources[i].inlined))
+            chosen = &sources[i];
+    }
+    if (count != 1)
+        return qf_fail(solver->context, QF_E_FORMAT,
+                       "a solver must name its training net in exactly one of the fields net, "
+                       "net_param, train_net and train_net_param, but %d are given",
+                       count);
+    if (chosen->file)
+        qf_info(solver->context, "Creating training net from net file: %s", chosen->file);
+    return build_net(solver, chosen, CAFFE__PHASE__TRAIN, param->train_state, NULL, &solver->net);
+}
+
+/* Caffe's rule: test_net_param, then test_net, then the shared net as often as test_iter is left.
+ */
+static qf_status test_source(const qf_solver *solver, size_t index, net_source *out)
+{
+    const Caffe__SolverParameter *param = solver->param;
+    *out = (net_source){.field = "test_net"};
+    if (index < param->n_test_net_param)
+        out->inlined = param->test_net_param[index];
+    else if (index < param->n_test_net_param + param->n_test_net)
+        out->file = param->test_net[index - param->n_test_net_param];
+    else {
+        out->file = param->net;
+        out->inlined = param->net_param;
+    }
+    return QF_OK;
+}
+
+static qf_status build_test_nets(qf_solver *solver)
+{
+    const Caffe__SolverParameter *param = solver->param;
+    qf_context *context = solver->context;
+    size_t given = param->n_test_net + param->n_test_net_param, count = param->n_test_iter;
+    bool generic = param->net || param->net_param;
+    if (count < given || (!generic && count != given))
+        return qf_fail(
+            context, QF_E_FORMAT,
+            "test_iter must be given once for each test net: there are %zu test nets and "
+            "%zu test_iter",
+            given, count);
+    if (param->n_test_state && param->n_test_state != count)
+        return qf_fail(context, QF_E_FORMAT,
+                       "test_state must be given never or once for each of the %zu test nets",
+                       count);
+    if (count && param->test_interval <= 0 && given + (size_t)generic > 0 && !generic)
+        return qf_fail(context, QF_E_FORMAT, "test nets need a test_interval > 0");
+    solver->test_nets = qf_alloc(count, sizeof(qf_net *));
+    if (!solver->test_nets)
+        return qf_fail(context, QF_E_MEMORY, "no memory for test nets");
+    for (size_t i = 0; i < count; i++) {
+        net_source source;
+        QF_TRY(test_source(solver, i, &source));
+        qf_info(context, "Creating test net (#%zu) specified by %s: %s", i,
+                source.file ? "net file" : "net_param", source.file ? source.file : "(inline)");
+        QF_TRY(build_net(solver, &source, CAFFE__PHASE__TEST,
+                         param->n_test_state ? param->test_state[i] : NULL, solver->net,
+                         &solver->test_nets[i]));
+        solver->test_net_count++;
+    }
+    return QF_OK;
+}
+
+static qf_status check_settings(qf_solver *solver)
+{
+    const Caffe__SolverParameter *param = solver->param;
+    qf_context *context = solver->context;
+    solver->rule = qf_update_rule_find(param->type);
+    if (!solver->rule)
+        return qf_fail(context, QF_E_ARGUMENT, "unknown solver type '%s'; there are %s",
+                       param->type, qf_update_rule_names());
+    if (solver->rule->check)
+        QF_TRY(solver->rule->check(context, param));
+    QF_TRY(qf_learning_rate_check(context, param));
+    if (param->iter_size < 1 || param->average_loss < 1)
+        return qf_fail(context, QF_E_ARGUMENT, "iter_size and average_loss must be at least 1");
+    if (param->max_iter < 0)
+        return qf_fail(context, QF_E_ARGUMENT, "max_iter must not be negative");
+    if (strcmp(param->regularization_type, "L1") != 0 &&
+        strcmp(param->regularization_type, "L2") != 0)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "unknown regularization_type '%s'; there are L1 and L2",
+                       param->regularization_type);
+    for (size_t i = 0; i < param->n_test_iter; i++)
+        if (param->test_iter[i] < 1)
+            return qf_fail(context, QF_E_ARGUMENT, "test_iter must be at least 1");
+    if (param->snapshot > 0 || param->snapshot_after_train)
+        QF_TRY(qf_within(context, qf_snapshot_probe(context, param), "snapshot_prefix"));
+    return QF_OK;
+}
+
+static qf_status create_history(qf_solver *solver)
+{
+    int learnables = solver->net->learnable_count, count = learnables * solver->rule->histories;
+    solver->history = qf_alloc((size_t)count, sizeof *solver->history);
+    solver->losses = qf_alloc((size_t)solver->param->average_loss, sizeof *solver->losses);
+    if (!solver->history || !solver->losses)
+        return qf_fail(solver->context, QF_E_MEMORY, "no memory for the solver's history");
+    for (int i = 0; i < count; i++) {
+        QF_TRY(qf_tensor_create(solver->context, &solver->history[i]));
+        QF_TRY(qf_tensor_reshape(solver->context, solver->history[i],
+                                 qf_blob_shape(solver->net->learnables[i % learnables].blob)));
+    }
+    return QF_OK;
+}
+
+static void log_settings(qf_solver *solver)
+{
+    qf_buffer text = {0};
+    qf_text_print(solver->param, &text);
+    qf_info(solver->context, "Initializing solver from parameters: \n%s", qf_buffer_text(&text));
+    qf_buffer_release(&text);
+}
+
+qf_status qf_solver_create_from_param(qf_context *context, const Caffe__SolverParameter *param,
+                                      qf_solver **out)
+{
+    *out = NULL;
+    qf_solver *solver = qf_alloc(1, sizeof *solver);
+    if (!solver)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a solver");
+    solver->context = context;
+    solver->freeze_batch_norm_after = -1;
+    qf_status status = qf_message_copy(context, param, &solver->param);
+    if (status != QF_OK)
+        goto done;
+    log_settings(solver);
+    if (param->random_seed >= 0)
+        qf_context_set_seed(context, param->random_seed);
+    if ((status = check_settings(solver)) != QF_OK ||
+        (status = build_training_net(solver)) != QF_OK ||
+        (status = build_test_nets(solver)) != QF_OK || (status = create_history(solver)) != QF_OK)
+        goto done;
+    qf_info(context, "Solver scaffolding done.");
+    for (size_t i = 0; i < param->n_weights && status == QF_OK; i++)
+        status = qf_solver_load_weights(solver, param->weights[i]);
+    if (status != QF_OK)
+        goto done;
+    *out = solver;
+    solver = NULL;
+done:
+    qf_solver_destroy(solver);
+    return status;
+}
+
+qf_status qf_solver_create(qf_context *context, const char *solver_prototxt, qf_solver **out)
+{
+    *out = NULL;
+    Caffe__SolverParameter *param;
+    QF_TRY(qf_solver_param_read(context, solver_prototxt, &param));
+    qf_status status = qf_solver_create_from_param(context, param, out);
+    qf_message_free(param);
+    return qf_within(context, status, "%s", solver_prototxt);
+}
+
+qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels)
+{
+    char *list = qf_strdup(caffemodels), *rest = list;
+    if (!list)
+        return qf_fail(solver->context, QF_E_MEMORY, "no memory for a file name");
+    qf_status status = QF_OK;
+    for (char *file; status == QF_OK && (file = strsep(&rest, ","));) {
+        file += strspn(file, " ");
+        qf_info(solver->context, "Finetuning from %s", file);
+        /* Test nets share the training net's parameters; layers that only they have load here. */
+        status = qf_net_load_weights(solver->net, file);
+        for (int i = 0; i < solver->test_net_count && status == QF_OK; i++)
+            status = qf_net_load_weights(solver->test_nets[i], file);
+    }
+    qf_free(list);
+    return status;
+}
