@@ -5,7 +5,7 @@
 #include "nn/net.h"
 
 /* Everything an update rule may need, for one parameter. Arrays have `count` elements. */
-typedef struct qf_update {
+typedef struct qf_parameter_update {
     size_t count;
     float *value;
     const float *gradient; /* sum over iter_size passes */
@@ -16,7 +16,7 @@ typedef struct qf_update {
     float rate;           /* learning rate × lr_mult */
     float momentum, momentum2, delta, rms_decay;
     int iteration;
-} qf_update;
+} qf_parameter_update;
 
 typedef struct qf_update_rule {
     const char *name; /* Caffe's solver type */
@@ -24,7 +24,7 @@ typedef struct qf_update_rule {
     /* Refuses settings that make no sense for the rule; may be NULL. */
     qf_status (*check)(qf_context *context, const Caffe__SolverParameter *param);
     /* One pass over value, gradient and history. */
-    void (*apply)(const qf_update *update);
+    void (*apply)(const qf_parameter_update *update);
 } qf_update_rule;
 
 const qf_update_rule *qf_update_rule_find(const char *name);

@@ -8,14 +8,14 @@
 #include <string.h>
 
 /* Gradient of element i with scale and decay; written once for all rules. */
-static inline float gradient_at(const qf_update *u, size_t i)
+static inline float gradient_at(const qf_parameter_update *u, size_t i)
 {
     float w = u->value[i], g = u->gradient[i] * u->gradient_scale;
     float direction = u->l1 ? (float)((w > 0) - (w < 0)) : w;
     return g + u->decay * direction;
 }
 
-static void sgd(const qf_update *u)
+static void sgd(const qf_parameter_update *u)
 {
     float *value = u->value, *history = u->history[0];
 #pragma omp parallel for simd schedule(static)
@@ -25,7 +25,7 @@ static void sgd(const qf_update *u)
     }
 }
 
-static void nesterov(const qf_update *u)
+static void nesterov(const qf_parameter_update *u)
 {
     float *value = u->value, *history = u->history[0];
 #pragma omp parallel for simd schedule(static)
@@ -36,7 +36,7 @@ static void nesterov(const qf_update *u)
     }
 }
 
-static void ada_grad(const qf_update *u)
+static void ada_grad(const qf_parameter_update *u)
 {
     float *value = u->value, *history = u->history[0];
 #pragma omp parallel for simd schedule(static)
@@ -47,7 +47,7 @@ static void ada_grad(const qf_update *u)
     }
 }
 
-static void rms_prop(const qf_update *u)
+static void rms_prop(const qf_parameter_update *u)
 {
     float *value = u->value, *history = u->history[0];
 #pragma omp parallel for simd schedule(static)
@@ -58,7 +58,7 @@ static void rms_prop(const qf_update *u)
     }
 }
 
-static void ada_delta(const qf_update *u)
+static void ada_delta(const qf_parameter_update *u)
 {
     float *value = u->value, *squares = u->history[0], *updates = u->history[1];
 #pragma omp parallel for simd schedule(static)
@@ -71,7 +71,7 @@ static void ada_delta(const qf_update *u)
     }
 }
 
-static void adam(const qf_update *u)
+static void adam(const qf_parameter_update *u)
 {
     float *value = u->value, *mean = u->history[0], *square = u->history[1];
     double t = u->iteration + 1;
@@ -150,7 +150,7 @@ static qf_status clip_factor(qf_solver *solver, float *factor)
     return QF_OK;
 }
 
-static qf_status update_learnable(qf_solver *solver, int index, qf_update *u)
+static qf_status update_learnable(qf_solver *solver, int index, qf_parameter_update *u)
 {
     const qf_learnable *learnable = &solver->net->learnables[index];
     const Caffe__SolverParameter *param = solver->param;
@@ -184,7 +184,7 @@ qf_status qf_solver_apply_update(qf_solver *solver)
     float clip;
     QF_TRY(clip_factor(solver, &clip));
     for (int i = 0; i < solver->net->learnable_count; i++) {
-        qf_update update = {
+        qf_parameter_update update = {
             .gradient_scale = clip / (float)param->iter_size,
             .l1 = strcmp(param->regularization_type, "L1") == 0,
             .rate = rate,
