@@ -1,0 +1,86 @@
+/* What a command is: a name, options in a table, a function. Help, man pages and completion are
+ * made from the same tables, so that they cannot disagree with what is parsed. */
+#ifndef QF_CLI_COMMAND_H
+#define QF_CLI_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+typedef enum option_kind {
+    OPTION_FLAG,    /* --help, --help=false */
+    OPTION_TEXT,    /* anything that is not empty */
+    OPTION_FILE,    /* a path; completion offers files */
+    OPTION_INTEGER, /* from lowest to highest */
+    OPTION_NUMBER,  /* the same, with a fractional part */
+    OPTION_CHOICE   /* one of `choices`, without regard to case */
+} option_kind;
+
+typedef struct option {
+    const char *name; /* written with '-'; '_' is read as the same, since Caffe's flags have it */
+    option_kind kind;
+    bool required;
+    const char *value;    /* what the help calls the value: "FILE" */
+    const char *standard; /* the value when the option is absent, or NULL: there is none */
+    const char *choices;  /* "stop|snapshot|none" */
+    double lowest, highest;
+    const char *help;
+} option;
+
+struct arguments;
+
+typedef struct command {
+    const char *name; /* one word or two: "train", "qat config" */
+    const char *summary;
+    const char *details; /* paragraphs for --help and the man page, separated by empty lines */
+    const char *example; /* lines to type */
+    const option *options;
+    size_t option_count;
+    bool computes; /* also takes the options of the engine: --threads, --seed, … */
+    bool hidden;   /* not listed; a tool of the build */
+    int (*run)(const struct arguments *arguments);
+} command;
+
+typedef struct arguments {
+    const command *command;
+    const char *values[40]; /* by option_at() index; the standard value where none was given */
+    bool given[40];
+} arguments;
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define OPTIONS(array) .options = (array), .option_count = COUNT(array)
+
+const command *command_at(size_t index); /* NULL past the end; hidden ones are last */
+/* The command that the first words of argv name, and how many words that took; NULL: none. */
+const command *command_find(int argc, char **argv, int *words);
+
+/* The options of a command, its own first, then those that many share; NULL past the end. */
+const option *option_at(const command *command, size_t index);
+
+/* Values of options by name; asking for an option that the table lacks is a fault of this program
+ * and ends it with a message. */
+const char *argument_text(const arguments *arguments, const char *name); /* NULL: absent */
+int argument_integer(const arguments *arguments, const char *name);
+double argument_number(const arguments *arguments, const char *name);
+bool argument_flag(const arguments *arguments, const char *name);
+bool argument_given(const arguments *arguments, const char *name);
+
+/* Read argv (without the command's words). Returns false after a message on stderr. */
+bool arguments_parse(arguments *out, const command *command, int argc, char **argv);
+
+/* A sentence on stderr: "qaffe train: …", and where to find help. Returns EXIT_USAGE. */
+int usage_error(const command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Same name, '-' and '_' and letter case not told apart. */
+bool same_word(const char *a, const char *b);
+/* The candidate nearest to `word` in editing steps, or NULL if none is near enough to be meant. */
+const char *nearest_word(const char *word, const char *(*candidate)(const void *list, size_t index),
+                         const void *list);
+
+void print_overview(FILE *stream);
+void print_help(const command *command, FILE *stream);
+
+#endif

@@ -1,0 +1,14 @@
+/* Every command there is; main.c lists them in the order of the help. */
+#ifndef QF_CLI_COMMANDS_H
+#define QF_CLI_COMMANDS_H
+
+#include "cli/command.h"
+
+extern const command command_qat_config, command_qat_prepare, command_qat_export, command_qat_run;
+extern const command command_verify;
+extern const command command_train, command_test, command_time;
+extern const command command_digits, command_convert_idx;
+extern const command command_layers, command_version;
+extern const command command_document;
+
+#endif

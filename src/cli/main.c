@@ -1,0 +1,111 @@
+/* The qaffe command: find the command that is meant, read its options, run it. */
+#include "cli/commands.h"
+
+#include <locale.h>
+#include <signal.h>
+#include <string.h>
+
+static const command *const commands[] = {
+    &command_qat_run,  &command_qat_config,     &command_qat_prepare, &command_qat_export,
+    &command_verify,   &command_train,          &command_test,        &command_time,
+    &command_digits,   &command_convert_idx,    &command_layers,      &command_version,
+    &command_document,
+};
+
+const command *command_at(size_t index)
+{
+    return index < COUNT(commands) ? commands[index] : NULL;
+}
+
+/* How many words of argv spell the command's name; 0: they do not. */
+static int matching_words(const command *command, int argc, char **argv)
+{
+    const char *blank = strchr(command->name, ' ');
+    if (argc < 1)
+        return 0;
+    if (!blank)
+        return same_word(command->name, argv[0]);
+    char first[32];
+    snprintf(first, sizeof first, "%.*s", (int)(blank - command->name), command->name);
+    return argc > 1 && same_word(first, argv[0]) && same_word(blank + 1, argv[1]) ? 2 : 0;
+}
+
+const command *command_find(int argc, char **argv, int *words)
+{
+    for (size_t i = 0; i < COUNT(commands); i++)
+        if ((*words = matching_words(commands[i], argc, argv)) > 0)
+            return commands[i];
+    return NULL;
+}
+
+static const char *command_name(const void *list, size_t index)
+{
+    (void)list;
+    const command *found = command_at(index);
+    return found && !found->hidden ? found->name : NULL;
+}
+
+/* "qat" alone: list the commands that begin with it. False: none does. */
+static bool print_group(const char *word)
+{
+    bool any = false;
+    for (size_t i = 0; i < COUNT(commands); i++) {
+        const char *name = commands[i]->name, *blank = strchr(name, ' ');
+        if (!blank || strlen(word) != (size_t)(blank - name) ||
+            strncmp(name, word, strlen(word)) != 0)
+            continue;
+        if (!any)
+            fprintf(stderr, "qaffe %s: one more word is needed:\n", word);
+        fprintf(stderr, "  qaffe %-16s%s\n", name, commands[i]->summary);
+        any = true;
+    }
+    return any;
+}
+
+static int unknown_command(int argc, char **argv)
+{
+    char words[128];
+    bool two = argc > 1 && argv[1][0] != '-';
+    snprintf(words, sizeof words, "%s%s%s", argv[0], two ? " " : "", two ? argv[1] : "");
+    const char *meant = nearest_word(words, command_name, NULL);
+    if (!meant)
+        meant = nearest_word(argv[0], command_name, NULL);
+    if (!two && print_group(argv[0]))
+        return EXIT_USAGE;
+    return usage_error(NULL, "there is no command \"%s\"%s%s%s", two && !meant ? argv[0] : words,
+                       meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, "");
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write */
+    argc--, argv++;
+    bool help = argc > 0 && (same_word(argv[0], "help") || same_word(argv[0], "--help") ||
+                             same_word(argv[0], "-help") || same_word(argv[0], "-h"));
+    if (argc > 0 && (same_word(argv[0], "--version") || same_word(argv[0], "-version")))
+        argv[0] = "version";
+    if (argc == 0 || (help && argc == 1)) {
+        print_overview(help ? stdout : stderr);
+        return help ? EXIT_DONE : EXIT_USAGE;
+    }
+    if (help)
+        argc--, argv++;
+    int words;
+    const command *found = command_find(argc, argv, &words);
+    if (!found)
+        return unknown_command(argc, argv);
+    arguments given = {.command = found};
+    if (!help && !arguments_parse(&given, found, argc - words, argv + words))
+        return EXIT_USAGE;
+    if (help || argument_flag(&given, "help")) {
+        print_help(found, stdout);
+        return EXIT_DONE;
+    }
+    int code = found->run(&given);
+    if (fflush(stdout) != 0 && code == EXIT_DONE) {
+        perror("qaffe: standard output");
+        return EXIT_FAILED;
+    }
+    return code;
+}

@@ -1,0 +1,282 @@
+/* Reading the command line as Caffe's users write it: -name value, --name value, --name=value. */
+#include "cli/command.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const option shared_options[] = {
+    {.name = "help", .kind = OPTION_FLAG, .help = "Print this help and stop."},
+};
+
+static const option engine_options[] = {
+    {.name = "threads",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "0",
+     .highest = 4096,
+     .help = "Threads to compute with; 0 means as many as there are cores."},
+    {.name = "seed",
+     .kind = OPTION_INTEGER,
+     .value = "S",
+     .standard = "-1",
+     .lowest = -1,
+     .highest = 2147483647,
+     .help = "Seed of the random numbers; -1 takes one from the clock. A solver's random_seed "
+             "comes first."},
+    {.name = "log-level",
+     .kind = OPTION_CHOICE,
+     .value = "LEVEL",
+     .choices = "debug|info|warning|error",
+     .help = "The least important messages to print on stderr."},
+    {.name = "gpu",
+     .kind = OPTION_TEXT,
+     .value = "IDS",
+     .help = "Accepted so that Caffe's command lines work; this build computes on the CPU and "
+             "says so."},
+};
+
+const option *option_at(const command *command, size_t index)
+{
+    if (index < command->option_count)
+        return &command->options[index];
+    index -= command->option_count;
+    if (command->computes && index < COUNT(engine_options))
+        return &engine_options[index];
+    if (command->computes)
+        index -= COUNT(engine_options);
+    return index < COUNT(shared_options) ? &shared_options[index] : NULL;
+}
+
+static size_t index_of(const arguments *arguments, const char *name)
+{
+    const option *found;
+    for (size_t i = 0; (found = option_at(arguments->command, i)); i++)
+        if (strcmp(found->name, name) == 0)
+            return i;
+    fprintf(stderr, "qaffe %s: the table of options lacks --%s\n", arguments->command->name, name);
+    exit(EXIT_FAILED);
+}
+
+const char *argument_text(const arguments *arguments, const char *name)
+{
+    return arguments->values[index_of(arguments, name)];
+}
+
+int argument_integer(const arguments *arguments, const char *name)
+{
+    const char *text = argument_text(arguments, name);
+    return text ? (int)strtol(text, NULL, 10) : 0;
+}
+
+double argument_number(const arguments *arguments, const char *name)
+{
+    const char *text = argument_text(arguments, name);
+    return text ? strtod(text, NULL) : 0;
+}
+
+bool argument_flag(const arguments *arguments, const char *name)
+{
+    const char *text = argument_text(arguments, name);
+    return text && same_word(text, "true");
+}
+
+bool argument_given(const arguments *arguments, const char *name)
+{
+    return arguments->given[index_of(arguments, name)];
+}
+
+int usage_error(const command *command, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "qaffe%s%s: ", command ? " " : "", command ? command->name : "");
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\nTry `qaffe%s%s --help`.\n", command ? " " : "",
+            command ? command->name : "");
+    va_end(arguments);
+    return EXIT_USAGE;
+}
+
+bool same_word(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++) {
+        int left = *a == '_' ? '-' : tolower((unsigned char)*a);
+        int right = *b == '_' ? '-' : tolower((unsigned char)*b);
+        if (left != right)
+            return false;
+    }
+    return *a == *b;
+}
+
+/* Editing steps (insert, delete, replace) from one word to the other: Levenshtein's distance. */
+static size_t editing_steps(const char *from, const char *to)
+{
+    enum { LONGEST = 63 };
+    size_t row[LONGEST + 1], columns = strlen(to);
+    if (columns > LONGEST)
+        return LONGEST;
+    for (size_t i = 0; i <= columns; i++)
+        row[i] = i;
+    for (size_t line = 1; *from; from++, line++) {
+        size_t diagonal = row[0];
+        row[0] = line;
+        for (size_t i = 1; i <= columns; i++) {
+            size_t replaced = diagonal + (*from != to[i - 1]);
+            size_t inserted = row[i - 1] + 1, deleted = row[i] + 1;
+            diagonal = row[i];
+            row[i] = replaced < inserted ? replaced : inserted;
+            row[i] = row[i] < deleted ? row[i] : deleted;
+        }
+    }
+    return row[columns];
+}
+
+const char *nearest_word(const char *word, const char *(*candidate)(const void *list, size_t index),
+                         const void *list)
+{
+    const char *best = NULL, *name;
+    size_t fewest = strlen(word) / 3 + 2; /* more steps than this make it another word */
+    for (size_t i = 0; (name = candidate(list, i)); i++) {
+        size_t steps = editing_steps(word, name);
+        if (strlen(word) > 2 && strncmp(word, name, strlen(word)) == 0)
+            steps = 1; /* the beginning of the word */
+        if (steps < fewest)
+            best = name, fewest = steps;
+    }
+    return best;
+}
+
+static const char *option_name(const void *list, size_t index)
+{
+    const option *found = option_at(list, index);
+    return found ? found->name : NULL;
+}
+
+static bool one_of(const char *choices, const char *text)
+{
+    for (const char *start = choices; *start;) {
+        size_t length = strcspn(start, "|");
+        char choice[64];
+        snprintf(choice, sizeof choice, "%.*s", (int)length, start);
+        if (same_word(choice, text))
+            return true;
+        start += length + (start[length] == '|');
+    }
+    return false;
+}
+
+static bool is_number(const option *option, const char *text, double *value)
+{
+    char *end;
+    errno = 0;
+    if (option->kind == OPTION_INTEGER)
+        *value = (double)strtol(text, &end, 10);
+    else
+        *value = strtod(text, &end);
+    return end != text && !*end && !errno && isfinite(*value);
+}
+
+static bool check_value(const command *command, const option *option, const char *text)
+{
+    double value;
+    switch (option->kind) {
+    case OPTION_FLAG:
+        if (same_word(text, "true") || same_word(text, "false"))
+            return true;
+        usage_error(command, "--%s is a switch: give it no value, or true or false, not \"%s\"",
+                    option->name, text);
+        return false;
+    case OPTION_TEXT:
+    case OPTION_FILE:
+        if (*text)
+            return true;
+        usage_error(command, "--%s is empty; expected --%s %s", option->name, option->name,
+                    option->value);
+        return false;
+    case OPTION_INTEGER:
+    case OPTION_NUMBER:
+        if (is_number(option, text, &value) && value >= option->lowest && value <= option->highest)
+            return true;
+        usage_error(command, "--%s is \"%s\"; expected %s from %.10g to %.10g", option->name, text,
+                    option->kind == OPTION_INTEGER ? "a whole number" : "a number", option->lowest,
+                    option->highest);
+        return false;
+    case OPTION_CHOICE:
+        if (one_of(option->choices, text))
+            return true;
+        usage_error(command, "--%s is \"%s\"; expected one of %s", option->name, text,
+                    option->choices);
+        return false;
+    }
+    return false;
+}
+
+/* One option and, where it has one, its value; *position is moved over what was used. */
+static bool parse_option(arguments *out, int argc, char **argv, int *position)
+{
+    const command *command = out->command;
+    const char *word = argv[*position];
+    word += strspn(word, "-");
+    size_t length = strcspn(word, "=");
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)length, word);
+    if (strcmp(name, "h") == 0)
+        snprintf(name, sizeof name, "help");
+
+    const option *found;
+    size_t index = 0;
+    while ((found = option_at(command, index)) && !same_word(found->name, name))
+        index++;
+    if (!found) {
+        const char *meant = nearest_word(name, option_name, command);
+        usage_error(command, "there is no option --%s%s%s%s", name, meant ? "; did you mean --" : "",
+                    meant ? meant : "", meant ? "?" : "");
+        return false;
+    }
+
+    const char *value;
+    if (word[length] == '=') {
+        value = word + length + 1;
+    } else if (found->kind == OPTION_FLAG) {
+        value = "true";
+    } else if (*position + 1 < argc) {
+        value = argv[++*position];
+    } else {
+        usage_error(command, "--%s needs a value: --%s %s", found->name, found->name, found->value);
+        return false;
+    }
+    if (!check_value(command, found, value))
+        return false;
+    out->values[index] = value;
+    out->given[index] = true;
+    return true;
+}
+
+bool arguments_parse(arguments *out, const command *command, int argc, char **argv)
+{
+    *out = (arguments){.command = command};
+    const option *each;
+    for (size_t i = 0; (each = option_at(command, i)); i++)
+        out->values[i] = each->standard;
+    for (int i = 0; i < argc; i++) {
+        if (argv[i][0] != '-' || !argv[i][1]) {
+            usage_error(command, "\"%s\" is not an option; every value follows its --name",
+                        argv[i]);
+            return false;
+        }
+        if (!parse_option(out, argc, argv, &i))
+            return false;
+    }
+    if (argument_flag(out, "help"))
+        return true; /* whatever else is missing */
+    for (size_t i = 0; (each = option_at(command, i)); i++)
+        if (each->required && !out->given[i]) {
+            usage_error(command, "--%s %s is missing", each->name, each->value);
+            return false;
+        }
+    return true;
+}

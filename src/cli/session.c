@@ -1,0 +1,71 @@
+#include "cli/session.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* glog's prefix, which scripts that read Caffe's logs expect:
+ * letter, month, day, time with microseconds, thread, file and line. */
+static void print_message(void *user, qf_log_level level, const char *file, int line,
+                          const char *text)
+{
+    session *session = user;
+    struct timespec now;
+    struct tm local;
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &local);
+    progress_print_above(&session->progress, level, "%c%02d%02d %02d:%02d:%02d.%06ld %5ld %s:%d] %s",
+                         "DIWE"[level], local.tm_mon + 1, local.tm_mday, local.tm_hour,
+                         local.tm_min, local.tm_sec, now.tv_nsec / 1000, (long)gettid(), file, line,
+                         text);
+}
+
+void session_log(session *session, const char *file, int line, const char *format, ...)
+{
+    char text[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    const char *slash = strrchr(file, '/');
+    print_message(session, QF_INFO, slash ? slash + 1 : file, line, text);
+}
+
+static qf_log_level chosen_level(const arguments *arguments, qf_log_level standard)
+{
+    static const char *const names[] = {"debug", "info", "warning", "error"};
+    const char *chosen = argument_text(arguments, "log-level");
+    for (size_t i = 0; chosen && i < COUNT(names); i++)
+        if (same_word(names[i], chosen))
+            return (qf_log_level)i;
+    return standard;
+}
+
+bool session_open(session *session, const arguments *arguments, qf_log_level lowest)
+{
+    *session = (struct session){.command = arguments->command};
+    progress_open(&session->progress);
+    if (qf_context_create(&session->context) != QF_OK) {
+        fprintf(stderr, "qaffe %s: there is not enough memory to start\n", arguments->command->name);
+        return false;
+    }
+    qf_context_set_log(session->context, print_message, session, chosen_level(arguments, lowest));
+    qf_context_set_threads(session->context, argument_integer(arguments, "threads"));
+    qf_context_set_seed(session->context, argument_integer(arguments, "seed"));
+    if (argument_given(arguments, "gpu"))
+        fprintf(stderr, "qaffe %s: --gpu %s: this build has no GPU code; computing on the CPU\n",
+                arguments->command->name, argument_text(arguments, "gpu"));
+    return true;
+}
+
+int session_close(session *session, qf_status status)
+{
+    progress_close(&session->progress);
+    if (status != QF_OK)
+        fprintf(stderr, "%sqaffe %s: %s%s\n", session->progress.red, session->command->name,
+                qf_error_text(session->context), session->progress.plain);
+    qf_context_destroy(session->context);
+    return status == QF_OK ? EXIT_DONE : EXIT_FAILED;
+}

@@ -1,0 +1,26 @@
+/* One run of a command on the library: its context, where messages go, how it ends. */
+#ifndef QF_CLI_SESSION_H
+#define QF_CLI_SESSION_H
+
+#include "cli/command.h"
+#include "cli/progress.h"
+
+#include "qaffe/qaffe.h"
+
+typedef struct session {
+    const command *command;
+    qf_context *context;
+    progress progress;
+} session;
+
+/* `lowest`: what to print when --log-level is absent. Returns false after a message. */
+bool session_open(session *session, const arguments *arguments, qf_log_level lowest);
+/* Prints the library's sentence unless `status` is QF_OK, and gives the exit code. */
+int session_close(session *session, qf_status status);
+
+/* A message of our own, in the form of the library's. */
+void session_log(session *session, const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+#define say(session, ...) session_log((session), __FILE__, __LINE__, __VA_ARGS__)
+
+#endif

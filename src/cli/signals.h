@@ -1,0 +1,13 @@
+/* Ctrl-C and hang-up, as Caffe treats them: a wish that the solver learns of between iterations. */
+#ifndef QF_CLI_SIGNALS_H
+#define QF_CLI_SIGNALS_H
+
+#include "qaffe/qaffe.h"
+
+/* Effects are "stop", "snapshot" or "none". A second SIGINT where the first one asked to stop ends
+ * the program at once. */
+void signals_install(const char *sigint_effect, const char *sighup_effect);
+/* What was asked for since the last call: a qf_action_function (the argument is not used). */
+qf_action signals_requested(void *user);
+
+#endif

@@ -1,0 +1,177 @@
+/* qaffe time: what `caffe time` does, with a table of the costliest layers at the end. */
+#include "cli/commands.h"
+#include "cli/net_options.h"
+#include "cli/table.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+static const option options[] = {
+    {.name = "model",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "FILE",
+     .help = "The net (.prototxt)."},
+    {.name = "weights",
+     .kind = OPTION_FILE,
+     .value = "FILE",
+     .help = "Its weights (.caffemodel); without them it runs on the fillers' values."},
+    {.name = "iterations",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "50",
+     .lowest = 1,
+     .highest = 1e9,
+     .help = "How many passes to measure."},
+    {.name = "phase",
+     .kind = OPTION_CHOICE,
+     .choices = "TRAIN|TEST",
+     .standard = "TRAIN",
+     .help = "The phase to build the net for. TEST measures the forward pass alone."},
+    NET_STATE_OPTIONS,
+};
+
+typedef struct timing {
+    double forward, backward; /* milliseconds, summed over the iterations */
+} timing;
+
+static double milliseconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return 1e3 * (double)now.tv_sec + 1e-6 * (double)now.tv_nsec;
+}
+
+/* One pass, layer by layer; the sums of each layer grow. */
+static qf_status time_pass(qf_net *net, bool backward, timing *layers)
+{
+    int count = qf_net_layer_count(net);
+    qf_status status = QF_OK;
+    for (int l = 0; l < count && status == QF_OK; l++) {
+        double start = milliseconds_now();
+        status = qf_net_forward_range(net, l, l, NULL);
+        layers[l].forward += milliseconds_now() - start;
+    }
+    for (int l = count - 1; l >= 0 && backward && status == QF_OK; l--) {
+        double start = milliseconds_now();
+        status = qf_net_backward_range(net, l, l);
+        layers[l].backward += milliseconds_now() - start;
+    }
+    return status;
+}
+
+static qf_status warm_up(session *session, qf_net *net, bool backward)
+{
+    float loss;
+    say(session, "Performing Forward");
+    qf_status status = qf_net_forward(net, &loss);
+    if (status != QF_OK)
+        return status;
+    say(session, "Initial loss: %g", (double)loss);
+    if (!backward)
+        return QF_OK;
+    say(session, "Performing Backward");
+    return qf_net_backward(net);
+}
+
+static void report(session *session, const qf_net *net, const timing *layers, int iterations,
+                   double elapsed)
+{
+    int count = qf_net_layer_count(net);
+    double forward = 0, backward = 0;
+    say(session, "Average time per layer: ");
+    for (int l = 0; l < count; l++) {
+        const char *name = qf_net_layer_name(net, l);
+        say(session, "%10s\tforward: %g ms.", name, layers[l].forward / iterations);
+        say(session, "%10s\tbackward: %g ms.", name, layers[l].backward / iterations);
+        forward += layers[l].forward;
+        backward += layers[l].backward;
+    }
+    say(session, "Average Forward pass: %g ms.", forward / iterations);
+    say(session, "Average Backward pass: %g ms.", backward / iterations);
+    say(session, "Average Forward-Backward: %g ms.", elapsed / iterations);
+    say(session, "Total Time: %g ms.", elapsed);
+    say(session, "*** Benchmark ends ***");
+}
+
+static int compare_by_cost(const void *left, const void *right, void *user)
+{
+    const timing *layers = user;
+    const timing *a = &layers[*(const int *)left], *b = &layers[*(const int *)right];
+    double difference = b->forward + b->backward - a->forward - a->backward;
+    return (difference > 0) - (difference < 0);
+}
+
+static void print_costliest(const qf_net *net, timing *layers, int iterations)
+{
+    enum { ROWS = 12 };
+    int count = qf_net_layer_count(net), *order = malloc((size_t)count * sizeof *order);
+    if (!order)
+        return;
+    double total = 0;
+    for (int l = 0; l < count; l++) {
+        order[l] = l;
+        total += layers[l].forward + layers[l].backward;
+    }
+    qsort_r(order, (size_t)count, sizeof *order, compare_by_cost, layers);
+    table table = {0};
+    table_row(&table, 5, "layer", "type", "forward ms", "backward ms", "share");
+    for (int i = 0; i < count && i < ROWS; i++) {
+        const timing *layer = &layers[order[i]];
+        table_row(&table, 5, qf_net_layer_name(net, order[i]), qf_net_layer_type(net, order[i]),
+                  cell("%.3f", layer->forward / iterations),
+                  cell("%.3f", layer->backward / iterations),
+                  cell("%.1f%%", total > 0 ? 100 * (layer->forward + layer->backward) / total : 0));
+    }
+    table_print(&table);
+    if (count > ROWS)
+        printf("and %d layers that take less time\n", count - ROWS);
+    table_release(&table);
+    free(order);
+}
+
+static qf_status time_net(session *session, const arguments *arguments)
+{
+    int iterations = argument_integer(arguments, "iterations");
+    bool backward = same_word(argument_text(arguments, "phase"), "TRAIN");
+    qf_net *net;
+    qf_status status = open_net(session, arguments, backward ? QF_TRAIN : QF_TEST, &net);
+    if (status != QF_OK)
+        return status;
+    timing *layers = calloc((size_t)qf_net_layer_count(net) + 1, sizeof *layers);
+    status = layers ? warm_up(session, net, backward) : QF_E_MEMORY;
+    say(session, "*** Benchmark begins ***");
+    say(session, "Testing for %d iterations.", iterations);
+    double start = milliseconds_now();
+    for (int i = 0; i < iterations && status == QF_OK; i++) {
+        double pass = milliseconds_now();
+        status = time_pass(net, backward, layers);
+        say(session, "Iteration: %d forward-backward time: %g ms.", i + 1,
+            milliseconds_now() - pass);
+    }
+    if (status == QF_OK) {
+        report(session, net, layers, iterations, milliseconds_now() - start);
+        print_costliest(net, layers, iterations);
+    }
+    free(layers);
+    qf_net_destroy(net);
+    return status;
+}
+
+static int run(const arguments *arguments)
+{
+    session session;
+    if (!session_open(&session, arguments, QF_INFO))
+        return EXIT_FAILED;
+    return session_close(&session, time_net(&session, arguments));
+}
+
+const command command_time = {
+    .name = "time",
+    .summary = "Measure a net layer by layer, as `caffe time` does.",
+    .details = "Caffe's lines go to stderr; a table of the costliest layers goes to stdout.",
+    .example = "qaffe time --model train_test.prototxt --iterations 20",
+    OPTIONS(options),
+    .computes = true,
+    .run = run,
+};

@@ -1,0 +1,97 @@
+/* qaffe train: what `caffe train` does. */
+#include "cli/commands.h"
+#include "cli/session.h"
+#include "cli/signals.h"
+
+static const option options[] = {
+    {.name = "solver",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "FILE",
+     .help = "The solver's definition (.prototxt); it names the net."},
+    {.name = "weights",
+     .kind = OPTION_FILE,
+     .value = "FILES",
+     .help = "Start from these weights (.caffemodel, several separated by commas); layers are "
+             "matched by name. Not together with --snapshot."},
+    {.name = "snapshot",
+     .kind = OPTION_FILE,
+     .value = "FILE",
+     .help = "Go on from this state (.solverstate)."},
+    {.name = "sigint-effect",
+     .kind = OPTION_CHOICE,
+     .choices = "stop|snapshot|none",
+     .standard = "stop",
+     .help = "What Ctrl-C does. Stopping also writes a snapshot, unless the solver says "
+             "snapshot_after_train: false. Ctrl-C once more ends the program at once."},
+    {.name = "sighup-effect",
+     .kind = OPTION_CHOICE,
+     .choices = "stop|snapshot|none",
+     .standard = "snapshot",
+     .help = "What a hang-up signal does."},
+};
+
+static void show_progress(void *user, const qf_progress *now)
+{
+    session *session = user;
+    progress_update(&session->progress, now);
+}
+
+static qf_action requested_action(void *user)
+{
+    return signals_requested(user);
+}
+
+static qf_status train(session *session, const arguments *arguments)
+{
+    const char *weights = argument_text(arguments, "weights");
+    const char *snapshot = argument_text(arguments, "snapshot");
+    qf_solver *solver;
+    qf_status status =
+        qf_solver_create(session->context, argument_text(arguments, "solver"), &solver);
+    if (status != QF_OK)
+        return status;
+    qf_solver_set_callbacks(solver, requested_action, show_progress, session);
+    if (snapshot) {
+        say(session, "Resuming from %s", snapshot);
+        status = qf_solver_restore(solver, snapshot);
+    } else if (weights) {
+        status = qf_solver_load_weights(solver, weights);
+    }
+    if (status == QF_OK) {
+        signals_install(argument_text(arguments, "sigint-effect"),
+                        argument_text(arguments, "sighup-effect"));
+        say(session, "Starting Optimization");
+        status = qf_solver_solve(solver);
+    }
+    if (status == QF_OK)
+        say(session, "Optimization Done.");
+    qf_solver_destroy(solver);
+    return status;
+}
+
+static int run(const arguments *arguments)
+{
+    if (argument_given(arguments, "weights") && argument_given(arguments, "snapshot"))
+        return usage_error(arguments->command,
+                           "--weights and --snapshot exclude each other: a .solverstate names the "
+                           "weights that belong to it; leave --weights out");
+    session session;
+    if (!session_open(&session, arguments, QF_INFO))
+        return EXIT_FAILED;
+    return session_close(&session, train(&session, arguments));
+}
+
+const command command_train = {
+    .name = "train",
+    .summary = "Train a net with a solver, as `caffe train` does.",
+    .details =
+        "The log goes to stderr in the form of Caffe's, so scripts like parse_log.py read it. On a "
+        "terminal a line under the log shows iteration, loss, learning rate, images per second, "
+        "the share of time spent waiting for data, and the time left.",
+    .example = "qaffe train --solver solver.prototxt 2>&1 | tee train.log\n"
+               "qaffe train --solver solver.prototxt --snapshot lenet_iter_5000.solverstate",
+    OPTIONS(options),
+    .computes = true,
+    .run = run,
+};
