@@ -26,8 +26,7 @@ qf_status qf_fail(qf_context *context, qf_status status, const char *format, ...
 
 /* Put where we were in front of the recorded sentence: "layer conv1: ...". Returns `status`
  * unchanged, and does nothing for QF_OK. */
-qf_status qf_within(qf_context *context, qf_status status, const char *format, ...)
-    QF_PRINTF(3, 4);
+qf_status qf_within(qf_context *context, qf_status status, const char *format, ...) QF_PRINTF(3, 4);
 
 /* For functions that own nothing yet; anything else: goto done. */
 #define QF_TRY(expression)                                                                         \
@@ -37,11 +36,13 @@ qf_status qf_within(qf_context *context, qf_status status, const char *format, .
             return qf_try_;                                                                        \
     } while (0)
 
-void qf_log(qf_context *context, qf_log_level level, const char *file, int line,
-            const char *format, ...) QF_PRINTF(5, 6);
+void qf_log(qf_context *context, qf_log_level level, const char *file, int line, const char *format,
+            ...) QF_PRINTF(5, 6);
 
 #define qf_debug(context, ...) qf_log((context), QF_DEBUG, __FILE__, __LINE__, __VA_ARGS__)
 #define qf_info(context, ...) qf_log((context), QF_INFO, __FILE__, __LINE__, __VA_ARGS__)
 #define qf_warning(context, ...) qf_log((context), QF_WARNING, __FILE__, __LINE__, __VA_ARGS__)
+/* A problem that the work survived; Caffe logs some of those with an E. */
+#define qf_problem(context, ...) qf_log((context), QF_ERROR, __FILE__, __LINE__, __VA_ARGS__)
 
 #endif

@@ -11,7 +11,8 @@ qf_status qf_lexer_fail(const qf_lexer *lexer, int line, int column, const char 
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    return qf_fail(lexer->context, QF_E_FORMAT, "%s:%d:%d: %s", lexer->name, line, column, sentence);
+    return qf_fail(lexer->context, QF_E_FORMAT, "%s:%d:%d: %s", lexer->name, line, column,
+                   sentence);
 }
 
 static qf_status fail_here(const qf_lexer *lexer, const char *sentence)
@@ -111,9 +112,10 @@ static qf_status lex_string(qf_lexer *lexer)
     for (;;) {
         unsigned char c = peek(lexer);
         if (c == 0)
-            return fail_here(lexer, lexer->cursor < lexer->end
-                                        ? "a string contains a NUL byte; write \\0"
-                                        : "the file ends inside a string; a closing quote is missing");
+            return fail_here(lexer,
+                             lexer->cursor < lexer->end
+                                 ? "a string contains a NUL byte; write \\0"
+                                 : "the file ends inside a string; a closing quote is missing");
         if (c == '\n')
             return fail_here(lexer, "the line ends inside a string; a closing quote is missing");
         advance(lexer);
@@ -163,7 +165,8 @@ static qf_status lex_number(qf_lexer *lexer, bool *is_float)
                is_digit((unsigned char)start[1])) {
         skip_digits(lexer, is_octal);
         if (is_digit(peek(lexer)))
-            return fail_here(lexer, "a number with a leading zero is octal and has no digits 8 and 9");
+            return fail_here(lexer,
+                             "a number with a leading zero is octal and has no digits 8 and 9");
     } else {
         decimal = true;
         QF_TRY(lex_decimal(lexer, is_float));
@@ -188,8 +191,9 @@ qf_status qf_lexer_next(qf_lexer *lexer)
     if (c < ' ' || c == 127)
         return fail_here(lexer, "a control character stands outside of a string");
     if (c >= 128)
-        return fail_here(lexer, "a character that is not ASCII stands outside of a string (is the file "
-                                "saved with a byte order mark?)");
+        return fail_here(lexer,
+                         "a character that is not ASCII stands outside of a string (is the file "
+                         "saved with a byte order mark?)");
     if (is_letter(c)) {
         token->kind = QF_TOKEN_IDENTIFIER;
         while (is_letter(peek(lexer)) || is_digit(peek(lexer)))
@@ -213,7 +217,11 @@ qf_status qf_lexer_next(qf_lexer *lexer)
 qf_status qf_lexer_start(qf_lexer *lexer, qf_context *context, const char *name, const char *text,
                          size_t size)
 {
-    *lexer = (qf_lexer){
-        .context = context, .name = name, .cursor = text, .end = text + size, .line = 1, .column = 1};
+    *lexer = (qf_lexer){.context = context,
+                        .name = name,
+                        .cursor = text,
+                        .end = text + size,
+                        .line = 1,
+                        .column = 1};
     return qf_lexer_next(lexer);
 }

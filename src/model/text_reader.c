@@ -1,9 +1,9 @@
 /*
- * protobuf's text format, read by following the message descriptors that protobuf-c generates. Accepts
- * what protoc accepts; errors name the place that protoc names.
+ * protobuf's text format, read by following the message descriptors that protobuf-c generates.
+ * Accepts what protoc accepts; errors name the place that protoc names.
  */
 #include "base/file.h"
-#include "model/model.h"
+#include "model/field.h"
 #include "model/text_lexer.h"
 
 #include <ctype.h>
@@ -39,8 +39,8 @@ static qf_status unexpected(const parser *p, const char *expected)
     if (token->kind == QF_TOKEN_END)
         return qf_lexer_fail(&p->lexer, token->line, token->column,
                              "expected %s, but the file ends", expected);
-    return qf_lexer_fail(&p->lexer, token->line, token->column, "expected %s, found '%.*s'", expected,
-                         (int)(token->size < SHOWN ? token->size : SHOWN), token->text);
+    return qf_lexer_fail(&p->lexer, token->line, token->column, "expected %s, found '%.*s'",
+                         expected, (int)(token->size < SHOWN ? token->size : SHOWN), token->text);
 }
 
 static qf_status try_symbol(parser *p, char symbol, bool *found)
@@ -70,7 +70,8 @@ static size_t edit_distance(const char *a, size_t a_size, const char *b)
         row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
             size_t above = row[j];
-            size_t best = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+            size_t best =
+                diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
             if (above + 1 < best)
                 best = above + 1;
             if (row[j - 1] + 1 < best)
@@ -102,7 +103,8 @@ static const char *nearest(const suggestion *best, const qf_token *typed)
     return best->distance <= 1 + typed->size / 3 ? best->name : NULL;
 }
 
-static qf_status unknown_field(parser *p, const ProtobufCMessageDescriptor *type, const qf_token *name)
+static qf_status unknown_field(parser *p, const ProtobufCMessageDescriptor *type,
+                               const qf_token *name)
 {
     suggestion best = {.distance = 64};
     for (unsigned i = 0; i < type->n_fields; i++)
@@ -110,8 +112,9 @@ static qf_status unknown_field(parser *p, const ProtobufCMessageDescriptor *type
     const char *near = nearest(&best, name);
     const qf_token *at = &p->lexer.token; /* protoc complains behind the name */
     return qf_lexer_fail(&p->lexer, at->line, at->column, "%s has no field '%.*s'%s%s%s",
-                         type->short_name, (int)(name->size < SHOWN ? name->size : SHOWN), name->text,
-                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+                         type->short_name, (int)(name->size < SHOWN ? name->size : SHOWN),
+                         name->text, near ? "; did you mean '" : "", near ? near : "",
+                         near ? "'?" : "");
 }
 
 /* ---- scalars ---- */
@@ -124,10 +127,9 @@ static qf_status read_unsigned(parser *p, uint64_t limit, uint64_t *out)
     errno = 0;
     *out = strtoull(token.text, NULL, 0);
     if (errno == ERANGE || *out > limit)
-        return qf_lexer_fail(&p->lexer, token.line, token.column,
-                             "the integer %.*s is out of range (at most %llu)",
-                             (int)(token.size < SHOWN ? token.size : SHOWN), token.text,
-                             (unsigned long long)limit);
+        return qf_lexer_fail(
+            &p->lexer, token.line, token.column, "the integer %.*s is out of range (at most %llu)",
+            (int)(token.size < SHOWN ? token.size : SHOWN), token.text, (unsigned long long)limit);
     return qf_lexer_next(&p->lexer);
 }
 
@@ -168,7 +170,8 @@ static qf_status read_bool(parser *p, const char *field, bool *out)
     static const struct {
         const char *word;
         bool value;
-    } words[] = {{"true", true}, {"True", true}, {"t", true}, {"false", false}, {"False", false}, {"f", false}};
+    } words[] = {{"true", true},   {"True", true},   {"t", true},
+                 {"false", false}, {"False", false}, {"f", false}};
     const qf_token token = p->lexer.token;
     if (token.kind == QF_TOKEN_INTEGER) {
         uint64_t value;
@@ -180,7 +183,8 @@ static qf_status read_bool(parser *p, const char *field, bool *out)
         return unexpected(p, "true or false");
     QF_TRY(qf_lexer_next(&p->lexer));
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (token.size == strlen(words[i].word) && memcmp(token.text, words[i].word, token.size) == 0) {
+        if (token.size == strlen(words[i].word) &&
+            memcmp(token.text, words[i].word, token.size) == 0) {
             *out = words[i].value;
             return QF_OK;
         }
@@ -189,7 +193,8 @@ static qf_status read_bool(parser *p, const char *field, bool *out)
                          (int)(token.size < SHOWN ? token.size : SHOWN), token.text);
 }
 
-static qf_status unknown_enum(parser *p, const ProtobufCFieldDescriptor *field, const qf_token *token)
+static qf_status unknown_enum(parser *p, const ProtobufCFieldDescriptor *field,
+                              const qf_token *token)
 {
     const ProtobufCEnumDescriptor *type = field->descriptor;
     suggestion best = {.distance = 64};
@@ -336,31 +341,10 @@ typedef union value {
     ProtobufCMessage *message;
 } value;
 
-static size_t stored_size(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_INT64:
-    case PROTOBUF_C_TYPE_SINT64:
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_BOOL:
-        return sizeof(protobuf_c_boolean);
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return sizeof(void *);
-    case PROTOBUF_C_TYPE_BYTES:
-        return sizeof(ProtobufCBinaryData);
-    default:
-        return 4;
-    }
-}
-
 static qf_status parse_fields(parser *p, ProtobufCMessage *message, char close);
 
-static qf_status read_message(parser *p, const ProtobufCFieldDescriptor *field, ProtobufCMessage **out)
+static qf_status read_message(parser *p, const ProtobufCFieldDescriptor *field,
+                              ProtobufCMessage **out)
 {
     char close = is_symbol(p, '<') ? '>' : '}';
     QF_TRY(expect_symbol(p, close == '>' ? '<' : '{'));
@@ -417,8 +401,17 @@ static qf_status read_value(parser *p, const ProtobufCFieldDescriptor *field, va
     case PROTOBUF_C_TYPE_ENUM:
         return read_enum(p, field, &out->i32);
     case PROTOBUF_C_TYPE_STRING: {
+        const qf_token place = p->lexer.token;
         ProtobufCBinaryData text;
         QF_TRY(read_string(p, &text));
+        if (memchr(text.data, 0, text.len)) { /* protobuf-c keeps C strings */
+            free(text.data);
+            return qf_lexer_fail(
+                &p->lexer, place.line, place.column,
+                "the string of '%s' contains a NUL byte (\\0), which no name or path "
+                "can hold",
+                field->name);
+        }
         out->string = (char *)text.data;
         return QF_OK;
     }
@@ -427,33 +420,15 @@ static qf_status read_value(parser *p, const ProtobufCFieldDescriptor *field, va
     case PROTOBUF_C_TYPE_MESSAGE:
         return read_message(p, field, &out->message);
     }
-    return qf_fail(p->lexer.context, QF_E_UNSUPPORTED, "the field '%s' has an unknown type", field->name);
-}
-
-static bool is_set(const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
-{
-    const char *base = (const char *)message;
-    if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
-        return *(const uint32_t *)(base + field->quantifier_offset) == field->id;
-    if (field->type == PROTOBUF_C_TYPE_MESSAGE || field->type == PROTOBUF_C_TYPE_STRING) {
-        const void *pointer = *(void *const *)(base + field->offset);
-        return pointer && pointer != field->default_value;
-    }
-    if (field->label == PROTOBUF_C_LABEL_OPTIONAL)
-        return *(const protobuf_c_boolean *)(base + field->quantifier_offset);
-    return false;
+    return qf_fail(p->lexer.context, QF_E_UNSUPPORTED, "the field '%s' has an unknown type",
+                   field->name);
 }
 
 static void store_singular(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
                            const value *v)
 {
-    char *base = (char *)message;
-    memcpy(base + field->offset, v, stored_size(field->type));
-    if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
-        *(uint32_t *)(base + field->quantifier_offset) = field->id;
-    else if (field->label == PROTOBUF_C_LABEL_OPTIONAL && field->type != PROTOBUF_C_TYPE_MESSAGE &&
-             field->type != PROTOBUF_C_TYPE_STRING)
-        *(protobuf_c_boolean *)(base + field->quantifier_offset) = 1;
+    memcpy(qf_field_address(message, field), v, qf_field_element_size(field));
+    qf_field_mark(message, field);
 }
 
 static void free_value(const ProtobufCFieldDescriptor *field, value *v)
@@ -476,15 +451,16 @@ static qf_status read_element(parser *p, ProtobufCMessage *message,
         store_singular(message, field, &v);
         return QF_OK;
     }
-    char *base = (char *)message;
-    qf_status status = qf_append(p->lexer.context, (size_t *)(base + field->quantifier_offset),
-                                 base + field->offset, &v, stored_size(field->type));
+    qf_status status =
+        qf_append(p->lexer.context, qf_field_count(message, field),
+                  qf_field_address(message, field), &v, qf_field_element_size(field));
     if (status != QF_OK)
         free_value(field, &v);
     return status;
 }
 
-static qf_status read_list(parser *p, ProtobufCMessage *message, const ProtobufCFieldDescriptor *field)
+static qf_status read_list(parser *p, ProtobufCMessage *message,
+                           const ProtobufCFieldDescriptor *field)
 {
     bool more;
     QF_TRY(expect_symbol(p, '['));
@@ -530,7 +506,10 @@ static qf_status parse_field(parser *p, ProtobufCMessage *message)
     if (!field)
         return unknown_field(p, type, &name);
     bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
-    if (!repeated && is_set(message, field))
+    /* A required scalar has no flag; parse_fields keeps track of those. */
+    bool tracked = field->label == PROTOBUF_C_LABEL_REQUIRED &&
+                   field->type != PROTOBUF_C_TYPE_MESSAGE && field->type != PROTOBUF_C_TYPE_STRING;
+    if (!repeated && !tracked && qf_field_is_set(message, field))
         return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
                              "the field '%s' is given twice, but a %s has only one", field->name,
                              type->short_name);
@@ -551,15 +530,15 @@ static qf_status parse_field(parser *p, ProtobufCMessage *message)
     return separator ? QF_OK : try_symbol(p, ',', &separator);
 }
 
-/* Required fields that are missing, anywhere below. protobuf-c has no flag for a required scalar, so
- * parse_fields keeps track of which names it met. */
+/* Required fields that are missing, anywhere below. protobuf-c has no flag for a required scalar,
+ * so parse_fields keeps track of which names it met. */
 static qf_status check_required(parser *p, const ProtobufCMessageDescriptor *type, const bool *met)
 {
     for (unsigned i = 0; i < type->n_fields; i++)
         if (type->fields[i].label == PROTOBUF_C_LABEL_REQUIRED && !met[i])
             return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
-                                 "the field '%s' of %s is required and missing", type->fields[i].name,
-                                 type->short_name);
+                                 "the field '%s' of %s is required and missing",
+                                 type->fields[i].name, type->short_name);
     return QF_OK;
 }
 
@@ -621,8 +600,8 @@ qf_status qf_text_parse(qf_context *context, const char *name, const char *text,
     return QF_OK;
 }
 
-qf_status qf_text_read(qf_context *context, const char *path, const ProtobufCMessageDescriptor *type,
-                       void *out)
+qf_status qf_text_read(qf_context *context, const char *path,
+                       const ProtobufCMessageDescriptor *type, void *out)
 {
     qf_buffer file = {0};
     memcpy(out, &(void *){NULL}, sizeof(void *));
