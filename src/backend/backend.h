@@ -22,8 +22,6 @@ typedef struct qf_convolution_shape {
     int stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL], pad[QF_MAX_SPATIAL]; /* dilation ≥ 1 */
 } qf_convolution_shape;
 
-typedef enum qf_compute { QF_COMPUTE_AUTO, QF_COMPUTE_FLOAT, QF_COMPUTE_INT8 } qf_compute;
-
 typedef struct qf_convolution qf_convolution; /* primitives for one shape, weights in their order */
 typedef struct qf_inner_product qf_inner_product;
 typedef struct qf_pooling qf_pooling;
@@ -58,6 +56,10 @@ typedef struct qf_operations {
      * QF_INTEGERS: Σ (u − zero) · q + bias, exact in 32 bits. */
     qf_status (*convolution_forward_integer)(qf_context *, qf_convolution *, qf_tensor *x,
                                              qf_tensor *w, qf_tensor *bias, qf_tensor *y);
+    /* The transposed convolution in integers (Deconvolution of deployed models): x has the shape that y
+     * has above. */
+    qf_status (*deconvolution_forward_integer)(qf_context *, qf_convolution *, qf_tensor *x,
+                                               qf_tensor *w, qf_tensor *bias, qf_tensor *y);
     qf_status (*convolution_backward_data)(qf_context *, qf_convolution *, qf_tensor *dy,
                                            qf_tensor *w, qf_tensor *dx);
     qf_status (*convolution_backward_weights)(qf_context *, qf_convolution *, qf_tensor *x,

@@ -33,6 +33,8 @@ typedef struct qf_layer_type {
     bool source;      /* reads data: excluded from benchmarks of compute */
     /* Bit i: gradient to bottom i cannot be had even if something below learns (labels). */
     unsigned no_gradient_bottoms;
+    /* A file may hold only this many of the parameter blobs: DeQuant's packed words. 0: all of them. */
+    int packed_params;
     /* Tops that Caffe adds by itself when the prototxt names fewer (losses: 1). */
     int automatic_tops;
     qf_status (*setup)(qf_layer *layer);

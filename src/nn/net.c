@@ -303,11 +303,12 @@ void qf_net_data_statistics(const qf_net *net, double *wait_seconds, double *ite
 
 static qf_status check_weights(qf_layer *layer, const Caffe__LayerParameter *source)
 {
-    if (source->n_blobs != (size_t)layer->param_count)
+    size_t packed = (size_t)layer->type->packed_params;
+    if (source->n_blobs != (size_t)layer->param_count && (!packed || source->n_blobs != packed))
         return qf_fail(layer->context, QF_E_SHAPE,
                        "layer %s has %d parameter blobs, the weights file has %zu", layer->name,
                        layer->param_count, source->n_blobs);
-    for (int i = 0; i < layer->param_count; i++)
+    for (int i = 0; i < (int)source->n_blobs; i++)
         QF_TRY(qf_within(layer->context,
                          qf_blob_check_proto(layer->params[i].blob, source->blobs[i], false),
                          "layer %s, blob %d", layer->name, i));
@@ -330,7 +331,7 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
             continue;
         }
         qf_debug(net->context, "Copying source layer %s", source->name);
-        for (int k = 0; k < layer->param_count; k++)
+        for (int k = 0; k < (int)source->n_blobs; k++)
             QF_TRY(qf_blob_from_proto(layer->params[k].blob, source->blobs[k], false));
     }
     /* A parameter shared under another shape was loaded into the alias: hand it to the owner. */
@@ -356,6 +357,12 @@ qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
     return qf_within(net->context, status, "%s", caffemodel);
 }
 
+static int stored_params(const qf_layer *layer)
+{
+    bool packed = layer->type->packed_params && qf_tensor_has(layer->params[0].blob->data, QF_WORDS);
+    return packed ? layer->type->packed_params : layer->param_count;
+}
+
 qf_status qf_net_to_proto(qf_net *net, bool with_diff, Caffe__NetParameter **out)
 {
     QF_TRY(qf_message_copy(net->context, net->param, out));
@@ -365,7 +372,7 @@ qf_status qf_net_to_proto(qf_net *net, bool with_diff, Caffe__NetParameter **out
         for (size_t i = 0; i < layer->n_blobs; i++)
             qf_message_free(layer->blobs[i]);
         layer->n_blobs = 0;
-        for (int i = 0; i < net->layers[l]->param_count && status == QF_OK; i++) {
+        for (int i = 0; i < stored_params(net->layers[l]) && status == QF_OK; i++) {
             Caffe__BlobProto *blob;
             status = qf_blob_to_proto(net->layers[l]->params[i].blob, with_diff, &blob);
             if (status != QF_OK)

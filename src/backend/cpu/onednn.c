@@ -1,0 +1,125 @@
+#include "backend/cpu/onednn.h"
+
+#include "base/memory.h"
+
+static void destroy(void *backend)
+{
+    qf_onednn *onednn = backend;
+    dnnl_stream_destroy(onednn->stream);
+    dnnl_engine_destroy(onednn->engine);
+    qf_free(onednn);
+}
+
+qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *what)
+{
+    static const char *const names[] = {"success", "out of memory", "invalid arguments",
+                                        "unimplemented", "iterator ends", "runtime error",
+                                        "not required"};
+    bool known = (size_t)status < sizeof names / sizeof *names;
+    return qf_fail(context, status == dnnl_out_of_memory ? QF_E_MEMORY : QF_E_UNSUPPORTED,
+                   "oneDNN: %s (in %.60s)", known ? names[status] : "unknown error", what);
+}
+
+qf_status qf_onednn_get(qf_context *context, qf_onednn **out)
+{
+    *out = context->backend;
+    if (*out)
+        return QF_OK;
+    qf_onednn *onednn = qf_alloc(1, sizeof *onednn);
+    if (!onednn)
+        return qf_fail(context, QF_E_MEMORY, "no memory for oneDNN");
+    dnnl_status_t status = dnnl_engine_create(&onednn->engine, dnnl_cpu, 0);
+    if (status == dnnl_success) {
+        status = dnnl_stream_create(&onednn->stream, onednn->engine, dnnl_stream_default_flags);
+        if (status != dnnl_success)
+            dnnl_engine_destroy(onednn->engine);
+    }
+    if (status != dnnl_success) {
+        qf_free(onednn);
+        return qf_onednn_fail(context, status, "dnnl_engine_create");
+    }
+    context->backend = *out = onednn;
+    context->backend_destroy = destroy;
+    return QF_OK;
+}
+
+bool qf_onednn_has_exact_int8(void)
+{
+    unsigned isa = dnnl_get_effective_cpu_isa(), vnni = dnnl_cpu_isa_avx512_core_vnni;
+    return (isa & vnni) == vnni || isa == dnnl_cpu_isa_avx2_vnni;
+}
+
+qf_status qf_operand_create(qf_context *context, qf_operand *operand,
+                            const dnnl_memory_desc_t *plain, const dnnl_memory_desc_t *desired,
+                            bool into)
+{
+    qf_onednn *onednn;
+    QF_TRY(qf_onednn_get(context, &onednn));
+    QF_DNNL(context,
+            dnnl_memory_create(&operand->memory, desired, onednn->engine, DNNL_MEMORY_NONE));
+    if (dnnl_memory_desc_equal(plain, desired))
+        return QF_OK;
+    QF_DNNL(context, dnnl_memory_create(&operand->plain, plain, onednn->engine, DNNL_MEMORY_NONE));
+    operand->buffer = qf_alloc(dnnl_memory_desc_get_size(desired), 1);
+    if (!operand->buffer)
+        return qf_fail(context, QF_E_MEMORY, "no memory for reordered weights");
+    QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, operand->buffer));
+    dnnl_primitive_desc_t description;
+    QF_DNNL(context, dnnl_reorder_primitive_desc_create(&description, into ? plain : desired,
+                                                        onednn->engine, into ? desired : plain,
+                                                        onednn->engine, NULL));
+    dnnl_status_t status = dnnl_primitive_create(&operand->reorder, description);
+    dnnl_primitive_desc_destroy(description);
+    return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "reorder");
+}
+
+void qf_operand_destroy(qf_operand *operand)
+{
+    if (operand->memory)
+        dnnl_memory_destroy(operand->memory);
+    if (operand->plain)
+        dnnl_memory_destroy(operand->plain);
+    if (operand->reorder)
+        dnnl_primitive_destroy(operand->reorder);
+    qf_free(operand->buffer);
+    *operand = (qf_operand){0};
+}
+
+static qf_status run_reorder(qf_context *context, qf_operand *operand, void *plain, bool into)
+{
+    qf_onednn *onednn;
+    QF_TRY(qf_onednn_get(context, &onednn));
+    QF_DNNL(context, dnnl_memory_set_data_handle(operand->plain, plain));
+    const dnnl_exec_arg_t arguments[] = {
+        {DNNL_ARG_FROM, into ? operand->plain : operand->memory},
+        {DNNL_ARG_TO, into ? operand->memory : operand->plain}};
+    QF_DNNL(context, dnnl_primitive_execute(operand->reorder, onednn->stream, 2, arguments));
+    QF_DNNL(context, dnnl_stream_wait(onednn->stream));
+    return QF_OK;
+}
+
+qf_status qf_operand_load(qf_context *context, qf_operand *operand, const void *plain,
+                          uint64_t version)
+{
+    if (!operand->reorder) {
+        QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, (void *)plain));
+        return QF_OK;
+    }
+    if (operand->version == version)
+        return QF_OK;
+    QF_TRY(run_reorder(context, operand, (void *)plain, true));
+    operand->version = version;
+    return QF_OK;
+}
+
+qf_status qf_operand_prepare(qf_context *context, qf_operand *operand, void *plain)
+{
+    if (!operand->reorder)
+        QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, plain));
+    return QF_OK;
+}
+
+qf_status qf_operand_store(qf_context *context, qf_operand *operand, void *plain)
+{
+    return operand->reorder ? run_reorder(context, operand, plain, false) : QF_OK;
+}

@@ -1,0 +1,50 @@
+/* What the files of the CPU backend share: oneDNN's engine, and primitives whose weights it wants in an
+ * order of its own. The differences between versions of oneDNN stay in this folder. */
+#ifndef QF_BACKEND_CPU_ONEDNN_H
+#define QF_BACKEND_CPU_ONEDNN_H
+
+#include "backend/backend.h"
+
+#include <dnnl.h>
+
+typedef struct qf_onednn {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+} qf_onednn;
+
+/* The context's engine, created on first use. */
+qf_status qf_onednn_get(qf_context *context, qf_onednn **out);
+qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *what);
+#define QF_DNNL(context, call)                                                                     \
+    do {                                                                                           \
+        dnnl_status_t qf_dnnl_ = (call);                                                           \
+        if (qf_dnnl_ != dnnl_success)                                                              \
+            return qf_onednn_fail((context), qf_dnnl_, #call);                                     \
+    } while (0)
+
+/* Are products of 8-bit codes summed exactly? Without VNNI instructions oneDNN adds pairs of products in
+ * 16 bits, which saturate. */
+bool qf_onednn_has_exact_int8(void);
+
+/* An array that a primitive wants in its own order: a memory object, and, where that order differs from
+ * the plain one, a buffer and a reorder. */
+typedef struct qf_operand {
+    dnnl_memory_t memory, plain;
+    dnnl_primitive_t reorder; /* NULL: the orders agree */
+    void *buffer;
+    uint64_t version; /* of the tensor that the buffer holds */
+} qf_operand;
+
+/* `desired`: what the primitive asked for. `into`: from plain to desired; else the other way. */
+qf_status qf_operand_create(qf_context *context, qf_operand *operand,
+                            const dnnl_memory_desc_t *plain, const dnnl_memory_desc_t *desired,
+                            bool into);
+void qf_operand_destroy(qf_operand *operand);
+/* Bring a plain array into the operand; skipped where `version` is what it holds. */
+qf_status qf_operand_load(qf_context *context, qf_operand *operand, const void *plain,
+                          uint64_t version);
+/* Where the primitive shall write, and bringing what it wrote into the plain array. */
+qf_status qf_operand_prepare(qf_context *context, qf_operand *operand, void *plain);
+qf_status qf_operand_store(qf_context *context, qf_operand *operand, void *plain);
+
+#endif

@@ -1,0 +1,30 @@
+/* The record of quantisation factors (AMCT specification, section H): a text file with one entry a
+ * layer, written by layers while a net runs and read by the exporter. */
+#ifndef QF_MODEL_RECORD_H
+#define QF_MODEL_RECORD_H
+
+#include "model/model.h"
+
+typedef Amct__ScaleOffsetRecord qf_record;
+typedef Amct__SingleLayerRecord qf_record_entry;
+
+/* An empty file is an empty record; a missing one is an error. Of two values of a key the later one
+ * counts. */
+qf_status qf_record_read(qf_context *context, const char *path, qf_record **out);
+qf_status qf_record_write(qf_context *context, const char *path, const qf_record *record);
+qf_record_entry *qf_record_find(const qf_record *record, const char *layer); /* NULL: none */
+qf_status qf_record_find_or_add(qf_context *context, qf_record *record, const char *layer,
+                                qf_record_entry **out);
+
+/* Replace a list of an entry. */
+qf_status qf_record_set_scales(qf_context *context, qf_record_entry *entry, const float *scale,
+                               size_t count); /* offset_w becomes zeros of the same number */
+qf_status qf_record_set_shifts(qf_context *context, qf_record_entry *entry, const int *shift,
+                               size_t count); /* 0: none */
+
+/* Do the entry's numbers make sense together (H.4)? `outputs`: channels of the layer, or 0 for a layer
+ * without weights. */
+qf_status qf_record_check(qf_context *context, const char *layer, const qf_record_entry *entry,
+                          size_t outputs);
+
+#endif

@@ -1,0 +1,137 @@
+/* DeQuant (specification, G.5 and I.5). In a fake-quant model it has three float blobs and only does what
+ * the shift to 16 bits loses; in a deploy model it has one blob of packed words and turns accumulators
+ * into floats. */
+#include "nn/layer.h"
+#include "quant/quant.h"
+
+#include <string.h>
+
+typedef struct state {
+    qf_tensor *kept;
+} state;
+
+static bool is_channel_wise(const qf_layer *layer)
+{
+    const Caffe__DeQuantParameter *p = layer->param->dequant_param;
+    return p && p->channel_wise && qf_blob_shape(layer->bottom[0])->axes == 4;
+}
+
+static qf_status setup(qf_layer *layer)
+{
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
+    const qf_shape shape = qf_shape_make(1, (int[]){is_channel_wise(layer) ? bottom->dim[1] : 1});
+    for (int i = 0; i < 3; i++) /* deq_scale, shift_bit, offset_w; or the packed words in the first */
+        QF_TRY(qf_layer_add_param(layer, &shape, NULL));
+    return QF_OK;
+}
+
+static void destroy(qf_layer *layer)
+{
+    qf_tensor_release(((state *)layer->state)->kept);
+}
+
+/* Shifts of a fake-quant model: *shifted is false if there are none. */
+static qf_status read_shifts(qf_layer *layer, const float **deq, const float **shift, bool *shifted)
+{
+    QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, deq));
+    QF_TRY(qf_read(layer->context, layer->params[1].blob->data, QF_PLAIN, shift));
+    size_t count = qf_blob_count(layer->params[1].blob), zeros = 0;
+    for (size_t c = 0; c < count; c++) {
+        zeros += (*shift)[c] == 0;
+        if ((*shift)[c] != 0 && !((*shift)[c] >= 1 && (*shift)[c] <= QF_SHIFT_MAX))
+            return qf_fail(layer->context, QF_E_VALUE, "shift_bit %zu is %g, expected 0 or 1 to %d", c,
+                           (double)(*shift)[c], QF_SHIFT_MAX);
+        if ((*shift)[c] != 0 && !((*deq)[c] > 0))
+            return qf_fail(layer->context, QF_E_VALUE, "deq_scale %zu is %g, expected a positive number",
+                           c, (double)(*deq)[c]);
+    }
+    if (zeros && zeros != count)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "shift_bit is zero for %zu of %zu channels; it must be zero for all or none",
+                       zeros, count);
+    *shifted = zeros != count;
+    return QF_OK;
+}
+
+static qf_status forward_fake(qf_layer *layer)
+{
+    const float *deq, *shift, *x;
+    float *y;
+    bool shifted;
+    QF_TRY(read_shifts(layer, &deq, &shift, &shifted));
+    if (!shifted)
+        return layer->top[0] == layer->bottom[0]
+                   ? QF_OK
+                   : qf_tensor_copy(layer->context, layer->top[0]->data, layer->bottom[0]->data);
+    state *s = layer->state;
+    qf_tensor *input;
+    QF_TRY(qf_layer_keep_input(layer, &s->kept, &input));
+    QF_TRY(qf_read(layer->context, input, QF_NHWC, &x));
+    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
+    size_t channels = qf_tensor_extent(&input->shape).channels, count = qf_shape_count(&input->shape);
+    size_t step = qf_blob_count(layer->params[0].blob) > 1 ? 1 : 0;
+#pragma omp parallel for if (count > 1 << 15)
+    for (size_t i = 0; i < count / (channels ? channels : 1); i++)
+        for (size_t c = 0; c < channels; c++)
+            y[i * channels + c] =
+                qf_dequant_fake(x[i * channels + c], deq[c * step], (int)shift[c * step]);
+    return QF_OK;
+}
+
+static qf_status forward_deploy(qf_layer *layer)
+{
+    const uint64_t *words;
+    const int32_t *acc = NULL;
+    const float *sums = NULL;
+    float *y;
+    state *s = layer->state;
+    qf_tensor *input;
+    QF_TRY(qf_tensor_read(layer->context, layer->params[0].blob->data, QF_WORDS, &words));
+    QF_TRY(qf_layer_keep_input(layer, &s->kept, &input));
+    /* AVE Pooling hands over mean codes, which are not integers. */
+    if (qf_tensor_has(input, QF_INTEGERS))
+        QF_TRY(qf_tensor_read(layer->context, input, QF_INTEGERS, &acc));
+    else
+        QF_TRY(qf_read(layer->context, input, QF_NHWC, &sums));
+    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
+    size_t channels = qf_tensor_extent(&input->shape).channels, count = qf_shape_count(&input->shape);
+    size_t step = qf_blob_count(layer->params[0].blob) > 1 ? 1 : 0;
+#pragma omp parallel for if (count > 1 << 15)
+    for (size_t i = 0; i < count / (channels ? channels : 1); i++)
+        for (size_t c = 0; c < channels; c++) {
+            float deq;
+            int shift, offset;
+            qf_unpack_dequant(words[c * step], &deq, &shift, &offset);
+            size_t at = i * channels + c;
+            y[at] = acc ? qf_dequant(acc[at], deq, shift) : sums[at] * deq;
+        }
+    return QF_OK;
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    return qf_tensor_has(layer->params[0].blob->data, QF_WORDS) ? forward_deploy(layer)
+                                                               : forward_fake(layer);
+}
+
+static qf_status backward(qf_layer *layer)
+{
+    if (layer->top[0] == layer->bottom[0] || !layer->propagate_down[0])
+        return QF_OK;
+    return qf_tensor_copy(layer->context, layer->bottom[0]->diff, layer->top[0]->diff);
+}
+
+const qf_layer_type qf_de_quant_layer = {
+    .name = "DeQuant",
+    .state_size = sizeof(state),
+    .min_bottoms = 1,
+    .max_bottoms = 1,
+    .min_tops = 1,
+    .max_tops = 1,
+    .packed_params = 1,
+    .setup = setup,
+    .reshape = qf_layer_reshape_like_bottom,
+    .forward = forward,
+    .backward = backward,
+    .destroy = destroy,
+};

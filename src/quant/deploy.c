@@ -1,0 +1,85 @@
+/* The layers of exported models (specification, G.4, G.5, I.4, I.5). */
+#include "quant/quant.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Signed code; NaN gives −128. */
+static float signed_code(float x, float scale, float offset_d)
+{
+    float code = roundf(x / scale) + offset_d;
+    return code > 127 ? 127 : code > -128 ? code : -128;
+}
+
+int8_t qf_quant_code(float x, float scale, int32_t offset_d)
+{
+    return (int8_t)signed_code(x, scale, (float)offset_d);
+}
+
+void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scale, int32_t offset_d)
+{
+    const float offset = (float)offset_d;
+#pragma omp parallel for schedule(static) if (n > 1 << 15)
+    for (size_t i = 0; i < n; i++) {
+        float value = signed_code(x[i], scale, offset);
+        if (y)
+            y[i] = (value - offset) * scale;
+        if (code)
+            code[i] = (uint8_t)((int)value + 128);
+    }
+}
+
+static double clip16(double x)
+{
+    return x > INT16_MAX ? INT16_MAX : x < INT16_MIN ? INT16_MIN : x;
+}
+
+float qf_dequant_fake(float x, float deq, int shift)
+{
+    if (shift == 0)
+        return x;
+    float step = (float)(1 << shift);
+    float acc = roundf(x / deq);
+    acc = (float)clip16((double)roundf(acc / step));
+    return acc * deq * step;
+}
+
+int32_t qf_dequant_shift(int32_t acc, int shift)
+{
+    double step = (double)((int64_t)1 << shift);
+    return (int32_t)clip16(round((double)acc / step));
+}
+
+float qf_dequant(int32_t acc, float deq, int shift)
+{
+    if (shift == 0)
+        return (float)acc * deq;
+    return (float)qf_dequant_shift(acc, shift) * deq * (float)(1 << shift);
+}
+
+qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w, int32_t *code)
+{
+    float deq = scale_d * scale_w, quotient = rintf(bias / deq);
+    if (!(quotient >= -2147483648.0f && quotient < 2147483648.0f))
+        return qf_fail(context, QF_E_VALUE,
+                       "the bias %g divided by scale_d * scale_w (%g) does not fit into int32; skip this "
+                       "layer (skip_layers) or retrain it with a smaller bias",
+                       (double)bias, (double)deq);
+    *code = (int32_t)quotient;
+    return QF_OK;
+}
+
+uint64_t qf_pack_dequant(float deq, int shift, int offset_w)
+{
+    uint32_t bits;
+    memcpy(&bits, &deq, sizeof bits);
+    return bits | (uint64_t)(uint8_t)shift << 32 | (uint64_t)(uint8_t)offset_w << 40;
+}
+
+void qf_unpack_dequant(uint64_t word, float *deq, int *shift, int *offset_w)
+{
+    uint32_t bits = (uint32_t)word;
+    memcpy(deq, &bits, sizeof bits);
+    *shift = (uint8_t)(word >> 32);
+    *offset_w = (int8_t)(word >> 40);
+}

@@ -1,0 +1,170 @@
+/* ULQ: activations with a learned clip range (specification, G.1). */
+#include "quant/quant.h"
+
+#include <math.h>
+
+enum { LEVELS = 255, CHUNKS = 64 };
+
+bool qf_clip_check(qf_clip *clip)
+{
+    if (clip->max <= clip->min) {
+        clip->max = clip->previous_max;
+        clip->min = clip->previous_min;
+        return true;
+    }
+    if (clip->max < 0) {
+        clip->max = clip->previous_max;
+        clip->previous_min = clip->min;
+    } else if (clip->min > 0) {
+        clip->min = clip->previous_min;
+        clip->previous_max = clip->max;
+    } else {
+        clip->previous_max = clip->max;
+        clip->previous_min = clip->min;
+    }
+    return false;
+}
+
+/* The quotient is that of the rounded float32 scale: a symmetric range lies on a tie (−127.5), which the
+ * last bit decides. */
+qf_ulq qf_ulq_factors(float clip_max, float clip_min, int bits)
+{
+    float scale = (clip_max - clip_min) / (float)((1 << bits) - 1);
+    float quotient = clip_min / scale;
+    return (qf_ulq){scale, qf_saturate_int32((double)roundf(quotient))};
+}
+
+/* ---- references: one value at a time ---- */
+
+void qf_ulq_forward_reference(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors)
+{
+    const float low = factors.scale * (float)factors.offset;
+    const float high = factors.scale * (float)(factors.offset + LEVELS);
+    for (size_t i = 0; i < n; i++) {
+        float clipped = x[i] < low ? low : x[i] > high ? high : x[i];
+        float rounded = rintf(clipped / factors.scale);
+        if (y)
+            y[i] = rounded * factors.scale;
+        if (code)
+            code[i] = isnan(rounded) ? 0 : (uint8_t)((int)rounded - factors.offset);
+    }
+}
+
+void qf_ulq_backward_reference(const float *x, const float *dy, float *dx, size_t n, float clip_max,
+                               float clip_min, double d_clip[2])
+{
+    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
+    const float low = factors.scale * (float)factors.offset;
+    const float high = factors.scale * (float)(factors.offset + LEVELS);
+    const float range = clip_max - clip_min, t_min = LEVELS * clip_min / range;
+    const float e_min = (roundf(t_min) - t_min) / LEVELS;
+    double sum_max = 0, sum_min = 0;
+    for (size_t i = 0; i < n; i++) {
+        float t = LEVELS * x[i] / range, e = (roundf(t) - t) / LEVELS, gradient = dy[i];
+        bool above = x[i] > high, below = x[i] < low;
+        sum_max += (double)(gradient * (above ? e_min + 1 : below ? e_min : e));
+        sum_min += (double)(gradient * (above ? -e_min : below ? 1 - e_min : -e));
+        if (dx)
+            dx[i] = above || below ? 0 : gradient;
+    }
+    d_clip[0] += sum_max;
+    d_clip[1] += sum_min;
+}
+
+/* ---- fast: the compiler vectorises these loops on any instruction set ----
+ * rintf is a call without SSE4.1; adding and subtracting 1.5 · 2^23 rounds half to even as well, for
+ * |x| < 2^22. Division stays a division: the product with 1 / scale differs in the last bit. */
+
+static const float rounder = 12582912.0f;
+
+static void forward_codes(const float *restrict x, uint8_t *restrict code, size_t n, float scale,
+                          float low, float high, int offset)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float clipped = x[i] > low ? x[i] : low; /* NaN becomes low */
+        clipped = clipped < high ? clipped : high;
+        code[i] = (uint8_t)((int)((clipped / scale + rounder) - rounder) - offset);
+    }
+}
+
+static void forward_values(const float *x, float *y, size_t n, float scale, float low, float high)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        float clipped = x[i] < low ? low : x[i]; /* NaN stays */
+        clipped = clipped > high ? high : clipped;
+        y[i] = ((clipped / scale + rounder) - rounder) * scale;
+    }
+}
+
+void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors)
+{
+    if (factors.offset < -(1 << 20) || factors.offset > 1 << 20 || !(factors.scale > 0)) {
+        qf_ulq_forward_reference(x, y, code, n, factors);
+        return;
+    }
+    const float low = factors.scale * (float)factors.offset;
+    const float high = factors.scale * (float)(factors.offset + LEVELS);
+#pragma omp parallel for schedule(static) if (n > 1 << 15)
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        size_t from = n * (size_t)chunk / CHUNKS, to = n * (size_t)(chunk + 1) / CHUNKS;
+        if (code)
+            forward_codes(x + from, code + from, to - from, factors.scale, low, high, factors.offset);
+        if (y)
+            forward_values(x + from, y + from, to - from, factors.scale, low, high);
+    }
+}
+
+typedef struct backward_terms {
+    float low, high, range, e_min;
+} backward_terms;
+
+static void backward_chunk(const float *x, const float *dy, float *dx, size_t n,
+                           const backward_terms *terms, double sums[2])
+{
+    const float low = terms->low, high = terms->high, range = terms->range, e_min = terms->e_min;
+    double sum_max = 0, sum_min = 0;
+#pragma omp simd reduction(+ : sum_max, sum_min)
+    for (size_t i = 0; i < n; i++) {
+        float value = x[i], gradient = dy[i];
+        float inside = value > low ? value : low; /* keeps the conversion to int in range */
+        inside = inside < high ? inside : high;
+        float t = LEVELS * inside / range, whole = (float)(int)t, rest = t - whole;
+        whole += (rest >= 0.5f ? 1.0f : 0.0f) - (rest <= -0.5f ? 1.0f : 0.0f);
+        float e = (whole - t) / LEVELS;
+        e = value > high || value < low ? e_min : e;
+        float above = value > high ? 1.0f : 0.0f, below = value < low ? 1.0f : 0.0f;
+        sum_max += (double)(gradient * (e + above));
+        sum_min += (double)(gradient * (below - e));
+        if (dx)
+            dx[i] = above + below > 0 ? 0 : gradient;
+    }
+    sums[0] = sum_max;
+    sums[1] = sum_min;
+}
+
+/* Chunks of fixed bounds, summed in order: the same result for any number of threads. */
+void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max, float clip_min,
+                     double d_clip[2])
+{
+    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
+    const float range = clip_max - clip_min, t_min = LEVELS * clip_min / range;
+    const backward_terms terms = {factors.scale * (float)factors.offset,
+                                  factors.scale * (float)(factors.offset + LEVELS), range,
+                                  (roundf(t_min) - t_min) / LEVELS};
+    if (!(range > 0) || !(fabsf(t_min) < 1 << 20)) {
+        qf_ulq_backward_reference(x, dy, dx, n, clip_max, clip_min, d_clip);
+        return;
+    }
+    double sums[CHUNKS][2];
+#pragma omp parallel for schedule(static) if (n > 1 << 15)
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        size_t from = n * (size_t)chunk / CHUNKS, to = n * (size_t)(chunk + 1) / CHUNKS;
+        backward_chunk(x + from, dy + from, dx ? dx + from : NULL, to - from, &terms, sums[chunk]);
+    }
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+        d_clip[0] += sums[chunk][0];
+        d_clip[1] += sums[chunk][1];
+    }
+}
