@@ -87,7 +87,8 @@ typedef struct qf_operations {
      * input image of each maximum. The pooling keeps its own copy for backward. */
     qf_status (*pooling_forward)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,
                                  qf_tensor *mask);
-    /* Sums of signed codes minus the zero point, as AscendDequant's integer AVE pooling; QF_INTEGERS. */
+    /* AVE over codes: the integer sum of (code − zero), divided by the window's area; y is float, in units
+     * of the code's scale. */
     qf_status (*pooling_forward_integer)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y);
     qf_status (*pooling_backward)(qf_context *, qf_pooling *, qf_tensor *dy, qf_tensor *dx);
 
@@ -101,6 +102,9 @@ typedef struct qf_operations {
                                 bool relu, float relu_slope, qf_tensor *y);
     /* Per channel, over everything but axis 1: mean and biased variance. */
     qf_status (*channel_moments)(qf_context *, qf_tensor *x, float *mean, float *variance);
+    /* Per channel: Σ a and Σ a · b. */
+    qf_status (*channel_products)(qf_context *, qf_tensor *a, qf_tensor *b, double *sum_a,
+                                  double *sum_ab);
 } qf_operations;
 
 /* The context's backend; the CPU unless another was chosen. */

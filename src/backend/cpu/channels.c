@@ -1,0 +1,149 @@
+/* Passes that treat each channel (axis 1) alike. */
+#include "backend/cpu/operations.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+enum { BLOCKS = 64 }; /* fixed, so that sums do not depend on the number of threads */
+
+/* What a reduction adds up for each channel. */
+typedef void (*row_function)(const float *a, const float *b, const float *centre, size_t channels,
+                             double *sums);
+
+/* sums[columns · channels]: row function applied to all NHWC rows, blocks added in order. */
+static qf_status reduce(qf_context *context, const float *a, const float *b, const float *centre,
+                        qf_extent e, int columns, row_function add, double *sums)
+{
+    size_t rows = e.batch * e.inner, width = e.channels * (size_t)columns;
+    double *partial = qf_alloc(width * BLOCKS, sizeof *partial);
+    if (!partial)
+        return qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", e.channels);
+#pragma omp parallel for schedule(static)
+    for (int block = 0; block < BLOCKS; block++) {
+        size_t from = rows * (size_t)block / BLOCKS, to = rows * (size_t)(block + 1) / BLOCKS;
+        for (size_t row = from; row < to; row++)
+            add(a + row * e.channels, b ? b + row * e.channels : NULL, centre, e.channels,
+                partial + (size_t)block * width);
+    }
+    memset(sums, 0, width * sizeof *sums);
+    for (int block = 0; block < BLOCKS; block++)
+        for (size_t i = 0; i < width; i++)
+            sums[i] += partial[(size_t)block * width + i];
+    qf_free(partial);
+    return QF_OK;
+}
+
+static void add_values(const float *a, const float *b, const float *centre, size_t channels,
+                       double *sums)
+{
+    (void)b;
+    (void)centre;
+#pragma omp simd
+    for (size_t c = 0; c < channels; c++)
+        sums[c] += (double)a[c];
+}
+
+static void add_squares(const float *a, const float *b, const float *centre, size_t channels,
+                        double *sums)
+{
+    (void)b;
+#pragma omp simd
+    for (size_t c = 0; c < channels; c++) {
+        double distance = (double)a[c] - (double)centre[c];
+        sums[c] += distance * distance;
+    }
+}
+
+static void add_products(const float *a, const float *b, const float *centre, size_t channels,
+                         double *sums)
+{
+    (void)centre;
+#pragma omp simd
+    for (size_t c = 0; c < channels; c++) {
+        sums[c] += (double)a[c];
+        sums[channels + c] += (double)a[c] * (double)b[c];
+    }
+}
+
+qf_status qf_channel_sums(qf_context *context, qf_tensor *dy, qf_tensor *db)
+{
+    const float *gradient;
+    float *result;
+    qf_extent e = qf_tensor_extent(&dy->shape);
+    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_update(context, db, QF_PLAIN, &result));
+    double *sums = qf_alloc(e.channels, sizeof *sums);
+    qf_status status = sums ? reduce(context, gradient, NULL, NULL, e, 1, add_values, sums)
+                            : qf_fail(context, QF_E_MEMORY, "no memory for sums");
+    for (size_t c = 0; status == QF_OK && c < e.channels; c++)
+        result[c] += (float)sums[c];
+    qf_free(sums);
+    return status;
+}
+
+qf_status qf_channel_products(qf_context *context, qf_tensor *a, qf_tensor *b, double *sum_a,
+                              double *sum_ab)
+{
+    const float *first, *second;
+    qf_extent e = qf_tensor_extent(&a->shape);
+    QF_TRY(qf_read(context, a, QF_NHWC, &first));
+    QF_TRY(qf_read(context, b, QF_NHWC, &second));
+    double *sums = qf_alloc(e.channels * 2, sizeof *sums);
+    qf_status status = sums ? reduce(context, first, second, NULL, e, 2, add_products, sums)
+                            : qf_fail(context, QF_E_MEMORY, "no memory for sums");
+    if (status == QF_OK) {
+        memcpy(sum_a, sums, e.channels * sizeof *sums);
+        memcpy(sum_ab, sums + e.channels, e.channels * sizeof *sums);
+    }
+    qf_free(sums);
+    return status;
+}
+
+/* Two passes: the squares of distances from the mean, never a difference of large sums. */
+qf_status qf_channel_moments(qf_context *context, qf_tensor *x, float *mean, float *variance)
+{
+    const float *source;
+    qf_extent e = qf_tensor_extent(&x->shape);
+    double rows = (double)(e.batch * e.inner);
+    QF_TRY(qf_read(context, x, QF_NHWC, &source));
+    double *sums = qf_alloc(e.channels, sizeof *sums);
+    qf_status status = sums ? reduce(context, source, NULL, NULL, e, 1, add_values, sums)
+                            : qf_fail(context, QF_E_MEMORY, "no memory for sums");
+    for (size_t c = 0; status == QF_OK && c < e.channels; c++)
+        mean[c] = (float)(sums[c] / rows);
+    if (status == QF_OK)
+        status = reduce(context, source, NULL, mean, e, 1, add_squares, sums);
+    for (size_t c = 0; status == QF_OK && c < e.channels; c++)
+        variance[c] = (float)(sums[c] / rows);
+    qf_free(sums);
+    return status;
+}
+
+qf_status qf_channel_affine(qf_context *context, qf_tensor *x, const float *slope, const float *shift,
+                            bool relu, float relu_slope, qf_tensor *y)
+{
+    const float *source;
+    float *result;
+    qf_extent e = qf_tensor_extent(&x->shape);
+    const size_t channels = e.channels;
+    QF_TRY(qf_read(context, x, QF_NHWC, &source));
+    QF_TRY(qf_write(context, y, QF_NHWC, &result));
+#pragma omp parallel for schedule(static) if (e.batch * e.inner * channels > 1 << 15)
+    for (size_t row = 0; row < e.batch * e.inner; row++) {
+        const float *from = source + row * channels;
+        float *to = result + row * channels;
+        if (relu) {
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++) {
+                float value = slope[c] * from[c] + shift[c];
+                to[c] = value > 0 ? value : value * relu_slope;
+            }
+        } else {
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++)
+                to[c] = slope[c] * from[c] + shift[c];
+        }
+    }
+    return QF_OK;
+}
