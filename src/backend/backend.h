@@ -102,9 +102,9 @@ typedef struct qf_operations {
                                 bool relu, float relu_slope, qf_tensor *y);
     /* Per channel, over everything but axis 1: mean and biased variance. */
     qf_status (*channel_moments)(qf_context *, qf_tensor *x, float *mean, float *variance);
-    /* Per channel: Σ a and Σ a · b. */
-    qf_status (*channel_products)(qf_context *, qf_tensor *a, qf_tensor *b, double *sum_a,
-                                  double *sum_ab);
+    /* Per channel: Σ a and Σ a · (b − centre[c]); centre NULL: 0. */
+    qf_status (*channel_products)(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,
+                                  double *sum_a, double *sum_ab);
 } qf_operations;
 
 /* The context's backend; the CPU unless another was chosen. */

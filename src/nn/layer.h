@@ -84,8 +84,12 @@ qf_status qf_layer_add_param(qf_layer *layer, const qf_shape *shape,
 /* The layer's parameter message, or one with all defaults if the prototxt has none:
  *     const Caffe__ReLUParameter *p = QF_LAYER_PARAM(layer, relu_param, RE_LU, ReLU); */
 #define QF_LAYER_PARAM(layer, field, UPPER, Camel)                                                 \
-    ((layer)->param->field ? (layer)->param->field                                                 \
-                           : &(const Caffe__##Camel##Parameter)CAFFE__##UPPER##_PARAMETER__INIT)
+    __extension__({                                                                                \
+        static const Caffe__##Camel##Parameter qf_all_defaults =                                   \
+            CAFFE__##UPPER##PARAMETER__INIT;                                                      \
+        (const Caffe__##Camel##Parameter *)((layer)->param->field ? (layer)->param->field          \
+                                                                  : &qf_all_defaults);             \
+    })
 
 /* Axis that may be negative → index, or a failure naming the bottom, its shape and the axis. */
 qf_status qf_layer_axis(const qf_layer *layer, const qf_blob *blob, int axis, int *out);

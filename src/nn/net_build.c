@@ -341,7 +341,8 @@ static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
         layer->loss_weight[i] = (size_t)i < param->n_loss_weight ? param->loss_weight[i]
                                 : layer->type->loss && i == 0 && !param->n_loss_weight ? 1.0f
                                                                                        : 0.0f;
-    QF_TRY(layer->type->setup(layer));
+    if (layer->type->setup)
+        QF_TRY(layer->type->setup(layer));
     QF_TRY(layer->type->reshape(layer));
     for (int i = 0; i < layer->top_count; i++)
         net->blob_loss_weight[blob_index(net, layer->top[i])] = layer->loss_weight[i];

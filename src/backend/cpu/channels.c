@@ -58,11 +58,10 @@ static void add_squares(const float *a, const float *b, const float *centre, siz
 static void add_products(const float *a, const float *b, const float *centre, size_t channels,
                          double *sums)
 {
-    (void)centre;
 #pragma omp simd
     for (size_t c = 0; c < channels; c++) {
         sums[c] += (double)a[c];
-        sums[channels + c] += (double)a[c] * (double)b[c];
+        sums[channels + c] += (double)a[c] * ((double)b[c] - (centre ? (double)centre[c] : 0));
     }
 }
 
@@ -82,15 +81,15 @@ qf_status qf_channel_sums(qf_context *context, qf_tensor *dy, qf_tensor *db)
     return status;
 }
 
-qf_status qf_channel_products(qf_context *context, qf_tensor *a, qf_tensor *b, double *sum_a,
-                              double *sum_ab)
+qf_status qf_channel_products(qf_context *context, qf_tensor *a, qf_tensor *b, const float *centre,
+                              double *sum_a, double *sum_ab)
 {
     const float *first, *second;
     qf_extent e = qf_tensor_extent(&a->shape);
     QF_TRY(qf_read(context, a, QF_NHWC, &first));
     QF_TRY(qf_read(context, b, QF_NHWC, &second));
     double *sums = qf_alloc(e.channels * 2, sizeof *sums);
-    qf_status status = sums ? reduce(context, first, second, NULL, e, 2, add_products, sums)
+    qf_status status = sums ? reduce(context, first, second, centre, e, 2, add_products, sums)
                             : qf_fail(context, QF_E_MEMORY, "no memory for sums");
     if (status == QF_OK) {
         memcpy(sum_a, sums, e.channels * sizeof *sums);

@@ -34,9 +34,11 @@ static void set_dimensions(qf_convolution *c)
         c->strides[i] = s->stride[i];
         c->dilates[i] = s->dilation[i] - 1;
         c->pads[i] = s->pad[i];
-        /* What the windows really cover; Caffe's rounding may leave a rest or reach beyond. */
-        int reach = (s->out[i] - 1) * s->stride[i] + s->dilation[i] * (s->kernel[i] - 1) + 1;
-        c->pads_end[i] = reach - s->in[i] - s->pad[i];
+        /* Caffe's division rounds towards zero, so a window may reach beyond the padding. */
+        int extent = s->dilation[i] * (s->kernel[i] - 1) + 1;
+        int reach = (s->out[i] - 1) * s->stride[i] + extent;
+        bool regular = s->in[i] + 2 * s->pad[i] >= reach;
+        c->pads_end[i] = regular ? s->pad[i] : reach - s->in[i] - s->pad[i];
     }
 }
 

@@ -21,7 +21,7 @@ typedef struct state {
 
 static const Caffe__RetrainDataQuantParameter *param_of(const qf_layer *layer)
 {
-    return QF_LAYER_PARAM(layer, retrain_data_quant_param, RETRAIN_DATA_QUANT, RetrainDataQuant);
+    return QF_LAYER_PARAM(layer, retrain_data_quant_param, RETRAIN_DATA_QUANT_, RetrainDataQuant);
 }
 
 static qf_status setup(qf_layer *layer)

@@ -57,7 +57,7 @@ static qf_status forward_fake(qf_layer *layer)
 {
     const float *deq, *shift, *x;
     float *y;
-    bool shifted;
+    bool shifted = false;
     QF_TRY(read_shifts(layer, &deq, &shift, &shifted));
     if (!shifted)
         return layer->top[0] == layer->bottom[0]

@@ -27,7 +27,8 @@ typedef struct target {
 
 static const Caffe__SearchNParameter *param_of(const qf_layer *layer)
 {
-    return QF_LAYER_PARAM(layer, search_nparam, SEARCH_N, SearchN);
+    static const Caffe__SearchNParameter all_defaults = CAFFE__SEARCH_NPARAMETER__INIT;
+    return layer->param->search_n_param ? layer->param->search_n_param : &all_defaults;
 }
 
 static bool is_type(const qf_layer *layer, const char *type)
@@ -78,7 +79,7 @@ static qf_status fold_factors(qf_layer *layer, const target *t, float *factor, s
         factor[c] = 1;
     if (t->batch_norm) {
         const Caffe__BatchNormParameter *p =
-            QF_LAYER_PARAM(t->batch_norm, batch_norm_param, BATCH_NORM, BatchNorm);
+            QF_LAYER_PARAM(t->batch_norm, batch_norm_param, BATCH_NORM_, BatchNorm);
         if (qf_blob_count(t->batch_norm->params[1].blob) != channels)
             return qf_fail(layer->context, QF_E_SHAPE, "BatchNorm has another number of channels");
         QF_TRY(qf_read(layer->context, t->batch_norm->params[1].blob->data, QF_PLAIN, &variance));
@@ -109,7 +110,7 @@ static qf_status target_scales(qf_layer *layer, const target *t, bool first)
     state *s = layer->state;
     const qf_layer *weight_qat = t->weight_qat;
     const Caffe__RetrainWeightQuantParameter *p = QF_LAYER_PARAM(
-        weight_qat, retrain_weight_quant_param, RETRAIN_WEIGHT_QUANT, RetrainWeightQuant);
+        weight_qat, retrain_weight_quant_param, RETRAIN_WEIGHT_QUANT_, RetrainWeightQuant);
     qf_tensor *master = weight_qat->params[1].blob->data;
     qf_weight_layout layout = qf_weight_layout_of(
         &master->shape, is_type(t->layer, "Deconvolution"), p->channel_wise);

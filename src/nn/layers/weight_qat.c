@@ -19,7 +19,7 @@ typedef struct state {
 static qf_status setup(qf_layer *layer)
 {
     const Caffe__RetrainWeightQuantParameter *p =
-        QF_LAYER_PARAM(layer, retrain_weight_quant_param, RETRAIN_WEIGHT_QUANT, RetrainWeightQuant);
+        QF_LAYER_PARAM(layer, retrain_weight_quant_param, RETRAIN_WEIGHT_QUANT_, RetrainWeightQuant);
     state *s = layer->state;
     const int dims[] = {(int)p->cout, (int)p->cin, (int)p->h, (int)p->w};
     const qf_shape shape = qf_shape_make(p->has_h && p->has_w ? 4 : 2, dims);

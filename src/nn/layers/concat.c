@@ -1,0 +1,71 @@
+#include "nn/layers/joint.h"
+
+typedef struct state {
+    int axis;
+} state;
+
+static qf_status setup(qf_layer *layer)
+{
+    const Caffe__ConcatParameter *p = QF_LAYER_PARAM(layer, concat_param, CONCAT_, Concat);
+    return qf_joint_axis(layer, p->axis, p->has_concat_dim, p->concat_dim, p->has_axis,
+                         &((state *)layer->state)->axis);
+}
+
+static qf_status reshape(qf_layer *layer)
+{
+    const int axis = ((state *)layer->state)->axis;
+    qf_shape top = *qf_blob_shape(layer->bottom[0]);
+    char first[256], other[256];
+    for (int b = 1; b < layer->bottom_count; b++) {
+        const qf_shape *shape = qf_blob_shape(layer->bottom[b]);
+        bool fits = shape->axes == top.axes;
+        for (int i = 0; fits && i < top.axes; i++)
+            fits = i == axis || shape->dim[i] == top.dim[i];
+        if (!fits)
+            return qf_fail(layer->context, QF_E_SHAPE,
+                           "the bottoms must agree on all axes but %d: '%s' has %s, '%s' has %s", axis,
+                           layer->bottom[0]->name,
+                           qf_shape_text(qf_blob_shape(layer->bottom[0]), first, sizeof first),
+                           layer->bottom[b]->name, qf_shape_text(shape, other, sizeof other));
+        top.dim[axis] += shape->dim[axis];
+    }
+    return qf_blob_reshape_to(layer->top[0], &top);
+}
+
+static qf_status run(qf_layer *layer, bool forward)
+{
+    qf_tensor *whole = forward ? layer->top[0]->data : layer->top[0]->diff;
+    const qf_joint joint = qf_joint_make(&whole->shape, ((state *)layer->state)->axis);
+    size_t offset = 0;
+    for (int b = 0; b < layer->bottom_count; b++) {
+        qf_blob *bottom = layer->bottom[b];
+        if (forward || layer->propagate_down[b])
+            QF_TRY(qf_joint_copy(layer->context, &joint, whole, forward ? bottom->data : bottom->diff,
+                                 offset, forward));
+        offset += (size_t)qf_blob_shape(bottom)->dim[joint.axis];
+    }
+    return QF_OK;
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    return run(layer, true);
+}
+
+static qf_status backward(qf_layer *layer)
+{
+    return run(layer, false);
+}
+
+const qf_layer_type qf_concat_layer = {
+    .name = "Concat",
+    .state_size = sizeof(state),
+    .min_bottoms = 1,
+    .max_bottoms = -1,
+    .min_tops = 1,
+    .max_tops = 1,
+    .setup = setup,
+    .reshape = reshape,
+    .forward = forward,
+    .backward = backward,
+};

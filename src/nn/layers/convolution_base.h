@@ -1,0 +1,32 @@
+/* What Convolution, DepthwiseConvolution and Deconvolution share: geometry and parameter blobs. */
+#ifndef QF_NN_LAYERS_CONVOLUTION_BASE_H
+#define QF_NN_LAYERS_CONVOLUTION_BASE_H
+
+#include "nn/layer.h"
+
+typedef struct qf_convolution_state {
+    int axis, spatial_axes;
+    int kernel[QF_MAX_SPATIAL], stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL], pad[QF_MAX_SPATIAL];
+    int channels, outputs, groups; /* of the layer's bottom and top */
+    bool bias;
+    qf_convolution_shape shape; /* of the operation: Deconvolution's is the reverse */
+    qf_convolution *operation;
+    qf_tensor *views[2]; /* bottom and top as (batch, channels, space), where axis is not 1 */
+} qf_convolution_state;
+
+/* `transposed`: Deconvolution. `groups` 0: as the prototxt says. */
+qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups);
+qf_status qf_convolution_reshape(qf_layer *layer, bool transposed);
+void qf_convolution_layer_destroy(qf_layer *layer);
+
+/* The tensor of a bottom (0) or top (1) in the operation's shape. `read`: with its contents. */
+qf_status qf_convolution_enter(qf_layer *layer, qf_tensor *tensor, int side, bool read,
+                               qf_tensor **view);
+/* Bring what the operation wrote into the view back to the tensor. */
+qf_status qf_convolution_leave(qf_layer *layer, qf_tensor *tensor, int side);
+
+/* Forward in integers: deployed weights. Fails where the bottom has no codes. */
+bool qf_weights_are_deployed(const qf_layer *layer);
+qf_status qf_need_codes(qf_layer *layer, const qf_tensor *x);
+
+#endif

@@ -1,0 +1,152 @@
+/* Layers that change each value by itself. */
+#include "nn/layer.h"
+
+#include <math.h>
+
+typedef struct constants {
+    float a, b, c; /* what they are: see each function's setup */
+} constants;
+
+typedef struct state {
+    constants k;
+    qf_tensor *kept, *input;
+} state;
+
+typedef void (*forward_function)(const float *x, float *y, size_t n, constants k);
+/* dx may be dy. In place x is what the layer wrote, unless it keeps its input. */
+typedef void (*backward_function)(const float *x, const float *y, const float *dy, float *dx, size_t n,
+                                  constants k);
+
+enum { CHUNK = 1 << 14 };
+
+static qf_status run_forward(qf_layer *layer, forward_function apply, bool keep)
+{
+    state *s = layer->state;
+    const float *x;
+    float *y;
+    s->input = layer->bottom[0]->data;
+    if (keep)
+        QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->input));
+    qf_form form = qf_tensor_any_float(s->input);
+    size_t n = qf_shape_count(&s->input->shape);
+    QF_TRY(qf_read(layer->context, s->input, form, &x));
+    QF_TRY(qf_write(layer->context, layer->top[0]->data, form, &y));
+#pragma omp parallel for schedule(static)
+    for (size_t at = 0; at < n; at += CHUNK)
+        apply(x + at, y + at, n - at < CHUNK ? n - at : CHUNK, s->k);
+    return QF_OK;
+}
+
+static qf_status run_backward(qf_layer *layer, backward_function apply)
+{
+    state *s = layer->state;
+    const float *x, *y, *dy;
+    float *dx;
+    if (!layer->propagate_down[0])
+        return QF_OK;
+    qf_tensor *gradient = layer->top[0]->diff;
+    qf_form form = qf_tensor_any_float(gradient);
+    size_t n = qf_shape_count(&gradient->shape);
+    QF_TRY(qf_read(layer->context, s->input, form, &x));
+    QF_TRY(qf_read(layer->context, layer->top[0]->data, form, &y));
+    QF_TRY(qf_read(layer->context, gradient, form, &dy));
+    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, form, &dx));
+#pragma omp parallel for schedule(static)
+    for (size_t at = 0; at < n; at += CHUNK)
+        apply(x + at, y + at, dy + at, dx + at, n - at < CHUNK ? n - at : CHUNK, s->k);
+    return QF_OK;
+}
+
+static void destroy(qf_layer *layer)
+{
+    qf_tensor_release(((state *)layer->state)->kept);
+}
+
+#define FORWARD(name, expression)                                                                  \
+    static void name##_forward(const float *xs, float *ys, size_t n, constants k)                  \
+    {                                                                                              \
+        (void)k;                                                                                   \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const float x = xs[i];                                                                 \
+            ys[i] = expression;                                                                    \
+        }                                                                                          \
+    }
+#define BACKWARD(name, expression)                                                                 \
+    static void name##_backward(const float *xs, const float *ys, const float *dys, float *dxs,    \
+                                size_t n, constants k)                                             \
+    {                                                                                              \
+        (void)k;                                                                                   \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const float x = xs[i], y = ys[i];                                                      \
+            (void)x;                                                                               \
+            (void)y;                                                                               \
+            dxs[i] = dys[i] * (expression);                                                        \
+        }                                                                                          \
+    }
+
+/* ReLU: a = negative_slope. The sign of y is the sign of x, so in place it needs no copy. */
+FORWARD(relu, x > 0 ? x : k.a * x)
+BACKWARD(relu, x > 0 ? 1 : k.a)
+
+/* Caffe's form of the logistic function. */
+FORWARD(sigmoid, 0.5f * tanhf(0.5f * x) + 0.5f)
+BACKWARD(sigmoid, y *(1 - y))
+
+FORWARD(tan_h, tanhf(x))
+BACKWARD(tan_h, 1 - y * y)
+
+/* ELU: a = alpha. */
+FORWARD(elu, x > 0 ? x : k.a * (expf(x) - 1))
+BACKWARD(elu, x > 0 ? 1 : y + k.a)
+
+/* Power: (a + b x)^c, a = shift, b = scale, c = power. */
+FORWARD(power, k.c == 1 ? k.a + k.b * x : powf(k.a + k.b * x, k.c))
+BACKWARD(power, k.c == 1 ? k.b : k.b * k.c == 0 ? 0 : k.b * k.c * powf(k.a + k.b * x, k.c - 1))
+
+static qf_status relu_setup(qf_layer *layer)
+{
+    ((state *)layer->state)->k.a = QF_LAYER_PARAM(layer, relu_param, RE_LU, ReLU)->negative_slope;
+    return QF_OK;
+}
+
+static qf_status elu_setup(qf_layer *layer)
+{
+    ((state *)layer->state)->k.a = QF_LAYER_PARAM(layer, elu_param, ELU, ELU)->alpha;
+    return QF_OK;
+}
+
+static qf_status power_setup(qf_layer *layer)
+{
+    const Caffe__PowerParameter *p = QF_LAYER_PARAM(layer, power_param, POWER_, Power);
+    ((state *)layer->state)->k = (constants){p->shift, p->scale, p->power};
+    return QF_OK;
+}
+
+#define LAYER(stem, type_name, setup_function, keep)                                               \
+    static qf_status stem##_layer_forward(qf_layer *layer)                                         \
+    {                                                                                              \
+        return run_forward(layer, stem##_forward, keep);                                           \
+    }                                                                                              \
+    static qf_status stem##_layer_backward(qf_layer *layer)                                        \
+    {                                                                                              \
+        return run_backward(layer, stem##_backward);                                               \
+    }                                                                                              \
+    const qf_layer_type qf_##stem##_layer = {                                                      \
+        .name = type_name,                                                                         \
+        .state_size = sizeof(state),                                                               \
+        .min_bottoms = 1,                                                                          \
+        .max_bottoms = 1,                                                                          \
+        .min_tops = 1,                                                                             \
+        .max_tops = 1,                                                                             \
+        .setup = setup_function,                                                                   \
+        .reshape = qf_layer_reshape_like_bottom,                                                   \
+        .forward = stem##_layer_forward,                                                           \
+        .backward = stem##_layer_backward,                                                         \
+        .destroy = destroy,                                                                        \
+    };
+
+LAYER(relu, "ReLU", relu_setup, false)
+LAYER(sigmoid, "Sigmoid", NULL, false)
+LAYER(tan_h, "TanH", NULL, false)
+LAYER(elu, "ELU", elu_setup, false)
+LAYER(power, "Power", power_setup, true)
