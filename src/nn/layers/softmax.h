@@ -1,0 +1,16 @@
+/* Softmax along an axis, shared by the layer and the loss. */
+#ifndef QF_NN_LAYERS_SOFTMAX_H
+#define QF_NN_LAYERS_SOFTMAX_H
+
+#include "nn/layer.h"
+
+/* Element (o, c, i) of an array in this form: class c of item (o, i). */
+typedef struct qf_classes {
+    qf_form form; /* NHWC for axis 1: then inner is 1 and items are in C order of the label */
+    size_t outer, classes, inner;
+} qf_classes;
+
+qf_classes qf_classes_make(const qf_shape *shape, int axis);
+void qf_softmax(const qf_classes *c, const float *x, float *y);
+
+#endif

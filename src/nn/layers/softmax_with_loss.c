@@ -1,0 +1,157 @@
+/* SoftmaxWithLoss: −mean log p(label), the gradient straight from the probabilities. */
+#include "nn/layers/softmax.h"
+
+#include <float.h>
+#include <math.h>
+
+typedef struct state {
+    qf_classes classes;
+    qf_tensor *probability;
+    size_t valid; /* labels that were not ignored in the last forward pass */
+} state;
+
+static qf_status setup(qf_layer *layer)
+{
+    return qf_tensor_create(layer->context, &((state *)layer->state)->probability);
+}
+
+static void destroy(qf_layer *layer)
+{
+    qf_tensor_release(((state *)layer->state)->probability);
+}
+
+static qf_status reshape(qf_layer *layer)
+{
+    const Caffe__SoftmaxParameter *p = QF_LAYER_PARAM(layer, softmax_param, SOFTMAX_, Softmax);
+    state *s = layer->state;
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
+    const qf_shape scalar = {0};
+    int axis;
+    QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &axis));
+    s->classes = qf_classes_make(bottom, axis);
+    size_t items = s->classes.outer * s->classes.inner, labels = qf_blob_count(layer->bottom[1]);
+    if (items != labels)
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "'%s' has %zu labels, expected %zu: one for each prediction along axis %d",
+                       layer->bottom[1]->name, labels, items, axis);
+    QF_TRY(qf_tensor_reshape(layer->context, s->probability, bottom));
+    QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
+    return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], bottom) : QF_OK;
+}
+
+static int normalization_of(const qf_layer *layer)
+{
+    const Caffe__LossParameter *p = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
+    if (!p->has_normalization && p->has_normalize) /* the older switch */
+        return p->normalize ? CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID
+                            : CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE;
+    return (int)p->normalization;
+}
+
+static float normaliser(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    const Caffe__SoftmaxParameter *p = QF_LAYER_PARAM(layer, softmax_param, SOFTMAX_, Softmax);
+    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
+    float count = 1;
+    switch (normalization_of(layer)) {
+    case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__FULL:
+        count = (float)(s->classes.outer * s->classes.inner);
+        break;
+    case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID:
+        count = (float)s->valid;
+        break;
+    case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE: /* all axes before the softmax axis */
+        count = (float)qf_shape_count_range(shape, 0, qf_shape_axis(shape, p->axis));
+        break;
+    default:
+        break;
+    }
+    return count > 1 ? count : 1;
+}
+
+static bool is_ignored(const qf_layer *layer, int label)
+{
+    const Caffe__LossParameter *p = layer->param->loss_param;
+    return p && p->has_ignore_label && label == p->ignore_label;
+}
+
+static qf_status check_label(const qf_layer *layer, float label, size_t item, size_t classes)
+{
+    if (label >= 0 && label < (float)classes)
+        return QF_OK;
+    return qf_fail(layer->context, QF_E_VALUE,
+                   "label %zu is %g, but there are only %zu classes (0 to %zu); does num_output of the "
+                   "last layer fit the data?",
+                   item, (double)label, classes, classes - 1);
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    state *s = layer->state;
+    const qf_classes *c = &s->classes;
+    const float *x, *labels;
+    float *probability, *loss;
+    double sum = 0;
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, c->form, &x));
+    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
+    QF_TRY(qf_write(layer->context, s->probability, c->form, &probability));
+    qf_softmax(c, x, probability);
+    s->valid = 0;
+    for (size_t item = 0; item < c->outer * c->inner; item++) {
+        if (is_ignored(layer, (int)labels[item]))
+            continue;
+        QF_TRY(check_label(layer, labels[item], item, c->classes));
+        float p = probability[(item / c->inner * c->classes + (size_t)labels[item]) * c->inner +
+                              item % c->inner];
+        sum -= (double)logf(p > FLT_MIN || isnan(p) ? p : FLT_MIN);
+        s->valid++;
+    }
+    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &loss));
+    loss[0] = (float)sum / normaliser(layer);
+    return layer->top_count > 1
+               ? qf_tensor_copy(layer->context, layer->top[1]->data, s->probability)
+               : QF_OK;
+}
+
+static qf_status backward(qf_layer *layer)
+{
+    state *s = layer->state;
+    const qf_classes *c = &s->classes;
+    const float *probability, *labels, *weight;
+    float *dx;
+    if (!layer->propagate_down[0])
+        return QF_OK;
+    QF_TRY(qf_read(layer->context, s->probability, c->form, &probability));
+    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
+    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &weight));
+    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, c->form, &dx));
+    const float scale = weight[0] / normaliser(layer);
+    for (size_t item = 0; item < c->outer * c->inner; item++) {
+        size_t first = item / c->inner * c->classes * c->inner + item % c->inner;
+        bool ignored = is_ignored(layer, (int)labels[item]);
+        for (size_t k = 0; k < c->classes; k++) {
+            size_t at = first + k * c->inner;
+            float target = k == (size_t)labels[item] ? 1 : 0;
+            dx[at] = ignored ? 0 : scale * (probability[at] - target);
+        }
+    }
+    return QF_OK;
+}
+
+const qf_layer_type qf_softmax_with_loss_layer = {
+    .name = "SoftmaxWithLoss",
+    .state_size = sizeof(state),
+    .min_bottoms = 2,
+    .max_bottoms = 2,
+    .min_tops = 1,
+    .max_tops = 2,
+    .loss = true,
+    .automatic_tops = 1,
+    .no_gradient_bottoms = 1u << 1,
+    .setup = setup,
+    .reshape = reshape,
+    .forward = forward,
+    .backward = backward,
+    .destroy = destroy,
+};
