@@ -368,7 +368,7 @@ static qf_status read_value(parser *p, const ProtobufCFieldDescriptor *field, va
     int64_t integer;
     uint64_t natural;
     double number;
-    bool flag;
+    bool flag = false;
     switch (field->type) {
     case PROTOBUF_C_TYPE_INT32:
     case PROTOBUF_C_TYPE_SINT32:

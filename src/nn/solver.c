@@ -1,6 +1,8 @@
 /* The training loop, in the order and with the log lines of Caffe's. */
 #include "nn/solver.h"
 
+#include "nn/layers/batch_norm.h"
+
 #include "base/file.h"
 #include "base/memory.h"
 
