@@ -48,16 +48,16 @@ typedef struct qf_operations {
 
     qf_status (*convolution_create)(qf_context *, const qf_convolution_shape *, qf_convolution **);
     void (*convolution_destroy)(qf_convolution *);
-    /* bias may be NULL. If x has QF_CODES and w has QF_WEIGHT_CODES it may run in int8 and apply the
-     * scales; otherwise it runs in float. Same value either way up to rounding of the sum. */
+    /* bias may be NULL. If x has QF_CODES and w has QF_WEIGHT_CODES it may run in int8 and apply
+     * the scales; otherwise it runs in float. Same value either way up to rounding of the sum. */
     qf_status (*convolution_forward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
                                      qf_tensor *bias, qf_tensor *y);
     /* Integers only: x in QF_CODES, w in QF_WEIGHT_CODES, bias NULL or QF_INTEGERS, y receives
      * QF_INTEGERS: Σ (u − zero) · q + bias, exact in 32 bits. */
     qf_status (*convolution_forward_integer)(qf_context *, qf_convolution *, qf_tensor *x,
                                              qf_tensor *w, qf_tensor *bias, qf_tensor *y);
-    /* The transposed convolution in integers (Deconvolution of deployed models): x has the shape that y
-     * has above. */
+    /* The transposed convolution in integers (Deconvolution of deployed models): x has the shape
+     * that y has above. */
     qf_status (*deconvolution_forward_integer)(qf_context *, qf_convolution *, qf_tensor *x,
                                                qf_tensor *w, qf_tensor *bias, qf_tensor *y);
     qf_status (*convolution_backward_data)(qf_context *, qf_convolution *, qf_tensor *dy,
@@ -87,8 +87,8 @@ typedef struct qf_operations {
      * input image of each maximum. The pooling keeps its own copy for backward. */
     qf_status (*pooling_forward)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,
                                  qf_tensor *mask);
-    /* AVE over codes: the integer sum of (code − zero), divided by the window's area; y is float, in units
-     * of the code's scale. */
+    /* AVE over codes: the integer sum of (code − zero), divided by the window's area; y is float,
+     * in units of the code's scale. */
     qf_status (*pooling_forward_integer)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y);
     qf_status (*pooling_backward)(qf_context *, qf_pooling *, qf_tensor *dy, qf_tensor *dx);
 
@@ -97,7 +97,8 @@ typedef struct qf_operations {
     qf_status (*lrn_backward)(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
                               qf_tensor *y, qf_tensor *dy, qf_tensor *dx);
 
-    /* y = slope[c] · x + shift[c], then y = max(y, 0) + relu_slope · min(y, 0) if relu; c: axis 1. */
+    /* y = slope[c] · x + shift[c], then y = max(y, 0) + relu_slope · min(y, 0) if relu; c: axis 1.
+     */
     qf_status (*channel_affine)(qf_context *, qf_tensor *x, const float *slope, const float *shift,
                                 bool relu, float relu_slope, qf_tensor *y);
     /* Per channel, over everything but axis 1: mean and biased variance. */

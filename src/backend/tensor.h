@@ -1,6 +1,6 @@
 /*
- * A tensor: one array value that exists in several forms at once (docs/architecture.md, decision 1).
- * Reading a form converts once and keeps the result; writing a form makes the others invalid.
+ * A tensor: one array value that exists in several forms at once (docs/architecture.md, decision
+ * 1). Reading a form converts once and keeps the result; writing a form makes the others invalid.
  * A tensor that was set to zero holds no array until somebody asks for one.
  */
 #ifndef QF_BACKEND_TENSOR_H
@@ -61,13 +61,13 @@ bool qf_tensor_has(const qf_tensor *tensor, qf_form form);
 bool qf_tensor_is_zero(const qf_tensor *tensor); /* set to zero and not written since */
 
 /* *out borrows the array, valid until the next write or reshape. `read` converts if needed (to
- * float forms from any form; to integer forms never: QF_E_ARGUMENT). `write` has undefined contents.
- * `update` is read, then write. */
+ * float forms from any form; to integer forms never: QF_E_ARGUMENT). `write` has undefined
+ * contents. `update` is read, then write. */
 qf_status qf_tensor_read(qf_context *context, qf_tensor *tensor, qf_form form, void *out);
 qf_status qf_tensor_write(qf_context *context, qf_tensor *tensor, qf_form form, void *out);
 qf_status qf_tensor_update(qf_context *context, qf_tensor *tensor, qf_form form, void *out);
-/* Like write, but the other forms stay valid: the caller promises to fill in the same value. Used to
- * attach codes to a fake-quantised float array. */
+/* Like write, but the other forms stay valid: the caller promises to fill in the same value. Used
+ * to attach codes to a fake-quantised float array. */
 qf_status qf_tensor_attach(qf_context *context, qf_tensor *tensor, qf_form form, void *out);
 
 /* Shorthands for the usual pair of lines. */
@@ -86,8 +86,8 @@ static inline qf_status qf_update(qf_context *context, qf_tensor *tensor, qf_for
 }
 
 void qf_tensor_set_zero(qf_tensor *tensor);
-/* Give QF_WEIGHT_CODES their scales (copied): `count` 0: plain integers, 1: one for all, else one for
- * each index of `axis`. */
+/* Give QF_WEIGHT_CODES their scales (copied): `count` 0: plain integers, 1: one for all, else one
+ * for each index of `axis`. */
 qf_status qf_tensor_set_weight_scale(qf_context *context, qf_tensor *tensor, const float *scale,
                                      int count, int axis);
 /* Value and shape of `from`; all its valid forms or only the cheapest one. */

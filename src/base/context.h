@@ -9,8 +9,8 @@
 
 enum { QF_ERROR_TEXT_SIZE = 2048 };
 
-/* How layers whose input and weights are codes compute: in int8 where that is exact (AUTO and INT8), or
- * in float. */
+/* How layers whose input and weights are codes compute: in int8 where that is exact (AUTO and
+ * INT8), or in float. */
 typedef enum qf_compute { QF_COMPUTE_AUTO, QF_COMPUTE_FLOAT, QF_COMPUTE_INT8 } qf_compute;
 
 struct qf_context {
@@ -21,7 +21,7 @@ struct qf_context {
     int threads; /* of the compute kernels; at least 1 */
     qf_random random;
     qf_compute compute; /* how quantised layers run */
-    void *backend; /* struct qf_backend: backend/backend.h; created on first use, owned */
+    void *backend;      /* struct qf_backend: backend/backend.h; created on first use, owned */
     void (*backend_destroy)(void *backend);
 };
 

@@ -1,4 +1,5 @@
-/* --level, --stage and --phase, which `qaffe test` and `qaffe time` share: which layers a net has. */
+/* --level, --stage and --phase, which `qaffe test` and `qaffe time` share: which layers a net has.
+ */
 #ifndef QF_CLI_NET_OPTIONS_H
 #define QF_CLI_NET_OPTIONS_H
 
@@ -12,10 +13,10 @@
      .lowest = -2147483647,                                                                        \
      .highest = 2147483647,                                                                        \
      .help = "The net's level, for the include and exclude rules of its layers."},                 \
-        {.name = "stage",                                                                          \
-         .kind = OPTION_TEXT,                                                                      \
-         .value = "NAMES",                                                                         \
-         .help = "The net's stages, separated by commas, for the same rules."}
+    {                                                                                              \
+        .name = "stage", .kind = OPTION_TEXT, .value = "NAMES",                                    \
+        .help = "The net's stages, separated by commas, for the same rules."                       \
+    }
 
 /* The net that --model, --level and --stage describe, with --weights loaded where given. */
 qf_status open_net(session *session, const arguments *arguments, qf_phase phase, qf_net **out);

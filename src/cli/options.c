@@ -233,8 +233,8 @@ static bool parse_option(arguments *out, int argc, char **argv, int *position)
         index++;
     if (!found) {
         const char *meant = nearest_word(name, option_name, command);
-        usage_error(command, "there is no option --%s%s%s%s", name, meant ? "; did you mean --" : "",
-                    meant ? meant : "", meant ? "?" : "");
+        usage_error(command, "there is no option --%s%s%s%s", name,
+                    meant ? "; did you mean --" : "", meant ? meant : "", meant ? "?" : "");
         return false;
     }
 

@@ -128,8 +128,8 @@ void progress_update(progress *progress, const qf_progress *now)
     pthread_mutex_lock(&progress->lock);
     progress->drawn = clock;
     if (now->testing)
-        snprintf(progress->line, sizeof progress->line, "[%s] testing, batch %d of %d  %.0f img/s", bar,
-                 now->iteration, now->total, now->items_per_second);
+        snprintf(progress->line, sizeof progress->line, "[%s] testing, batch %d of %d  %.0f img/s",
+                 bar, now->iteration, now->total, now->items_per_second);
     else
         snprintf(progress->line, sizeof progress->line,
                  "[%s] %d/%d  loss %.4g  lr %.3g  %.0f img/s  data wait %.0f%%  ETA %s", bar,

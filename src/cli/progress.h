@@ -9,13 +9,13 @@
 #include <stdbool.h>
 
 typedef struct progress {
-    bool live;               /* stderr is a terminal that can redraw a line */
-    bool shown;              /* the live line is on the screen now */
-    char line[512];          /* its text */
-    double drawn;            /* when, in seconds */
-    double started;          /* when the pace was first measured */
-    int first;               /* the iteration at `started` */
-    pthread_mutex_t lock;    /* messages come from several threads */
+    bool live;                        /* stderr is a terminal that can redraw a line */
+    bool shown;                       /* the live line is on the screen now */
+    char line[512];                   /* its text */
+    double drawn;                     /* when, in seconds */
+    double started;                   /* when the pace was first measured */
+    int first;                        /* the iteration at `started` */
+    pthread_mutex_t lock;             /* messages come from several threads */
     const char *red, *yellow, *plain; /* escape sequences, or "" */
 } progress;
 

@@ -16,10 +16,10 @@ static void print_message(void *user, qf_log_level level, const char *file, int 
     struct tm local;
     clock_gettime(CLOCK_REALTIME, &now);
     localtime_r(&now.tv_sec, &local);
-    progress_print_above(&session->progress, level, "%c%02d%02d %02d:%02d:%02d.%06ld %5ld %s:%d] %s",
-                         "DIWE"[level], local.tm_mon + 1, local.tm_mday, local.tm_hour,
-                         local.tm_min, local.tm_sec, now.tv_nsec / 1000, (long)gettid(), file, line,
-                         text);
+    progress_print_above(&session->progress, level,
+                         "%c%02d%02d %02d:%02d:%02d.%06ld %5ld %s:%d] %s", "DIWE"[level],
+                         local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec,
+                         now.tv_nsec / 1000, (long)gettid(), file, line, text);
 }
 
 void session_log(session *session, const char *file, int line, const char *format, ...)
@@ -48,7 +48,8 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
     *session = (struct session){.command = arguments->command};
     progress_open(&session->progress);
     if (qf_context_create(&session->context) != QF_OK) {
-        fprintf(stderr, "qaffe %s: there is not enough memory to start\n", arguments->command->name);
+        fprintf(stderr, "qaffe %s: there is not enough memory to start\n",
+                arguments->command->name);
         return false;
     }
     qf_context_set_log(session->context, print_message, session, chosen_level(arguments, lowest));

@@ -25,7 +25,7 @@ static void on_sighup(int number)
 
 static qf_action action_named(const char *effect)
 {
-    return same_word(effect, "stop") ? QF_STOP
+    return same_word(effect, "stop")       ? QF_STOP
            : same_word(effect, "snapshot") ? QF_SNAPSHOT
                                            : QF_CONTINUE;
 }

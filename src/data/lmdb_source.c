@@ -53,6 +53,15 @@ static int open_cursor(qf_lmdb *lmdb)
     return error;
 }
 
+bool qf_lmdb_exists(const char *path)
+{
+    qf_buffer file = {0};
+    qf_buffer_print(&file, "%s/data.mdb", path);
+    bool found = !file.failed && qf_file_exists(file.data);
+    qf_buffer_release(&file);
+    return found;
+}
+
 qf_status qf_lmdb_open(qf_context *context, const char *path, qf_lmdb **out)
 {
     struct stat info;
@@ -60,12 +69,14 @@ qf_status qf_lmdb_open(qf_context *context, const char *path, qf_lmdb **out)
     if (!path || !*path)
         return qf_fail(context, QF_E_ARGUMENT, "no LMDB is named (data_param.source)");
     if (stat(path, &info) != 0)
-        return qf_fail(context, QF_E_IO,
-                       "the LMDB '%s' does not exist (paths are relative to the working directory); "
-                       "create it with convert_imageset, or correct data_param.source",
-                       path);
+        return qf_fail(
+            context, QF_E_IO,
+            "the LMDB '%s' does not exist (paths are relative to the working directory); "
+            "create it with convert_imageset, or correct data_param.source",
+            path);
     if (!S_ISDIR(info.st_mode))
-        return qf_fail(context, QF_E_IO, "'%s' is not an LMDB: expected a folder with data.mdb", path);
+        return qf_fail(context, QF_E_IO, "'%s' is not an LMDB: expected a folder with data.mdb",
+                       path);
     qf_lmdb *lmdb = qf_alloc(1, sizeof *lmdb);
     if (!lmdb)
         return qf_fail(context, QF_E_MEMORY, "no memory for a database");
@@ -177,7 +188,8 @@ qf_status qf_lmdb_create(qf_context *context, const char *path, qf_lmdb_writer *
 {
     *out = NULL;
     if (qf_file_exists(path))
-        return qf_fail(context, QF_E_IO, "'%s' exists already; remove it or choose another name", path);
+        return qf_fail(context, QF_E_IO, "'%s' exists already; remove it or choose another name",
+                       path);
     QF_TRY(qf_file_probe(context, path));
     qf_lmdb_writer *writer = qf_alloc(1, sizeof *writer);
     qf_buffer temporary = {0};
@@ -209,8 +221,8 @@ qf_status qf_lmdb_create(qf_context *context, const char *path, qf_lmdb_writer *
     return QF_OK;
 }
 
-qf_status qf_lmdb_put(qf_context *context, qf_lmdb_writer *writer, const char *key, const void *value,
-                      size_t size)
+qf_status qf_lmdb_put(qf_context *context, qf_lmdb_writer *writer, const char *key,
+                      const void *value, size_t size)
 {
     MDB_val k = {strlen(key), (void *)key}, v = {size, (void *)value};
     int error = mdb_put(writer->txn, writer->dbi, &k, &v, 0);

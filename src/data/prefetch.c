@@ -17,8 +17,8 @@ struct qf_prefetch {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool running, stopping;
-    qf_batch *ring; /* depth + 1: one of them is in the caller's hands */
-    int made, taken; /* numbers of batches, growing */
+    qf_batch *ring;   /* depth + 1: one of them is in the caller's hands */
+    int made, taken;  /* numbers of batches, growing */
     qf_status status; /* of the thread; it stops at the first failure */
 
     qf_data_state state; /* after the last batch handed out */
@@ -40,15 +40,19 @@ static qf_status add_image(qf_prefetch *p, qf_batch *batch, int index, const qf_
         batch->channels = image->channels;
         batch->height = height;
         batch->width = width;
-    } else if (image->channels != batch->channels || height != batch->height || width != batch->width) {
-        return qf_fail(p->context, QF_E_SHAPE,
-                       "an image is of %d x %d x %d, others of the batch of %d x %d x %d (channels x "
-                       "height x width); use crop_size, resize them, or batch_size 1",
-                       image->channels, height, width, batch->channels, batch->height, batch->width);
+    } else if (image->channels != batch->channels || height != batch->height ||
+               width != batch->width) {
+        return qf_fail(
+            p->context, QF_E_SHAPE,
+            "an image is of %d x %d x %d, others of the batch of %d x %d x %d (channels x "
+            "height x width); use crop_size, resize them, or batch_size 1",
+            image->channels, height, width, batch->channels, batch->height, batch->width);
     }
     size_t size = (size_t)height * (size_t)width * (size_t)image->channels;
-    if (!qf_grow(&batch->images, &batch->image_capacity, size * (size_t)p->batch_size, sizeof(float)))
-        return qf_fail(p->context, QF_E_MEMORY, "no memory for a batch of %d images", p->batch_size);
+    if (!qf_grow(&batch->images, &batch->image_capacity, size * (size_t)p->batch_size,
+                 sizeof(float)))
+        return qf_fail(p->context, QF_E_MEMORY, "no memory for a batch of %d images",
+                       p->batch_size);
     qf_transform_apply(&p->transform, image, &p->random, batch->images + (size_t)index * size);
     batch->labels[index] = (float)image->label;
     return QF_OK;
@@ -116,7 +120,8 @@ static qf_status peek(qf_prefetch *p, int *channels, int *height, int *width)
     qf_image image;
     QF_TRY(qf_lmdb_next(p->context, p->lmdb, &value, &size));
     QF_TRY(qf_within(p->context,
-                     qf_image_decode(p->context, value, size, p->transform.color, &image), "item 0"));
+                     qf_image_decode(p->context, value, size, p->transform.color, &image),
+                     "item 0"));
     qf_status status = qf_transform_shape(p->context, &p->transform, &image, height, width);
     *channels = image.channels;
     qf_image_release(&image);

@@ -1,12 +1,13 @@
-/* Batches made ahead of time by a thread of their own. Every batch knows the state that comes after it, so
- * a run can be continued with exactly the batches that would have come. */
+/* Batches made ahead of time by a thread of their own. Every batch knows the state that comes after
+ * it, so a run can be continued with exactly the batches that would have come. */
 #ifndef QF_DATA_PREFETCH_H
 #define QF_DATA_PREFETCH_H
 
 #include "data/lmdb_source.h"
 #include "data/transform.h"
 
-/* Where the data stand: enough to make the same next batch again. Plain data; stored in snapshots. */
+/* Where the data stand: enough to make the same next batch again. Plain data; stored in snapshots.
+ */
 typedef struct qf_data_state {
     uint64_t position; /* of the next item in the database */
     qf_random random;
@@ -31,7 +32,8 @@ typedef struct qf_prefetch_options {
     qf_random random;
 } qf_prefetch_options;
 
-/* Opens the database, reads the first image for its shape; the thread starts with the first batch. */
+/* Opens the database, reads the first image for its shape; the thread starts with the first batch.
+ */
 qf_status qf_prefetch_create(qf_context *context, const qf_prefetch_options *options, int *channels,
                              int *height, int *width, qf_prefetch **out);
 void qf_prefetch_destroy(qf_prefetch *prefetch);

@@ -14,9 +14,11 @@ static qf_status load_mean(qf_context *context, const char *path, qf_transform *
     for (int i = 0; status == QF_OK && i < axes; i++)
         if (!qf_multiply(count, (size_t)dims[i], &count))
             count = SIZE_MAX;
-    if (status == QF_OK && (axes < 3 || axes > 4 || (axes == 4 && dims[0] != 1) || count != blob->n_data))
+    if (status == QF_OK &&
+        (axes < 3 || axes > 4 || (axes == 4 && dims[0] != 1) || count != blob->n_data))
         status = qf_fail(context, QF_E_FORMAT,
-                         "%s is not a mean file: expected a blob of 1 x channels x height x width", path);
+                         "%s is not a mean file: expected a blob of 1 x channels x height x width",
+                         path);
     if (status == QF_OK) {
         out->mean = qf_alloc_raw(count, sizeof *out->mean);
         if (!out->mean)
@@ -39,7 +41,8 @@ qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationPar
     if (!param)
         return QF_OK;
     if (param->mean_file && param->n_mean_value)
-        return qf_fail(context, QF_E_FORMAT, "transform_param has mean_file and mean_value; give one");
+        return qf_fail(context, QF_E_FORMAT,
+                       "transform_param has mean_file and mean_value; give one");
     if (param->force_color && param->force_gray)
         return qf_fail(context, QF_E_FORMAT,
                        "transform_param has force_color and force_gray; give one");
@@ -63,8 +66,9 @@ qf_status qf_transform_shape(qf_context *context, const qf_transform *t, const q
     *height = crop ? crop : image->height;
     *width = crop ? crop : image->width;
     if (crop < 0 || crop > image->height || crop > image->width)
-        return qf_fail(context, QF_E_SHAPE, "crop_size %d is larger than an image of %d x %d (height x "
-                                            "width)",
+        return qf_fail(context, QF_E_SHAPE,
+                       "crop_size %d is larger than an image of %d x %d (height x "
+                       "width)",
                        crop, image->height, image->width);
     if (means > 1 && means != (size_t)image->channels)
         return qf_fail(context, QF_E_SHAPE,
@@ -72,11 +76,12 @@ qf_status qf_transform_shape(qf_context *context, const qf_transform *t, const q
                        means, image->channels, image->channels);
     if (t->mean && (t->mean_channels != image->channels || t->mean_height != image->height ||
                     t->mean_width != image->width))
-        return qf_fail(context, QF_E_SHAPE,
-                       "the mean file is of %d x %d x %d, an image of %d x %d x %d (channels x height x "
-                       "width)",
-                       t->mean_channels, t->mean_height, t->mean_width, image->channels, image->height,
-                       image->width);
+        return qf_fail(
+            context, QF_E_SHAPE,
+            "the mean file is of %d x %d x %d, an image of %d x %d x %d (channels x height x "
+            "width)",
+            t->mean_channels, t->mean_height, t->mean_width, image->channels, image->height,
+            image->width);
     return QF_OK;
 }
 
@@ -100,14 +105,16 @@ void qf_transform_apply(const qf_transform *t, const qf_image *image, qf_random 
     for (int h = 0; h < height; h++)
         for (int w = 0; w < width; w++) {
             int target = mirror ? width - 1 - w : w;
-            float *to = out + ((size_t)h * (size_t)width + (size_t)target) * (size_t)image->channels;
+            float *to =
+                out + ((size_t)h * (size_t)width + (size_t)target) * (size_t)image->channels;
             for (int c = 0; c < image->channels; c++) {
                 size_t row = (size_t)(h + top), column = (size_t)(w + left);
                 float value = pixel(image, (size_t)c * image->channel_step + row * image->row_step +
                                                column * image->pixel_step);
                 if (t->mean)
-                    value -= t->mean[((size_t)c * (size_t)image->height + row) * (size_t)image->width +
-                                     column];
+                    value -=
+                        t->mean[((size_t)c * (size_t)image->height + row) * (size_t)image->width +
+                                column];
                 else if (p->n_mean_value)
                     value -= p->mean_value[p->n_mean_value == 1 ? 0 : c];
                 to[c] = value * p->scale;

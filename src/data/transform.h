@@ -18,10 +18,10 @@ qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationPar
 void qf_transform_release(qf_transform *transform);
 /* Height and width of the results for an image. Fails where it does not fit crop, mean file or mean
  * values. */
-qf_status qf_transform_shape(qf_context *context, const qf_transform *transform, const qf_image *image,
-                             int *height, int *width);
-/* out: height · width · channels floats, channels last. Draws from `random` as Caffe does: crop in TRAIN,
- * mirror always. */
+qf_status qf_transform_shape(qf_context *context, const qf_transform *transform,
+                             const qf_image *image, int *height, int *width);
+/* out: height · width · channels floats, channels last. Draws from `random` as Caffe does: crop in
+ * TRAIN, mirror always. */
 void qf_transform_apply(const qf_transform *transform, const qf_image *image, qf_random *random,
                         float *out);
 

@@ -77,11 +77,12 @@ static qf_status check_weights(qf_context *context, const char *layer, const qf_
 {
     if (outputs == 0) { /* AVE Pooling */
         bool neutral = entry->n_scale_w == 0 || (entry->n_scale_w == 1 && entry->scale_w[0] == 1);
-        return neutral ? QF_OK
-                       : qf_fail(context, QF_E_MISMATCH,
-                                 "record: layer %s has no weights, so its scale_w must be absent or "
-                                 "the single value 1",
-                                 layer);
+        return neutral
+                   ? QF_OK
+                   : qf_fail(context, QF_E_MISMATCH,
+                             "record: layer %s has no weights, so its scale_w must be absent or "
+                             "the single value 1",
+                             layer);
     }
     if (entry->n_scale_w != 1 && entry->n_scale_w != outputs)
         return qf_fail(context, QF_E_MISMATCH,
@@ -89,9 +90,10 @@ static qf_status check_weights(qf_context *context, const char *layer, const qf_
                        entry->n_scale_w, outputs);
     for (size_t i = 0; i < entry->n_scale_w; i++)
         if (!usable(entry->scale_w[i]))
-            return qf_fail(context, QF_E_VALUE,
-                           "record: scale_w %zu of layer %s is %g, expected a positive finite number",
-                           i, layer, (double)entry->scale_w[i]);
+            return qf_fail(
+                context, QF_E_VALUE,
+                "record: scale_w %zu of layer %s is %g, expected a positive finite number", i,
+                layer, (double)entry->scale_w[i]);
     if (entry->n_offset_w != entry->n_scale_w)
         return qf_fail(context, QF_E_MISMATCH,
                        "record: layer %s has %zu offset_w for %zu scale_w; give as many", layer,
@@ -111,8 +113,9 @@ static qf_status check_shifts(qf_context *context, const char *layer, const qf_r
     for (size_t i = 0; i < entry->n_shift_bit; i++) {
         zeros += entry->shift_bit[i] == 0;
         if (entry->shift_bit[i] > 16)
-            return qf_fail(context, QF_E_VALUE, "record: shift_bit of layer %s is %u, expected 1 to 16",
-                           layer, entry->shift_bit[i]);
+            return qf_fail(context, QF_E_VALUE,
+                           "record: shift_bit of layer %s is %u, expected 1 to 16", layer,
+                           entry->shift_bit[i]);
     }
     if (zeros == entry->n_shift_bit)
         return QF_OK; /* none */
@@ -132,8 +135,8 @@ qf_status qf_record_check(qf_context *context, const char *layer, const qf_recor
 {
     if (!entry->has_scale_d || !usable(entry->scale_d))
         return qf_fail(context, QF_E_VALUE,
-                       "record: scale_d of layer %s is %s; it must be a positive finite number", layer,
-                       entry->has_scale_d ? "out of range" : "missing");
+                       "record: scale_d of layer %s is %s; it must be a positive finite number",
+                       layer, entry->has_scale_d ? "out of range" : "missing");
     if (!entry->has_offset_d || entry->offset_d < -128 || entry->offset_d > 127)
         return qf_fail(context, QF_E_VALUE,
                        "record: offset_d of layer %s is %s; it must lie in -128 to 127", layer,

@@ -22,8 +22,8 @@ qf_status qf_record_set_scales(qf_context *context, qf_record_entry *entry, cons
 qf_status qf_record_set_shifts(qf_context *context, qf_record_entry *entry, const int *shift,
                                size_t count); /* 0: none */
 
-/* Do the entry's numbers make sense together (H.4)? `outputs`: channels of the layer, or 0 for a layer
- * without weights. */
+/* Do the entry's numbers make sense together (H.4)? `outputs`: channels of the layer, or 0 for a
+ * layer without weights. */
 qf_status qf_record_check(qf_context *context, const char *layer, const qf_record_entry *entry,
                           size_t outputs);
 

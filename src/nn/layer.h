@@ -33,7 +33,8 @@ typedef struct qf_layer_type {
     bool source;      /* reads data: excluded from benchmarks of compute */
     /* Bit i: gradient to bottom i cannot be had even if something below learns (labels). */
     unsigned no_gradient_bottoms;
-    /* A file may hold only this many of the parameter blobs: DeQuant's packed words. 0: all of them. */
+    /* A file may hold only this many of the parameter blobs: DeQuant's packed words. 0: all of
+     * them. */
     int packed_params;
     /* Tops that Caffe adds by itself when the prototxt names fewer (losses: 1). */
     int automatic_tops;
@@ -85,8 +86,7 @@ qf_status qf_layer_add_param(qf_layer *layer, const qf_shape *shape,
  *     const Caffe__ReLUParameter *p = QF_LAYER_PARAM(layer, relu_param, RE_LU, ReLU); */
 #define QF_LAYER_PARAM(layer, field, UPPER, Camel)                                                 \
     __extension__({                                                                                \
-        static const Caffe__##Camel##Parameter qf_all_defaults =                                   \
-            CAFFE__##UPPER##PARAMETER__INIT;                                                      \
+        static const Caffe__##Camel##Parameter qf_all_defaults = CAFFE__##UPPER##PARAMETER__INIT;  \
         (const Caffe__##Camel##Parameter *)((layer)->param->field ? (layer)->param->field          \
                                                                   : &qf_all_defaults);             \
     })

@@ -100,6 +100,22 @@ static qf_status refresh_aliases(qf_net *net, int layer)
     return QF_OK;
 }
 
+/* An alias' own gradient starts at zero for every pass; between passes it shows the owner's sum. */
+static void clear_alias_gradients(qf_net *net, int layer)
+{
+    for (int i = 0; i < net->alias_count; i++)
+        if (net->aliases[i].layer == layer)
+            qf_tensor_set_zero(net->aliases[i].mine->diff);
+}
+
+static qf_status show_alias_gradients(qf_net *net)
+{
+    for (int i = 0; i < net->alias_count; i++)
+        QF_TRY(qf_tensor_copy_elements(net->context, net->aliases[i].mine->diff,
+                                       net->aliases[i].owner->diff));
+    return QF_OK;
+}
+
 static qf_status collect_alias_gradients(qf_net *net, int layer)
 {
     for (int i = 0; i < net->alias_count; i++) {
@@ -112,7 +128,6 @@ static qf_status collect_alias_gradients(qf_net *net, int layer)
         QF_TRY(qf_update(net->context, alias->owner->diff, QF_PLAIN, &owner));
         for (size_t k = 0, count = qf_blob_count(alias->mine); k < count; k++)
             owner[k] += mine[k];
-        qf_tensor_set_zero(alias->mine->diff);
     }
     return QF_OK;
 }
@@ -254,6 +269,7 @@ static qf_status backward_layer(qf_net *net, int index)
     if (net->fusing && layer->absorbed)
         return QF_OK;
     double start = net->timing ? seconds() : 0;
+    clear_alias_gradients(net, index);
     QF_TRY(layer->type->backward(layer));
     QF_TRY(collect_alias_gradients(net, index));
     if (net->timing)
@@ -271,7 +287,7 @@ qf_status qf_net_backward_range(qf_net *net, int last, int first)
         if (net->debug_info && net->layer_need_backward[i])
             QF_TRY(log_backward(net, net->layers[i]));
     }
-    return QF_OK;
+    return show_alias_gradients(net);
 }
 
 qf_status qf_net_backward(qf_net *net)
@@ -359,7 +375,8 @@ qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
 
 static int stored_params(const qf_layer *layer)
 {
-    bool packed = layer->type->packed_params && qf_tensor_has(layer->params[0].blob->data, QF_WORDS);
+    bool packed =
+        layer->type->packed_params && qf_tensor_has(layer->params[0].blob->data, QF_WORDS);
     return packed ? layer->type->packed_params : layer->param_count;
 }
 

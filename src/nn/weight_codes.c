@@ -84,7 +84,8 @@ static qf_status attach(qf_layer *layer, const qf_layer *dequant, float scale_d)
     QF_TRY(qf_read(context, weights, QF_PLAIN, &w));
     float *scale = qf_alloc(count, sizeof *scale);
     int8_t *found = qf_alloc_raw(qf_shape_count(&weights->shape), 1);
-    qf_status status = scale && found ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for codes");
+    qf_status status =
+        scale && found ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for codes");
     for (size_t c = 0; status == QF_OK && c < count; c++)
         scale[c] = deq_scale[c] / scale_d;
     if (status == QF_OK && find_codes(w, layout, scale, found)) {

@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-/* The limit that counts: the value of larger magnitude, the negative one if equal; divided by 127 or by
- * −128, the code that it gets. */
+/* The limit that counts: the value of larger magnitude, the negative one if equal; divided by 127
+ * or by −128, the code that it gets. */
 static float limit_to_scale(float max, float min)
 {
     float limit = fabsf(max) > fabsf(min) ? max : min;

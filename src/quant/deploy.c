@@ -61,10 +61,11 @@ qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float sca
 {
     float deq = scale_d * scale_w, quotient = rintf(bias / deq);
     if (!(quotient >= -2147483648.0f && quotient < 2147483648.0f))
-        return qf_fail(context, QF_E_VALUE,
-                       "the bias %g divided by scale_d * scale_w (%g) does not fit into int32; skip this "
-                       "layer (skip_layers) or retrain it with a smaller bias",
-                       (double)bias, (double)deq);
+        return qf_fail(
+            context, QF_E_VALUE,
+            "the bias %g divided by scale_d * scale_w (%g) does not fit into int32; skip this "
+            "layer (skip_layers) or retrain it with a smaller bias",
+            (double)bias, (double)deq);
     *code = (int32_t)quotient;
     return QF_OK;
 }

@@ -1,5 +1,5 @@
-/* IFMR: the first clip range of an activation (specification, G.7): among candidates around the largest
- * value (but for outliers), the one with the least squared error. */
+/* IFMR: the first clip range of an activation (specification, G.7): among candidates around the
+ * largest value (but for outliers), the one with the least squared error. */
 #include "base/memory.h"
 #include "quant/quant.h"
 
@@ -26,7 +26,8 @@ typedef struct candidate {
     bool usable;
 } candidate;
 
-/* How many values from the end an extreme is taken: 1 is the very largest. float32, as published. */
+/* How many values from the end an extreme is taken: 1 is the very largest. float32, as published.
+ */
 static size_t rank_of(float percentile, size_t n)
 {
     if (percentile >= 1)
@@ -93,10 +94,11 @@ static qf_status finish(qf_context *context, const qf_ifmr_options *options, flo
         if (make_candidate(options, max, min, i).usable && (best < 0 || errors[i] < errors[best]))
             best = i;
     if (best < 0)
-        return qf_fail(context, QF_E_VALUE,
-                       "the values %g to %g are too large to be quantised; are the inputs scaled as in "
-                       "training?",
-                       (double)min, (double)max);
+        return qf_fail(
+            context, QF_E_VALUE,
+            "the values %g to %g are too large to be quantised; are the inputs scaled as in "
+            "training?",
+            (double)min, (double)max);
     *scale = make_candidate(options, max, min, best).scale;
     QF_TRY(qf_process_scale(context, scale));
     *offset_d = options->with_offset ? -(int32_t)roundf(min / *scale) - 128 : 0;
@@ -111,12 +113,13 @@ static int descending(const void *a, const void *b)
 
 static qf_status not_finite(qf_context *context, size_t index, float x)
 {
-    return qf_fail(context, QF_E_VALUE, "value %zu is %g: NaN and infinite values cannot be quantised",
-                   index, (double)x);
+    return qf_fail(context, QF_E_VALUE,
+                   "value %zu is %g: NaN and infinite values cannot be quantised", index,
+                   (double)x);
 }
 
-qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, const float *x, size_t n,
-                        float *scale, int32_t *offset_d)
+qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, const float *x,
+                        size_t n, float *scale, int32_t *offset_d)
 {
     QF_TRY(check_options(context, options));
     if (n == 0)
@@ -125,9 +128,10 @@ qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, con
         if (!isfinite(x[i]))
             return not_finite(context, i, x[i]);
     int count = candidate_count(options);
-    float *sorted = qf_alloc_raw(n, sizeof *sorted), *errors = qf_alloc((size_t)count, sizeof *errors);
-    qf_status status = sorted && errors ? QF_OK
-                                        : qf_fail(context, QF_E_MEMORY, "no memory for %zu values", n);
+    float *sorted = qf_alloc_raw(n, sizeof *sorted),
+          *errors = qf_alloc((size_t)count, sizeof *errors);
+    qf_status status =
+        sorted && errors ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for %zu values", n);
     if (status == QF_OK) {
         memcpy(sorted, x, n * sizeof *x);
         qsort(sorted, n, sizeof *sorted, descending);

@@ -4,8 +4,8 @@
  * symmetric clip ranges are rounding ties (docs/numerics.md, "ULQ").
  *
  * Codes. An activation code u is 8 bits unsigned with zero point z = −offset = offset_d + 128;
- * its value is scale · (u − z); AMCT's signed code is u − 128. A weight code q is signed, −128 … 127,
- * value scale · q.
+ * its value is scale · (u − z); AMCT's signed code is u − 128. A weight code q is signed, −128 …
+ * 127, value scale · q.
  */
 #ifndef QF_QUANT_QUANT_H
 #define QF_QUANT_QUANT_H
@@ -98,7 +98,8 @@ typedef struct qf_shift_errors {
 
 /* acc = saturate(round_away(x / deq)) for n values `stride` floats apart. */
 void qf_shift_add(qf_shift_errors *errors, const float *x, size_t n, size_t stride, float deq);
-void qf_shift_add_accumulators(qf_shift_errors *errors, const int32_t *acc, size_t n, size_t stride);
+void qf_shift_add_accumulators(qf_shift_errors *errors, const int32_t *acc, size_t n,
+                               size_t stride);
 int qf_shift_best(const qf_shift_errors *errors); /* smallest shift of least error, 1 … 16 */
 
 /* ---- deployed layers (deploy.c) ---- */
@@ -110,13 +111,16 @@ void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scal
                    int32_t offset_d);
 /* Fake DeQuant of one value: shift 0 gives x. */
 float qf_dequant_fake(float x, float deq, int shift);
-/* Real DeQuant of one accumulator: shift 0 gives acc · deq; else qf_dequant_shift() · deq · 2^shift. */
+/* Real DeQuant of one accumulator: shift 0 gives acc · deq; else qf_dequant_shift() · deq ·
+ * 2^shift. */
 float qf_dequant(int32_t acc, float deq, int shift);
-/* clip16(round_away(acc / 2^shift)): the rounding of AMCT's fake DeQuant layer, so that fake-quant and
- * deploy models agree in every integer (docs/numerics.md, "Shift"). */
+/* clip16(round_away(acc / 2^shift)): the rounding of AMCT's fake DeQuant layer, so that fake-quant
+ * and deploy models agree in every integer (docs/numerics.md, "Shift"). */
 int32_t qf_dequant_shift(int32_t acc, int shift);
-/* b_q = round_even(b / (scale_d · scale_w)) in float32; fails outside int32 with AMCT's sentence. */
-qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w, int32_t *code);
+/* b_q = round_even(b / (scale_d · scale_w)) in float32; fails outside int32 with AMCT's sentence.
+ */
+qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w,
+                       int32_t *code);
 /* bits 31…0 float deq, 39…32 shift, 47…40 offset_w. */
 uint64_t qf_pack_dequant(float deq, int shift, int offset_w);
 void qf_unpack_dequant(uint64_t word, float *deq, int *shift, int *offset_w);

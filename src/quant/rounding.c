@@ -26,9 +26,10 @@ qf_status qf_process_scale(qf_context *context, float *scale)
     if (*scale < FLT_EPSILON) /* negative and −infinity too, as published */
         *scale = 1;
     if (!isfinite(*scale) || 1 / *scale < FLT_EPSILON)
-        return qf_fail(context, QF_E_VALUE,
-                       "the quantisation scale %g is not usable, expected %g to %g; are there extreme "
-                       "values in the data or weights?",
-                       (double)*scale, (double)FLT_EPSILON, 1 / (double)FLT_EPSILON);
+        return qf_fail(
+            context, QF_E_VALUE,
+            "the quantisation scale %g is not usable, expected %g to %g; are there extreme "
+            "values in the data or weights?",
+            (double)*scale, (double)FLT_EPSILON, 1 / (double)FLT_EPSILON);
     return QF_OK;
 }

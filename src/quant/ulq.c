@@ -25,8 +25,8 @@ bool qf_clip_check(qf_clip *clip)
     return false;
 }
 
-/* The quotient is that of the rounded float32 scale: a symmetric range lies on a tie (−127.5), which the
- * last bit decides. */
+/* The quotient is that of the rounded float32 scale: a symmetric range lies on a tie (−127.5),
+ * which the last bit decides. */
 qf_ulq qf_ulq_factors(float clip_max, float clip_min, int bits)
 {
     float scale = (clip_max - clip_min) / (float)((1 << bits) - 1);
@@ -72,8 +72,8 @@ void qf_ulq_backward_reference(const float *x, const float *dy, float *dx, size_
 }
 
 /* ---- fast: the compiler vectorises these loops on any instruction set ----
- * rintf is a call without SSE4.1; adding and subtracting 1.5 · 2^23 rounds half to even as well, for
- * |x| < 2^22. Division stays a division: the product with 1 / scale differs in the last bit. */
+ * rintf is a call without SSE4.1; adding and subtracting 1.5 · 2^23 rounds half to even as well,
+ * for |x| < 2^22. Division stays a division: the product with 1 / scale differs in the last bit. */
 
 static const float rounder = 12582912.0f;
 
@@ -110,7 +110,8 @@ void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq fa
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
         size_t from = n * (size_t)chunk / CHUNKS, to = n * (size_t)(chunk + 1) / CHUNKS;
         if (code)
-            forward_codes(x + from, code + from, to - from, factors.scale, low, high, factors.offset);
+            forward_codes(x + from, code + from, to - from, factors.scale, low, high,
+                          factors.offset);
         if (y)
             forward_values(x + from, y + from, to - from, factors.scale, low, high);
     }
@@ -145,8 +146,8 @@ static void backward_chunk(const float *x, const float *dy, float *dx, size_t n,
 }
 
 /* Chunks of fixed bounds, summed in order: the same result for any number of threads. */
-void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max, float clip_min,
-                     double d_clip[2])
+void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max,
+                     float clip_min, double d_clip[2])
 {
     const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
     const float range = clip_max - clip_min, t_min = LEVELS * clip_min / range;

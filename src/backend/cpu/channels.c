@@ -119,8 +119,8 @@ qf_status qf_channel_moments(qf_context *context, qf_tensor *x, float *mean, flo
     return status;
 }
 
-qf_status qf_channel_affine(qf_context *context, qf_tensor *x, const float *slope, const float *shift,
-                            bool relu, float relu_slope, qf_tensor *y)
+qf_status qf_channel_affine(qf_context *context, qf_tensor *x, const float *slope,
+                            const float *shift, bool relu, float relu_slope, qf_tensor *y)
 {
     const float *source;
     float *result;

@@ -1,5 +1,5 @@
-/* Convolution on oneDNN. Activations are NHWC throughout; weights are brought into the order that the
- * primitive likes, once per version. A primitive is created when it is first needed. */
+/* Convolution on oneDNN. Activations are NHWC throughout; weights are brought into the order that
+ * the primitive likes, once per version. A primitive is created when it is first needed. */
 #include "backend/cpu/convolution.h"
 
 #include "base/memory.h"
@@ -126,25 +126,26 @@ static qf_status describe(qf_context *context, const qf_convolution *c, unit_kin
 {
     dnnl_format_tag_t tag = activation_tag(c->axes);
     dnnl_dims_t scale_dims = {1, c->shape.out_channels, 1, 1, 1};
-    QF_DNNL(context, dnnl_memory_desc_init_by_tag(&d->x, c->axes, c->x_dims, data_types[kind].x, tag));
-    QF_DNNL(context, dnnl_memory_desc_init_by_tag(&d->y, c->axes, c->y_dims, data_types[kind].y, tag));
+    QF_DNNL(context,
+            dnnl_memory_desc_init_by_tag(&d->x, c->axes, c->x_dims, data_types[kind].x, tag));
+    QF_DNNL(context,
+            dnnl_memory_desc_init_by_tag(&d->y, c->axes, c->y_dims, data_types[kind].y, tag));
     QF_DNNL(context, dnnl_memory_desc_init_by_tag(&d->w, c->weight_axes, c->w_dims,
                                                   data_types[kind].w, dnnl_format_tag_any));
-    QF_DNNL(context, dnnl_memory_desc_init_by_tag(&d->w_plain, c->weight_axes, c->w_dims,
-                                                  data_types[kind].w,
-                                                  plain_weight_tag(c->weight_axes)));
-    QF_DNNL(context, dnnl_memory_desc_init_by_tag(&d->bias, 1, c->bias_dims, data_types[kind].bias,
-                                                  dnnl_a));
     QF_DNNL(context,
-            dnnl_memory_desc_init_by_tag(&d->scale, c->axes, scale_dims, dnnl_f32,
-                                         c->axes == 3   ? dnnl_abc
-                                         : c->axes == 4 ? dnnl_abcd
-                                                        : dnnl_abcde));
+            dnnl_memory_desc_init_by_tag(&d->w_plain, c->weight_axes, c->w_dims, data_types[kind].w,
+                                         plain_weight_tag(c->weight_axes)));
+    QF_DNNL(context,
+            dnnl_memory_desc_init_by_tag(&d->bias, 1, c->bias_dims, data_types[kind].bias, dnnl_a));
+    QF_DNNL(context, dnnl_memory_desc_init_by_tag(&d->scale, c->axes, scale_dims, dnnl_f32,
+                                                  c->axes == 3   ? dnnl_abc
+                                                  : c->axes == 4 ? dnnl_abcd
+                                                                 : dnnl_abcde));
     return QF_OK;
 }
 
-/* Run-time zero point of the source; scale and bias per channel as operations on the result, because
- * their values change from step to step. */
+/* Run-time zero point of the source; scale and bias per channel as operations on the result,
+ * because their values change from step to step. */
 static dnnl_status_t set_attributes(dnnl_primitive_attr_t attributes, unit_kind kind,
                                     const descriptions *d)
 {
@@ -167,8 +168,9 @@ static dnnl_status_t set_attributes(dnnl_primitive_attr_t attributes, unit_kind 
     return status;
 }
 
-static dnnl_status_t create_description(const qf_convolution *c, unit_kind kind, const descriptions *d,
-                                        dnnl_engine_t engine, dnnl_primitive_desc_t *out)
+static dnnl_status_t create_description(const qf_convolution *c, unit_kind kind,
+                                        const descriptions *d, dnnl_engine_t engine,
+                                        dnnl_primitive_desc_t *out)
 {
     dnnl_convolution_desc_t op;
     dnnl_primitive_attr_t attributes = NULL;
@@ -186,7 +188,8 @@ static dnnl_status_t create_description(const qf_convolution *c, unit_kind kind,
             &op, algorithm, &d->x, &d->w, &d->y, c->strides, c->dilates, c->pads, c->pads_end);
     else if (kind == BACKWARD_WEIGHTS)
         status = dnnl_dilated_convolution_backward_weights_desc_init(
-            &op, algorithm, &d->x, &d->w, NULL, &d->y, c->strides, c->dilates, c->pads, c->pads_end);
+            &op, algorithm, &d->x, &d->w, NULL, &d->y, c->strides, c->dilates, c->pads,
+            c->pads_end);
     else
         status = dnnl_dilated_convolution_forward_desc_init(
             &op, has_zero_point(kind) ? dnnl_forward_inference : dnnl_forward_training, algorithm,
@@ -205,8 +208,9 @@ static dnnl_status_t create_description(const qf_convolution *c, unit_kind kind,
     return status;
 }
 
-static qf_status create_memories(qf_context *context, const qf_onednn *onednn, unit *u, unit_kind kind,
-                                 const descriptions *d, const_dnnl_primitive_desc_t description)
+static qf_status create_memories(qf_context *context, const qf_onednn *onednn, unit *u,
+                                 unit_kind kind, const descriptions *d,
+                                 const_dnnl_primitive_desc_t description)
 {
     dnnl_engine_t engine = onednn->engine;
     const dnnl_query_t weights_of[] = {[BACKWARD_WEIGHTS] = dnnl_query_diff_weights_md};
@@ -222,7 +226,8 @@ static qf_status create_memories(qf_context *context, const qf_onednn *onednn, u
         QF_DNNL(context, dnnl_memory_create(&u->scale, &d->scale, engine, DNNL_MEMORY_NONE));
     if (has_zero_point(kind)) {
         dnnl_memory_desc_t single;
-        QF_DNNL(context, dnnl_memory_desc_init_by_tag(&single, 1, (dnnl_dims_t){1}, dnnl_s32, dnnl_a));
+        QF_DNNL(context,
+                dnnl_memory_desc_init_by_tag(&single, 1, (dnnl_dims_t){1}, dnnl_s32, dnnl_a));
         QF_DNNL(context, dnnl_memory_create(&u->zero_point, &single, engine, DNNL_MEMORY_NONE));
         QF_DNNL(context, dnnl_memory_set_data_handle(u->zero_point, &u->zero));
     }
@@ -282,14 +287,15 @@ static qf_status execute(qf_context *context, unit *u, unit_kind kind, const voi
     int count = 0;
     bool data = kind == BACKWARD_DATA, weights = kind == BACKWARD_WEIGHTS;
     arguments[count++] = (dnnl_exec_arg_t){data ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, u->x};
-    arguments[count++] = (dnnl_exec_arg_t){data || weights ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST, u->y};
+    arguments[count++] =
+        (dnnl_exec_arg_t){data || weights ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST, u->y};
     arguments[count++] =
         (dnnl_exec_arg_t){weights ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, u->weights.memory};
     if (has_bias(kind))
         arguments[count++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, u->bias};
     if (has_scale(kind))
-        arguments[count++] = (dnnl_exec_arg_t){
-            DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, u->scale};
+        arguments[count++] =
+            (dnnl_exec_arg_t){DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, u->scale};
     if (kind == FORWARD_CODES_BIAS)
         arguments[count++] =
             (dnnl_exec_arg_t){DNNL_ARG_ATTR_MULTIPLE_POST_OP(1) | DNNL_ARG_SRC_1, u->bias};
@@ -332,8 +338,8 @@ qf_status qf_convolution_forward(qf_context *context, qf_convolution *c, qf_tens
                                  qf_tensor *bias, qf_tensor *y)
 {
     unit *u;
-    bool codes = qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
-                 (w->weight_scale_count == 1 || w->weight_scale_axis == 0) &&
+    bool codes = qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) &&
+                 w->weight_scale && (w->weight_scale_count == 1 || w->weight_scale_axis == 0) &&
                  qf_onednn_has_exact_int8();
     /* Depthwise convolutions are faster in float (docs/performance.md). */
     if (codes && !is_depthwise(c) && context->compute != QF_COMPUTE_FLOAT) {
@@ -374,7 +380,8 @@ qf_status qf_convolution_forward_integer(qf_context *context, qf_convolution *c,
         QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
     QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
     if (!u) {
-        qf_convolution_integer_reference(&c->shape, codes, x->code_zero, weights, bias_values, result);
+        qf_convolution_integer_reference(&c->shape, codes, x->code_zero, weights, bias_values,
+                                         result);
         return QF_OK;
     }
     QF_TRY(qf_operand_load(context, &u->weights, weights, w->version));
@@ -396,7 +403,8 @@ qf_status qf_deconvolution_forward_integer(qf_context *context, qf_convolution *
     if (bias)
         QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
     QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
-    qf_deconvolution_integer_reference(&c->shape, codes, x->code_zero, weights, bias_values, result);
+    qf_deconvolution_integer_reference(&c->shape, codes, x->code_zero, weights, bias_values,
+                                       result);
     return QF_OK;
 }
 

@@ -30,19 +30,19 @@ qf_status qf_convolution_forward(qf_context *, qf_convolution *, qf_tensor *x, q
                                  qf_tensor *bias, qf_tensor *y);
 qf_status qf_convolution_forward_integer(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
                                          qf_tensor *bias, qf_tensor *y);
-qf_status qf_deconvolution_forward_integer(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
-                                           qf_tensor *bias, qf_tensor *y);
+qf_status qf_deconvolution_forward_integer(qf_context *, qf_convolution *, qf_tensor *x,
+                                           qf_tensor *w, qf_tensor *bias, qf_tensor *y);
 qf_status qf_convolution_backward_data(qf_context *, qf_convolution *, qf_tensor *dy, qf_tensor *w,
                                        qf_tensor *dx);
-qf_status qf_convolution_backward_weights(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *dy,
-                                          qf_tensor *dw);
+qf_status qf_convolution_backward_weights(qf_context *, qf_convolution *, qf_tensor *x,
+                                          qf_tensor *dy, qf_tensor *dw);
 
-/* Plain loops: what runs where no exact fast path exists, and what tests compare with. Codes and results
- * in NHWC order, weights (out, in / groups, kernel…); bias may be NULL. */
+/* Plain loops: what runs where no exact fast path exists, and what tests compare with. Codes and
+ * results in NHWC order, weights (out, in / groups, kernel…); bias may be NULL. */
 void qf_convolution_integer_reference(const qf_convolution_shape *shape, const uint8_t *x, int zero,
                                       const int8_t *w, const int32_t *bias, int32_t *y);
 /* The transposed convolution of the same shape: `x` has the shape of y above, and the other way. */
-void qf_deconvolution_integer_reference(const qf_convolution_shape *shape, const uint8_t *x, int zero,
-                                        const int8_t *w, const int32_t *bias, int32_t *y);
+void qf_deconvolution_integer_reference(const qf_convolution_shape *shape, const uint8_t *x,
+                                        int zero, const int8_t *w, const int32_t *bias, int32_t *y);
 
 #endif

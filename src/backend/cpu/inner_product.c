@@ -5,7 +5,7 @@
 
 struct qf_inner_product {
     qf_inner_product_shape shape;
-    uint8_t *codes;       /* rows in C order, where that differs from NHWC */
+    uint8_t *codes; /* rows in C order, where that differs from NHWC */
     int32_t *accumulators;
 };
 
@@ -29,15 +29,14 @@ void qf_inner_product_destroy(qf_inner_product *p)
 }
 
 /* c[m, n] = op(a)[m, k] · op(b)[k, n] + beta · c, all in C order. */
-static qf_status multiply(qf_context *context, char transpose_a, char transpose_b, int m, int n, int k,
-                          const float *a, const float *b, float beta, float *c)
+static qf_status multiply(qf_context *context, char transpose_a, char transpose_b, int m, int n,
+                          int k, const float *a, const float *b, float beta, float *c)
 {
     if (m == 0 || n == 0)
         return QF_OK;
     int lda = transpose_a == 'T' ? m : k, ldb = transpose_b == 'T' ? k : n;
-    QF_DNNL(context,
-            dnnl_sgemm(transpose_a, transpose_b, m, n, k, 1, a, lda > 0 ? lda : 1, b,
-                       ldb > 0 ? ldb : 1, beta, c, n));
+    QF_DNNL(context, dnnl_sgemm(transpose_a, transpose_b, m, n, k, 1, a, lda > 0 ? lda : 1, b,
+                                ldb > 0 ? ldb : 1, beta, c, n));
     return QF_OK;
 }
 
@@ -102,8 +101,8 @@ static void multiply_codes_reference(const qf_inner_product_shape *s, const uint
 }
 
 /* y = Σ (code − zero) · weight, exact in 32 bits. */
-static qf_status multiply_codes(qf_context *context, qf_inner_product *p, qf_tensor *x, qf_tensor *w,
-                                int32_t *y)
+static qf_status multiply_codes(qf_context *context, qf_inner_product *p, qf_tensor *x,
+                                qf_tensor *w, int32_t *y)
 {
     const qf_inner_product_shape *s = &p->shape;
     const uint8_t *codes;
@@ -116,9 +115,9 @@ static qf_status multiply_codes(qf_context *context, qf_inner_product *p, qf_ten
         return QF_OK;
     }
     QF_DNNL(context, dnnl_gemm_u8s8s32('N', s->transposed ? 'N' : 'T', 'F', s->rows, s->outputs,
-                                       s->inputs, 1, codes, s->inputs, (uint8_t)x->code_zero, weights,
-                                       s->transposed ? s->outputs : s->inputs, 0, 0, y, s->outputs,
-                                       &no_offset));
+                                       s->inputs, 1, codes, s->inputs, (uint8_t)x->code_zero,
+                                       weights, s->transposed ? s->outputs : s->inputs, 0, 0, y,
+                                       s->outputs, &no_offset));
     return QF_OK;
 }
 
@@ -145,11 +144,11 @@ static qf_status forward_codes(qf_context *context, qf_inner_product *p, qf_tens
     return QF_OK;
 }
 
-qf_status qf_inner_product_forward(qf_context *context, qf_inner_product *p, qf_tensor *x, qf_tensor *w,
-                                   qf_tensor *bias, qf_tensor *y)
+qf_status qf_inner_product_forward(qf_context *context, qf_inner_product *p, qf_tensor *x,
+                                   qf_tensor *w, qf_tensor *bias, qf_tensor *y)
 {
-    bool codes = qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
-                 (w->weight_scale_count == 1 || !p->shape.transposed);
+    bool codes = qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) &&
+                 w->weight_scale && (w->weight_scale_count == 1 || !p->shape.transposed);
     if (codes && qf_onednn_has_exact_int8() && context->compute != QF_COMPUTE_FLOAT)
         return forward_codes(context, p, x, w, bias, y);
     return forward_float(context, &p->shape, x, w, bias, y);
@@ -180,8 +179,8 @@ qf_status qf_inner_product_backward_data(qf_context *context, qf_inner_product *
     QF_TRY(qf_read(context, dy, QF_PLAIN, &gradient));
     QF_TRY(qf_read(context, w, QF_PLAIN, &weights));
     QF_TRY(qf_write(context, dx, QF_PLAIN, &result));
-    return multiply(context, 'N', s->transposed ? 'T' : 'N', s->rows, s->inputs, s->outputs, gradient,
-                    weights, 0, result);
+    return multiply(context, 'N', s->transposed ? 'T' : 'N', s->rows, s->inputs, s->outputs,
+                    gradient, weights, 0, result);
 }
 
 qf_status qf_inner_product_backward_weights(qf_context *context, qf_inner_product *p, qf_tensor *x,
@@ -194,8 +193,8 @@ qf_status qf_inner_product_backward_weights(qf_context *context, qf_inner_produc
     QF_TRY(qf_read(context, dy, QF_PLAIN, &gradient));
     QF_TRY(beta == 0 ? qf_write(context, dw, QF_PLAIN, &result)
                      : qf_update(context, dw, QF_PLAIN, &result));
-    return s->transposed ? multiply(context, 'T', 'N', s->inputs, s->outputs, s->rows, source, gradient,
-                                    beta, result)
-                         : multiply(context, 'T', 'N', s->outputs, s->inputs, s->rows, gradient, source,
-                                    beta, result);
+    return s->transposed ? multiply(context, 'T', 'N', s->inputs, s->outputs, s->rows, source,
+                                    gradient, beta, result)
+                         : multiply(context, 'T', 'N', s->outputs, s->inputs, s->rows, gradient,
+                                    source, beta, result);
 }

@@ -26,7 +26,8 @@ static ptrdiff_t input_position(const walk *w, size_t out, size_t k)
     const qf_convolution_shape *s = w->shape;
     ptrdiff_t position = 0, step = 1;
     for (int i = s->spatial_axes - 1; i >= 0; i--) {
-        ptrdiff_t o = (ptrdiff_t)(out % (size_t)s->out[i]), q = (ptrdiff_t)(k % (size_t)s->kernel[i]);
+        ptrdiff_t o = (ptrdiff_t)(out % (size_t)s->out[i]),
+                  q = (ptrdiff_t)(k % (size_t)s->kernel[i]);
         ptrdiff_t at = o * s->stride[i] - s->pad[i] + q * s->dilation[i];
         if (at < 0 || at >= s->in[i])
             return -1;

@@ -9,7 +9,8 @@ static void window_sums(const float *values, float *sums, int channels, int size
 {
     int before = (size - 1) / 2, after = size - before - 1;
     for (int c = 0; c < channels; c++) {
-        int from = c - before < 0 ? 0 : c - before, to = c + after >= channels ? channels - 1 : c + after;
+        int from = c - before < 0 ? 0 : c - before,
+            to = c + after >= channels ? channels - 1 : c + after;
         float sum = 0;
         for (int i = from; i <= to; i++)
             sum += values[i];
@@ -44,8 +45,8 @@ qf_status qf_lrn_forward(qf_context *context, const qf_lrn_shape *s, qf_tensor *
 }
 
 /* dx = dy · scale^−beta − 2 alpha beta / size · x · Σ dy · y / scale. */
-qf_status qf_lrn_backward(qf_context *context, const qf_lrn_shape *s, qf_tensor *x, qf_tensor *scale,
-                          qf_tensor *y, qf_tensor *dy, qf_tensor *dx)
+qf_status qf_lrn_backward(qf_context *context, const qf_lrn_shape *s, qf_tensor *x,
+                          qf_tensor *scale, qf_tensor *y, qf_tensor *dy, qf_tensor *dx)
 {
     const float *source, *scales, *values, *gradient;
     float *result;

@@ -12,7 +12,7 @@ static void destroy(void *backend)
 
 qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *what)
 {
-    static const char *const names[] = {"success", "out of memory", "invalid arguments",
+    static const char *const names[] = {"success",       "out of memory", "invalid arguments",
                                         "unimplemented", "iterator ends", "runtime error",
                                         "not required"};
     bool known = (size_t)status < sizeof names / sizeof *names;
@@ -65,9 +65,9 @@ qf_status qf_operand_create(qf_context *context, qf_operand *operand,
         return qf_fail(context, QF_E_MEMORY, "no memory for reordered weights");
     QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, operand->buffer));
     dnnl_primitive_desc_t description;
-    QF_DNNL(context, dnnl_reorder_primitive_desc_create(&description, into ? plain : desired,
-                                                        onednn->engine, into ? desired : plain,
-                                                        onednn->engine, NULL));
+    QF_DNNL(context,
+            dnnl_reorder_primitive_desc_create(&description, into ? plain : desired, onednn->engine,
+                                               into ? desired : plain, onednn->engine, NULL));
     dnnl_status_t status = dnnl_primitive_create(&operand->reorder, description);
     dnnl_primitive_desc_destroy(description);
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "reorder");
@@ -90,9 +90,8 @@ static qf_status run_reorder(qf_context *context, qf_operand *operand, void *pla
     qf_onednn *onednn;
     QF_TRY(qf_onednn_get(context, &onednn));
     QF_DNNL(context, dnnl_memory_set_data_handle(operand->plain, plain));
-    const dnnl_exec_arg_t arguments[] = {
-        {DNNL_ARG_FROM, into ? operand->plain : operand->memory},
-        {DNNL_ARG_TO, into ? operand->memory : operand->plain}};
+    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, into ? operand->plain : operand->memory},
+                                         {DNNL_ARG_TO, into ? operand->memory : operand->plain}};
     QF_DNNL(context, dnnl_primitive_execute(operand->reorder, onednn->stream, 2, arguments));
     QF_DNNL(context, dnnl_stream_wait(onednn->stream));
     return QF_OK;

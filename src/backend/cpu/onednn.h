@@ -1,5 +1,5 @@
-/* What the files of the CPU backend share: oneDNN's engine, and primitives whose weights it wants in an
- * order of its own. The differences between versions of oneDNN stay in this folder. */
+/* What the files of the CPU backend share: oneDNN's engine, and primitives whose weights it wants
+ * in an order of its own. The differences between versions of oneDNN stay in this folder. */
 #ifndef QF_BACKEND_CPU_ONEDNN_H
 #define QF_BACKEND_CPU_ONEDNN_H
 
@@ -22,12 +22,12 @@ qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *
             return qf_onednn_fail((context), qf_dnnl_, #call);                                     \
     } while (0)
 
-/* Are products of 8-bit codes summed exactly? Without VNNI instructions oneDNN adds pairs of products in
- * 16 bits, which saturate. */
+/* Are products of 8-bit codes summed exactly? Without VNNI instructions oneDNN adds pairs of
+ * products in 16 bits, which saturate. */
 bool qf_onednn_has_exact_int8(void);
 
-/* An array that a primitive wants in its own order: a memory object, and, where that order differs from
- * the plain one, a buffer and a reorder. */
+/* An array that a primitive wants in its own order: a memory object, and, where that order differs
+ * from the plain one, a buffer and a reorder. */
 typedef struct qf_operand {
     dnnl_memory_t memory, plain;
     dnnl_primitive_t reorder; /* NULL: the orders agree */

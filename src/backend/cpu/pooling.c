@@ -55,7 +55,8 @@ static window window_at(const qf_pooling_shape *s, int row, int column)
 
 static size_t output_at(const qf_pooling_shape *s, int image, int row, int column)
 {
-    return (((size_t)image * (size_t)s->out[0] + (size_t)row) * (size_t)s->out[1] + (size_t)column) *
+    return (((size_t)image * (size_t)s->out[0] + (size_t)row) * (size_t)s->out[1] +
+            (size_t)column) *
            (size_t)s->channels;
 }
 

@@ -26,8 +26,8 @@ static qf_status reshape(qf_layer *layer)
                        "'%s' has %zu labels, expected %zu: one for each prediction",
                        layer->bottom[1]->name, labels, items);
     if (p->top_k < 1 || p->top_k > s->classes.classes)
-        return qf_fail(layer->context, QF_E_VALUE, "top_k is %u, but there are %zu classes", p->top_k,
-                       s->classes.classes);
+        return qf_fail(layer->context, QF_E_VALUE, "top_k is %u, but there are %zu classes",
+                       p->top_k, s->classes.classes);
     QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
     const qf_shape each = qf_shape_make(1, (int[]){(int)s->classes.classes});
     return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], &each) : QF_OK;
@@ -60,8 +60,9 @@ static qf_status forward(qf_layer *layer)
         if (p->has_ignore_label && (int)labels[item] == p->ignore_label)
             continue;
         if (!(labels[item] >= 0 && labels[item] < (float)c->classes))
-            return qf_fail(layer->context, QF_E_VALUE, "label %zu is %g, but there are only %zu classes",
-                           item, (double)labels[item], c->classes);
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "label %zu is %g, but there are only %zu classes", item,
+                           (double)labels[item], c->classes);
         size_t label = (size_t)labels[item];
         bool hit = is_correct(c, scores + item / c->inner * c->classes * c->inner + item % c->inner,
                               label, p->top_k);

@@ -1,5 +1,5 @@
-/* ActivationQAT: fake quantisation of activations with a learned clip range (specification, G.1). The top
- * holds only codes; whoever wants floats gets them dequantised. */
+/* ActivationQAT: fake quantisation of activations with a learned clip range (specification, G.1).
+ * The top holds only codes; whoever wants floats gets them dequantised. */
 #include "model/record.h"
 #include "nn/weight_codes.h"
 
@@ -14,7 +14,7 @@ enum { EXACT_VALUES = 1 << 20 };
 typedef struct state {
     qf_clip clip;
     qf_ulq factors;
-    bool initialised;           /* the clip range holds a measured or trained value */
+    bool initialised; /* the clip range holds a measured or trained value */
     bool shapes_logged;
     uint64_t recorded_versions[2]; /* of the parameters when the record was last written */
 } state;
@@ -103,8 +103,8 @@ static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
     if (isnan(clip[0]) || isnan(clip[1]))
         return qf_fail(layer->context, QF_E_VALUE,
                        "the clip range has become NaN: training diverged; use a smaller base_lr");
-    /* Until somebody measured or trained the range, it is what the prototxt says. A net resumed from a
-     * snapshot must not measure again. */
+    /* Until somebody measured or trained the range, it is what the prototxt says. A net resumed
+     * from a snapshot must not measure again. */
     bool untouched = clip[CLIP_MAX] == p->clip_max &&
                      (clip[CLIP_MIN] == p->clip_min || (p->fixed_min && clip[CLIP_MIN] == 0));
     if (!s->initialised && p->ifmr_init && (untouched || !(clip[CLIP_MAX] > clip[CLIP_MIN])))
@@ -117,8 +117,8 @@ static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
     if (qf_clip_check(&s->clip))
         qf_warning(layer->context,
                    "Layer %s: clip range %g ... %g is not usable, going back to %g ... %g",
-                   layer->name, (double)clip[CLIP_MIN], (double)clip[CLIP_MAX],
-                   (double)s->clip.min, (double)s->clip.max);
+                   layer->name, (double)clip[CLIP_MIN], (double)clip[CLIP_MAX], (double)s->clip.min,
+                   (double)s->clip.max);
     if (p->fixed_min)
         s->clip.min = 0;
     if (!(s->clip.max > s->clip.min))
@@ -146,7 +146,8 @@ static bool is_pooling(const qf_layer *layer, const char *name)
     return target && strcmp(target->type->name, "Pooling") == 0;
 }
 
-/* object_layer joins names by '-'; a name may contain '-' itself, so the longest that exists wins. */
+/* object_layer joins names by '-'; a name may contain '-' itself, so the longest that exists wins.
+ */
 static const char *next_object(const qf_layer *layer, const char *names, char *name, size_t size)
 {
     size_t length = strlen(names);

@@ -1,5 +1,5 @@
-/* ArgMax: the top_k largest values of each item (or along an axis) and where they are; of equal values the
- * larger index comes first. */
+/* ArgMax: the top_k largest values of each item (or along an axis) and where they are; of equal
+ * values the larger index comes first. */
 #include "nn/layer.h"
 
 #include "base/memory.h"
@@ -34,11 +34,11 @@ static qf_status reshape(qf_layer *layer)
         if (p->out_max_val)
             top.dim[1] = 2;
     }
-    size_t choices = p->has_axis ? (size_t)bottom->dim[axis]
-                                 : qf_shape_count_range(bottom, 1, bottom->axes);
+    size_t choices =
+        p->has_axis ? (size_t)bottom->dim[axis] : qf_shape_count_range(bottom, 1, bottom->axes);
     if (p->top_k < 1 || p->top_k > choices)
-        return qf_fail(layer->context, QF_E_VALUE, "top_k is %u, but there are %zu values", p->top_k,
-                       choices);
+        return qf_fail(layer->context, QF_E_VALUE, "top_k is %u, but there are %zu values",
+                       p->top_k, choices);
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
@@ -56,8 +56,8 @@ static qf_status forward(qf_layer *layer)
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     int axis = p->has_axis ? qf_shape_axis(bottom, p->axis) : 1;
     size_t inner = p->has_axis ? qf_shape_count_range(bottom, axis + 1, bottom->axes) : 1;
-    size_t count = p->has_axis ? (size_t)bottom->dim[axis]
-                               : qf_shape_count_range(bottom, 1, bottom->axes);
+    size_t count =
+        p->has_axis ? (size_t)bottom->dim[axis] : qf_shape_count_range(bottom, 1, bottom->axes);
     size_t items = count ? qf_shape_count(bottom) / count : 0, top_k = p->top_k;
     const float *x;
     float *y;
@@ -74,7 +74,8 @@ static qf_status forward(qf_layer *layer)
         for (size_t k = 0; k < top_k; k++) {
             float index = (float)sorted[k].index, value = sorted[k].value;
             if (p->has_axis) {
-                y[(item / inner * top_k + k) * inner + item % inner] = p->out_max_val ? value : index;
+                y[(item / inner * top_k + k) * inner + item % inner] =
+                    p->out_max_val ? value : index;
             } else {
                 size_t at = item * top_k * (p->out_max_val ? 2 : 1) + k;
                 y[at] = index;

@@ -1,5 +1,5 @@
-/* BatchNorm, as Caffe has it: running sums in three blobs (mean, variance, their common weight); y = (x −
- * mean) / sqrt(variance + eps). Scale and shift are a Scale layer's. */
+/* BatchNorm, as Caffe has it: running sums in three blobs (mean, variance, their common weight); y
+ * = (x − mean) / sqrt(variance + eps). Scale and shift are a Scale layer's. */
 #include "nn/layers/batch_norm.h"
 
 #include "base/memory.h"
@@ -9,7 +9,7 @@
 enum { MEAN, VARIANCE, WEIGHT };
 
 typedef struct state {
-    bool frozen, global; /* global: as of the last forward pass */
+    bool frozen, global;   /* global: as of the last forward pass */
     float *mean, *inverse; /* of the last forward pass; inverse: 1 / sqrt(variance + eps) */
     float *variance, *constant;
     double *sums[2];
@@ -41,7 +41,8 @@ static qf_status setup(qf_layer *layer)
     state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     if (bottom->axes < 2)
-        return qf_fail(layer->context, QF_E_SHAPE, "BatchNorm needs channels on axis 1, '%s' has %d axes",
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "BatchNorm needs channels on axis 1, '%s' has %d axes",
                        layer->bottom[0]->name, bottom->axes);
     int channels = bottom->dim[1];
     const qf_shape each = qf_shape_make(1, &channels), one = qf_shape_make(1, (int[]){1});
@@ -50,10 +51,11 @@ static qf_status setup(qf_layer *layer)
         layer->params[i].lr_mult = layer->params[i].decay_mult = 0;
         if ((size_t)i < layer->param->n_param && layer->param->param[i]->has_lr_mult &&
             layer->param->param[i]->lr_mult != 0)
-            return qf_fail(layer->context, QF_E_VALUE,
-                           "the blobs of BatchNorm are statistics and cannot be learned; remove param { "
-                           "lr_mult: %g }",
-                           (double)layer->param->param[i]->lr_mult);
+            return qf_fail(
+                layer->context, QF_E_VALUE,
+                "the blobs of BatchNorm are statistics and cannot be learned; remove param { "
+                "lr_mult: %g }",
+                (double)layer->param->param[i]->lr_mult);
     }
     s->channels = (size_t)channels;
     s->mean = qf_alloc(s->channels, sizeof *s->mean);
@@ -84,7 +86,8 @@ static qf_status reshape(qf_layer *layer)
     const state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     if (bottom->axes < 2 || (size_t)bottom->dim[1] != s->channels)
-        return qf_fail(layer->context, QF_E_SHAPE, "the bottom must have %zu channels", s->channels);
+        return qf_fail(layer->context, QF_E_SHAPE, "the bottom must have %zu channels",
+                       s->channels);
     return qf_layer_reshape_like_bottom(layer);
 }
 

@@ -10,7 +10,8 @@ typedef struct qf_broadcast {
     size_t outer, dim, inner;
 } qf_broadcast;
 
-/* The factor covers `factor` axes from `axis` on (negative: from the end). NHWC where it is the channels.
+/* The factor covers `factor` axes from `axis` on (negative: from the end). NHWC where it is the
+ * channels.
  */
 qf_status qf_broadcast_make(const qf_layer *layer, const qf_blob *blob, int axis,
                             const qf_shape *factor, qf_broadcast *out);

@@ -23,8 +23,8 @@ static qf_status reshape(qf_layer *layer)
             fits = i == axis || shape->dim[i] == top.dim[i];
         if (!fits)
             return qf_fail(layer->context, QF_E_SHAPE,
-                           "the bottoms must agree on all axes but %d: '%s' has %s, '%s' has %s", axis,
-                           layer->bottom[0]->name,
+                           "the bottoms must agree on all axes but %d: '%s' has %s, '%s' has %s",
+                           axis, layer->bottom[0]->name,
                            qf_shape_text(qf_blob_shape(layer->bottom[0]), first, sizeof first),
                            layer->bottom[b]->name, qf_shape_text(shape, other, sizeof other));
         top.dim[axis] += shape->dim[axis];
@@ -40,8 +40,8 @@ static qf_status run(qf_layer *layer, bool forward)
     for (int b = 0; b < layer->bottom_count; b++) {
         qf_blob *bottom = layer->bottom[b];
         if (forward || layer->propagate_down[b])
-            QF_TRY(qf_joint_copy(layer->context, &joint, whole, forward ? bottom->data : bottom->diff,
-                                 offset, forward));
+            QF_TRY(qf_joint_copy(layer->context, &joint, whole,
+                                 forward ? bottom->data : bottom->diff, offset, forward));
         offset += (size_t)qf_blob_shape(bottom)->dim[joint.axis];
     }
     return QF_OK;

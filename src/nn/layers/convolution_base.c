@@ -1,12 +1,14 @@
 #include "nn/layers/convolution_base.h"
 
-static qf_status bad(const qf_layer *layer, const char *field, long long value, const char *expected)
+static qf_status bad(const qf_layer *layer, const char *field, long long value,
+                     const char *expected)
 {
-    return qf_fail(layer->context, QF_E_VALUE, "convolution_param.%s is %lld, expected %s", field, value,
-                   expected);
+    return qf_fail(layer->context, QF_E_VALUE, "convolution_param.%s is %lld, expected %s", field,
+                   value, expected);
 }
 
-/* One of kernel_size, stride, pad, dilation: given once for all axes, once for each, or as _h and _w. */
+/* One of kernel_size, stride, pad, dilation: given once for all axes, once for each, or as _h and
+ * _w. */
 static qf_status read_sizes(qf_layer *layer, const char *name, size_t count, const uint32_t *values,
                             bool has_h, uint32_t h, bool has_w, uint32_t w, int fallback, int *out)
 {
@@ -17,16 +19,16 @@ static qf_status read_sizes(qf_layer *layer, const char *name, size_t count, con
                            "%s_h and %s_w are for 2 spatial axes, the bottom has %d", name, name,
                            s->spatial_axes);
         if (count)
-            return qf_fail(layer->context, QF_E_FORMAT,
-                           "give either %s or %s_h and %s_w, not both", name, name, name);
+            return qf_fail(layer->context, QF_E_FORMAT, "give either %s or %s_h and %s_w, not both",
+                           name, name, name);
         out[0] = has_h ? (int)h : fallback;
         out[1] = has_w ? (int)w : fallback;
         return QF_OK;
     }
     if (count > 1 && count != (size_t)s->spatial_axes)
         return qf_fail(layer->context, QF_E_FORMAT,
-                       "%s is given %zu times, expected once or once for each of %d spatial axes", name,
-                       count, s->spatial_axes);
+                       "%s is given %zu times, expected once or once for each of %d spatial axes",
+                       name, count, s->spatial_axes);
     for (int i = 0; i < s->spatial_axes; i++)
         out[i] = count == 0 ? fallback : (int)values[count == 1 ? 0 : i];
     return QF_OK;
@@ -38,12 +40,12 @@ static qf_status read_geometry(qf_layer *layer)
         QF_LAYER_PARAM(layer, convolution_param, CONVOLUTION_, Convolution);
     qf_convolution_state *s = layer->state;
     enum { MISSING = -1, LARGEST = 1 << 20 };
-    QF_TRY(read_sizes(layer, "kernel", p->n_kernel_size, p->kernel_size, p->has_kernel_h, p->kernel_h,
-                      p->has_kernel_w, p->kernel_w, MISSING, s->kernel));
+    QF_TRY(read_sizes(layer, "kernel", p->n_kernel_size, p->kernel_size, p->has_kernel_h,
+                      p->kernel_h, p->has_kernel_w, p->kernel_w, MISSING, s->kernel));
     QF_TRY(read_sizes(layer, "stride", p->n_stride, p->stride, p->has_stride_h, p->stride_h,
                       p->has_stride_w, p->stride_w, 1, s->stride));
-    QF_TRY(read_sizes(layer, "pad", p->n_pad, p->pad, p->has_pad_h, p->pad_h, p->has_pad_w, p->pad_w, 0,
-                      s->pad));
+    QF_TRY(read_sizes(layer, "pad", p->n_pad, p->pad, p->has_pad_h, p->pad_h, p->has_pad_w,
+                      p->pad_w, 0, s->pad));
     QF_TRY(read_sizes(layer, "dilation", p->n_dilation, p->dilation, false, 0, false, 0, 1,
                       s->dilation));
     for (int i = 0; i < s->spatial_axes; i++) {
@@ -105,8 +107,8 @@ static qf_status output_shape(qf_layer *layer, bool transposed, qf_shape *top)
     *top = *bottom;
     if (bottom->dim[s->axis] != s->channels)
         return qf_fail(layer->context, QF_E_SHAPE,
-                       "the bottom has %d channels now, the weights are for %d", bottom->dim[s->axis],
-                       s->channels);
+                       "the bottom has %d channels now, the weights are for %d",
+                       bottom->dim[s->axis], s->channels);
     top->dim[s->axis] = s->outputs;
     for (int i = 0; i < s->spatial_axes; i++) {
         int in = bottom->dim[s->axis + 1 + i], extent = s->dilation[i] * (s->kernel[i] - 1) + 1;
@@ -165,9 +167,10 @@ qf_status qf_convolution_reshape(qf_layer *layer, bool transposed)
     qf_shape top;
     for (int i = 1; i < layer->bottom_count; i++)
         if (!qf_shape_equal(qf_blob_shape(layer->bottom[i]), qf_blob_shape(layer->bottom[0])))
-            return qf_fail(layer->context, QF_E_SHAPE,
-                           "all bottoms of a convolution must have one shape; '%s' differs from '%s'",
-                           layer->bottom[i]->name, layer->bottom[0]->name);
+            return qf_fail(
+                layer->context, QF_E_SHAPE,
+                "all bottoms of a convolution must have one shape; '%s' differs from '%s'",
+                layer->bottom[i]->name, layer->bottom[0]->name);
     QF_TRY(output_shape(layer, transposed, &top));
     for (int i = 0; i < layer->top_count; i++)
         QF_TRY(qf_blob_reshape_to(layer->top[i], &top));
@@ -216,7 +219,8 @@ qf_status qf_need_codes(qf_layer *layer, const qf_tensor *x)
 {
     if (qf_tensor_has(x, QF_CODES))
         return QF_OK;
-    return qf_fail(layer->context, QF_E_MISMATCH,
-                   "the weights are int8, so the bottom must come from a Quant layer; these weights "
-                   "belong to a deploy model, is this its prototxt?");
+    return qf_fail(
+        layer->context, QF_E_MISMATCH,
+        "the weights are int8, so the bottom must come from a Quant layer; these weights "
+        "belong to a deploy model, is this its prototxt?");
 }

@@ -6,7 +6,8 @@
 
 typedef struct qf_convolution_state {
     int axis, spatial_axes;
-    int kernel[QF_MAX_SPATIAL], stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL], pad[QF_MAX_SPATIAL];
+    int kernel[QF_MAX_SPATIAL], stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL],
+        pad[QF_MAX_SPATIAL];
     int channels, outputs, groups; /* of the layer's bottom and top */
     bool bias;
     qf_convolution_shape shape; /* of the operation: Deconvolution's is the reverse */

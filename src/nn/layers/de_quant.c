@@ -1,6 +1,6 @@
-/* DeQuant (specification, G.5 and I.5). In a fake-quant model it has three float blobs and only does what
- * the shift to 16 bits loses; in a deploy model it has one blob of packed words and turns accumulators
- * into floats. */
+/* DeQuant (specification, G.5 and I.5). In a fake-quant model it has three float blobs and only
+ * does what the shift to 16 bits loses; in a deploy model it has one blob of packed words and turns
+ * accumulators into floats. */
 #include "nn/layer.h"
 #include "quant/quant.h"
 
@@ -20,7 +20,8 @@ static qf_status setup(qf_layer *layer)
 {
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     const qf_shape shape = qf_shape_make(1, (int[]){is_channel_wise(layer) ? bottom->dim[1] : 1});
-    for (int i = 0; i < 3; i++) /* deq_scale, shift_bit, offset_w; or the packed words in the first */
+    for (int i = 0; i < 3;
+         i++) /* deq_scale, shift_bit, offset_w; or the packed words in the first */
         QF_TRY(qf_layer_add_param(layer, &shape, NULL));
     return QF_OK;
 }
@@ -39,11 +40,11 @@ static qf_status read_shifts(qf_layer *layer, const float **deq, const float **s
     for (size_t c = 0; c < count; c++) {
         zeros += (*shift)[c] == 0;
         if ((*shift)[c] != 0 && !((*shift)[c] >= 1 && (*shift)[c] <= QF_SHIFT_MAX))
-            return qf_fail(layer->context, QF_E_VALUE, "shift_bit %zu is %g, expected 0 or 1 to %d", c,
-                           (double)(*shift)[c], QF_SHIFT_MAX);
+            return qf_fail(layer->context, QF_E_VALUE, "shift_bit %zu is %g, expected 0 or 1 to %d",
+                           c, (double)(*shift)[c], QF_SHIFT_MAX);
         if ((*shift)[c] != 0 && !((*deq)[c] > 0))
-            return qf_fail(layer->context, QF_E_VALUE, "deq_scale %zu is %g, expected a positive number",
-                           c, (double)(*deq)[c]);
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "deq_scale %zu is %g, expected a positive number", c, (double)(*deq)[c]);
     }
     if (zeros && zeros != count)
         return qf_fail(layer->context, QF_E_VALUE,
@@ -68,7 +69,8 @@ static qf_status forward_fake(qf_layer *layer)
     QF_TRY(qf_layer_keep_input(layer, &s->kept, &input));
     QF_TRY(qf_read(layer->context, input, QF_NHWC, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-    size_t channels = qf_tensor_extent(&input->shape).channels, count = qf_shape_count(&input->shape);
+    size_t channels = qf_tensor_extent(&input->shape).channels,
+           count = qf_shape_count(&input->shape);
     size_t step = qf_blob_count(layer->params[0].blob) > 1 ? 1 : 0;
 #pragma omp parallel for if (count > 1 << 15)
     for (size_t i = 0; i < count / (channels ? channels : 1); i++)
@@ -94,7 +96,8 @@ static qf_status forward_deploy(qf_layer *layer)
     else
         QF_TRY(qf_read(layer->context, input, QF_NHWC, &sums));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-    size_t channels = qf_tensor_extent(&input->shape).channels, count = qf_shape_count(&input->shape);
+    size_t channels = qf_tensor_extent(&input->shape).channels,
+           count = qf_shape_count(&input->shape);
     size_t step = qf_blob_count(layer->params[0].blob) > 1 ? 1 : 0;
 #pragma omp parallel for if (count > 1 << 15)
     for (size_t i = 0; i < count / (channels ? channels : 1); i++)
@@ -111,7 +114,7 @@ static qf_status forward_deploy(qf_layer *layer)
 static qf_status forward(qf_layer *layer)
 {
     return qf_tensor_has(layer->params[0].blob->data, QF_WORDS) ? forward_deploy(layer)
-                                                               : forward_fake(layer);
+                                                                : forward_fake(layer);
 }
 
 static qf_status backward(qf_layer *layer)

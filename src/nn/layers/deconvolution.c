@@ -33,7 +33,8 @@ static qf_status forward_one(qf_layer *layer, qf_tensor *bottom, qf_tensor *top)
     if (qf_weights_are_deployed(layer)) {
         QF_TRY(qf_need_codes(layer, bottom));
         return run->deconvolution_forward_integer(layer->context, s->operation, bottom, weights,
-                                                  s->bias ? layer->params[1].blob->data : NULL, top);
+                                                  s->bias ? layer->params[1].blob->data : NULL,
+                                                  top);
     }
     QF_TRY(qf_convolution_enter(layer, bottom, 0, true, &x));
     QF_TRY(qf_convolution_enter(layer, top, 1, false, &y));
@@ -67,8 +68,8 @@ static qf_status backward_one(qf_layer *layer, int index)
     if (!layer->propagate_down[index])
         return QF_OK;
     QF_TRY(qf_convolution_enter(layer, bottom->diff, 0, false, &dx));
-    QF_TRY(run->convolution_forward(layer->context, s->operation, dy, layer->params[0].blob->data, NULL,
-                                    dx));
+    QF_TRY(run->convolution_forward(layer->context, s->operation, dy, layer->params[0].blob->data,
+                                    NULL, dx));
     return qf_convolution_leave(layer, bottom->diff, 0);
 }
 

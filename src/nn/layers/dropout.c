@@ -1,4 +1,5 @@
-/* Dropout: in TRAIN each value is 0 with probability dropout_ratio, else scaled so that the mean stays. */
+/* Dropout: in TRAIN each value is 0 with probability dropout_ratio, else scaled so that the mean
+ * stays. */
 #include "nn/layer.h"
 
 #include "base/memory.h"
@@ -18,8 +19,8 @@ static float ratio_of(const qf_layer *layer)
 static qf_status setup(qf_layer *layer)
 {
     float ratio = ratio_of(layer);
-    if (!(ratio > 0 && ratio < 1))
-        return qf_fail(layer->context, QF_E_VALUE, "dropout_ratio is %g, expected 0 < ratio < 1",
+    if (!(ratio >= 0 && ratio < 1))
+        return qf_fail(layer->context, QF_E_VALUE, "dropout_ratio is %g, expected 0 <= ratio < 1",
                        (double)ratio);
     ((state *)layer->state)->scale = 1 / (1 - ratio);
     return QF_OK;
@@ -64,9 +65,8 @@ static qf_status backward(qf_layer *layer)
 {
     if (!layer->propagate_down[0])
         return QF_OK;
-    return layer->phase == QF_TRAIN
-               ? apply(layer, layer->top[0]->diff, layer->bottom[0]->diff)
-               : copy(layer, layer->bottom[0]->diff, layer->top[0]->diff);
+    return layer->phase == QF_TRAIN ? apply(layer, layer->top[0]->diff, layer->bottom[0]->diff)
+                                    : copy(layer, layer->bottom[0]->diff, layer->top[0]->diff);
 }
 
 static void destroy(qf_layer *layer)

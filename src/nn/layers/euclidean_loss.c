@@ -7,9 +7,10 @@ static qf_status reshape(qf_layer *layer)
     const qf_shape *a = qf_blob_shape(layer->bottom[0]), *b = qf_blob_shape(layer->bottom[1]);
     char first[256], second[256];
     if (qf_shape_count(a) != qf_shape_count(b) || (a->axes && b->axes && a->dim[0] != b->dim[0]))
-        return qf_fail(layer->context, QF_E_SHAPE, "'%s' of shape %s and '%s' of shape %s do not match",
-                       layer->bottom[0]->name, qf_shape_text(a, first, sizeof first),
-                       layer->bottom[1]->name, qf_shape_text(b, second, sizeof second));
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "'%s' of shape %s and '%s' of shape %s do not match", layer->bottom[0]->name,
+                       qf_shape_text(a, first, sizeof first), layer->bottom[1]->name,
+                       qf_shape_text(b, second, sizeof second));
     return qf_blob_reshape_to(layer->top[0], &scalar);
 }
 

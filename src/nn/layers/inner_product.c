@@ -19,7 +19,8 @@ static qf_status setup(qf_layer *layer)
     QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &s->axis));
     if ((int)p->num_output < 1)
         return qf_fail(layer->context, QF_E_VALUE,
-                       "inner_product_param.num_output is %d, expected 1 or more", (int)p->num_output);
+                       "inner_product_param.num_output is %d, expected 1 or more",
+                       (int)p->num_output);
     s->shape.inputs = (int)qf_shape_count_range(bottom, s->axis, bottom->axes);
     s->shape.outputs = (int)p->num_output;
     s->shape.transposed = p->transpose;
@@ -86,9 +87,8 @@ static qf_status backward(qf_layer *layer)
     const qf_operations *run = layer->operations;
     qf_tensor *dy = layer->top[0]->diff;
     if (layer->params[0].propagate)
-        QF_TRY(run->inner_product_backward_weights(layer->context, s->operation,
-                                                   layer->bottom[0]->data, dy,
-                                                   layer->params[0].blob->diff));
+        QF_TRY(run->inner_product_backward_weights(
+            layer->context, s->operation, layer->bottom[0]->data, dy, layer->params[0].blob->diff));
     if (param_of(layer)->bias_term && layer->params[1].propagate)
         QF_TRY(backward_bias(layer));
     if (!layer->propagate_down[0])

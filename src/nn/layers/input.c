@@ -13,12 +13,13 @@ static qf_status shape_from_proto(qf_layer *layer, const Caffe__BlobShape *proto
 {
     *out = (qf_shape){0};
     if (proto->n_dim > QF_MAX_AXES)
-        return qf_fail(layer->context, QF_E_SHAPE, "a shape has %zu dimensions, at most %d are possible",
-                       proto->n_dim, QF_MAX_AXES);
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "a shape has %zu dimensions, at most %d are possible", proto->n_dim,
+                       QF_MAX_AXES);
     for (size_t i = 0; i < proto->n_dim; i++) {
         if (proto->dim[i] < 0 || proto->dim[i] > INT32_MAX)
-            return qf_fail(layer->context, QF_E_SHAPE, "dimension %zu is %lld, expected 0 or more", i,
-                           (long long)proto->dim[i]);
+            return qf_fail(layer->context, QF_E_SHAPE, "dimension %zu is %lld, expected 0 or more",
+                           i, (long long)proto->dim[i]);
         out->dim[out->axes++] = (int)proto->dim[i];
     }
     return QF_OK;
@@ -75,27 +76,29 @@ static qf_status dummy_setup(qf_layer *layer)
     const size_t counts[] = {p->n_num, p->n_channels, p->n_height, p->n_width};
     bool old = counts[0] || counts[1] || counts[2] || counts[3];
     if (p->n_data_filler > 1 && p->n_data_filler != tops)
-        return qf_fail(layer->context, QF_E_FORMAT, "dummy_data_param has %zu data_filler for %zu tops; "
-                                                    "give none, one, or one for each",
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "dummy_data_param has %zu data_filler for %zu tops; "
+                       "give none, one, or one for each",
                        p->n_data_filler, tops);
     if (old == (p->n_shape > 0))
         return qf_fail(layer->context, QF_E_FORMAT,
                        "dummy_data_param needs either shape or num, channels, height and width");
     for (int i = 0; i < 4; i++)
         if (old && counts[i] != 1 && counts[i] != tops)
-            return qf_fail(layer->context, QF_E_FORMAT, "dummy_data_param needs num, channels, height "
-                                                        "and width once, or once for each top");
+            return qf_fail(layer->context, QF_E_FORMAT,
+                           "dummy_data_param needs num, channels, height "
+                           "and width once, or once for each top");
     if (!old && p->n_shape != 1 && p->n_shape != tops)
-        return qf_fail(layer->context, QF_E_FORMAT,
-                       "dummy_data_param has %zu shapes for %zu tops; give one for all or one for each",
-                       p->n_shape, tops);
+        return qf_fail(
+            layer->context, QF_E_FORMAT,
+            "dummy_data_param has %zu shapes for %zu tops; give one for all or one for each",
+            p->n_shape, tops);
     for (int t = 0; t < layer->top_count; t++) {
         qf_shape shape;
         if (old) {
-            const int dims[] = {old_dimension(p->n_num, p->num, t),
-                                old_dimension(p->n_channels, p->channels, t),
-                                old_dimension(p->n_height, p->height, t),
-                                old_dimension(p->n_width, p->width, t)};
+            const int dims[] = {
+                old_dimension(p->n_num, p->num, t), old_dimension(p->n_channels, p->channels, t),
+                old_dimension(p->n_height, p->height, t), old_dimension(p->n_width, p->width, t)};
             shape = qf_shape_make(4, dims);
         } else {
             QF_TRY(shape_from_proto(layer, p->shape[p->n_shape == 1 ? 0 : t], &shape));

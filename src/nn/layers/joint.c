@@ -19,8 +19,8 @@ qf_joint qf_joint_make(const qf_shape *whole, int axis)
     return joint;
 }
 
-qf_status qf_joint_copy(qf_context *context, const qf_joint *joint, qf_tensor *whole, qf_tensor *part,
-                        size_t offset, bool assemble)
+qf_status qf_joint_copy(qf_context *context, const qf_joint *joint, qf_tensor *whole,
+                        qf_tensor *part, size_t offset, bool assemble)
 {
     size_t whole_row = (size_t)whole->shape.dim[joint->axis] * joint->inner;
     size_t part_row = (size_t)part->shape.dim[joint->axis] * joint->inner;

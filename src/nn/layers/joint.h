@@ -1,4 +1,5 @@
-/* Several blobs as parts of one along an axis: Concat puts them together, Slice takes them apart. */
+/* Several blobs as parts of one along an axis: Concat puts them together, Slice takes them apart.
+ */
 #ifndef QF_NN_LAYERS_JOINT_H
 #define QF_NN_LAYERS_JOINT_H
 
@@ -14,9 +15,9 @@ typedef struct qf_joint {
 qf_status qf_joint_axis(const qf_layer *layer, int axis, bool has_dim, uint32_t dim, bool has_axis,
                         int *out);
 qf_joint qf_joint_make(const qf_shape *whole, int axis);
-/* Copies `part` into its place in `whole` (`assemble`), or out of it. `offset`: index of the part's first
- * element on the axis. Contents of `whole` outside the part stay. */
-qf_status qf_joint_copy(qf_context *context, const qf_joint *joint, qf_tensor *whole, qf_tensor *part,
-                        size_t offset, bool assemble);
+/* Copies `part` into its place in `whole` (`assemble`), or out of it. `offset`: index of the part's
+ * first element on the axis. Contents of `whole` outside the part stay. */
+qf_status qf_joint_copy(qf_context *context, const qf_joint *joint, qf_tensor *whole,
+                        qf_tensor *part, size_t offset, bool assemble);
 
 #endif

@@ -14,8 +14,8 @@ static qf_status setup(qf_layer *layer)
     const Caffe__LRNParameter *p = QF_LAYER_PARAM(layer, lrn_param, LRN, LRN);
     state *s = layer->state;
     if (p->local_size % 2 == 0)
-        return qf_fail(layer->context, QF_E_VALUE, "lrn_param.local_size is %u, expected an odd number",
-                       p->local_size);
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "lrn_param.local_size is %u, expected an odd number", p->local_size);
     s->within = p->norm_region == CAFFE__LRNPARAMETER__NORM_REGION__WITHIN_CHANNEL;
     /* Within a channel Caffe averages (so alpha is not divided again) and ignores k. */
     s->shape = (qf_lrn_shape){(int)p->local_size, p->alpha, p->beta, s->within ? 1 : p->k};
@@ -35,7 +35,8 @@ static qf_status reshape(qf_layer *layer)
     if (!s->within)
         return QF_OK;
     QF_TRY(qf_tensor_reshape(layer->context, s->squares, bottom));
-    const int size = s->shape.local_size, pad = (size - 1) / 2, h = bottom->dim[2], w = bottom->dim[3];
+    const int size = s->shape.local_size, pad = (size - 1) / 2, h = bottom->dim[2],
+              w = bottom->dim[3];
     const qf_pooling_shape shape = {.average = true,
                                     .batch = bottom->dim[0],
                                     .channels = bottom->dim[1],
@@ -60,7 +61,8 @@ static qf_status forward_within(qf_layer *layer)
     QF_TRY(qf_write(layer->context, s->squares, QF_NHWC, &squares));
     for (size_t i = 0; i < n; i++)
         squares[i] = x[i] * x[i];
-    QF_TRY(layer->operations->pooling_forward(layer->context, s->average, s->squares, s->scale, NULL));
+    QF_TRY(
+        layer->operations->pooling_forward(layer->context, s->average, s->squares, s->scale, NULL));
     QF_TRY(qf_update(layer->context, s->scale, QF_NHWC, &scale));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
 #pragma omp parallel for schedule(static)
@@ -89,7 +91,8 @@ static qf_status backward_within(qf_layer *layer)
     QF_TRY(qf_tensor_create(layer->context, &around));
     qf_status status = qf_tensor_reshape(layer->context, around, &s->input->shape);
     if (status == QF_OK)
-        status = layer->operations->pooling_backward(layer->context, s->average, s->squares, around);
+        status =
+            layer->operations->pooling_backward(layer->context, s->average, s->squares, around);
     if (status == QF_OK)
         status = qf_read(layer->context, around, QF_NHWC, &spread);
     if (status == QF_OK)
@@ -117,9 +120,9 @@ static qf_status backward(qf_layer *layer)
     if (!layer->propagate_down[0])
         return QF_OK;
     return s->within ? backward_within(layer)
-                     : layer->operations->lrn_backward(layer->context, &s->shape, s->input, s->scale,
-                                                       layer->top[0]->data, layer->top[0]->diff,
-                                                       layer->bottom[0]->diff);
+                     : layer->operations->lrn_backward(layer->context, &s->shape, s->input,
+                                                       s->scale, layer->top[0]->data,
+                                                       layer->top[0]->diff, layer->bottom[0]->diff);
 }
 
 static void destroy(qf_layer *layer)

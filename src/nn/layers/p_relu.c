@@ -19,8 +19,9 @@ static qf_status setup(qf_layer *layer)
     quarter.has_value = true;
     quarter.value = 0.25f;
     if (bottom->axes < 2)
-        return qf_fail(layer->context, QF_E_SHAPE, "PReLU needs channels on axis 1, '%s' has %d axes",
-                       layer->bottom[0]->name, bottom->axes);
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "PReLU needs channels on axis 1, '%s' has %d axes", layer->bottom[0]->name,
+                       bottom->axes);
     const qf_shape shape = qf_shape_make(p->channel_shared ? 0 : 1, bottom->dim + 1);
     return qf_layer_add_param(layer, &shape, p->filler ? p->filler : &quarter);
 }

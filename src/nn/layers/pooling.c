@@ -30,9 +30,10 @@ static qf_status setup(qf_layer *layer)
     if (p->global_pooling ? p->has_kernel_size || p->has_kernel_h || p->has_kernel_w
                           : p->has_kernel_size == pair)
         return qf_fail(layer->context, QF_E_FORMAT,
-                       p->global_pooling ? "with global_pooling the kernel is the whole image; remove "
-                                           "kernel_size"
-                                         : "give either kernel_size or kernel_h and kernel_w");
+                       p->global_pooling
+                           ? "with global_pooling the kernel is the whole image; remove "
+                             "kernel_size"
+                           : "give either kernel_size or kernel_h and kernel_w");
     if (!p->global_pooling) {
         shape->kernel[0] = (int)(pair ? p->kernel_h : p->kernel_size);
         shape->kernel[1] = (int)(pair ? p->kernel_w : p->kernel_size);
@@ -42,7 +43,8 @@ static qf_status setup(qf_layer *layer)
     shape->stride[0] = (int)(p->has_stride_h ? p->stride_h : p->stride);
     shape->stride[1] = (int)(p->has_stride_w ? p->stride_w : p->stride);
     for (int i = 0; i < 2; i++) {
-        if ((!p->global_pooling && shape->kernel[i] < 1) || shape->stride[i] < 1 || shape->pad[i] < 0)
+        if ((!p->global_pooling && shape->kernel[i] < 1) || shape->stride[i] < 1 ||
+            shape->pad[i] < 0)
             return qf_fail(layer->context, QF_E_VALUE,
                            "pooling_param needs kernel and stride of at least 1, found kernel %d, "
                            "stride %d, pad %d",
@@ -57,7 +59,8 @@ static qf_status setup(qf_layer *layer)
     return QF_OK;
 }
 
-/* Sizes round up by default; with padding, a last window that starts beyond the image is dropped. */
+/* Sizes round up by default; with padding, a last window that starts beyond the image is dropped.
+ */
 static int output_size(const pooling_param *p, const qf_pooling_shape *s, int axis, bool padded)
 {
     int span = s->in[axis] + 2 * s->pad[axis] - s->kernel[axis], stride = s->stride[axis];
@@ -75,9 +78,10 @@ static qf_status reshape(qf_layer *layer)
     state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     if (bottom->axes != 4)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "Pooling needs a bottom of 4 axes (num, channels, height, width), '%s' has %d",
-                       layer->bottom[0]->name, bottom->axes);
+        return qf_fail(
+            layer->context, QF_E_SHAPE,
+            "Pooling needs a bottom of 4 axes (num, channels, height, width), '%s' has %d",
+            layer->bottom[0]->name, bottom->axes);
     qf_shape top = *bottom;
     s->shape.batch = bottom->dim[0];
     s->shape.channels = bottom->dim[1];

@@ -1,6 +1,6 @@
 /* Quant and AntiQuant (specification, G.4 and G.6). */
-#include "nn/layer.h"
 #include "quant/quant.h"
+#include "nn/layer.h"
 
 #include <float.h>
 #include <math.h>
@@ -18,7 +18,8 @@ static qf_status setup(qf_layer *layer)
         return qf_fail(layer->context, QF_E_FORMAT, "quant_param needs scale and offset");
     if (!isfinite(p->scale) || !((double)p->scale > DBL_EPSILON))
         return qf_fail(layer->context, QF_E_VALUE,
-                       "quant_param.scale is %g, expected a positive finite number", (double)p->scale);
+                       "quant_param.scale is %g, expected a positive finite number",
+                       (double)p->scale);
     if (p->offset.len != 1)
         return qf_fail(layer->context, QF_E_FORMAT,
                        "quant_param.offset has %zu bytes, expected exactly one signed byte",
@@ -69,7 +70,8 @@ const qf_layer_type qf_quant_layer = {
     .backward = pass_backward,
 };
 
-/* Codes that pass through here are read as floats behind it: dequantisation needs no work of its own. */
+/* Codes that pass through here are read as floats behind it: dequantisation needs no work of its
+ * own. */
 const qf_layer_type qf_anti_quant_layer = {
     .name = "AntiQuant",
     .min_bottoms = 1,

@@ -27,19 +27,22 @@ static qf_status named_dimensions(qf_layer *layer, const Caffe__BlobShape *named
     for (size_t i = 0; named && i < named->n_dim; i++) {
         int64_t dim = named->dim[i];
         if (top->axes == QF_MAX_AXES || dim < -1 || dim > INT32_MAX)
-            return qf_fail(layer->context, QF_E_SHAPE, "reshape_param: dimension %zu (%lld) is not "
-                                                       "possible",
+            return qf_fail(layer->context, QF_E_SHAPE,
+                           "reshape_param: dimension %zu (%lld) is not "
+                           "possible",
                            i, (long long)dim);
         if (dim == 0) {
             if (first + (int)i >= bottom->axes)
-                return qf_fail(layer->context, QF_E_SHAPE,
-                               "reshape_param: dimension %zu is 0 (copy), but the bottom has only %d "
-                               "axes",
-                               i, bottom->axes);
+                return qf_fail(
+                    layer->context, QF_E_SHAPE,
+                    "reshape_param: dimension %zu is 0 (copy), but the bottom has only %d "
+                    "axes",
+                    i, bottom->axes);
             dim = bottom->dim[first + (int)i];
         } else if (dim == -1) {
             if (inferred >= 0)
-                return qf_fail(layer->context, QF_E_SHAPE, "reshape_param: only one dimension can be -1");
+                return qf_fail(layer->context, QF_E_SHAPE,
+                               "reshape_param: only one dimension can be -1");
             inferred = top->axes;
         }
         if (dim >= 0)
@@ -50,7 +53,8 @@ static qf_status named_dimensions(qf_layer *layer, const Caffe__BlobShape *named
         return QF_OK;
     if (known == 0 || replaced % known)
         return qf_fail(layer->context, QF_E_SHAPE,
-                       "reshape_param: %zu elements cannot be divided into rows of %zu", replaced, known);
+                       "reshape_param: %zu elements cannot be divided into rows of %zu", replaced,
+                       known);
     top->dim[inferred] = (int)(replaced / known);
     return QF_OK;
 }
@@ -64,13 +68,15 @@ static qf_status reshape_reshape(qf_layer *layer)
     int end = p->num_axes == -1 ? bottom->axes : first + p->num_axes;
     char before[256], after[256];
     if (first < 0 || first > bottom->axes || p->num_axes < -1 || end > bottom->axes)
-        return qf_fail(layer->context, QF_E_SHAPE, "reshape_param: axis %d and num_axes %d do not fit a "
-                                                   "bottom of %d axes",
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "reshape_param: axis %d and num_axes %d do not fit a "
+                       "bottom of %d axes",
                        p->axis, p->num_axes, bottom->axes);
     qf_shape top = {0};
     for (int i = 0; i < first; i++)
         top.dim[top.axes++] = bottom->dim[i];
-    QF_TRY(named_dimensions(layer, p->shape, first, qf_shape_count_range(bottom, first, end), &top));
+    QF_TRY(
+        named_dimensions(layer, p->shape, first, qf_shape_count_range(bottom, first, end), &top));
     for (int i = end; i < bottom->axes; i++) {
         if (top.axes == QF_MAX_AXES)
             return qf_fail(layer->context, QF_E_SHAPE, "reshape_param gives more than %d axes",
@@ -92,9 +98,10 @@ static qf_status forward(qf_layer *layer)
 
 static qf_status backward(qf_layer *layer)
 {
-    return layer->propagate_down[0] ? qf_tensor_copy_elements(layer->context, layer->bottom[0]->diff,
-                                                              layer->top[0]->diff)
-                                    : QF_OK;
+    return layer->propagate_down[0]
+               ? qf_tensor_copy_elements(layer->context, layer->bottom[0]->diff,
+                                         layer->top[0]->diff)
+               : QF_OK;
 }
 
 #define LAYER(stem, type_name)                                                                     \

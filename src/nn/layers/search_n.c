@@ -1,6 +1,6 @@
-/* SearchN: the shift N that brings accumulators into 16 bits, searched while testing (specification,
- * G.3). Stands behind the layer and whatever will be folded into it. Keeps sums of squared errors only, so
- * memory does not depend on batch_num. */
+/* SearchN: the shift N that brings accumulators into 16 bits, searched while testing
+ * (specification, G.3). Stands behind the layer and whatever will be folded into it. Keeps sums of
+ * squared errors only, so memory does not depend on batch_num. */
 #include "model/record.h"
 #include "nn/layers/batch_norm.h"
 #include "nn/weight_codes.h"
@@ -15,8 +15,8 @@ typedef struct state {
     float *deq;
     float *scale_w; /* of each channel of the weights, not folded */
     size_t channels, scales;
-    bool common; /* one shift for all channels */
-    int calls;   /* in the running search */
+    bool common;          /* one shift for all channels */
+    int calls;            /* in the running search */
     uint64_t fingerprint; /* of all factors when the search began */
 } state;
 
@@ -41,18 +41,19 @@ static qf_status find_target(qf_layer *layer, const char *name, target *out)
     const struct qf_net *net = layer->net;
     *out = (target){.layer = qf_net_find_layer(net, name)};
     if (!out->layer || !out->layer->bottom_count)
-        return qf_fail(layer->context, QF_E_MISMATCH, "search_n_param names layer '%s', which this net "
-                                                      "does not have",
+        return qf_fail(layer->context, QF_E_MISMATCH,
+                       "search_n_param names layer '%s', which this net "
+                       "does not have",
                        name);
     out->weight_qat = qf_net_producer(net, out->layer->bottom[0], out->layer);
     if (is_type(out->weight_qat, "WeightQAT"))
-        out->activation_qat =
-            qf_net_producer(net, out->weight_qat->bottom[0], out->weight_qat);
+        out->activation_qat = qf_net_producer(net, out->weight_qat->bottom[0], out->weight_qat);
     if (!is_type(out->activation_qat, "ActivationQAT"))
-        return qf_fail(layer->context, QF_E_MISMATCH,
-                       "layer '%s' has no ActivationQAT and WeightQAT in front of it, so there are no "
-                       "factors to search a shift for",
-                       name);
+        return qf_fail(
+            layer->context, QF_E_MISMATCH,
+            "layer '%s' has no ActivationQAT and WeightQAT in front of it, so there are no "
+            "factors to search a shift for",
+            name);
     /* Back from our bottom through what will be folded. */
     qf_layer *behind = qf_net_producer(net, layer->bottom[0], layer);
     if (is_type(behind, "Scale") && behind->bottom_count == 1) {
@@ -64,10 +65,11 @@ static qf_status find_target(qf_layer *layer, const char *name, target *out)
         behind = qf_net_producer(net, behind->bottom[0], behind);
     }
     if (behind != out->layer)
-        return qf_fail(layer->context, QF_E_MISMATCH,
-                       "stands behind layer '%s', expected its own target '%s' with at most BatchNorm "
-                       "and Scale between",
-                       behind ? behind->name : "(none)", name);
+        return qf_fail(
+            layer->context, QF_E_MISMATCH,
+            "stands behind layer '%s', expected its own target '%s' with at most BatchNorm "
+            "and Scale between",
+            behind ? behind->name : "(none)", name);
     return QF_OK;
 }
 
@@ -104,7 +106,8 @@ static float *grow(float **array, size_t count)
     return *array = qf_alloc(count, sizeof(float));
 }
 
-/* deq_scale of each channel for one target; the first target fills state->deq, others must agree. */
+/* deq_scale of each channel for one target; the first target fills state->deq, others must agree.
+ */
 static qf_status target_scales(qf_layer *layer, const target *t, bool first)
 {
     state *s = layer->state;
@@ -112,8 +115,8 @@ static qf_status target_scales(qf_layer *layer, const target *t, bool first)
     const Caffe__RetrainWeightQuantParameter *p = QF_LAYER_PARAM(
         weight_qat, retrain_weight_quant_param, RETRAIN_WEIGHT_QUANT_, RetrainWeightQuant);
     qf_tensor *master = weight_qat->params[1].blob->data;
-    qf_weight_layout layout = qf_weight_layout_of(
-        &master->shape, is_type(t->layer, "Deconvolution"), p->channel_wise);
+    qf_weight_layout layout =
+        qf_weight_layout_of(&master->shape, is_type(t->layer, "Deconvolution"), p->channel_wise);
     const float *clip_max, *clip_min, *w;
     QF_TRY(qf_read(layer->context, t->activation_qat->params[0].blob->data, QF_PLAIN, &clip_max));
     QF_TRY(qf_read(layer->context, t->activation_qat->params[1].blob->data, QF_PLAIN, &clip_min));
@@ -121,11 +124,13 @@ static qf_status target_scales(qf_layer *layer, const target *t, bool first)
     float scale_d = qf_ulq_factors(clip_max[0], clip_min[0], 8).scale;
     float *scale_w = qf_alloc(layout.channels, sizeof *scale_w);
     float *factor = qf_alloc(s->channels, sizeof *factor);
-    qf_status status = scale_w && factor ? qf_arq_scales(layer->context, w, layout, scale_w)
-                                         : qf_fail(layer->context, QF_E_MEMORY, "no memory for scales");
+    qf_status status = scale_w && factor
+                           ? qf_arq_scales(layer->context, w, layout, scale_w)
+                           : qf_fail(layer->context, QF_E_MEMORY, "no memory for scales");
     if (status == QF_OK && layout.channels > 1 && s->channels % layout.channels)
-        status = qf_fail(layer->context, QF_E_SHAPE, "layer '%s' has %zu weight scales, its output %zu "
-                                                     "channels",
+        status = qf_fail(layer->context, QF_E_SHAPE,
+                         "layer '%s' has %zu weight scales, its output %zu "
+                         "channels",
                          t->layer->name, layout.channels, s->channels);
     if (status == QF_OK)
         status = fold_factors(layer, t, factor, s->channels);
@@ -153,7 +158,8 @@ static uint64_t fingerprint(const target *t)
     const qf_layer *layers[] = {t->weight_qat, t->activation_qat, t->batch_norm, t->scale};
     uint64_t hash = 0;
     for (int i = 0; i < 4; i++)
-        for (int k = layers[i] == t->weight_qat ? 1 : 0; layers[i] && k < layers[i]->param_count; k++)
+        for (int k = layers[i] == t->weight_qat ? 1 : 0; layers[i] && k < layers[i]->param_count;
+             k++)
             hash = hash * 0x100000001b3u + layers[i]->params[k].blob->data->version;
     return hash;
 }

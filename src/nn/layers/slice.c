@@ -13,8 +13,9 @@ static qf_status setup(qf_layer *layer)
 {
     const Caffe__SliceParameter *p = param_of(layer);
     if (p->n_slice_point && p->n_slice_point != (size_t)layer->top_count - 1)
-        return qf_fail(layer->context, QF_E_FORMAT, "%zu slice_point make %zu parts, but there are %d "
-                                                    "tops",
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "%zu slice_point make %zu parts, but there are %d "
+                       "tops",
                        p->n_slice_point, p->n_slice_point + 1, layer->top_count);
     return qf_joint_axis(layer, p->axis, p->has_slice_dim, p->slice_dim, p->has_axis,
                          &((state *)layer->state)->axis);
@@ -28,9 +29,10 @@ static qf_status reshape(qf_layer *layer)
     const int whole = shape.dim[axis];
     int from = 0;
     if (!p->n_slice_point && whole % layer->top_count)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "axis %d has %d elements, which %d tops cannot share equally; give slice_point",
-                       axis, whole, layer->top_count);
+        return qf_fail(
+            layer->context, QF_E_SHAPE,
+            "axis %d has %d elements, which %d tops cannot share equally; give slice_point", axis,
+            whole, layer->top_count);
     for (int t = 0; t < layer->top_count; t++) {
         int to = whole;
         if (!p->n_slice_point)

@@ -61,7 +61,8 @@ static float normaliser(const qf_layer *layer)
     case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID:
         count = (float)s->valid;
         break;
-    case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE: /* all axes before the softmax axis */
+    case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE: /* all axes before the softmax axis
+                                                                 */
         count = (float)qf_shape_count_range(shape, 0, qf_shape_axis(shape, p->axis));
         break;
     default:
@@ -80,10 +81,11 @@ static qf_status check_label(const qf_layer *layer, float label, size_t item, si
 {
     if (label >= 0 && label < (float)classes)
         return QF_OK;
-    return qf_fail(layer->context, QF_E_VALUE,
-                   "label %zu is %g, but there are only %zu classes (0 to %zu); does num_output of the "
-                   "last layer fit the data?",
-                   item, (double)label, classes, classes - 1);
+    return qf_fail(
+        layer->context, QF_E_VALUE,
+        "label %zu is %g, but there are only %zu classes (0 to %zu); does num_output of the "
+        "last layer fit the data?",
+        item, (double)label, classes, classes - 1);
 }
 
 static qf_status forward(qf_layer *layer)

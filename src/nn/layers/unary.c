@@ -14,8 +14,8 @@ typedef struct state {
 
 typedef void (*forward_function)(const float *x, float *y, size_t n, constants k);
 /* dx may be dy. In place x is what the layer wrote, unless it keeps its input. */
-typedef void (*backward_function)(const float *x, const float *y, const float *dy, float *dx, size_t n,
-                                  constants k);
+typedef void (*backward_function)(const float *x, const float *y, const float *dy, float *dx,
+                                  size_t n, constants k);
 
 enum { CHUNK = 1 << 14 };
 

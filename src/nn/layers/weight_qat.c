@@ -1,6 +1,6 @@
-/* WeightQAT: fake quantisation of the weights of the layer behind it (specification, G.2). It owns the
- * quantised blob, which that layer shares by name, and the float master, which learns. The data pass
- * through unchanged: the top shares the bottom's arrays. */
+/* WeightQAT: fake quantisation of the weights of the layer behind it (specification, G.2). It owns
+ * the quantised blob, which that layer shares by name, and the float master, which learns. The data
+ * pass through unchanged: the top shares the bottom's arrays. */
 #include "nn/weight_codes.h"
 
 #include "base/memory.h"
@@ -18,15 +18,16 @@ typedef struct state {
 
 static qf_status setup(qf_layer *layer)
 {
-    const Caffe__RetrainWeightQuantParameter *p =
-        QF_LAYER_PARAM(layer, retrain_weight_quant_param, RETRAIN_WEIGHT_QUANT_, RetrainWeightQuant);
+    const Caffe__RetrainWeightQuantParameter *p = QF_LAYER_PARAM(
+        layer, retrain_weight_quant_param, RETRAIN_WEIGHT_QUANT_, RetrainWeightQuant);
     state *s = layer->state;
     const int dims[] = {(int)p->cout, (int)p->cin, (int)p->h, (int)p->w};
     const qf_shape shape = qf_shape_make(p->has_h && p->has_w ? 4 : 2, dims);
     if (p->with_offset)
-        return qf_fail(layer->context, QF_E_UNSUPPORTED,
-                       "retrain_weight_quant_param.with_offset is not possible: weights are quantised "
-                       "without offset");
+        return qf_fail(
+            layer->context, QF_E_UNSUPPORTED,
+            "retrain_weight_quant_param.with_offset is not possible: weights are quantised "
+            "without offset");
     for (int i = 0; i < 2; i++)
         QF_TRY(qf_layer_add_param(layer, &shape, NULL));
     s->deconvolution = p->layer_type && strcmp(p->layer_type, "Deconvolution") == 0;
@@ -67,7 +68,8 @@ static qf_status forward(qf_layer *layer)
     state *s = layer->state;
     qf_tensor *quantised = layer->params[QUANTISED].blob->data;
     qf_tensor *master = layer->params[MASTER].blob->data;
-    /* Weights that come without a float master (a float caffemodel loaded by name) are the master. */
+    /* Weights that come without a float master (a float caffemodel loaded by name) are the master.
+     */
     if (qf_tensor_is_zero(master) && !qf_tensor_is_zero(quantised))
         QF_TRY(qf_tensor_copy(layer->context, master, quantised));
     if (master->version == s->master_version && quantised->version == s->quantised_version)
@@ -78,8 +80,8 @@ static qf_status forward(qf_layer *layer)
     return QF_OK;
 }
 
-/* Straight through: the gradient of the quantised weights is the master's. The data's gradient is the
- * same array above and below. */
+/* Straight through: the gradient of the quantised weights is the master's. The data's gradient is
+ * the same array above and below. */
 static qf_status backward(qf_layer *layer)
 {
     qf_tensor *quantised = layer->params[QUANTISED].blob->diff;
