@@ -1,0 +1,328 @@
+/* The two models of a retrained net (specification, section I): fake-quant, which simulates int8 in float,
+ * and deploy, which holds the integers. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "quant/quant.h"
+#include "toolkit/export.h"
+#include "toolkit/toolkit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct model_files {
+    char *model, *weights;
+} model_files;
+
+/* ---- blobs ---- */
+
+static qf_status vector_blob(qf_context *context, size_t count, Caffe__BlobProto **out)
+{
+    const int64_t dim = (int64_t)count;
+    QF_TRY(qf_message_new(context, &caffe__blob_proto__descriptor, out));
+    QF_TRY(qf_message_new(context, &caffe__blob_shape__descriptor, &(*out)->shape));
+    return qf_append(context, &(*out)->shape->n_dim, &(*out)->shape->dim, &dim, sizeof dim);
+}
+
+static qf_status give_blob(qf_context *context, Caffe__LayerParameter *layer, Caffe__BlobProto *blob,
+                           qf_status made)
+{
+    if (made == QF_OK)
+        made = qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
+    if (made != QF_OK)
+        qf_message_free(blob);
+    return made;
+}
+
+static float deq_scale(const qf_quantised *q, size_t c)
+{
+    return q->scale_d * q->scale[c];
+}
+
+/* deq_scale, shift_bit and offset_w as three float blobs. */
+static qf_status fake_dequant_blobs(qf_context *context, const qf_quantised *q,
+                                    Caffe__LayerParameter *layer)
+{
+    for (int k = 0; k < 3; k++) {
+        Caffe__BlobProto *blob = NULL;
+        qf_status status = vector_blob(context, q->scales, &blob);
+        for (size_t c = 0; status == QF_OK && c < q->scales; c++) {
+            float values[] = {deq_scale(q, c), q->shift ? (float)q->shift[c] : 0, 0};
+            status = qf_append(context, &blob->n_data, &blob->data, &values[k], sizeof *values);
+        }
+        QF_TRY(give_blob(context, layer, blob, status));
+    }
+    return QF_OK;
+}
+
+static qf_status deploy_dequant_blobs(qf_context *context, const qf_quantised *q,
+                                      Caffe__LayerParameter *layer)
+{
+    Caffe__BlobProto *blob = NULL;
+    qf_status status = vector_blob(context, q->scales, &blob);
+    for (size_t c = 0; status == QF_OK && c < q->scales; c++) {
+        uint64_t word = qf_pack_dequant(deq_scale(q, c), q->shift ? q->shift[c] : 0, 0);
+        status = qf_append(context, &blob->n_uint64_data, &blob->uint64_data, &word, sizeof word);
+    }
+    return give_blob(context, layer, blob, status);
+}
+
+/* The channel of weight code i: as folded (quantised.c). */
+static size_t scale_index(const qf_quantised *q, const Caffe__LayerParameter *layer, size_t i)
+{
+    const Caffe__BlobProto *w = layer->blobs[0];
+    if (q->scales == 1)
+        return 0;
+    if (!qf_layer_is(layer, "Deconvolution"))
+        return i / (q->code_count / q->scales);
+    size_t kernel = w->shape ? (size_t)(w->shape->dim[2] * w->shape->dim[3])
+                             : (size_t)w->height * (size_t)w->width;
+    return i / kernel % q->scales;
+}
+
+static qf_status fake_weights(qf_context *context, const qf_quantised *q, Caffe__LayerParameter *layer)
+{
+    Caffe__BlobProto *w = layer->blobs[0];
+    if (w->n_data != q->code_count)
+        return qf_fail(context, QF_E_MISMATCH, "layer %s has %zu weights, its factors are for %zu",
+                       layer->name, w->n_data, q->code_count);
+    for (size_t i = 0; i < q->code_count; i++)
+        w->data[i] = (float)q->codes[i] * q->scale[scale_index(q, layer, i)];
+    return QF_OK;
+}
+
+static void drop_floats(Caffe__BlobProto *blob)
+{
+    free(blob->data);
+    blob->data = NULL;
+    blob->n_data = 0;
+}
+
+static qf_status deploy_weights(qf_context *context, const qf_quantised *q, Caffe__LayerParameter *layer)
+{
+    Caffe__BlobProto *w = layer->blobs[0], *b = layer->n_blobs > 1 ? layer->blobs[1] : NULL;
+    w->int8_data.data = malloc(q->code_count + 1);
+    if (!w->int8_data.data)
+        return qf_fail(context, QF_E_MEMORY, "no memory for codes");
+    memcpy(w->int8_data.data, q->codes, q->code_count);
+    w->int8_data.len = q->code_count;
+    w->has_int8_data = true;
+    drop_floats(w);
+    for (size_t c = 0; b && c < b->n_data; c++) {
+        int32_t code;
+        qf_status status =
+            qf_bias_code(context, b->data[c], q->scale_d, q->scale[q->scales > 1 ? c : 0], &code);
+        QF_TRY(qf_within(context, status, "layer %s, bias %zu", q->name, c));
+        QF_TRY(qf_append(context, &b->n_int32_data, &b->int32_data, &code, sizeof code));
+    }
+    if (b)
+        drop_floats(b);
+    return QF_OK;
+}
+
+/* ---- layers ---- */
+
+/* A Quant layer before `index` that reads the same tensor and has the same factors. */
+static Caffe__LayerParameter *find_quant(const Caffe__NetParameter *net, int index, const char *bottom,
+                                         float scale, int8_t offset)
+{
+    for (int i = index - 1; i >= 0; i--) {
+        Caffe__LayerParameter *layer = net->layer[i];
+        if (qf_layer_is(layer, "Quant") && strcmp(layer->bottom[0], bottom) == 0 &&
+            layer->quant_param->scale == scale && (int8_t)layer->quant_param->offset.data[0] == offset)
+            return layer;
+        if (qf_layer_writes(layer, bottom))
+            break;
+    }
+    return NULL;
+}
+
+static qf_status set_quant(qf_context *context, const qf_quantised *q, float scale,
+                           Caffe__LayerParameter *layer)
+{
+    QF_TRY(qf_message_new(context, &caffe__quant_parameter__descriptor, &layer->quant_param));
+    Caffe__QuantParameter *p = layer->quant_param;
+    p->has_with_offset = p->with_offset = true;
+    p->has_scale = true;
+    p->scale = scale;
+    p->offset.data = malloc(1);
+    if (!p->offset.data)
+        return qf_fail(context, QF_E_MEMORY, "no memory for an offset");
+    p->offset.data[0] = (uint8_t)(int8_t)q->offset_d;
+    p->offset.len = 1;
+    p->has_offset = true;
+    return qf_set_string(context, &p->object_layer, q->name);
+}
+
+static qf_status insert_quant(qf_context *context, Caffe__NetParameter *net, const qf_quantised *q,
+                              int *index)
+{
+    Caffe__LayerParameter *layer = net->layer[*index], *quant;
+    const float scale = 1 / q->scale_d;
+    quant = find_quant(net, *index, layer->bottom[0], scale, (int8_t)q->offset_d);
+    if (quant)
+        return qf_set_string(context, &layer->bottom[0], quant->top[0]);
+    qf_buffer name = {0};
+    qf_buffer_print(&name, "%s_0_quant_layer", q->name);
+    qf_status status = qf_graph_new_layer(context, qf_buffer_text(&name), "Quant", layer->bottom[0],
+                                          qf_buffer_text(&name), &quant);
+    if (status == QF_OK)
+        status = set_quant(context, q, scale, quant);
+    if (status == QF_OK)
+        status = qf_set_string(context, &layer->bottom[0], qf_buffer_text(&name));
+    if (status == QF_OK)
+        status = qf_graph_insert(context, net, *index, quant);
+    if (status != QF_OK)
+        qf_message_free(quant);
+    else
+        (*index)++;
+    qf_buffer_release(&name);
+    return status;
+}
+
+static qf_status insert_dequant(qf_context *context, Caffe__NetParameter *net, const qf_quantised *q,
+                                int index, bool deploy)
+{
+    const char *blob = net->layer[index]->top[0];
+    Caffe__LayerParameter *dequant;
+    qf_buffer name = {0};
+    qf_buffer_print(&name, "%s_dequant_layer", q->name);
+    qf_status status =
+        qf_graph_new_layer(context, qf_buffer_text(&name), "DeQuant", blob, blob, &dequant);
+    qf_buffer_release(&name);
+    if (status == QF_OK)
+        status = qf_message_new(context, &caffe__de_quant_parameter__descriptor,
+                                &dequant->dequant_param);
+    if (status == QF_OK) {
+        dequant->dequant_param->has_channel_wise = true;
+        dequant->dequant_param->channel_wise = q->scales > 1;
+        status = qf_set_string(context, &dequant->dequant_param->object_layer, q->name);
+    }
+    if (status == QF_OK)
+        status = deploy ? deploy_dequant_blobs(context, q, dequant)
+                        : fake_dequant_blobs(context, q, dequant);
+    if (status == QF_OK)
+        status = qf_graph_insert(context, net, index + 1, dequant);
+    if (status != QF_OK)
+        qf_message_free(dequant);
+    return status;
+}
+
+static void drop_rules(Caffe__LayerParameter *layer)
+{
+    for (size_t i = 0; i < layer->n_include; i++)
+        qf_message_free(layer->include[i]);
+    for (size_t i = 0; i < layer->n_exclude; i++)
+        qf_message_free(layer->exclude[i]);
+    layer->n_include = layer->n_exclude = 0;
+}
+
+/* The layer's parameters no longer learn, so names that shared them with WeightQAT go. */
+static void drop_params(Caffe__LayerParameter *layer)
+{
+    for (size_t i = 0; i < layer->n_param; i++)
+        qf_message_free(layer->param[i]);
+    layer->n_param = 0;
+}
+
+static qf_status build(qf_context *context, const qf_retrained *r, bool deploy,
+                       Caffe__NetParameter **out)
+{
+    QF_TRY(qf_message_copy(context, r->net, out));
+    for (size_t i = 0; i < r->count; i++) {
+        const qf_quantised *q = &r->layers[i];
+        int index = qf_graph_find(*out, q->name);
+        QF_TRY(insert_quant(context, *out, q, &index));
+        Caffe__LayerParameter *layer = (*out)->layer[index];
+        drop_params(layer);
+        if (q->has_weights)
+            QF_TRY(deploy ? deploy_weights(context, q, layer) : fake_weights(context, q, layer));
+        QF_TRY(insert_dequant(context, *out, q, index, deploy));
+    }
+    for (size_t i = 0; i < (*out)->n_layer; i++)
+        drop_rules((*out)->layer[i]);
+    qf_message_free((*out)->state);
+    (*out)->state = NULL;
+    return QF_OK;
+}
+
+/* ---- files ---- */
+
+static qf_status name_files(qf_context *context, const char *save_path, const char *kind,
+                            model_files *files)
+{
+    size_t length = strlen(save_path);
+    const char *joint = length && save_path[length - 1] == '/' ? "" : "_";
+    qf_buffer model = {0}, weights = {0};
+    qf_buffer_print(&model, "%s%s%s_model.prototxt", save_path, joint, kind);
+    qf_buffer_print(&weights, "%s%s%s_weights.caffemodel", save_path, joint, kind);
+    files->model = model.failed ? NULL : qf_strdup(model.data);
+    files->weights = weights.failed ? NULL : qf_strdup(weights.data);
+    qf_buffer_release(&model);
+    qf_buffer_release(&weights);
+    return files->model && files->weights ? QF_OK
+                                          : qf_fail(context, QF_E_MEMORY, "no memory for file names");
+}
+
+static qf_status write_model(qf_context *context, Caffe__NetParameter *net, const model_files *files)
+{
+    QF_TRY(qf_wire_write(context, files->weights, net, 0640));
+    for (size_t i = 0; i < net->n_layer; i++) {
+        Caffe__LayerParameter *layer = net->layer[i];
+        for (size_t b = 0; b < layer->n_blobs; b++)
+            qf_message_free(layer->blobs[b]);
+        layer->n_blobs = 0;
+    }
+    return qf_text_write(context, files->model, net, 0640);
+}
+
+qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_type save_type,
+                    const char *save_path)
+{
+    static const struct {
+        qf_save_type type;
+        const char *name;
+        bool deploy;
+    } kinds[] = {{QF_SAVE_FAKE_QUANT, "fake_quant", false}, {QF_SAVE_DEPLOY, "deploy", true}};
+    model_files files[2] = {{0}};
+    Caffe__NetParameter *nets[2] = {NULL, NULL};
+    qf_status status = QF_OK;
+    /* Both models are complete before anything is written. */
+    for (int i = 0; i < 2 && status == QF_OK; i++) {
+        if (!(save_type & kinds[i].type))
+            continue;
+        status = name_files(context, save_path, kinds[i].name, &files[i]);
+        if (status == QF_OK)
+            status = qf_toolkit_check_outputs(
+                context, (const char *const[]){files[i].model, files[i].weights}, 2);
+        if (status == QF_OK)
+            status = build(context, retrained, kinds[i].deploy, &nets[i]);
+    }
+    for (int i = 0; i < 2 && status == QF_OK; i++)
+        if (nets[i])
+            status = write_model(context, nets[i], &files[i]);
+    for (int i = 0; i < 2; i++) {
+        qf_message_free(nets[i]);
+        qf_free(files[i].model);
+        qf_free(files[i].weights);
+    }
+    return status;
+}
+
+qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained_model_file,
+                                      const char *retrained_weights_file, qf_save_type save_type,
+                                      const char *save_path, const char *scale_offset_record_file,
+                                      const char *config_file)
+{
+    qf_retrained retrained;
+    if (save_type < QF_SAVE_FAKE_QUANT || save_type > QF_SAVE_BOTH)
+        return qf_fail(context, QF_E_ARGUMENT, "save_type must be Fakequant, Deploy or Both");
+    if (!save_path || !*save_path)
+        return qf_fail(context, QF_E_ARGUMENT, "an empty string is an invalid value for save_path");
+    QF_TRY(qf_retrained_read(context, retrained_model_file, retrained_weights_file,
+                             scale_offset_record_file, &retrained));
+    qf_status status = config_file ? qf_export_check_config(context, &retrained, config_file) : QF_OK;
+    if (status == QF_OK)
+        status = qf_export(context, &retrained, save_type, save_path);
+    qf_retrained_release(&retrained);
+    return status;
+}

@@ -1,0 +1,13 @@
+#ifndef QF_TOOLKIT_EXPORT_H
+#define QF_TOOLKIT_EXPORT_H
+
+#include "toolkit/quantised.h"
+
+/* Write the models that `save_type` names to <save_path>_…; see qf_save_quant_retrain_model(). */
+qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_type save_type,
+                    const char *save_path);
+/* Is this the configuration that the model was prepared with: the same layers enabled? */
+qf_status qf_export_check_config(qf_context *context, const qf_retrained *retrained,
+                                 const char *config_file);
+
+#endif

@@ -1,0 +1,33 @@
+/* A retrained model taken apart: the float net without its fake-quantisation layers, and the factors of
+ * each quantised layer. */
+#ifndef QF_TOOLKIT_QUANTISED_H
+#define QF_TOOLKIT_QUANTISED_H
+
+#include "model/record.h"
+#include "toolkit/graph.h"
+
+typedef struct qf_quantised {
+    char *name;
+    const char *type;
+    bool has_weights; /* AVE Pooling has none; then scale is the single 1 */
+    float scale_d;
+    int32_t offset_d;
+    int8_t *codes; /* of the weights, as they lie in the blob */
+    size_t code_count;
+    float *scale; /* scale_w, after folding: one for each output or one for all */
+    size_t scales;
+    int *shift; /* `scales` of them, or NULL: none */
+    double weight_sqnr; /* decibels; infinite where exact */
+} qf_quantised;
+
+typedef struct qf_retrained {
+    Caffe__NetParameter *net; /* TEST phase, folded, layers carry their float blobs */
+    qf_quantised *layers;
+    size_t count, capacity;
+} qf_retrained;
+
+qf_status qf_retrained_read(qf_context *context, const char *model_file, const char *weights_file,
+                            const char *record_file, qf_retrained *out);
+void qf_retrained_release(qf_retrained *retrained);
+
+#endif

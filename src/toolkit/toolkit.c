@@ -1,0 +1,49 @@
+#include "toolkit/toolkit.h"
+
+#include "base/file.h"
+
+#include <string.h>
+
+qf_status qf_toolkit_read(qf_context *context, const char *model_file, const char *weights_file,
+                          Caffe__NetParameter **net, Caffe__NetParameter **weights)
+{
+    *net = NULL;
+    QF_TRY(qf_net_param_read(context, model_file, net));
+    if (!weights)
+        return QF_OK;
+    *weights = NULL;
+    return qf_net_param_read_binary(context, weights_file, weights);
+}
+
+enum { NAME_MAX_BYTES = 254 };
+
+static qf_status check_name(qf_context *context, const char *file)
+{
+    if (!file || !*file)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "an empty string is an invalid value for the name of an output file");
+    const char *base = strrchr(file, '/');
+    base = base ? base + 1 : file;
+    if (!*base)
+        return qf_fail(context, QF_E_ARGUMENT, "'%s' should be a file's name but a path is given", file);
+    if (strlen(base) > NAME_MAX_BYTES)
+        return qf_fail(context, QF_E_ARGUMENT, "the file name '%.40s...' is longer than %d bytes", base,
+                       NAME_MAX_BYTES);
+    return QF_OK;
+}
+
+qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count)
+{
+    for (int i = 0; i < count; i++) {
+        QF_TRY(check_name(context, files[i]));
+        for (int k = 0; k < i; k++)
+            if (strcmp(files[i], files[k]) == 0)
+                return qf_fail(context, QF_E_ARGUMENT, "two outputs have the same name '%s'", files[i]);
+        QF_TRY(qf_file_probe(context, files[i]));
+    }
+    for (int i = 0; i < count; i++)
+        if (qf_file_exists(files[i]))
+            qf_warning(context, "The file already exists at %s, and it will be overwritten by AMCT",
+                       files[i]);
+    return QF_OK;
+}

@@ -1,0 +1,14 @@
+/* What the steps of the flow share. */
+#ifndef QF_TOOLKIT_TOOLKIT_H
+#define QF_TOOLKIT_TOOLKIT_H
+
+#include "toolkit/config.h"
+#include "toolkit/graph.h"
+
+/* Model and weights, both upgraded; weights may be NULL. The caller frees both messages. */
+qf_status qf_toolkit_read(qf_context *context, const char *model_file, const char *weights_file,
+                          Caffe__NetParameter **net, Caffe__NetParameter **weights);
+/* Could these files be written? Says which of them exist and will be overwritten, as AMCT does. */
+qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count);
+
+#endif
