@@ -170,6 +170,32 @@ QF_API int qf_solver_iteration(const qf_solver *solver);
 QF_API float qf_solver_learning_rate(const qf_solver *solver); /* of the current iteration */
 QF_API float qf_solver_loss(const qf_solver *solver);          /* smoothed over average_loss */
 
+/* ---- testing ---- */
+
+/* The outputs of a net, averaged over batches. */
+typedef struct qf_scores qf_scores;
+
+/* Run `iterations` batches and average every output, with the log lines of `caffe test`. The callbacks
+ * may be NULL; QF_E_STOPPED when `action` asks to stop. The net is of phase TEST. */
+QF_API qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
+                             qf_progress_function progress, void *user, qf_scores **out);
+QF_API void qf_scores_destroy(qf_scores *scores);
+QF_API int qf_scores_count(const qf_scores *scores);
+QF_API const char *qf_scores_name(const qf_scores *scores, int index); /* of the blob */
+QF_API double qf_scores_value(const qf_scores *scores, int index);
+/* Top-1 accuracy, if the net has such an output, else its first output; NULL name: no output. */
+QF_API double qf_scores_main(const qf_scores *scores, const char **name);
+QF_API double qf_scores_loss(const qf_scores *scores); /* mean weighted loss */
+
+/* ---- data sets ---- */
+
+/* Generate images of digits (28 x 28 grey) as two LMDBs, the same for the same seed. */
+QF_API qf_status qf_make_digits(qf_context *context, const char *train_lmdb, const char *test_lmdb,
+                                int train_count, int test_count, int64_t seed);
+/* Convert MNIST's idx files (plain or .gz) to an LMDB. */
+QF_API qf_status qf_convert_idx(qf_context *context, const char *images, const char *labels,
+                                const char *lmdb);
+
 /* ---- the AMCT flow ----
  * Files, formats and messages are AMCT's (amct_caffe); paths are relative to the working directory.
  * Outputs are complete or absent; what was there before a failure stays. */
@@ -181,12 +207,6 @@ typedef enum qf_save_type { QF_SAVE_FAKE_QUANT = 1, QF_SAVE_DEPLOY = 2, QF_SAVE_
 QF_API qf_status qf_create_quant_retrain_config(qf_context *context, const char *config_file,
                                                 const char *model_file, const char *weights_file,
                                                 const char *config_definition);
-
-typedef enum qf_batch_norm_mode {
-    QF_BATCH_NORM_KEEP,   /* as the prototxt says (AMCT) */
-    QF_BATCH_NORM_FROZEN, /* global statistics from the first iteration on */
-    QF_BATCH_NORM_TRAIN   /* batch statistics; see freeze_after */
-} qf_batch_norm_mode;
 
 /* Insert fake-quantisation layers. Writes the model to train, its weights and an empty record. */
 QF_API qf_status qf_create_quant_retrain_model(qf_context *context, const char *model_file,
@@ -202,6 +222,49 @@ QF_API qf_status qf_save_quant_retrain_model(qf_context *context, const char *re
                                              qf_save_type save_type, const char *save_path,
                                              const char *scale_offset_record_file,
                                              const char *config_file);
+
+/* ---- the whole flow at once ---- */
+
+/* What to do; start from qf_qat_defaults. Paths may be NULL where it says so. */
+typedef struct qf_qat_options {
+    const char *model;   /* a net to train (with Data layers) or to deploy (with Input) */
+    const char *weights; /* .caffemodel of the float net */
+    const char *train_data, *test_data; /* LMDBs; NULL: those of the model's Data layers */
+    const char *config_definition;      /* .cfg, or NULL */
+    const char *save_path;              /* folder and prefix of all that is written */
+    int iterations, batch_size;         /* batch_size 0: the model's, or 32 */
+    int test_iterations;                /* 0: the whole test set once */
+    double base_lr, momentum, weight_decay;
+    double scale;        /* of pixels, for a net with Input; 1: as they are */
+    const char *mean_file;       /* for a net with Input; NULL: none */
+    int freeze_batch_norm_after; /* iteration; -1: as the model says */
+} qf_qat_options;
+
+QF_API extern const qf_qat_options qf_qat_defaults;
+
+/* One quantised layer. */
+typedef struct qf_qat_row {
+    char name[128], type[32];
+    float scale_d;
+    int offset_d;
+    int shift_min, shift_max; /* 0, 0: no shift */
+    double weight_sqnr, activation_sqnr; /* dB; NAN: does not apply */
+} qf_qat_row;
+
+typedef struct qf_qat_result {
+    char score_name[128];
+    double float_score, fake_quant_score, deploy_score;
+    size_t float_bytes, fake_quant_bytes, deploy_bytes; /* of the weights files */
+    int rows;
+    qf_qat_row *row;
+} qf_qat_result;
+
+/* config, prepare, train, export, and tests of all three models. `out` is to be released also after a
+ * failure. */
+QF_API qf_status qf_qat_run(qf_context *context, const qf_qat_options *options,
+                            qf_action_function action, qf_progress_function progress, void *user,
+                            qf_qat_result *out);
+QF_API void qf_qat_result_release(qf_qat_result *result);
 
 #ifdef __cplusplus
 }

@@ -6,10 +6,9 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &command_qat_run,  &command_qat_config,  &command_qat_prepare, &command_qat_export,
-    &command_verify,   &command_train,       &command_test,        &command_time,
-    &command_digits,   &command_convert_idx, &command_layers,      &command_version,
-    &command_document,
+    &command_qat_run,     &command_qat_config, &command_qat_prepare, &command_qat_export,
+    &command_train,       &command_test,       &command_time,        &command_digits,
+    &command_convert_idx, &command_layers,     &command_version,     &command_document,
 };
 
 const command *command_at(size_t index)

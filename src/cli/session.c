@@ -1,5 +1,7 @@
 #include "cli/session.h"
 
+#include "cli/signals.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,4 +71,15 @@ int session_close(session *session, qf_status status)
                 qf_error_text(session->context), session->progress.plain);
     qf_context_destroy(session->context);
     return status == QF_OK ? EXIT_DONE : EXIT_FAILED;
+}
+
+void show_progress(void *user, const qf_progress *now)
+{
+    session *session = user;
+    progress_update(&session->progress, now);
+}
+
+qf_action requested_action(void *user)
+{
+    return signals_requested(user);
 }

@@ -18,6 +18,10 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
 /* Prints the library's sentence unless `status` is QF_OK, and gives the exit code. */
 int session_close(session *session, qf_status status);
 
+/* Callbacks for the library; `user` is the session. */
+void show_progress(void *user, const qf_progress *now);
+qf_action requested_action(void *user);
+
 /* A message of our own, in the form of the library's. */
 void session_log(session *session, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

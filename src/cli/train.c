@@ -31,17 +31,6 @@ static const option options[] = {
      .help = "What a hang-up signal does."},
 };
 
-static void show_progress(void *user, const qf_progress *now)
-{
-    session *session = user;
-    progress_update(&session->progress, now);
-}
-
-static qf_action requested_action(void *user)
-{
-    return signals_requested(user);
-}
-
 static qf_status train(session *session, const arguments *arguments)
 {
     const char *weights = argument_text(arguments, "weights");

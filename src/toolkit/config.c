@@ -42,9 +42,10 @@ qf_status qf_config_defaults(qf_context *context, const Caffe__NetParameter *net
     }
     if (out->count)
         return QF_OK;
-    return qf_fail(context, QF_E_ARGUMENT,
-                   "No supported layers: quantisation needs a Convolution, Deconvolution, InnerProduct or "
-                   "AVE Pooling with its weights in the weights file");
+    return qf_fail(
+        context, QF_E_ARGUMENT,
+        "No supported layers: quantisation needs a Convolution, Deconvolution, InnerProduct or "
+        "AVE Pooling with its weights in the weights file");
 }
 
 void qf_config_release(qf_config *config)
@@ -63,7 +64,8 @@ qf_layer_config *qf_config_find(const qf_config *config, const char *layer)
     return NULL;
 }
 
-qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter *net, const char *name)
+qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter *net,
+                                  const char *name)
 {
     int index = qf_graph_find(net, name);
     if (index == QF_NONE)

@@ -1,4 +1,5 @@
-/* The configuration of quantisation-aware training: which layers, how (AMCT specification, section C). */
+/* The configuration of quantisation-aware training: which layers, how (AMCT specification, section
+ * C). */
 #ifndef QF_TOOLKIT_CONFIG_H
 #define QF_TOOLKIT_CONFIG_H
 
@@ -24,7 +25,8 @@ typedef struct qf_config {
     size_t count, capacity;
 } qf_config;
 
-/* Defaults for every layer of the net that can be quantised. "No supported layers" if there is none. */
+/* Defaults for every layer of the net that can be quantised. "No supported layers" if there is
+ * none. */
 qf_status qf_config_defaults(qf_context *context, const Caffe__NetParameter *net,
                              const Caffe__NetParameter *weights, qf_config *out);
 void qf_config_release(qf_config *config);

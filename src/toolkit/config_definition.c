@@ -1,4 +1,5 @@
-/* The simplified configuration (.cfg): AMCTRetrainConfig in text format (specification, C.5 to C.7). */
+/* The simplified configuration (.cfg): AMCTRetrainConfig in text format (specification, C.5 to
+ * C.7). */
 #include "toolkit/config.h"
 #include "toolkit/graph.h"
 
@@ -23,8 +24,8 @@ static qf_status apply_data(qf_context *context, const data_config *data, const 
     float max = ulq->clip_max_min->clip_max, min = ulq->clip_max_min->clip_min;
     if (!isfinite(max) || !isfinite(min) || !(max > 0) || !(min < 0))
         return qf_fail(context, QF_E_VALUE,
-                       "%s: clip_max is %g and clip_min %g; expected clip_max > 0 and clip_min < 0", where,
-                       (double)max, (double)min);
+                       "%s: clip_max is %g and clip_min %g; expected clip_max > 0 and clip_min < 0",
+                       where, (double)max, (double)min);
     layer->has_clip = true;
     layer->clip_max = max;
     layer->clip_min = min;
@@ -46,8 +47,8 @@ static qf_status apply_weights(qf_context *context, const weight_config *weights
     if (!arq->has_channel_wise)
         return QF_OK;
     if (strict && arq->channel_wise && !layer->support.channel_wise)
-        return qf_fail(context, QF_E_FORMAT, "%s: %s layer can not be channewised (layer %s)", where,
-                       layer->type, layer->name);
+        return qf_fail(context, QF_E_FORMAT, "%s: %s layer can not be channewised (layer %s)",
+                       where, layer->type, layer->name);
     layer->channel_wise = arq->channel_wise && layer->support.channel_wise;
     return QF_OK;
 }
@@ -79,8 +80,8 @@ static qf_status skip(qf_context *context, const Caffe__NetParameter *net, const
     }
     for (size_t i = 0; i < n_types; i++) {
         if (!qf_type_supported(types[i]))
-            return qf_fail(context, QF_E_ARGUMENT, "%s: Layer type %s does not support quantize.", path,
-                           types[i]);
+            return qf_fail(context, QF_E_ARGUMENT, "%s: Layer type %s does not support quantize.",
+                           path, types[i]);
         for (size_t k = 0; k < config->count; k++)
             if (strcmp(config->layers[k].type, types[i]) == 0)
                 config->layers[k].enabled = config->layers[k].explicitly_enabled = false;
@@ -94,8 +95,8 @@ static qf_status override_types(qf_context *context, const char *path,
     for (size_t i = 0; i < definition->n_override_layer_types; i++) {
         const Amct__RetrainOverrideLayerType *item = definition->override_layer_types[i];
         if (!qf_type_supported(item->layer_type))
-            return qf_fail(context, QF_E_ARGUMENT, "%s: Layer type %s does not support quantize.", path,
-                           item->layer_type);
+            return qf_fail(context, QF_E_ARGUMENT, "%s: Layer type %s does not support quantize.",
+                           path, item->layer_type);
         for (size_t k = 0; k < config->count; k++) {
             if (strcmp(config->layers[k].type, item->layer_type) != 0)
                 continue;
@@ -107,8 +108,9 @@ static qf_status override_types(qf_context *context, const char *path,
     return QF_OK;
 }
 
-static qf_status override_layers(qf_context *context, const Caffe__NetParameter *net, const char *path,
-                                 const Amct__AMCTRetrainConfig *definition, qf_config *config)
+static qf_status override_layers(qf_context *context, const Caffe__NetParameter *net,
+                                 const char *path, const Amct__AMCTRetrainConfig *definition,
+                                 qf_config *config)
 {
     for (size_t i = 0; i < definition->n_override_layer_configs; i++) {
         const Amct__RetrainOverrideLayer *item = definition->override_layer_configs[i];
@@ -118,8 +120,8 @@ static qf_status override_layers(qf_context *context, const Caffe__NetParameter 
                              path);
         back_to_defaults(layer);
         layer->enabled = layer->explicitly_enabled = true; /* even where it is skipped, too */
-        QF_TRY(apply(context, path, item->retrain_data_quant_config, item->retrain_weight_quant_config,
-                     true, layer));
+        QF_TRY(apply(context, path, item->retrain_data_quant_config,
+                     item->retrain_weight_quant_config, true, layer));
     }
     return QF_OK;
 }
@@ -128,22 +130,24 @@ static qf_status apply_all(qf_context *context, const Caffe__NetParameter *net, 
                            const Amct__AMCTRetrainConfig *d, qf_config *config)
 {
     if (d->has_batch_num && (d->batch_num < 1 || d->batch_num > 1 << 20))
-        return qf_fail(context, QF_E_VALUE, "%s: batch_num is %u, expected 1 or more", path, d->batch_num);
+        return qf_fail(context, QF_E_VALUE, "%s: batch_num is %u, expected 1 or more", path,
+                       d->batch_num);
     config->has_batch_num = d->has_batch_num;
     config->batch_num = d->has_batch_num ? (int)d->batch_num : 1;
     for (size_t k = 0; k < config->count; k++)
-        QF_TRY(apply(context, path, d->retrain_data_quant_config, d->retrain_weight_quant_config, false,
-                     &config->layers[k]));
+        QF_TRY(apply(context, path, d->retrain_data_quant_config, d->retrain_weight_quant_config,
+                     false, &config->layers[k]));
     QF_TRY(skip(context, net, path, d->n_skip_layers, d->skip_layers, d->n_skip_layer_types,
                 d->skip_layer_types, config));
-    QF_TRY(skip(context, net, path, d->n_quant_skip_layers, d->quant_skip_layers, d->n_quant_skip_types,
-                d->quant_skip_types, config));
+    QF_TRY(skip(context, net, path, d->n_quant_skip_layers, d->quant_skip_layers,
+                d->n_quant_skip_types, d->quant_skip_types, config));
     QF_TRY(override_types(context, path, d, config));
     QF_TRY(override_layers(context, net, path, d, config));
     for (size_t k = 0; k < config->count; k++)
         if (config->layers[k].enabled)
             return QF_OK;
-    return qf_fail(context, QF_E_ARGUMENT, "%s: No layer retrain enabled; all layers are skipped", path);
+    return qf_fail(context, QF_E_ARGUMENT, "%s: No layer retrain enabled; all layers are skipped",
+                   path);
 }
 
 qf_status qf_config_apply_definition(qf_context *context, const Caffe__NetParameter *net,

@@ -23,7 +23,8 @@ static void print_layer(qf_buffer *out, const qf_layer_config *layer)
     char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY) : NULL;
     qf_buffer_print(out, ",\n    %s:{\n        \"retrain_enable\":%s,\n", quoted ? quoted : "\"\"",
                     layer->enabled ? "true" : "false");
-    qf_buffer_print(out, "        \"retrain_data_config\":{\n            \"algo\":\"ulq_quantize\"");
+    qf_buffer_print(out,
+                    "        \"retrain_data_config\":{\n            \"algo\":\"ulq_quantize\"");
     if (layer->has_clip) {
         print_float(out, "clip_max", layer->clip_max);
         print_float(out, "clip_min", layer->clip_min);
@@ -69,10 +70,12 @@ static const char *type_name(const json_t *value)
     return names[json_typeof(value)];
 }
 
-static qf_status wrong_type(const reader *r, const char *key, const json_t *value, const char *expected)
+static qf_status wrong_type(const reader *r, const char *key, const json_t *value,
+                            const char *expected)
 {
     return qf_fail(r->context, QF_E_FORMAT, "%s: %s%s%s should be %s, found %s", r->path,
-                   r->layer ? r->layer->name : "", r->layer ? "." : "", key, expected, type_name(value));
+                   r->layer ? r->layer->name : "", r->layer ? "." : "", key, expected,
+                   type_name(value));
 }
 
 static qf_status get_bool(const reader *r, const char *key, const json_t *value, bool *out)
@@ -87,32 +90,35 @@ static qf_status get_algorithm(const reader *r, const json_t *value, const char 
         return wrong_type(r, "algo", value, "a string");
     if (strcmp(json_string_value(value), expected) == 0)
         return QF_OK;
-    return qf_fail(r->context, QF_E_FORMAT, "%s: algo of layer %s is \"%s\", only \"%s\" is supported",
-                   r->path, r->layer->name, json_string_value(value), expected);
+    return qf_fail(r->context, QF_E_FORMAT,
+                   "%s: algo of layer %s is \"%s\", only \"%s\" is supported", r->path,
+                   r->layer->name, json_string_value(value), expected);
 }
 
 /* Integers are refused, as AMCT does. */
 static qf_status get_clip(const reader *r, const char *shown, const json_t *value, float *out)
 {
     if (!json_is_real(value))
-        return qf_fail(r->context, QF_E_FORMAT,
-                       "%s: Type of %s should be <class 'float'>, found %s in layer %s; write a decimal "
-                       "point",
-                       r->path, shown, type_name(value), r->layer->name);
+        return qf_fail(
+            r->context, QF_E_FORMAT,
+            "%s: Type of %s should be <class 'float'>, found %s in layer %s; write a decimal "
+            "point",
+            r->path, shown, type_name(value), r->layer->name);
     *out = (float)json_real_value(value);
     return isfinite(*out) ? QF_OK
-                          : qf_fail(r->context, QF_E_VALUE, "%s: %s of layer %s is not finite", r->path,
-                                    shown, r->layer->name);
+                          : qf_fail(r->context, QF_E_VALUE, "%s: %s of layer %s is not finite",
+                                    r->path, shown, r->layer->name);
 }
 
 static qf_status check_clip(const reader *r, bool has_max, bool has_min)
 {
     const qf_layer_config *layer = r->layer;
     if (has_max != has_min)
-        return qf_fail(r->context, QF_E_FORMAT,
-                       "%s: Invalid keys in data config for layer %s: clip_max and clip_min must be given "
-                       "together",
-                       r->path, layer->name);
+        return qf_fail(
+            r->context, QF_E_FORMAT,
+            "%s: Invalid keys in data config for layer %s: clip_max and clip_min must be given "
+            "together",
+            r->path, layer->name);
     if (!has_max)
         return QF_OK;
     if (!(layer->clip_max > layer->clip_min))
@@ -120,10 +126,11 @@ static qf_status check_clip(const reader *r, bool has_max, bool has_min)
                        "%s: clip_max %g of layer %s must be greater than clip_min %g", r->path,
                        (double)layer->clip_max, layer->name, (double)layer->clip_min);
     if (!(layer->clip_max > 0) || !(layer->clip_min < 0))
-        return qf_fail(r->context, QF_E_VALUE,
-                       "%s: layer %s has clip_max %g and clip_min %g; expected clip_max > 0 and clip_min "
-                       "< 0",
-                       r->path, layer->name, (double)layer->clip_max, (double)layer->clip_min);
+        return qf_fail(
+            r->context, QF_E_VALUE,
+            "%s: layer %s has clip_max %g and clip_min %g; expected clip_max > 0 and clip_min "
+            "< 0",
+            r->path, layer->name, (double)layer->clip_max, (double)layer->clip_min);
     return QF_OK;
 }
 
@@ -152,10 +159,11 @@ static qf_status read_data_config(const reader *r, const json_t *object)
                 return qf_fail(r->context, QF_E_FORMAT, "%s: dst_type of layer %s must be \"INT8\"",
                                r->path, r->layer->name);
         } else {
-            return qf_fail(r->context, QF_E_FORMAT,
-                           "%s: Invalid keys in data config for layer %s: '%s' (known: algo, clip_max, "
-                           "clip_min, fixed_min, dst_type)",
-                           r->path, r->layer->name, key);
+            return qf_fail(
+                r->context, QF_E_FORMAT,
+                "%s: Invalid keys in data config for layer %s: '%s' (known: algo, clip_max, "
+                "clip_min, fixed_min, dst_type)",
+                r->path, r->layer->name, key);
         }
     }
     QF_TRY(check_clip(r, has_max, has_min));
@@ -182,8 +190,8 @@ static qf_status read_weight_config(const reader *r, const json_t *object)
                            r->path, r->layer->name, key);
     }
     if (r->layer->channel_wise && !r->layer->support.channel_wise)
-        return qf_fail(r->context, QF_E_FORMAT, "%s: %s layer can not be channewised (layer %s)", r->path,
-                       r->layer->type, r->layer->name);
+        return qf_fail(r->context, QF_E_FORMAT, "%s: %s layer can not be channewised (layer %s)",
+                       r->path, r->layer->type, r->layer->name);
     return QF_OK;
 }
 
@@ -251,14 +259,16 @@ static qf_status read_root(reader *r, const json_t *root, const Caffe__NetParame
             return wrong_type(r, key, value, "an object (the settings of a layer)");
         r->layer = qf_config_find(config, key);
         if (!r->layer)
-            return qf_within(r->context, qf_config_unknown_layer(r->context, net, key), "%s", r->path);
+            return qf_within(r->context, qf_config_unknown_layer(r->context, net, key), "%s",
+                             r->path);
         QF_TRY(read_layer(r, value));
         any = any || r->layer->explicitly_enabled;
     }
     return any ? QF_OK
-               : qf_fail(r->context, QF_E_ARGUMENT,
-                         "%s: No layer retrain enabled; set \"retrain_enable\":true for at least one",
-                         r->path);
+               : qf_fail(
+                     r->context, QF_E_ARGUMENT,
+                     "%s: No layer retrain enabled; set \"retrain_enable\":true for at least one",
+                     r->path);
 }
 
 qf_status qf_config_read(qf_context *context, const Caffe__NetParameter *net, const char *path,
@@ -270,12 +280,14 @@ qf_status qf_config_read(qf_context *context, const Caffe__NetParameter *net, co
     json_t *root = json_loadb(qf_buffer_text(&file), file.size, JSON_REJECT_DUPLICATES, &error);
     qf_buffer_release(&file);
     if (!root && json_error_code(&error) == json_error_duplicate_key)
-        return qf_fail(context, QF_E_FORMAT,
-                       "Please delete repeated items in %s, repeated items are found at line %d, column "
-                       "%d: %s",
-                       path, error.line, error.column, error.text);
+        return qf_fail(
+            context, QF_E_FORMAT,
+            "Please delete repeated items in %s, repeated items are found at line %d, column "
+            "%d: %s",
+            path, error.line, error.column, error.text);
     if (!root)
-        return qf_fail(context, QF_E_FORMAT, "%s:%d:%d: %s", path, error.line, error.column, error.text);
+        return qf_fail(context, QF_E_FORMAT, "%s:%d:%d: %s", path, error.line, error.column,
+                       error.text);
     reader r = {.context = context, .path = path};
     qf_status status = read_root(&r, root, net, config);
     json_decref(root);

@@ -1,9 +1,9 @@
-/* The two models of a retrained net (specification, section I): fake-quant, which simulates int8 in float,
- * and deploy, which holds the integers. */
+/* The two models of a retrained net (specification, section I): fake-quant, which simulates int8 in
+ * float, and deploy, which holds the integers. */
+#include "toolkit/export.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "quant/quant.h"
-#include "toolkit/export.h"
 #include "toolkit/toolkit.h"
 
 #include <stdlib.h>
@@ -23,8 +23,8 @@ static qf_status vector_blob(qf_context *context, size_t count, Caffe__BlobProto
     return qf_append(context, &(*out)->shape->n_dim, &(*out)->shape->dim, &dim, sizeof dim);
 }
 
-static qf_status give_blob(qf_context *context, Caffe__LayerParameter *layer, Caffe__BlobProto *blob,
-                           qf_status made)
+static qf_status give_blob(qf_context *context, Caffe__LayerParameter *layer,
+                           Caffe__BlobProto *blob, qf_status made)
 {
     if (made == QF_OK)
         made = qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
@@ -79,7 +79,8 @@ static size_t scale_index(const qf_quantised *q, const Caffe__LayerParameter *la
     return i / kernel % q->scales;
 }
 
-static qf_status fake_weights(qf_context *context, const qf_quantised *q, Caffe__LayerParameter *layer)
+static qf_status fake_weights(qf_context *context, const qf_quantised *q,
+                              Caffe__LayerParameter *layer)
 {
     Caffe__BlobProto *w = layer->blobs[0];
     if (w->n_data != q->code_count)
@@ -97,7 +98,8 @@ static void drop_floats(Caffe__BlobProto *blob)
     blob->n_data = 0;
 }
 
-static qf_status deploy_weights(qf_context *context, const qf_quantised *q, Caffe__LayerParameter *layer)
+static qf_status deploy_weights(qf_context *context, const qf_quantised *q,
+                                Caffe__LayerParameter *layer)
 {
     Caffe__BlobProto *w = layer->blobs[0], *b = layer->n_blobs > 1 ? layer->blobs[1] : NULL;
     w->int8_data.data = malloc(q->code_count + 1);
@@ -122,13 +124,14 @@ static qf_status deploy_weights(qf_context *context, const qf_quantised *q, Caff
 /* ---- layers ---- */
 
 /* A Quant layer before `index` that reads the same tensor and has the same factors. */
-static Caffe__LayerParameter *find_quant(const Caffe__NetParameter *net, int index, const char *bottom,
-                                         float scale, int8_t offset)
+static Caffe__LayerParameter *find_quant(const Caffe__NetParameter *net, int index,
+                                         const char *bottom, float scale, int8_t offset)
 {
     for (int i = index - 1; i >= 0; i--) {
         Caffe__LayerParameter *layer = net->layer[i];
         if (qf_layer_is(layer, "Quant") && strcmp(layer->bottom[0], bottom) == 0 &&
-            layer->quant_param->scale == scale && (int8_t)layer->quant_param->offset.data[0] == offset)
+            layer->quant_param->scale == scale &&
+            (int8_t)layer->quant_param->offset.data[0] == offset)
             return layer;
         if (qf_layer_writes(layer, bottom))
             break;
@@ -179,8 +182,8 @@ static qf_status insert_quant(qf_context *context, Caffe__NetParameter *net, con
     return status;
 }
 
-static qf_status insert_dequant(qf_context *context, Caffe__NetParameter *net, const qf_quantised *q,
-                                int index, bool deploy)
+static qf_status insert_dequant(qf_context *context, Caffe__NetParameter *net,
+                                const qf_quantised *q, int index, bool deploy)
 {
     const char *blob = net->layer[index]->top[0];
     Caffe__LayerParameter *dequant;
@@ -259,11 +262,13 @@ static qf_status name_files(qf_context *context, const char *save_path, const ch
     files->weights = weights.failed ? NULL : qf_strdup(weights.data);
     qf_buffer_release(&model);
     qf_buffer_release(&weights);
-    return files->model && files->weights ? QF_OK
-                                          : qf_fail(context, QF_E_MEMORY, "no memory for file names");
+    return files->model && files->weights
+               ? QF_OK
+               : qf_fail(context, QF_E_MEMORY, "no memory for file names");
 }
 
-static qf_status write_model(qf_context *context, Caffe__NetParameter *net, const model_files *files)
+static qf_status write_model(qf_context *context, Caffe__NetParameter *net,
+                             const model_files *files)
 {
     QF_TRY(qf_wire_write(context, files->weights, net, 0640));
     for (size_t i = 0; i < net->n_layer; i++) {
@@ -320,7 +325,8 @@ qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained
         return qf_fail(context, QF_E_ARGUMENT, "an empty string is an invalid value for save_path");
     QF_TRY(qf_retrained_read(context, retrained_model_file, retrained_weights_file,
                              scale_offset_record_file, &retrained));
-    qf_status status = config_file ? qf_export_check_config(context, &retrained, config_file) : QF_OK;
+    qf_status status =
+        config_file ? qf_export_check_config(context, &retrained, config_file) : QF_OK;
     if (status == QF_OK)
         status = qf_export(context, &retrained, save_type, save_path);
     qf_retrained_release(&retrained);

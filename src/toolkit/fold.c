@@ -17,11 +17,12 @@ static qf_status need_blobs(qf_context *context, const Caffe__LayerParameter *la
     bool complete = layer->n_blobs >= blobs;
     for (size_t i = 0; complete && i < blobs && i < 2; i++)
         complete = layer->blobs[i]->n_data == channels;
-    return complete ? QF_OK
-                    : qf_fail(context, QF_E_MISMATCH,
-                              "the weights of layer %s are missing or not for %zu channels; is this the "
-                              "weights file of this model?",
-                              layer->name, channels);
+    return complete
+               ? QF_OK
+               : qf_fail(context, QF_E_MISMATCH,
+                         "the weights of layer %s are missing or not for %zu channels; is this the "
+                         "weights file of this model?",
+                         layer->name, channels);
 }
 
 /* k = γ / √(σ² + eps), shift = β − k · μ. */
@@ -31,8 +32,8 @@ static qf_status read_affine(qf_context *context, const Caffe__NetParameter *net
     const Caffe__LayerParameter *norm = net->layer[fold.batch_norm];
     QF_TRY(need_blobs(context, norm, 3, a->count));
     if (norm->blobs[2]->n_data != 1)
-        return qf_fail(context, QF_E_FORMAT, "the third blob of BatchNorm layer %s must be one number",
-                       norm->name);
+        return qf_fail(context, QF_E_FORMAT,
+                       "the third blob of BatchNorm layer %s must be one number", norm->name);
     float sum = norm->blobs[2]->data[0], weight = sum == 0 ? 0 : 1 / sum;
     float eps = norm->batch_norm_param ? norm->batch_norm_param->eps : 1e-5f;
     for (size_t c = 0; c < a->count; c++) {

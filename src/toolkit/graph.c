@@ -31,7 +31,8 @@ int qf_graph_producer(const Caffe__NetParameter *net, const char *blob, int befo
     return QF_NONE;
 }
 
-int qf_graph_readers(const Caffe__NetParameter *net, int index, const char *blob, int *readers, int size)
+int qf_graph_readers(const Caffe__NetParameter *net, int index, const char *blob, int *readers,
+                     int size)
 {
     int count = 0;
     for (int i = index + 1; i < (int)net->n_layer; i++) {

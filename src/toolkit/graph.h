@@ -1,5 +1,6 @@
-/* Questions about the layers of a net's message: who writes a blob, who reads it. Layers are in running
- * order, and a blob may be written several times (in place), so every question is asked at a place. */
+/* Questions about the layers of a net's message: who writes a blob, who reads it. Layers are in
+ * running order, and a blob may be written several times (in place), so every question is asked at
+ * a place. */
 #ifndef QF_TOOLKIT_GRAPH_H
 #define QF_TOOLKIT_GRAPH_H
 
@@ -9,8 +10,8 @@ enum { QF_NONE = -1 };
 
 /* Index of the last layer before `before` that writes `blob`; QF_NONE: it is an input. */
 int qf_graph_producer(const Caffe__NetParameter *net, const char *blob, int before);
-/* Indices of the layers that read what layer `index` wrote to `blob`: those up to and including the next
- * one that writes it. Returns how many; at most `size` are stored. */
+/* Indices of the layers that read what layer `index` wrote to `blob`: those up to and including the
+ * next one that writes it. Returns how many; at most `size` are stored. */
 int qf_graph_readers(const Caffe__NetParameter *net, int index, const char *blob, int *readers,
                      int size);
 int qf_graph_find(const Caffe__NetParameter *net, const char *name); /* QF_NONE: no such layer */
@@ -26,8 +27,8 @@ void qf_graph_remove(Caffe__NetParameter *net, int index);
 qf_status qf_graph_new_layer(qf_context *context, const char *name, const char *type,
                              const char *bottom, const char *top, Caffe__LayerParameter **out);
 
-/* BatchNorm and Scale behind a Convolution or Deconvolution that can be folded into it; QF_NONE each.
- * Nobody else may read what lies between. */
+/* BatchNorm and Scale behind a Convolution or Deconvolution that can be folded into it; QF_NONE
+ * each. Nobody else may read what lies between. */
 typedef struct qf_fold {
     int batch_norm, scale;
 } qf_fold;

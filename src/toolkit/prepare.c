@@ -1,5 +1,5 @@
-/* From a float model to one that learns to live with int8: ActivationQAT and WeightQAT in front of every
- * enabled layer, SearchN behind it (specification, section E). */
+/* From a float model to one that learns to live with int8: ActivationQAT and WeightQAT in front of
+ * every enabled layer, SearchN behind it (specification, section E). */
 #include "base/file.h"
 #include "base/memory.h"
 #include "quant/quant.h"
@@ -24,7 +24,8 @@ static qf_status format_name(qf_context *context, char **out, const char *format
     return *out ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for a name");
 }
 
-static qf_status append_layer(qf_context *context, Caffe__NetParameter *net, Caffe__LayerParameter *layer)
+static qf_status append_layer(qf_context *context, Caffe__NetParameter *net,
+                              Caffe__LayerParameter *layer)
 {
     return qf_append(context, &net->n_layer, &net->layer, &layer, sizeof layer);
 }
@@ -70,7 +71,8 @@ static bool is_rectified(const Caffe__NetParameter *net, const char *blob, int b
     return !p || p->negative_slope == 0;
 }
 
-static qf_status fixed_min_of(const preparation *p, const qf_layer_config *config, int index, bool *out)
+static qf_status fixed_min_of(const preparation *p, const qf_layer_config *config, int index,
+                              bool *out)
 {
     const char *bottom = p->net->layer[index]->bottom[0];
     bool rectified = is_rectified(p->net, bottom, index);
@@ -84,7 +86,8 @@ static qf_status fixed_min_of(const preparation *p, const qf_layer_config *confi
                    rectified ? "" : "not ");
 }
 
-/* An ActivationQAT that already stands before `index`, reads the same tensor, and has these settings. */
+/* An ActivationQAT that already stands before `index`, reads the same tensor, and has these
+ * settings. */
 static Caffe__LayerParameter *find_activation(const preparation *p, int index, const char *bottom,
                                               const Caffe__RetrainDataQuantParameter *wanted)
 {
@@ -158,7 +161,8 @@ static qf_status insert_activation(preparation *p, const qf_layer_config *config
     }
     qf_message_free(made);
     qf_buffer objects = {0};
-    qf_buffer_print(&objects, "%s-%s", (*out)->retrain_data_quant_param->object_layer, config->name);
+    qf_buffer_print(&objects, "%s-%s", (*out)->retrain_data_quant_param->object_layer,
+                    config->name);
     status = qf_set_string(p->context, &(*out)->retrain_data_quant_param->object_layer,
                            qf_buffer_text(&objects));
     qf_buffer_release(&objects);
@@ -166,7 +170,8 @@ static qf_status insert_activation(preparation *p, const qf_layer_config *config
 }
 
 static qf_status set_weight_shape(const preparation *p, const Caffe__LayerParameter *layer,
-                                  const qf_layer_config *config, Caffe__RetrainWeightQuantParameter *out)
+                                  const qf_layer_config *config,
+                                  Caffe__RetrainWeightQuantParameter *out)
 {
     const Caffe__LayerParameter *weights = qf_find_layer(p->weights, layer->name);
     int dims[32], axes;
@@ -186,8 +191,8 @@ static qf_status set_weight_shape(const preparation *p, const Caffe__LayerParame
     return qf_set_string(p->context, &out->layer_type, layer->type);
 }
 
-/* The quantised weights are shared between WeightQAT and its layer by name; the float master keeps the
- * multipliers that the layer had. */
+/* The quantised weights are shared between WeightQAT and its layer by name; the float master keeps
+ * the multipliers that the layer had. */
 static qf_status share_weights(const preparation *p, Caffe__LayerParameter *layer,
                                Caffe__LayerParameter *weight_qat)
 {
@@ -198,7 +203,8 @@ static qf_status share_weights(const preparation *p, Caffe__LayerParameter *laye
     QF_TRY(spec_at(p->context, weight_qat, 1, &master));
     float lr_mult = mine->lr_mult, decay_mult = mine->decay_mult;
     bool given = mine->name && *mine->name;
-    QF_TRY(format_name(p->context, &name, given ? "%s" : "%s_weight", given ? mine->name : layer->name));
+    QF_TRY(format_name(p->context, &name, given ? "%s" : "%s_weight",
+                       given ? mine->name : layer->name));
     qf_status status = qf_set_string(p->context, &mine->name, name);
     if (status == QF_OK)
         status = qf_set_string(p->context, &shared->name, name);
@@ -207,7 +213,8 @@ static qf_status share_weights(const preparation *p, Caffe__LayerParameter *laye
         if (status == QF_OK)
             status = qf_set_string(p->context, &master->name, master_name);
     }
-    /* The solver never steps the quantised blob; its multiplier only says that a gradient is wanted. */
+    /* The solver never steps the quantised blob; its multiplier only says that a gradient is
+     * wanted. */
     if (status == QF_OK)
         status = set_multipliers(p->context, layer, 0, lr_mult != 0, 0);
     if (status == QF_OK)
@@ -249,7 +256,8 @@ static qf_status set_search(const preparation *p, const qf_layer_config *config,
                             Caffe__LayerParameter *layer)
 {
     Caffe__NetStateRule *rule;
-    QF_TRY(qf_message_new(p->context, &caffe__search_nparameter__descriptor, &layer->search_n_param));
+    QF_TRY(
+        qf_message_new(p->context, &caffe__search_nparameter__descriptor, &layer->search_n_param));
     Caffe__SearchNParameter *search = layer->search_n_param;
     search->has_batch_num = true;
     search->batch_num = (uint32_t)p->config->batch_num;
@@ -259,17 +267,21 @@ static qf_status set_search(const preparation *p, const qf_layer_config *config,
     QF_TRY(qf_message_new(p->context, &caffe__net_state_rule__descriptor, &rule));
     rule->has_phase = true;
     rule->phase = CAFFE__PHASE__TEST;
-    qf_status status = qf_append(p->context, &layer->n_include, &layer->include, &rule, sizeof rule);
+    qf_status status =
+        qf_append(p->context, &layer->n_include, &layer->include, &rule, sizeof rule);
     if (status != QF_OK)
         qf_message_free(rule);
     return status;
 }
 
-/* In place behind what will be folded: it sees the values that the deployed accumulators will have. */
+/* In place behind what will be folded: it sees the values that the deployed accumulators will have.
+ */
 static qf_status insert_search(preparation *p, const qf_layer_config *config, int index)
 {
     qf_fold fold = qf_graph_fold(p->net, index);
-    int last = fold.scale != QF_NONE ? fold.scale : fold.batch_norm != QF_NONE ? fold.batch_norm : index;
+    int last = fold.scale != QF_NONE        ? fold.scale
+               : fold.batch_norm != QF_NONE ? fold.batch_norm
+                                            : index;
     const char *blob = p->net->layer[last]->top[0];
     Caffe__LayerParameter *made = NULL;
     char *name = NULL;
@@ -298,20 +310,21 @@ static qf_status insert_around(preparation *p, const qf_layer_config *config)
 
 /* ---- the weights of the inserted layers ---- */
 
-static qf_status float_blob(qf_context *context, const float *values, size_t count, const int64_t *dims,
-                            size_t axes, Caffe__BlobProto **out)
+static qf_status float_blob(qf_context *context, const float *values, size_t count,
+                            const int64_t *dims, size_t axes, Caffe__BlobProto **out)
 {
     QF_TRY(qf_message_new(context, &caffe__blob_proto__descriptor, out));
     QF_TRY(qf_message_new(context, &caffe__blob_shape__descriptor, &(*out)->shape));
     for (size_t i = 0; i < axes; i++)
-        QF_TRY(qf_append(context, &(*out)->shape->n_dim, &(*out)->shape->dim, &dims[i], sizeof *dims));
+        QF_TRY(
+            qf_append(context, &(*out)->shape->n_dim, &(*out)->shape->dim, &dims[i], sizeof *dims));
     for (size_t i = 0; i < count; i++)
         QF_TRY(qf_append(context, &(*out)->n_data, &(*out)->data, &values[i], sizeof *values));
     return QF_OK;
 }
 
-static qf_status give_blob(qf_context *context, Caffe__LayerParameter *layer, Caffe__BlobProto *blob,
-                           qf_status made)
+static qf_status give_blob(qf_context *context, Caffe__LayerParameter *layer,
+                           Caffe__BlobProto *blob, qf_status made)
 {
     if (made == QF_OK)
         made = qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
@@ -405,8 +418,8 @@ static qf_status check_shared(const preparation *p)
                           strcmp(first->param[0]->name, second->param[0]->name) == 0;
             if (shared && (a->enabled != b->enabled || a->channel_wise != b->channel_wise))
                 return qf_fail(p->context, QF_E_ARGUMENT,
-                               "layers %s and %s share weights, so they must be configured alike", a->name,
-                               b->name);
+                               "layers %s and %s share weights, so they must be configured alike",
+                               a->name, b->name);
         }
     return QF_OK;
 }
@@ -420,9 +433,10 @@ static qf_status check_weights(const preparation *p)
         const Caffe__BlobProto *blob = qf_find_layer(p->weights, config->name)->blobs[0];
         for (size_t k = 0; k < blob->n_data; k++)
             if (blob->data[k] != blob->data[k])
-                return qf_fail(p->context, QF_E_VALUE,
-                               "Exist NaN in input data, cannot do ARQ quantize. (weight %zu of layer %s)",
-                               k, config->name);
+                return qf_fail(
+                    p->context, QF_E_VALUE,
+                    "Exist NaN in input data, cannot do ARQ quantize. (weight %zu of layer %s)", k,
+                    config->name);
         if (!blob->n_data)
             return qf_fail(p->context, QF_E_FORMAT, "the weights of layer %s are not float32",
                            config->name);

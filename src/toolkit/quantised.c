@@ -31,8 +31,8 @@ static qf_status attach_blobs(qf_context *context, Caffe__NetParameter *net,
         for (size_t b = 0; stored && b < stored->n_blobs; b++) {
             Caffe__BlobProto *blob;
             QF_TRY(qf_message_copy(context, stored->blobs[b], &blob));
-            qf_status status = qf_append(context, &net->layer[i]->n_blobs, &net->layer[i]->blobs, &blob,
-                                         sizeof blob);
+            qf_status status = qf_append(context, &net->layer[i]->n_blobs, &net->layer[i]->blobs,
+                                         &blob, sizeof blob);
             if (status != QF_OK) {
                 qf_message_free(blob);
                 return status;
@@ -46,10 +46,11 @@ static qf_status single_float(qf_context *context, const Caffe__LayerParameter *
                               float *out)
 {
     if (layer->n_blobs <= index || layer->blobs[index]->n_data != 1)
-        return qf_fail(context, QF_E_MISMATCH,
-                       "layer %s has no clip range in the weights file; give the weights that training "
-                       "wrote (solver_iter_N.caffemodel)",
-                       layer->name);
+        return qf_fail(
+            context, QF_E_MISMATCH,
+            "layer %s has no clip range in the weights file; give the weights that training "
+            "wrote (solver_iter_N.caffemodel)",
+            layer->name);
     *out = layer->blobs[index]->data[0];
     return QF_OK;
 }
@@ -57,26 +58,28 @@ static qf_status single_float(qf_context *context, const Caffe__LayerParameter *
 static qf_status activation_factors(qf_context *context, const Caffe__LayerParameter *activation,
                                     qf_quantised *q)
 {
-    float clip_max, clip_min;
+    float clip_max = 0, clip_min = 0;
     QF_TRY(single_float(context, activation, 0, &clip_max));
     QF_TRY(single_float(context, activation, 1, &clip_min));
     if (!(clip_max > clip_min) || !(clip_max > 0) || clip_min > 0)
         return qf_fail(context, QF_E_VALUE,
-                       "layer %s: clip_max %g must be positive and greater than clip_min %g", q->name,
-                       (double)clip_max, (double)clip_min);
+                       "layer %s: clip_max %g must be positive and greater than clip_min %g",
+                       q->name, (double)clip_max, (double)clip_min);
     qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
     q->scale_d = factors.scale;
     q->offset_d = qf_ulq_offset_d(factors);
     return QF_OK;
 }
 
-static double decibels(const float *w, const int8_t *codes, qf_weight_layout layout, const float *scale)
+static double decibels(const float *w, const int8_t *codes, qf_weight_layout layout,
+                       const float *scale)
 {
     double signal = 0, noise = 0;
     size_t count = layout.outer * layout.channels * layout.inner;
     for (size_t i = 0; i < count; i++) {
         double value = (double)w[i];
-        double error = value - (double)((float)codes[i] * scale[i / layout.inner % layout.channels]);
+        double error =
+            value - (double)((float)codes[i] * scale[i / layout.inner % layout.channels]);
         signal += value * value;
         noise += error * error;
     }
@@ -101,10 +104,11 @@ static qf_status weight_factors(qf_context *context, const Caffe__LayerParameter
     size_t expected = p ? (size_t)p->cout * p->cin * (p->has_h ? (size_t)p->h * p->w : 1) : 0;
     const Caffe__BlobProto *master = weight_qat->n_blobs > 1 ? weight_qat->blobs[1] : NULL;
     if (!master || master->n_data == 0 || master->n_data != expected)
-        return qf_fail(context, QF_E_MISMATCH,
-                       "layer %s has no float weights of the right size in the weights file; give the "
-                       "weights that training wrote (solver_iter_N.caffemodel)",
-                       weight_qat->name);
+        return qf_fail(
+            context, QF_E_MISMATCH,
+            "layer %s has no float weights of the right size in the weights file; give the "
+            "weights that training wrote (solver_iter_N.caffemodel)",
+            weight_qat->name);
     const qf_weight_layout layout = layout_of(weight_qat, expected);
     q->code_count = expected;
     q->scales = layout.channels;
@@ -118,8 +122,8 @@ static qf_status weight_factors(qf_context *context, const Caffe__LayerParameter
     return QF_OK;
 }
 
-static qf_status new_quantised(qf_context *context, qf_retrained *r, const Caffe__LayerParameter *layer,
-                               qf_quantised **out)
+static qf_status new_quantised(qf_context *context, qf_retrained *r,
+                               const Caffe__LayerParameter *layer, qf_quantised **out)
 {
     if (!qf_grow(&r->layers, &r->capacity, r->count + 1, sizeof *r->layers))
         return qf_fail(context, QF_E_MEMORY, "no memory for a layer's factors");
@@ -143,7 +147,7 @@ static qf_status collect_layer(qf_context *context, qf_retrained *r, int index)
     }
     if (source == QF_NONE || !qf_layer_is(net->layer[source], "ActivationQAT"))
         return QF_OK;
-    qf_quantised *q;
+    qf_quantised *q = NULL;
     QF_TRY(new_quantised(context, r, layer, &q));
     q->has_weights = weight_qat != NULL;
     QF_TRY(activation_factors(context, net->layer[source], q));
@@ -226,7 +230,8 @@ static qf_quantised *find_quantised(const qf_retrained *r, const char *name)
 
 /* ---- the record ---- */
 
-static qf_status check_record_keys(qf_context *context, const qf_retrained *r, const qf_record *record)
+static qf_status check_record_keys(qf_context *context, const qf_retrained *r,
+                                   const qf_record *record)
 {
     for (size_t i = 0; i < record->n_record; i++) {
         const char *key = record->record[i]->key;
@@ -234,7 +239,8 @@ static qf_status check_record_keys(qf_context *context, const qf_retrained *r, c
             return qf_fail(context, QF_E_FORMAT, "record: entry %zu has no key or no value", i);
         if (qf_graph_find(r->net, key) == QF_NONE)
             return qf_fail(context, QF_E_MISMATCH,
-                           "find %s failure in MODEL. Please match the record file with the model", key);
+                           "find %s failure in MODEL. Please match the record file with the model",
+                           key);
         if (!find_quantised(r, key))
             return qf_fail(context, QF_E_MISMATCH, "record: layer %s cannot be quantized", key);
     }
@@ -246,23 +252,26 @@ static qf_status take_shifts(qf_context *context, const qf_record *record, qf_qu
 {
     const qf_record_entry *entry = qf_record_find(record, q->name);
     if (!entry || !entry->has_scale_d)
-        return qf_fail(context, QF_E_MISMATCH,
-                       "Cannot find scale_d of layer '%s' in record file: no TEST phase has run; train "
-                       "with test_interval and test_iter of at least batch_num",
-                       q->name);
+        return qf_fail(
+            context, QF_E_MISMATCH,
+            "Cannot find scale_d of layer '%s' in record file: no TEST phase has run; train "
+            "with test_interval and test_iter of at least batch_num",
+            q->name);
     QF_TRY(qf_record_check(context, q->name, entry, q->has_weights ? q->scales : 0));
     if (fabsf(entry->scale_d - q->scale_d) > 1e-3f * q->scale_d)
-        qf_warning(context,
-                   "Layer %s: scale_d is %g in the record but %g in the weights; the shift factors were "
-                   "searched at another iteration",
-                   q->name, (double)entry->scale_d, (double)q->scale_d);
+        qf_warning(
+            context,
+            "Layer %s: scale_d is %g in the record but %g in the weights; the shift factors were "
+            "searched at another iteration",
+            q->name, (double)entry->scale_d, (double)q->scale_d);
     if (!q->has_weights)
         return QF_OK;
     if (!entry->n_shift_bit || entry->shift_bit[0] == 0) {
-        qf_warning(context,
-                   "Layer %s has no shift factors in the record (no complete search in TEST); exporting "
-                   "without shift",
-                   q->name);
+        qf_warning(
+            context,
+            "Layer %s has no shift factors in the record (no complete search in TEST); exporting "
+            "without shift",
+            q->name);
         return QF_OK;
     }
     q->shift = qf_alloc(q->scales, sizeof *q->shift);
@@ -323,8 +332,8 @@ static qf_status fold_all(qf_context *context, qf_retrained *r, const qf_record 
     return QF_OK;
 }
 
-static qf_status take_apart(qf_context *context, qf_retrained *r, const Caffe__NetParameter *weights,
-                            const qf_record *record)
+static qf_status take_apart(qf_context *context, qf_retrained *r,
+                            const Caffe__NetParameter *weights, const qf_record *record)
 {
     QF_TRY(attach_blobs(context, r->net, weights));
     for (int i = 0; i < (int)r->net->n_layer; i++)

@@ -1,5 +1,5 @@
-/* A retrained model taken apart: the float net without its fake-quantisation layers, and the factors of
- * each quantised layer. */
+/* A retrained model taken apart: the float net without its fake-quantisation layers, and the
+ * factors of each quantised layer. */
 #ifndef QF_TOOLKIT_QUANTISED_H
 #define QF_TOOLKIT_QUANTISED_H
 
@@ -16,7 +16,7 @@ typedef struct qf_quantised {
     size_t code_count;
     float *scale; /* scale_w, after folding: one for each output or one for all */
     size_t scales;
-    int *shift; /* `scales` of them, or NULL: none */
+    int *shift;         /* `scales` of them, or NULL: none */
     double weight_sqnr; /* decibels; infinite where exact */
 } qf_quantised;
 

@@ -71,7 +71,8 @@ bool qf_type_supported(const char *type)
     return false;
 }
 
-qf_support qf_layer_support(const Caffe__LayerParameter *layer, const Caffe__LayerParameter *weights)
+qf_support qf_layer_support(const Caffe__LayerParameter *layer,
+                            const Caffe__LayerParameter *weights)
 {
     for (int i = 0; i < RULES; i++) {
         if (!qf_layer_is(layer, rules[i].type))

@@ -6,13 +6,14 @@
 
 typedef struct qf_support {
     bool supported;
-    bool channel_wise;   /* may its weights have a scale for each channel? */
-    bool has_weights;    /* AVE Pooling has none */
-    const char *reason;  /* why not; NULL if supported or of a type that never is */
+    bool channel_wise;  /* may its weights have a scale for each channel? */
+    bool has_weights;   /* AVE Pooling has none */
+    const char *reason; /* why not; NULL if supported or of a type that never is */
 } qf_support;
 
 /* `weights`: the layer's entry of the weights file, or NULL if there is none. */
-qf_support qf_layer_support(const Caffe__LayerParameter *layer, const Caffe__LayerParameter *weights);
+qf_support qf_layer_support(const Caffe__LayerParameter *layer,
+                            const Caffe__LayerParameter *weights);
 /* A type of which at least some layers can be quantised. */
 bool qf_type_supported(const char *type);
 

@@ -25,10 +25,11 @@ static qf_status check_name(qf_context *context, const char *file)
     const char *base = strrchr(file, '/');
     base = base ? base + 1 : file;
     if (!*base)
-        return qf_fail(context, QF_E_ARGUMENT, "'%s' should be a file's name but a path is given", file);
+        return qf_fail(context, QF_E_ARGUMENT, "'%s' should be a file's name but a path is given",
+                       file);
     if (strlen(base) > NAME_MAX_BYTES)
-        return qf_fail(context, QF_E_ARGUMENT, "the file name '%.40s...' is longer than %d bytes", base,
-                       NAME_MAX_BYTES);
+        return qf_fail(context, QF_E_ARGUMENT, "the file name '%.40s...' is longer than %d bytes",
+                       base, NAME_MAX_BYTES);
     return QF_OK;
 }
 
@@ -38,7 +39,8 @@ qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files
         QF_TRY(check_name(context, files[i]));
         for (int k = 0; k < i; k++)
             if (strcmp(files[i], files[k]) == 0)
-                return qf_fail(context, QF_E_ARGUMENT, "two outputs have the same name '%s'", files[i]);
+                return qf_fail(context, QF_E_ARGUMENT, "two outputs have the same name '%s'",
+                               files[i]);
         QF_TRY(qf_file_probe(context, files[i]));
     }
     for (int i = 0; i < count; i++)

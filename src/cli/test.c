@@ -1,0 +1,74 @@
+/* qaffe test: what `caffe test` does; float, fake-quant and deploy models alike. */
+#include "cli/commands.h"
+#include "cli/net_options.h"
+#include "cli/signals.h"
+#include "cli/table.h"
+
+static const option options[] = {
+    {.name = "model",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "FILE",
+     .help = "The net (.prototxt), with data layers for the TEST phase."},
+    {.name = "weights",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "FILE",
+     .help = "Its weights (.caffemodel)."},
+    {.name = "iterations",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "50",
+     .lowest = 1,
+     .highest = 1e9,
+     .help = "How many batches to test."},
+    NET_STATE_OPTIONS,
+};
+
+static void print_scores(const qf_scores *scores)
+{
+    table table = {0};
+    table_row(&table, 2, "output", "mean");
+    for (int i = 0; i < qf_scores_count(scores); i++)
+        table_row(&table, 2, qf_scores_name(scores, i), cell("%.6g", qf_scores_value(scores, i)));
+    table_print(&table);
+    table_release(&table);
+}
+
+static qf_status test(session *session, const arguments *arguments)
+{
+    qf_net *net;
+    qf_scores *scores = NULL;
+    qf_status status = open_net(session, arguments, QF_TEST, &net);
+    if (status != QF_OK)
+        return status;
+    signals_install("stop", "none");
+    status = qf_net_test(net, argument_integer(arguments, "iterations"), requested_action,
+                         show_progress, session, &scores);
+    if (status == QF_OK)
+        print_scores(scores);
+    qf_scores_destroy(scores);
+    qf_net_destroy(net);
+    return status;
+}
+
+static int run(const arguments *arguments)
+{
+    session session;
+    if (!session_open(&session, arguments, QF_INFO))
+        return EXIT_FAILED;
+    return session_close(&session, test(&session, arguments));
+}
+
+const command command_test = {
+    .name = "test",
+    .summary = "Measure a trained net on its test data, as `caffe test` does.",
+    .details =
+        "Caffe's lines go to stderr, a table of the averaged outputs to stdout. A deploy model "
+        "runs in integers, as it will on the device.",
+    .example = "qaffe test --model lenet_train_test.prototxt --weights lenet_iter_10000.caffemodel "
+               "--iterations 100",
+    OPTIONS(options),
+    .computes = true,
+    .run = run,
+};
