@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A folder of src/ may include only itself and those before it, in the order of CMakeLists.txt.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+read -r -a modules <<<"$(sed -n 's/^set(modules \(.*\))$/\1/p' CMakeLists.txt) cli"
+failed=0
+for ((i = 0; i < ${#modules[@]}; i++)); do
+    for later in "${modules[@]:i+1}"; do
+        if grep -rnE "#include \"$later/" "src/${modules[i]}"; then
+            echo "src/${modules[i]} must not know src/$later" >&2
+            failed=1
+        fi
+    done
+done
+exit $failed
