@@ -86,7 +86,8 @@ qf_status qf_within(qf_context *context, qf_status status, const char *format, .
     va_end(arguments);
     memcpy(inner, context->error, sizeof inner);
     int used = snprintf(context->error, sizeof context->error, "%s: ", where);
-    snprintf(context->error + used, sizeof context->error - (size_t)used, "%s", inner);
+    snprintf(context->error + used, sizeof context->error - (size_t)used, "%.*s",
+             (int)sizeof context->error - used - 1, inner);
     return status;
 }
 

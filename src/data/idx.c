@@ -82,7 +82,7 @@ qf_status qf_convert_idx(qf_context *context, const char *images, const char *la
                          const char *lmdb)
 {
     qf_buffer image_file = {0}, label_file = {0};
-    uint32_t sizes[3], count[1];
+    uint32_t sizes[3] = {0}, count[1] = {0};
     qf_lmdb_writer *writer = NULL;
     qf_status status = load(context, images, &image_file);
     if (status == QF_OK)

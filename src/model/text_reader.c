@@ -136,7 +136,7 @@ static qf_status read_unsigned(parser *p, uint64_t limit, uint64_t *out)
 static qf_status read_signed(parser *p, uint64_t limit, int64_t *out)
 {
     bool negative;
-    uint64_t magnitude;
+    uint64_t magnitude = 0;
     QF_TRY(try_symbol(p, '-', &negative));
     QF_TRY(read_unsigned(p, limit + negative, &magnitude));
     *out = (int64_t)(negative ? 0 - magnitude : magnitude);

@@ -141,7 +141,7 @@ static qf_status take_floats(qf_context *context, qf_tensor *tensor, const float
     if (doubles)
         for (size_t i = 0; i < n; i++)
             target[i] = (float)doubles[i];
-    else if (n)
+    else if (floats)
         memcpy(target, floats, n * sizeof *floats);
     return QF_OK;
 }

@@ -161,7 +161,7 @@ qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
     qf_info(net->context, "Running for %d iterations.", iterations);
     qf_status status = QF_OK;
     for (int i = 0; i < iterations && status == QF_OK; i++) {
-        float loss;
+        float loss = 0;
         status = qf_net_forward(net, &loss);
         if (status == QF_OK && !*out)
             status = make_scores(net, out);

@@ -189,7 +189,7 @@ qf_status qf_solver_step(qf_solver *solver, int iterations)
         }
         bool display = is_due(param->display, solver->iteration);
         solver->net->debug_info = display && param->debug_info;
-        float loss;
+        float loss = 0;
         QF_TRY(forward_backward(solver, &loss));
         smooth_loss(solver, loss, solver->iteration - start);
         if (display) {
@@ -234,7 +234,7 @@ qf_status qf_solver_solve(qf_solver *solver)
     }
     /* The last weights have not been seen by a training or a test pass yet. */
     if (is_due(param->display, solver->iteration)) {
-        float loss;
+        float loss = 0;
         QF_TRY(qf_net_forward(solver->net, &loss));
         if (param->average_loss > 0)
             smooth_loss(solver, loss, solver->iteration - start);
@@ -297,7 +297,7 @@ qf_status qf_solver_test(qf_solver *solver, int test_net)
             qf_info(context, "Test interrupted.");
             goto done;
         }
-        float loss;
+        float loss = 0;
         if ((status = qf_net_forward(net, &loss)) != QF_OK ||
             (status = add_scores(net, &all)) != QF_OK)
             goto done;

@@ -1,6 +1,7 @@
 /* ARQ: weights, with a scale for each channel and no offset (specification, G.2). */
 #include "quant/quant.h"
 
+#include <float.h>
 #include <math.h>
 
 /* The limit that counts: the value of larger magnitude, the negative one if equal; divided by 127
@@ -44,7 +45,8 @@ void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, i
     size_t rows = layout.outer * layout.channels;
 #pragma omp parallel for schedule(static) if (rows * layout.inner > 1 << 15)
     for (size_t r = 0; r < rows; r++) {
-        const float step = scale[r % layout.channels];
+        const float given = scale[r % layout.channels];
+        const float step = given < FLT_EPSILON ? 1 : given; /* as qf_process_scale does */
         for (size_t i = r * layout.inner; i < (r + 1) * layout.inner; i++) {
             float code = roundf(w[i] / step);
             code = code < -128 ? -128 : code > 127 ? 127 : code;

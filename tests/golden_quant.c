@@ -1,0 +1,609 @@
+/* Recorded results of AMCT's published kernels. cases.json is walked; a case of a known kernel
+ * needs no code. Kernels that quantisation-aware training does not use are skipped and counted. */
+#include "harness/harness.h"
+#include "nn/net.h"
+#include "quant/quant.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+/* A case being run, and what it has given so far. */
+typedef struct run {
+    qf_context *context;
+    const char *folder;
+    const json_t *test;
+    struct {
+        const char *name;
+        double *values;
+        size_t count;
+    } given[12];
+    int given_count;
+    test_array loaded[8];
+    int loaded_count;
+    qf_buffer failures;
+} run;
+
+/* ---- reading a case ---- */
+
+static test_array load(run *r, const json_t *entry)
+{
+    char *path =
+        test_format("%s/quant/%s", r->folder, json_string_value(json_object_get(entry, "file")));
+    test_array array = test_load_npy(path);
+    qf_free(path);
+    return array;
+}
+
+static test_array *input(run *r, const char *name)
+{
+    const json_t *entry = json_object_get(json_object_get(r->test, "inputs"), name);
+    assert_non_null(entry);
+    assert_true(r->loaded_count < 8);
+    r->loaded[r->loaded_count] = load(r, entry);
+    return &r->loaded[r->loaded_count++];
+}
+
+static const json_t *param(const run *r, const char *name)
+{
+    return json_object_get(json_object_get(r->test, "params"), name);
+}
+
+static double number(const run *r, const char *name)
+{
+    const json_t *value = param(r, name);
+    const char *text = json_string_value(value);
+    return text ? strtod(text, NULL) : json_number_value(value);
+}
+
+static bool flag(const run *r, const char *name)
+{
+    return json_is_true(param(r, name));
+}
+
+/* ---- what a kernel gives ---- */
+
+static double *give(run *r, const char *name, size_t count)
+{
+    assert_true(r->given_count < 12);
+    double *values = qf_alloc(count, sizeof *values);
+    r->given[r->given_count].name = name;
+    r->given[r->given_count].values = values;
+    r->given[r->given_count++].count = count;
+    return values;
+}
+
+static void give_floats(run *r, const char *name, const float *from, size_t count)
+{
+    double *to = give(r, name, count);
+    for (size_t i = 0; i < count; i++)
+        to[i] = (double)from[i];
+}
+
+static void give_ints(run *r, const char *name, const int32_t *from, size_t count)
+{
+    double *to = give(r, name, count);
+    for (size_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
+/* ---- the kernels ---- */
+
+static qf_status ulq_forward(run *r)
+{
+    test_array *x = input(r, "x");
+    float *y = x->data;
+    const qf_ulq factors = {(float)number(r, "scale"), (int32_t)number(r, "offset")};
+    qf_ulq_forward(y, y, NULL, x->count, factors);
+    give_floats(r, "y", y, x->count);
+    return QF_OK;
+}
+
+/* One ActivationQAT layer in a net of its own, as in training. */
+static qf_status activation_net(run *r, const test_array *x, qf_net **net)
+{
+    qf_buffer text = {0};
+    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
+    qf_buffer_print(
+        &text,
+        "force_backward: true layer { name: 'in' type: 'Input' top: 'x' input_param { shape {");
+    for (int i = 1; i < x->axes; i++)
+        qf_buffer_print(&text, " dim: %zu", x->shape[i]);
+    qf_buffer_print(
+        &text,
+        " } } } layer { name: 'qat' type: 'ActivationQAT' bottom: 'x' top: 'y' "
+        "retrain_data_quant_param { clip_max: %.9g clip_min: %.9g fixed_min: %s ifmr_init: %s } }",
+        number(r, "clip_max"), number(r, "clip_min"), flag(r, "fixed_min") ? "true" : "false",
+        flag(r, "ifmr_init") ? "true" : "false");
+    assert_ok(r->context, qf_file_write(r->context, path, text.data, text.size, 0640));
+    qf_status status = qf_net_create(r->context, path, QF_TRAIN, 0, NULL, 0, net);
+    qf_buffer_release(&text);
+    test_remove_directory(folder);
+    qf_free(path);
+    qf_free(folder);
+    return status;
+}
+
+static float *writable(run *r, qf_blob *blob, bool diff)
+{
+    float *values;
+    assert_ok(r->context, (diff ? qf_blob_mutable_diff : qf_blob_mutable_data)(blob, &values));
+    return values;
+}
+
+static const float *readable(run *r, qf_blob *blob, bool diff)
+{
+    const float *values;
+    assert_ok(r->context, (diff ? qf_blob_diff : qf_blob_data)(blob, &values));
+    return values;
+}
+
+static void widen(double *to, const float *from, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = (double)from[i];
+}
+
+static qf_status activation_qat(run *r)
+{
+    const test_array *x = input(r, "x");
+    const bool backward = json_object_get(json_object_get(r->test, "inputs"), "dy");
+    const test_array *dy = backward ? input(r, "dy") : NULL;
+    const test_array *set = json_object_get(json_object_get(r->test, "inputs"), "clip_set")
+                                ? input(r, "clip_set")
+                                : NULL;
+    const size_t steps = (size_t)number(r, "steps"), n = x->count / steps;
+    qf_net *net;
+    QF_TRY(activation_net(r, x, &net));
+    qf_blob *in = qf_net_blob(net, "x"), *out = qf_net_blob(net, "y");
+    qf_blob *clip[2] = {qf_net_layer_param(net, 1, 0), qf_net_layer_param(net, 1, 1)};
+    double *y = give(r, "y", x->count), *dx = give(r, "dx", x->count),
+           *d_clip = give(r, "d_clip", 2 * steps);
+    double *scale = give(r, "scale", steps), *offset = give(r, "offset", steps),
+           *after = give(r, "clip_after", 2 * steps);
+    qf_status status = QF_OK;
+    for (size_t step = 0; step < steps && status == QF_OK; step++) {
+        for (int i = 0; set && i < 2; i++)
+            writable(r, clip[i], false)[0] = ((float *)set->data)[2 * step + (size_t)i];
+        memcpy(writable(r, in, false), (float *)x->data + step * n, n * sizeof(float));
+        status = qf_net_forward(net, NULL);
+        if (status != QF_OK)
+            break;
+        const qf_tensor *codes = out->data;
+        scale[step] = (double)codes->code_scale;
+        offset[step] = -codes->code_zero;
+        widen(y + step * n, readable(r, out, false), n);
+        for (int i = 0; i < 2; i++)
+            after[2 * step + (size_t)i] = (double)readable(r, clip[i], false)[0];
+        if (!backward)
+            continue;
+        qf_net_clear_param_diffs(net);
+        memcpy(writable(r, out, true), (float *)dy->data + step * n, n * sizeof(float));
+        status = qf_net_backward(net);
+        widen(dx + step * n, readable(r, in, true), n);
+        for (int i = 0; i < 2; i++)
+            d_clip[2 * step + (size_t)i] = (double)readable(r, clip[i], true)[0];
+    }
+    qf_net_destroy(net);
+    return status;
+}
+
+static qf_status activation_qat_factors(run *r)
+{
+    const test_array *clip = input(r, "clip");
+    const float *pair = clip->data;
+    double *scale = give(r, "scale", clip->shape[0]), *offset = give(r, "offset", clip->shape[0]);
+    for (size_t i = 0; i < clip->shape[0]; i++) {
+        qf_ulq factors = qf_ulq_factors(pair[2 * i], pair[2 * i + 1], 8);
+        scale[i] = (double)factors.scale;
+        offset[i] = factors.offset;
+    }
+    return QF_OK;
+}
+
+static qf_status clip_check(run *r)
+{
+    const test_array *before = input(r, "before");
+    const float *row = before->data;
+    double *after = give(r, "after", before->count),
+           *restored = give(r, "restored", before->shape[0]);
+    for (size_t i = 0; i < before->shape[0]; i++, row += 4) {
+        qf_clip clip = {row[0], row[1], row[2], row[3]};
+        restored[i] = qf_clip_check(&clip);
+        widen(after + 4 * i, (float[]){clip.max, clip.min, clip.previous_max, clip.previous_min},
+              4);
+    }
+    return QF_OK;
+}
+
+static qf_status quantise_weights(run *r, const test_array *w, qf_weight_layout layout,
+                                  float *scale, bool given_scale)
+{
+    int8_t *codes = qf_alloc(w->count, 1);
+    float *fake = qf_alloc(w->count, sizeof *fake);
+    qf_status status = given_scale ? QF_OK : qf_arq_scales(r->context, w->data, layout, scale);
+    if (status == QF_OK) {
+        qf_arq_codes(w->data, layout, scale, codes, fake);
+        give_floats(r, "scale", scale, layout.channels);
+        give(r, "offset", layout.channels); /* zeros */
+        give_floats(r, "w_fake", fake, w->count);
+        double *q = give(r, "q", w->count);
+        for (size_t i = 0; i < w->count; i++)
+            q[i] = codes[i];
+    }
+    qf_free(codes);
+    qf_free(fake);
+    return status;
+}
+
+static qf_status arq(run *r)
+{
+    const test_array *w = input(r, "w");
+    const size_t scales = (size_t)number(r, "scales");
+    float scale[64] = {0};
+    return quantise_weights(r, w, (qf_weight_layout){1, scales, w->count / scales}, scale, false);
+}
+
+static qf_status arq_codes(run *r)
+{
+    const test_array *w = input(r, "w"), *scale = input(r, "scale");
+    return quantise_weights(r, w, (qf_weight_layout){1, scale->count, w->count / scale->count},
+                            scale->data, true);
+}
+
+static qf_status weight_qat(run *r)
+{
+    const test_array *w = input(r, "w"), *gradient = input(r, "d_wq");
+    const bool transposed = strcmp(json_string_value(param(r, "layer_type")), "Deconvolution") == 0;
+    const size_t axis = transposed ? 1 : 0;
+    qf_weight_layout layout = {1, 1, w->count};
+    float scale[64] = {0};
+    if (flag(r, "channel_wise")) {
+        layout.channels = w->shape[axis];
+        layout.outer = transposed ? w->shape[0] : 1;
+        layout.inner = w->count / layout.channels / layout.outer;
+    }
+    give_floats(r, "d_w", gradient->data, gradient->count); /* straight through */
+    return quantise_weights(r, w, layout, scale, false);
+}
+
+static qf_status ifmr(run *r)
+{
+    const test_array *x = input(r, "x");
+    const qf_ifmr_options options = {
+        .max_percentile = (float)number(r, "max_percentile"),
+        .min_percentile = (float)number(r, "min_percentile"),
+        .search_start = (float)number(r, "search_start"),
+        .search_end = (float)number(r, "search_end"),
+        .search_step = (float)number(r, "search_step"),
+        .with_offset = flag(r, "with_offset"),
+        .bits = (int)number(r, "bits"),
+    };
+    float scale;
+    int32_t offset;
+    QF_TRY(qf_ifmr_exact(r->context, &options, x->data, x->count, &scale, &offset));
+    give_floats(r, "scale", &scale, 1);
+    give_ints(r, "offset", &offset, 1);
+    return QF_OK;
+}
+
+static qf_status quant_fake(run *r)
+{
+    test_array *x = input(r, "x");
+    const float field = (float)number(r, "scale_field"), scale = 1 / field;
+    if (!(field > 0) || isinf(field)) /* the layer's own check: tests/test_layers.c */
+        return qf_fail(r->context, QF_E_VALUE, "bad scale");
+    qf_quant_fake(x->data, x->data, NULL, x->count, scale, (int32_t)number(r, "offset"));
+    give_floats(r, "y", x->data, x->count);
+    give_floats(r, "scale", &scale, 1);
+    return QF_OK;
+}
+
+static qf_status dequant_fake(run *r)
+{
+    const test_array *x = input(r, "x"), *deq = input(r, "deq_scale"),
+                     *shift = input(r, "shift_bit");
+    const float *values = x->data, *scale = deq->data;
+    const int32_t *bits = shift->data;
+    const size_t inner = x->axes == 4 ? x->shape[2] * x->shape[3] : 1;
+    for (size_t c = 0; c < shift->count; c++)
+        if (bits[c] < 0 || bits[c] > 16 || (bits[c] == 0) != (bits[0] == 0))
+            return qf_fail(r->context, QF_E_VALUE, "bad shift");
+    double *y = give(r, "y", x->count);
+    for (size_t i = 0; i < x->count; i++) {
+        size_t c = deq->count == 1 ? 0 : i / inner % deq->count;
+        y[i] = (double)qf_dequant_fake(values[i], scale[c], bits[c]);
+    }
+    return QF_OK;
+}
+
+static qf_status search_n_accumulators(run *r)
+{
+    const test_array *acc = input(r, "acc");
+    const size_t channels = acc->shape[0], count = acc->shape[1];
+    double *n = give(r, "n_floor", channels),
+           *error = give(r, "error_floor", channels * QF_SHIFT_MAX);
+    for (size_t c = 0; c < channels; c++) {
+        qf_shift_errors errors = {{0}};
+        qf_shift_add_accumulators(&errors, (int32_t *)acc->data + c * count, count, 1);
+        n[c] = qf_shift_best(&errors);
+        memcpy(error + c * QF_SHIFT_MAX, errors.error, sizeof errors.error);
+    }
+    return QF_OK;
+}
+
+static void add_up(qf_shift_errors *to, const qf_shift_errors *from)
+{
+    for (int k = 0; k < QF_SHIFT_MAX; k++)
+        to->error[k] += from->error[k];
+}
+
+/* x is (batches, outer, channels, inner). `common`: one shift for all channels. */
+static void search(const float *x, const size_t size[4], const float *deq, bool common,
+                   qf_shift_errors *errors)
+{
+    for (size_t c = 0; c < size[2]; c++) {
+        errors[c] = (qf_shift_errors){{0}};
+        for (size_t b = 0; b < size[0] * size[1]; b++)
+            qf_shift_add(&errors[c], x + (b * size[2] + c) * size[3], size[3], 1, deq[c]);
+        if (common && c)
+            add_up(&errors[0], &errors[c]);
+    }
+    for (size_t c = 1; common && c < size[2]; c++)
+        errors[c] = (qf_shift_errors){{0}};
+}
+
+static qf_status search_n_layer(run *r)
+{
+    const test_array *x = input(r, "x"), *scale_w = input(r, "scale_w");
+    const float scale_d = (float)number(r, "scale_d");
+    const size_t channels = scale_w->count, *s = x->shape;
+    const bool convolution = x->axes == 6, single = convolution && s[4] * s[5] == 1;
+    const size_t size[4] = {s[0] * s[1], s[2], channels,
+                            x->count / (s[0] * s[1] * s[2] * channels)};
+    float deq[64] = {0}, largest = 0;
+    qf_shift_errors errors[64];
+    for (size_t c = 0; c < channels; c++) {
+        deq[c] = scale_d * ((float *)scale_w->data)[c];
+        largest = fmaxf(largest, ((float *)scale_w->data)[c]);
+        if (deq[c] == 0)
+            return qf_fail(r->context, QF_E_VALUE, "zero scale");
+    }
+    for (size_t c = 0; single && c < channels; c++) {
+        ((float *)scale_w->data)[c] = largest;
+        deq[c] = scale_d * largest;
+    }
+    search(x->data, size, deq, single, errors);
+    double *shift = give(r, "shift_bit", channels);
+    for (size_t c = 0; c < channels; c++)
+        shift[c] = qf_shift_best(&errors[single ? 0 : c]);
+    give_floats(r, "scale_w_after", scale_w->data, channels);
+    return QF_OK;
+}
+
+static qf_status search_n_accumulating(run *r)
+{
+    const test_array *x = input(r, "x"), *deq = input(r, "deq_scale");
+    const size_t size[4] = {x->shape[0], 1, x->shape[1], x->shape[2]};
+    const bool common = flag(r, "broadcast");
+    qf_shift_errors errors[64];
+    search(x->data, size, deq->data, common, errors);
+    double *n = give(r, "n", size[2]), *error = give(r, "error", size[2] * QF_SHIFT_MAX);
+    for (size_t c = 0; c < size[2]; c++) {
+        n[c] = qf_shift_best(&errors[common ? 0 : c]);
+        memcpy(error + c * QF_SHIFT_MAX, errors[c].error, sizeof errors[c].error);
+    }
+    return QF_OK;
+}
+
+static qf_status process_scale(run *r)
+{
+    const test_array *scale = input(r, "scale");
+    const test_array expected =
+        load(r, json_object_get(json_object_get(r->test, "expect"), "scale_after"));
+    double *ok = give(r, "status_ok", scale->count), *after = give(r, "scale_after", scale->count);
+    for (size_t i = 0; i < scale->count; i++) {
+        float value = ((float *)scale->data)[i];
+        ok[i] = qf_process_scale(r->context, &value) == QF_OK;
+        after[i] =
+            (double)(ok[i] ? value : ((float *)expected.data)[i]); /* meaningless unless ok */
+    }
+    qf_free(expected.data);
+    return QF_OK;
+}
+
+static qf_status bias_quant(run *r)
+{
+    const test_array *bias = input(r, "bias"), *scale_w = input(r, "scale_w");
+    double *codes = give(r, "b_q", bias->count);
+    for (size_t i = 0; i < bias->count; i++) {
+        int32_t code;
+        QF_TRY(qf_bias_code(r->context, ((float *)bias->data)[i], (float)number(r, "scale_d"),
+                            ((float *)scale_w->data)[scale_w->count == 1 ? 0 : i], &code));
+        codes[i] = code;
+    }
+    return QF_OK;
+}
+
+static qf_status pack_dequant(run *r)
+{
+    const test_array *deq = input(r, "deq_scale"), *offset = input(r, "offset_w");
+    double *low = give(r, "word_low", deq->count), *high = give(r, "word_high", deq->count);
+    for (size_t i = 0; i < deq->count; i++) {
+        uint64_t word = qf_pack_dequant(((float *)deq->data)[i], 0, ((int32_t *)offset->data)[i]);
+        low[i] = (int32_t)(uint32_t)word;
+        high[i] = (int32_t)(uint32_t)(word >> 32);
+    }
+    return QF_OK;
+}
+
+/* `not_given`: recorded outputs that no part of the library has. */
+static const struct kernel {
+    const char *name;
+    qf_status (*run)(run *r);
+    const char *not_given;
+} kernels[] = {
+    {"ulq_forward", ulq_forward, ""},
+    {"activation_qat", activation_qat,
+     "clip_prev_after ifmr_scale ifmr_offset"}, /* inside the layer */
+    {"activation_qat_factors", activation_qat_factors, ""},
+    {"clip_check", clip_check, ""},
+    {"arq", arq, ""},
+    {"arq_codes", arq_codes, ""},
+    {"weight_qat", weight_qat, ""},
+    {"ifmr", ifmr, ""},
+    {"quant_fake", quant_fake, ""},
+    {"dequant_fake", dequant_fake, ""},
+    {"search_n_accumulators", search_n_accumulators, "n_truncate error_truncate"}, /* we floor */
+    {"search_n_layer", search_n_layer, ""},
+    {"search_n_accumulating", search_n_accumulating, ""},
+    {"process_scale", process_scale, ""},
+    {"bias_quant", bias_quant, ""},
+    {"pack_dequant", pack_dequant, ""},
+};
+
+/* ---- comparing ---- */
+
+static bool agrees(const char *mode, double tolerance, double found, double expected)
+{
+    if (isnan(expected) || isnan(found))
+        return isnan(expected) && isnan(found);
+    if (found == expected)
+        return true;
+    if (strcmp(mode, "exact") == 0)
+        return false;
+    const double distance = fabs(found - expected);
+    if (strcmp(mode, "relative") == 0)
+        return distance <= tolerance * fabs(expected);
+    if (strcmp(mode, "ulp") == 0)
+        return distance <=
+               tolerance * (double)fabsf(nextafterf((float)expected, INFINITY) - (float)expected);
+    return distance <= tolerance;
+}
+
+static double element(const test_array *array, size_t i)
+{
+    return array->type == 'i'   ? ((int32_t *)array->data)[i]
+           : array->type == 'd' ? ((double *)array->data)[i]
+                                : (double)((float *)array->data)[i];
+}
+
+static void compare(run *r, const char *name, const char *group, const json_t *entry)
+{
+    char *key = test_format("%s%s", name, group);
+    const json_t *how = json_object_get(json_object_get(r->test, "compare"), key);
+    qf_free(key);
+    if (!how)
+        how = json_object_get(json_object_get(r->test, "compare"), name);
+    const char *mode = how ? json_string_value(json_object_get(how, "mode")) : "exact";
+    const double tolerance = json_number_value(json_object_get(how, "tol"));
+    int at = 0;
+    while (at < r->given_count && strcmp(r->given[at].name, name) != 0)
+        at++;
+    if (at == r->given_count) {
+        qf_buffer_print(&r->failures, "  %s is not computed\n", name);
+        return;
+    }
+    test_array expected = load(r, entry);
+    if (expected.count != r->given[at].count)
+        qf_buffer_print(&r->failures, "  %s has %zu elements, expected %zu\n", name,
+                        r->given[at].count, expected.count);
+    else
+        for (size_t i = 0; i < expected.count; i++)
+            if (!agrees(mode, tolerance, r->given[at].values[i], element(&expected, i))) {
+                qf_buffer_print(&r->failures, "  %s[%zu] is %.9g, expected %.9g (%s %g)\n", name, i,
+                                r->given[at].values[i], element(&expected, i), mode, tolerance);
+                break;
+            }
+    qf_free(expected.data);
+}
+
+static void check(run *r, const struct kernel *kernel, qf_status status)
+{
+    const json_t *expect = json_object_get(r->test, "expect"),
+                 *intended = json_object_get(r->test, "expect_intended"), *entry;
+    const bool must_fail =
+        strcmp(json_string_value(json_object_get(r->test, "status")), "error") == 0;
+    const char *name;
+    if (must_fail && !intended) {
+        if (status == QF_OK)
+            qf_buffer_print(&r->failures, "  was accepted, expected a refusal\n");
+        return;
+    }
+    if (status != QF_OK) {
+        qf_buffer_print(&r->failures, "  %s\n", qf_error_text(r->context));
+        return;
+    }
+    json_object_foreach((json_t *)(intended ? intended : expect), name, entry)
+    {
+        if (strstr(kernel->not_given, name))
+            continue;
+        compare(r, name, intended ? "_intended" : "", entry);
+    }
+}
+
+/* Eight bits, and weights without offset: AMCT's training knows nothing else. */
+static bool applies(const run *r)
+{
+    const json_t *bits = param(r, "bits");
+    const char *kernel = json_string_value(json_object_get(r->test, "kernel"));
+    if (bits && json_number_value(bits) != 8 && strcmp(kernel, "ifmr") != 0)
+        return false;
+    if (strcmp(kernel, "process_scale") == 0)
+        return strcmp(json_string_value(param(r, "type")), "float32") == 0;
+    if (strcmp(kernel, "arq") != 0)
+        return true;
+    const json_t *error = json_object_get(json_object_get(r->test, "error"), "reason");
+    /* shapes that a qf_weight_layout cannot express */
+    return !flag(r, "with_offset") &&
+           !(error && strstr("length_not_divisible_by_scales per_tensor_needs_one_scale",
+                             json_string_value(error)));
+}
+
+static void every_case(void **state)
+{
+    (void)state;
+    const char *folder = test_golden_folder();
+    char *path = test_format("%s/quant/cases.json", folder);
+    json_t *all = json_load_file(path, 0, NULL), *test;
+    const char *wanted = getenv("QAFFE_CASE");
+    int passed = 0, failed = 0, skipped = 0;
+    size_t i;
+    assert_non_null(all);
+    json_array_foreach(json_object_get(all, "cases"), i, test)
+    {
+        const char *id = json_string_value(json_object_get(test, "id"));
+        const char *name = json_string_value(json_object_get(test, "kernel"));
+        const struct kernel *kernel = NULL;
+        run r = {.context = test_context(), .folder = folder, .test = test};
+        for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++)
+            if (strcmp(kernels[k].name, name) == 0)
+                kernel = &kernels[k];
+        if ((wanted && !strstr(id, wanted)) || !kernel || !applies(&r)) {
+            skipped++;
+        } else {
+            check(&r, kernel, kernel->run(&r));
+            if (r.failures.size)
+                print_message("%s\n%s", id, r.failures.data);
+            *(r.failures.size ? &failed : &passed) += 1;
+        }
+        for (int k = 0; k < r.given_count; k++)
+            qf_free(r.given[k].values);
+        for (int k = 0; k < r.loaded_count; k++)
+            qf_free(r.loaded[k].data);
+        qf_buffer_release(&r.failures);
+        qf_context_destroy(r.context);
+    }
+    print_message("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+    json_decref(all);
+    qf_free(path);
+    assert_int_equal(failed, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_case)};
+    if (!test_golden_folder())
+        return SKIPPED;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
