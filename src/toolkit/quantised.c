@@ -58,14 +58,19 @@ static qf_status single_float(qf_context *context, const Caffe__LayerParameter *
 static qf_status activation_factors(qf_context *context, const Caffe__LayerParameter *activation,
                                     qf_quantised *q)
 {
-    float clip_max = 0, clip_min = 0;
-    QF_TRY(single_float(context, activation, 0, &clip_max));
-    QF_TRY(single_float(context, activation, 1, &clip_min));
-    if (!(clip_max > clip_min) || !(clip_max > 0) || clip_min > 0)
+    const Caffe__RetrainDataQuantParameter *p = activation->retrain_data_quant_param;
+    qf_clip clip = {0};
+    QF_TRY(single_float(context, activation, 0, &clip.max));
+    QF_TRY(single_float(context, activation, 1, &clip.min));
+    const double found[2] = {(double)clip.max, (double)clip.min};
+    /* The last update of training may have left a range that the next forward pass would mend. */
+    if (p && p->fixed_min)
+        clip.min = 0;
+    if (qf_clip_check(&clip) || !(clip.max > clip.min))
         return qf_fail(context, QF_E_VALUE,
                        "layer %s: clip_max %g must be positive and greater than clip_min %g",
-                       q->name, (double)clip_max, (double)clip_min);
-    qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
+                       q->name, found[0], found[1]);
+    qf_ulq factors = qf_ulq_factors(clip.max, clip.min, 8);
     q->scale_d = factors.scale;
     q->offset_d = qf_ulq_offset_d(factors);
     return QF_OK;

@@ -86,7 +86,7 @@ static qf_status measure(qf_layer *layer, const float *x, size_t n, float clip[2
         qf_ifmr_destroy(ifmr);
         QF_TRY(status);
     }
-    clip[CLIP_MIN] = -scale * (float)(offset_d + 128);
+    clip[CLIP_MIN] = 0 - scale * (float)(offset_d + 128); /* 0, not -0 */
     clip[CLIP_MAX] = scale * 255 + clip[CLIP_MIN];
     qf_info(layer->context, "Layer %s: first clip range %g ... %g", layer->name,
             (double)clip[CLIP_MIN], (double)clip[CLIP_MAX]);
@@ -109,8 +109,8 @@ static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
                      (clip[CLIP_MIN] == p->clip_min || (p->fixed_min && clip[CLIP_MIN] == 0));
     if (!s->initialised && p->ifmr_init && (untouched || !(clip[CLIP_MAX] > clip[CLIP_MIN])))
         QF_TRY(measure(layer, x, n, clip));
-    if (!s->initialised)
-        s->clip = (qf_clip){clip[0], clip[1], clip[0], clip[1]};
+    if (!s->initialised) /* the last update may have pushed an end across zero: go back to zero */
+        s->clip = (qf_clip){clip[0], clip[1], fmaxf(clip[CLIP_MAX], 0), fminf(clip[CLIP_MIN], 0)};
     s->initialised = true;
     s->clip.max = clip[CLIP_MAX];
     s->clip.min = clip[CLIP_MIN];
@@ -233,7 +233,7 @@ static qf_status backward(qf_layer *layer)
     qf_ulq_backward(x, dy, dx, qf_blob_count(layer->bottom[0]), s->clip.max, s->clip.min, d_clip);
     for (int i = 0; i < 2; i++) {
         float *diff;
-        if (!layer->params[i].propagate || (i == CLIP_MIN && param_of(layer)->fixed_min))
+        if (!layer->params[i].propagate)
             continue;
         QF_TRY(qf_update(layer->context, layer->params[i].blob->diff, QF_PLAIN, &diff));
         diff[0] += (float)d_clip[i];
