@@ -93,3 +93,47 @@ const command command_convert_idx = {
     .computes = true,
     .run = run_idx,
 };
+
+static const option image_options[] = {
+    {.name = "list",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "FILE",
+     .help = "Text file: a path and a label on each line."},
+    {.name = "folder",
+     .kind = OPTION_FILE,
+     .value = "FOLDER",
+     .help = "What the paths are relative to; without it, the working directory."},
+    {.name = "shuffle", .kind = OPTION_FLAG, .help = "Shuffle the images, by --seed."},
+    {.name = "out",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "LMDB",
+     .help = "The database to write; it must not exist yet."},
+};
+
+static int run_images(const arguments *a)
+{
+    session session;
+    const char *folder = argument_text(a, "folder");
+    int seed = argument_integer(a, "seed");
+    if (!session_open(&session, a, QF_WARNING))
+        return EXIT_FAILED;
+    return session_close(&session, qf_convert_images(session.context, argument_text(a, "list"),
+                                                     folder ? folder : "",
+                                                     !argument_given(a, "shuffle") ? -1
+                                                     : seed < 0                    ? 1
+                                                                                   : seed,
+                                                     argument_text(a, "out")));
+}
+
+const command command_convert_images = {
+    .name = "convert-images",
+    .summary = "Convert a list of JPEG and PNG files to an LMDB.",
+    .details = "The files are stored as they are and decoded while training, like Caffe's "
+               "`convert_imageset --encoded`.",
+    .example = "qaffe convert-images --list val.txt --folder images --out val_lmdb",
+    OPTIONS(image_options),
+    .computes = true,
+    .run = run_images,
+};

@@ -75,6 +75,11 @@ static const option options[] = {
      .kind = OPTION_FILE,
      .value = "FILE",
      .help = "Mean image (.binaryproto), for a model with Input."},
+    {.name = "mean-value",
+     .kind = OPTION_TEXT,
+     .value = "NUMBERS",
+     .help = "What to subtract from each channel, for a model with Input: 104,117,123, or one "
+             "number for all."},
     {.name = "freeze-bn-after",
      .kind = OPTION_INTEGER,
      .value = "N",
@@ -144,6 +149,7 @@ static int run(const arguments *a)
     o.test_iterations = argument_integer(a, "test-iterations");
     o.base_lr = argument_number(a, "base-lr");
     o.scale = argument_number(a, "scale");
+    o.mean_values = argument_text(a, "mean-value");
     o.mean_file = argument_text(a, "mean-file");
     o.freeze_batch_norm_after = argument_integer(a, "freeze-bn-after");
     signals_install("stop", "snapshot");

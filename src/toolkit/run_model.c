@@ -1,7 +1,9 @@
 #include "toolkit/graph.h"
 #include "toolkit/run.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DEFAULT_BATCH = 32 };
@@ -18,29 +20,52 @@ static qf_status set_rule(qf_context *context, Caffe__LayerParameter *layer, qf_
     return status;
 }
 
-static qf_status set_transform(qf_context *context, const qf_qat_options *options,
+/* "104,117,123" */
+static qf_status set_mean_values(qf_context *context, const char *text,
+                                 Caffe__TransformationParameter *transform)
+{
+    for (const char *at = text; at; at = *at == ',' ? at + 1 : NULL) {
+        char *end;
+        float value = strtof(at, &end);
+        if (end == at || (*end && *end != ',') || !isfinite(value))
+            return qf_fail(
+                context, QF_E_ARGUMENT,
+                "mean values are numbers separated by commas, such as 104,117,123; found '%s'",
+                text);
+        QF_TRY(qf_append(context, &transform->n_mean_value, &transform->mean_value, &value,
+                         sizeof value));
+        at = end;
+    }
+    return QF_OK;
+}
+
+/* `size`: of the square images that the net takes, or 0. Larger images are cropped. */
+static qf_status set_transform(qf_context *context, const qf_qat_options *options, uint32_t size,
                                Caffe__LayerParameter *layer)
 {
-    if (options->scale == 1 && !options->mean_file)
-        return QF_OK;
     QF_TRY(qf_message_new(context, &caffe__transformation_parameter__descriptor,
                           &layer->transform_param));
-    layer->transform_param->has_scale = options->scale != 1;
-    layer->transform_param->scale = (float)options->scale;
-    return options->mean_file
-               ? qf_set_string(context, &layer->transform_param->mean_file, options->mean_file)
-               : QF_OK;
+    Caffe__TransformationParameter *transform = layer->transform_param;
+    transform->has_scale = true;
+    transform->scale = (float)options->scale;
+    transform->has_crop_size = size != 0;
+    transform->crop_size = size;
+    if (options->mean_values)
+        QF_TRY(set_mean_values(context, options->mean_values, transform));
+    return options->mean_file ? qf_set_string(context, &transform->mean_file, options->mean_file)
+                              : QF_OK;
 }
 
 static qf_status fill_data_layer(qf_context *context, const qf_qat_options *options,
-                                 const char *image, qf_phase phase, Caffe__LayerParameter *layer)
+                                 const char *image, uint32_t size, qf_phase phase,
+                                 Caffe__LayerParameter *layer)
 {
     QF_TRY(qf_set_string(context, &layer->name, "data"));
     QF_TRY(qf_set_string(context, &layer->type, "Data"));
     QF_TRY(qf_append_string(context, &layer->n_top, &layer->top, image));
     QF_TRY(qf_append_string(context, &layer->n_top, &layer->top, "label"));
     QF_TRY(set_rule(context, layer, phase));
-    QF_TRY(set_transform(context, options, layer));
+    QF_TRY(set_transform(context, options, size, layer));
     QF_TRY(qf_message_new(context, &caffe__data_parameter__descriptor, &layer->data_param));
     Caffe__DataParameter *data = layer->data_param;
     data->has_backend = data->has_batch_size = true;
@@ -51,11 +76,11 @@ static qf_status fill_data_layer(qf_context *context, const qf_qat_options *opti
 }
 
 static qf_status insert_data(qf_context *context, const qf_qat_options *options, const char *image,
-                             qf_phase phase, Caffe__NetParameter *net)
+                             uint32_t size, qf_phase phase, Caffe__NetParameter *net)
 {
     Caffe__LayerParameter *layer;
     QF_TRY(qf_message_new(context, &caffe__layer_parameter__descriptor, &layer));
-    qf_status status = fill_data_layer(context, options, image, phase, layer);
+    qf_status status = fill_data_layer(context, options, image, size, phase, layer);
     if (status == QF_OK)
         status = qf_graph_insert(context, net, 0, layer);
     if (status != QF_OK)
@@ -77,6 +102,16 @@ static qf_status append_judge(qf_context *context, Caffe__NetParameter *net, con
     return status;
 }
 
+/* Height of the images that an Input layer describes, if they are square; else 0. */
+static uint32_t square_size(const Caffe__LayerParameter *input)
+{
+    const Caffe__InputParameter *p = input->input_param;
+    if (!p || p->n_shape == 0 || p->shape[0]->n_dim != 4)
+        return 0;
+    const int64_t *dim = p->shape[0]->dim;
+    return dim[2] == dim[3] && dim[2] > 0 && dim[2] < INT32_MAX ? (uint32_t)dim[2] : 0;
+}
+
 /* From a net for deployment to one that can be trained. */
 static qf_status give_data(qf_context *context, const qf_qat_options *options, int input,
                            Caffe__NetParameter *net)
@@ -90,6 +125,7 @@ static qf_status give_data(qf_context *context, const qf_qat_options *options, i
             options->model);
     snprintf(image, sizeof image, "%s",
              net->layer[input]->n_top ? net->layer[input]->top[0] : "data");
+    const uint32_t size = square_size(net->layer[input]);
     qf_graph_remove(net, input);
     Caffe__LayerParameter *last = net->n_layer ? net->layer[net->n_layer - 1] : NULL;
     if (last && qf_layer_is(last, "Softmax") && last->n_bottom) {
@@ -103,8 +139,8 @@ static qf_status give_data(qf_context *context, const qf_qat_options *options, i
     snprintf(scores, sizeof scores, "%s", last->top[0]);
     QF_TRY(append_judge(context, net, "loss", "SoftmaxWithLoss", scores));
     QF_TRY(append_judge(context, net, "accuracy", "Accuracy", scores));
-    QF_TRY(insert_data(context, options, image, QF_TEST, net));
-    return insert_data(context, options, image, QF_TRAIN, net);
+    QF_TRY(insert_data(context, options, image, size, QF_TEST, net));
+    return insert_data(context, options, image, size, QF_TRAIN, net);
 }
 
 static bool is_for(const Caffe__LayerParameter *layer, qf_phase phase)
