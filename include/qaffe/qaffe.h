@@ -298,6 +298,39 @@ qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained
                                       const char *save_path, const char *scale_offset_record_file,
                                       const char *config_file);
 
+/* What preparing will do to each layer: "quantised", "folded" or "float", and with what settings or
+ * why. */
+typedef struct qf_plan_row {
+    char layer[128], type[32], treatment[16], detail[256];
+} qf_plan_row;
+typedef struct qf_plan {
+    size_t rows;
+    qf_plan_row *row;
+} qf_plan;
+QF_API
+qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
+                                const char *weights_file, const char *config_file, qf_plan *out);
+QF_API
+void qf_plan_release(qf_plan *plan);
+
+/* Run <prefix>_fake_quant_* and <prefix>_deploy_* on the same batches and compare the integers
+ * behind every Quant and DeQuant layer. `data`: an LMDB instead of the models' own, or NULL.
+ * QF_E_MISMATCH, with a sentence that names the first difference, if any differ. */
+typedef struct qf_verification {
+    size_t compared, differing;
+    int layers;              /* Quant and DeQuant */
+    double largest_distance; /* of dequantised values, in steps of their accumulators */
+    char layer[128]; /* of the first difference; its element counts in the blob's C order (codes:
+                        NHWC) */
+    int batch;
+    size_t element;
+    double fake_quant, deploy;
+} qf_verification;
+QF_API
+qf_status qf_verify(qf_context *context, const char *prefix, const char *data, int batches,
+                    qf_action_function action, qf_progress_function progress, void *user,
+                    qf_verification *out);
+
 /* ---- the whole flow at once ---- */
 
 /* What to do; start from qf_qat_defaults. Paths may be NULL where it says so. */
@@ -314,7 +347,8 @@ typedef struct qf_qat_options {
     const char *mean_file;   /* for a net with Input; NULL: none */
     const char *mean_values; /* for a net with Input: "104,117,123", one per channel or one for all;
                                 or NULL */
-    int freeze_batch_norm_after; /* iteration; -1: as the model says */
+    int freeze_batch_norm_after;                        /* iteration; -1: as the model says */
+    void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
 } qf_qat_options;
 
 QF_API
@@ -335,10 +369,11 @@ typedef struct qf_qat_result {
     size_t float_bytes, fake_quant_bytes, deploy_bytes; /* of the weights files */
     int rows;
     qf_qat_row *row;
+    qf_verification verification; /* of fake-quant against deploy, over at most 10 test batches */
 } qf_qat_result;
 
-/* config, prepare, train, export, and tests of all three models. `out` is to be released also after
- * a failure. */
+/* config, prepare, train, export, tests of all three models, and verification. `out` is to be
+ * released also after a failure. */
 QF_API
 qf_status qf_qat_run(qf_context *context, const qf_qat_options *options, qf_action_function action,
                      qf_progress_function progress, void *user, qf_qat_result *out);

@@ -1,6 +1,10 @@
 /* qaffe qat config, prepare and export: AMCT's three functions. */
+#include "cli/qat.h"
+
 #include "cli/commands.h"
 #include "cli/session.h"
+#include "cli/signals.h"
+#include "cli/table.h"
 
 typedef qf_status (*step_function)(qf_context *context, const arguments *arguments);
 
@@ -92,8 +96,30 @@ static const option prepare_options[] = {
      .help = "The record of factors: created empty, filled while testing."},
 };
 
+void print_plan(void *user, const qf_plan *plan)
+{
+    table table = {.flush_left = true};
+    (void)user;
+    table_row(&table, 4, "layer", "type", "treatment", "how, or why");
+    for (size_t i = 0; i < plan->rows; i++) {
+        const qf_plan_row *row = &plan->row[i];
+        table_row(&table, 4, row->layer, row->type, row->treatment, row->detail);
+    }
+    table_print(&table);
+    table_release(&table);
+    putchar('\n');
+}
+
 static qf_status prepare(qf_context *context, const arguments *a)
 {
+    qf_plan plan;
+    qf_status status =
+        qf_quant_retrain_plan(context, argument_text(a, "model"), argument_text(a, "weights"),
+                              argument_text(a, "config"), &plan);
+    if (status != QF_OK)
+        return status;
+    print_plan(NULL, &plan);
+    qf_plan_release(&plan);
     return qf_create_quant_retrain_model(
         context, argument_text(a, "model"), argument_text(a, "weights"), argument_text(a, "config"),
         argument_text(a, "out-model"), argument_text(a, "out-weights"), argument_text(a, "record"));
@@ -182,4 +208,61 @@ const command command_qat_export = {
     OPTIONS(export_options),
     .computes = true,
     .run = run_export,
+};
+
+/* ---- verify ---- */
+
+static const option verify_options[] = {
+    {.name = "model",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "PREFIX",
+     .help = "What was given to `qaffe qat export` as --out: both models are read."},
+    {.name = "data",
+     .kind = OPTION_FILE,
+     .value = "LMDB",
+     .help = "Images to compare on; without it, those that the models name."},
+    {.name = "iterations",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "10",
+     .lowest = 1,
+     .highest = 1e9,
+     .help = "How many batches to compare."},
+};
+
+void print_verification(const qf_verification *found)
+{
+    printf("Verified: %zu integers behind %d Quant and DeQuant layers, %zu differ; dequantised "
+           "values are at most "
+           "%.3g steps apart.\n",
+           found->compared, found->layers, found->differing, found->largest_distance);
+}
+
+static int run_verify(const arguments *a)
+{
+    session session;
+    qf_verification found;
+    if (!session_open(&session, a, QF_WARNING))
+        return EXIT_FAILED;
+    signals_install("stop", "none");
+    qf_status status = qf_verify(session.context, argument_text(a, "model"),
+                                 argument_text(a, "data"), argument_integer(a, "iterations"),
+                                 requested_action, show_progress, &session, &found);
+    int code = session_close(&session, status);
+    if (status == QF_OK)
+        print_verification(&found);
+    return code;
+}
+
+const command command_verify = {
+    .name = "verify",
+    .summary = "Compare a fake-quant model with its deploy model, integer by integer.",
+    .details = "Runs both on the same batches, layer by layer. If an integer differs, the first "
+               "layer, batch and "
+               "element are named and the exit code is 1.",
+    .example = "qaffe verify --model results/user_model --data test_lmdb",
+    OPTIONS(verify_options),
+    .computes = true,
+    .run = run_verify,
 };

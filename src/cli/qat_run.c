@@ -1,5 +1,6 @@
 /* qaffe qat run: the whole flow in one command. */
 #include "cli/commands.h"
+#include "cli/qat.h"
 #include "cli/session.h"
 #include "cli/signals.h"
 #include "cli/table.h"
@@ -152,6 +153,7 @@ static int run(const arguments *a)
     o.mean_values = argument_text(a, "mean-value");
     o.mean_file = argument_text(a, "mean-file");
     o.freeze_batch_norm_after = argument_integer(a, "freeze-bn-after");
+    o.show_plan = print_plan;
     signals_install("stop", "snapshot");
     qf_status status =
         qf_qat_run(session.context, &o, requested_action, show_progress, &session, &result);
@@ -160,7 +162,9 @@ static int run(const arguments *a)
         print_layers(&result);
         puts("(dB: signal to quantisation noise; input: over one test batch)\n");
         print_models(&result);
-        printf("\nModels: %s_fake_quant_model.prototxt, %s_deploy_model.prototxt\n", o.save_path,
+        putchar('\n');
+        print_verification(&result.verification);
+        printf("Models: %s_fake_quant_model.prototxt, %s_deploy_model.prototxt\n", o.save_path,
                o.save_path);
     }
     qf_qat_result_release(&result);

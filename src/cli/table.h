@@ -1,4 +1,5 @@
-/* Columns of text on stdout: the first flush left, the others flush right. */
+/* Columns of text on stdout: the first flush left, the others flush right unless
+ * the table says otherwise. */
 #ifndef QF_CLI_TABLE_H
 #define QF_CLI_TABLE_H
 
@@ -8,6 +9,7 @@
 enum { TABLE_COLUMNS = 8 };
 
 typedef struct table {
+    bool flush_left; /* all columns: they are words */
     int columns;
     size_t rows, capacity;
     char *(*cells)[TABLE_COLUMNS];

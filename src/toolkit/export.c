@@ -79,15 +79,32 @@ static size_t scale_index(const qf_quantised *q, const Caffe__LayerParameter *la
     return i / kernel % q->scales;
 }
 
+/* Bias codes, in steps of the accumulator. */
+static qf_status bias_code(qf_context *context, const qf_quantised *q, const Caffe__BlobProto *bias,
+                           size_t c, int32_t *code)
+{
+    qf_status status =
+        qf_bias_code(context, bias->data[c], q->scale_d, q->scale[q->scales > 1 ? c : 0], code);
+    return qf_within(context, status, "layer %s, bias %zu", q->name, c);
+}
+
+/* Weights and bias as floats on the grids of their codes. AMCT leaves the bias as it is; then a
+ * bias that lies between two codes makes the two models differ by one accumulator step now and
+ * then. */
 static qf_status fake_weights(qf_context *context, const qf_quantised *q,
                               Caffe__LayerParameter *layer)
 {
-    Caffe__BlobProto *w = layer->blobs[0];
+    Caffe__BlobProto *w = layer->blobs[0], *b = layer->n_blobs > 1 ? layer->blobs[1] : NULL;
     if (w->n_data != q->code_count)
         return qf_fail(context, QF_E_MISMATCH, "layer %s has %zu weights, its factors are for %zu",
                        layer->name, w->n_data, q->code_count);
     for (size_t i = 0; i < q->code_count; i++)
         w->data[i] = (float)q->codes[i] * q->scale[scale_index(q, layer, i)];
+    for (size_t c = 0; b && c < b->n_data; c++) {
+        int32_t code;
+        QF_TRY(bias_code(context, q, b, c, &code));
+        b->data[c] = (float)code * deq_scale(q, q->scales > 1 ? c : 0);
+    }
     return QF_OK;
 }
 
@@ -111,9 +128,7 @@ static qf_status deploy_weights(qf_context *context, const qf_quantised *q,
     drop_floats(w);
     for (size_t c = 0; b && c < b->n_data; c++) {
         int32_t code;
-        qf_status status =
-            qf_bias_code(context, b->data[c], q->scale_d, q->scale[q->scales > 1 ? c : 0], &code);
-        QF_TRY(qf_within(context, status, "layer %s, bias %zu", q->name, c));
+        QF_TRY(bias_code(context, q, b, c, &code));
         QF_TRY(qf_append(context, &b->n_int32_data, &b->int32_data, &code, sizeof code));
     }
     if (b)

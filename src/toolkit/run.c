@@ -34,6 +34,7 @@ typedef struct run {
     int test_iterations;
 } run;
 
+enum { VERIFIED_BATCHES = 10 };
 enum { FLOAT_MODEL, CONFIG, MODIFIED, MODIFIED_WEIGHTS, RECORD, SOLVER, RETRAINED, FAKE, DEPLOY };
 
 static const char *const endings[] = {
@@ -227,6 +228,18 @@ static qf_status test_exported(run *r, qf_qat_result *out)
     return status;
 }
 
+static qf_status show_plan(const run *r)
+{
+    qf_plan plan;
+    if (!r->options->show_plan)
+        return QF_OK;
+    QF_TRY(qf_quant_retrain_plan(r->context, r->file[FLOAT_MODEL], r->options->weights,
+                                 r->file[CONFIG], &plan));
+    r->options->show_plan(r->user, &plan);
+    qf_plan_release(&plan);
+    return QF_OK;
+}
+
 static qf_status execute(run *r, qf_qat_result *out)
 {
     const qf_qat_options *o = r->options;
@@ -243,6 +256,7 @@ static qf_status execute(run *r, qf_qat_result *out)
     QF_TRY(qf_create_quant_retrain_model(r->context, r->file[FLOAT_MODEL], o->weights,
                                          r->file[CONFIG], r->file[MODIFIED],
                                          r->file[MODIFIED_WEIGHTS], r->file[RECORD]));
+    QF_TRY(show_plan(r));
     out->float_bytes = file_size(o->weights);
     QF_TRY(test(r, r->file[FLOAT_MODEL], o->weights, out, &out->float_score));
     QF_TRY(train(r));
@@ -253,7 +267,11 @@ static qf_status execute(run *r, qf_qat_result *out)
                      : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
     qf_free(weights);
     QF_TRY(status);
-    return test_exported(r, out);
+    QF_TRY(test_exported(r, out));
+    const int batches =
+        r->test_iterations < VERIFIED_BATCHES ? r->test_iterations : VERIFIED_BATCHES;
+    return qf_verify(r->context, o->save_path, NULL, batches, r->action, r->progress, r->user,
+                     &out->verification);
 }
 
 qf_status qf_qat_run(qf_context *context, const qf_qat_options *options, qf_action_function action,

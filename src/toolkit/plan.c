@@ -1,0 +1,120 @@
+/* What preparing will do to each layer, and why: for people to read before any work is done. */
+#include "base/memory.h"
+#include "toolkit/toolkit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void qf_plan_release(qf_plan *plan)
+{
+    qf_free(plan->row);
+    *plan = (qf_plan){0};
+}
+
+/* Layers that neither compute on activations nor can be quantised say nothing in a plan. */
+static bool is_silent(const Caffe__LayerParameter *layer)
+{
+    static const char *const types[] = {
+        "Data",  "Input",     "DummyData", "Accuracy",        "Silence",
+        "Split", "ImageData", "HDF5Data",  "SoftmaxWithLoss", "EuclideanLoss"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (qf_layer_is(layer, types[i]))
+            return true;
+    return false;
+}
+
+static void describe_quantised(const qf_layer_config *config, const Caffe__LayerParameter *layer,
+                               int batch_num, qf_plan_row *row)
+{
+    char range[80], weights[64] = "", shared[128] = "";
+    snprintf(row->treatment, sizeof row->treatment, "quantised");
+    if (config->has_clip)
+        snprintf(range, sizeof range, "input %g ... %g (configuration)", (double)config->clip_min,
+                 (double)config->clip_max);
+    else
+        snprintf(range, sizeof range, "input measured on the first batch");
+    if (config->support.has_weights)
+        snprintf(weights, sizeof weights, "; weights %s; N over %d batch%s",
+                 config->channel_wise ? "per channel" : "per tensor", batch_num,
+                 batch_num == 1 ? "" : "es");
+    if (layer->n_param && layer->param[0]->name && *layer->param[0]->name)
+        snprintf(shared, sizeof shared, "; shares weights '%.64s'", layer->param[0]->name);
+    snprintf(row->detail, sizeof row->detail, "%s%s%s", range, weights, shared);
+}
+
+/* The layer that `index` will be folded into on export, or NULL. */
+static const Caffe__LayerParameter *fold_target(const Caffe__NetParameter *net, int index)
+{
+    for (int i = 0; i < index; i++) {
+        qf_fold fold = qf_graph_fold(net, i);
+        if (fold.batch_norm == index || fold.scale == index)
+            return net->layer[i];
+    }
+    return NULL;
+}
+
+static void describe_folded(const Caffe__LayerParameter *layer, const Caffe__LayerParameter *target,
+                            qf_plan_row *row)
+{
+    const Caffe__BatchNormParameter *p = layer->batch_norm_param;
+    snprintf(row->treatment, sizeof row->treatment, "folded");
+    const char *statistics = !qf_layer_is(layer, "BatchNorm") ? ""
+                             : p && p->has_use_global_stats && p->use_global_stats
+                                 ? "; statistics frozen"
+                                 : "; statistics go on training";
+    snprintf(row->detail, sizeof row->detail, "into %.100s when exporting%s", target->name,
+             statistics);
+}
+
+static void describe(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
+                     const qf_config *config, int index, qf_plan_row *row)
+{
+    const Caffe__LayerParameter *layer = net->layer[index], *target;
+    const qf_layer_config *mine = qf_config_find(config, layer->name);
+    const qf_support support = qf_layer_support(layer, qf_find_layer(weights, layer->name));
+    snprintf(row->layer, sizeof row->layer, "%s", layer->name);
+    snprintf(row->type, sizeof row->type, "%s", layer->type);
+    snprintf(row->treatment, sizeof row->treatment, "float");
+    if (mine && mine->enabled)
+        describe_quantised(mine, layer, config->batch_num, row);
+    else if (mine)
+        snprintf(row->detail, sizeof row->detail, "switched off in the configuration");
+    else if ((target = fold_target(net, index)))
+        describe_folded(layer, target, row);
+    else if (support.reason)
+        snprintf(row->detail, sizeof row->detail, "%s", support.reason);
+    else
+        snprintf(row->detail, sizeof row->detail, "this type is not quantised");
+}
+
+static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
+                           const Caffe__NetParameter *weights, const qf_config *config,
+                           qf_plan *out)
+{
+    *out = (qf_plan){.row = qf_alloc(net->n_layer, sizeof *out->row)};
+    if (!out->row)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a plan of %zu layers", net->n_layer);
+    for (size_t i = 0; i < net->n_layer; i++)
+        if (!is_silent(net->layer[i]))
+            describe(net, weights, config, (int)i, &out->row[out->rows++]);
+    return QF_OK;
+}
+
+qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
+                                const char *weights_file, const char *config_file, qf_plan *out)
+{
+    Caffe__NetParameter *net = NULL, *weights = NULL;
+    qf_config config = {0};
+    *out = (qf_plan){0};
+    qf_status status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
+    if (status == QF_OK)
+        status = qf_config_defaults(context, net, weights, &config);
+    if (status == QF_OK)
+        status = qf_config_read(context, net, config_file, &config);
+    if (status == QF_OK)
+        status = make_plan(context, net, weights, &config, out);
+    qf_message_free(net);
+    qf_message_free(weights);
+    qf_config_release(&config);
+    return status;
+}
