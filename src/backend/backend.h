@@ -87,9 +87,10 @@ typedef struct qf_operations {
      * input image of each maximum. The pooling keeps its own copy for backward. */
     qf_status (*pooling_forward)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,
                                  qf_tensor *mask);
-    /* AVE over codes: the integer sum of (code − zero), divided by the window's area; y is float,
-     * in units of the code's scale. */
-    qf_status (*pooling_forward_integer)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y);
+    /* AVE over codes: the integer sum of (code − zero), divided by the window's area, times `scale`;
+     * y is float. */
+    qf_status (*pooling_forward_integer)(qf_context *, qf_pooling *, qf_tensor *x, float scale,
+                                         qf_tensor *y);
     qf_status (*pooling_backward)(qf_context *, qf_pooling *, qf_tensor *dy, qf_tensor *dx);
 
     qf_status (*lrn_forward)(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "nn/run_state.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +54,7 @@ static qf_status make_state(qf_solver *solver, const char *learned_net, Caffe__S
             return status;
         }
     }
-    return QF_OK;
+    return qf_run_state_save(solver, &state->run);
 }
 
 qf_status qf_solver_snapshot(qf_solver *solver)
@@ -149,6 +150,8 @@ qf_status qf_solver_restore(qf_solver *solver, const char *solverstate)
             goto done;
     }
     status = take_history(solver, state, false);
+    if (status == QF_OK)
+        status = qf_within(context, qf_run_state_restore(solver, state->run), "%s", solverstate);
     solver->iteration = state->iter;
     solver->step = state->current_step;
     qf_info(context, "Restored iteration %d from %s", solver->iteration, solverstate);

@@ -39,6 +39,11 @@ qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout la
     return QF_OK;
 }
 
+float qf_folded_scale(float scale, float factor)
+{
+    return fmaxf(fabsf(factor) * scale, FLT_EPSILON);
+}
+
 void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,
                   float *w_fake)
 {

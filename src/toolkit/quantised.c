@@ -197,7 +197,7 @@ static qf_status fold_codes(qf_context *context, qf_quantised *q, bool deconvolu
     if (!scale)
         return qf_fail(context, QF_E_MEMORY, "no memory for scales");
     for (size_t c = 0; c < count; c++) {
-        scale[c] = fabsf(factors[c]) * q->scale[c % q->scales];
+        scale[c] = qf_folded_scale(q->scale[c % q->scales], factors[c]);
         qf_status status = qf_process_scale(context, &scale[c]);
         if (status != QF_OK) {
             qf_free(scale);
@@ -207,8 +207,10 @@ static qf_status fold_codes(qf_context *context, qf_quantised *q, bool deconvolu
     /* Convolution has its channels on axis 0; Deconvolution (group 1) on axis 1. */
     size_t inner = deconvolution ? kernel : q->code_count / count;
     for (size_t i = 0; i < q->code_count; i++) {
-        float factor = factors[i / inner % count];
-        int code = factor < 0 ? -q->codes[i] : factor > 0 ? q->codes[i] : 0;
+        size_t c = i / inner % count;
+        /* ±1, or less where the scale could not follow */
+        float ratio = factors[c] * q->scale[c % q->scales] / scale[c];
+        float code = qf_round_away((float)q->codes[i] * ratio);
         q->codes[i] = (int8_t)(code > 127 ? 127 : code);
     }
     qf_free(q->scale);

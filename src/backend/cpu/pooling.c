@@ -141,7 +141,8 @@ qf_status qf_pooling_forward(qf_context *context, qf_pooling *p, qf_tensor *x, q
     return mask ? write_mask(context, p, mask) : QF_OK;
 }
 
-qf_status qf_pooling_forward_integer(qf_context *context, qf_pooling *p, qf_tensor *x, qf_tensor *y)
+qf_status qf_pooling_forward_integer(qf_context *context, qf_pooling *p, qf_tensor *x, float scale,
+                                     qf_tensor *y)
 {
     const qf_pooling_shape *s = &p->shape;
     const uint8_t *codes;
@@ -160,7 +161,7 @@ qf_status qf_pooling_forward_integer(qf_context *context, qf_pooling *p, qf_tens
             for (int h = w.from[0]; h < w.to[0]; h++)
                 for (int v = w.from[1]; v < w.to[1]; v++)
                     sum += from[input_at(s, 0, h * s->in[1] + v) + (size_t)c] - zero;
-            to[c] = (float)sum / w.area;
+            to[c] = (float)sum / w.area * scale;
         }
     }
     return QF_OK;

@@ -104,13 +104,35 @@ static qf_status reshape(qf_layer *layer)
     return layer->operations->pooling_create(layer->context, &s->shape, &s->operation);
 }
 
+/* What a mean code is worth. In a deploy model the DeQuant layer multiplies; in a fake-quant model its
+ * factor is taken here, so that both models round alike. */
+static qf_status code_value(qf_layer *layer, float *out)
+{
+    const qf_layer *dequant = qf_dequant_of(layer);
+    const float *deq;
+    *out = layer->bottom[0]->data->code_scale;
+    if (!dequant)
+        return QF_OK;
+    if (qf_layer_is_deployed(layer)) {
+        *out = 1;
+        return QF_OK;
+    }
+    QF_TRY(qf_read(layer->context, dequant->params[0].blob->data, QF_PLAIN, &deq));
+    if (deq[0] > 0) /* 0: no weights were loaded */
+        *out = deq[0];
+    return QF_OK;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     qf_tensor *x = layer->bottom[0]->data, *y = layer->top[0]->data;
-    /* A quantised AVE Pooling of a deploy model works on codes. */
-    if (s->shape.average && qf_tensor_has(x, QF_CODES) && qf_layer_is_deployed(layer))
-        return layer->operations->pooling_forward_integer(layer->context, s->operation, x, y);
+    if (s->shape.average && qf_tensor_has(x, QF_CODES)) {
+        float scale;
+        QF_TRY(code_value(layer, &scale));
+        return layer->operations->pooling_forward_integer(layer->context, s->operation, x, scale,
+                                                          y);
+    }
     return layer->operations->pooling_forward(layer->context, s->operation, x, y,
                                               layer->top_count > 1 ? layer->top[1]->data : NULL);
 }

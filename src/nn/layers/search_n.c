@@ -135,7 +135,7 @@ static qf_status target_scales(qf_layer *layer, const target *t, bool first)
     if (status == QF_OK)
         status = fold_factors(layer, t, factor, s->channels);
     for (size_t c = 0; status == QF_OK && c < s->channels; c++) {
-        float deq = scale_d * scale_w[c % layout.channels] * factor[c];
+        float deq = scale_d * qf_folded_scale(scale_w[c % layout.channels], factor[c]);
         if (!first && deq != s->deq[c])
             status = qf_fail(layer->context, QF_E_MISMATCH,
                              "layer '%s' has other factors than the first layer of this search",
