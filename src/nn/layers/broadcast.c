@@ -1,5 +1,7 @@
 #include "nn/layers/broadcast.h"
 
+#include "base/memory.h"
+
 qf_status qf_broadcast_make(const qf_layer *layer, const qf_blob *blob, int axis,
                             const qf_shape *factor, qf_broadcast *out)
 {
@@ -45,6 +47,24 @@ static float one_or(const float *values, size_t d, float missing)
     return values ? values[d] : missing;
 }
 
+/* One factor for each element of a row. */
+static void apply_row(const float *x, const float *factor, const float *summand, float *y, size_t n)
+{
+    if (factor && summand) {
+#pragma omp simd
+        for (size_t d = 0; d < n; d++)
+            y[d] = x[d] * factor[d] + summand[d];
+    } else if (factor) {
+#pragma omp simd
+        for (size_t d = 0; d < n; d++)
+            y[d] = x[d] * factor[d];
+    } else {
+#pragma omp simd
+        for (size_t d = 0; d < n; d++)
+            y[d] = x[d] + summand[d];
+    }
+}
+
 void qf_broadcast_apply(const qf_broadcast *b, const float *x, const float *factor,
                         const float *summand, float *y)
 {
@@ -53,10 +73,8 @@ void qf_broadcast_apply(const qf_broadcast *b, const float *x, const float *fact
     for (size_t o = 0; o < b->outer; o++) {
         const float *from = x + o * dim * inner;
         float *to = y + o * dim * inner;
-        if (inner == 1 && factor && summand) {
-#pragma omp simd
-            for (size_t d = 0; d < dim; d++)
-                to[d] = from[d] * factor[d] + summand[d];
+        if (inner == 1) {
+            apply_row(from, factor, summand, to, dim);
             continue;
         }
         for (size_t d = 0; d < dim; d++) {
@@ -67,9 +85,46 @@ void qf_broadcast_apply(const qf_broadcast *b, const float *x, const float *fact
     }
 }
 
+/* Sums along columns: whole rows, `BLOCKS` groups of them side by side, so that the result does not
+ * depend on the number of threads. False: no memory, nothing done. */
+static bool reduce_rows(const float *a, const float *other, size_t rows, size_t columns, float *sum)
+{
+    enum { BLOCKS = 64 };
+    double *partial = qf_alloc(columns * BLOCKS, sizeof *partial);
+    if (!partial)
+        return false;
+#pragma omp parallel for schedule(static) if (rows * columns > 1 << 15)
+    for (int block = 0; block < BLOCKS; block++) {
+        double *sums = partial + (size_t)block * columns;
+        for (size_t row = rows * (size_t)block / BLOCKS; row < rows * (size_t)(block + 1) / BLOCKS;
+             row++) {
+            const float *x = a + row * columns, *y = other ? other + row * columns : NULL;
+            if (y) {
+#pragma omp simd
+                for (size_t d = 0; d < columns; d++)
+                    sums[d] += (double)x[d] * (double)y[d];
+            } else {
+#pragma omp simd
+                for (size_t d = 0; d < columns; d++)
+                    sums[d] += (double)x[d];
+            }
+        }
+    }
+    for (size_t d = 0; d < columns; d++) {
+        double total = 0;
+        for (size_t block = 0; block < BLOCKS; block++)
+            total += partial[block * columns + d];
+        sum[d] += (float)total;
+    }
+    qf_free(partial);
+    return true;
+}
+
 void qf_broadcast_reduce(const qf_broadcast *b, const float *a, const float *other, float *sum)
 {
     const size_t dim = b->dim, inner = b->inner;
+    if (inner == 1 && reduce_rows(a, other, b->outer, dim, sum))
+        return;
     enum { STRIP = 16 }; /* factors that a thread sums together: a cache line of NHWC */
 #pragma omp parallel for schedule(static) if (b->outer * dim * inner > 1 << 15)
     for (size_t strip = 0; strip < (dim + STRIP - 1) / STRIP; strip++) {

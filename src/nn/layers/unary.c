@@ -62,11 +62,14 @@ static void destroy(qf_layer *layer)
     qf_tensor_release(((state *)layer->state)->kept);
 }
 
+/* In place the arrays are one, which the compiler must be told is harmless: each value depends on
+ * its own index alone. */
 #define FORWARD(name, expression)                                                                  \
     static void name##_forward(const float *xs, float *ys, size_t n, constants k)                  \
     {                                                                                              \
         (void)k;                                                                                   \
-        for (size_t i = 0; i < n; i++) {                                                           \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++)                                         \
+        {                                                                                          \
             const float x = xs[i];                                                                 \
             ys[i] = expression;                                                                    \
         }                                                                                          \
@@ -76,7 +79,8 @@ static void destroy(qf_layer *layer)
                                 size_t n, constants k)                                             \
     {                                                                                              \
         (void)k;                                                                                   \
-        for (size_t i = 0; i < n; i++) {                                                           \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++)                                         \
+        {                                                                                          \
             const float x = xs[i], y = ys[i];                                                      \
             (void)x;                                                                               \
             (void)y;                                                                               \
