@@ -53,7 +53,7 @@ void resnet50(qf_buffer *net, int batch)
         "name: 'ResNet-50'\n"
         "layer { name: 'data' type: 'DummyData' top: 'data' top: 'label' dummy_data_param {\n"
         "  shape { dim: %d dim: 3 dim: 224 dim: 224 } shape { dim: %d }\n"
-        "  data_filler { type: 'gaussian' std: 1 } data_filler { type: 'constant' value: 1 } } }\n",
+        "  data_filler { type: 'uniform' min: -1 max: 1 } data_filler { type: 'constant' value: 1 } } }\n",
         batch, batch);
     convolution(net, "conv1", "data", 64, 7, 2);
     rectify(net, "conv1");

@@ -66,9 +66,6 @@ struct qf_layer {
     qf_layer_param *params;
     void *state;
 
-    /* Fusion (nn/fusion.c): a layer that runs its followers too, and a layer that is run by one. */
-    qf_layer *fused_next[2];
-    bool absorbed;
 
     double forward_seconds, backward_seconds; /* sums, kept while the net is being timed */
 };

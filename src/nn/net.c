@@ -152,8 +152,6 @@ static qf_status forward_layer(qf_net *net, int index, double *loss)
 {
     qf_layer *layer = net->layers[index];
     QF_TRY(follow_shapes(net, index));
-    if (net->fusing && layer->absorbed)
-        return QF_OK;
     QF_TRY(refresh_aliases(net, index));
     double start = net->timing ? seconds() : 0;
     QF_TRY(layer->type->forward(layer));
@@ -228,7 +226,6 @@ qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
     if (net->layer_count == 0)
         return QF_OK;
     QF_TRY(check_range(net, first, last));
-    net->fusing = net->fused && first == 0 && last == net->layer_count - 1 && !net->debug_info;
     QF_TRY(qf_net_attach_weight_codes(net));
     for (int i = first; i <= last; i++) {
         QF_TRY(
@@ -266,8 +263,6 @@ static qf_status backward_layer(qf_net *net, int index)
     if (!net->layer_need_backward[index] || !layer->type->backward)
         return QF_OK;
     QF_TRY(start_gradients(layer));
-    if (net->fusing && layer->absorbed)
-        return QF_OK;
     double start = net->timing ? seconds() : 0;
     clear_alias_gradients(net, index);
     QF_TRY(layer->type->backward(layer));

@@ -31,8 +31,6 @@ struct qf_net {
     float *blob_loss_weight;
     qf_learnable *learnables;
     int *inputs, *outputs; /* indices of blobs */
-    bool fused;            /* fusions were found; see qf_layer.fused_next */
-    bool fusing;           /* the running (or last) forward pass uses them: it runs the whole net */
     qf_param_alias *aliases; /* shared parameters whose shape differs from the owner's */
     int alias_count;
     qf_shape **seen; /* per layer: bottom shapes at its last reshape */
@@ -52,8 +50,6 @@ qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParamete
 qf_layer *qf_net_find_layer(const struct qf_net *net, const char *name);
 /* Insert Split layers where a blob has several readers (nn/split.c). */
 qf_status qf_insert_splits(qf_context *context, Caffe__NetParameter *net);
-/* Find and mark fusions (nn/fusion.c). QAFFE_FUSION=0 switches it off. */
-void qf_net_fuse(struct qf_net *net);
 /* Seconds the data layers made the net wait, and items they delivered, since it was built. */
 void qf_net_data_statistics(const struct qf_net *net, double *wait_seconds, double *items);
 

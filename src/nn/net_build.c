@@ -520,7 +520,6 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
         status = share_trained_layers(net, share);
     if (status != QF_OK)
         goto done;
-    qf_net_fuse(net);
     qf_info(context, "Network initialization done.");
     *out = net;
     net = NULL;
