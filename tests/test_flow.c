@@ -1,0 +1,320 @@
+/* The whole flow on a small data set: train, resume exactly, configure, prepare, retrain, export,
+ * verify; and what each step says to bad input. Everything is made in one temporary folder. */
+#include "harness/harness.h"
+#include "nn/net.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static char *folder;
+static qf_context *context;
+
+static void write_text(const char *name, const char *text)
+{
+    assert_ok(context, qf_file_write(context, name, text, strlen(text), 0640));
+}
+
+static void write_lenet(const char *name)
+{
+    qf_buffer file = {0}, text = {0};
+    assert_ok(
+        context,
+        qf_file_read(context, QAFFE_SOURCE_DIR "/examples/lenet/lenet_train_test.prototxt", &file));
+    qf_buffer_print(&text, "%s", qf_buffer_text(&file));
+    write_text(name, qf_buffer_text(&text));
+    qf_buffer_release(&file);
+    qf_buffer_release(&text);
+}
+
+static void write_solver(const char *name, const char *net, int iterations, int snapshot,
+                         const char *prefix, const char *more)
+{
+    char *text = test_format(
+        "net: '%s' test_iter: 4 test_interval: %d test_initialization: false base_lr: 0.01 "
+        "momentum: 0.9 weight_decay: 0.0005 lr_policy: 'fixed' max_iter: %d snapshot: %d "
+        "snapshot_prefix: '%s' random_seed: 3 %s",
+        net, iterations, iterations, snapshot, prefix, more);
+    write_text(name, text);
+    qf_free(text);
+}
+
+static void train(const char *solver_file, const char *weights, const char *state)
+{
+    qf_solver *solver;
+    assert_ok(context, qf_solver_create(context, solver_file, &solver));
+    if (weights)
+        assert_ok(context, qf_solver_load_weights(solver, weights));
+    if (state)
+        assert_ok(context, qf_solver_restore(solver, state));
+    assert_ok(context, qf_solver_solve(solver));
+    qf_solver_destroy(solver);
+}
+
+static void assert_same_files(const char *first, const char *second)
+{
+    qf_buffer a = {0}, b = {0};
+    assert_ok(context, qf_file_read(context, first, &a));
+    assert_ok(context, qf_file_read(context, second, &b));
+    assert_int_equal(a.size, b.size);
+    assert_memory_equal(a.data, b.data, a.size);
+    qf_buffer_release(&a);
+    qf_buffer_release(&b);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    context = test_context();
+    folder = test_make_directory();
+    assert_int_equal(chdir(folder), 0);
+    assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 1500, 400, 1));
+    write_lenet("lenet.prototxt");
+    write_solver("solver.prototxt", "lenet.prototxt", 60, 60, "float", "");
+    train("solver.prototxt", NULL, NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    assert_int_equal(chdir("/"), 0);
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_context_destroy(context);
+    return 0;
+}
+
+/* Stopped after 6 iterations and resumed, or not stopped: the same weights, bit for bit. Random
+ * crops and mirroring come from the data's own generator, dropout from the run's. */
+static void resuming_is_exact(void **state)
+{
+    (void)state;
+    write_text(
+        "crop.prototxt",
+        "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { crop_size: 24 "
+        "mirror: true } "
+        "data_param { source: 'train_lmdb' batch_size: 32 backend: LMDB } }"
+        "layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'ip' inner_product_param { "
+        "num_output: 10 "
+        "weight_filler { type: 'gaussian' std: 0.001 } } }"
+        "layer { name: 'drop' type: 'Dropout' bottom: 'ip' top: 'ip' }"
+        "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }");
+    const char *solver =
+        "net: 'crop.prototxt' base_lr: 0.0001 momentum: 0.9 lr_policy: 'fixed' max_iter: 12 "
+        "snapshot: 6 random_seed: 5 snapshot_prefix: '%s'";
+    char *whole = test_format(solver, "whole"), *rest = test_format(solver, "rest");
+    write_text("whole.prototxt", whole);
+    write_text("rest.prototxt", rest);
+    train("whole.prototxt", NULL, NULL);
+    train("rest.prototxt", NULL, "whole_iter_6.solverstate");
+    assert_same_files("whole_iter_12.caffemodel", "rest_iter_12.caffemodel");
+    qf_free(whole);
+    qf_free(rest);
+}
+
+static void prepare(void)
+{
+    assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "lenet.prototxt",
+                                                      "float_iter_60.caffemodel", NULL));
+    assert_ok(context, qf_create_quant_retrain_model(
+                           context, "lenet.prototxt", "float_iter_60.caffemodel", "config.json",
+                           "modified.prototxt", "modified.caffemodel", "record.txt"));
+}
+
+static void retrain(void)
+{
+    prepare();
+    write_solver("qat_solver.prototxt", "modified.prototxt", 20, 20, "qat", "");
+    train("qat_solver.prototxt", "modified.caffemodel", NULL);
+}
+
+static double accuracy(const char *model, const char *weights)
+{
+    qf_net *net;
+    qf_scores *scores;
+    assert_ok(context, qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_load_weights(net, weights));
+    assert_ok(context, qf_net_test(net, 4, NULL, NULL, NULL, &scores));
+    const double result = qf_scores_main(scores, NULL);
+    qf_scores_destroy(scores);
+    qf_net_destroy(net);
+    return result;
+}
+
+static void models_agree_after_the_flow(void **state)
+{
+    (void)state;
+    qf_verification found;
+    retrain();
+    assert_ok(context,
+              qf_save_quant_retrain_model(context, "modified.prototxt", "qat_iter_20.caffemodel",
+                                          QF_SAVE_BOTH, "results/m", "record.txt", "config.json"));
+    assert_ok(context, qf_verify(context, "results/m", NULL, 4, NULL, NULL, NULL, &found));
+    assert_int_equal(found.differing, 0);
+    assert_int_equal(found.layers, 8);
+    const double plain = accuracy("lenet.prototxt", "float_iter_60.caffemodel");
+    const double fake =
+        accuracy("results/m_fake_quant_model.prototxt", "results/m_fake_quant_weights.caffemodel");
+    const double deploy =
+        accuracy("results/m_deploy_model.prototxt", "results/m_deploy_weights.caffemodel");
+    assert_true(plain > 0.6);
+    assert_true(fake > plain - 0.05);
+    assert_true(fake == deploy);
+}
+
+static void one_command_does_it_all(void **state)
+{
+    (void)state;
+    qf_qat_options options = qf_qat_defaults;
+    qf_qat_result result;
+    options.model = "lenet.prototxt";
+    options.weights = "float_iter_60.caffemodel";
+    options.iterations = 10;
+    options.save_path = "run/all";
+    assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
+    assert_int_equal(result.rows, 4);
+    assert_string_equal(result.row[0].name, "conv1");
+    assert_true(result.fake_quant_score == result.deploy_score);
+    assert_true(result.deploy_bytes < result.float_bytes / 3);
+    assert_int_equal(result.verification.differing, 0);
+    qf_qat_result_release(&result);
+}
+
+static void the_plan_names_every_layer(void **state)
+{
+    (void)state;
+    qf_plan plan;
+    prepare();
+    assert_ok(context, qf_quant_retrain_plan(context, "lenet.prototxt", "float_iter_60.caffemodel",
+                                             "config.json", &plan));
+    assert_int_equal(plan.rows, 7);
+    assert_string_equal(plan.row[0].treatment, "quantised");
+    assert_string_equal(plan.row[1].treatment, "float");
+    assert_string_equal(plan.row[1].detail, "it is not AVE pooling");
+    qf_plan_release(&plan);
+}
+
+/* ---- bad input ---- */
+
+static void net_fails(const char *text, const char *part)
+{
+    qf_net *net;
+    write_text("bad.prototxt", text);
+    assert_fails(context, qf_net_create(context, "bad.prototxt", QF_TRAIN, 0, NULL, 0, &net), part);
+    assert_null(net);
+}
+
+static void bad_nets(void **state)
+{
+    (void)state;
+    net_fails("layer { nane: 'x' }", "name");
+    net_fails("layer { name: 'x' type: 'DumyData' top: 'b' }", "DummyData");
+    net_fails("layer { name: 'x' type: 'ReLU' bottom: 'a' top: 'b' }", "'a'");
+    net_fails("layer { name: 'd' type: 'Data' top: 'x' data_param { source: 'no_lmdb' batch_size: "
+              "1 backend: LMDB } }",
+              "no_lmdb");
+    net_fails("layer { name: 'x'", "bad.prototxt:1");
+}
+
+static void write_part(const char *from, const char *to, size_t numerator, size_t denominator,
+                       bool flip)
+{
+    qf_buffer file = {0};
+    assert_ok(context, qf_file_read(context, from, &file));
+    size_t size = flip ? file.size : file.size * numerator / denominator;
+    if (flip)
+        file.data[file.size * numerator / denominator] ^= 0x10;
+    assert_ok(context, qf_file_write(context, to, file.data, size, 0640));
+    qf_buffer_release(&file);
+}
+
+static void bad_weights(void **state)
+{
+    (void)state;
+    qf_net *net;
+    assert_ok(context, qf_net_create(context, "lenet.prototxt", QF_TEST, 0, NULL, 0, &net));
+    for (size_t i = 0; i < 16; i++) {
+        write_part("float_iter_60.caffemodel", "bad.caffemodel", i, 16, false);
+        if (i)
+            assert_fails(context, qf_net_load_weights(net, "bad.caffemodel"), "bad.caffemodel");
+    }
+    for (size_t i = 0; i < 64; i++) { /* a flipped bit may be a weight; it must never crash */
+        write_part("float_iter_60.caffemodel", "bad.caffemodel", i, 64, true);
+        qf_net_load_weights(net, "bad.caffemodel");
+    }
+    qf_net_destroy(net);
+    write_text("other.prototxt", "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { "
+                                 "dim: 1 dim: 1 dim: 28 dim: 28 } } }"
+                                 "layer { name: 'conv1' type: 'Convolution' bottom: 'x' top: 'y' "
+                                 "convolution_param { num_output: 7 "
+                                 "kernel_size: 5 } }");
+    assert_ok(context, qf_net_create(context, "other.prototxt", QF_TEST, 0, NULL, 0, &net));
+    assert_fails(context, qf_net_load_weights(net, "float_iter_60.caffemodel"), "20");
+    assert_non_null(strstr(qf_error_text(context), "7"));
+    qf_net_destroy(net);
+}
+
+static qf_status prepare_with(const char *json)
+{
+    write_text("bad.json", json);
+    return qf_create_quant_retrain_model(context, "lenet.prototxt", "float_iter_60.caffemodel",
+                                         "bad.json", "out/bad.prototxt", "out/bad.caffemodel",
+                                         "out/bad.txt");
+}
+
+static void bad_configurations(void **state)
+{
+    (void)state;
+    assert_fails(context, prepare_with("{\"version\":1,"), "bad.json");
+    assert_fails(context, prepare_with("{\"version\":1,\"conv1\":{},\"conv1\":{}}"), "conv1");
+    assert_fails(context, prepare_with("{\"version\":1,\"conv1\":{\"retrain_enable\":3}}"),
+                 "retrain_enable");
+    assert_fails(context, prepare_with("{\"version\":1,\"conv9\":{\"retrain_enable\":true}}"),
+                 "conv9");
+    assert_fails(
+        context,
+        prepare_with("{\"version\":1,\"conv1\":{\"retrain_enable\":true,\"retrain_data_config\":{"
+                     "\"algo\":\"ulq_quantize\",\"clip_max\":1.0,\"clip_min\":2.0}}}"),
+        "clip_m");
+    assert_false(qf_file_exists("out/bad.prototxt")); /* nothing was written */
+    assert_false(qf_file_exists("out/bad.caffemodel"));
+}
+
+static void bad_exports(void **state)
+{
+    (void)state;
+    prepare(); /* no TEST phase has run: the record is empty */
+    assert_fails(context,
+                 qf_save_quant_retrain_model(context, "modified.prototxt", "modified.caffemodel",
+                                             QF_SAVE_BOTH, "none/m", "record.txt", NULL),
+                 "Cannot find scale_d of layer 'conv1' in record file");
+    assert_false(qf_file_exists("none/m_deploy_model.prototxt"));
+    write_text("record.txt", "record { key: 'conv7' value { scale_d: 1 offset_d: 0 } }");
+    assert_fails(context,
+                 qf_save_quant_retrain_model(context, "modified.prototxt", "modified.caffemodel",
+                                             QF_SAVE_BOTH, "none/m", "record.txt", NULL),
+                 "conv7");
+    assert_fails(context,
+                 qf_save_quant_retrain_model(context, "lenet.prototxt", "float_iter_60.caffemodel",
+                                             QF_SAVE_BOTH, "none/m", "record.txt", NULL),
+                 "ActivationQAT");
+    assert_fails(context,
+                 qf_create_quant_retrain_config(context, "/proc/no/config.json", "lenet.prototxt",
+                                                "float_iter_60.caffemodel", NULL),
+                 "/proc/no");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resuming_is_exact),
+        cmocka_unit_test(models_agree_after_the_flow),
+        cmocka_unit_test(one_command_does_it_all),
+        cmocka_unit_test(the_plan_names_every_layer),
+        cmocka_unit_test(bad_nets),
+        cmocka_unit_test(bad_weights),
+        cmocka_unit_test(bad_configurations),
+        cmocka_unit_test(bad_exports),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
