@@ -26,7 +26,7 @@ static bool is_silent(const Caffe__LayerParameter *layer)
 static void describe_quantised(const qf_layer_config *config, const Caffe__LayerParameter *layer,
                                int batch_num, qf_plan_row *row)
 {
-    char range[80], weights[64] = "", shared[128] = "";
+    char range[80], weights[64] = "", shared[96] = "";
     snprintf(row->treatment, sizeof row->treatment, "quantised");
     if (config->has_clip)
         snprintf(range, sizeof range, "input %g ... %g (configuration)", (double)config->clip_min,
