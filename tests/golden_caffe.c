@@ -1,6 +1,6 @@
-/* Recorded cases of BVLC Caffe: layers, blocks of layers, whole nets, and loading weights. The folders are
- * walked, so a new case needs no code. Cases with a layer type that this build does not have are skipped
- * and counted by type. */
+/* Recorded cases of BVLC Caffe: layers, blocks of layers, whole nets, and loading weights. The
+ * folders are walked, so a new case needs no code. Cases with a layer type that this build does not
+ * have are skipped and counted by type. */
 #include "harness/harness.h"
 #include "nn/net.h"
 
@@ -65,11 +65,12 @@ static void compare(run *r, const char *what, qf_blob *blob, bool diff, const js
                 worst = fmax(worst, fabs((double)found[i] - (double)values[i]));
             }
         if (wrong)
-            qf_buffer_print(&r->failures,
-                            "  %s %s: %zu of %zu differ, first [%zu] %.9g, expected %.9g; worst by %g "
-                            "(atol %g)\n",
-                            what, blob->name, wrong, expected.count, first, (double)found[first],
-                            (double)values[first], worst, atol);
+            qf_buffer_print(
+                &r->failures,
+                "  %s %s: %zu of %zu differ, first [%zu] %.9g, expected %.9g; worst by %g "
+                "(atol %g)\n",
+                what, blob->name, wrong, expected.count, first, (double)found[first],
+                (double)values[first], worst, atol);
     }
     qf_free(expected.data);
 }
@@ -139,9 +140,10 @@ static bool forward_pass(run *r, const json_t *test, int pass)
             compare(r, "output", blob, false, entry);
     }
     const json_t *losses = json_object_get(test, "loss");
-    json_array_foreach(losses, i, entry) if ((int)number_of(entry, "pass") == pass &&
-                                             !agrees((double)loss, number_of(entry, "value"),
-                                                     number_of(entry, "rtol"), number_of(entry, "atol")))
+    json_array_foreach(losses, i,
+                       entry) if ((int)number_of(entry, "pass") == pass &&
+                                  !agrees((double)loss, number_of(entry, "value"),
+                                          number_of(entry, "rtol"), number_of(entry, "atol")))
         qf_buffer_print(&r->failures, "  loss %.9g, expected %.9g\n", (double)loss,
                         number_of(entry, "value"));
     return true;
@@ -181,10 +183,9 @@ static bool build_net(run *r, const json_t *test)
     json_array_foreach(json_object_get(state, "stages"), i, stage) if (count < 16) stages[count++] =
         json_string_value(stage);
     const char *phase = text_of(test, "phase"), *weights = text_of(test, "weights");
-    qf_status status =
-        qf_net_create(r->context, text_of(test, "net"),
-                      phase && strcmp(phase, "TRAIN") == 0 ? QF_TRAIN : QF_TEST,
-                      (int)number_of(state, "level"), stages, count, &r->net);
+    qf_status status = qf_net_create(r->context, text_of(test, "net"),
+                                     phase && strcmp(phase, "TRAIN") == 0 ? QF_TRAIN : QF_TEST,
+                                     (int)number_of(state, "level"), stages, count, &r->net);
     if (status == QF_OK && weights)
         status = qf_net_load_weights(r->net, weights);
     if (status != QF_OK)
@@ -212,7 +213,8 @@ static void run_weights_case(run *r, const json_t *test)
 {
     const json_t *file;
     size_t i;
-    qf_status status = qf_net_create(r->context, text_of(test, "net"), QF_TEST, 0, NULL, 0, &r->net);
+    qf_status status =
+        qf_net_create(r->context, text_of(test, "net"), QF_TEST, 0, NULL, 0, &r->net);
     json_array_foreach(json_object_get(test, "load"), i, file) if (status == QF_OK) status =
         qf_net_load_weights(r->net, json_string_value(file));
     bool refused = json_is_true(json_object_get(test, "refused"));
@@ -230,8 +232,8 @@ static const char *reason_to_skip(const run *r, const json_t *test)
     const char *text = qf_buffer_text(&r->failures), *unknown = strstr(text, "unknown layer type");
     const json_t *file;
     size_t i;
-    json_array_foreach(json_object_get(test, "load"), i, file) if (strstr(json_string_value(file), ".h5"))
-        return "HDF5 weights";
+    json_array_foreach(json_object_get(test, "load"), i,
+                       file) if (strstr(json_string_value(file), ".h5")) return "HDF5 weights";
     if (text_of(test, "weights") && strstr(text_of(test, "weights"), ".h5"))
         return "HDF5 weights";
     if (unknown)
