@@ -90,5 +90,5 @@ qf_status qf_net_param_filter(qf_context *context, const Caffe__NetParameter *ne
             qf_message_free(layer);
     }
     (*out)->n_layer = kept;
-    return QF_OK;
+    return qf_net_param_fill_names(context, *out);
 }

@@ -46,7 +46,9 @@ qf_status qf_net_param_upgrade(qf_context *context, const char *name, Caffe__Net
 qf_status qf_solver_param_upgrade(qf_context *context, const char *name,
                                   Caffe__SolverParameter *solver, bool *changed);
 
-/* A copy with only the layers that the phase, level and stages in net->state include. */
+/* Gives every layer a name and a type, if only "", so that nobody needs to ask. */
+qf_status qf_net_param_fill_names(qf_context *context, Caffe__NetParameter *net);
+/* A copy, names filled, with only the layers that the phase, level and stages in net->state include. */
 qf_status qf_net_param_filter(qf_context *context, const Caffe__NetParameter *net,
                               Caffe__NetParameter **out);
 

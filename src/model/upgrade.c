@@ -184,6 +184,17 @@ static qf_status upgrade_from_v0(qf_context *context, const char *name, Caffe__N
     return QF_OK;
 }
 
+qf_status qf_net_param_fill_names(qf_context *context, Caffe__NetParameter *net)
+{
+    for (size_t i = 0; i < net->n_layer; i++) {
+        char **fields[] = {&net->layer[i]->name, &net->layer[i]->type};
+        for (int f = 0; f < 2; f++)
+            if (!*fields[f])
+                QF_TRY(qf_set_string(context, fields[f], ""));
+    }
+    return QF_OK;
+}
+
 qf_status qf_net_param_upgrade(qf_context *context, const char *name, Caffe__NetParameter *net,
                                bool *changed)
 {

@@ -9,10 +9,12 @@ qf_status qf_toolkit_read(qf_context *context, const char *model_file, const cha
 {
     *net = NULL;
     QF_TRY(qf_net_param_read(context, model_file, net));
+    QF_TRY(qf_net_param_fill_names(context, *net));
     if (!weights)
         return QF_OK;
     *weights = NULL;
-    return qf_net_param_read_binary(context, weights_file, weights);
+    QF_TRY(qf_net_param_read_binary(context, weights_file, weights));
+    return qf_net_param_fill_names(context, *weights);
 }
 
 enum { NAME_MAX_BYTES = 254 };
