@@ -1,0 +1,123 @@
+/* Fast kernels against their scalar references, and the streaming search of a range against the
+ * exact one. */
+#include "harness/harness.h"
+#include "quant/quant.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COUNT = 100003 };
+
+static float x[COUNT], dy[COUNT];
+
+static int set_up(void **state)
+{
+    (void)state;
+    qf_random random;
+    qf_random_seed(&random, 7);
+    for (int i = 0; i < COUNT; i++) {
+        x[i] = qf_random_gaussian(&random, 0.3f, 1);
+        dy[i] = qf_random_gaussian(&random, 0, 1);
+    }
+    return 0;
+}
+
+static const float ranges[][2] = {{2, -1}, {3, 0}, {1, -1}, {0.01f, -4}, {100, -100}, {0, -2}};
+
+static void ulq_forward_equals_reference(void **state)
+{
+    (void)state;
+    static float y[COUNT], expected[COUNT];
+    static uint8_t code[COUNT], expected_code[COUNT];
+    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
+        const qf_ulq factors = qf_ulq_factors(ranges[r][0], ranges[r][1], 8);
+        qf_ulq_forward(x, y, code, COUNT, factors);
+        qf_ulq_forward_reference(x, expected, expected_code, COUNT, factors);
+        assert_memory_equal(code, expected_code, sizeof code);
+        for (int i = 0; i < COUNT; i++)
+            assert_true(y[i] == expected[i]);
+    }
+}
+
+static void ulq_backward_equals_reference(void **state)
+{
+    (void)state;
+    static float dx[COUNT], expected[COUNT];
+    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
+        double d[2] = {0, 0}, d_expected[2] = {0, 0};
+        qf_ulq_backward(x, dy, dx, COUNT, ranges[r][0], ranges[r][1], d);
+        qf_ulq_backward_reference(x, dy, expected, COUNT, ranges[r][0], ranges[r][1], d_expected);
+        assert_memory_equal(dx, expected, sizeof dx);
+        for (int i = 0; i < 2; i++)
+            assert_true(fabs(d[i] - d_expected[i]) < 1e-6 * (1 + fabs(d_expected[i])));
+    }
+}
+
+/* docs/numerics.md, "IFMR": the histogram finds nearly the exact range, however the values come. */
+static void streamed_range_is_close(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    for (int offset = 0; offset < 2; offset++) {
+        qf_ifmr_options options = qf_ifmr_defaults;
+        qf_ifmr *ifmr;
+        float exact, streamed;
+        int32_t exact_offset, streamed_offset;
+        options.with_offset = offset;
+        assert_ok(context, qf_ifmr_exact(context, &options, x, COUNT, &exact, &exact_offset));
+        assert_ok(context, qf_ifmr_create(context, &options, &ifmr));
+        for (size_t at = 0; at < COUNT; at += 1000)
+            assert_ok(context,
+                      qf_ifmr_add(context, ifmr, x + at, COUNT - at < 1000 ? COUNT - at : 1000));
+        assert_ok(context, qf_ifmr_finish(context, ifmr, &streamed, &streamed_offset));
+        assert_true(fabsf(streamed - exact) <= 0.03f * exact);
+        assert_true(abs(streamed_offset - exact_offset) <= 2);
+        qf_ifmr_destroy(ifmr);
+    }
+    qf_context_destroy(context);
+}
+
+static void a_stream_refuses_nan(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    qf_ifmr *ifmr;
+    assert_ok(context, qf_ifmr_create(context, &qf_ifmr_defaults, &ifmr));
+    assert_int_not_equal(qf_ifmr_add(context, ifmr, &(float){NAN}, 1), QF_OK);
+    qf_ifmr_destroy(ifmr);
+    qf_context_destroy(context);
+}
+
+/* The packed word, and integers at the ends of their ranges. */
+static void deployed_values(void **state)
+{
+    (void)state;
+    float deq;
+    int shift, offset;
+    qf_unpack_dequant(qf_pack_dequant(0.125f, 9, -3), &deq, &shift, &offset);
+    assert_true(deq == 0.125f && shift == 9 && offset == -3);
+    assert_int_equal(qf_dequant_shift(12, 3), 2); /* 1.5, half away */
+    assert_int_equal(qf_dequant_shift(-12, 3), -2);
+    assert_int_equal(qf_dequant_shift(INT32_MAX, 1), INT16_MAX);
+    assert_int_equal(qf_dequant_shift(INT32_MIN, 1), INT16_MIN);
+    assert_int_equal(qf_saturate_int32(1e20), INT32_MAX);
+    assert_int_equal(qf_saturate_int32((double)NAN), 0);
+    assert_int_equal(qf_quant_code(NAN, 1, 0), -128);
+    assert_true(qf_dequant(100, 0.5f, 0) == 50);
+    assert_true(qf_folded_scale(1, 0) > 0);
+    assert_true(qf_folded_scale(2, -3) == 6);
+    assert_true(qf_round_even(2.5f) == 2 && qf_round_away(2.5f) == 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ulq_forward_equals_reference),
+        cmocka_unit_test(ulq_backward_equals_reference),
+        cmocka_unit_test(streamed_range_is_close),
+        cmocka_unit_test(a_stream_refuses_nan),
+        cmocka_unit_test(deployed_values),
+    };
+    return cmocka_run_group_tests(tests, set_up, NULL);
+}
