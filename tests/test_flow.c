@@ -162,6 +162,35 @@ static void models_agree_after_the_flow(void **state)
     assert_true(fake == deploy);
 }
 
+static void write_part(const char *from, const char *to, size_t numerator, size_t denominator,
+                       bool flip)
+{
+    qf_buffer file = {0};
+    assert_ok(context, qf_file_read(context, from, &file));
+    size_t size = flip ? file.size : file.size * numerator / denominator;
+    if (flip)
+        file.data[file.size * numerator / denominator] ^= 0x10;
+    assert_ok(context, qf_file_write(context, to, file.data, size, 0640));
+    qf_buffer_release(&file);
+}
+
+/* One bit of the deploy model's weights flipped: verification names the layer. */
+static void verification_finds_a_flipped_bit(void **state)
+{
+    (void)state;
+    qf_verification found;
+    retrain();
+    assert_ok(context,
+              qf_save_quant_retrain_model(context, "modified.prototxt", "qat_iter_20.caffemodel",
+                                          QF_SAVE_BOTH, "flip/m", "record.txt", NULL));
+    write_part("flip/m_deploy_weights.caffemodel", "flip/m_deploy_weights.caffemodel", 1, 2, true);
+    assert_fails(context, qf_verify(context, "flip/m", NULL, 1, NULL, NULL, NULL, &found),
+                 "in layer ip1_dequant_layer, batch 0");
+    assert_true(found.differing > 0);
+    assert_fails(context, qf_verify(context, "flip/m", "no_lmdb", 1, NULL, NULL, NULL, &found),
+                 "no_lmdb");
+}
+
 static void one_command_does_it_all(void **state)
 {
     (void)state;
@@ -216,18 +245,6 @@ static void bad_nets(void **state)
     net_fails("layer { name: 'x'", "bad.prototxt:1");
 }
 
-static void write_part(const char *from, const char *to, size_t numerator, size_t denominator,
-                       bool flip)
-{
-    qf_buffer file = {0};
-    assert_ok(context, qf_file_read(context, from, &file));
-    size_t size = flip ? file.size : file.size * numerator / denominator;
-    if (flip)
-        file.data[file.size * numerator / denominator] ^= 0x10;
-    assert_ok(context, qf_file_write(context, to, file.data, size, 0640));
-    qf_buffer_release(&file);
-}
-
 static void bad_weights(void **state)
 {
     (void)state;
@@ -276,6 +293,29 @@ static void bad_configurations(void **state)
         prepare_with("{\"version\":1,\"conv1\":{\"retrain_enable\":true,\"retrain_data_config\":{"
                      "\"algo\":\"ulq_quantize\",\"clip_max\":1.0,\"clip_min\":2.0}}}"),
         "clip_m");
+    assert_fails(context, prepare_with("[1]"), "bad.json");
+    assert_fails(context, prepare_with("{\"conv1\":{\"retrain_enable\":true}}"), "version");
+    assert_fails(context, prepare_with("{\"version\":2,\"conv1\":{\"retrain_enable\":true}}"),
+                 "version");
+    assert_fails(context, prepare_with("{\"version\":1,\"relu1\":{\"retrain_enable\":true}}"),
+                 "relu1");
+    assert_fails(context, prepare_with("{\"version\":1,\"batch_num\":-1}"), "batch_num");
+    assert_fails(context, prepare_with("{\"version\":1,\"conv1\":7}"), "conv1");
+    assert_fails(context,
+                 prepare_with("{\"version\":1,\"conv1\":{\"retrain_enable\":true,"
+                              "\"retrain_data_config\":{\"algo\":\"magic\"}}}"),
+                 "algo");
+    assert_fails(context,
+                 prepare_with("{\"version\":1,\"conv1\":{\"retrain_enable\":true,"
+                              "\"retrain_weight_config\":{\"algo\":\"arq_retrain\","
+                              "\"channel_wise\":1}}}"),
+                 "channel_wise");
+    assert_fails(context,
+                 prepare_with("{\"version\":1,\"ip1\":{\"retrain_enable\":true,"
+                              "\"retrain_weight_config\":{\"algo\":\"arq_retrain\","
+                              "\"channel_wise\":true}}}"),
+                 "ip1");
+    assert_fails(context, prepare_with("{\"version\":1,\"conv1\":{\"retrain_enable\":false}}"), "");
     assert_false(qf_file_exists("out/bad.prototxt")); /* nothing was written */
     assert_false(qf_file_exists("out/bad.caffemodel"));
 }
@@ -309,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resuming_is_exact),
         cmocka_unit_test(models_agree_after_the_flow),
+        cmocka_unit_test(verification_finds_a_flipped_bit),
         cmocka_unit_test(one_command_does_it_all),
         cmocka_unit_test(the_plan_names_every_layer),
         cmocka_unit_test(bad_nets),
