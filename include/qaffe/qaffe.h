@@ -53,10 +53,8 @@ typedef enum qf_status {
 typedef enum qf_log_level { QF_DEBUG, QF_INFO, QF_WARNING, QF_ERROR } qf_log_level;
 typedef enum qf_phase { QF_TRAIN = 0, QF_TEST = 1 } qf_phase; /* Caffe's numbers */
 
-QF_API
-const char *qf_version(void);
-QF_API
-const char *qf_status_name(qf_status status); /* never NULL */
+QF_API const char *qf_version(void);
+QF_API const char *qf_status_name(qf_status status); /* never NULL */
 
 /* ---- context: everything that would otherwise be global ---- */
 
@@ -67,19 +65,14 @@ typedef struct qf_context qf_context;
 typedef void (*qf_log_function)(void *user, qf_log_level level, const char *file, int line,
                                 const char *text);
 
-QF_API
-qf_status qf_context_create(qf_context **out);
-QF_API
-void qf_context_destroy(qf_context *context);
-QF_API
-const char *qf_error_text(const qf_context *context); /* "" if nothing failed yet */
+QF_API qf_status qf_context_create(qf_context **out);
+QF_API void qf_context_destroy(qf_context *context);
+QF_API const char *qf_error_text(const qf_context *context); /* "" if nothing failed yet */
 /* NULL silences the log. Messages below `lowest` are not formatted at all. */
-QF_API
-void qf_context_set_log(qf_context *context, qf_log_function sink, void *user, qf_log_level lowest);
-QF_API
-void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
-QF_API
-void qf_context_set_seed(qf_context *context, int64_t seed); /* < 0: from the clock */
+QF_API void qf_context_set_log(qf_context *context, qf_log_function sink, void *user,
+                               qf_log_level lowest);
+QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
+QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: from the clock */
 
 /* ---- blobs ----
  * Shapes and arrays are Caffe's: C order of (num, channels, height, width) or whatever the layer
@@ -87,92 +80,58 @@ void qf_context_set_seed(qf_context *context, int64_t seed); /* < 0: from the cl
 
 typedef struct qf_blob qf_blob; /* belongs to its net */
 
-QF_API
-int qf_blob_axes(const qf_blob *blob);
-QF_API
-int qf_blob_dimension(const qf_blob *blob, int axis); /* negative: from the end */
-QF_API
-size_t qf_blob_count(const qf_blob *blob);
+QF_API int qf_blob_axes(const qf_blob *blob);
+QF_API int qf_blob_dimension(const qf_blob *blob, int axis); /* negative: from the end */
+QF_API size_t qf_blob_count(const qf_blob *blob);
 /* A net's input changes shape; call qf_net_reshape() (or forward) afterwards. At most 32 axes. */
-QF_API
-qf_status qf_blob_reshape(qf_blob *blob, const int *dimensions, int axes);
+QF_API qf_status qf_blob_reshape(qf_blob *blob, const int *dimensions, int axes);
 /* Borrowed float arrays in C order. The const forms are valid until the blob is next written by
  * anyone; the mutable forms mark the blob as changed now, so fetch the pointer again before each
  * round of writing. QF_E_MEMORY when the array cannot be made. */
-QF_API
-qf_status qf_blob_data(qf_blob *blob, const float **out);
-QF_API
-qf_status qf_blob_diff(qf_blob *blob, const float **out);
-QF_API
-qf_status qf_blob_mutable_data(qf_blob *blob, float **out);
-QF_API
-qf_status qf_blob_mutable_diff(qf_blob *blob, float **out);
+QF_API qf_status qf_blob_data(qf_blob *blob, const float **out);
+QF_API qf_status qf_blob_diff(qf_blob *blob, const float **out);
+QF_API qf_status qf_blob_mutable_data(qf_blob *blob, float **out);
+QF_API qf_status qf_blob_mutable_diff(qf_blob *blob, float **out);
 
 /* ---- nets ---- */
 
 typedef struct qf_net qf_net;
 
 /* Build the net of a .prototxt for a phase. `stages` may be NULL. The net borrows the context. */
-QF_API
-qf_status qf_net_create(qf_context *context, const char *prototxt, qf_phase phase, int level,
-                        const char *const *stages, size_t stage_count, qf_net **out);
-QF_API
-void qf_net_destroy(qf_net *net);
+QF_API qf_status qf_net_create(qf_context *context, const char *prototxt, qf_phase phase, int level,
+                               const char *const *stages, size_t stage_count, qf_net **out);
+QF_API void qf_net_destroy(qf_net *net);
 /* Copy parameters from a .caffemodel into the layers of the same names. Nothing is changed when it
  * fails. QF_E_SHAPE names layer, blob and both shapes. */
-QF_API
-qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
-QF_API
-qf_status qf_net_save_weights(qf_net *net, const char *caffemodel);
-QF_API
-qf_status qf_net_reshape(qf_net *net);
+QF_API qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
+QF_API qf_status qf_net_save_weights(qf_net *net, const char *caffemodel);
+QF_API qf_status qf_net_reshape(qf_net *net);
 /* `loss` receives the weighted sum of the losses and may be NULL. */
-QF_API
-qf_status qf_net_forward(qf_net *net, float *loss);
-QF_API
-qf_status qf_net_backward(qf_net *net);
+QF_API qf_status qf_net_forward(qf_net *net, float *loss);
+QF_API qf_status qf_net_backward(qf_net *net);
 /* Layers first … last, both included; backward runs from last down to first. */
-QF_API
-qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss);
-QF_API
-qf_status qf_net_backward_range(qf_net *net, int last, int first);
-QF_API
-void qf_net_clear_param_diffs(qf_net *net);
+QF_API qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss);
+QF_API qf_status qf_net_backward_range(qf_net *net, int last, int first);
+QF_API void qf_net_clear_param_diffs(qf_net *net);
 
-QF_API
-const char *qf_net_name(const qf_net *net);
-QF_API
-int qf_net_layer_count(const qf_net *net);
-QF_API
-const char *qf_net_layer_name(const qf_net *net, int layer);
-QF_API
-const char *qf_net_layer_type(const qf_net *net, int layer);
-QF_API
-int qf_net_layer_param_count(const qf_net *net, int layer);
-QF_API
-qf_blob *qf_net_layer_param(qf_net *net, int layer, int index);
-QF_API
-int qf_net_blob_count(const qf_net *net);
-QF_API
-const char *qf_net_blob_name(const qf_net *net, int blob);
-QF_API
-qf_blob *qf_net_blob_at(qf_net *net, int blob);
-QF_API
-qf_blob *qf_net_blob(qf_net *net, const char *name); /* NULL: no blob of that name */
-QF_API
-int qf_net_input_count(const qf_net *net);
-QF_API
-int qf_net_input(const qf_net *net, int index); /* index of a blob */
-QF_API
-int qf_net_output_count(const qf_net *net);
-QF_API
-int qf_net_output(const qf_net *net, int index);
-QF_API
-float qf_net_loss_weight(const qf_net *net, int blob);
+QF_API const char *qf_net_name(const qf_net *net);
+QF_API int qf_net_layer_count(const qf_net *net);
+QF_API const char *qf_net_layer_name(const qf_net *net, int layer);
+QF_API const char *qf_net_layer_type(const qf_net *net, int layer);
+QF_API int qf_net_layer_param_count(const qf_net *net, int layer);
+QF_API qf_blob *qf_net_layer_param(qf_net *net, int layer, int index);
+QF_API int qf_net_blob_count(const qf_net *net);
+QF_API const char *qf_net_blob_name(const qf_net *net, int blob);
+QF_API qf_blob *qf_net_blob_at(qf_net *net, int blob);
+QF_API qf_blob *qf_net_blob(qf_net *net, const char *name); /* NULL: no blob of that name */
+QF_API int qf_net_input_count(const qf_net *net);
+QF_API int qf_net_input(const qf_net *net, int index); /* index of a blob */
+QF_API int qf_net_output_count(const qf_net *net);
+QF_API int qf_net_output(const qf_net *net, int index);
+QF_API float qf_net_loss_weight(const qf_net *net, int blob);
 
 /* Types of layers this build knows, in alphabetical order; NULL past the end. */
-QF_API
-const char *qf_layer_type_name(int index);
+QF_API const char *qf_layer_type_name(int index);
 
 /* ---- solvers ---- */
 
@@ -191,39 +150,28 @@ typedef struct qf_progress {
 typedef qf_action (*qf_action_function)(void *user); /* polled after each update and test batch */
 typedef void (*qf_progress_function)(void *user, const qf_progress *progress);
 
-QF_API
-qf_status qf_solver_create(qf_context *context, const char *solver_prototxt, qf_solver **out);
-QF_API
-void qf_solver_destroy(qf_solver *solver);
-QF_API
-void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,
-                             qf_progress_function progress, void *user);
+QF_API qf_status qf_solver_create(qf_context *context, const char *solver_prototxt,
+                                  qf_solver **out);
+QF_API void qf_solver_destroy(qf_solver *solver);
+QF_API void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,
+                                    qf_progress_function progress, void *user);
 /* Copy a comma-separated list of .caffemodel files into the training net and the test nets. */
-QF_API
-qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels);
-QF_API
-qf_status qf_solver_restore(qf_solver *solver, const char *solverstate);
-QF_API
-qf_status qf_solver_snapshot(qf_solver *solver);
+QF_API qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels);
+/* From this iteration on BatchNorm layers use and keep their statistics; -1 (the default): as the
+ * net says. */
+QF_API void qf_solver_freeze_batch_norm(qf_solver *solver, int after);
+QF_API qf_status qf_solver_restore(qf_solver *solver, const char *solverstate);
+QF_API qf_status qf_solver_snapshot(qf_solver *solver);
 /* Train to max_iter as Caffe does: tests, snapshots, display. QF_OK also when stopped by action. */
-QF_API
-qf_status qf_solver_solve(qf_solver *solver);
-QF_API
-qf_status qf_solver_step(qf_solver *solver, int iterations);
-QF_API
-qf_status qf_solver_test_all(qf_solver *solver);
-QF_API
-qf_net *qf_solver_net(qf_solver *solver);
-QF_API
-int qf_solver_test_net_count(const qf_solver *solver);
-QF_API
-qf_net *qf_solver_test_net(qf_solver *solver, int index);
-QF_API
-int qf_solver_iteration(const qf_solver *solver);
-QF_API
-float qf_solver_learning_rate(const qf_solver *solver); /* of the current iteration */
-QF_API
-float qf_solver_loss(const qf_solver *solver); /* smoothed over average_loss */
+QF_API qf_status qf_solver_solve(qf_solver *solver);
+QF_API qf_status qf_solver_step(qf_solver *solver, int iterations);
+QF_API qf_status qf_solver_test_all(qf_solver *solver);
+QF_API qf_net *qf_solver_net(qf_solver *solver);
+QF_API int qf_solver_test_net_count(const qf_solver *solver);
+QF_API qf_net *qf_solver_test_net(qf_solver *solver, int index);
+QF_API int qf_solver_iteration(const qf_solver *solver);
+QF_API float qf_solver_learning_rate(const qf_solver *solver); /* of the current iteration */
+QF_API float qf_solver_loss(const qf_solver *solver);          /* smoothed over average_loss */
 
 /* ---- testing ---- */
 
@@ -232,38 +180,28 @@ typedef struct qf_scores qf_scores;
 
 /* Run `iterations` batches and average every output, with the log lines of `caffe test`. The
  * callbacks may be NULL; QF_E_STOPPED when `action` asks to stop. The net is of phase TEST. */
-QF_API
-qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
-                      qf_progress_function progress, void *user, qf_scores **out);
-QF_API
-void qf_scores_destroy(qf_scores *scores);
-QF_API
-int qf_scores_count(const qf_scores *scores);
-QF_API
-const char *qf_scores_name(const qf_scores *scores, int index); /* of the blob */
-QF_API
-double qf_scores_value(const qf_scores *scores, int index);
+QF_API qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
+                             qf_progress_function progress, void *user, qf_scores **out);
+QF_API void qf_scores_destroy(qf_scores *scores);
+QF_API int qf_scores_count(const qf_scores *scores);
+QF_API const char *qf_scores_name(const qf_scores *scores, int index); /* of the blob */
+QF_API double qf_scores_value(const qf_scores *scores, int index);
 /* Top-1 accuracy, if the net has such an output, else its first output; NULL name: no output. */
-QF_API
-double qf_scores_main(const qf_scores *scores, const char **name);
-QF_API
-double qf_scores_loss(const qf_scores *scores); /* mean weighted loss */
+QF_API double qf_scores_main(const qf_scores *scores, const char **name);
+QF_API double qf_scores_loss(const qf_scores *scores); /* mean weighted loss */
 
 /* ---- data sets ---- */
 
 /* Generate images of digits (28 x 28 grey) as two LMDBs, the same for the same seed. */
-QF_API
-qf_status qf_make_digits(qf_context *context, const char *train_lmdb, const char *test_lmdb,
-                         int train_count, int test_count, int64_t seed);
+QF_API qf_status qf_make_digits(qf_context *context, const char *train_lmdb, const char *test_lmdb,
+                                int train_count, int test_count, int64_t seed);
 /* Convert MNIST's idx files (plain or .gz) to an LMDB. */
-QF_API
-qf_status qf_convert_idx(qf_context *context, const char *images, const char *labels,
-                         const char *lmdb);
+QF_API qf_status qf_convert_idx(qf_context *context, const char *images, const char *labels,
+                                const char *lmdb);
 /* Store JPEG and PNG files as they are in an LMDB. Each line of `list` has a path, relative to
  * `folder`, and a label; `shuffle_seed` < 0 keeps the order of the list. */
-QF_API
-qf_status qf_convert_images(qf_context *context, const char *list, const char *folder,
-                            int64_t shuffle_seed, const char *lmdb);
+QF_API qf_status qf_convert_images(qf_context *context, const char *list, const char *folder,
+                                   int64_t shuffle_seed, const char *lmdb);
 
 /* ---- the AMCT flow ----
  * Files, formats and messages are AMCT's (amct_caffe); paths are relative to the working directory.
@@ -277,26 +215,24 @@ typedef enum qf_save_type {
 
 /* Write the JSON configuration of every layer that can be quantised. `config_definition`: a
  * simplified configuration (.cfg, AMCTRetrainConfig in text format), or NULL for the defaults. */
-QF_API
-qf_status qf_create_quant_retrain_config(qf_context *context, const char *config_file,
-                                         const char *model_file, const char *weights_file,
-                                         const char *config_definition);
+QF_API qf_status qf_create_quant_retrain_config(qf_context *context, const char *config_file,
+                                                const char *model_file, const char *weights_file,
+                                                const char *config_definition);
 
 /* Insert fake-quantisation layers. Writes the model to train, its weights and an empty record. */
-QF_API
-qf_status qf_create_quant_retrain_model(qf_context *context, const char *model_file,
-                                        const char *weights_file, const char *config_file,
-                                        const char *modified_model_file,
-                                        const char *modified_weights_file,
-                                        const char *scale_offset_record_file);
+QF_API qf_status qf_create_quant_retrain_model(qf_context *context, const char *model_file,
+                                               const char *weights_file, const char *config_file,
+                                               const char *modified_model_file,
+                                               const char *modified_weights_file,
+                                               const char *scale_offset_record_file);
 
 /* Write <save_path>_fake_quant_model.prototxt, _fake_quant_weights.caffemodel, and/or
  * <save_path>_deploy_model.prototxt, _deploy_weights.caffemodel. */
-QF_API
-qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained_model_file,
-                                      const char *retrained_weights_file, qf_save_type save_type,
-                                      const char *save_path, const char *scale_offset_record_file,
-                                      const char *config_file);
+QF_API qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained_model_file,
+                                             const char *retrained_weights_file,
+                                             qf_save_type save_type, const char *save_path,
+                                             const char *scale_offset_record_file,
+                                             const char *config_file);
 
 /* What preparing will do to each layer: "quantised", "folded" or "float", and with what settings or
  * why. */
@@ -307,11 +243,10 @@ typedef struct qf_plan {
     size_t rows;
     qf_plan_row *row;
 } qf_plan;
-QF_API
-qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
-                                const char *weights_file, const char *config_file, qf_plan *out);
-QF_API
-void qf_plan_release(qf_plan *plan);
+QF_API qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
+                                       const char *weights_file, const char *config_file,
+                                       qf_plan *out);
+QF_API void qf_plan_release(qf_plan *plan);
 
 /* Run <prefix>_fake_quant_* and <prefix>_deploy_* on the same batches and compare the integers
  * behind every Quant and DeQuant layer. `data`: an LMDB instead of the models' own, or NULL.
@@ -326,10 +261,9 @@ typedef struct qf_verification {
     size_t element;
     double fake_quant, deploy;
 } qf_verification;
-QF_API
-qf_status qf_verify(qf_context *context, const char *prefix, const char *data, int batches,
-                    qf_action_function action, qf_progress_function progress, void *user,
-                    qf_verification *out);
+QF_API qf_status qf_verify(qf_context *context, const char *prefix, const char *data, int batches,
+                           qf_action_function action, qf_progress_function progress, void *user,
+                           qf_verification *out);
 
 /* ---- the whole flow at once ---- */
 
@@ -351,8 +285,7 @@ typedef struct qf_qat_options {
     void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
 } qf_qat_options;
 
-QF_API
-extern const qf_qat_options qf_qat_defaults;
+QF_API extern const qf_qat_options qf_qat_defaults;
 
 /* One quantised layer. */
 typedef struct qf_qat_row {
@@ -374,11 +307,10 @@ typedef struct qf_qat_result {
 
 /* config, prepare, train, export, tests of all three models, and verification. `out` is to be
  * released also after a failure. */
-QF_API
-qf_status qf_qat_run(qf_context *context, const qf_qat_options *options, qf_action_function action,
-                     qf_progress_function progress, void *user, qf_qat_result *out);
-QF_API
-void qf_qat_result_release(qf_qat_result *result);
+QF_API qf_status qf_qat_run(qf_context *context, const qf_qat_options *options,
+                            qf_action_function action, qf_progress_function progress, void *user,
+                            qf_qat_result *out);
+QF_API void qf_qat_result_release(qf_qat_result *result);
 
 #ifdef __cplusplus
 }

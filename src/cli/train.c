@@ -18,6 +18,15 @@ static const option options[] = {
      .kind = OPTION_FILE,
      .value = "FILE",
      .help = "Go on from this state (.solverstate)."},
+    {.name = "freeze-bn-after",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "-1",
+     .lowest = -1,
+     .highest = 1e9,
+     .help =
+         "Iteration from which BatchNorm uses and keeps its statistics; 0 freezes them from the "
+         "start, -1 leaves it to the net."},
     {.name = "sigint-effect",
      .kind = OPTION_CHOICE,
      .choices = "stop|snapshot|none",
@@ -41,6 +50,7 @@ static qf_status train(session *session, const arguments *arguments)
     if (status != QF_OK)
         return status;
     qf_solver_set_callbacks(solver, requested_action, show_progress, session);
+    qf_solver_freeze_batch_norm(solver, argument_integer(arguments, "freeze-bn-after"));
     if (snapshot) {
         say(session, "Resuming from %s", snapshot);
         status = qf_solver_restore(solver, snapshot);

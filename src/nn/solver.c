@@ -56,6 +56,11 @@ void qf_solver_report(qf_solver *solver, const qf_net *net, bool testing, int it
     solver->progress(solver->callback_user, &progress);
 }
 
+void qf_solver_freeze_batch_norm(qf_solver *solver, int after)
+{
+    solver->freeze_batch_norm_after = after;
+}
+
 void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,
                              qf_progress_function progress, void *user)
 {
@@ -153,8 +158,10 @@ static qf_status forward_backward(qf_solver *solver, float *loss)
  * have. */
 static void freeze_batch_norm(qf_solver *solver)
 {
-    if (solver->freeze_batch_norm_after < 0 || solver->iteration != solver->freeze_batch_norm_after)
+    if (solver->freeze_batch_norm_after < 0 || solver->batch_norm_frozen ||
+        solver->iteration < solver->freeze_batch_norm_after) /* a resumed run may be past it */
         return;
+    solver->batch_norm_frozen = true;
     int frozen = 0;
     for (int l = 0; l < solver->net->layer_count; l++)
         if (strcmp(solver->net->layers[l]->type->name, "BatchNorm") == 0) {

@@ -47,7 +47,8 @@ struct qf_solver {
     float *losses; /* the last average_loss losses, a ring */
     int loss_count;
     float smoothed_loss;
-    bool stopping;               /* an action asked to stop */
+    bool stopping; /* an action asked to stop */
+    bool batch_norm_frozen;
     int freeze_batch_norm_after; /* iteration from which BatchNorm uses global statistics; −1: never
                                   */
     qf_action_function action;
