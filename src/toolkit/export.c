@@ -23,16 +23,6 @@ static qf_status vector_blob(qf_context *context, size_t count, Caffe__BlobProto
     return qf_append(context, &(*out)->shape->n_dim, &(*out)->shape->dim, &dim, sizeof dim);
 }
 
-static qf_status give_blob(qf_context *context, Caffe__LayerParameter *layer,
-                           Caffe__BlobProto *blob, qf_status made)
-{
-    if (made == QF_OK)
-        made = qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
-    if (made != QF_OK)
-        qf_message_free(blob);
-    return made;
-}
-
 static float deq_scale(const qf_quantised *q, size_t c)
 {
     return q->scale_d * q->scale[c];
@@ -49,7 +39,7 @@ static qf_status fake_dequant_blobs(qf_context *context, const qf_quantised *q,
             float values[] = {deq_scale(q, c), q->shift ? (float)q->shift[c] : 0, 0};
             status = qf_append(context, &blob->n_data, &blob->data, &values[k], sizeof *values);
         }
-        QF_TRY(give_blob(context, layer, blob, status));
+        QF_TRY(qf_graph_give_blob(context, layer, blob, status));
     }
     return QF_OK;
 }
@@ -63,7 +53,7 @@ static qf_status deploy_dequant_blobs(qf_context *context, const qf_quantised *q
         uint64_t word = qf_pack_dequant(deq_scale(q, c), q->shift ? q->shift[c] : 0, 0);
         status = qf_append(context, &blob->n_uint64_data, &blob->uint64_data, &word, sizeof word);
     }
-    return give_blob(context, layer, blob, status);
+    return qf_graph_give_blob(context, layer, blob, status);
 }
 
 /* The channel of weight code i: as folded (quantised.c). */

@@ -128,3 +128,13 @@ qf_fold qf_graph_fold(const Caffe__NetParameter *net, int index)
     }
     return fold;
 }
+
+qf_status qf_graph_give_blob(qf_context *context, Caffe__LayerParameter *layer,
+                             Caffe__BlobProto *blob, qf_status made)
+{
+    if (made == QF_OK)
+        made = qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
+    if (made != QF_OK)
+        qf_message_free(blob);
+    return made;
+}

@@ -27,6 +27,10 @@ void qf_graph_remove(Caffe__NetParameter *net, int index);
 qf_status qf_graph_new_layer(qf_context *context, const char *name, const char *type,
                              const char *bottom, const char *top, Caffe__LayerParameter **out);
 
+/* Append a blob, whose making ended with status `made`, to a layer's; frees it on failure. */
+qf_status qf_graph_give_blob(qf_context *context, Caffe__LayerParameter *layer,
+                             Caffe__BlobProto *blob, qf_status made);
+
 /* BatchNorm and Scale behind a Convolution or Deconvolution that can be folded into it; QF_NONE
  * each. Nobody else may read what lies between. */
 typedef struct qf_fold {

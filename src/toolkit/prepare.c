@@ -323,16 +323,6 @@ static qf_status float_blob(qf_context *context, const float *values, size_t cou
     return QF_OK;
 }
 
-static qf_status give_blob(qf_context *context, Caffe__LayerParameter *layer,
-                           Caffe__BlobProto *blob, qf_status made)
-{
-    if (made == QF_OK)
-        made = qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
-    if (made != QF_OK)
-        qf_message_free(blob);
-    return made;
-}
-
 static qf_status activation_blobs(qf_context *context, Caffe__LayerParameter *entry)
 {
     const Caffe__RetrainDataQuantParameter *p = entry->retrain_data_quant_param;
@@ -340,7 +330,7 @@ static qf_status activation_blobs(qf_context *context, Caffe__LayerParameter *en
     for (int i = 0; i < 2; i++) {
         Caffe__BlobProto *blob = NULL;
         qf_status status = float_blob(context, &clip[i], 1, (int64_t[]){1}, 1, &blob);
-        QF_TRY(give_blob(context, entry, blob, status));
+        QF_TRY(qf_graph_give_blob(context, entry, blob, status));
     }
     return QF_OK;
 }
@@ -360,7 +350,7 @@ static qf_status weight_blobs(qf_context *context, const Caffe__LayerParameter *
             qf_message_free(blob);
             blob = plain;
         }
-        QF_TRY(give_blob(context, entry, blob, status));
+        QF_TRY(qf_graph_give_blob(context, entry, blob, status));
     }
     return QF_OK;
 }
@@ -391,7 +381,7 @@ static qf_status make_weights(preparation *p, Caffe__NetParameter **out)
             for (size_t b = 0; stored && b < stored->n_blobs; b++) {
                 Caffe__BlobProto *blob = NULL;
                 status = qf_message_copy(p->context, stored->blobs[b], &blob);
-                QF_TRY(give_blob(p->context, entry, blob, status));
+                QF_TRY(qf_graph_give_blob(p->context, entry, blob, status));
             }
         }
     }
