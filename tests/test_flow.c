@@ -315,7 +315,8 @@ static void bad_configurations(void **state)
                               "\"retrain_weight_config\":{\"algo\":\"arq_retrain\","
                               "\"channel_wise\":true}}}"),
                  "ip1");
-    assert_fails(context, prepare_with("{\"version\":1,\"conv1\":{\"retrain_enable\":false}}"), "");
+    assert_fails(context, prepare_with("{\"version\":1,\"conv1\":{\"retrain_enable\":false}}"),
+                 "No layer retrain enabled");
     assert_false(qf_file_exists("out/bad.prototxt")); /* nothing was written */
     assert_false(qf_file_exists("out/bad.caffemodel"));
 }
