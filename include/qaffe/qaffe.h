@@ -61,7 +61,8 @@ QF_API const char *qf_status_name(qf_status status); /* never NULL */
 typedef struct qf_context qf_context;
 
 /* Receives one message without a trailing newline; it may span lines. `file` and `line` say where
- * in the library it comes from. May be called from any thread that uses the context. */
+ * in the library it comes from; a NULL `file` marks a line of AMCT's log, to be shown as it is. May
+ * be called from any thread that uses the context. */
 typedef void (*qf_log_function)(void *user, qf_log_level level, const char *file, int line,
                                 const char *text);
 
@@ -71,6 +72,13 @@ QF_API const char *qf_error_text(const qf_context *context); /* "" if nothing fa
 /* NULL silences the log. Messages below `lowest` are not formatted at all. */
 QF_API void qf_context_set_log(qf_context *context, qf_log_function sink, void *user,
                                qf_log_level lowest);
+/* Log the AMCT flow as AMCT does: into ./amct_log/amct_caffe.log, whose old content is lost, and to
+ * the sink. AMCT_LOG_FILE_LEVEL and AMCT_LOG_LEVEL say from which level on (DEBUG, INFO, WARNING,
+ * ERROR; INFO without them); QF_E_VALUE for anything else. A file that cannot be written is only
+ * warned of. Whether or not this is called: where AMCT_LOG_FILE_LEVEL is DEBUG when the context is
+ * created, Quant, AntiQuant and DeQuant layers append what they first put out, of one image, to
+ * ./amct_log/<layer>.log. */
+QF_API qf_status qf_context_open_amct_log(qf_context *context);
 QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
 QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: from the clock */
 
@@ -226,6 +234,23 @@ QF_API qf_status qf_create_quant_retrain_model(qf_context *context, const char *
                                                const char *modified_weights_file,
                                                const char *scale_offset_record_file);
 
+/* What BatchNorm layers do while the modified net trains: as the model says; use and keep their
+ * statistics; or normalise by each batch and go on learning statistics. Either way export folds
+ * what is there at the end. */
+typedef enum qf_batch_norm {
+    QF_BATCH_NORM_AS_MODEL,
+    QF_BATCH_NORM_FROZEN,
+    QF_BATCH_NORM_TRAIN
+} qf_batch_norm;
+
+/* The same with a choice for BatchNorm. */
+QF_API qf_status qf_prepare_quant_retrain_model(qf_context *context, const char *model_file,
+                                                const char *weights_file, const char *config_file,
+                                                const char *modified_model_file,
+                                                const char *modified_weights_file,
+                                                const char *scale_offset_record_file,
+                                                qf_batch_norm batch_norm);
+
 /* Write <save_path>_fake_quant_model.prototxt, _fake_quant_weights.caffemodel, and/or
  * <save_path>_deploy_model.prototxt, _deploy_weights.caffemodel. */
 QF_API qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained_model_file,
@@ -245,7 +270,7 @@ typedef struct qf_plan {
 } qf_plan;
 QF_API qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
                                        const char *weights_file, const char *config_file,
-                                       qf_plan *out);
+                                       qf_batch_norm batch_norm, qf_plan *out);
 QF_API void qf_plan_release(qf_plan *plan);
 
 /* Run <prefix>_fake_quant_* and <prefix>_deploy_* on the same batches and compare the integers
@@ -281,6 +306,7 @@ typedef struct qf_qat_options {
     const char *mean_file;   /* for a net with Input; NULL: none */
     const char *mean_values; /* for a net with Input: "104,117,123", one per channel or one for all;
                                 or NULL */
+    qf_batch_norm batch_norm;
     int freeze_batch_norm_after;                        /* iteration; -1: as the model says */
     void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
 } qf_qat_options;

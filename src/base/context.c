@@ -1,11 +1,14 @@
 #include "base/context.h"
 
+#include "base/amct_log.h"
 #include "base/memory.h"
 
 #include <omp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const char *const status_names[QF_STATUS_COUNT] = {
 #define X(code, name, text) [code] = name,
@@ -30,6 +33,8 @@ qf_status qf_context_create(qf_context **out)
     if (!context)
         return QF_E_MEMORY;
     context->log_lowest = QF_INFO;
+    const char *layer_level = getenv("AMCT_LOG_FILE_LEVEL");
+    context->log_layer_data = layer_level && strcasecmp(layer_level, "DEBUG") == 0;
     qf_context_set_threads(context, 0);
     qf_context_set_seed(context, -1);
     *out = context;
@@ -38,8 +43,11 @@ qf_status qf_context_create(qf_context **out)
 
 void qf_context_destroy(qf_context *context)
 {
-    if (context && context->backend)
+    if (!context)
+        return;
+    if (context->backend)
         context->backend_destroy(context->backend);
+    qf_amct_log_close(context->amct_log);
     qf_free(context);
 }
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -120,6 +119,18 @@ done:
     }
     qf_buffer_release(&temporary);
     return status;
+}
+
+qf_status qf_file_open_log(qf_context *context, const char *path, bool empty, FILE **out)
+{
+    *out = NULL;
+    QF_TRY(make_parents(context, path));
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (empty ? O_TRUNC : O_APPEND), 0640);
+    if (fd >= 0)
+        *out = fdopen(fd, empty ? "w" : "a");
+    if (fd >= 0 && !*out)
+        close(fd);
+    return *out ? QF_OK : qf_fail(context, QF_E_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
 bool qf_file_exists(const char *path)

@@ -4,6 +4,8 @@
 
 #include "base/buffer.h"
 
+#include <stdio.h>
+
 /* Caffe's files end at 2 GiB, the limit of protobuf. */
 #define QF_FILE_MAX ((size_t)2147483647)
 
@@ -14,6 +16,9 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out);
  * 750; the file gets `mode` (AMCT's outputs: 0640, everything else: 0644). */
 qf_status qf_file_write(qf_context *context, const char *path, const void *bytes, size_t size,
                         unsigned mode);
+
+/* For logs, which grow while the work goes on: emptied first, or appended to. Mode 640. */
+qf_status qf_file_open_log(qf_context *context, const char *path, bool empty, FILE **out);
 
 bool qf_file_exists(const char *path);
 /* Fails now if writing `path` later could not succeed (missing or unwritable directory, a

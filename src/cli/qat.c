@@ -13,7 +13,9 @@ static int run_step(const arguments *arguments, step_function step, const char *
     session session;
     if (!session_open(&session, arguments, QF_WARNING))
         return EXIT_FAILED;
-    qf_status status = step(session.context, arguments);
+    qf_status status = qf_context_open_amct_log(session.context);
+    if (status == QF_OK)
+        status = step(session.context, arguments);
     if (status == QF_OK)
         puts(done);
     return session_close(&session, status);
@@ -94,7 +96,16 @@ static const option prepare_options[] = {
      .required = true,
      .value = "FILE",
      .help = "The record of factors: created empty, filled while testing."},
+    BATCH_NORM_OPTION,
 };
+
+qf_batch_norm chosen_batch_norm(const arguments *arguments)
+{
+    const char *chosen = argument_text(arguments, "batch-norm");
+    return same_word(chosen, "frozen")  ? QF_BATCH_NORM_FROZEN
+           : same_word(chosen, "train") ? QF_BATCH_NORM_TRAIN
+                                        : QF_BATCH_NORM_AS_MODEL;
+}
 
 void print_plan(void *user, const qf_plan *plan)
 {
@@ -115,14 +126,15 @@ static qf_status prepare(qf_context *context, const arguments *a)
     qf_plan plan;
     qf_status status =
         qf_quant_retrain_plan(context, argument_text(a, "model"), argument_text(a, "weights"),
-                              argument_text(a, "config"), &plan);
+                              argument_text(a, "config"), chosen_batch_norm(a), &plan);
     if (status != QF_OK)
         return status;
     print_plan(NULL, &plan);
     qf_plan_release(&plan);
-    return qf_create_quant_retrain_model(
+    return qf_prepare_quant_retrain_model(
         context, argument_text(a, "model"), argument_text(a, "weights"), argument_text(a, "config"),
-        argument_text(a, "out-model"), argument_text(a, "out-weights"), argument_text(a, "record"));
+        argument_text(a, "out-model"), argument_text(a, "out-weights"), argument_text(a, "record"),
+        chosen_batch_norm(a));
 }
 
 static int run_prepare(const arguments *arguments)

@@ -81,6 +81,7 @@ static const option options[] = {
      .value = "NUMBERS",
      .help = "What to subtract from each channel, for a model with Input: 104,117,123, or one "
              "number for all."},
+    BATCH_NORM_OPTION,
     {.name = "freeze-bn-after",
      .kind = OPTION_INTEGER,
      .value = "N",
@@ -136,7 +137,7 @@ static int run(const arguments *a)
 {
     session session;
     qf_qat_options o = qf_qat_defaults;
-    qf_qat_result result;
+    qf_qat_result result = {0};
     if (!session_open(&session, a, QF_INFO))
         return EXIT_FAILED;
     o.model = argument_text(a, "model");
@@ -152,11 +153,14 @@ static int run(const arguments *a)
     o.scale = argument_number(a, "scale");
     o.mean_values = argument_text(a, "mean-value");
     o.mean_file = argument_text(a, "mean-file");
+    o.batch_norm = chosen_batch_norm(a);
     o.freeze_batch_norm_after = argument_integer(a, "freeze-bn-after");
     o.show_plan = print_plan;
     signals_install("stop", "snapshot");
-    qf_status status =
-        qf_qat_run(session.context, &o, requested_action, show_progress, &session, &result);
+    qf_status status = qf_context_open_amct_log(session.context);
+    if (status == QF_OK)
+        status =
+            qf_qat_run(session.context, &o, requested_action, show_progress, &session, &result);
     int code = session_close(&session, status);
     if (status == QF_OK) {
         print_layers(&result);

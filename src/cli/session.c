@@ -14,6 +14,10 @@ static void print_message(void *user, qf_log_level level, const char *file, int 
                           const char *text)
 {
     session *session = user;
+    if (!file) { /* AMCT's, with a prefix of its own */
+        progress_print_above(&session->progress, level, "%s", text);
+        return;
+    }
     struct timespec now;
     struct tm local;
     clock_gettime(CLOCK_REALTIME, &now);

@@ -40,6 +40,8 @@ static qf_status decode_jpeg(qf_context *context, const uint8_t *bytes, size_t s
     if (tjDecompressHeader3(decoder, bytes, size, &out->width, &out->height, &subsampling,
                             &space) != 0)
         status = qf_fail(context, QF_E_FORMAT, "damaged JPEG image: %s", tjGetErrorStr2(decoder));
+    else if (out->width < 1 || out->height < 1)
+        status = qf_fail(context, QF_E_FORMAT, "damaged JPEG image: its header is cut off");
     if (status == QF_OK)
         status = check_size(context, out->width, out->height);
     bool gray = color == QF_GRAY_FORCED || (color == QF_COLOR_AS_STORED && space == TJCS_GRAY);

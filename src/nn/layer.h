@@ -30,6 +30,7 @@ typedef struct qf_layer_type {
     bool equal_count; /* as many tops as bottoms */
     bool loss;        /* top 0 has loss weight 1 unless the prototxt says so */
     bool no_backward; /* data sources, Accuracy, ArgMax: never propagates */
+    bool logs_data;   /* AMCT logs what it first puts out (nn/layer_log.c) */
     bool source;      /* reads data: excluded from benchmarks of compute */
     /* Bit i: gradient to bottom i cannot be had even if something below learns (labels). */
     unsigned no_gradient_bottoms;
@@ -65,7 +66,7 @@ struct qf_layer {
     float *loss_weight;   /* per top */
     qf_layer_param *params;
     void *state;
-
+    bool data_logged;
 
     double forward_seconds, backward_seconds; /* sums, kept while the net is being timed */
 };
@@ -99,5 +100,9 @@ qf_status qf_layer_reshape_like_bottom(qf_layer *layer);
  * the tensor to read: kept or the bottom's own. Call at the start of forward; the top is then
  * written whole. Costs no copy: buffers are exchanged. */
 qf_status qf_layer_keep_input(qf_layer *layer, qf_tensor **kept, qf_tensor **input);
+
+/* Write the first image of top 0 to AMCT's log of this layer: once, if the type logs its data and
+ * the context wants it. */
+qf_status qf_layer_log_data(qf_layer *layer);
 
 #endif

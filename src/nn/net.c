@@ -157,6 +157,7 @@ static qf_status forward_layer(qf_net *net, int index, double *loss)
     QF_TRY(layer->type->forward(layer));
     if (net->timing)
         layer->forward_seconds += seconds() - start;
+    QF_TRY(qf_layer_log_data(layer));
     return add_loss(layer, loss);
 }
 

@@ -1,9 +1,11 @@
 #include "toolkit/config.h"
 
 #include "base/memory.h"
-#include "toolkit/graph.h"
+#include "toolkit/toolkit.h"
 
 #include <string.h>
+
+static const char MODULE[] = "Configuration";
 
 static qf_status add(qf_context *context, const Caffe__LayerParameter *layer, qf_support support,
                      qf_config *config)
@@ -73,4 +75,29 @@ qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter
     qf_support support = qf_layer_support(net->layer[index], net->layer[index]);
     return qf_fail(context, QF_E_ARGUMENT, "Layer %s does not support quantization.%s%s", name,
                    support.reason ? " Reason: " : "", support.reason ? support.reason : "");
+}
+
+qf_status qf_create_quant_retrain_config(qf_context *context, const char *config_file,
+                                         const char *model_file, const char *weights_file,
+                                         const char *config_definition)
+{
+    Caffe__NetParameter *net = NULL, *weights = NULL;
+    qf_config config = {0};
+    qf_status status = qf_toolkit_check_outputs(context, &config_file, 1);
+    if (status == QF_OK)
+        status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
+    if (status == QF_OK)
+        status = qf_config_defaults(context, net, weights, &config);
+    if (status == QF_OK && config_definition)
+        status = qf_config_apply_definition(context, net, config_definition, &config);
+    if (status == QF_OK)
+        status = qf_config_write(context, &config, config_file);
+    if (status == QF_OK)
+        qf_amct_say(context, QF_INFO, MODULE,
+                    "%zu layers can be quantised; configuration saved in %s", config.count,
+                    config_file);
+    qf_config_release(&config);
+    qf_message_free(net);
+    qf_message_free(weights);
+    return qf_amct_outcome(context, MODULE, status);
 }

@@ -1,5 +1,6 @@
 /* The simplified configuration (.cfg): AMCTRetrainConfig in text format (specification, C.5 to
  * C.7). */
+#include "base/amct_log.h"
 #include "toolkit/config.h"
 #include "toolkit/graph.h"
 
@@ -75,7 +76,8 @@ static qf_status skip(qf_context *context, const Caffe__NetParameter *net, const
         if (!layer)
             return qf_within(context, qf_config_unknown_layer(context, net, names[i]), "%s", path);
         if (!layer->enabled)
-            qf_warning(context, "%s: layer %s is skipped twice", path, names[i]);
+            qf_amct_say(context, QF_WARNING, "Configuration", "%s: layer %s is skipped twice", path,
+                        names[i]);
         layer->enabled = layer->explicitly_enabled = false;
     }
     for (size_t i = 0; i < n_types; i++) {

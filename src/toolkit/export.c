@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char MODULE[] = "Save";
+
 typedef struct model_files {
     char *model, *weights;
 } model_files;
@@ -245,6 +247,8 @@ static qf_status build(qf_context *context, const qf_retrained *r, bool deploy,
         if (q->has_weights)
             QF_TRY(deploy ? deploy_weights(context, q, layer) : fake_weights(context, q, layer));
         QF_TRY(insert_dequant(context, *out, q, index, deploy));
+        qf_amct_say(context, QF_DEBUG, MODULE, "Do layer: [%s] %s quantise success!", q->name,
+                    deploy ? "deploy" : "fake");
     }
     for (size_t i = 0; i < (*out)->n_layer; i++)
         drop_rules((*out)->layer[i]);
@@ -307,9 +311,14 @@ qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_
         if (status == QF_OK)
             status = build(context, retrained, kinds[i].deploy, &nets[i]);
     }
-    for (int i = 0; i < 2 && status == QF_OK; i++)
-        if (nets[i])
-            status = write_model(context, nets[i], &files[i]);
+    for (int i = 0; i < 2 && status == QF_OK; i++) {
+        if (!nets[i])
+            continue;
+        status = write_model(context, nets[i], &files[i]);
+        if (status == QF_OK)
+            qf_amct_say(context, QF_INFO, MODULE, "The %s model is saved in %s and %s",
+                        kinds[i].name, files[i].model, files[i].weights);
+    }
     for (int i = 0; i < 2; i++) {
         qf_message_free(nets[i]);
         qf_free(files[i].model);
@@ -323,17 +332,19 @@ qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained
                                       const char *save_path, const char *scale_offset_record_file,
                                       const char *config_file)
 {
-    qf_retrained retrained;
+    qf_retrained retrained = {0};
     if (save_type < QF_SAVE_FAKE_QUANT || save_type > QF_SAVE_BOTH)
         return qf_fail(context, QF_E_ARGUMENT, "save_type must be Fakequant, Deploy or Both");
     if (!save_path || !*save_path)
         return qf_fail(context, QF_E_ARGUMENT, "an empty string is an invalid value for save_path");
-    QF_TRY(qf_retrained_read(context, retrained_model_file, retrained_weights_file,
-                             scale_offset_record_file, &retrained));
-    qf_status status =
-        config_file ? qf_export_check_config(context, &retrained, config_file) : QF_OK;
+    qf_amct_say(context, QF_INFO, MODULE, "Save the quantised model of %s with the weights of %s",
+                retrained_model_file, retrained_weights_file);
+    qf_status status = qf_retrained_read(context, retrained_model_file, retrained_weights_file,
+                                         scale_offset_record_file, &retrained);
+    if (status == QF_OK && config_file)
+        status = qf_export_check_config(context, &retrained, config_file);
     if (status == QF_OK)
         status = qf_export(context, &retrained, save_type, save_path);
     qf_retrained_release(&retrained);
-    return status;
+    return qf_amct_outcome(context, MODULE, status);
 }

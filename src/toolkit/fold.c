@@ -1,5 +1,6 @@
 #include "toolkit/fold.h"
 
+#include "base/amct_log.h"
 #include "base/memory.h"
 
 #include <math.h>
@@ -124,6 +125,8 @@ qf_status qf_fold_into(qf_context *context, Caffe__NetParameter *net, int index,
         qf_free(a.factor);
         return status;
     }
+    qf_amct_say(context, QF_DEBUG, "Save", "Do layer: [%s] fusion with [%s] success!", layer->name,
+                net->layer[last]->name);
     if (fold.scale != QF_NONE)
         qf_graph_remove(net, fold.scale);
     qf_graph_remove(net, fold.batch_norm);

@@ -138,3 +138,20 @@ qf_status qf_graph_give_blob(qf_context *context, Caffe__LayerParameter *layer,
         qf_message_free(blob);
     return made;
 }
+
+qf_status qf_graph_set_batch_norm(qf_context *context, Caffe__NetParameter *net,
+                                  qf_batch_norm choice)
+{
+    for (size_t i = 0; i < net->n_layer && choice != QF_BATCH_NORM_AS_MODEL; i++) {
+        Caffe__LayerParameter *layer = net->layer[i];
+        if (!qf_layer_is(layer, "BatchNorm"))
+            continue;
+        if (!layer->batch_norm_param)
+            QF_TRY(qf_message_new(context, &caffe__batch_norm_parameter__descriptor,
+                                  &layer->batch_norm_param));
+        /* Absent, the field means: batch statistics in TRAIN, kept ones in TEST. */
+        layer->batch_norm_param->has_use_global_stats = choice == QF_BATCH_NORM_FROZEN;
+        layer->batch_norm_param->use_global_stats = choice == QF_BATCH_NORM_FROZEN;
+    }
+    return QF_OK;
+}

@@ -38,4 +38,8 @@ typedef struct qf_fold {
 } qf_fold;
 qf_fold qf_graph_fold(const Caffe__NetParameter *net, int index);
 
+/* What BatchNorm layers do in training, written into them. */
+qf_status qf_graph_set_batch_norm(qf_context *context, Caffe__NetParameter *net,
+                                  qf_batch_norm choice);
+
 #endif

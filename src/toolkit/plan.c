@@ -101,7 +101,8 @@ static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
 }
 
 qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
-                                const char *weights_file, const char *config_file, qf_plan *out)
+                                const char *weights_file, const char *config_file,
+                                qf_batch_norm batch_norm, qf_plan *out)
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
@@ -111,6 +112,8 @@ qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
         status = qf_config_defaults(context, net, weights, &config);
     if (status == QF_OK)
         status = qf_config_read(context, net, config_file, &config);
+    if (status == QF_OK)
+        status = qf_graph_set_batch_norm(context, net, batch_norm);
     if (status == QF_OK)
         status = make_plan(context, net, weights, &config, out);
     qf_message_free(net);

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char MODULE[] = "Prepare";
+
 typedef struct preparation {
     qf_context *context;
     Caffe__NetParameter *net, *weights;
@@ -436,13 +438,69 @@ static qf_status check_weights(const preparation *p)
 
 static qf_status prepare(preparation *p)
 {
+    size_t enabled = 0;
     QF_TRY(check_shared(p));
     QF_TRY(check_weights(p));
-    for (size_t i = 0; i < p->config->count; i++)
-        if (p->config->layers[i].enabled)
-            QF_TRY(qf_within(p->context, insert_around(p, &p->config->layers[i]), "layer %s",
-                             p->config->layers[i].name));
+    for (size_t i = 0; i < p->config->count; i++) {
+        const qf_layer_config *config = &p->config->layers[i];
+        if (!config->enabled)
+            continue;
+        enabled++;
+        qf_amct_say(p->context, QF_DEBUG, MODULE, "Do layer: [%s] insert retrain layers success!",
+                    config->name);
+        QF_TRY(qf_within(p->context, insert_around(p, config), "layer %s", config->name));
+    }
+    qf_amct_say(p->context, QF_INFO, MODULE, "%zu of %zu layers that can be quantised are", enabled,
+                p->config->count);
     return QF_OK;
+}
+
+static qf_status create_model(preparation *p, qf_config *config, const char *model_file,
+                              const char *weights_file, const char *config_file,
+                              const char *modified_model_file, const char *modified_weights_file,
+                              qf_batch_norm batch_norm)
+{
+    qf_context *context = p->context;
+    Caffe__NetParameter *modified = NULL;
+    const char *outputs[] = {modified_model_file, modified_weights_file, p->record};
+    QF_TRY(qf_toolkit_check_outputs(context, outputs, 3));
+    QF_TRY(qf_toolkit_read(context, model_file, weights_file, &p->net, &p->weights));
+    QF_TRY(qf_config_defaults(context, p->net, p->weights, config));
+    QF_TRY(qf_config_read(context, p->net, config_file, config));
+    QF_TRY(qf_graph_set_batch_norm(context, p->net, batch_norm));
+    QF_TRY(prepare(p));
+    qf_status status = make_weights(p, &modified);
+    if (status == QF_OK)
+        status = qf_file_write(context, p->record, "", 0, 0640);
+    if (status == QF_OK)
+        status = qf_wire_write(context, modified_weights_file, modified, 0640);
+    if (status == QF_OK)
+        status = qf_text_write(context, modified_model_file, p->net, 0640);
+    qf_message_free(modified);
+    return status;
+}
+
+qf_status qf_prepare_quant_retrain_model(qf_context *context, const char *model_file,
+                                         const char *weights_file, const char *config_file,
+                                         const char *modified_model_file,
+                                         const char *modified_weights_file,
+                                         const char *scale_offset_record_file,
+                                         qf_batch_norm batch_norm)
+{
+    qf_config config = {0};
+    preparation p = {.context = context, .config = &config, .record = scale_offset_record_file};
+    qf_amct_say(context, QF_INFO, MODULE, "Create the retrain model of %s with %s", model_file,
+                config_file);
+    qf_status status = create_model(&p, &config, model_file, weights_file, config_file,
+                                    modified_model_file, modified_weights_file, batch_norm);
+    if (status == QF_OK)
+        qf_amct_say(context, QF_INFO, MODULE,
+                    "The modified model is saved in %s, its weights in %s", modified_model_file,
+                    modified_weights_file);
+    qf_message_free(p.net);
+    qf_message_free(p.weights);
+    qf_config_release(&config);
+    return qf_amct_outcome(context, MODULE, status);
 }
 
 qf_status qf_create_quant_retrain_model(qf_context *context, const char *model_file,
@@ -451,51 +509,7 @@ qf_status qf_create_quant_retrain_model(qf_context *context, const char *model_f
                                         const char *modified_weights_file,
                                         const char *scale_offset_record_file)
 {
-    qf_config config = {0};
-    preparation p = {.context = context, .config = &config, .record = scale_offset_record_file};
-    Caffe__NetParameter *modified = NULL;
-    const char *outputs[] = {modified_model_file, modified_weights_file, scale_offset_record_file};
-    qf_status status = qf_toolkit_check_outputs(context, outputs, 3);
-    if (status == QF_OK)
-        status = qf_toolkit_read(context, model_file, weights_file, &p.net, &p.weights);
-    if (status == QF_OK)
-        status = qf_config_defaults(context, p.net, p.weights, &config);
-    if (status == QF_OK)
-        status = qf_config_read(context, p.net, config_file, &config);
-    if (status == QF_OK)
-        status = prepare(&p);
-    if (status == QF_OK)
-        status = make_weights(&p, &modified);
-    if (status == QF_OK)
-        status = qf_file_write(context, scale_offset_record_file, "", 0, 0640);
-    if (status == QF_OK)
-        status = qf_wire_write(context, modified_weights_file, modified, 0640);
-    if (status == QF_OK)
-        status = qf_text_write(context, modified_model_file, p.net, 0640);
-    qf_message_free(modified);
-    qf_message_free(p.net);
-    qf_message_free(p.weights);
-    qf_config_release(&config);
-    return status;
-}
-
-qf_status qf_create_quant_retrain_config(qf_context *context, const char *config_file,
-                                         const char *model_file, const char *weights_file,
-                                         const char *config_definition)
-{
-    Caffe__NetParameter *net = NULL, *weights = NULL;
-    qf_config config = {0};
-    qf_status status = qf_toolkit_check_outputs(context, &config_file, 1);
-    if (status == QF_OK)
-        status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
-    if (status == QF_OK)
-        status = qf_config_defaults(context, net, weights, &config);
-    if (status == QF_OK && config_definition)
-        status = qf_config_apply_definition(context, net, config_definition, &config);
-    if (status == QF_OK)
-        status = qf_config_write(context, &config, config_file);
-    qf_config_release(&config);
-    qf_message_free(net);
-    qf_message_free(weights);
-    return status;
+    return qf_prepare_quant_retrain_model(context, model_file, weights_file, config_file,
+                                          modified_model_file, modified_weights_file,
+                                          scale_offset_record_file, QF_BATCH_NORM_AS_MODEL);
 }

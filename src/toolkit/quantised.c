@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+static const char MODULE[] = "Save";
+
 void qf_retrained_release(qf_retrained *r)
 {
     for (size_t i = 0; i < r->count; i++) {
@@ -316,7 +318,8 @@ static qf_status fold_all(qf_context *context, qf_retrained *r, const qf_record 
             continue;
         if (entry && entry->skip_fusion) {
             if (q && q->shift)
-                qf_warning(context, "Layer %s: skip_fusion leaves it without shift factors", name);
+                qf_amct_say(context, QF_WARNING, MODULE,
+                            "Layer %s: skip_fusion leaves it without shift factors", name);
             if (q) {
                 qf_free(q->shift);
                 q->shift = NULL;

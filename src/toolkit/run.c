@@ -234,7 +234,7 @@ static qf_status show_plan(const run *r)
     if (!r->options->show_plan)
         return QF_OK;
     QF_TRY(qf_quant_retrain_plan(r->context, r->file[FLOAT_MODEL], r->options->weights,
-                                 r->file[CONFIG], &plan));
+                                 r->file[CONFIG], r->options->batch_norm, &plan));
     r->options->show_plan(r->user, &plan);
     qf_plan_release(&plan);
     return QF_OK;
@@ -253,9 +253,9 @@ static qf_status execute(run *r, qf_qat_result *out)
     QF_TRY(status);
     QF_TRY(qf_create_quant_retrain_config(r->context, r->file[CONFIG], r->file[FLOAT_MODEL],
                                           o->weights, o->config_definition));
-    QF_TRY(qf_create_quant_retrain_model(r->context, r->file[FLOAT_MODEL], o->weights,
-                                         r->file[CONFIG], r->file[MODIFIED],
-                                         r->file[MODIFIED_WEIGHTS], r->file[RECORD]));
+    QF_TRY(qf_prepare_quant_retrain_model(
+        r->context, r->file[FLOAT_MODEL], o->weights, r->file[CONFIG], r->file[MODIFIED],
+        r->file[MODIFIED_WEIGHTS], r->file[RECORD], o->batch_norm));
     QF_TRY(show_plan(r));
     out->float_bytes = file_size(o->weights);
     QF_TRY(test(r, r->file[FLOAT_MODEL], o->weights, out, &out->float_score));

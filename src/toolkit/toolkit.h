@@ -2,6 +2,7 @@
 #ifndef QF_TOOLKIT_TOOLKIT_H
 #define QF_TOOLKIT_TOOLKIT_H
 
+#include "base/amct_log.h"
 #include "toolkit/config.h"
 #include "toolkit/graph.h"
 

@@ -126,6 +126,7 @@ static qf_status backward(qf_layer *layer)
 
 const qf_layer_type qf_de_quant_layer = {
     .name = "DeQuant",
+    .logs_data = true,
     .state_size = sizeof(state),
     .min_bottoms = 1,
     .max_bottoms = 1,

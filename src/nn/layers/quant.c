@@ -59,6 +59,7 @@ static qf_status pass_backward(qf_layer *layer)
 
 const qf_layer_type qf_quant_layer = {
     .name = "Quant",
+    .logs_data = true,
     .state_size = sizeof(state),
     .min_bottoms = 1,
     .max_bottoms = 1,
@@ -74,6 +75,7 @@ const qf_layer_type qf_quant_layer = {
  * own. */
 const qf_layer_type qf_anti_quant_layer = {
     .name = "AntiQuant",
+    .logs_data = true,
     .min_bottoms = 1,
     .max_bottoms = 1,
     .min_tops = 1,

@@ -1,0 +1,145 @@
+#include "base/amct_log.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+enum { PIECE = 500 }; /* characters of a message in one line */
+
+static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+enum { LEVELS = sizeof level_names / sizeof *level_names };
+
+static qf_status level_of(qf_context *context, const char *variable, qf_log_level *level)
+{
+    const char *value = getenv(variable);
+    *level = QF_INFO;
+    if (!value)
+        return QF_OK;
+    for (int i = 0; i < LEVELS; i++)
+        if (strcasecmp(value, level_names[i]) == 0) {
+            *level = (qf_log_level)i;
+            return QF_OK;
+        }
+    return qf_fail(context, QF_E_VALUE,
+                   "%s{'%.100s'} is invalid, only support ['DEBUG', 'INFO', 'WARNING', 'ERROR']",
+                   variable, value);
+}
+
+qf_status qf_context_open_amct_log(qf_context *context)
+{
+    static const char path[] = QF_AMCT_LOG_FOLDER "/amct_caffe.log";
+    qf_amct_log found;
+    QF_TRY(level_of(context, "AMCT_LOG_LEVEL", &found.screen));
+    QF_TRY(level_of(context, "AMCT_LOG_FILE_LEVEL", &found.to_file));
+    qf_amct_log *log = qf_alloc(1, sizeof *log);
+    if (!log)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a log");
+    *log = found;
+    /* A log that cannot be written is no reason not to work. */
+    if (qf_file_open_log(context, path, true, &log->file) != QF_OK)
+        qf_warning(context, "There will be no log file: %s", context->error);
+    qf_amct_log_close(context->amct_log);
+    context->amct_log = log;
+    return QF_OK;
+}
+
+void qf_amct_log_close(qf_amct_log *log)
+{
+    if (log && log->file)
+        fclose(log->file);
+    qf_free(log);
+}
+
+static void print_line(qf_context *context, qf_log_level level, bool screen, const char *module,
+                       const char *text, int length)
+{
+    const qf_amct_log *log = context->amct_log;
+    struct timespec now;
+    struct tm local;
+    char date[32], line[PIECE + 128];
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &local);
+    strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &local);
+    snprintf(line, sizeof line, "%s,%03ld - %s - [AMCT]:[%.32s]: %.*s", date, now.tv_nsec / 1000000,
+             level_names[level], module, length, text);
+    if (log->file && level >= log->to_file) {
+        fprintf(log->file, "%s\n", line);
+        fflush(log->file);
+    }
+    if (screen && context->log_sink && level >= log->screen)
+        context->log_sink(context->log_user, level, NULL, 0, line);
+}
+
+static void print_pieces(qf_context *context, qf_log_level level, bool screen, const char *module,
+                         const char *text)
+{
+    do {
+        int length = (int)strnlen(text, PIECE);
+        print_line(context, level, screen, module, text, length);
+        text += length;
+    } while (*text);
+}
+
+void qf_amct_say(qf_context *context, qf_log_level level, const char *module, const char *format,
+                 ...)
+{
+    char text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (context->amct_log)
+        print_pieces(context, level, true, module, text);
+    else
+        qf_log(context, level, module, 0, "%s", text);
+}
+
+qf_status qf_amct_outcome(qf_context *context, const char *module, qf_status status)
+{
+    if (status != QF_OK && context->amct_log)
+        print_pieces(context, QF_ERROR, false, module, context->error);
+    return status;
+}
+
+/* A layer's name as a file's: its slashes would be folders. */
+static void print_escaped(qf_buffer *out, const char *name)
+{
+    for (; *name; name++)
+        if (*name == '/')
+            qf_buffer_print(out, "%%2F");
+        else
+            qf_buffer_append(out, name, 1);
+}
+
+qf_status qf_amct_log_values(qf_context *context, const char *layer, const char *file,
+                             const char *function, int line, const float *values, size_t count)
+{
+    char date[32];
+    time_t now = time(NULL);
+    struct tm local;
+    FILE *log;
+    qf_buffer path = {0};
+    localtime_r(&now, &local);
+    strftime(date, sizeof date, "%Y-%m-%d %H:%M:%S", &local);
+    qf_buffer_print(&path, QF_AMCT_LOG_FOLDER "/");
+    print_escaped(&path, layer);
+    qf_buffer_print(&path, ".log");
+    qf_status status = path.failed ? qf_fail(context, QF_E_MEMORY, "no memory for a path")
+                                   : qf_file_open_log(context, path.data, false, &log);
+    if (status == QF_OK) {
+        fprintf(log, "%s[DEBUG][%s][%s][%d]\n", date, file, function, line);
+        for (size_t i = 0; i < count; i++)
+            fprintf(log, "%s%.9g", i ? " " : "", (double)values[i]);
+        fputc('\n', log);
+        if (fclose(log) != 0)
+            status = qf_fail(context, QF_E_IO, "cannot write %s: %s", path.data, strerror(errno));
+    }
+    qf_buffer_release(&path);
+    return status;
+}

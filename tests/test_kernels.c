@@ -1,0 +1,198 @@
+/* The integer kernels against sums written out: every code, every corner of the shapes. */
+#include "backend/backend.h"
+#include "backend/cpu/convolution.h"
+#include "harness/harness.h"
+
+#include <string.h>
+
+static qf_context *context;
+
+static int start(void **state)
+{
+    (void)state;
+    context = test_context();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    qf_context_destroy(context);
+    return 0;
+}
+
+static qf_tensor *tensor_of(int axes, const int *dimensions)
+{
+    qf_tensor *tensor;
+    qf_shape shape = qf_shape_make(axes, dimensions);
+    assert_ok(context, qf_tensor_create(context, &tensor));
+    assert_ok(context, qf_tensor_reshape(context, tensor, &shape));
+    return tensor;
+}
+
+/* All codes from the smallest to the largest, extremes often: they are what saturates. */
+static unsigned random_code(void)
+{
+    unsigned draw = qf_random_below(&context->random, 512);
+    return draw < 256 ? draw : draw < 384 ? 0 : 255;
+}
+
+static const uint8_t *fill_codes(qf_tensor *tensor, int zero)
+{
+    uint8_t *codes;
+    assert_ok(context, qf_tensor_write(context, tensor, QF_CODES, &codes));
+    for (size_t i = 0; i < qf_shape_count(&tensor->shape); i++)
+        codes[i] = (uint8_t)random_code();
+    tensor->code_scale = 0.25f;
+    tensor->code_zero = zero;
+    return codes;
+}
+
+static const int8_t *fill_weights(qf_tensor *tensor)
+{
+    int8_t *codes;
+    assert_ok(context, qf_tensor_write(context, tensor, QF_WEIGHT_CODES, &codes));
+    for (size_t i = 0; i < qf_shape_count(&tensor->shape); i++)
+        codes[i] = (int8_t)((int)random_code() - 128);
+    return codes;
+}
+
+static const int32_t *fill_bias(qf_tensor *tensor)
+{
+    int32_t *values;
+    assert_ok(context, qf_tensor_write(context, tensor, QF_INTEGERS, &values));
+    for (size_t i = 0; i < qf_shape_count(&tensor->shape); i++)
+        values[i] = (int32_t)qf_random_below(&context->random, 200001) - 100000;
+    return values;
+}
+
+static void assert_same_integers(qf_tensor *tensor, const int32_t *expected, const char *what,
+                                 size_t number)
+{
+    const int32_t *found;
+    assert_ok(context, qf_tensor_read(context, tensor, QF_INTEGERS, &found));
+    for (size_t i = 0; i < qf_shape_count(&tensor->shape); i++)
+        if (found[i] != expected[i])
+            fail_msg("%s %zu: element %zu is %d, expected %d", what, number, i, found[i],
+                     expected[i]);
+}
+
+/* batch, channels in and out, groups, input, kernel, stride, dilation, pad: each for two axes. */
+static const struct {
+    int batch, in, out, groups, size[2], kernel[2], stride[2], dilation[2], pad[2], zero;
+} shapes[] = {
+    {1, 3, 8, 1, {9, 9}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 128},
+    {2, 64, 70, 1, {5, 4}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, 0},
+    {2, 16, 24, 4, {8, 7}, {3, 2}, {2, 1}, {1, 1}, {1, 0}, 255},
+    {1, 12, 12, 12, {11, 11}, {5, 3}, {1, 2}, {1, 1}, {2, 1}, 7},
+    {3, 20, 17, 1, {12, 12}, {3, 3}, {1, 1}, {2, 3}, {2, 3}, 131},
+    {1, 1, 1, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, 128},
+    {1, 512, 32, 1, {3, 3}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 64},
+};
+
+static qf_convolution_shape shape_of(size_t i)
+{
+    qf_convolution_shape s = {.spatial_axes = 2,
+                              .batch = shapes[i].batch,
+                              .in_channels = shapes[i].in,
+                              .out_channels = shapes[i].out,
+                              .groups = shapes[i].groups};
+    for (int k = 0; k < 2; k++) {
+        s.in[k] = shapes[i].size[k];
+        s.kernel[k] = shapes[i].kernel[k];
+        s.stride[k] = shapes[i].stride[k];
+        s.dilation[k] = shapes[i].dilation[k];
+        s.pad[k] = shapes[i].pad[k];
+        s.out[k] =
+            (s.in[k] + 2 * s.pad[k] - s.dilation[k] * (s.kernel[k] - 1) - 1) / s.stride[k] + 1;
+    }
+    return s;
+}
+
+static void convolutions(void **state)
+{
+    (void)state;
+    const qf_operations *operations = qf_operations_of(context);
+    for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
+        const bool reversed = i % 2;
+        const qf_convolution_shape s = shape_of(i / 2);
+        const int small[] = {s.batch, s.in_channels, s.in[0], s.in[1]};
+        const int large[] = {s.batch, s.out_channels, s.out[0], s.out[1]};
+        qf_tensor *x = tensor_of(4, reversed ? large : small);
+        qf_tensor *y = tensor_of(4, reversed ? small : large);
+        qf_tensor *w = tensor_of(
+            4, (int[]){s.out_channels, s.in_channels / s.groups, s.kernel[0], s.kernel[1]});
+        qf_tensor *bias = tensor_of(1, (int[]){reversed ? s.in_channels : s.out_channels});
+        qf_convolution *convolution;
+        const uint8_t *codes = fill_codes(x, shapes[i / 2].zero);
+        const int8_t *weights = fill_weights(w);
+        const int32_t *biases = fill_bias(bias);
+        int32_t *expected = qf_alloc(qf_shape_count(&y->shape), sizeof *expected);
+        assert_ok(context, operations->convolution_create(context, &s, &convolution));
+        if (reversed) {
+            assert_ok(context, operations->deconvolution_forward_integer(context, convolution, x, w,
+                                                                         bias, y));
+            qf_deconvolution_integer_reference(&s, codes, x->code_zero, weights, biases, expected);
+        } else {
+            assert_ok(context,
+                      operations->convolution_forward_integer(context, convolution, x, w, bias, y));
+            qf_convolution_integer_reference(&s, codes, x->code_zero, weights, biases, expected);
+        }
+        assert_same_integers(y, expected, reversed ? "deconvolution" : "convolution", i / 2);
+        qf_free(expected);
+        operations->convolution_destroy(convolution);
+        qf_tensor *all[] = {x, y, w, bias};
+        for (size_t k = 0; k < 4; k++)
+            qf_tensor_release(all[k]);
+    }
+}
+
+static void inner_products(void **state)
+{
+    (void)state;
+    static const struct {
+        int rows, channels, inner, outputs, zero;
+    } products[] = {
+        {1, 1, 1, 1, 128}, {4, 50, 16, 500, 100}, {3, 7, 9, 10, 0}, {8, 500, 1, 10, 255}};
+    const qf_operations *operations = qf_operations_of(context);
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+        const int rows = products[i].rows, channels = products[i].channels,
+                  inner = products[i].inner, outputs = products[i].outputs;
+        const qf_inner_product_shape s = {rows, channels * inner, outputs, false};
+        qf_tensor *x = tensor_of(4, (int[]){rows, channels, inner, 1});
+        qf_tensor *w = tensor_of(2, (int[]){outputs, channels * inner});
+        qf_tensor *bias = tensor_of(1, (int[]){outputs}), *y = tensor_of(2, (int[]){rows, outputs});
+        qf_inner_product *product;
+        const uint8_t *codes = fill_codes(x, products[i].zero); /* channels last */
+        const int8_t *weights = fill_weights(w);
+        const int32_t *biases = fill_bias(bias);
+        int32_t *expected = qf_alloc((size_t)rows * (size_t)outputs, sizeof *expected);
+        for (int r = 0; r < rows; r++)
+            for (int o = 0; o < outputs; o++) {
+                int32_t sum = biases[o];
+                for (int c = 0; c < channels; c++)
+                    for (int p = 0; p < inner; p++)
+                        sum += (codes[(r * inner + p) * channels + c] - products[i].zero) *
+                               weights[(o * channels + c) * inner + p];
+                expected[r * outputs + o] = sum;
+            }
+        assert_ok(context, operations->inner_product_create(context, &s, &product));
+        assert_ok(context,
+                  operations->inner_product_forward_integer(context, product, x, w, bias, y));
+        assert_same_integers(y, expected, "inner product", i);
+        qf_free(expected);
+        operations->inner_product_destroy(product);
+        qf_tensor *all[] = {x, y, w, bias};
+        for (size_t k = 0; k < 4; k++)
+            qf_tensor_release(all[k]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(inner_products),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
