@@ -1,0 +1,233 @@
+/* The qaffe command as a person or a script meets it: exit codes, messages, AMCT's log, and what
+ * lies there after a failure. */
+#include "harness/harness.h"
+
+#include "data/lmdb_source.h"
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static qf_context *context;
+static char *folder;
+static char output[1 << 16]; /* of the last command, both streams */
+
+/* Runs `qaffe <arguments>` after `before` (shell text); gives the exit code. */
+static int run_after(const char *before, const char *arguments)
+{
+    char *line = test_format("%s exec " QAFFE_COMMAND " %s 2>&1", before, arguments);
+    FILE *pipe = popen(line, "r");
+    assert_non_null(pipe);
+    size_t used = fread(output, 1, sizeof output - 1, pipe);
+    output[used] = '\0';
+    while (fread((char[4096]){0}, 1, 4096, pipe) > 0)
+        continue;
+    int code = pclose(pipe);
+    qf_free(line);
+    assert_true(WIFEXITED(code));
+    return WEXITSTATUS(code);
+}
+
+static void expect(int code, const char *part, const char *before, const char *arguments)
+{
+    int found = run_after(before, arguments);
+    if (found != code || !strstr(output, part))
+        fail_msg("qaffe %s: exit code %d, expected %d with \"%s\" in:\n%s", arguments, found, code,
+                 part, output);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    assert_ok(context, qf_file_write(context, name, text, strlen(text), 0644));
+}
+
+static bool file_has(const char *name, const char *part)
+{
+    qf_buffer file = {0};
+    assert_ok(context, qf_file_read(context, name, &file));
+    bool found = strstr(qf_buffer_text(&file), part) != NULL;
+    qf_buffer_release(&file);
+    return found;
+}
+
+#define NET                                                                                        \
+    "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { scale: 0.01 } "        \
+    "data_param { source: '%s' batch_size: 20 backend: LMDB } }"                                   \
+    "layer { name: 'a/c1' type: 'Convolution' bottom: 'x' top: 'c1' convolution_param { "          \
+    "num_output: 4 kernel_size: 5 stride: 3 weight_filler { type: 'msra' } } }"                    \
+    "layer { name: 'b1' type: 'BatchNorm' bottom: 'c1' top: 'c1' }"                                \
+    "layer { name: 'r1' type: 'ReLU' bottom: 'c1' top: 'c1' }"                                     \
+    "layer { name: 'ip' type: 'InnerProduct' bottom: 'c1' top: 'ip' inner_product_param { "        \
+    "num_output: 10 weight_filler { type: 'xavier' } } }"                                          \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }"      \
+    "layer { name: 'acc' type: 'Accuracy' bottom: 'ip' bottom: 'label' top: 'acc' include { "      \
+    "phase: TEST } }"
+
+#define MODEL "--model net.prototxt --weights float_iter_10.caffemodel "
+#define PREPARE(to)                                                                                \
+    "qat prepare " MODEL "--config config.json --out-model " to                                    \
+    "modified.prototxt --out-weights " to "modified.caffemodel --record " to "record.txt "
+
+static int set_up(void **state)
+{
+    (void)state;
+    context = test_context();
+    folder = test_make_directory();
+    assert_int_equal(chdir(folder), 0);
+    assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 200, 40, 1));
+    char *net = test_format(NET, "train_lmdb");
+    write_text("net.prototxt", net);
+    qf_free(net);
+    write_text("solver.prototxt",
+               "net: 'net.prototxt' test_iter: 2 test_interval: 10 test_initialization: false "
+               "base_lr: 0.01 lr_policy: 'fixed' max_iter: 10 snapshot: 10 display: 5 "
+               "snapshot_prefix: 'float' random_seed: 1");
+    write_text("qat.prototxt",
+               "net: 'modified.prototxt' test_iter: 2 test_interval: 10 test_initialization: false "
+               "base_lr: 0.001 lr_policy: 'fixed' max_iter: 10 snapshot: 10 "
+               "snapshot_prefix: 'qat' random_seed: 1");
+    expect(0, "Optimization Done.", "", "train --solver solver.prototxt");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    assert_int_equal(chdir("/"), 0);
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_context_destroy(context);
+    return 0;
+}
+
+static void usage(void **state)
+{
+    (void)state;
+    expect(0, "qat run", "", "--help");
+    expect(0, "Usage: qaffe train", "", "train --help");
+    expect(2, "did you mean \"train\"", "", "trian");
+    expect(2, "solver", "", "train");
+    expect(2, "--iterations", "", "test --model m --weights w --iteration 3");
+    expect(2, "", "", "test --model m --weights w --iterations many");
+    expect(2, "one more word", "", "qat");
+}
+
+/* The six steps by hand, with AMCT's log beside them. */
+static void the_flow_writes_amct_s_log(void **state)
+{
+    (void)state;
+    struct stat info;
+    expect(0, " - INFO - [AMCT]:[Configuration]: 2 layers", "umask 0;",
+           "qat config " MODEL "--out config.json");
+    assert_true(file_has("amct_log/amct_caffe.log", " - INFO - [AMCT]:[Configuration]: 2 layers"));
+    assert_int_equal(stat("amct_log", &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0750);
+    assert_int_equal(stat("amct_log/amct_caffe.log", &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0640);
+
+    expect(0, "statistics frozen", "AMCT_LOG_LEVEL=error AMCT_LOG_FILE_LEVEL=Debug",
+           PREPARE("") "--batch-norm frozen");
+    assert_null(strstr(output, "[AMCT]"));
+    assert_true(file_has("modified.prototxt", "use_global_stats: true"));
+    assert_true(file_has("amct_log/amct_caffe.log", " - DEBUG - [AMCT]:[Prepare]: Do layer: [ip]"));
+    assert_false(file_has("amct_log/amct_caffe.log", "[Configuration]")); /* the old log is gone */
+
+    expect(0, "statistics go on training", "", PREPARE("") "--batch-norm train");
+    assert_true(strstr(output, "will be overwritten by AMCT"));
+    assert_false(file_has("modified.prototxt", "use_global_stats"));
+
+    expect(0, "Optimization Done.", "",
+           "train --solver qat.prototxt --weights modified.caffemodel --freeze-bn-after 5");
+    expect(0, "Next:", "AMCT_LOG_LEVEL=DEBUG",
+           "qat export --model modified.prototxt --weights qat_iter_10.caffemodel --out results/m "
+           "--record record.txt --config config.json");
+    assert_true(strstr(output, "Do layer: [a/c1] fusion with [b1] success!"));
+    expect(0, "0 differ", "", "verify --model results/m --iterations 2");
+    expect(0, "acc = ", "AMCT_LOG_FILE_LEVEL=DEBUG",
+           "test --model results/m_deploy_model.prototxt --weights "
+           "results/m_deploy_weights.caffemodel --iterations 2");
+    assert_true(file_has("amct_log/a%2Fc1_dequant_layer.log", "[DEBUG][layer_log.c][DeQuant]["));
+    assert_true(qf_file_exists("amct_log/ip_0_quant_layer.log"));
+}
+
+static void log_levels_are_checked(void **state)
+{
+    (void)state;
+    expect(1, "AMCT_LOG_LEVEL{'LOUD'} is invalid, only support", "AMCT_LOG_LEVEL=LOUD",
+           "qat config " MODEL "--out none.json");
+    assert_false(qf_file_exists("none.json"));
+    expect(1, "AMCT_LOG_FILE_LEVEL{'7'}", "AMCT_LOG_FILE_LEVEL=7",
+           "qat config " MODEL "--out none.json");
+}
+
+/* No file may grow beyond 4 KiB: the kernel answers as for a full disk. What was there stays. */
+static void a_full_disk_loses_nothing(void **state)
+{
+    (void)state;
+    expect(0, "", "", "qat config " MODEL "--out config.json");
+    write_text("full/modified.caffemodel", "precious");
+    write_text("full/modified.prototxt", "precious");
+    expect(1, "cannot write full/modified.caffemodel", "ulimit -f 4; trap '' XFSZ;",
+           PREPARE("full/"));
+    assert_true(file_has("full/modified.caffemodel", "precious"));
+    assert_true(file_has("full/modified.prototxt", "precious"));
+    expect(1, "cannot", "", PREPARE("/proc/no/"));
+    expect(1, "cannot", "ulimit -f 4; trap '' XFSZ;", "train --solver solver.prototxt");
+    assert_true(qf_file_exists("float_iter_10.caffemodel"));
+}
+
+static void databases_are_named(void **state)
+{
+    (void)state;
+    qf_lmdb_writer *writer;
+    assert_ok(context, qf_lmdb_create(context, "empty_lmdb", &writer));
+    assert_ok(context, qf_lmdb_finish(context, writer, true));
+    static const char *const sources[] = {"empty_lmdb", "missing_lmdb"};
+    for (size_t i = 0; i < 2; i++) {
+        char *net = test_format(NET, sources[i]);
+        write_text("bad.prototxt", net);
+        expect(1, sources[i], "",
+               "test --model bad.prototxt --weights float_iter_10.caffemodel --iterations 1");
+        qf_free(net);
+    }
+}
+
+/* A model whose weights, and one whose data, are not numbers. */
+static void nan_is_named(void **state)
+{
+    (void)state;
+    Caffe__NetParameter *weights;
+    assert_ok(context, qf_net_param_read_binary(context, "float_iter_10.caffemodel", &weights));
+    for (size_t i = 0; i < weights->n_layer; i++)
+        if (strcmp(weights->layer[i]->name, "ip") == 0)
+            weights->layer[i]->blobs[0]->data[3] = strtof("nan", NULL);
+    assert_ok(context, qf_wire_write(context, "nan.caffemodel", weights, 0644));
+    qf_message_free(weights);
+    expect(0, "", "", "qat config " MODEL "--out config.json");
+    expect(1, "Exist NaN in input data, cannot do ARQ quantize. (weight 3 of layer ip)", "",
+           "qat prepare --model net.prototxt --weights nan.caffemodel --config config.json "
+           "--out-model nan/m.prototxt --out-weights nan/m.caffemodel --record nan/record.txt");
+    assert_false(qf_file_exists("nan/m.prototxt"));
+
+    expect(0, "", "", PREPARE(""));
+    write_text("steep.prototxt",
+               "net: 'modified.prototxt' base_lr: 1e20 lr_policy: 'fixed' max_iter: 50 "
+               "snapshot_after_train: false random_seed: 1");
+    expect(1, "loss", "", "train --solver steep.prototxt --weights modified.caffemodel");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(usage),
+        cmocka_unit_test(the_flow_writes_amct_s_log),
+        cmocka_unit_test(log_levels_are_checked),
+        cmocka_unit_test(a_full_disk_loses_nothing),
+        cmocka_unit_test(databases_are_named),
+        cmocka_unit_test(nan_is_named),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
