@@ -145,6 +145,9 @@ static void the_flow_writes_amct_s_log(void **state)
            "qat export --model modified.prototxt --weights qat_iter_10.caffemodel --out results/m "
            "--record record.txt --config config.json");
     assert_true(strstr(output, "Do layer: [a/c1] fusion with [b1] success!"));
+    assert_true(file_has("results/m_quant.json", "\"_datadump_original_op_names\""));
+    assert_true(file_has("results/m_quant.json", "\"a/c1_dequant_layer:0\""));
+    assert_true(file_has("results/m_quant.json", "\"s\": \"b1\""));
     expect(0, "0 differ", "", "verify --model results/m --iterations 2");
     expect(0, "acc = ", "AMCT_LOG_FILE_LEVEL=DEBUG",
            "test --model results/m_deploy_model.prototxt --weights "

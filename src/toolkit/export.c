@@ -259,23 +259,6 @@ static qf_status build(qf_context *context, const qf_retrained *r, bool deploy,
 
 /* ---- files ---- */
 
-static qf_status name_files(qf_context *context, const char *save_path, const char *kind,
-                            model_files *files)
-{
-    size_t length = strlen(save_path);
-    const char *joint = length && save_path[length - 1] == '/' ? "" : "_";
-    qf_buffer model = {0}, weights = {0};
-    qf_buffer_print(&model, "%s%s%s_model.prototxt", save_path, joint, kind);
-    qf_buffer_print(&weights, "%s%s%s_weights.caffemodel", save_path, joint, kind);
-    files->model = model.failed ? NULL : qf_strdup(model.data);
-    files->weights = weights.failed ? NULL : qf_strdup(weights.data);
-    qf_buffer_release(&model);
-    qf_buffer_release(&weights);
-    return files->model && files->weights
-               ? QF_OK
-               : qf_fail(context, QF_E_MEMORY, "no memory for file names");
-}
-
 static qf_status write_model(qf_context *context, Caffe__NetParameter *net,
                              const model_files *files)
 {
@@ -289,41 +272,65 @@ static qf_status write_model(qf_context *context, Caffe__NetParameter *net,
     return qf_text_write(context, files->model, net, 0640);
 }
 
+static const struct kind {
+    qf_save_type type;
+    const char *name, *model, *weights;
+    bool deploy;
+} kinds[] = {
+    {QF_SAVE_FAKE_QUANT, "fake_quant", "fake_quant_model.prototxt", "fake_quant_weights.caffemodel",
+     false},
+    {QF_SAVE_DEPLOY, "deploy", "deploy_model.prototxt", "deploy_weights.caffemodel", true},
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+/* All of a model, before anything is written. */
+static qf_status make_model(qf_context *context, const qf_retrained *retrained,
+                            const struct kind *kind, const char *save_path, model_files *files,
+                            Caffe__NetParameter **net)
+{
+    files->model = qf_toolkit_name(save_path, kind->model);
+    files->weights = qf_toolkit_name(save_path, kind->weights);
+    if (!files->model || !files->weights)
+        return qf_fail(context, QF_E_MEMORY, "no memory for file names");
+    QF_TRY(
+        qf_toolkit_check_outputs(context, (const char *const[]){files->model, files->weights}, 2));
+    return build(context, retrained, kind->deploy, net);
+}
+
+static qf_status write_all(qf_context *context, const qf_retrained *retrained,
+                           Caffe__NetParameter **nets, const model_files *files, const char *fusion)
+{
+    /* Both models have the same layers. */
+    QF_TRY(qf_toolkit_check_outputs(context, &fusion, 1));
+    QF_TRY(qf_fusion_write(context, retrained, nets[0] ? nets[0] : nets[1], fusion));
+    for (int i = 0; i < KINDS; i++) {
+        if (!nets[i])
+            continue;
+        QF_TRY(write_model(context, nets[i], &files[i]));
+        qf_amct_say(context, QF_INFO, MODULE, "The %s model is saved in %s and %s", kinds[i].name,
+                    files[i].model, files[i].weights);
+    }
+    return QF_OK;
+}
+
 qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_type save_type,
                     const char *save_path)
 {
-    static const struct {
-        qf_save_type type;
-        const char *name;
-        bool deploy;
-    } kinds[] = {{QF_SAVE_FAKE_QUANT, "fake_quant", false}, {QF_SAVE_DEPLOY, "deploy", true}};
-    model_files files[2] = {{0}};
-    Caffe__NetParameter *nets[2] = {NULL, NULL};
-    qf_status status = QF_OK;
-    /* Both models are complete before anything is written. */
-    for (int i = 0; i < 2 && status == QF_OK; i++) {
-        if (!(save_type & kinds[i].type))
-            continue;
-        status = name_files(context, save_path, kinds[i].name, &files[i]);
-        if (status == QF_OK)
-            status = qf_toolkit_check_outputs(
-                context, (const char *const[]){files[i].model, files[i].weights}, 2);
-        if (status == QF_OK)
-            status = build(context, retrained, kinds[i].deploy, &nets[i]);
-    }
-    for (int i = 0; i < 2 && status == QF_OK; i++) {
-        if (!nets[i])
-            continue;
-        status = write_model(context, nets[i], &files[i]);
-        if (status == QF_OK)
-            qf_amct_say(context, QF_INFO, MODULE, "The %s model is saved in %s and %s",
-                        kinds[i].name, files[i].model, files[i].weights);
-    }
-    for (int i = 0; i < 2; i++) {
+    model_files files[KINDS] = {{0}};
+    Caffe__NetParameter *nets[KINDS] = {NULL};
+    char *fusion = qf_toolkit_name(save_path, "quant.json");
+    qf_status status = fusion ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for file names");
+    for (int i = 0; i < KINDS && status == QF_OK; i++)
+        if (save_type & kinds[i].type)
+            status = make_model(context, retrained, &kinds[i], save_path, &files[i], &nets[i]);
+    if (status == QF_OK)
+        status = write_all(context, retrained, nets, files, fusion);
+    for (int i = 0; i < KINDS; i++) {
         qf_message_free(nets[i]);
         qf_free(files[i].model);
         qf_free(files[i].weights);
     }
+    qf_free(fusion);
     return status;
 }
 

@@ -19,6 +19,12 @@ void qf_retrained_release(qf_retrained *r)
         qf_free(r->layers[i].scale);
         qf_free(r->layers[i].shift);
     }
+    for (size_t i = 0; i < r->folded_count; i++) {
+        qf_free(r->folded[i].into);
+        qf_free(r->folded[i].batch_norm);
+        qf_free(r->folded[i].scale);
+    }
+    qf_free(r->folded);
     qf_free(r->layers);
     qf_message_free(r->net);
     *r = (qf_retrained){0};
@@ -305,6 +311,20 @@ static qf_status spread_shifts(qf_context *context, qf_quantised *q, size_t befo
     return QF_OK;
 }
 
+static qf_status note_folded(qf_context *context, qf_retrained *r, int index, qf_fold fold)
+{
+    if (!qf_grow(&r->folded, &r->folded_capacity, r->folded_count + 1, sizeof *r->folded))
+        return qf_fail(context, QF_E_MEMORY, "no memory for names");
+    qf_folded *folded = &r->folded[r->folded_count++];
+    folded->into = qf_strdup(r->net->layer[index]->name);
+    folded->batch_norm = qf_strdup(r->net->layer[fold.batch_norm]->name);
+    if (fold.scale != QF_NONE)
+        folded->scale = qf_strdup(r->net->layer[fold.scale]->name);
+    return folded->into && folded->batch_norm && (fold.scale == QF_NONE || folded->scale)
+               ? QF_OK
+               : qf_fail(context, QF_E_MEMORY, "no memory for names");
+}
+
 static qf_status fold_all(qf_context *context, qf_retrained *r, const qf_record *record)
 {
     for (int i = 0; i < (int)r->net->n_layer; i++) {
@@ -326,6 +346,7 @@ static qf_status fold_all(qf_context *context, qf_retrained *r, const qf_record 
             }
             continue;
         }
+        QF_TRY(note_folded(context, r, i, fold));
         QF_TRY(qf_fold_into(context, r->net, i, fold, &factors, &count));
         qf_status status = QF_OK;
         if (q) {

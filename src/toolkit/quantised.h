@@ -20,10 +20,17 @@ typedef struct qf_quantised {
     double weight_sqnr; /* decibels; infinite where exact */
 } qf_quantised;
 
+/* Names of a layer and of what was folded into it; scale may be NULL. */
+typedef struct qf_folded {
+    char *into, *batch_norm, *scale;
+} qf_folded;
+
 typedef struct qf_retrained {
     Caffe__NetParameter *net; /* TEST phase, folded, layers carry their float blobs */
     qf_quantised *layers;
     size_t count, capacity;
+    qf_folded *folded;
+    size_t folded_count, folded_capacity;
 } qf_retrained;
 
 qf_status qf_retrained_read(qf_context *context, const char *model_file, const char *weights_file,

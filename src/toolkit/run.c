@@ -45,14 +45,8 @@ static const char *const endings[] = {
 
 static qf_status name_files(run *r)
 {
-    const char *prefix = r->options->save_path;
-    size_t length = strlen(prefix);
-    const char *joint = length && prefix[length - 1] == '/' ? "" : "_";
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        qf_buffer name = {0};
-        qf_buffer_print(&name, "%s%s%s", prefix, joint, endings[i]);
-        r->file[i] = name.failed ? NULL : qf_strdup(name.data);
-        qf_buffer_release(&name);
+        r->file[i] = qf_toolkit_name(r->options->save_path, endings[i]);
         if (!r->file[i])
             return qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
     }

@@ -1,6 +1,7 @@
 #include "toolkit/toolkit.h"
 
 #include "base/file.h"
+#include "base/memory.h"
 
 #include <string.h>
 
@@ -51,4 +52,15 @@ qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files
                         "The file already exists at %s, and it will be overwritten by AMCT",
                         files[i]);
     return QF_OK;
+}
+
+char *qf_toolkit_name(const char *prefix, const char *tail)
+{
+    size_t length = strlen(prefix);
+    const char *joint = length && prefix[length - 1] == '/' ? "" : "_";
+    qf_buffer name = {0};
+    qf_buffer_print(&name, "%s%s%s", prefix, joint, tail);
+    char *copy = name.failed ? NULL : qf_strdup(name.data);
+    qf_buffer_release(&name);
+    return copy;
 }
