@@ -3,7 +3,8 @@
 
 # Everything that building and testing need; `dpkg -s` decides what is missing.
 packages=(build-essential cmake ninja-build pkg-config libdnnl-dev libprotobuf-c-dev
-          libprotobuf-dev protobuf-c-compiler liblmdb-dev libjansson-dev libturbojpeg0-dev libpng-dev zlib1g-dev)
+          libprotobuf-dev protobuf-c-compiler liblmdb-dev libjansson-dev libturbojpeg0-dev libpng-dev zlib1g-dev
+          libhdf5-dev)
 test_packages=(libcmocka-dev protobuf-compiler)
 
 install_missing() {

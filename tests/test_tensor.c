@@ -1,5 +1,5 @@
 /* Tensors: forms, conversions, reshaping, sharing. */
-#include "backend/tensor.h"
+#include "backend/view.h"
 #include "harness/harness.h"
 
 #include <string.h>
@@ -181,7 +181,7 @@ static void test_swap_leaves_references_alone(void **state)
     qf_tensor *a = tensor_of(1, (int[]){2}), *b = tensor_of(1, (int[]){2});
     qf_tensor_retain(a);
     count_up(a);
-    qf_tensor_swap(a, b);
+    assert_ok(context, qf_tensor_swap(context, a, b));
     assert_true(qf_tensor_is_zero(a));
     assert_false(qf_tensor_is_zero(b));
     assert_int_equal(a->references, 2);
@@ -191,9 +191,55 @@ static void test_swap_leaves_references_alone(void **state)
     qf_tensor_release(b);
 }
 
+/* A view stays in its place and in step, whatever happens to the tensor. */
+static void test_views(void **state)
+{
+    (void)state;
+    qf_tensor *a = tensor_of(4, (int[]){2, 3, 4, 5}), *b = tensor_of(4, (int[]){2, 3, 4, 5});
+    qf_view *view;
+    float *held, *values;
+    const float *read;
+    count_up(a);
+    assert_ok(context, qf_view_create(context, a, &view, &held));
+    assert_float_equal(held[7], 7, 0);
+    /* Written by its holder: seen in every form after take. */
+    held[0] = 42;
+    assert_ok(context, qf_views_take(context));
+    assert_ok(context, qf_read(context, a, QF_NHWC, &read));
+    assert_float_equal(read[0], 42, 0);
+    /* Written in another form: seen by its holder after show. */
+    assert_ok(context, qf_write(context, a, QF_NHWC, &values));
+    for (size_t i = 0; i < 120; i++)
+        values[i] = (float)i;
+    assert_ok(context, qf_views_show(context));
+    assert_float_equal(held[1], 3, 0); /* one step in the row: three channels on */
+    /* Not touched: codes survive a round. */
+    assert_ok(context, qf_views_take(context));
+    assert_true(qf_tensor_has(a, QF_NHWC));
+    /* Contents exchanged: the array stays the view's. */
+    assert_ok(context, qf_tensor_swap(context, a, b));
+    assert_ok(context, qf_views_show(context));
+    assert_float_equal(held[1], 0, 0);
+    assert_ok(context, qf_read(context, b, QF_PLAIN, &read));
+    assert_float_equal(read[1], 3, 0);
+    assert_ptr_not_equal(read, held);
+    /* Grown: the old array is left to the view. */
+    qf_shape larger = qf_shape_make(1, (int[]){1000});
+    assert_ok(context, qf_tensor_reshape(context, a, &larger));
+    assert_ok(context, qf_write(context, a, QF_PLAIN, &values));
+    assert_ptr_not_equal(values, held);
+    held[0] = 1;
+    assert_ok(context, qf_views_take(context));
+    qf_tensor_release(a);
+    held[1] = 2; /* still there */
+    qf_view_release(view);
+    qf_tensor_release(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_views),
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_codes_are_read_as_values),
         cmocka_unit_test(test_weight_codes_have_a_scale_for_each_channel),

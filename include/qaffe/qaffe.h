@@ -101,6 +101,54 @@ QF_API qf_status qf_blob_diff(qf_blob *blob, const float **out);
 QF_API qf_status qf_blob_mutable_data(qf_blob *blob, float **out);
 QF_API qf_status qf_blob_mutable_diff(qf_blob *blob, float **out);
 
+/* A writable float array in C order that stays where it is, for languages that hold on to arrays.
+ * What was written to it counts after qf_views_take(); what was computed since shows in it after
+ * qf_views_show(): call one before and the other after whatever may read or write blobs. A blob
+ * that grows leaves the view its old array. Release all views before their context. */
+typedef struct qf_view qf_view;
+QF_API qf_status qf_blob_view(qf_blob *blob, bool diff, qf_view **out, float **values);
+QF_API void qf_view_release(qf_view *view); /* takes what was written; NULL is a no-op */
+QF_API qf_status qf_views_take(qf_context *context);
+QF_API qf_status qf_views_show(qf_context *context);
+/* One more owner, and one owner less: a blob can outlive its net. */
+QF_API qf_blob *qf_blob_retain(qf_blob *blob);
+QF_API void qf_blob_release(qf_blob *blob);
+
+/* ---- layers in Python ---- */
+
+/* A layer as the one who implements it sees it; belongs to its net. */
+typedef struct qf_layer qf_layer;
+
+QF_API const char *qf_layer_name(const qf_layer *layer);
+QF_API qf_phase qf_layer_phase(const qf_layer *layer);
+QF_API const char *qf_layer_python_module(const qf_layer *layer); /* of python_param */
+QF_API const char *qf_layer_python_class(const qf_layer *layer);
+QF_API const char *qf_layer_python_text(const qf_layer *layer); /* param_str */
+QF_API int qf_layer_bottom_count(const qf_layer *layer);
+QF_API qf_blob *qf_layer_bottom(const qf_layer *layer, int index);
+QF_API bool qf_layer_propagates(const qf_layer *layer, int index); /* gradient to this bottom? */
+QF_API int qf_layer_top_count(const qf_layer *layer);
+QF_API qf_blob *qf_layer_top(const qf_layer *layer, int index);
+QF_API int qf_layer_blob_count(const qf_layer *layer);
+QF_API qf_blob *qf_layer_blob(const qf_layer *layer, int index);
+/* During setup: one more parameter, of zeros. */
+QF_API qf_status qf_layer_add_blob(qf_layer *layer, const int *dimensions, int axes);
+
+/* What runs layers of type Python. Each function gives QF_OK, or a status after qf_context_fail().
+ * `state` is the layer's own, whatever `setup` put there. */
+typedef struct qf_python_layers {
+    qf_status (*setup)(void *user, qf_layer *layer, void **state);
+    qf_status (*reshape)(void *user, qf_layer *layer, void *state);
+    qf_status (*forward)(void *user, qf_layer *layer, void *state);
+    qf_status (*backward)(void *user, qf_layer *layer, void *state);
+    void (*destroy)(void *user, void *state);
+} qf_python_layers;
+
+QF_API void qf_context_set_python_layers(qf_context *context, const qf_python_layers *functions,
+                                         void *user);
+/* The sentence for a failure that a callback is about to report. */
+QF_API void qf_context_fail(qf_context *context, const char *sentence);
+
 /* ---- nets ---- */
 
 typedef struct qf_net qf_net;
@@ -113,6 +161,12 @@ QF_API void qf_net_destroy(qf_net *net);
  * fails. QF_E_SHAPE names layer, blob and both shapes. */
 QF_API qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
 QF_API qf_status qf_net_save_weights(qf_net *net, const char *caffemodel);
+/* The same in Caffe's HDF5 format. */
+QF_API qf_status qf_net_load_weights_hdf5(qf_net *net, const char *path);
+QF_API qf_status qf_net_save_weights_hdf5(qf_net *net, const char *path, bool with_diff);
+/* Use the parameters of the layers of the same names in `other` from now on: they are the same
+ * blobs. */
+QF_API qf_status qf_net_share_weights(qf_net *net, const qf_net *other);
 QF_API qf_status qf_net_reshape(qf_net *net);
 /* `loss` receives the weighted sum of the losses and may be NULL. */
 QF_API qf_status qf_net_forward(qf_net *net, float *loss);
@@ -128,6 +182,11 @@ QF_API const char *qf_net_layer_name(const qf_net *net, int layer);
 QF_API const char *qf_net_layer_type(const qf_net *net, int layer);
 QF_API int qf_net_layer_param_count(const qf_net *net, int layer);
 QF_API qf_blob *qf_net_layer_param(qf_net *net, int layer, int index);
+/* Indices of the blobs that a layer reads and writes. */
+QF_API int qf_net_layer_bottom_count(const qf_net *net, int layer);
+QF_API int qf_net_layer_bottom(const qf_net *net, int layer, int index);
+QF_API int qf_net_layer_top_count(const qf_net *net, int layer);
+QF_API int qf_net_layer_top(const qf_net *net, int layer, int index);
 QF_API int qf_net_blob_count(const qf_net *net);
 QF_API const char *qf_net_blob_name(const qf_net *net, int blob);
 QF_API qf_blob *qf_net_blob_at(qf_net *net, int blob);
@@ -170,6 +229,19 @@ QF_API qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemode
 QF_API void qf_solver_freeze_batch_norm(qf_solver *solver, int after);
 QF_API qf_status qf_solver_restore(qf_solver *solver, const char *solverstate);
 QF_API qf_status qf_solver_snapshot(qf_solver *solver);
+/* Called before the forward pass of each iteration, and when its gradients are there, before the
+ * update. Anything but QF_OK ends the training with that failure. */
+typedef qf_status (*qf_iteration_function)(void *user, bool gradients_ready);
+QF_API void qf_solver_set_iteration_callback(qf_solver *solver, qf_iteration_function function,
+                                             void *user);
+/* The settings as text, with all defaults left out; valid until the solver goes. NULL: no memory.
+ */
+QF_API const char *qf_solver_settings(qf_solver *solver);
+/* Other settings from now on: a SolverParameter as text, like what qf_solver_settings() gives.
+ * Nets, type and weights stay those that the solver was made with. */
+QF_API qf_status qf_solver_change_settings(qf_solver *solver, const char *text);
+/* Apply the gradients of the training net to its parameters. */
+QF_API qf_status qf_solver_apply_update(qf_solver *solver);
 /* Train to max_iter as Caffe does: tests, snapshots, display. QF_OK also when stopped by action. */
 QF_API qf_status qf_solver_solve(qf_solver *solver);
 QF_API qf_status qf_solver_step(qf_solver *solver, int iterations);

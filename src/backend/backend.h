@@ -87,8 +87,8 @@ typedef struct qf_operations {
      * input image of each maximum. The pooling keeps its own copy for backward. */
     qf_status (*pooling_forward)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,
                                  qf_tensor *mask);
-    /* AVE over codes: the integer sum of (code − zero), divided by the window's area, times `scale`;
-     * y is float. */
+    /* AVE over codes: the integer sum of (code − zero), divided by the window's area, times
+     * `scale`; y is float. */
     qf_status (*pooling_forward_integer)(qf_context *, qf_pooling *, qf_tensor *x, float scale,
                                          qf_tensor *y);
     qf_status (*pooling_backward)(qf_context *, qf_pooling *, qf_tensor *dy, qf_tensor *dx);

@@ -48,6 +48,9 @@ void qf_tensor_release(qf_tensor *tensor)
         return;
     for (int form = 0; form < QF_FORM_COUNT; form++)
         qf_free(tensor->buffer[form]);
+    for (size_t i = 0; i < tensor->retired_count; i++)
+        qf_free(tensor->retired[i]);
+    qf_free(tensor->retired);
     qf_free(tensor->weight_scale);
     qf_free(tensor);
 }
@@ -84,7 +87,16 @@ static qf_status reserve(qf_context *context, qf_tensor *tensor, qf_form form)
         return qf_fail(context, QF_E_MEMORY, "no memory for a blob of shape %s, %zu bytes",
                        qf_shape_text(&tensor->shape, text, sizeof text), needed);
     }
-    qf_free(tensor->buffer[form]);
+    if (tensor->views && form == QF_PLAIN && tensor->buffer[form]) {
+        if (!qf_grow(&tensor->retired, &tensor->retired_capacity, tensor->retired_count + 1,
+                     sizeof *tensor->retired)) {
+            qf_free(bigger);
+            return qf_fail(context, QF_E_MEMORY, "no memory for a blob");
+        }
+        tensor->retired[tensor->retired_count++] = tensor->buffer[form];
+    } else {
+        qf_free(tensor->buffer[form]);
+    }
     tensor->buffer[form] = bigger;
     tensor->capacity[form] = needed;
     return QF_OK;
@@ -356,12 +368,29 @@ qf_status qf_tensor_copy_elements(qf_context *context, qf_tensor *to, qf_tensor 
     return QF_OK;
 }
 
-void qf_tensor_swap(qf_tensor *a, qf_tensor *b)
+/* Through a third tensor: arrays that are viewed stay where they are. */
+static qf_status swap_values(qf_context *context, qf_tensor *a, qf_tensor *b)
 {
+    qf_tensor *kept;
+    QF_TRY(qf_tensor_create(context, &kept));
+    qf_status status = qf_tensor_copy(context, kept, a);
+    if (status == QF_OK)
+        status = qf_tensor_copy(context, a, b);
+    if (status == QF_OK)
+        status = qf_tensor_copy(context, b, kept);
+    qf_tensor_release(kept);
+    return status;
+}
+
+qf_status qf_tensor_swap(qf_context *context, qf_tensor *a, qf_tensor *b)
+{
+    if (a->views || b->views)
+        return swap_values(context, a, b);
     qf_tensor old = *a;
     *a = *b;
     *b = old;
     /* Who refers to which tensor does not change, only what is in it. */
     b->references = a->references;
     a->references = old.references;
+    return QF_OK;
 }

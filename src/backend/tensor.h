@@ -45,6 +45,9 @@ typedef struct qf_tensor {
     int code_zero;                  /* of QF_CODES, 0 … 255 */
     float *weight_scale;            /* of QF_WEIGHT_CODES; owned; NULL: plain integers (deploy) */
     int weight_scale_count, weight_scale_axis; /* count 1: one scale for all; axis 0 or 1 */
+    int views; /* outsiders that hold the PLAIN array (backend/view.h): it stays in its place */
+    void **retired; /* PLAIN arrays that became too small while somebody held them */
+    size_t retired_count, retired_capacity;
 } qf_tensor;
 
 /* A zero tensor without axes; one reference. */
@@ -94,9 +97,9 @@ qf_status qf_tensor_set_weight_scale(qf_context *context, qf_tensor *tensor, con
 qf_status qf_tensor_copy(qf_context *context, qf_tensor *to, qf_tensor *from);
 /* Same elements in C order, other shape (Reshape, Flatten): counts must agree. */
 qf_status qf_tensor_copy_elements(qf_context *context, qf_tensor *to, qf_tensor *from);
-/* Exchange contents (not shapes, which must be equal), without copying: in-place layers keep their
- * input this way. */
-void qf_tensor_swap(qf_tensor *a, qf_tensor *b);
+/* Exchange contents (not shapes, which must be equal): in-place layers keep their input this way.
+ * Copies nothing unless somebody views one of them. */
+qf_status qf_tensor_swap(qf_context *context, qf_tensor *a, qf_tensor *b);
 
 /* ---- geometry of the NHWC order ---- */
 

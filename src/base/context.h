@@ -18,9 +18,12 @@ struct qf_context {
     qf_log_function log_sink;
     void *log_user;
     qf_log_level log_lowest;
-    struct qf_amct_log *amct_log; /* base/amct_log.h; NULL: not open */
-    bool log_layer_data;          /* AMCT's logs of the first data of Quant layers */
-    int threads;                  /* of the compute kernels; at least 1 */
+    struct qf_amct_log *amct_log;   /* base/amct_log.h; NULL: not open */
+    struct qf_view *views;          /* backend/view.h; a list */
+    qf_python_layers python_layers; /* who runs layers of type Python; setup NULL: nobody */
+    void *python_user;
+    bool log_layer_data; /* AMCT's logs of the first data of Quant layers */
+    int threads;         /* of the compute kernels; at least 1 */
     qf_random random;
     qf_compute compute; /* how quantised layers run */
     void *backend;      /* struct qf_backend: backend/backend.h; created on first use, owned */

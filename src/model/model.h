@@ -48,7 +48,8 @@ qf_status qf_solver_param_upgrade(qf_context *context, const char *name,
 
 /* Gives every layer a name and a type, if only "", so that nobody needs to ask. */
 qf_status qf_net_param_fill_names(qf_context *context, Caffe__NetParameter *net);
-/* A copy, names filled, with only the layers that the phase, level and stages in net->state include. */
+/* A copy, names filled, with only the layers that the phase, level and stages in net->state
+ * include. */
 qf_status qf_net_param_filter(qf_context *context, const Caffe__NetParameter *net,
                               Caffe__NetParameter **out);
 

@@ -1,5 +1,7 @@
 #include "nn/blob.h"
 
+#include "backend/view.h"
+
 #include "base/memory.h"
 
 #include <math.h>
@@ -298,4 +300,9 @@ qf_status qf_blob_mutable_data(qf_blob *blob, float **out)
 qf_status qf_blob_mutable_diff(qf_blob *blob, float **out)
 {
     return qf_update(blob->context, blob->diff, QF_PLAIN, out);
+}
+
+qf_status qf_blob_view(qf_blob *blob, bool diff, qf_view **out, float **values)
+{
+    return qf_view_create(blob->context, diff ? blob->diff : blob->data, out, values);
 }

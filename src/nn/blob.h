@@ -13,8 +13,6 @@ struct qf_blob {
 };
 
 qf_status qf_blob_create(qf_context *context, const char *name, qf_blob **out);
-qf_blob *qf_blob_retain(qf_blob *blob);
-void qf_blob_release(qf_blob *blob);
 static inline const qf_shape *qf_blob_shape(const qf_blob *blob)
 {
     return &blob->data->shape;

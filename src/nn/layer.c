@@ -48,7 +48,7 @@ qf_status qf_layer_keep_input(qf_layer *layer, qf_tensor **kept, qf_tensor **inp
     if (!*kept)
         QF_TRY(qf_tensor_create(layer->context, kept));
     QF_TRY(qf_tensor_reshape(layer->context, *kept, &(*input)->shape));
-    qf_tensor_swap(*kept, *input);
+    QF_TRY(qf_tensor_swap(layer->context, *kept, *input));
     *input = *kept;
     return QF_OK;
 }

@@ -8,7 +8,6 @@
 #include "backend/backend.h"
 #include "nn/blob.h"
 
-typedef struct qf_layer qf_layer;
 struct qf_net;
 
 /*

@@ -28,6 +28,7 @@
     X(p_relu)                                                                                      \
     X(pooling)                                                                                     \
     X(power)                                                                                       \
+    X(python)                                                                                      \
     X(quant)                                                                                       \
     X(relu)                                                                                        \
     X(reshape)                                                                                     \

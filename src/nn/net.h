@@ -30,7 +30,7 @@ struct qf_net {
     qf_blob **blobs; /* owned; in order of first appearance */
     float *blob_loss_weight;
     qf_learnable *learnables;
-    int *inputs, *outputs; /* indices of blobs */
+    int *inputs, *outputs;   /* indices of blobs */
     qf_param_alias *aliases; /* shared parameters whose shape differs from the owner's */
     int alias_count;
     qf_shape **seen; /* per layer: bottom shapes at its last reshape */

@@ -436,7 +436,7 @@ static qf_status list_ends(builder *build)
 
 /* ---- the whole net ---- */
 
-static qf_status share_trained_layers(qf_net *net, const qf_net *other)
+qf_status qf_net_share_weights(qf_net *net, const qf_net *other)
 {
     for (int l = 0; l < net->layer_count; l++) {
         qf_layer *mine = net->layers[l], *theirs = qf_net_find_layer(other, mine->name);
@@ -517,7 +517,7 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
     if (status == QF_OK)
         status = build_layers(&build);
     if (status == QF_OK && share)
-        status = share_trained_layers(net, share);
+        status = qf_net_share_weights(net, share);
     if (status != QF_OK)
         goto done;
     qf_info(context, "Network initialization done.");

@@ -69,6 +69,12 @@ void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,
     solver->callback_user = user;
 }
 
+void qf_solver_set_iteration_callback(qf_solver *solver, qf_iteration_function function, void *user)
+{
+    solver->on_iteration = function;
+    solver->on_iteration_user = user;
+}
+
 /* ---- output ---- */
 
 /* "    Train net output #0: loss = 2.3 (* 1 = 2.3 loss)", one line a value. */
@@ -197,6 +203,8 @@ qf_status qf_solver_step(qf_solver *solver, int iterations)
         bool display = is_due(param->display, solver->iteration);
         solver->net->debug_info = display && param->debug_info;
         float loss = 0;
+        if (solver->on_iteration)
+            QF_TRY(solver->on_iteration(solver->on_iteration_user, false));
         QF_TRY(forward_backward(solver, &loss));
         smooth_loss(solver, loss, solver->iteration - start);
         if (display) {
@@ -208,6 +216,8 @@ qf_status qf_solver_step(qf_solver *solver, int iterations)
             shown = solver->iteration;
             QF_TRY(log_training_outputs(solver));
         }
+        if (solver->on_iteration)
+            QF_TRY(solver->on_iteration(solver->on_iteration_user, true));
         QF_TRY(qf_solver_apply_update(solver));
         solver->iteration++;
         qf_solver_report(solver, solver->net, false, solver->iteration, param->max_iter,

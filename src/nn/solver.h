@@ -54,6 +54,9 @@ struct qf_solver {
     qf_action_function action;
     qf_progress_function progress;
     void *callback_user;
+    qf_iteration_function on_iteration; /* NULL: nobody wants to know */
+    void *on_iteration_user;
+    qf_buffer settings;                    /* as text, for qf_solver_settings() */
     double progress_start, progress_items; /* of the running average that callbacks report */
     double progress_wait, items_per_second, data_wait;
 };
@@ -63,8 +66,6 @@ qf_status qf_solver_create_from_param(qf_context *context, const Caffe__SolverPa
 qf_action qf_solver_poll(qf_solver *solver);
 void qf_solver_report(qf_solver *solver, const qf_net *net, bool testing, int iteration, int total,
                       float loss);
-/* Apply the gradients of the training net to its parameters (nn/update.c). */
-qf_status qf_solver_apply_update(qf_solver *solver);
 qf_status qf_solver_test(qf_solver *solver, int test_net);
 
 #endif

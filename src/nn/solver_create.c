@@ -21,6 +21,7 @@ void qf_solver_destroy(qf_solver *solver)
     qf_free(solver->test_nets);
     qf_free(solver->history);
     qf_free(solver->losses);
+    qf_buffer_release(&solver->settings);
     qf_message_free(solver->param);
     qf_free(solver);
 }
@@ -261,4 +262,44 @@ qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels)
     }
     qf_free(list);
     return status;
+}
+
+/* ---- settings in the hands of scripts ---- */
+
+const char *qf_solver_settings(qf_solver *solver)
+{
+    qf_buffer_release(&solver->settings);
+    qf_text_print(solver->param, &solver->settings);
+    return solver->settings.failed ? NULL : qf_buffer_text(&solver->settings);
+}
+
+qf_status qf_solver_change_settings(qf_solver *solver, const char *text)
+{
+    qf_context *context = solver->context;
+    Caffe__SolverParameter *param;
+    QF_TRY(qf_text_parse(context, "solver settings", text, strlen(text),
+                         &caffe__solver_parameter__descriptor, &param));
+    Caffe__SolverParameter *old = solver->param;
+    solver->param = param;
+    qf_status status =
+        strcmp(param->type, old->type) == 0 && param->n_test_iter == old->n_test_iter
+            ? check_settings(solver)
+            : qf_fail(context, QF_E_ARGUMENT,
+                      "type and the number of test_iter cannot change while training");
+    float *losses = status == QF_OK ? qf_alloc((size_t)param->average_loss, sizeof *losses) : NULL;
+    if (status == QF_OK && !losses)
+        status = qf_fail(context, QF_E_MEMORY, "no memory for the solver's losses");
+    if (status != QF_OK) {
+        solver->param = old;
+        qf_message_free(param);
+        return status;
+    }
+    if (param->average_loss != old->average_loss)
+        solver->loss_count = 0; /* another window: smoothing begins anew */
+    else
+        memcpy(losses, solver->losses, (size_t)param->average_loss * sizeof *losses);
+    qf_free(solver->losses);
+    solver->losses = losses;
+    qf_message_free(old);
+    return QF_OK;
 }

@@ -61,9 +61,10 @@ typedef struct qf_weight_layout {
 
 /* scale[channels]. Fails on NaN and on unusable scales, naming neither layer nor file. */
 qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout layout, float *scale);
-/* The scale of a channel whose weights folding multiplies by `factor`: |factor| · scale, but at least
- * FLT_EPSILON, the smallest usable one. (Replacing it by 1, as qf_process_scale does, would leave the
- * bias of a channel that BatchNorm all but switches off with steps as coarse as scale_d.) */
+/* The scale of a channel whose weights folding multiplies by `factor`: |factor| · scale, but at
+ * least FLT_EPSILON, the smallest usable one. (Replacing it by 1, as qf_process_scale does, would
+ * leave the bias of a channel that BatchNorm all but switches off with steps as coarse as scale_d.)
+ */
 float qf_folded_scale(float scale, float factor);
 /* codes[n] = clamp(round_away(w / scale), −128, 127); w_fake[n] = code · scale. Either may be NULL;
  * w_fake may be w. */

@@ -104,8 +104,8 @@ static qf_status reshape(qf_layer *layer)
     return layer->operations->pooling_create(layer->context, &s->shape, &s->operation);
 }
 
-/* What a mean code is worth. In a deploy model the DeQuant layer multiplies; in a fake-quant model its
- * factor is taken here, so that both models round alike. */
+/* What a mean code is worth. In a deploy model the DeQuant layer multiplies; in a fake-quant model
+ * its factor is taken here, so that both models round alike. */
 static qf_status code_value(qf_layer *layer, float *out)
 {
     const qf_layer *dequant = qf_dequant_of(layer);

@@ -89,7 +89,7 @@ static qf_status backward(qf_layer *layer)
     if (!layer->params[MASTER].propagate || qf_tensor_is_zero(quantised))
         return QF_OK;
     if (qf_tensor_is_zero(master)) {
-        qf_tensor_swap(master, quantised);
+        QF_TRY(qf_tensor_swap(layer->context, master, quantised));
     } else {
         const float *from;
         float *to;

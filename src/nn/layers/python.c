@@ -1,0 +1,147 @@
+/* Layers that users write in Python: everything is handed to the functions that the front end set
+ * (qf_context_set_python_layers). */
+#include "nn/layer.h"
+
+typedef struct state {
+    void *theirs;
+    bool made;
+} state;
+
+static qf_status setup(qf_layer *layer)
+{
+    const qf_context *context = layer->context;
+    const Caffe__PythonParameter *p = layer->param->python_param;
+    state *s = layer->state;
+    if (!context->python_layers.setup)
+        return qf_fail(layer->context, QF_E_UNSUPPORTED,
+                       "layers of type Python run only in Python: import caffe there");
+    if (!p || !p->module || !*p->module || !p->layer || !*p->layer)
+        return qf_fail(layer->context, QF_E_FORMAT, "python_param needs module and layer");
+    QF_TRY(context->python_layers.setup(context->python_user, layer, &s->theirs));
+    s->made = true;
+    return QF_OK;
+}
+
+static qf_status reshape(qf_layer *layer)
+{
+    const qf_context *context = layer->context;
+    return context->python_layers.reshape(context->python_user, layer,
+                                          ((state *)layer->state)->theirs);
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    const qf_context *context = layer->context;
+    return context->python_layers.forward(context->python_user, layer,
+                                          ((state *)layer->state)->theirs);
+}
+
+static qf_status backward(qf_layer *layer)
+{
+    const qf_context *context = layer->context;
+    return context->python_layers.backward(context->python_user, layer,
+                                           ((state *)layer->state)->theirs);
+}
+
+static void destroy(qf_layer *layer)
+{
+    const qf_context *context = layer->context;
+    const state *s = layer->state;
+    if (s->made)
+        context->python_layers.destroy(context->python_user, s->theirs);
+}
+
+const qf_layer_type qf_python_layer = {
+    .name = "Python",
+    .state_size = sizeof(state),
+    .max_bottoms = -1,
+    .max_tops = -1,
+    .setup = setup,
+    .reshape = reshape,
+    .forward = forward,
+    .backward = backward,
+    .destroy = destroy,
+};
+
+/* ---- what such a layer may ask for ---- */
+
+const char *qf_layer_name(const qf_layer *layer)
+{
+    return layer->name;
+}
+
+qf_phase qf_layer_phase(const qf_layer *layer)
+{
+    return layer->phase;
+}
+
+const char *qf_layer_python_module(const qf_layer *layer)
+{
+    return layer->param->python_param->module;
+}
+
+const char *qf_layer_python_class(const qf_layer *layer)
+{
+    return layer->param->python_param->layer;
+}
+
+const char *qf_layer_python_text(const qf_layer *layer)
+{
+    return layer->param->python_param->param_str;
+}
+
+int qf_layer_bottom_count(const qf_layer *layer)
+{
+    return layer->bottom_count;
+}
+
+qf_blob *qf_layer_bottom(const qf_layer *layer, int index)
+{
+    return layer->bottom[index];
+}
+
+bool qf_layer_propagates(const qf_layer *layer, int index)
+{
+    return layer->propagate_down && layer->propagate_down[index];
+}
+
+int qf_layer_top_count(const qf_layer *layer)
+{
+    return layer->top_count;
+}
+
+qf_blob *qf_layer_top(const qf_layer *layer, int index)
+{
+    return layer->top[index];
+}
+
+int qf_layer_blob_count(const qf_layer *layer)
+{
+    return layer->param_count;
+}
+
+qf_blob *qf_layer_blob(const qf_layer *layer, int index)
+{
+    return layer->params[index].blob;
+}
+
+qf_status qf_layer_add_blob(qf_layer *layer, const int *dimensions, int axes)
+{
+    if (axes < 0 || axes > QF_MAX_AXES)
+        return qf_fail(layer->context, QF_E_ARGUMENT, "a blob can have 0 to %d axes, not %d",
+                       QF_MAX_AXES, axes);
+    const qf_shape shape = qf_shape_make(axes, dimensions);
+    return qf_layer_add_param(layer, &shape, NULL);
+}
+
+void qf_context_set_python_layers(qf_context *context, const qf_python_layers *functions,
+                                  void *user)
+{
+    context->python_layers = *functions;
+    context->python_user = user;
+}
+
+void qf_context_fail(qf_context *context, const char *sentence)
+{
+    qf_fail(context, QF_E_VALUE, "%s", sentence);
+}

@@ -1,0 +1,110 @@
+/* What users of the public interface may ask a net. */
+#include "nn/net.h"
+
+#include <string.h>
+
+const char *qf_net_name(const qf_net *net)
+{
+    return net->param->name ? net->param->name : "";
+}
+
+int qf_net_layer_count(const qf_net *net)
+{
+    return net->layer_count;
+}
+
+const char *qf_net_layer_name(const qf_net *net, int layer)
+{
+    return net->layers[layer]->name;
+}
+
+const char *qf_net_layer_type(const qf_net *net, int layer)
+{
+    return net->layers[layer]->type->name;
+}
+
+int qf_net_layer_param_count(const qf_net *net, int layer)
+{
+    return net->layers[layer]->param_count;
+}
+
+qf_blob *qf_net_layer_param(qf_net *net, int layer, int index)
+{
+    return net->layers[layer]->params[index].blob;
+}
+
+static int blob_index(const qf_net *net, const qf_blob *blob)
+{
+    for (int i = 0; i < net->blob_count; i++)
+        if (net->blobs[i] == blob)
+            return i;
+    return -1; /* not reached: a layer's blobs are its net's */
+}
+
+int qf_net_layer_bottom_count(const qf_net *net, int layer)
+{
+    return net->layers[layer]->bottom_count;
+}
+
+int qf_net_layer_bottom(const qf_net *net, int layer, int index)
+{
+    return blob_index(net, net->layers[layer]->bottom[index]);
+}
+
+int qf_net_layer_top_count(const qf_net *net, int layer)
+{
+    return net->layers[layer]->top_count;
+}
+
+int qf_net_layer_top(const qf_net *net, int layer, int index)
+{
+    return blob_index(net, net->layers[layer]->top[index]);
+}
+
+int qf_net_blob_count(const qf_net *net)
+{
+    return net->blob_count;
+}
+
+const char *qf_net_blob_name(const qf_net *net, int blob)
+{
+    return net->blobs[blob]->name;
+}
+
+qf_blob *qf_net_blob_at(qf_net *net, int blob)
+{
+    return net->blobs[blob];
+}
+
+qf_blob *qf_net_blob(qf_net *net, const char *name)
+{
+    for (int i = 0; i < net->blob_count; i++)
+        if (strcmp(net->blobs[i]->name, name) == 0)
+            return net->blobs[i];
+    return NULL;
+}
+
+int qf_net_input_count(const qf_net *net)
+{
+    return net->input_count;
+}
+
+int qf_net_input(const qf_net *net, int index)
+{
+    return net->inputs[index];
+}
+
+int qf_net_output_count(const qf_net *net)
+{
+    return net->output_count;
+}
+
+int qf_net_output(const qf_net *net, int index)
+{
+    return net->outputs[index];
+}
+
+float qf_net_loss_weight(const qf_net *net, int blob)
+{
+    return net->blob_loss_weight[blob];
+}
