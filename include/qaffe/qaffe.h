@@ -219,6 +219,9 @@ typedef void (*qf_progress_function)(void *user, const qf_progress *progress);
 
 QF_API qf_status qf_solver_create(qf_context *context, const char *solver_prototxt,
                                   qf_solver **out);
+/* The same as a solver of this type ("SGD", "Adam" …), whatever the file says. */
+QF_API qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt,
+                                     const char *type, qf_solver **out);
 QF_API void qf_solver_destroy(qf_solver *solver);
 QF_API void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,
                                     qf_progress_function progress, void *user);

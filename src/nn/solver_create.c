@@ -238,10 +238,18 @@ done:
 
 qf_status qf_solver_create(qf_context *context, const char *solver_prototxt, qf_solver **out)
 {
+    return qf_solver_create_as(context, solver_prototxt, NULL, out);
+}
+
+qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt, const char *type,
+                              qf_solver **out)
+{
     *out = NULL;
     Caffe__SolverParameter *param;
     QF_TRY(qf_solver_param_read(context, solver_prototxt, &param));
-    qf_status status = qf_solver_create_from_param(context, param, out);
+    qf_status status = type ? qf_set_string(context, &param->type, type) : QF_OK;
+    if (status == QF_OK)
+        status = qf_solver_create_from_param(context, param, out);
     qf_message_free(param);
     return qf_within(context, status, "%s", solver_prototxt);
 }

@@ -1,0 +1,536 @@
+"""Blobs, layers, nets and solvers over libqaffe: what pycaffe has in C++."""
+import collections
+import contextlib
+import importlib
+import signal
+import threading
+import time
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_void_p
+
+import numpy as np
+
+from qaffe import _library
+from qaffe._library import call, check, compute, context, library, path
+from .proto import caffe_pb2
+
+TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
+
+# ---- blobs ----
+
+
+class _View:
+    """Owner of one array: it stays valid, and in step with its blob, until the last array on it is gone,
+    even if the net goes first."""
+
+    def __init__(self, blob, diff):
+        self._handle, address = c_void_p(), c_void_p()
+        call(library.qf_blob_view, blob._handle, diff, byref(self._handle), byref(address))
+        self.__array_interface__ = {"version": 3, "typestr": "<f4", "shape": blob.shape,
+                                    "data": (address.value, False)}
+
+    def __del__(self):
+        library.qf_view_release(self._handle)
+
+
+class Blob:
+    """A named array of a net and its gradient.
+
+    Shapes are Caffe's, (num, channels, height, width) for images. `data` and `diff` are float32 arrays in
+    C order that can be written; what is written is seen by the next forward or backward.
+
+    >>> import caffe, qaffe.examples
+    >>> net = caffe.Net(qaffe.examples.small_net(), caffe.TEST)
+    >>> net.blobs['data'].data[...] = 1
+    >>> net.blobs['data'].shape
+    (2, 1, 8, 8)
+    """
+
+    def __init__(self, handle, owner):
+        self._handle, self._owner = handle, owner
+
+    @property
+    def data(self):
+        """The value, as a writable array of the blob's shape."""
+        return np.asarray(_View(self, False))
+
+    @property
+    def diff(self):
+        """The gradient, as a writable array of the blob's shape."""
+        return np.asarray(_View(self, True))
+
+    @property
+    def shape(self):
+        return tuple(library.qf_blob_dimension(self._handle, axis)
+                     for axis in range(library.qf_blob_axes(self._handle)))
+
+    @property
+    def count(self):
+        """Number of elements."""
+        return library.qf_blob_count(self._handle)
+
+    def _legacy(self, axis):
+        shape = self.shape
+        return shape[axis] if axis < len(shape) else 1
+
+    num = property(lambda self: self._legacy(0))
+    channels = property(lambda self: self._legacy(1))
+    height = property(lambda self: self._legacy(2))
+    width = property(lambda self: self._legacy(3))
+
+    def reshape(self, *dimensions):
+        """Change the shape; the net follows with its next forward or `net.reshape()`. ValueError if a
+        dimension is negative or there are more than 32."""
+        compute(library.qf_blob_reshape, self._handle, (c_int * len(dimensions))(*dimensions), len(dimensions))
+
+
+class BlobVec(list):
+    """The parameters of a layer. A Python layer adds to its own in setup()."""
+
+    _layer = None
+
+    def add_blob(self, *dimensions):
+        """One more parameter of this shape, zero; only in setup() of a Python layer."""
+        if self._layer is None:
+            raise RuntimeError("add_blob is for setup() of a layer written in Python")
+        call(library.qf_layer_add_blob, self._layer, (c_int * len(dimensions))(*dimensions), len(dimensions))
+        index = library.qf_layer_blob_count(self._layer) - 1
+        self.append(Blob(library.qf_layer_blob(self._layer, index), None))
+
+
+# ---- layers written in Python ----
+
+
+class Layer:
+    """Base of layers written in Python: `type: "Python"`, `python_param { module: 'm' layer: 'Class' }`.
+
+    Override setup(bottom, top), reshape(bottom, top), forward(bottom, top) and
+    backward(top, propagate_down, bottom); bottom and top are lists of Blob. `param_str`, `phase` and
+    `blobs` are there from setup() on. An exception ends the running call and is raised from it.
+    """
+
+    param_str, phase, name, type = "", TRAIN, "", "Python"
+
+    def __init__(self, *_unused):
+        self.blobs = BlobVec()
+
+    def setup(self, bottom, top):
+        pass
+
+    def reshape(self, bottom, top):
+        pass
+
+    def forward(self, bottom, top):
+        raise NotImplementedError("%s.forward" % type(self).__name__)
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+
+
+_python_layers = {}  # number → (layer object, its handle)
+_next_python_layer = 1
+
+
+def _bottoms(layer):
+    return [Blob(library.qf_layer_bottom(layer, i), None) for i in range(library.qf_layer_bottom_count(layer))]
+
+
+def _tops(layer):
+    return [Blob(library.qf_layer_top(layer, i), None) for i in range(library.qf_layer_top_count(layer))]
+
+
+def _run(work):
+    """Python code inside a C call: arrays in step before and after, exceptions kept for later."""
+    try:
+        check(library.qf_views_show(context))
+        work()
+        check(library.qf_views_take(context))
+        return 0
+    except BaseException as exception:  # it must not fall through C, not even KeyboardInterrupt
+        return _library.hold(exception)
+
+
+def _setup(_user, handle, state):
+    def work():
+        global _next_python_layer
+        module = importlib.import_module(library.qf_layer_python_module(handle).decode())
+        kind = getattr(module, library.qf_layer_python_class(handle).decode())
+        layer = kind()
+        if not hasattr(layer, "blobs"):  # an __init__ that did not call ours
+            layer.blobs = BlobVec()
+        layer.param_str = library.qf_layer_python_text(handle).decode()
+        layer.phase = library.qf_layer_phase(handle)
+        layer.name = library.qf_layer_name(handle).decode()
+        layer.blobs._layer = handle
+        layer.setup(_bottoms(handle), _tops(handle))
+        layer.blobs._layer = None
+        _python_layers[_next_python_layer] = layer
+        state[0] = _next_python_layer
+        _next_python_layer += 1
+
+    return _run(work)
+
+
+def _layer_of(handle, state):
+    layer = _python_layers[state]
+    for index, blob in enumerate(layer.blobs):  # they change when nets share weights
+        blob._handle = library.qf_layer_blob(handle, index)
+    return layer
+
+
+def _reshape(_user, handle, state):
+    return _run(lambda: _layer_of(handle, state).reshape(_bottoms(handle), _tops(handle)))
+
+
+def _forward(_user, handle, state):
+    return _run(lambda: _layer_of(handle, state).forward(_bottoms(handle), _tops(handle)))
+
+
+def _backward(_user, handle, state):
+    propagate = [library.qf_layer_propagates(handle, i) for i in range(library.qf_layer_bottom_count(handle))]
+    return _run(lambda: _layer_of(handle, state).backward(_tops(handle), propagate, _bottoms(handle)))
+
+
+def _destroy(_user, state):
+    _python_layers.pop(state, None)
+
+
+_functions = _library.PythonLayers(
+    _library.PythonLayers.Setup(_setup), _library.PythonLayers.Call(_reshape),
+    _library.PythonLayers.Call(_forward), _library.PythonLayers.Call(_backward),
+    _library.PythonLayers.Destroy(_destroy))
+library.qf_context_set_python_layers(context, byref(_functions), None)
+
+
+# ---- nets ----
+
+
+class NetLayer:
+    """One layer of a net: name, type and parameter blobs."""
+
+    def __init__(self, name, kind, blobs):
+        self.name, self.type, self.blobs = name, kind, blobs
+
+
+class _Handle:
+    """A net or solver of the library; destroyed with the last Python object that needs it."""
+
+    def __init__(self, value, destroy):
+        self.value, self._destroy = value, destroy
+
+    def __del__(self):
+        if self._destroy:
+            self._destroy(self.value)
+
+
+class _Net:
+    """What Net is built on; caffe.pycaffe adds the methods that scripts use."""
+
+    @classmethod
+    def _from_solver(cls, value, solver):
+        net = cls.__new__(cls)
+        net._attach(value, solver)
+        return net
+
+    def _create(self, network_file, phase, level=0, stages=None, weights=None):
+        net = c_void_p()
+        stages = [stage.encode() for stage in stages or []]
+        compute(library.qf_net_create, context, path(network_file), phase, level,
+                (c_char_p * len(stages))(*stages), len(stages), byref(net))
+        handle = _Handle(net, library.qf_net_destroy)
+        self._attach(net, handle)
+        if weights is not None:
+            self.copy_from(weights)
+
+    def _attach(self, value, keep):
+        self._value, self._keep = value, keep
+        self.name = library.qf_net_name(value).decode()
+        blobs = range(library.qf_net_blob_count(value))
+        layers = range(library.qf_net_layer_count(value))
+        self._blob_names = [library.qf_net_blob_name(value, i).decode() for i in blobs]
+        self._blobs = BlobVec(Blob(library.qf_net_blob_at(value, i), keep) for i in blobs)
+        self._blob_loss_weights = [library.qf_net_loss_weight(value, i) for i in blobs]
+        self._layer_names = [library.qf_net_layer_name(value, i).decode() for i in layers]
+        self._inputs = [library.qf_net_input(value, i) for i in range(library.qf_net_input_count(value))]
+        self._outputs = [library.qf_net_output(value, i) for i in range(library.qf_net_output_count(value))]
+        self.layers = [
+            NetLayer(self._layer_names[i], library.qf_net_layer_type(value, i).decode(),
+                     BlobVec(Blob(library.qf_net_layer_param(value, i, k), keep)
+                             for k in range(library.qf_net_layer_param_count(value, i))))
+            for i in layers]
+
+    def _bottom_ids(self, layer):
+        return [library.qf_net_layer_bottom(self._value, layer, i)
+                for i in range(library.qf_net_layer_bottom_count(self._value, layer))]
+
+    def _top_ids(self, layer):
+        return [library.qf_net_layer_top(self._value, layer, i)
+                for i in range(library.qf_net_layer_top_count(self._value, layer))]
+
+    def _forward(self, first, last):
+        loss = c_float()
+        compute(library.qf_net_forward_range, self._value, first, last, byref(loss))
+        return loss.value
+
+    def _backward(self, first, last):
+        compute(library.qf_net_backward_range, self._value, first, last)
+
+    def reshape(self):
+        """Give all blobs the shapes that follow from the inputs' shapes."""
+        compute(library.qf_net_reshape, self._value)
+
+    def copy_from(self, weights):
+        """Copy parameters from a .caffemodel (or .h5) into the layers of the same names. OSError if it
+        cannot be read, ValueError if it is damaged or a shape differs; then nothing has changed."""
+        hdf5 = str(weights).endswith(".h5")
+        compute(library.qf_net_load_weights_hdf5 if hdf5 else library.qf_net_load_weights, self._value,
+                path(weights))
+
+    def share_with(self, other):
+        """Use the parameters of the layers of the same names in `other` from now on."""
+        compute(library.qf_net_share_weights, self._value, other._value)
+        self._shared = getattr(self, "_shared", []) + [other._keep]
+        for index, layer in enumerate(self.layers):
+            for k, blob in enumerate(layer.blobs):
+                blob._handle = library.qf_net_layer_param(self._value, index, k)
+
+    def save(self, filename):
+        """Write the parameters to a .caffemodel."""
+        compute(library.qf_net_save_weights, self._value, path(filename))
+
+    def save_hdf5(self, filename, write_diff=False):
+        """Write the parameters, and with write_diff their gradients, to an HDF5 file as Caffe's."""
+        compute(library.qf_net_save_weights_hdf5, self._value, path(filename), write_diff)
+
+    def load_hdf5(self, filename):
+        """Read what save_hdf5() of ours or Caffe's wrote."""
+        compute(library.qf_net_load_weights_hdf5, self._value, path(filename))
+
+    def clear_param_diffs(self):
+        """Set the gradients of all parameters to zero."""
+        library.qf_views_take(context)
+        library.qf_net_clear_param_diffs(self._value)
+        check(library.qf_views_show(context))
+
+
+# ---- solvers ----
+
+
+class SolverParam:
+    """The settings of a solver, as attributes; setting one takes effect at once."""
+
+    def __init__(self, solver):
+        message = caffe_pb2.SolverParameter()
+        from google.protobuf import text_format
+        text_format.Merge(library.qf_solver_settings(solver._value).decode(), message)
+        object.__setattr__(self, "_solver", solver)
+        object.__setattr__(self, "_message", message)
+
+    def __getattr__(self, name):
+        return getattr(self._message, name)
+
+    def __setattr__(self, name, value):
+        setattr(self._message, name, value)
+        call(library.qf_solver_change_settings, self._solver._value, str(self._message).encode())
+
+    def __str__(self):
+        return str(self._message)
+
+
+class Solver:
+    """Trains a net as a solver.prototxt says. Log lines are Caffe's, on stderr; Ctrl-C stops."""
+
+    _type = None  # of the file
+    _net_class = None  # set by pycaffe
+
+    def __init__(self, solver_file):
+        value = c_void_p()
+        kind = self._type.encode() if self._type else None
+        compute(library.qf_solver_create_as, context, path(solver_file), kind, byref(value))
+        self._value, self._keep = value, _Handle(value, library.qf_solver_destroy)
+        self.net = self._net_class._from_solver(library.qf_solver_net(value), self._keep)
+        self.test_nets = [
+            self._net_class._from_solver(library.qf_solver_test_net(value, i), self._keep)
+            for i in range(library.qf_solver_test_net_count(value))]
+        self._callbacks, self._interrupted = [], False
+        self._action = _library.ActionFunction(lambda _user: 2 if self._interrupted else 0)
+        self._iteration = _library.IterationFunction(self._on_iteration)
+        library.qf_solver_set_callbacks(value, self._action, _library.ProgressFunction(), None)
+
+    def _on_iteration(self, _user, gradients_ready):
+        def work():
+            for on_start, on_gradients_ready in self._callbacks:
+                (on_gradients_ready if gradients_ready else on_start)()
+
+        return _run(work)
+
+    @contextlib.contextmanager
+    def _interruptible(self):
+        """Ctrl-C stops between iterations instead of waiting for the end."""
+        self._interrupted = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(_number, _frame):
+            self._interrupted = True
+
+        before = signal.getsignal(signal.SIGINT)
+        if before is None:  # not set from Python: leave it
+            yield
+            return
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    iter = property(lambda self: library.qf_solver_iteration(self._value), doc="Iterations done.")
+    lr = property(lambda self: library.qf_solver_learning_rate(self._value), doc="Learning rate now.")
+    param = property(SolverParam, doc="The settings; see SolverParam.")
+
+    def step(self, iterations):
+        """Train this many iterations. ValueError, with the layer's name, if the loss becomes NaN."""
+        with self._interruptible():
+            compute(library.qf_solver_step, self._value, iterations)
+
+    def solve(self, resume_file=None):
+        """Train to max_iter, with tests and snapshots; first restore a .solverstate if one is given."""
+        if resume_file:
+            self.restore(resume_file)
+        with self._interruptible():
+            compute(library.qf_solver_solve, self._value)
+
+    def restore(self, solverstate):
+        """Go on from a snapshot."""
+        compute(library.qf_solver_restore, self._value, path(solverstate))
+
+    def snapshot(self):
+        """Write <snapshot_prefix>_iter_<N>.caffemodel and .solverstate."""
+        compute(library.qf_solver_snapshot, self._value)
+
+    def apply_update(self):
+        """Change the parameters by their gradients, at this iteration's rate."""
+        compute(library.qf_solver_apply_update, self._value)
+
+    def share_weights(self, net):
+        """Let another net use the parameters of the training net."""
+        net.share_with(self.net)
+
+    def add_callback(self, on_start, on_gradients_ready):
+        """Call on_start() before each iteration and on_gradients_ready() before its update."""
+        self._callbacks.append((on_start, on_gradients_ready))
+        library.qf_solver_set_iteration_callback(self._value, self._iteration, None)
+
+
+def _solver_class(kind):
+    return type(kind + "Solver", (Solver,), {
+        "_type": kind, "__doc__": "A solver of type %s, whatever the file says. See Solver." % kind})
+
+
+SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver = map(
+    _solver_class, ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])
+
+
+def get_solver(solver_file):
+    """The solver that a solver.prototxt describes, of the type it names."""
+    return Solver(solver_file)
+
+
+# ---- the rest of the module ----
+
+_state = {"solver_count": 1, "solver_rank": 0, "multiprocess": False}
+
+
+def set_mode_cpu():
+    """Compute on the CPU, as this build always does."""
+
+
+def set_mode_gpu():
+    """RuntimeError: this build has no GPU code."""
+    raise RuntimeError("this build of qaffe has no GPU code; call caffe.set_mode_cpu()")
+
+
+def set_device(device):
+    """Accepted for scripts' sake where device is 0; nothing is computed on a GPU."""
+
+
+def set_random_seed(seed):
+    """Make fillers, dropout and shuffling draw the same numbers in each run."""
+    library.qf_context_set_seed(context, seed)
+
+
+def solver_count():
+    return _state["solver_count"]
+
+
+def set_solver_count(count):
+    _state["solver_count"] = count
+
+
+def solver_rank():
+    return _state["solver_rank"]
+
+
+def set_solver_rank(rank):
+    _state["solver_rank"] = rank
+
+
+def set_multiprocess(value):
+    _state["multiprocess"] = value
+
+
+def has_nccl():
+    return False
+
+
+def init_log(level=0, _directory=None):
+    """Log from this level on: 0 info, 1 warning, 2 error."""
+    _library.set_log_level(min(level + 1, 3))
+
+
+def log(message):
+    """Write a line in the form of the library's."""
+    _library._write(None, 1, b"python", 0, message.encode())
+
+
+def layer_type_list():
+    """The layer types that a net can use, in alphabetical order.
+
+    >>> import caffe
+    >>> 'Convolution' in caffe.layer_type_list()
+    True
+    """
+    names = []
+    while (name := library.qf_layer_type_name(len(names))) is not None:
+        names.append(name.decode())
+    return names
+
+
+class NCCL:
+    """Several GPUs need a build with NCCL; as in Caffe's CPU build this only says so."""
+
+    def __init__(self, *_unused):
+        raise RuntimeError("this build of qaffe has no NCCL")
+
+    @staticmethod
+    def new_uid():
+        raise RuntimeError("this build of qaffe has no NCCL")
+
+
+class Timer:
+    """A stopwatch in milliseconds."""
+
+    def __init__(self):
+        self._start = self._stop = 0.0
+
+    def start(self):
+        self._start = time.perf_counter()
+
+    def stop(self):
+        self._stop = time.perf_counter()
+
+    @property
+    def ms(self):
+        return 1000 * (self._stop - self._start)

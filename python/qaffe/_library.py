@@ -1,0 +1,270 @@
+"""libqaffe through its public header (qaffe/qaffe.h): loading, signatures, errors, the log.
+
+The packages caffe, amct_caffe and qaffe call the C functions only through this module.
+"""
+import ctypes
+import datetime
+import os
+import sys
+import threading
+from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_bool, c_char_p, c_double, c_float, c_int,
+                    c_int64, c_size_t, c_void_p)
+
+# A waiting OpenMP thread spins for milliseconds unless told otherwise; the library's loader reads this.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+def _load():
+    here = os.path.dirname(os.path.abspath(__file__))
+    name = "libqaffe.so"
+    candidates = [os.environ.get("QAFFE_LIBRARY"), os.path.join(here, name), name + ".0", name]
+    failures = []
+    for candidate in filter(None, candidates):
+        if os.path.isabs(candidate) and not os.path.exists(candidate):
+            continue
+        try:
+            return ctypes.CDLL(candidate)
+        except OSError as error:
+            failures.append(str(error))
+    raise ImportError("libqaffe.so cannot be loaded; set QAFFE_LIBRARY to its path (%s)" % "; ".join(failures))
+
+
+library = _load()
+
+# ---- signatures ----
+
+LogFunction = CFUNCTYPE(None, c_void_p, c_int, c_char_p, c_int, c_char_p)
+ActionFunction = CFUNCTYPE(c_int, c_void_p)
+IterationFunction = CFUNCTYPE(c_int, c_void_p, c_bool)
+PlanFunction = CFUNCTYPE(None, c_void_p, c_void_p)
+
+
+class Progress(Structure):
+    _fields_ = [("testing", c_bool), ("iteration", c_int), ("total", c_int), ("loss", c_float),
+                ("learning_rate", c_float), ("items_per_second", c_double), ("data_wait", c_double)]
+
+
+ProgressFunction = CFUNCTYPE(None, c_void_p, POINTER(Progress))
+
+
+class PythonLayers(Structure):
+    Setup = CFUNCTYPE(c_int, c_void_p, c_void_p, POINTER(c_void_p))
+    Call = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
+    Destroy = CFUNCTYPE(None, c_void_p, c_void_p)
+    _fields_ = [("setup", Setup), ("reshape", Call), ("forward", Call), ("backward", Call), ("destroy", Destroy)]
+
+
+class QatOptions(Structure):
+    _fields_ = [("model", c_char_p), ("weights", c_char_p), ("train_data", c_char_p), ("test_data", c_char_p),
+                ("config_definition", c_char_p), ("save_path", c_char_p), ("iterations", c_int),
+                ("batch_size", c_int), ("test_iterations", c_int), ("base_lr", c_double), ("momentum", c_double),
+                ("weight_decay", c_double), ("scale", c_double), ("mean_file", c_char_p),
+                ("mean_values", c_char_p), ("batch_norm", c_int), ("freeze_batch_norm_after", c_int),
+                ("show_plan", PlanFunction)]
+
+
+class QatRow(Structure):
+    _fields_ = [("name", ctypes.c_char * 128), ("type", ctypes.c_char * 32), ("scale_d", c_float),
+                ("offset_d", c_int), ("shift_min", c_int), ("shift_max", c_int), ("weight_sqnr", c_double),
+                ("activation_sqnr", c_double)]
+
+
+class Verification(Structure):
+    _fields_ = [("compared", c_size_t), ("differing", c_size_t), ("layers", c_int),
+                ("largest_distance", c_double), ("layer", ctypes.c_char * 128), ("batch", c_int),
+                ("element", c_size_t), ("fake_quant", c_double), ("deploy", c_double)]
+
+
+class QatResult(Structure):
+    _fields_ = [("score_name", ctypes.c_char * 128), ("float_score", c_double), ("fake_quant_score", c_double),
+                ("deploy_score", c_double), ("float_bytes", c_size_t), ("fake_quant_bytes", c_size_t),
+                ("deploy_bytes", c_size_t), ("rows", c_int), ("row", POINTER(QatRow)),
+                ("verification", Verification)]
+
+
+_P, _S, _I = c_void_p, c_char_p, c_int  # object, string, int
+_STATUS = c_int
+_SIGNATURES = {
+    # name: (result, arguments)
+    "qf_version": (_S, []),
+    "qf_status_name": (_S, [_I]),
+    "qf_context_create": (_STATUS, [POINTER(_P)]),
+    "qf_error_text": (_S, [_P]),
+    "qf_context_set_log": (None, [_P, LogFunction, _P, _I]),
+    "qf_context_open_amct_log": (_STATUS, [_P]),
+    "qf_context_set_threads": (None, [_P, _I]),
+    "qf_context_set_seed": (None, [_P, c_int64]),
+    "qf_context_set_python_layers": (None, [_P, POINTER(PythonLayers), _P]),
+    "qf_context_fail": (None, [_P, _S]),
+    "qf_blob_axes": (_I, [_P]),
+    "qf_blob_dimension": (_I, [_P, _I]),
+    "qf_blob_count": (c_size_t, [_P]),
+    "qf_blob_reshape": (_STATUS, [_P, POINTER(_I), _I]),
+    "qf_blob_view": (_STATUS, [_P, c_bool, POINTER(_P), POINTER(_P)]),
+    "qf_blob_retain": (_P, [_P]),
+    "qf_blob_release": (None, [_P]),
+    "qf_view_release": (None, [_P]),
+    "qf_views_take": (_STATUS, [_P]),
+    "qf_views_show": (_STATUS, [_P]),
+    "qf_layer_name": (_S, [_P]),
+    "qf_layer_phase": (_I, [_P]),
+    "qf_layer_python_module": (_S, [_P]),
+    "qf_layer_python_class": (_S, [_P]),
+    "qf_layer_python_text": (_S, [_P]),
+    "qf_layer_bottom_count": (_I, [_P]),
+    "qf_layer_bottom": (_P, [_P, _I]),
+    "qf_layer_propagates": (c_bool, [_P, _I]),
+    "qf_layer_top_count": (_I, [_P]),
+    "qf_layer_top": (_P, [_P, _I]),
+    "qf_layer_blob_count": (_I, [_P]),
+    "qf_layer_blob": (_P, [_P, _I]),
+    "qf_layer_add_blob": (_STATUS, [_P, POINTER(_I), _I]),
+    "qf_net_create": (_STATUS, [_P, _S, _I, _I, POINTER(_S), c_size_t, POINTER(_P)]),
+    "qf_net_destroy": (None, [_P]),
+    "qf_net_load_weights": (_STATUS, [_P, _S]),
+    "qf_net_save_weights": (_STATUS, [_P, _S]),
+    "qf_net_load_weights_hdf5": (_STATUS, [_P, _S]),
+    "qf_net_save_weights_hdf5": (_STATUS, [_P, _S, c_bool]),
+    "qf_net_share_weights": (_STATUS, [_P, _P]),
+    "qf_net_reshape": (_STATUS, [_P]),
+    "qf_net_forward_range": (_STATUS, [_P, _I, _I, POINTER(c_float)]),
+    "qf_net_backward_range": (_STATUS, [_P, _I, _I]),
+    "qf_net_clear_param_diffs": (None, [_P]),
+    "qf_net_name": (_S, [_P]),
+    "qf_net_layer_count": (_I, [_P]),
+    "qf_net_layer_name": (_S, [_P, _I]),
+    "qf_net_layer_type": (_S, [_P, _I]),
+    "qf_net_layer_param_count": (_I, [_P, _I]),
+    "qf_net_layer_param": (_P, [_P, _I, _I]),
+    "qf_net_layer_bottom_count": (_I, [_P, _I]),
+    "qf_net_layer_bottom": (_I, [_P, _I, _I]),
+    "qf_net_layer_top_count": (_I, [_P, _I]),
+    "qf_net_layer_top": (_I, [_P, _I, _I]),
+    "qf_net_blob_count": (_I, [_P]),
+    "qf_net_blob_name": (_S, [_P, _I]),
+    "qf_net_blob_at": (_P, [_P, _I]),
+    "qf_net_input_count": (_I, [_P]),
+    "qf_net_input": (_I, [_P, _I]),
+    "qf_net_output_count": (_I, [_P]),
+    "qf_net_output": (_I, [_P, _I]),
+    "qf_net_loss_weight": (c_float, [_P, _I]),
+    "qf_layer_type_name": (_S, [_I]),
+    "qf_solver_create": (_STATUS, [_P, _S, POINTER(_P)]),
+    "qf_solver_create_as": (_STATUS, [_P, _S, _S, POINTER(_P)]),
+    "qf_solver_destroy": (None, [_P]),
+    "qf_solver_set_callbacks": (None, [_P, ActionFunction, ProgressFunction, _P]),
+    "qf_solver_set_iteration_callback": (None, [_P, IterationFunction, _P]),
+    "qf_solver_settings": (_S, [_P]),
+    "qf_solver_change_settings": (_STATUS, [_P, _S]),
+    "qf_solver_apply_update": (_STATUS, [_P]),
+    "qf_solver_restore": (_STATUS, [_P, _S]),
+    "qf_solver_snapshot": (_STATUS, [_P]),
+    "qf_solver_solve": (_STATUS, [_P]),
+    "qf_solver_step": (_STATUS, [_P, _I]),
+    "qf_solver_net": (_P, [_P]),
+    "qf_solver_test_net_count": (_I, [_P]),
+    "qf_solver_test_net": (_P, [_P, _I]),
+    "qf_solver_iteration": (_I, [_P]),
+    "qf_solver_learning_rate": (c_float, [_P]),
+    "qf_make_digits": (_STATUS, [_P, _S, _S, _I, _I, c_int64]),
+    "qf_create_quant_retrain_config": (_STATUS, [_P] + [_S] * 4),
+    "qf_create_quant_retrain_model": (_STATUS, [_P] + [_S] * 6),
+    "qf_save_quant_retrain_model": (_STATUS, [_P, _S, _S, _I, _S, _S, _S]),
+    "qf_qat_run": (_STATUS, [_P, POINTER(QatOptions), ActionFunction, ProgressFunction, _P, POINTER(QatResult)]),
+    "qf_qat_result_release": (None, [POINTER(QatResult)]),
+}
+for _name, (_result, _arguments) in _SIGNATURES.items():
+    _function = getattr(library, _name)
+    _function.restype = _result
+    _function.argtypes = _arguments
+
+version = library.qf_version().decode()
+
+# ---- the one context of this process ----
+
+_created = c_void_p()
+if library.qf_context_create(byref(_created)) != 0:
+    raise MemoryError("there is not enough memory to start")
+context = _created
+
+# ---- errors ----
+
+_EXCEPTIONS = {
+    "argument": ValueError,
+    "memory": MemoryError,
+    "io": OSError,
+    "format": ValueError,
+    "shape": ValueError,
+    "value": ValueError,
+    "unsupported": RuntimeError,
+    "mismatch": RuntimeError,
+    "stopped": RuntimeError,
+}
+_pending = []  # exceptions that Python code raised inside a callback
+
+
+def hold(exception):
+    """Keep an exception that cannot pass through C; the running call raises it when it is back."""
+    _pending.append(exception)
+    library.qf_context_fail(context, ("%s: %s" % (type(exception).__name__, exception)).encode())
+    return 6  # QF_E_VALUE
+
+
+def check(status):
+    """Raise the fitting exception, with the library's sentence, unless `status` is success."""
+    if status == 0:
+        return
+    if _pending:
+        first = _pending[0]
+        _pending.clear()
+        raise first
+    name = library.qf_status_name(status).decode()
+    raise _EXCEPTIONS.get(name, RuntimeError)(library.qf_error_text(context).decode(errors="replace"))
+
+
+def call(function, *arguments):
+    """Call a C function of the context that returns a status and touches no blobs."""
+    check(function(*arguments))
+
+
+def compute(function, *arguments):
+    """Call a C function that may read or write blobs: arrays in Python's hands are brought into step."""
+    check(library.qf_views_take(context))
+    status = function(*arguments)
+    shown = library.qf_views_show(context) if status == 0 else 0
+    check(status)
+    check(shown)
+
+
+def path(name):
+    """A file name as the library takes it."""
+    return os.fsencode(name)
+
+
+# ---- the log ----
+
+_LEVELS = "DIWE"
+
+
+def _write(_user, level, file, line, text):
+    text = text.decode(errors="replace")
+    if not file:  # a line of AMCT's, complete
+        sys.stderr.write(text + "\n")
+        return
+    now = datetime.datetime.now()
+    sys.stderr.write("%s%s %5d %s:%d] %s\n" % (_LEVELS[level], now.strftime("%m%d %H:%M:%S.%f"),
+                                              threading.get_native_id(), file.decode(), line, text))
+
+
+_sink = LogFunction(_write)
+
+
+def set_log_level(lowest):
+    """0 debug, 1 info, 2 warning, 3 error."""
+    library.qf_context_set_log(context, _sink, None, lowest)
+
+
+# glog's variable, which scripts set before they import caffe: 0 info, 1 warning, 2 and 3 error
+_minimum = os.environ.get("GLOG_minloglevel", "0")
+set_log_level(min(int(_minimum) + 1 if _minimum.isdigit() else 1, 3))
