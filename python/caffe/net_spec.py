@@ -31,6 +31,11 @@ def param_name_dict():
     return dict(_PARAMETERS)
 
 
+def _function_of(thing):
+    """The function behind a top; a function without tops stands for itself."""
+    return thing if isinstance(thing, Function) else thing.fn
+
+
 class _Builder:
     """Turns functions into layers, each after those it needs, and names what has no name."""
 
@@ -76,7 +81,7 @@ def to_proto(*tops):
     """A NetParameter of all layers that the given tops need."""
     builder = _Builder()
     for top in tops:
-        builder.add(top.fn)
+        builder.add(_function_of(top))
     return builder.net()
 
 
@@ -170,13 +175,13 @@ class NetSpec:
 
     def update(self, name, params):
         """Change parameters of the layer of a top."""
-        self.tops[name].fn.params.update(params)
+        _function_of(self.tops[name]).params.update(params)
 
     def to_proto(self):
         """The NetParameter of all layers."""
         builder = _Builder((top, name) for name, top in self.tops.items())
         for top in self.tops.values():
-            builder.add(top.fn)
+            builder.add(_function_of(top))
         return builder.net()
 
 

@@ -1,2 +1,5 @@
-"""qaffe in Python: what neither `caffe` nor `amct_caffe` has."""
+"""qaffe in Python: what neither `caffe` nor `amct_caffe` has. The whole flow is one call: retrain()."""
 from ._library import version as __version__
+from ._retrain import LayerResult, Result, retrain
+
+__all__ = ["LayerResult", "Result", "retrain", "__version__"]

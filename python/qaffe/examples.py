@@ -1,4 +1,6 @@
-"""Small nets and data that examples and tests use; nothing is downloaded."""
+"""A small net, its weights and data: for examples and tests; nothing is downloaded."""
+from __future__ import annotations
+
 import os
 import tempfile
 
@@ -13,10 +15,60 @@ layer { name: 'ip' type: 'InnerProduct' bottom: 'conv' top: 'ip'
 layer { name: 'prob' type: 'Softmax' bottom: 'ip' top: 'prob' }
 """
 
+_TRAIN = """
+name: 'digits'
+layer { name: 'data' type: 'Data' top: 'data' top: 'label' include { phase: TRAIN }
+  transform_param { scale: 0.00390625 } data_param { source: '%(train)s' batch_size: 32 backend: LMDB } }
+layer { name: 'data' type: 'Data' top: 'data' top: 'label' include { phase: TEST }
+  transform_param { scale: 0.00390625 } data_param { source: '%(test)s' batch_size: 50 backend: LMDB } }
+layer { name: 'conv' type: 'Convolution' bottom: 'data' top: 'conv'
+  convolution_param { num_output: 8 kernel_size: 5 stride: 2 weight_filler { type: 'xavier' } } }
+layer { name: 'relu' type: 'ReLU' bottom: 'conv' top: 'conv' }
+layer { name: 'ip' type: 'InnerProduct' bottom: 'conv' top: 'ip'
+  inner_product_param { num_output: 10 weight_filler { type: 'xavier' } } }
+layer { name: 'accuracy' type: 'Accuracy' bottom: 'ip' bottom: 'label' top: 'accuracy' include { phase: TEST } }
+layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }
+"""
 
-def small_net():
-    """The path of a .prototxt of a net with one convolution and one inner product, 3 classes."""
-    path = os.path.join(tempfile.mkdtemp(), "small.prototxt")
+_SOLVER = """
+net: '%(net)s' test_iter: 4 test_interval: %(iterations)d test_initialization: false
+base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' max_iter: %(iterations)d snapshot: %(iterations)d
+snapshot_prefix: '%(prefix)s' random_seed: 1 display: 50
+"""
+
+
+def _write(path: str, text: str) -> str:
     with open(path, "w") as file:
-        file.write(_SMALL)
+        file.write(text)
     return path
+
+
+def small_net() -> str:
+    """The path of a .prototxt: one convolution, one inner product, 3 classes; 2 images of 1 x 8 x 8."""
+    return _write(os.path.join(tempfile.mkdtemp(), "small.prototxt"), _SMALL)
+
+
+def small_model() -> tuple[str, str]:
+    """small_net() with random weights: (.prototxt, .caffemodel)."""
+    import caffe
+    model = small_net()
+    weights = model.replace(".prototxt", ".caffemodel")
+    caffe.Net(model, caffe.TEST).save(weights)
+    return model, weights
+
+
+def write_solver(path: str, net: str, iterations: int, prefix: str) -> str:
+    """Write a solver.prototxt that tests and takes its snapshot after the last iteration."""
+    return _write(path, _SOLVER % {"net": net, "iterations": iterations, "prefix": prefix})
+
+
+def digits(folder: str, iterations: int = 100) -> tuple[str, str]:
+    """A trained classifier of drawn digits, with its data, in `folder`: (.prototxt, .caffemodel)."""
+    import caffe
+    from . import _library
+    train, test = os.path.join(folder, "train_lmdb"), os.path.join(folder, "test_lmdb")
+    _library.call(_library.library.qf_make_digits, _library.context, train.encode(), test.encode(), 2000, 200, 1)
+    net = _write(os.path.join(folder, "digits.prototxt"), _TRAIN % {"train": train, "test": test})
+    prefix = os.path.join(folder, "digits")
+    caffe.SGDSolver(write_solver(os.path.join(folder, "solver.prototxt"), net, iterations, prefix)).solve()
+    return net, "%s_iter_%d.caffemodel" % (prefix, iterations)

@@ -247,6 +247,9 @@ qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt, 
     *out = NULL;
     Caffe__SolverParameter *param;
     QF_TRY(qf_solver_param_read(context, solver_prototxt, &param));
+    static const Caffe__SolverParameter defaults = CAFFE__SOLVER_PARAMETER__INIT;
+    if (type && param->type == defaults.type)
+        param->type = NULL; /* a constant, not to be freed */
     qf_status status = type ? qf_set_string(context, &param->type, type) : QF_OK;
     if (status == QF_OK)
         status = qf_solver_create_from_param(context, param, out);

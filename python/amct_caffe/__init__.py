@@ -1,0 +1,163 @@
+"""AMCT's Python interface for quantisation-aware training of Caffe nets, over libqaffe.
+
+    import amct_caffe as amct
+    amct.create_quant_retrain_config(config, model, weights)
+    amct.create_quant_retrain_model(model, weights, config, new_model, new_weights, record)
+    ...train new_model with caffe; its TEST phase fills the record...
+    amct.save_quant_retrain_model(new_model, retrained_weights, 'Both', 'results/user_model')
+
+Importing begins ./amct_log/amct_caffe.log anew; AMCT_LOG_FILE_LEVEL and AMCT_LOG_LEVEL choose what it and the
+screen show.
+"""
+import functools
+import inspect
+import os
+
+from qaffe import _library
+from qaffe._library import call, context, library, version as __version__
+
+__all__ = ["set_cpu_mode", "set_gpu_mode", "create_quant_retrain_config", "create_quant_retrain_model",
+           "save_quant_retrain_model"]
+
+call(library.qf_context_open_amct_log, context)
+
+_SAVE_TYPES = {"Fakequant": 1, "Deploy": 2, "Both": 3}
+_remembered = {"record": None, "config": None}  # of the last create_quant_retrain_model
+
+
+def _checked(**types):
+    """Check the types of arguments as AMCT does: names that are given here, in AMCT's words."""
+
+    def decorate(function):
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def wrapper(*arguments, **keywords):
+            bound = signature.bind(*arguments, **keywords)
+            for name, value in bound.arguments.items():
+                if not isinstance(value, types[name]):
+                    kinds = types[name] if isinstance(types[name], tuple) else (types[name],)
+                    raise TypeError("Func %s argument %s must be %s" %
+                                    (function.__name__, name, " or ".join(str(kind) for kind in kinds)))
+            return function(*arguments, **keywords)
+
+        return wrapper
+
+    return decorate
+
+
+_OPTIONAL = (str, type(None))
+
+
+def _input(name):
+    """The real path of a file that must be there."""
+    real = os.path.realpath(name)
+    if not name or not os.path.exists(real):
+        raise OSError("the file '%s' does not exist" % name)
+    if os.path.isdir(real):
+        raise ValueError("'%s' should be a file's name but a path" % name)
+    return os.fsencode(real)
+
+
+def _output(argument, name):
+    """The path of a file to write; links are followed."""
+    if not name:
+        raise ValueError("%s: an empty string is an invalid value for the name of a file" % argument)
+    if name.endswith("/") or os.path.isdir(name):
+        raise ValueError("%s: '%s' should be a file's name but a path" % (argument, name))
+    if len(os.path.basename(name)) > 254:
+        raise ValueError("%s: the file name '%.40s...' is longer than 254 characters" % (argument, name))
+    return os.fsencode(os.path.realpath(name))
+
+
+def set_cpu_mode():
+    """Compute on the CPU: what this build does without being asked.
+
+    >>> import amct_caffe as amct
+    >>> amct.set_cpu_mode()
+    """
+
+
+def set_gpu_mode():
+    """Compute on the GPU. RuntimeError where there is none.
+
+    >>> import amct_caffe as amct
+    >>> amct.set_gpu_mode()
+    Traceback (most recent call last):
+    RuntimeError: this build of qaffe has no GPU code; call amct_caffe.set_cpu_mode()
+    """
+    raise RuntimeError("this build of qaffe has no GPU code; call amct_caffe.set_cpu_mode()")
+
+
+@_checked(config_file=str, model_file=str, weights_file=str, config_defination=_OPTIONAL)
+def create_quant_retrain_config(config_file, model_file, weights_file, config_defination=None):
+    """Write the configuration (JSON) of every layer that can be quantised.
+
+    config_file: the file to write. model_file, weights_file: the float net. config_defination: a simplified
+    configuration (.cfg) to start from instead of the defaults. TypeError for arguments that are not str,
+    OSError for files that are not there, ValueError for what cannot be quantised.
+
+    >>> import amct_caffe as amct, json, qaffe.examples
+    >>> model, weights = qaffe.examples.small_model()
+    >>> amct.create_quant_retrain_config('config.json', model, weights)
+    >>> sorted(json.load(open('config.json')))
+    ['conv', 'ip', 'version']
+    """
+    definition = _input(config_defination) if config_defination is not None else None
+    call(library.qf_create_quant_retrain_config, context, _output("config_file", config_file),
+         _input(model_file), _input(weights_file), definition)
+
+
+@_checked(model_file=str, weights_file=str, config_file=str, modified_model_file=str, modified_weights_file=str,
+          scale_offset_record_file=str)
+def create_quant_retrain_model(model_file, weights_file, config_file, modified_model_file, modified_weights_file,
+                               scale_offset_record_file):
+    """Insert fake-quantisation layers: the model to train, its weights, and an empty record.
+
+    The path of the record is kept in the model; the TEST phase of training fills it. Errors as
+    create_quant_retrain_config.
+
+    >>> import amct_caffe as amct, qaffe.examples
+    >>> model, weights = qaffe.examples.small_model()
+    >>> amct.create_quant_retrain_config('config.json', model, weights)
+    >>> amct.create_quant_retrain_model(model, weights, 'config.json', 'new.prototxt', 'new.caffemodel',
+    ...                                 'record.txt')
+    >>> 'ActivationQAT' in open('new.prototxt').read()
+    True
+    """
+    record = _output("scale_offset_record_file", scale_offset_record_file)
+    config = _input(config_file)
+    call(library.qf_create_quant_retrain_model, context, _input(model_file), _input(weights_file), config,
+         _output("modified_model_file", modified_model_file),
+         _output("modified_weights_file", modified_weights_file), record)
+    _remembered.update(record=record, config=config)
+
+
+@_checked(retrained_model_file=str, retrained_weights_file=str, save_type=str, save_path=str,
+          scale_offset_record_file=_OPTIONAL, config_file=_OPTIONAL)
+def save_quant_retrain_model(retrained_model_file, retrained_weights_file, save_type, save_path,
+                             scale_offset_record_file=None, config_file=None):
+    """Write the fake-quant and deploy models of a retrained net.
+
+    save_type: 'Fakequant', 'Deploy' or 'Both'. save_path: folder and beginning of the names:
+    <save_path>_fake_quant_model.prototxt, _fake_quant_weights.caffemodel, _deploy_model.prototxt,
+    _deploy_weights.caffemodel. The record and the configuration may be left out after
+    create_quant_retrain_model in the same process. RuntimeError if the record lacks a layer's factors: no
+    TEST phase has run.
+
+    >>> import amct_caffe as amct, qaffe.examples
+    >>> amct.save_quant_retrain_model('no.prototxt', 'no.caffemodel', 'Float', 'results/model')
+    Traceback (most recent call last):
+    ValueError: save_type must be Fakequant, Deploy or Both, but is 'Float'
+    """
+    if save_type not in _SAVE_TYPES:
+        raise ValueError("save_type must be Fakequant, Deploy or Both, but is '%s'" % save_type)
+    if not save_path:
+        raise ValueError("save_path: an empty string is an invalid value for the beginning of file names")
+    record = _input(scale_offset_record_file) if scale_offset_record_file is not None else _remembered["record"]
+    config = _input(config_file) if config_file is not None else _remembered["config"]
+    if record is None:
+        raise ValueError("scale_offset_record_file is needed: no create_quant_retrain_model in this process has "
+                         "named one")
+    call(library.qf_save_quant_retrain_model, context, _input(retrained_model_file),
+         _input(retrained_weights_file), _SAVE_TYPES[save_type], os.fsencode(save_path), record, config)

@@ -1,0 +1,140 @@
+"""The whole quantisation-aware training in one call."""
+from __future__ import annotations
+
+import math
+import os
+from ctypes import byref
+from dataclasses import dataclass, field
+from typing import Callable, Optional, Sequence
+
+from ._library import (ActionFunction, PlanFunction, ProgressFunction, QatOptions, QatResult, check, context,
+                       hold, library)
+
+_BATCH_NORM = {"model": 0, "frozen": 1, "train": 2}
+
+
+@dataclass
+class LayerResult:
+    """One quantised layer. Ratios of signal to quantisation noise are in dB; NaN where they do not apply."""
+    name: str
+    type: str
+    scale_d: float
+    offset_d: int
+    shift_min: int
+    shift_max: int
+    weight_sqnr: float
+    input_sqnr: float
+
+
+def _decibels(value: float) -> str:
+    return "-" if math.isnan(value) else "exact" if math.isinf(value) else "%.1f" % value
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0])] + lines[1:])
+
+
+@dataclass
+class Result:
+    """What retrain() found: print it, or plot() it in a notebook."""
+    score_name: str
+    float_score: float
+    fake_quant_score: float
+    deploy_score: float
+    float_bytes: int
+    fake_quant_bytes: int
+    deploy_bytes: int
+    differing_integers: int
+    compared_integers: int
+    save_path: str
+    layers: list[LayerResult] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        layers = [["layer", "type", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
+        for row in self.layers:
+            shift = "-" if row.shift_max == 0 else str(row.shift_min) if row.shift_min == row.shift_max \
+                else "%d-%d" % (row.shift_min, row.shift_max)
+            layers.append([row.name, row.type, "%.6g" % row.scale_d, str(row.offset_d), shift,
+                           _decibels(row.weight_sqnr), _decibels(row.input_sqnr)])
+        models = [["model", self.score_name, "weights file"]]
+        for name, score, size in (("float", self.float_score, self.float_bytes),
+                                  ("fake-quant", self.fake_quant_score, self.fake_quant_bytes),
+                                  ("deploy", self.deploy_score, self.deploy_bytes)):
+            models.append([name, "%.4f" % score, "%.1f KiB" % (size / 1024)])
+        return "%s\n\n%s\n\nVerified: %d integers, %d differ." % (
+            _table(layers), _table(models), self.compared_integers, self.differing_integers)
+
+    def plot(self):
+        """A bar chart of the layers' ratios of signal to noise; needs matplotlib. Returns the axes."""
+        import matplotlib.pyplot as pyplot
+        _figure, axes = pyplot.subplots(figsize=(1 + len(self.layers), 4))
+        places = range(len(self.layers))
+        for shift, name, values in ((-0.2, "weights", [row.weight_sqnr for row in self.layers]),
+                                    (0.2, "input", [row.input_sqnr for row in self.layers])):
+            axes.bar([p + shift for p in places], [v if math.isfinite(v) else 0 for v in values], 0.4, label=name)
+        axes.set_xticks(list(places), [row.name for row in self.layers], rotation=60)
+        axes.set_ylabel("signal to quantisation noise (dB)")
+        axes.legend()
+        return axes
+
+
+def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str = "qat_results/model",
+            train_data: Optional[str] = None, test_data: Optional[str] = None,
+            config_definition: Optional[str] = None, batch_size: int = 0, test_iterations: int = 0,
+            base_lr: float = 1e-4, momentum: float = 0.9, weight_decay: float = 1e-4, scale: float = 1.0,
+            mean_file: Optional[str] = None, mean_values: Sequence[float] = (), batch_norm: str = "model",
+            freeze_batch_norm_after: int = -1,
+            progress: Optional[Callable[[int, int, float], None]] = None) -> Result:
+    """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
+
+    model, weights: the float net, one to train (with Data layers) or to deploy (with Input; then train_data and
+    test_data are LMDBs, and scale, mean_file and mean_values prepare pixels). save_path: folder and beginning of
+    all names. batch_norm: 'model', 'frozen' or 'train'. progress(iteration, total, loss) is called as it trains.
+    Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
+
+    >>> import os, qaffe, qaffe.examples, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> result = qaffe.retrain(*qaffe.examples.digits(folder), iterations=20, base_lr=0.001,
+    ...                        save_path=os.path.join(folder, 'qat'))
+    >>> [row.name for row in result.layers], result.differing_integers
+    (['conv', 'ip'], 0)
+    >>> result.deploy_bytes < result.float_bytes
+    True
+    """
+    if batch_norm not in _BATCH_NORM:
+        raise ValueError("batch_norm must be one of %s, but is '%s'" % (", ".join(_BATCH_NORM), batch_norm))
+
+    def text(value: Optional[str]) -> Optional[bytes]:
+        return None if value is None else os.fsencode(value)
+
+    means = ",".join("%.9g" % value for value in mean_values) or None
+    options = QatOptions(
+        text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
+        iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
+        text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after, PlanFunction())
+    failed = []
+
+    def show(_user, now):
+        try:
+            if progress and not now[0].testing:
+                progress(now[0].iteration, now[0].total, now[0].loss)
+        except BaseException as exception:  # raised when the library is back
+            failed.append(exception)
+            hold(exception)
+
+    result = QatResult()
+    status = library.qf_qat_run(context, byref(options), ActionFunction(lambda _user: 2 if failed else 0),
+                                ProgressFunction(show), None, byref(result))
+    try:
+        check(status)
+        return Result(
+            result.score_name.decode(), result.float_score, result.fake_quant_score, result.deploy_score,
+            result.float_bytes, result.fake_quant_bytes, result.deploy_bytes, result.verification.differing,
+            result.verification.compared, save_path,
+            [LayerResult(row.name.decode(), row.type.decode(), row.scale_d, row.offset_d, row.shift_min,
+                         row.shift_max, row.weight_sqnr, row.activation_sqnr)
+             for row in (result.row[i] for i in range(result.rows))])
+    finally:
+        library.qf_qat_result_release(byref(result))
