@@ -8,7 +8,7 @@ extern const command command_qat_config, command_qat_prepare, command_qat_export
 extern const command command_verify;
 extern const command command_train, command_test, command_time;
 extern const command command_digits, command_convert_idx, command_convert_images;
-extern const command command_layers, command_version;
+extern const command command_layers, command_caffe_home, command_version;
 extern const command command_document;
 
 #endif

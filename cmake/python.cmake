@@ -1,0 +1,71 @@
+# The Python packages caffe, amct_caffe and qaffe: complete in the build tree (PYTHONPATH=build/python), and
+# installed for the system's Python, or into a wheel (scikit-build-core sets SKBUILD).
+find_program(PROTOC protoc)
+find_package(Python3 3.9 COMPONENTS Interpreter)
+if(NOT PROTOC OR NOT Python3_FOUND)
+  message(STATUS "The Python packages need protoc and Python: not built")
+  return()
+endif()
+
+# caffe_pb2 from the library's schema, without what only protobuf-c understands.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/model/caffe.proto)
+file(READ src/model/caffe.proto schema)
+string(REGEX REPLACE "[^\n]*(pb_c|protobuf-c)[^\n]*\n" "" schema "${schema}")
+file(CONFIGURE OUTPUT python_schema/caffe.proto CONTENT "${schema}" @ONLY)
+
+set(packages ${CMAKE_CURRENT_BINARY_DIR}/python)
+file(GLOB_RECURSE python_sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR}/python python/*.py)
+list(FILTER python_sources EXCLUDE REGEX "^tests/|_pb2.py$")
+foreach(source ${python_sources})
+  add_custom_command(
+    OUTPUT ${packages}/${source}
+    COMMAND ${CMAKE_COMMAND} -E copy ${CMAKE_CURRENT_SOURCE_DIR}/python/${source} ${packages}/${source}
+    DEPENDS python/${source}
+    VERBATIM)
+  list(APPEND copies ${packages}/${source})
+endforeach()
+add_custom_command(
+  OUTPUT ${packages}/caffe/proto/caffe_pb2.py
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${packages}/caffe/proto
+  COMMAND ${PROTOC} --python_out=${packages}/caffe/proto -I${CMAKE_CURRENT_BINARY_DIR}/python_schema caffe.proto
+  DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/python_schema/caffe.proto
+  VERBATIM)
+add_custom_target(qaffe_python ALL DEPENDS ${copies} ${packages}/caffe/proto/caffe_pb2.py
+  COMMAND ${CMAKE_COMMAND} -E create_symlink $<TARGET_FILE:qaffe_shared> ${packages}/qaffe/libqaffe.so)
+add_dependencies(qaffe_python qaffe_shared)
+
+# What scripts that ask for a Caffe checkout look for: `qaffe caffe-home` prints where it is.
+set(home ${CMAKE_CURRENT_BINARY_DIR}/caffe-home)
+add_custom_target(qaffe_caffe_home ALL
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${home}/build/tools
+  COMMAND ${CMAKE_COMMAND} -E create_symlink ${packages} ${home}/python
+  COMMAND ${CMAKE_COMMAND} -E create_symlink $<TARGET_FILE:qaffe> ${home}/build/tools/caffe)
+add_dependencies(qaffe_caffe_home qaffe_python qaffe)
+
+set(installed_packages caffe amct_caffe qaffe)
+if(SKBUILD)
+  foreach(package ${installed_packages})
+    install(DIRECTORY ${packages}/${package} DESTINATION . FILES_MATCHING PATTERN "*.py")
+  endforeach()
+  install(FILES $<TARGET_FILE:qaffe_shared> DESTINATION qaffe RENAME libqaffe.so)
+  return()
+endif()
+
+# Debian's Python looks in lib/python3/dist-packages below /usr, and in its version's folder elsewhere.
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+  set(python_folder lib/python3/dist-packages)
+else()
+  set(python_folder lib/python${Python3_VERSION_MAJOR}.${Python3_VERSION_MINOR}/dist-packages)
+endif()
+set(QAFFE_PYTHON_DIR ${python_folder} CACHE STRING "where to install the Python packages, below the prefix")
+foreach(package ${installed_packages})
+  install(DIRECTORY ${packages}/${package} DESTINATION ${QAFFE_PYTHON_DIR} FILES_MATCHING PATTERN "*.py")
+endforeach()
+install(CODE "
+  set(root \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}\")
+  file(MAKE_DIRECTORY \"\${root}/share/qaffe/caffe-home/build/tools\")
+  file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/libqaffe.so\"
+    \"\${root}/${QAFFE_PYTHON_DIR}/qaffe/libqaffe.so\" SYMBOLIC)
+  file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${QAFFE_PYTHON_DIR}\" \"\${root}/share/qaffe/caffe-home/python\" SYMBOLIC)
+  file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/qaffe\"
+    \"\${root}/share/qaffe/caffe-home/build/tools/caffe\" SYMBOLIC)")
