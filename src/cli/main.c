@@ -21,8 +21,8 @@ static void spin_less(char **argv)
 static const command *const commands[] = {
     &command_qat_run, &command_qat_config,  &command_qat_prepare,    &command_qat_export,
     &command_verify,  &command_train,       &command_test,           &command_time,
-    &command_digits,  &command_convert_idx, &command_convert_images, &command_layers,
-    &command_version, &command_document,
+    &command_digits,  &command_convert_idx, &command_convert_images, &command_caffe_home,
+    &command_layers,  &command_version,     &command_document,
 };
 
 const command *command_at(size_t index)
