@@ -10,7 +10,8 @@ install_missing "${packages[@]}" "${test_packages[@]}"
 scripts/check_modules.sh
 
 build_and_test() { # preset
-    cmake --preset "$1" >/dev/null
+    # The Python of the packages installed above, whatever else is first in PATH.
+    cmake --preset "$1" -DPython3_EXECUTABLE=/usr/bin/python3 >/dev/null
     cmake --build --preset "$1"
     ctest --preset "$1" --output-on-failure
 }

@@ -8,6 +8,7 @@ import time
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_void_p
 
 import numpy as np
+from google.protobuf import text_format  # scripts expect that importing caffe imports it
 
 from qaffe import _library
 from qaffe._library import call, check, compute, context, library, path
@@ -320,7 +321,6 @@ class SolverParam:
 
     def __init__(self, solver):
         message = caffe_pb2.SolverParameter()
-        from google.protobuf import text_format
         text_format.Merge(library.qf_solver_settings(solver._value).decode(), message)
         object.__setattr__(self, "_solver", solver)
         object.__setattr__(self, "_message", message)

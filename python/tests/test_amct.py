@@ -1,0 +1,89 @@
+"""amct_caffe: the flow, its checks and its words."""
+import json
+import os
+
+import pytest
+
+import amct_caffe as amct
+import caffe
+import qaffe.examples
+
+
+def test_the_flow(digits):
+    model, weights = digits
+    amct.set_cpu_mode()
+    amct.create_quant_retrain_config("tmp/config.json", model, weights)
+    assert list(json.load(open("tmp/config.json"))) == ["version", "conv", "ip"]
+    amct.create_quant_retrain_model(model, weights, "tmp/config.json", "tmp/m.prototxt", "tmp/m.caffemodel",
+                                    "tmp/record.txt")
+    solver = caffe.SGDSolver(qaffe.examples.write_solver("solver.prototxt", "tmp/m.prototxt", 10, "tmp/qat"))
+    solver.net.copy_from("tmp/m.caffemodel")
+    solver.solve()
+    amct.save_quant_retrain_model("tmp/m.prototxt", "tmp/qat_iter_10.caffemodel", "Both", "results/user")
+    names = ["user_deploy_model.prototxt", "user_deploy_weights.caffemodel", "user_fake_quant_model.prototxt",
+             "user_fake_quant_weights.caffemodel", "user_quant.json"]
+    assert sorted(os.listdir("results")) == names
+    scores = []
+    for kind in ("fake_quant", "deploy"):
+        net = caffe.Net("results/user_%s_model.prototxt" % kind, "results/user_%s_weights.caffemodel" % kind, caffe.TEST)
+        scores.append(sum(net.forward()["accuracy"] for _ in range(4)) / 4)
+    assert scores[0] == scores[1] > 0.5
+    assert os.stat("results").st_mode & 0o777 == 0o750
+    assert os.stat("results/user_deploy_model.prototxt").st_mode & 0o777 == 0o640
+
+
+def test_types_are_checked():
+    with pytest.raises(TypeError, match="Func create_quant_retrain_config argument config_file must be"):
+        amct.create_quant_retrain_config(3, "m", "w")
+    with pytest.raises(TypeError, match="argument save_type must be"):
+        amct.save_quant_retrain_model("m", "w", None, "p")
+
+
+def test_names_are_checked():
+    model, weights = qaffe.examples.small_model()
+    with pytest.raises(ValueError, match="empty string is an invalid value for"):
+        amct.create_quant_retrain_config("", model, weights)
+    with pytest.raises(ValueError, match="should be a file's name but a path"):
+        amct.create_quant_retrain_config("folder/", model, weights)
+    with pytest.raises(OSError, match="nobody.prototxt"):
+        amct.create_quant_retrain_config("c.json", "nobody.prototxt", weights)
+    with pytest.raises(ValueError, match="Fakequant, Deploy or Both"):
+        amct.save_quant_retrain_model(model, weights, "both", "p")
+
+
+def test_no_test_phase_says_so():
+    model, weights = qaffe.examples.small_model()
+    amct.create_quant_retrain_config("c.json", model, weights)
+    amct.create_quant_retrain_model(model, weights, "c.json", "m.prototxt", "m.caffemodel", "r.txt")
+    with pytest.raises(RuntimeError, match="Cannot find scale_d of layer 'conv' in record file"):
+        amct.save_quant_retrain_model("m.prototxt", "m.caffemodel", "Both", "results/m", "r.txt")
+    assert not os.path.exists("results")
+
+
+def test_configuration_errors():
+    model, weights = qaffe.examples.small_model()
+    with open("c.json", "w") as file:
+        file.write('{"version": 1, "nobody": {"retrain_enable": true}}')
+    with pytest.raises(ValueError, match="Layer nobody does not exist in the graph"):
+        amct.create_quant_retrain_model(model, weights, "c.json", "m.prototxt", "m.caffemodel", "r.txt")
+
+
+def test_gpu_mode_says_what_to_do():
+    with pytest.raises(RuntimeError, match="set_cpu_mode"):
+        amct.set_gpu_mode()
+
+
+def test_retrain_in_one_call(digits):
+    seen = []
+    result = qaffe.retrain(*digits, iterations=10, base_lr=0.001, save_path="qat/m",
+                           progress=lambda iteration, total, loss: seen.append(iteration))
+    assert result.differing_integers == 0 and result.fake_quant_score == result.deploy_score > 0.5
+    assert "weights dB" in str(result) and seen[-1] == 10
+
+    def stop(iteration, total, loss):
+        raise StopIteration("enough")
+
+    with pytest.raises(StopIteration, match="enough"):
+        qaffe.retrain(*digits, iterations=10, save_path="qat/n", progress=stop)
+    with pytest.raises(ValueError, match="batch_norm"):
+        qaffe.retrain(*digits, batch_norm="thaw")

@@ -1,0 +1,176 @@
+"""caffe.Net and caffe.Blob."""
+import gc
+import resource
+
+import numpy as np
+import pytest
+
+import caffe
+import qaffe.examples
+
+
+@pytest.fixture
+def net():
+    caffe.set_random_seed(7)
+    return caffe.Net(qaffe.examples.small_net(), caffe.TEST)
+
+
+def test_names_and_shapes(net):
+    assert list(net.blobs) == ["data", "conv", "ip", "prob"]
+    assert net.inputs == ["data"] and net.outputs == ["prob"]
+    assert net.blobs["conv"].data.shape == net.blobs["conv"].shape == (2, 4, 6, 6)
+    assert [p.data.shape for p in net.params["conv"]] == [(4, 1, 3, 3), (4,)]
+    assert (net.blobs["conv"].num, net.blobs["conv"].channels, net.blobs["ip"].width) == (2, 4, 1)
+    assert net.layer_dict["relu"].type == "ReLU" and net.top_names["conv"] == ["conv"]
+    assert net.bottom_names["relu"] == ["conv"] and len(net.layers) == 5
+    assert net.blob_loss_weights["prob"] == 0
+
+
+def test_forward_is_what_numpy_says(net):
+    x = np.random.RandomState(0).rand(2, 1, 8, 8).astype(np.float32)
+    prob = net.forward(data=x)["prob"]
+    w, b = (p.data for p in net.params["conv"])
+    conv = np.empty((2, 4, 6, 6))
+    for row in range(6):
+        for column in range(6):
+            window = x[:, 0, row:row + 3, column:column + 3].reshape(2, 9)
+            conv[:, :, row, column] = window @ w.reshape(4, 9).T + b
+    ip = np.maximum(conv, 0).reshape(2, -1) @ net.params["ip"][0].data.T + net.params["ip"][1].data
+    expected = np.exp(ip) / np.exp(ip).sum(1, keepdims=True)
+    np.testing.assert_allclose(prob, expected, rtol=1e-5)
+
+
+def test_views_stay_in_step(net):
+    data, prob, weights = net.blobs["data"].data, net.blobs["prob"].data, net.params["ip"][0].data
+    data[...] = 1
+    net.forward()
+    first = prob.copy()
+    weights[...] = 0  # an array that was taken before the last forward
+    net.forward()
+    np.testing.assert_allclose(prob, 1 / 3, rtol=1e-6)
+    assert not np.allclose(first, prob)
+    net.blobs["conv"].data[...] = 5
+    net.forward(start="ip")
+    np.testing.assert_allclose(prob, 1 / 3, rtol=1e-6)
+
+
+def test_arrays_outlive_their_net(net):
+    prob = net.forward()["prob"]
+    kept = prob.copy()
+    del net
+    gc.collect()
+    np.testing.assert_array_equal(prob, kept)
+
+
+def test_reshape(net):
+    old = net.blobs["data"].data
+    net.blobs["data"].reshape(5, 1, 8, 8)
+    net.reshape()
+    assert net.blobs["prob"].data.shape == (5, 3)
+    old[...] = 3  # an array of the smaller blob: no longer part of the net, and harmless
+    net.blobs["data"].data[...] = 1
+    assert net.forward()["prob"].shape == (5, 3)
+    with pytest.raises(ValueError, match="-1"):
+        net.blobs["data"].reshape(-1, 1, 8, 8)
+
+
+def test_backward():
+    with open("train.prototxt", "w") as file:
+        file.write(qaffe.examples._SMALL + "force_backward: true")
+    net = caffe.Net("train.prototxt", caffe.TRAIN)
+    x = np.random.RandomState(1).rand(2, 1, 8, 8).astype(np.float32)
+    g = np.random.RandomState(2).rand(2, 3).astype(np.float32)
+    net.forward(data=x)
+    gradient = net.backward(prob=g)["data"].copy()
+    step = np.zeros_like(x)
+    step[1, 0, 3, 4] = 1e-2
+    up = (net.forward(data=x + step)["prob"] * g).sum()
+    down = (net.forward(data=x - step)["prob"] * g).sum()
+    assert gradient[1, 0, 3, 4] == pytest.approx((up - down) / 2e-2, rel=2e-2, abs=1e-4)
+    assert net.params["conv"][0].diff.any()
+    net.clear_param_diffs()
+    assert not net.params["conv"][0].diff.any()
+
+
+def test_more_items_than_a_batch(net):
+    x = np.random.RandomState(3).rand(5, 1, 8, 8).astype(np.float32)
+    whole = net.forward_all(data=x)["prob"]
+    assert whole.shape == (5, 3)
+    one = net.forward(data=x[2:4])["prob"]
+    np.testing.assert_allclose(whole[2:4], one, rtol=1e-6)
+
+
+def test_inputs_are_checked(net):
+    with pytest.raises(Exception, match="Input blob arguments do not match net inputs"):
+        net.forward(image=np.zeros((2, 1, 8, 8)))
+    with pytest.raises(Exception, match="not batch sized"):
+        net.forward(data=np.zeros((3, 1, 8, 8)))
+    with pytest.raises(ValueError, match="no layer 'nobody'"):
+        net.forward(start="nobody")
+
+
+def test_hooks_see_every_layer(net):
+    seen = []
+    net.before_forward(seen.append)
+    net.after_forward(lambda name: seen.append(name.upper()))
+    net.forward()
+    assert seen == ["data", "DATA", "conv", "CONV", "relu", "RELU", "ip", "IP", "prob", "PROB"]
+
+
+@pytest.mark.parametrize("name", ["w.caffemodel", "w.caffemodel.h5"])
+def test_weights_as_files(net, name):
+    hdf5 = name.endswith("h5")
+    (net.save_hdf5 if hdf5 else net.save)(name)
+    other = caffe.Net(qaffe.examples.small_net(), name, caffe.TEST)  # the old order of arguments
+    np.testing.assert_array_equal(net.params["ip"][0].data, other.params["ip"][0].data)
+    other.params["ip"][0].data[...] = 0
+    (other.load_hdf5 if hdf5 else other.copy_from)(name)
+    np.testing.assert_array_equal(net.params["ip"][0].data, other.params["ip"][0].data)
+
+
+def test_shared_weights(net):
+    other = caffe.Net(qaffe.examples.small_net(), caffe.TEST)
+    other.share_with(net)
+    net.params["ip"][0].data[0, 0] = 17
+    assert other.params["ip"][0].data[0, 0] == 17
+
+
+def test_errors_are_exceptions(net):
+    with pytest.raises(OSError, match="missing.prototxt"):
+        caffe.Net("missing.prototxt", caffe.TEST)
+    with open("bad.prototxt", "w") as file:
+        file.write("layer {\n  nane: 'x'\n}")
+    with pytest.raises(ValueError, match="bad.prototxt:2:7.*did you mean .name"):
+        caffe.Net("bad.prototxt", caffe.TEST)
+    with open("bad.caffemodel", "wb") as file:
+        file.write(b"\xff" * 40)
+    with pytest.raises(ValueError, match="bad.caffemodel"):
+        net.copy_from("bad.caffemodel")
+    with open("bad.h5", "wb") as file:
+        file.write(b"\x89HDF\r\n\x1a\n" + b"\xff" * 40)
+    with pytest.raises(ValueError, match="bad.h5"):
+        net.load_hdf5("bad.h5")
+    with pytest.raises(TypeError, match="phase"):
+        caffe.Net(qaffe.examples.small_net())
+
+
+def test_stages_and_levels():
+    with open("staged.prototxt", "w") as file:
+        file.write("layer { name: 'a' type: 'DummyData' top: 'a' dummy_data_param { shape { dim: 1 } } }"
+                   "layer { name: 'b' type: 'ReLU' bottom: 'a' top: 'b' include { stage: 'B' } }"
+                   "layer { name: 'c' type: 'ReLU' bottom: 'a' top: 'c' include { min_level: 2 } }")
+    assert list(caffe.Net("staged.prototxt", caffe.TEST).blobs) == ["a"]
+    assert list(caffe.Net("staged.prototxt", caffe.TEST, stages=["B"]).layer_dict)[-1] == "b"
+    assert list(caffe.Net("staged.prototxt", caffe.TEST, level=2).layer_dict)[-1] == "c"
+
+
+def test_nothing_leaks(net):
+    def run(count):
+        for _ in range(count):
+            net.blobs["data"].data[0, 0, 0, 0] += 1
+            net.forward()
+        gc.collect()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, the highest so far
+
+    settled = run(2000)
+    assert run(20000) - settled < 1024
