@@ -10,10 +10,10 @@ install_missing "${packages[@]}" "${test_packages[@]}"
 scripts/check_modules.sh
 
 build_and_test() { # preset
-    # The Python of the packages installed above, whatever else is first in PATH.
-    cmake --preset "$1" -DPython3_EXECUTABLE=/usr/bin/python3 >/dev/null
+    # Tests may be off from a demo in the same folder. The Python is that of the packages installed above.
+    cmake --preset "$1" -DQAFFE_TESTS=ON -DPython3_EXECUTABLE=/usr/bin/python3 >/dev/null
     cmake --build --preset "$1"
-    ctest --preset "$1" --output-on-failure
+    ctest --preset "$1" --output-on-failure --no-tests=error
 }
 build_and_test release
 if [ "${1:-}" != --fast ]; then
