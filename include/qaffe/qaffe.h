@@ -161,12 +161,15 @@ QF_API void qf_net_destroy(qf_net *net);
  * fails. QF_E_SHAPE names layer, blob and both shapes. */
 QF_API qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
 QF_API qf_status qf_net_save_weights(qf_net *net, const char *caffemodel);
-/* The same in Caffe's HDF5 format. */
-QF_API qf_status qf_net_load_weights_hdf5(qf_net *net, const char *path);
+/* The same in Caffe's HDF5 format; qf_net_load_weights() reads it from files that end in .h5. */
 QF_API qf_status qf_net_save_weights_hdf5(qf_net *net, const char *path, bool with_diff);
 /* Use the parameters of the layers of the same names in `other` from now on: they are the same
  * blobs. */
 QF_API qf_status qf_net_share_weights(qf_net *net, const qf_net *other);
+/* For a net whose first layer is MemoryData: `count` images, of the shape that the layer names, and
+ * as many labels. Both are copied. */
+QF_API qf_status qf_net_set_memory_data(qf_net *net, const float *images, const float *labels,
+                                        size_t count);
 QF_API qf_status qf_net_reshape(qf_net *net);
 /* `loss` receives the weighted sum of the losses and may be NULL. */
 QF_API qf_status qf_net_forward(qf_net *net, float *loss);

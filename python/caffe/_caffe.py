@@ -282,9 +282,7 @@ class _Net:
     def copy_from(self, weights):
         """Copy parameters from a .caffemodel (or .h5) into the layers of the same names. OSError if it
         cannot be read, ValueError if it is damaged or a shape differs; then nothing has changed."""
-        hdf5 = str(weights).endswith(".h5")
-        compute(library.qf_net_load_weights_hdf5 if hdf5 else library.qf_net_load_weights, self._value,
-                path(weights))
+        compute(library.qf_net_load_weights, self._value, path(weights))
 
     def share_with(self, other):
         """Use the parameters of the layers of the same names in `other` from now on."""
@@ -303,8 +301,8 @@ class _Net:
         compute(library.qf_net_save_weights_hdf5, self._value, path(filename), write_diff)
 
     def load_hdf5(self, filename):
-        """Read what save_hdf5() of ours or Caffe's wrote."""
-        compute(library.qf_net_load_weights_hdf5, self._value, path(filename))
+        """Read what save_hdf5() of ours or Caffe's wrote; the name ends in .h5."""
+        self.copy_from(filename)
 
     def clear_param_diffs(self):
         """Set the gradients of all parameters to zero."""

@@ -3,8 +3,9 @@ from collections import OrderedDict
 
 import numpy as np
 
+from qaffe._library import call, library
+
 from ._caffe import Solver, _Net
-from . import io
 
 
 class Net(_Net):
@@ -170,14 +171,15 @@ class Net(_Net):
     def set_input_arrays(self, data, labels):
         """For a net whose first layer is MemoryData: the arrays it serves.
 
-        `data`: (items, channels, height, width), `labels`: (items,) or (items, 1, 1, 1); float32.
+        `data`: (items, channels, height, width), `labels`: (items,) or (items, 1, 1, 1); as many items as fill
+        whole batches. Both are copied. ValueError if they do not fit the layer.
         """
-        if not self.layers or self.layers[0].type != "MemoryData":
-            raise RuntimeError("set_input_arrays may only be called if the first layer is a MemoryData layer")
-        raise RuntimeError("MemoryData is not in this build")
-
-    def set_mean(self, *_unused):
-        raise AttributeError("use caffe.io.Transformer.set_mean")
+        data, labels = (np.ascontiguousarray(array, dtype=np.float32) for array in (data, labels))
+        expected = self._blobs[0].shape[1:]
+        if data.ndim != 4 or data.shape[1:] != expected or labels.size != len(data):
+            raise ValueError("data of shape (items,) + %s and as many labels are needed, not %s and %s" %
+                             (expected, data.shape, labels.shape))
+        call(library.qf_net_set_memory_data, self._value, data.ctypes.data, labels.ctypes.data, len(data))
 
 
 Solver._net_class = Net

@@ -124,7 +124,7 @@ _SIGNATURES = {
     "qf_net_destroy": (None, [_P]),
     "qf_net_load_weights": (_STATUS, [_P, _S]),
     "qf_net_save_weights": (_STATUS, [_P, _S]),
-    "qf_net_load_weights_hdf5": (_STATUS, [_P, _S]),
+    "qf_net_set_memory_data": (_STATUS, [_P, _P, _P, c_size_t]),
     "qf_net_save_weights_hdf5": (_STATUS, [_P, _S, c_bool]),
     "qf_net_share_weights": (_STATUS, [_P, _P]),
     "qf_net_reshape": (_STATUS, [_P]),

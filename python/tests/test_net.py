@@ -174,3 +174,22 @@ def test_nothing_leaks(net):
 
     settled = run(2000)
     assert run(20000) - settled < 1024
+
+
+def test_memory_data():
+    with open("memory.prototxt", "w") as file:
+        file.write("layer { name: 'm' type: 'MemoryData' top: 'data' top: 'label' memory_data_param { batch_size: 2 "
+                   "channels: 1 height: 2 width: 3 } }")
+    net = caffe.Net("memory.prototxt", caffe.TEST)
+    data, labels = np.random.rand(4, 1, 2, 3), np.arange(4)
+    with pytest.raises(ValueError, match="set_input_arrays"):
+        net.forward()
+    net.set_input_arrays(data, labels)
+    for start in (0, 2, 0):
+        out = net.forward()
+        np.testing.assert_allclose(out["data"], data[start:start + 2], rtol=1e-6)
+        assert list(out["label"].flat) == [start, start + 1]
+    with pytest.raises(ValueError, match="batch_size"):
+        net.set_input_arrays(data[:3], labels[:3])
+    with pytest.raises(ValueError, match="shape"):
+        net.set_input_arrays(data[:, :, :1], labels)

@@ -22,9 +22,11 @@
     X(eltwise)                                                                                     \
     X(euclidean_loss)                                                                              \
     X(flatten)                                                                                     \
+    X(hdf5_data)                                                                                   \
     X(inner_product)                                                                               \
     X(input)                                                                                       \
     X(lrn)                                                                                         \
+    X(memory_data)                                                                                 \
     X(p_relu)                                                                                      \
     X(pooling)                                                                                     \
     X(power)                                                                                       \

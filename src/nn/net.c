@@ -363,6 +363,9 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
 qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
 {
     Caffe__NetParameter *weights;
+    const size_t length = strlen(caffemodel);
+    if (length > 3 && strcmp(caffemodel + length - 3, ".h5") == 0)
+        return qf_net_load_weights_hdf5(net, caffemodel);
     QF_TRY(qf_net_param_read_binary(net->context, caffemodel, &weights));
     qf_status status = qf_net_copy_weights(net, weights);
     qf_message_free(weights);

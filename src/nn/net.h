@@ -44,6 +44,8 @@ struct qf_net {
  */
 qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParameter *param,
                                    struct qf_net *share, struct qf_net **out);
+/* From an HDF5 file (nn/weights_hdf5.c). */
+qf_status qf_net_load_weights_hdf5(struct qf_net *net, const char *path);
 qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *weights);
 /* The trained net as Caffe stores it: all layers, Splits too, with their blobs. */
 qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);

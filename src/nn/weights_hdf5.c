@@ -1,7 +1,7 @@
 /* Weights in Caffe's HDF5 format: /data/<layer>/<number>, and /diff the same. A parameter that
  * several layers share is stored once, with its owner. */
 #include "base/file.h"
-#include "base/memory.h"
+#include "data/hdf5_array.h"
 #include "nn/net.h"
 
 #include <hdf5.h>
@@ -95,84 +95,58 @@ qf_status qf_net_save_weights_hdf5(qf_net *net, const char *path, bool with_diff
 
 /* ---- reading ---- */
 
-/* Does every group on the way and the data set itself exist? */
-static bool has_path(hid_t file, const char *path)
+static qf_status get(qf_context *context, int64_t file, const parameter *p, bool only_check)
 {
-    char part[512];
-    for (const char *slash = path; (slash = strchr(slash + 1, '/'));) {
-        snprintf(part, sizeof part, "%.*s", (int)(slash - path), path);
-        if (H5Lexists(file, part, H5P_DEFAULT) <= 0)
-            return false;
-    }
-    return H5Lexists(file, path, H5P_DEFAULT) > 0;
-}
-
-static qf_status get_shape(qf_context *context, hid_t set, qf_shape *shape)
-{
-    hsize_t dims[H5S_MAX_RANK];
-    hid_t space = H5Dget_space(set), type = H5Dget_type(set);
-    int axes = space >= 0 ? H5Sget_simple_extent_dims(space, dims, NULL) : -1;
-    bool is_float = type >= 0 && H5Tget_class(type) == H5T_FLOAT;
-    H5Sclose(space);
-    H5Tclose(type);
-    if (axes < 0 || axes > QF_MAX_AXES || !is_float)
-        return qf_fail(context, QF_E_FORMAT, "not an array of floats");
-    shape->axes = axes;
-    for (int i = 0; i < axes; i++)
-        shape->dim[i] = dims[i] > INT32_MAX ? -1 : (int)dims[i];
-    return QF_OK;
-}
-
-static qf_status get(qf_context *context, hid_t file, const parameter *p, bool only_check)
-{
-    qf_shape shape;
+    qf_hdf5_shape found;
     char ours[256], theirs[256];
     float *values;
-    hid_t set = H5Dopen2(file, p->path, H5P_DEFAULT);
-    if (set < 0)
-        return qf_fail(context, QF_E_FORMAT, "%s is not a data set", p->path);
-    qf_status status = get_shape(context, set, &shape);
-    if (status == QF_OK && !qf_shape_equal(&shape, qf_blob_shape(p->blob)))
-        status = qf_fail(context, QF_E_SHAPE, "the net has shape %s, the file has %s",
-                         qf_shape_text(qf_blob_shape(p->blob), ours, sizeof ours),
-                         qf_shape_text(&shape, theirs, sizeof theirs));
-    if (status == QF_OK && !only_check) {
-        status = qf_write(context, p->blob->data, QF_PLAIN, &values);
-        if (status == QF_OK &&
-            H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0)
-            status = qf_fail(context, QF_E_FORMAT, "the values cannot be read");
-    }
-    H5Dclose(set);
-    return qf_within(context, status, "%s", p->path);
+    QF_TRY(qf_hdf5_describe(context, file, p->path, &found));
+    const qf_shape shape = qf_shape_make(found.axes, found.dim);
+    if (!qf_shape_equal(&shape, qf_blob_shape(p->blob)))
+        return qf_fail(context, QF_E_SHAPE, "%s: the net has shape %s, the file has %s", p->path,
+                       qf_shape_text(qf_blob_shape(p->blob), ours, sizeof ours),
+                       qf_shape_text(&shape, theirs, sizeof theirs));
+    if (only_check)
+        return QF_OK;
+    QF_TRY(qf_write(context, p->blob->data, QF_PLAIN, &values));
+    return qf_hdf5_read(context, file, p->path, values);
 }
 
-static qf_status get_all(qf_net *net, hid_t file, bool only_check)
+static bool has_layer(int64_t file, const parameter *p)
+{
+    char group[sizeof p->path];
+    snprintf(group, sizeof group, "%.*s", (int)(strrchr(p->path, '/') - p->path), p->path);
+    return qf_hdf5_has(file, group);
+}
+
+static qf_status get_all(qf_net *net, int64_t file, bool only_check)
 {
     for (int l = 0; l < net->layer_count; l++)
         for (int i = 0; i < net->layers[l]->param_count; i++) {
             parameter p;
             QF_TRY(describe(net, l, i, "data", &p));
-            if (has_path(file, p.path))
+            if (qf_hdf5_has(file, p.path))
                 QF_TRY(get(net->context, file, &p, only_check));
+            else if (has_layer(file, &p) && owns(net, l, i))
+                return qf_fail(net->context, QF_E_SHAPE,
+                               "Incompatible number of blobs for layer %s: the net has %d, the "
+                               "file lacks number %d",
+                               net->layers[l]->name, net->layers[l]->param_count, i);
         }
     return QF_OK;
 }
 
 qf_status qf_net_load_weights_hdf5(qf_net *net, const char *path)
 {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    if (access(path, R_OK) != 0)
-        return qf_fail(net->context, QF_E_IO, "cannot open %s", path);
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
-    if (file < 0)
-        return qf_fail(net->context, QF_E_FORMAT, "%s is not an HDF5 file, or is damaged", path);
+    int64_t file;
+    QF_TRY(qf_hdf5_open(net->context, path, &file));
     qf_status status = QF_OK;
-    if (!has_path(file, "/data"))
+    if (!qf_hdf5_has(file, "/data"))
         status = qf_fail(net->context, QF_E_FORMAT, "it has no group 'data' as Caffe's files do");
     if (status == QF_OK)
         status = get_all(net, file, true); /* a misfit changes nothing */
     if (status == QF_OK)
         status = get_all(net, file, false);
-    H5Fclose(file);
+    qf_hdf5_close(file);
     return qf_within(net->context, status, "%s", path);
 }

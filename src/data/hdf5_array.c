@@ -1,0 +1,74 @@
+#include "data/hdf5_array.h"
+
+#include "base/memory.h"
+
+#include <errno.h>
+#include <hdf5.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+qf_status qf_hdf5_open(qf_context *context, const char *path, int64_t *file)
+{
+    *file = -1;
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* the library's own words would go to stderr */
+    if (access(path, R_OK) != 0)
+        return qf_fail(context, QF_E_IO, "cannot open %s: %s", path, strerror(errno));
+    *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    return *file >= 0
+               ? QF_OK
+               : qf_fail(context, QF_E_FORMAT, "%s is not an HDF5 file, or is damaged", path);
+}
+
+void qf_hdf5_close(int64_t file)
+{
+    if (file >= 0)
+        H5Fclose(file);
+}
+
+bool qf_hdf5_has(int64_t file, const char *name)
+{
+    char part[512];
+    for (const char *slash = name; (slash = strchr(slash + 1, '/'));) {
+        snprintf(part, sizeof part, "%.*s", (int)(slash - name), name);
+        if (H5Lexists(file, part, H5P_DEFAULT) <= 0)
+            return false;
+    }
+    return H5Lexists(file, name, H5P_DEFAULT) > 0;
+}
+
+qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, qf_hdf5_shape *out)
+{
+    hsize_t dims[H5S_MAX_RANK];
+    *out = (qf_hdf5_shape){.count = 1};
+    hid_t set = qf_hdf5_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
+    if (set < 0)
+        return qf_fail(context, QF_E_FORMAT, "there is no data set '%s'", name);
+    hid_t space = H5Dget_space(set), type = H5Dget_type(set);
+    out->axes = space >= 0 ? H5Sget_simple_extent_dims(space, dims, NULL) : -1;
+    H5T_class_t kind = type >= 0 ? H5Tget_class(type) : H5T_NO_CLASS;
+    H5Tclose(type);
+    H5Sclose(space);
+    H5Dclose(set);
+    if (out->axes < 0 || out->axes > QF_HDF5_MAX_AXES || (kind != H5T_FLOAT && kind != H5T_INTEGER))
+        return qf_fail(context, QF_E_FORMAT, "the data set '%s' is not an array of numbers", name);
+    for (int i = 0; i < out->axes; i++) {
+        if (dims[i] > INT_MAX || !qf_multiply(out->count, (size_t)dims[i], &out->count) ||
+            out->count > INT_MAX)
+            return qf_fail(context, QF_E_FORMAT, "the data set '%s' has more than %d elements",
+                           name, INT_MAX);
+        out->dim[i] = (int)dims[i];
+    }
+    return QF_OK;
+}
+
+qf_status qf_hdf5_read(qf_context *context, int64_t file, const char *name, float *values)
+{
+    hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+    bool good =
+        set >= 0 && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+    if (set >= 0)
+        H5Dclose(set);
+    return good ? QF_OK : qf_fail(context, QF_E_FORMAT, "the data set '%s' cannot be read", name);
+}

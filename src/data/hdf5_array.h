@@ -1,0 +1,24 @@
+/* Arrays in HDF5 files, read as floats. */
+#ifndef QF_DATA_HDF5_ARRAY_H
+#define QF_DATA_HDF5_ARRAY_H
+
+#include "base/context.h"
+
+enum { QF_HDF5_MAX_AXES = 32 };
+
+typedef struct qf_hdf5_shape {
+    int axes, dim[QF_HDF5_MAX_AXES];
+    size_t count;
+} qf_hdf5_shape;
+
+/* *file is a handle of the HDF5 library. */
+qf_status qf_hdf5_open(qf_context *context, const char *path, int64_t *file);
+void qf_hdf5_close(int64_t file);
+/* Does every group on the way to "/data/conv1/0" and the data set itself exist? */
+bool qf_hdf5_has(int64_t file, const char *name);
+/* Fails where it is not an array of numbers, or one with more than INT_MAX elements. */
+qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, qf_hdf5_shape *out);
+/* `values` has room for all of them. */
+qf_status qf_hdf5_read(qf_context *context, int64_t file, const char *name, float *values);
+
+#endif

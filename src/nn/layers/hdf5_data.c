@@ -1,0 +1,195 @@
+/* HDF5Data: arrays from the HDF5 files that a text file lists; top t is the data set of its name.
+ * A file at a time is in memory; rows follow one another across files. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "data/hdf5_array.h"
+#include "nn/layer.h"
+
+#include <string.h>
+
+typedef struct state {
+    char **files;
+    size_t file_count, file_capacity;
+    size_t *file_order, file; /* which file is in memory: file_order[file] */
+    float **rows;             /* per top: all rows of the file */
+    size_t *row_size;         /* per top, in floats */
+    size_t *row_order, row, row_count;
+    qf_random random;
+} state;
+
+static const Caffe__HDF5DataParameter *parameter(const qf_layer *layer)
+{
+    return layer->param->hdf5_data_param;
+}
+
+static qf_status read_list(qf_layer *layer, state *s)
+{
+    qf_buffer text = {0};
+    qf_status status = qf_file_read(layer->context, parameter(layer)->source, &text);
+    char *rest = text.data;
+    for (char *line; status == QF_OK && (line = strsep(&rest, "\n"));) {
+        line[strcspn(line, "\r")] = '\0';
+        if (!*line)
+            continue;
+        if (!qf_grow(&s->files, &s->file_capacity, s->file_count + 1, sizeof *s->files) ||
+            !(s->files[s->file_count] = qf_strdup(line)))
+            status = qf_fail(layer->context, QF_E_MEMORY, "no memory for a list of files");
+        else
+            s->file_count++;
+    }
+    if (status == QF_OK && s->file_count == 0)
+        status = qf_fail(layer->context, QF_E_FORMAT, "%s names no HDF5 files",
+                         parameter(layer)->source);
+    qf_buffer_release(&text);
+    return status;
+}
+
+/* 0 … count − 1, shuffled if the layer shuffles. */
+static qf_status make_order(qf_layer *layer, size_t count, size_t **order)
+{
+    state *s = layer->state;
+    qf_free(*order);
+    *order = qf_alloc(count, sizeof **order);
+    if (!*order)
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for an order of %zu", count);
+    for (size_t i = 0; i < count; i++)
+        (*order)[i] = i;
+    for (size_t i = count; parameter(layer)->shuffle && i > 1; i--) {
+        size_t other = qf_random_below(&s->random, (uint32_t)i), kept = (*order)[i - 1];
+        (*order)[i - 1] = (*order)[other];
+        (*order)[other] = kept;
+    }
+    return QF_OK;
+}
+
+/* One top's data set; its shape gives the top's, but for the first axis. */
+static qf_status load_top(qf_layer *layer, int64_t file, int top)
+{
+    state *s = layer->state;
+    const char *name = layer->top[top]->name;
+    qf_hdf5_shape found;
+    QF_TRY(qf_hdf5_describe(layer->context, file, name, &found));
+    if (found.axes < 1 || found.dim[0] < 1)
+        return qf_fail(layer->context, QF_E_SHAPE, "the data set '%s' has no rows", name);
+    const size_t rows = (size_t)found.dim[0], size = found.count / rows;
+    if (top > 0 && rows != s->row_count)
+        return qf_fail(layer->context, QF_E_SHAPE, "the data set '%s' has %zu rows, '%s' has %zu",
+                       name, rows, layer->top[0]->name, s->row_count);
+    qf_shape shape = qf_shape_make(found.axes, found.dim);
+    shape.dim[0] = (int)parameter(layer)->batch_size;
+    if (s->row_size[top] && !qf_shape_equal(&shape, qf_blob_shape(layer->top[top])))
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "rows of the data set '%s' have another shape than in the files before",
+                       name);
+    QF_TRY(qf_blob_reshape_to(layer->top[top], &shape));
+    s->row_count = rows;
+    s->row_size[top] = size;
+    qf_free(s->rows[top]);
+    s->rows[top] = qf_alloc_raw(found.count, sizeof(float));
+    if (!s->rows[top])
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for the data set '%s'", name);
+    return qf_hdf5_read(layer->context, file, name, s->rows[top]);
+}
+
+static qf_status load_file(qf_layer *layer)
+{
+    state *s = layer->state;
+    const char *path = s->files[s->file_order[s->file]];
+    int64_t file;
+    QF_TRY(qf_hdf5_open(layer->context, path, &file));
+    qf_status status = QF_OK;
+    for (int t = 0; t < layer->top_count && status == QF_OK; t++)
+        status = load_top(layer, file, t);
+    qf_hdf5_close(file);
+    QF_TRY(qf_within(layer->context, status, "%s", path));
+    s->row = 0;
+    return make_order(layer, s->row_count, &s->row_order);
+}
+
+static qf_status setup(qf_layer *layer)
+{
+    state *s = layer->state;
+    const Caffe__HDF5DataParameter *p = parameter(layer);
+    if (!p || !p->source || p->batch_size < 1 || p->batch_size > 1 << 24)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "hdf5_data_param needs source and a batch_size of 1 or more");
+    if (layer->param->transform_param)
+        return qf_fail(layer->context, QF_E_UNSUPPORTED,
+                       "HDF5Data does not transform data; remove transform_param");
+    s->random = qf_random_fork(&layer->context->random);
+    s->rows = qf_alloc((size_t)layer->top_count, sizeof *s->rows);
+    s->row_size = qf_alloc((size_t)layer->top_count, sizeof *s->row_size);
+    if (!s->rows || !s->row_size)
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for %d tops", layer->top_count);
+    QF_TRY(read_list(layer, s));
+    QF_TRY(make_order(layer, s->file_count, &s->file_order));
+    return load_file(layer);
+}
+
+static qf_status reshape(qf_layer *layer)
+{
+    (void)layer;
+    return QF_OK;
+}
+
+static qf_status advance(qf_layer *layer)
+{
+    state *s = layer->state;
+    if (++s->row < s->row_count)
+        return QF_OK;
+    if (s->file_count == 1) {
+        s->row = 0;
+        return make_order(layer, s->row_count, &s->row_order);
+    }
+    if (++s->file == s->file_count) {
+        s->file = 0;
+        QF_TRY(make_order(layer, s->file_count, &s->file_order));
+    }
+    return load_file(layer);
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    state *s = layer->state;
+    for (size_t i = 0; i < parameter(layer)->batch_size; i++) {
+        for (int t = 0; t < layer->top_count; t++) {
+            float *values;
+            const size_t size = s->row_size[t];
+            QF_TRY(
+                (i ? qf_update : qf_write)(layer->context, layer->top[t]->data, QF_PLAIN, &values));
+            memcpy(values + i * size, s->rows[t] + s->row_order[s->row] * size,
+                   size * sizeof *values);
+        }
+        QF_TRY(advance(layer));
+    }
+    return QF_OK;
+}
+
+static void destroy(qf_layer *layer)
+{
+    state *s = layer->state;
+    for (size_t i = 0; i < s->file_count; i++)
+        qf_free(s->files[i]);
+    for (int t = 0; s->rows && t < layer->top_count; t++)
+        qf_free(s->rows[t]);
+    qf_free(s->files);
+    qf_free(s->file_order);
+    qf_free(s->rows);
+    qf_free(s->row_size);
+    qf_free(s->row_order);
+}
+
+const qf_layer_type qf_hdf5_data_layer = {
+    .name = "HDF5Data",
+    .state_size = sizeof(state),
+    .min_bottoms = 0,
+    .max_bottoms = 0,
+    .min_tops = 1,
+    .max_tops = -1,
+    .no_backward = true,
+    .source = true,
+    .setup = setup,
+    .reshape = reshape,
+    .forward = forward,
+    .destroy = destroy,
+};
