@@ -85,7 +85,13 @@ class Blob:
 
 
 class BlobVec(list):
-    """The parameters of a layer. A Python layer adds to its own in setup()."""
+    """The parameters of a layer, a list of Blob. A Python layer adds to its own in setup().
+
+    >>> import caffe, qaffe.examples
+    >>> net = caffe.Net(qaffe.examples.small_net(), caffe.TEST)
+    >>> [blob.shape for blob in net.params['ip']]
+    [(3, 144), (3,)]
+    """
 
     _layer = None
 
@@ -107,6 +113,17 @@ class Layer:
     Override setup(bottom, top), reshape(bottom, top), forward(bottom, top) and
     backward(top, propagate_down, bottom); bottom and top are lists of Blob. `param_str`, `phase` and
     `blobs` are there from setup() on. An exception ends the running call and is raised from it.
+
+    >>> import caffe
+    >>> class Double(caffe.Layer):
+    ...     def reshape(self, bottom, top):
+    ...         top[0].reshape(*bottom[0].shape)
+    ...     def forward(self, bottom, top):
+    ...         top[0].data[...] = 2 * bottom[0].data
+    ...     def backward(self, top, propagate_down, bottom):
+    ...         bottom[0].diff[...] = 2 * top[0].diff
+    >>> Double().blobs
+    []
     """
 
     param_str, phase, name, type = "", TRAIN, "", "Python"
@@ -335,7 +352,20 @@ class SolverParam:
 
 
 class Solver:
-    """Trains a net as a solver.prototxt says. Log lines are Caffe's, on stderr; Ctrl-C stops."""
+    """Trains a net as a solver.prototxt says. Log lines are Caffe's, on stderr; Ctrl-C stops.
+
+    `net` is the training net, `test_nets` those of the TEST phase, which share its parameters. OSError if a
+    file cannot be read, ValueError if it makes no sense or the loss becomes NaN.
+
+    >>> import caffe, qaffe.examples
+    >>> solver = caffe.SGDSolver(qaffe.examples.small_solver())
+    >>> solver.step(2)
+    >>> solver.iter, round(solver.lr, 3)
+    (2, 0.01)
+    >>> solver.param.base_lr = 0.02
+    >>> round(solver.lr, 3)
+    0.02
+    """
 
     _type = None  # of the file
     _net_class = None  # set by pycaffe
@@ -424,7 +454,14 @@ class Solver:
 
 def _solver_class(kind):
     return type(kind + "Solver", (Solver,), {
-        "_type": kind, "__doc__": "A solver of type %s, whatever the file says. See Solver." % kind})
+        "_type": kind, "__doc__": """A solver of type %s, whatever the file says. Methods and errors: see Solver.
+
+    >>> import caffe, qaffe.examples
+    >>> solver = caffe.%sSolver(qaffe.examples.small_solver())
+    >>> solver.step(1)
+    >>> solver.iter
+    1
+    """ % (kind, kind)})
 
 
 SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver = map(
@@ -432,7 +469,12 @@ SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSol
 
 
 def get_solver(solver_file):
-    """The solver that a solver.prototxt describes, of the type it names."""
+    """The solver that a solver.prototxt describes, of the type it names. Errors: see Solver.
+
+    >>> import caffe, qaffe.examples
+    >>> caffe.get_solver(qaffe.examples.small_solver()).param.type
+    'SGD'
+    """
     return Solver(solver_file)
 
 
@@ -442,54 +484,117 @@ _state = {"solver_count": 1, "solver_rank": 0, "multiprocess": False}
 
 
 def set_mode_cpu():
-    """Compute on the CPU, as this build always does."""
+    """Compute on the CPU, as this build always does.
+
+    >>> import caffe
+    >>> caffe.set_mode_cpu()
+    """
 
 
 def set_mode_gpu():
-    """RuntimeError: this build has no GPU code."""
+    """RuntimeError: this build has no GPU code.
+
+    >>> import caffe
+    >>> caffe.set_mode_gpu()
+    Traceback (most recent call last):
+    RuntimeError: this build of qaffe has no GPU code; call caffe.set_mode_cpu()
+    """
     raise RuntimeError("this build of qaffe has no GPU code; call caffe.set_mode_cpu()")
 
 
 def set_device(device):
-    """Accepted for scripts' sake where device is 0; nothing is computed on a GPU."""
+    """Accepted for scripts' sake; nothing is computed on a GPU.
+
+    >>> import caffe
+    >>> caffe.set_device(0)
+    """
 
 
 def set_random_seed(seed):
-    """Make fillers, dropout and shuffling draw the same numbers in each run."""
+    """Make fillers, dropout and shuffling draw the same numbers in each run.
+
+    >>> import caffe, qaffe.examples
+    >>> def draw():
+    ...     caffe.set_random_seed(1)
+    ...     return caffe.Net(qaffe.examples.small_net(), caffe.TEST).params['ip'][0].data
+    >>> (draw() == draw()).all().item()
+    True
+    """
     library.qf_context_set_seed(context, seed)
 
 
 def solver_count():
+    """How many solvers work together: what set_solver_count() said; qaffe uses one.
+
+    >>> import caffe
+    >>> caffe.solver_count()
+    1
+    """
     return _state["solver_count"]
 
 
 def set_solver_count(count):
+    """Remember a number of solvers, for scripts that ask for it again.
+
+    >>> import caffe
+    >>> caffe.set_solver_count(1)
+    """
     _state["solver_count"] = count
 
 
 def solver_rank():
+    """Which of the solvers this is: what set_solver_rank() said.
+
+    >>> import caffe
+    >>> caffe.solver_rank()
+    0
+    """
     return _state["solver_rank"]
 
 
 def set_solver_rank(rank):
+    """Remember a rank, for scripts that ask for it again.
+
+    >>> import caffe
+    >>> caffe.set_solver_rank(0)
+    """
     _state["solver_rank"] = rank
 
 
 def set_multiprocess(value):
+    """Accepted for scripts' sake: training in several processes needs NCCL.
+
+    >>> import caffe
+    >>> caffe.set_multiprocess(False)
+    """
     _state["multiprocess"] = value
 
 
 def has_nccl():
+    """Can several GPUs train together?
+
+    >>> import caffe
+    >>> caffe.has_nccl()
+    False
+    """
     return False
 
 
 def init_log(level=0, _directory=None):
-    """Log from this level on: 0 info, 1 warning, 2 error."""
+    """Log from this level on: 0 info, 1 warning, 2 error; on stderr. GLOG_minloglevel does the same.
+
+    >>> import caffe
+    >>> caffe.init_log(2)
+    """
     _library.set_log_level(min(level + 1, 3))
 
 
 def log(message):
-    """Write a line in the form of the library's."""
+    """Write a line to stderr in the form of the library's.
+
+    >>> import caffe
+    >>> caffe.log('half way')
+    """
     _library._write(None, 1, b"python", 0, message.encode())
 
 
@@ -507,7 +612,13 @@ def layer_type_list():
 
 
 class NCCL:
-    """Several GPUs need a build with NCCL; as in Caffe's CPU build this only says so."""
+    """Several GPUs need a build with NCCL; as in Caffe's CPU build this only says so.
+
+    >>> import caffe
+    >>> caffe.NCCL.new_uid()
+    Traceback (most recent call last):
+    RuntimeError: this build of qaffe has no NCCL
+    """
 
     def __init__(self, *_unused):
         raise RuntimeError("this build of qaffe has no NCCL")
@@ -518,7 +629,15 @@ class NCCL:
 
 
 class Timer:
-    """A stopwatch in milliseconds."""
+    """A stopwatch in milliseconds.
+
+    >>> import caffe
+    >>> timer = caffe.Timer()
+    >>> timer.start()
+    >>> timer.stop()
+    >>> timer.ms >= 0
+    True
+    """
 
     def __init__(self):
         self._start = self._stop = 0.0

@@ -23,6 +23,11 @@ class Classifier(Net):
 
     Parameters as in Transformer: `image_dims` (height, width) to which images are resized before cropping,
     `mean`, `input_scale`, `raw_scale`, `channel_swap`.
+
+    >>> import caffe, numpy as np, qaffe.examples
+    >>> classifier = caffe.Classifier(*qaffe.examples.small_model(), image_dims=(10, 10))
+    >>> classifier.predict([np.zeros((20, 30, 1))]).shape
+    (1, 3)
     """
 
     def __init__(self, model_file, pretrained_file, image_dims=None, mean=None, input_scale=None, raw_scale=None,

@@ -12,6 +12,12 @@ class Detector(Net):
 
     Parameters as in Transformer, and `context_pad`: pixels of the net's input that show what lies around the
     window (R-CNN takes 16).
+
+    >>> import caffe, numpy as np, qaffe.examples
+    >>> detector = caffe.Detector(*qaffe.examples.small_model())
+    >>> found = detector.detect_windows([(np.zeros((20, 30, 1)), [(0, 0, 8, 8), (5, 5, 20, 20)])])
+    >>> [entry['prediction'].shape for entry in found]
+    [(3,), (3,)]
     """
 
     def __init__(self, model_file, pretrained_file, mean=None, input_scale=None, raw_scale=None, channel_swap=None,

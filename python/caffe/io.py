@@ -7,7 +7,12 @@ from .proto import caffe_pb2
 
 
 def blobproto_to_array(blob, return_diff=False):
-    """The values (or gradients) of a BlobProto as an array of its shape."""
+    """The values (or gradients) of a BlobProto as an array of its shape.
+
+    >>> import caffe, numpy as np
+    >>> caffe.io.blobproto_to_array(caffe.io.array_to_blobproto(np.zeros((2, 3)))).shape
+    (2, 3)
+    """
     values = np.array(blob.diff if return_diff else blob.data)
     if blob.HasField("num") or blob.HasField("channels") or blob.HasField("height") or blob.HasField("width"):
         return values.reshape(blob.num, blob.channels, blob.height, blob.width)
@@ -15,7 +20,12 @@ def blobproto_to_array(blob, return_diff=False):
 
 
 def array_to_blobproto(arr, diff=None):
-    """A BlobProto of an array, and of a gradient of the same shape if one is given."""
+    """A BlobProto of an array, and of a gradient of the same shape if one is given.
+
+    >>> import caffe, numpy as np
+    >>> list(caffe.io.array_to_blobproto(np.zeros((2, 3))).shape.dim)
+    [2, 3]
+    """
     blob = caffe_pb2.BlobProto()
     blob.shape.dim.extend(arr.shape)
     blob.data.extend(np.asarray(arr, dtype=float).flat)
@@ -25,19 +35,36 @@ def array_to_blobproto(arr, diff=None):
 
 
 def arraylist_to_blobprotovector_str(arraylist):
-    """Arrays as the bytes of a BlobProtoVector."""
+    """Arrays as the bytes of a BlobProtoVector.
+
+    >>> import caffe, numpy as np
+    >>> text = caffe.io.arraylist_to_blobprotovector_str([np.ones(2), np.ones((3, 1))])
+    >>> [a.shape for a in caffe.io.blobprotovector_str_to_arraylist(text)]
+    [(2,), (3, 1)]
+    """
     return caffe_pb2.BlobProtoVector(blobs=[array_to_blobproto(a) for a in arraylist]).SerializeToString()
 
 
 def blobprotovector_str_to_arraylist(str):
-    """The arrays of a BlobProtoVector's bytes."""
+    """The arrays of a BlobProtoVector's bytes; the other way round: arraylist_to_blobprotovector_str.
+
+    >>> import caffe
+    >>> caffe.io.blobprotovector_str_to_arraylist(b'')
+    []
+    """
     vector = caffe_pb2.BlobProtoVector()
     vector.ParseFromString(str)
     return [blobproto_to_array(blob) for blob in vector.blobs]
 
 
 def array_to_datum(arr, label=None):
-    """A Datum of a (channels, height, width) array: bytes if it is uint8, floats else."""
+    """A Datum of a (channels, height, width) array: bytes if it is uint8, floats else. ValueError for any
+    other number of axes.
+
+    >>> import caffe, numpy as np
+    >>> caffe.io.array_to_datum(np.zeros((3, 4, 5), np.uint8), label=7).width
+    5
+    """
     if arr.ndim != 3:
         raise ValueError("Incorrect array shape.")
     datum = caffe_pb2.Datum()
@@ -52,7 +79,12 @@ def array_to_datum(arr, label=None):
 
 
 def datum_to_array(datum):
-    """The (channels, height, width) array of a Datum that is not encoded."""
+    """The (channels, height, width) array of a Datum that is not encoded.
+
+    >>> import caffe, numpy as np
+    >>> caffe.io.datum_to_array(caffe.io.array_to_datum(np.zeros((3, 4, 5), np.uint8))).shape
+    (3, 4, 5)
+    """
     shape = datum.channels, datum.height, datum.width
     if len(datum.data):
         return np.frombuffer(datum.data, dtype=np.uint8).reshape(shape)
@@ -168,7 +200,12 @@ class Transformer:
 def load_image(filename, color=True):
     """An image file as float32 (height, width, 3) in RGB, or (height, width, 1) if not `color`; 0 … 1.
 
-    Needs Pillow or OpenCV.
+    Needs Pillow or OpenCV. OSError if the file cannot be read.
+
+    >>> import caffe
+    >>> caffe.io.load_image('no.jpg')  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    OSError: ...
     """
     try:
         from PIL import Image
@@ -197,6 +234,10 @@ def resize_image(im, new_dims, interp_order=1):
 
     interp_order 0 takes the nearest pixel, anything else interpolates bilinearly; pixels lie at their
     centres, and values beyond the border repeat it.
+
+    >>> import caffe, numpy as np
+    >>> caffe.io.resize_image(np.zeros((4, 6, 3)), (2, 9)).shape
+    (2, 9, 3)
     """
     im = np.asarray(im, dtype=np.float32)
     if tuple(im.shape[:2]) == tuple(new_dims):
@@ -218,6 +259,10 @@ def oversample(images, crop_dims):
 
     `images`: (height, width, channels) arrays of one size; the result is (10 · images, height, width,
     channels), float32.
+
+    >>> import caffe, numpy as np
+    >>> caffe.io.oversample([np.zeros((8, 8, 3))], (4, 4)).shape
+    (10, 4, 4, 3)
     """
     size, crop = np.array(images[0].shape[:2]), np.array(crop_dims)
     corners = [(row, column) for row in (0, size[0] - crop[0]) for column in (0, size[1] - crop[1])]

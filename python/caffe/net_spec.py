@@ -78,7 +78,12 @@ def _place(layer, name):
 
 
 def to_proto(*tops):
-    """A NetParameter of all layers that the given tops need."""
+    """A NetParameter of all layers that the given tops need.
+
+    >>> from caffe import layers as L, to_proto
+    >>> [layer.name for layer in to_proto(L.ReLU(L.Input())).layer]
+    ['Input1', 'ReLU1']
+    """
     builder = _Builder()
     for top in tops:
         builder.add(_function_of(top))
@@ -141,7 +146,15 @@ class Function:
 
 
 class NetSpec:
-    """Tops by name; assigning one names its blob and layer."""
+    """Tops by name; assigning one names its blob and layer.
+
+    >>> from caffe import layers as L, NetSpec
+    >>> n = NetSpec()
+    >>> n.image = L.Input()
+    >>> n['up'] = L.ReLU(n.image)
+    >>> [layer.name for layer in n.to_proto().layer]
+    ['image', 'up']
+    """
 
     def __init__(self):
         super().__setattr__("tops", OrderedDict())

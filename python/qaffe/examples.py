@@ -15,6 +15,14 @@ layer { name: 'ip' type: 'InnerProduct' bottom: 'conv' top: 'ip'
 layer { name: 'prob' type: 'Softmax' bottom: 'ip' top: 'prob' }
 """
 
+_LINE = """
+layer { name: 'd' type: 'DummyData' top: 'x' top: 'y' dummy_data_param { shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 }
+  data_filler { type: 'gaussian' } data_filler { type: 'constant' value: 1 } } }
+layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'ip' inner_product_param { num_output: 2
+  weight_filler { type: 'gaussian' std: 0.1 } } }
+layer { name: 'loss' type: 'EuclideanLoss' bottom: 'ip' bottom: 'y' top: 'loss' }
+"""
+
 _TRAIN = """
 name: 'digits'
 layer { name: 'data' type: 'Data' top: 'data' top: 'label' include { phase: TRAIN }
@@ -55,6 +63,14 @@ def small_model() -> tuple[str, str]:
     weights = model.replace(".prototxt", ".caffemodel")
     caffe.Net(model, caffe.TEST).save(weights)
     return model, weights
+
+
+def small_solver() -> str:
+    """The path of a solver.prototxt that trains a line through random points; it takes no snapshots."""
+    folder = tempfile.mkdtemp()
+    net = _write(os.path.join(folder, "net.prototxt"), _LINE)
+    return _write(os.path.join(folder, "solver.prototxt"),
+                  "net: '%s' base_lr: 0.01 lr_policy: 'fixed' max_iter: 10 snapshot_after_train: false" % net)
 
 
 def write_solver(path: str, net: str, iterations: int, prefix: str) -> str:
