@@ -4,45 +4,65 @@
 
 /* One row a type; alphabetical, because the list is shown to users. */
 #define QF_LAYERS(X)                                                                               \
+    X(abs_val)                                                                                     \
     X(accuracy)                                                                                    \
     X(activation_qat)                                                                              \
     X(anti_quant)                                                                                  \
     X(arg_max)                                                                                     \
     X(batch_norm)                                                                                  \
+    X(batch_reindex)                                                                               \
     X(bias)                                                                                        \
+    X(bnll)                                                                                        \
+    X(clip)                                                                                        \
     X(concat)                                                                                      \
+    X(contrastive_loss)                                                                            \
     X(convolution)                                                                                 \
+    X(crop)                                                                                        \
     X(data)                                                                                        \
     X(de_quant)                                                                                    \
     X(deconvolution)                                                                               \
     X(depthwise_convolution)                                                                       \
     X(dropout)                                                                                     \
     X(dummy_data)                                                                                  \
-    X(elu)                                                                                         \
     X(eltwise)                                                                                     \
+    X(elu)                                                                                         \
+    X(embed)                                                                                       \
     X(euclidean_loss)                                                                              \
+    X(exp)                                                                                         \
+    X(filter)                                                                                      \
     X(flatten)                                                                                     \
     X(hdf5_data)                                                                                   \
+    X(hinge_loss)                                                                                  \
+    X(infogain_loss)                                                                               \
     X(inner_product)                                                                               \
     X(input)                                                                                       \
+    X(log)                                                                                         \
     X(lrn)                                                                                         \
     X(memory_data)                                                                                 \
+    X(multinomial_logistic_loss)                                                                   \
+    X(mvn)                                                                                         \
     X(p_relu)                                                                                      \
+    X(parameter)                                                                                   \
     X(pooling)                                                                                     \
     X(power)                                                                                       \
     X(python)                                                                                      \
     X(quant)                                                                                       \
+    X(reduction)                                                                                   \
     X(relu)                                                                                        \
     X(reshape)                                                                                     \
     X(scale)                                                                                       \
     X(search_n)                                                                                    \
     X(sigmoid)                                                                                     \
+    X(sigmoid_cross_entropy_loss)                                                                  \
     X(silence)                                                                                     \
     X(slice)                                                                                       \
     X(softmax)                                                                                     \
     X(softmax_with_loss)                                                                           \
     X(split)                                                                                       \
+    X(swish)                                                                                       \
     X(tan_h)                                                                                       \
+    X(threshold)                                                                                   \
+    X(tile)                                                                                        \
     X(weight_qat)
 
 #define X(stem) extern const qf_layer_type qf_##stem##_layer;

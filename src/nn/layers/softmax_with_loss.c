@@ -1,4 +1,5 @@
 /* SoftmaxWithLoss: −mean log p(label), the gradient straight from the probabilities. */
+#include "nn/layers/loss.h"
 #include "nn/layers/softmax.h"
 
 #include <float.h>
@@ -39,53 +40,16 @@ static qf_status reshape(qf_layer *layer)
     return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], bottom) : QF_OK;
 }
 
-static int normalization_of(const qf_layer *layer)
-{
-    const Caffe__LossParameter *p = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
-    if (!p->has_normalization && p->has_normalize) /* the older switch */
-        return p->normalize ? CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID
-                            : CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE;
-    return (int)p->normalization;
-}
-
-static float normaliser(const qf_layer *layer)
+static float divisor(const qf_layer *layer)
 {
     const state *s = layer->state;
     const Caffe__SoftmaxParameter *p = QF_LAYER_PARAM(layer, softmax_param, SOFTMAX_, Softmax);
     const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
-    float count = 1;
-    switch (normalization_of(layer)) {
-    case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__FULL:
-        count = (float)(s->classes.outer * s->classes.inner);
-        break;
-    case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID:
-        count = (float)s->valid;
-        break;
-    case CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE: /* all axes before the softmax axis
-                                                                 */
-        count = (float)qf_shape_count_range(shape, 0, qf_shape_axis(shape, p->axis));
-        break;
-    default:
-        break;
-    }
-    return count > 1 ? count : 1;
-}
-
-static bool is_ignored(const qf_layer *layer, int label)
-{
-    const Caffe__LossParameter *p = layer->param->loss_param;
-    return p && p->has_ignore_label && label == p->ignore_label;
-}
-
-static qf_status check_label(const qf_layer *layer, float label, size_t item, size_t classes)
-{
-    if (label >= 0 && label < (float)classes)
-        return QF_OK;
-    return qf_fail(
-        layer->context, QF_E_VALUE,
-        "label %zu is %g, but there are only %zu classes (0 to %zu); does num_output of the "
-        "last layer fit the data?",
-        item, (double)label, classes, classes - 1);
+    /* BATCH_SIZE: all axes before the softmax axis. */
+    const qf_loss_counts counts = {s->classes.outer * s->classes.inner, s->valid,
+                                   qf_shape_count_range(shape, 0, qf_shape_axis(shape, p->axis))};
+    return qf_loss_divisor(
+        qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID), &counts);
 }
 
 static qf_status forward(qf_layer *layer)
@@ -101,16 +65,16 @@ static qf_status forward(qf_layer *layer)
     qf_softmax(c, x, probability);
     s->valid = 0;
     for (size_t item = 0; item < c->outer * c->inner; item++) {
-        if (is_ignored(layer, (int)labels[item]))
+        if (qf_loss_ignores(layer, labels[item]))
             continue;
-        QF_TRY(check_label(layer, labels[item], item, c->classes));
+        QF_TRY(qf_loss_check_label(layer, labels[item], item, c->classes));
         float p = probability[(item / c->inner * c->classes + (size_t)labels[item]) * c->inner +
                               item % c->inner];
         sum -= (double)logf(p > FLT_MIN || isnan(p) ? p : FLT_MIN);
         s->valid++;
     }
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &loss));
-    loss[0] = (float)sum / normaliser(layer);
+    loss[0] = (float)sum / divisor(layer);
     return layer->top_count > 1
                ? qf_tensor_copy(layer->context, layer->top[1]->data, s->probability)
                : QF_OK;
@@ -128,10 +92,10 @@ static qf_status backward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &weight));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, c->form, &dx));
-    const float scale = weight[0] / normaliser(layer);
+    const float scale = weight[0] / divisor(layer);
     for (size_t item = 0; item < c->outer * c->inner; item++) {
         size_t first = item / c->inner * c->classes * c->inner + item % c->inner;
-        bool ignored = is_ignored(layer, (int)labels[item]);
+        bool ignored = qf_loss_ignores(layer, labels[item]);
         for (size_t k = 0; k < c->classes; k++) {
             size_t at = first + k * c->inner;
             float target = k == (size_t)labels[item] ? 1 : 0;

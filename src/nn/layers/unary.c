@@ -107,6 +107,33 @@ BACKWARD(elu, x > 0 ? 1 : y + k.a)
 FORWARD(power, k.c == 1 ? k.a + k.b * x : powf(k.a + k.b * x, k.c))
 BACKWARD(power, k.c == 1 ? k.b : k.b * k.c == 0 ? 0 : k.b * k.c * powf(k.a + k.b * x, k.c - 1))
 
+/* AbsVal */
+FORWARD(abs_val, fabsf(x))
+BACKWARD(abs_val, (float)(x > 0) - (float)(x < 0))
+
+/* BNLL: log(1 + exp(x)), without overflow. */
+FORWARD(bnll, (x > 0 ? x : 0) + log1pf(expf(-fabsf(x))))
+BACKWARD(bnll, x > 0 ? 1 / (1 + expf(-x)) : expf(x) / (1 + expf(x)))
+
+/* Clip: a = min, b = max. */
+FORWARD(clip, x<k.a ? k.a : x> k.b ? k.b : x)
+BACKWARD(clip, x >= k.a && x <= k.b)
+
+/* Exp: b exp(a x), that is base^(shift + scale x). */
+FORWARD(exp, k.b *expf(k.a *x))
+BACKWARD(exp, y *k.a)
+
+/* Log: c log(a x + b), a = scale, b = shift, c = 1 / log(base). */
+FORWARD(log, k.c *logf(k.a *x + k.b))
+BACKWARD(log, k.a *k.c / (k.a * x + k.b))
+
+/* Swish: x times the logistic function of a x, a = beta. */
+FORWARD(swish, x *(0.5f * tanhf(0.5f * k.a * x) + 0.5f))
+BACKWARD(swish, k.a *y + (0.5f * tanhf(0.5f * k.a * x) + 0.5f) * (1 - k.a * y))
+
+/* Threshold: a = threshold. */
+FORWARD(threshold, x > k.a ? 1 : 0)
+
 static qf_status relu_setup(qf_layer *layer)
 {
     ((state *)layer->state)->k.a = QF_LAYER_PARAM(layer, relu_param, RE_LU, ReLU)->negative_slope;
@@ -123,6 +150,60 @@ static qf_status power_setup(qf_layer *layer)
 {
     const Caffe__PowerParameter *p = QF_LAYER_PARAM(layer, power_param, POWER_, Power);
     ((state *)layer->state)->k = (constants){p->shift, p->scale, p->power};
+    return QF_OK;
+}
+
+static qf_status clip_setup(qf_layer *layer)
+{
+    const Caffe__ClipParameter *p = layer->param->clip_param; /* its fields are required */
+    if (!p || !(p->min <= p->max))
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "a Clip layer needs clip_param with min and max, min not above max");
+    ((state *)layer->state)->k = (constants){.a = p->min, .b = p->max};
+    return QF_OK;
+}
+
+/* The logarithm of a base; -1, the default, stands for e. */
+static qf_status log_base(const qf_layer *layer, const char *field, float base, float *out)
+{
+    *out = base == -1 ? 1 : base > 0 ? logf(base) : NAN;
+    if (isfinite(*out))
+        return QF_OK;
+    return qf_fail(layer->context, QF_E_VALUE,
+                   "%s.base is %g, expected a positive number, or -1 for e", field, (double)base);
+}
+
+static qf_status exp_setup(qf_layer *layer)
+{
+    const Caffe__ExpParameter *p = QF_LAYER_PARAM(layer, exp_param, EXP_, Exp);
+    float log;
+    QF_TRY(log_base(layer, "exp_param", p->base, &log));
+    ((state *)layer->state)->k = (constants){.a = log * p->scale, .b = expf(log * p->shift)};
+    return QF_OK;
+}
+
+static qf_status log_setup(qf_layer *layer)
+{
+    const Caffe__LogParameter *p = QF_LAYER_PARAM(layer, log_param, LOG_, Log);
+    float log;
+    QF_TRY(log_base(layer, "log_param", p->base, &log));
+    if (log == 0)
+        return qf_fail(layer->context, QF_E_VALUE, "log_param.base must not be 1");
+    ((state *)layer->state)->k = (constants){p->scale, p->shift, 1 / log};
+    return QF_OK;
+}
+
+static qf_status swish_setup(qf_layer *layer)
+{
+    ((state *)layer->state)->k.a = QF_LAYER_PARAM(layer, swish_param, SWISH_, Swish)->beta;
+    return QF_OK;
+}
+
+static qf_status threshold_setup(qf_layer *layer)
+{
+    const Caffe__ThresholdParameter *p =
+        QF_LAYER_PARAM(layer, threshold_param, THRESHOLD_, Threshold);
+    ((state *)layer->state)->k.a = p->threshold;
     return QF_OK;
 }
 
@@ -154,3 +235,27 @@ LAYER(sigmoid, "Sigmoid", NULL, false)
 LAYER(tan_h, "TanH", NULL, false)
 LAYER(elu, "ELU", elu_setup, false)
 LAYER(power, "Power", power_setup, true)
+LAYER(abs_val, "AbsVal", NULL, true)
+LAYER(bnll, "BNLL", NULL, true)
+LAYER(clip, "Clip", clip_setup, true)
+LAYER(exp, "Exp", exp_setup, false)
+LAYER(log, "Log", log_setup, true)
+LAYER(swish, "Swish", swish_setup, true)
+
+static qf_status threshold_layer_forward(qf_layer *layer)
+{
+    return run_forward(layer, threshold_forward, false);
+}
+
+const qf_layer_type qf_threshold_layer = {
+    .name = "Threshold",
+    .state_size = sizeof(state),
+    .min_bottoms = 1,
+    .max_bottoms = 1,
+    .min_tops = 1,
+    .max_tops = 1,
+    .no_backward = true,
+    .setup = threshold_setup,
+    .reshape = qf_layer_reshape_like_bottom,
+    .forward = threshold_layer_forward,
+};
