@@ -32,5 +32,5 @@ configure_package_config_file(cmake/qaffeConfig.cmake.in ${CMAKE_CURRENT_BINARY_
 write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/qaffeConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/qaffeConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/qaffeConfigVersion.cmake
-  cmake/FindOneDNN.cmake
+  cmake/FindOneDNN.cmake cmake/FindLevelDB.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qaffe)

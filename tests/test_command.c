@@ -2,7 +2,7 @@
  * lies there after a failure. */
 #include "harness/harness.h"
 
-#include "data/lmdb_source.h"
+#include "data/sample_store.h"
 #include "model/model.h"
 
 #include <stdlib.h>
@@ -185,9 +185,9 @@ static void a_full_disk_loses_nothing(void **state)
 static void databases_are_named(void **state)
 {
     (void)state;
-    qf_lmdb_writer *writer;
-    assert_ok(context, qf_lmdb_create(context, "empty_lmdb", &writer));
-    assert_ok(context, qf_lmdb_finish(context, writer, true));
+    qf_sample_writer *writer;
+    assert_ok(context, qf_sample_writer_create(context, "empty_lmdb", QF_STORE_LMDB, &writer));
+    assert_ok(context, qf_sample_writer_finish(context, writer, true));
     static const char *const sources[] = {"empty_lmdb", "missing_lmdb"};
     for (size_t i = 0; i < 2; i++) {
         char *net = test_format(NET, sources[i]);

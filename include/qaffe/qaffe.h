@@ -82,6 +82,14 @@ QF_API qf_status qf_context_open_amct_log(qf_context *context);
 QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
 QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: from the clock */
 
+/* Limits on what files may ask for (docs/limits.md): QF_E_ARGUMENT for an unknown name,
+ * QF_E_VALUE for a value that is not possible. */
+QF_API qf_status qf_context_set_limit(qf_context *context, const char *name, uint64_t value);
+/* A list "tensor_elements=1000000,image_pixels=64M"; K, M and G are powers of 1024. */
+QF_API qf_status qf_context_set_limits(qf_context *context, const char *list);
+/* The limits there are: name, default and what is counted; NULL past the end. */
+QF_API const char *qf_limit_describe(int index, uint64_t *initial, const char **unit);
+
 /* ---- blobs ----
  * Shapes and arrays are Caffe's: C order of (num, channels, height, width) or whatever the layer
  * documents, whatever the engine keeps inside. */

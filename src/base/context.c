@@ -35,6 +35,7 @@ qf_status qf_context_create(qf_context **out)
     context->log_lowest = QF_INFO;
     const char *layer_level = getenv("AMCT_LOG_FILE_LEVEL");
     context->log_layer_data = layer_level && strcasecmp(layer_level, "DEBUG") == 0;
+    qf_limits_reset(context);
     qf_context_set_threads(context, 0);
     qf_context_set_seed(context, -1);
     *out = context;

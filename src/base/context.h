@@ -2,6 +2,7 @@
 #ifndef QF_BASE_CONTEXT_H
 #define QF_BASE_CONTEXT_H
 
+#include "base/limits.h"
 #include "base/random.h"
 #include "qaffe/qaffe.h"
 
@@ -23,7 +24,8 @@ struct qf_context {
     qf_python_layers python_layers; /* who runs layers of type Python; setup NULL: nobody */
     void *python_user;
     bool log_layer_data; /* AMCT's logs of the first data of Quant layers */
-    int threads;         /* of the compute kernels; at least 1 */
+    uint64_t limits[QF_LIMIT_COUNT];
+    int threads; /* of the compute kernels; at least 1 */
     qf_random random;
     qf_compute compute; /* how quantised layers run */
     void *backend;      /* struct qf_backend: backend/backend.h; created on first use, owned */

@@ -1,6 +1,6 @@
 #include "data/digits.h"
 
-#include "data/lmdb_source.h"
+#include "data/sample_store.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -168,11 +168,10 @@ void qf_draw_digit(qf_random *random, int digit, uint8_t *pixels)
     }
 }
 
-static qf_status put_digit(qf_context *context, qf_lmdb_writer *writer, int index, int digit,
+static qf_status put_digit(qf_context *context, qf_sample_writer *writer, int index, int digit,
                            const uint8_t *pixels)
 {
     Caffe__Datum datum = CAFFE__DATUM__INIT;
-    uint8_t bytes[QF_DIGIT_SIZE * QF_DIGIT_SIZE + 64];
     char key[16];
     datum.has_channels = datum.has_height = datum.has_width = datum.has_label = datum.has_data =
         true;
@@ -181,15 +180,14 @@ static qf_status put_digit(qf_context *context, qf_lmdb_writer *writer, int inde
     datum.label = digit;
     datum.data.data = (uint8_t *)pixels;
     datum.data.len = QF_DIGIT_SIZE * QF_DIGIT_SIZE;
-    size_t size = caffe__datum__pack(&datum, bytes);
     snprintf(key, sizeof key, "%08d", index);
-    return qf_lmdb_put(context, writer, key, bytes, size);
+    return qf_sample_writer_put_datum(context, writer, key, &datum);
 }
 
 static qf_status make_set(qf_context *context, const char *path, int count, qf_random *random)
 {
-    qf_lmdb_writer *writer;
-    QF_TRY(qf_lmdb_create(context, path, &writer));
+    qf_sample_writer *writer;
+    QF_TRY(qf_sample_writer_create(context, path, QF_STORE_LMDB, &writer));
     qf_status status = QF_OK;
     for (int i = 0; i < count && status == QF_OK; i++) {
         uint8_t pixels[QF_DIGIT_SIZE * QF_DIGIT_SIZE];
@@ -197,7 +195,7 @@ static qf_status make_set(qf_context *context, const char *path, int count, qf_r
         qf_draw_digit(random, digit, pixels);
         status = put_digit(context, writer, i, digit, pixels);
     }
-    qf_status finished = qf_lmdb_finish(context, writer, status == QF_OK);
+    qf_status finished = qf_sample_writer_finish(context, writer, status == QF_OK);
     return status == QF_OK ? finished : status;
 }
 

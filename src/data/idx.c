@@ -1,7 +1,7 @@
 /* MNIST's idx files: big-endian magic, sizes, bytes. */
 #include "base/buffer.h"
 #include "base/memory.h"
-#include "data/lmdb_source.h"
+#include "data/sample_store.h"
 #include "model/model.h"
 
 #include <stdio.h>
@@ -54,12 +54,11 @@ static qf_status check(qf_context *context, const char *path, const qf_buffer *f
     return QF_OK;
 }
 
-static qf_status put_all(qf_context *context, qf_lmdb_writer *writer, const qf_buffer *images,
+static qf_status put_all(qf_context *context, qf_sample_writer *writer, const qf_buffer *images,
                          const qf_buffer *labels, const uint32_t *sizes)
 {
     size_t pixels = (size_t)sizes[1] * sizes[2];
-    uint8_t *bytes = qf_alloc_raw(pixels + 64, 1);
-    qf_status status = bytes ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for an image");
+    qf_status status = QF_OK;
     for (uint32_t i = 0; i < sizes[0] && status == QF_OK; i++) {
         Caffe__Datum datum = CAFFE__DATUM__INIT;
         char key[16];
@@ -72,9 +71,8 @@ static qf_status put_all(qf_context *context, qf_lmdb_writer *writer, const qf_b
         datum.data.data = (uint8_t *)images->data + 16 + i * pixels;
         datum.data.len = pixels;
         snprintf(key, sizeof key, "%08u", i);
-        status = qf_lmdb_put(context, writer, key, bytes, caffe__datum__pack(&datum, bytes));
+        status = qf_sample_writer_put_datum(context, writer, key, &datum);
     }
-    qf_free(bytes);
     return status;
 }
 
@@ -83,7 +81,7 @@ qf_status qf_convert_idx(qf_context *context, const char *images, const char *la
 {
     qf_buffer image_file = {0}, label_file = {0};
     uint32_t sizes[3] = {0}, count[1] = {0};
-    qf_lmdb_writer *writer = NULL;
+    qf_sample_writer *writer = NULL;
     qf_status status = load(context, images, &image_file);
     if (status == QF_OK)
         status = load(context, labels, &label_file);
@@ -95,10 +93,10 @@ qf_status qf_convert_idx(qf_context *context, const char *images, const char *la
         status = qf_fail(context, QF_E_MISMATCH, "%s has %u images, but %s has %u labels", images,
                          sizes[0], labels, count[0]);
     if (status == QF_OK)
-        status = qf_lmdb_create(context, lmdb, &writer);
+        status = qf_sample_writer_create(context, lmdb, QF_STORE_LMDB, &writer);
     if (status == QF_OK) {
         status = put_all(context, writer, &image_file, &label_file, sizes);
-        qf_status finished = qf_lmdb_finish(context, writer, status == QF_OK);
+        qf_status finished = qf_sample_writer_finish(context, writer, status == QF_OK);
         status = status == QF_OK ? finished : status;
     }
     qf_buffer_release(&image_file);

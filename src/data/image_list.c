@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "data/lmdb_source.h"
+#include "data/sample_store.h"
 #include "model/model.h"
 
 #include <errno.h>
@@ -60,8 +60,8 @@ static void shuffle(entries *list, int64_t seed)
     }
 }
 
-static qf_status put(qf_context *context, qf_lmdb_writer *writer, const char *folder, size_t index,
-                     const entry *image)
+static qf_status put(qf_context *context, qf_sample_writer *writer, const char *folder,
+                     size_t index, const entry *image)
 {
     qf_buffer path = {0}, file = {0}, key = {0};
     Caffe__Datum datum = CAFFE__DATUM__INIT;
@@ -73,13 +73,8 @@ static qf_status put(qf_context *context, qf_lmdb_writer *writer, const char *fo
     datum.label = image->label;
     datum.data.data = (uint8_t *)file.data;
     datum.data.len = file.size;
-    uint8_t *bytes =
-        status == QF_OK ? qf_alloc_raw(caffe__datum__get_packed_size(&datum), 1) : NULL;
     if (status == QF_OK)
-        status = bytes ? qf_lmdb_put(context, writer, qf_buffer_text(&key), bytes,
-                                     caffe__datum__pack(&datum, bytes))
-                       : qf_fail(context, QF_E_MEMORY, "no memory for %s", qf_buffer_text(&path));
-    qf_free(bytes);
+        status = qf_sample_writer_put_datum(context, writer, qf_buffer_text(&key), &datum);
     qf_buffer_release(&path);
     qf_buffer_release(&key);
     qf_buffer_release(&file);
@@ -91,18 +86,18 @@ qf_status qf_convert_images(qf_context *context, const char *list, const char *f
 {
     qf_buffer text = {0};
     entries images = {0};
-    qf_lmdb_writer *writer = NULL;
+    qf_sample_writer *writer = NULL;
     qf_status status = qf_file_read(context, list, &text);
     if (status == QF_OK)
         status = parse(context, list, text.data, &images);
     if (status == QF_OK && shuffle_seed >= 0)
         shuffle(&images, shuffle_seed);
     if (status == QF_OK)
-        status = qf_lmdb_create(context, lmdb, &writer);
+        status = qf_sample_writer_create(context, lmdb, QF_STORE_LMDB, &writer);
     for (size_t i = 0; i < images.count && status == QF_OK; i++)
         status = put(context, writer, folder, i, &images.items[i]);
     if (writer) {
-        qf_status finished = qf_lmdb_finish(context, writer, status == QF_OK);
+        qf_status finished = qf_sample_writer_finish(context, writer, status == QF_OK);
         status = status == QF_OK ? finished : status;
     }
     qf_free(images.items);

@@ -8,7 +8,7 @@
 
 struct qf_prefetch {
     qf_context *context; /* of the thread: its errors */
-    qf_lmdb *lmdb;
+    qf_sample_store *store;
     qf_transform transform;
     int batch_size, depth;
     qf_random random; /* of the thread */
@@ -61,13 +61,13 @@ static qf_status add_image(qf_prefetch *p, qf_batch *batch, int index, const qf_
 static qf_status make_batch(qf_prefetch *p, qf_batch *batch)
 {
     for (int i = 0; i < p->batch_size; i++) {
-        const void *value;
-        size_t size;
+        qf_sample sample;
         qf_image image;
-        uint64_t position = qf_lmdb_position(p->lmdb);
-        qf_status status = qf_lmdb_next(p->context, p->lmdb, &value, &size);
+        uint64_t position = qf_sample_store_position(p->store);
+        qf_status status = qf_sample_store_next(p->context, p->store, &sample);
         if (status == QF_OK)
-            status = qf_image_decode(p->context, value, size, p->transform.color, &image);
+            status = qf_datum_decode(p->context, sample.value, sample.value_size,
+                                     p->transform.color, &image);
         if (status == QF_OK) {
             status = add_image(p, batch, i, &image);
             qf_image_release(&image);
@@ -75,7 +75,7 @@ static qf_status make_batch(qf_prefetch *p, qf_batch *batch)
         QF_TRY(qf_within(p->context, status, "item %llu", (unsigned long long)position));
     }
     batch->count = p->batch_size;
-    batch->after = (qf_data_state){qf_lmdb_position(p->lmdb), p->random};
+    batch->after = (qf_data_state){qf_sample_store_position(p->store), p->random};
     return QF_OK;
 }
 
@@ -115,25 +115,24 @@ static void stop(qf_prefetch *p)
 /* The first image tells the shape of the blobs before a batch is made. */
 static qf_status peek(qf_prefetch *p, int *channels, int *height, int *width)
 {
-    const void *value;
-    size_t size;
+    qf_sample sample;
     qf_image image;
-    QF_TRY(qf_lmdb_next(p->context, p->lmdb, &value, &size));
-    QF_TRY(qf_within(p->context,
-                     qf_image_decode(p->context, value, size, p->transform.color, &image),
-                     "item 0"));
+    QF_TRY(qf_sample_store_next(p->context, p->store, &sample));
+    QF_TRY(qf_within(
+        p->context,
+        qf_datum_decode(p->context, sample.value, sample.value_size, p->transform.color, &image),
+        "item 0"));
     qf_status status = qf_transform_shape(p->context, &p->transform, &image, height, width);
     *channels = image.channels;
     qf_image_release(&image);
     QF_TRY(status);
-    return qf_lmdb_seek(p->context, p->lmdb, 0);
+    return qf_sample_store_seek(p->context, p->store, 0);
 }
 
 static qf_status start(qf_prefetch *p, const qf_prefetch_options *options)
 {
-    QF_TRY(qf_context_create(&p->context));
     QF_TRY(qf_transform_setup(p->context, options->transform, options->train, &p->transform));
-    QF_TRY(qf_lmdb_open(p->context, options->source, &p->lmdb));
+    QF_TRY(qf_sample_store_open(p->context, options->source, &p->store));
     p->ring = qf_alloc((size_t)p->depth + 1, sizeof *p->ring);
     if (!p->ring)
         return qf_fail(p->context, QF_E_MEMORY, "no memory for batches");
@@ -157,18 +156,22 @@ qf_status qf_prefetch_create(qf_context *context, const qf_prefetch_options *opt
     p->random = options->random;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->changed, NULL);
-    qf_status status = start(p, options);
+    qf_status status = qf_context_create(&p->context);
+    if (status == QF_OK) {
+        qf_limits_inherit(p->context, context);
+        status = start(p, options);
+    }
     if (status == QF_OK)
         status = peek(p, channels, height, width);
     if (status == QF_OK)
-        status = qf_lmdb_seek(p->context, p->lmdb, options->skip);
+        status = qf_sample_store_seek(p->context, p->store, options->skip);
     if (status != QF_OK) {
         if (p->context)
             qf_fail(context, status, "%s", qf_error_text(p->context));
         qf_prefetch_destroy(p);
         return status;
     }
-    p->state = (qf_data_state){qf_lmdb_position(p->lmdb), p->random};
+    p->state = (qf_data_state){qf_sample_store_position(p->store), p->random};
     *out = p;
     return QF_OK;
 }
@@ -184,7 +187,7 @@ void qf_prefetch_destroy(qf_prefetch *p)
     }
     qf_free(p->ring);
     qf_transform_release(&p->transform);
-    qf_lmdb_close(p->lmdb);
+    qf_sample_store_close(p->store);
     qf_context_destroy(p->context);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->changed);
@@ -227,7 +230,7 @@ void qf_prefetch_restore(qf_prefetch *p, const qf_data_state *state)
     p->made = p->taken = 0;
     p->random = state->random;
     p->state = *state;
-    p->status = qf_lmdb_seek(p->context, p->lmdb, state->position);
+    p->status = qf_sample_store_seek(p->context, p->store, state->position);
 }
 
 double qf_prefetch_waited(const qf_prefetch *p)

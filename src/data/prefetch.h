@@ -3,7 +3,7 @@
 #ifndef QF_DATA_PREFETCH_H
 #define QF_DATA_PREFETCH_H
 
-#include "data/lmdb_source.h"
+#include "data/sample_store.h"
 #include "data/transform.h"
 
 /* Where the data stand: enough to make the same next batch again. Plain data; stored in snapshots.

@@ -3,7 +3,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "data/lmdb_source.h"
+#include "data/sample_store.h"
 #include "nn/solver.h"
 #include "toolkit/export.h"
 #include "toolkit/toolkit.h"
@@ -75,10 +75,12 @@ static qf_status count_test_batches(run *r, const Caffe__NetParameter *net)
             test = !layer->include[k]->has_phase || layer->include[k]->phase == CAFFE__PHASE__TEST;
         if (!test)
             continue;
-        qf_lmdb *lmdb;
-        QF_TRY(qf_lmdb_open(r->context, layer->data_param->source, &lmdb));
-        uint64_t items = qf_lmdb_count(lmdb), batch = layer->data_param->batch_size;
-        qf_lmdb_close(lmdb);
+        qf_sample_store *store;
+        QF_TRY(qf_sample_store_open(r->context, layer->data_param->source, &store));
+        uint64_t items = 0, batch = layer->data_param->batch_size;
+        qf_status status = qf_sample_store_count(r->context, store, &items);
+        qf_sample_store_close(store);
+        QF_TRY(status);
         uint64_t batches = (items + batch - 1) / batch;
         r->test_iterations = batches > INT_MAX ? INT_MAX : (int)batches;
     }

@@ -10,13 +10,6 @@ typedef struct state {
 
 static qf_status check(const qf_layer *layer, const Caffe__DataParameter *p)
 {
-    /* LEVELDB is also what Caffe takes where nothing is said; an LMDB is recognised all the same.
-     */
-    if (p->backend == CAFFE__DATA_PARAMETER__DB__LEVELDB &&
-        (p->has_backend || !p->source || !qf_lmdb_exists(p->source)))
-        return qf_fail(layer->context, QF_E_UNSUPPORTED,
-                       "data_param.backend LEVELDB is not in this build; convert '%s' to LMDB",
-                       p->source ? p->source : "");
     if (p->batch_size < 1 || p->batch_size > 1 << 20)
         return qf_fail(layer->context, QF_E_VALUE,
                        "data_param.batch_size is %u, expected 1 or more", p->batch_size);

@@ -1,0 +1,200 @@
+#include "data/lmdb_pages.h"
+
+#include <string.h>
+
+/* The format of liblmdb 0.9 on machines of 64 bits, little endian: pages of `page_size` bytes, the
+ * first two of them meta pages of alternating transactions, then a B+ tree of branches and leaves;
+ * values that do not fit a leaf lie in runs of overflow pages. */
+enum {
+    META_PAGES = 2,
+    PAGE_HEADER = 16, /* number 8, padding 2, flags 2, lower 2, upper 2 (overflow: pages 4) */
+    AT_FLAGS = 10,
+    AT_LOWER = 12,
+    AT_PAGES = 12,
+    NODE_HEADER = 8, /* size 4, flags 2, key size 2; branches: page number in the first 6 bytes */
+    BRANCH = 1,
+    LEAF = 2,
+    OVERFLOWING = 4,
+    META = 8,
+    PAGE_KINDS = 0x2f, /* of them, and leaves of fixed size, which only other databases have */
+    BIG_VALUE = 1,     /* of a node: the value is the number of an overflow page */
+    MAGIC_AT = PAGE_HEADER,
+    PAGE_SIZE_AT = PAGE_HEADER + 24, /* of the free list's record */
+    MAIN_AT = PAGE_HEADER + 24 + 48, /* the main database's */
+    TRANSACTION_AT = PAGE_HEADER + 24 + 2 * 48 + 8,
+    META_SIZE = TRANSACTION_AT + 8
+};
+static const uint32_t magic = 0xBEEFC0DE, version = 1;
+static const uint64_t no_page = UINT64_MAX;
+
+static uint64_t number(const uint8_t *bytes, int width)
+{
+    uint64_t value = 0;
+    memcpy(&value, bytes, (size_t)width);
+    return value;
+}
+
+static qf_status damaged(qf_context *context, uint64_t page, const char *what)
+{
+    return qf_fail(context, QF_E_FORMAT, "it is damaged: page %llu %s", (unsigned long long)page,
+                   what);
+}
+
+/* The page of that number and kind. */
+static qf_status get_page(qf_context *context, const qf_lmdb_pages *pages, uint64_t page,
+                          unsigned kinds, const uint8_t **out)
+{
+    *out = pages->file;
+    if (page < META_PAGES || page >= pages->size / pages->page_size)
+        return damaged(context, page, "lies outside of the file");
+    *out = pages->file + page * pages->page_size;
+    const unsigned flags = (unsigned)number(*out + AT_FLAGS, 2) & PAGE_KINDS;
+    if (number(*out, 8) != page || !(flags & kinds) || (flags & ~kinds))
+        return damaged(context, page, "is not what it should be");
+    return QF_OK;
+}
+
+static unsigned node_count(const uint8_t *page)
+{
+    const unsigned lower = (unsigned)number(page + AT_LOWER, 2);
+    return lower < PAGE_HEADER ? 0 : (lower - PAGE_HEADER) / 2;
+}
+
+/* Node `index` of a branch or leaf, and the bytes from it to the end of its page. */
+static qf_status get_node(qf_context *context, const qf_lmdb_pages *pages, const uint8_t *page,
+                          unsigned index, const uint8_t **out, size_t *room)
+{
+    const uint64_t id = number(page, 8);
+    if (index >= node_count(page) || PAGE_HEADER + 2 * (size_t)(index + 1) > pages->page_size)
+        return damaged(context, id, "has fewer nodes than it says");
+    const size_t offset = (size_t)number(page + PAGE_HEADER + 2 * (size_t)index, 2);
+    if (offset < PAGE_HEADER || offset + NODE_HEADER > pages->page_size)
+        return damaged(context, id, "has a node outside of itself");
+    *out = page + offset;
+    *room = pages->page_size - offset;
+    return QF_OK;
+}
+
+static bool read_meta(const uint8_t *file, size_t size, size_t at, qf_lmdb_pages *out,
+                      uint64_t *transaction)
+{
+    if (size < at || size - at < META_SIZE)
+        return false;
+    const uint8_t *meta = file + at;
+    if (!(number(meta + AT_FLAGS, 2) & META) || number(meta + MAGIC_AT, 4) != magic ||
+        number(meta + MAGIC_AT + 4, 4) != version)
+        return false;
+    out->page_size = (size_t)number(meta + PAGE_SIZE_AT, 4);
+    out->entries = number(meta + MAIN_AT + 32, 8);
+    out->root = number(meta + MAIN_AT + 40, 8);
+    *transaction = number(meta + TRANSACTION_AT, 8);
+    return out->page_size >= 512 && out->page_size <= 65536 &&
+           (out->page_size & (out->page_size - 1)) == 0;
+}
+
+qf_status qf_lmdb_pages_open(qf_context *context, const void *file, size_t size,
+                             uint64_t transaction, qf_lmdb_pages *out)
+{
+    qf_lmdb_pages metas[META_PAGES] = {{0}};
+    uint64_t ids[META_PAGES];
+    if (!read_meta(file, size, 0, &metas[0], &ids[0]) ||
+        !read_meta(file, size, metas[0].page_size, &metas[1], &ids[1]) ||
+        metas[1].page_size != metas[0].page_size || size / metas[0].page_size < META_PAGES)
+        return qf_fail(context, QF_E_FORMAT,
+                       "data.mdb is damaged or not of LMDB on a machine of 64 bits");
+    const int newest = transaction ? ids[1] == transaction : ids[1] > ids[0];
+    *out = metas[newest];
+    out->file = file;
+    out->size = size;
+    return QF_OK;
+}
+
+/* From the node on top of the stack down to the first item below it. */
+static qf_status descend(qf_context *context, qf_lmdb_pages *pages, const uint8_t **leaf)
+{
+    for (;;) {
+        const uint64_t page = pages->page[pages->depth - 1];
+        const uint8_t *bytes, *node;
+        size_t room;
+        QF_TRY(get_page(context, pages, page, BRANCH | LEAF, &bytes));
+        *leaf = bytes;
+        if (number(bytes + AT_FLAGS, 2) & LEAF)
+            return number(bytes + AT_FLAGS, 2) & BRANCH
+                       ? damaged(context, page, "is not what it should be")
+                       : QF_OK;
+        if (pages->depth == QF_LMDB_DEPTH_MAX)
+            return damaged(context, page, "is too deep in the tree");
+        QF_TRY(get_node(context, pages, bytes, pages->index[pages->depth - 1], &node, &room));
+        pages->page[pages->depth] = number(node, 6);
+        pages->index[pages->depth++] = 0;
+    }
+}
+
+/* Up to the first page that has another node, and to that node; depth 0 when there is none. */
+static qf_status advance(qf_context *context, qf_lmdb_pages *pages)
+{
+    while (pages->depth > 0) {
+        const uint8_t *bytes;
+        const int top = pages->depth - 1;
+        QF_TRY(get_page(context, pages, pages->page[top], BRANCH | LEAF, &bytes));
+        if (++pages->index[top] < node_count(bytes))
+            return QF_OK;
+        pages->depth--;
+    }
+    return QF_OK;
+}
+
+/* The value of `size` bytes that begins on an overflow page. */
+static qf_status big_value(qf_context *context, const qf_lmdb_pages *pages, uint64_t page,
+                           size_t size, const void **out)
+{
+    const uint8_t *bytes;
+    QF_TRY(get_page(context, pages, page, OVERFLOWING, &bytes));
+    const size_t count = (size_t)number(bytes + AT_PAGES, 4);
+    if (count > pages->size / pages->page_size - page ||
+        count * pages->page_size < size + PAGE_HEADER)
+        return damaged(context, page, "is too short for its value");
+    *out = bytes + PAGE_HEADER;
+    return QF_OK;
+}
+
+static qf_status take_item(qf_context *context, const qf_lmdb_pages *pages, const uint8_t *leaf,
+                           unsigned index, qf_sample *out)
+{
+    const uint8_t *node;
+    size_t room;
+    QF_TRY(get_node(context, pages, leaf, index, &node, &room));
+    const uint64_t page = number(leaf, 8);
+    const unsigned flags = (unsigned)number(node + 4, 2);
+    out->value_size = (size_t)number(node, 4);
+    out->key_size = (size_t)number(node + 6, 2);
+    out->key = node + NODE_HEADER;
+    out->value = node + NODE_HEADER + out->key_size;
+    const size_t stored = flags & BIG_VALUE ? sizeof(uint64_t) : out->value_size;
+    if (flags & ~(unsigned)BIG_VALUE)
+        return damaged(context, page, "has a node that is not Caffe's (a database within)");
+    if (NODE_HEADER + out->key_size + stored > room)
+        return damaged(context, page, "has an item that does not end in it");
+    return flags & BIG_VALUE
+               ? big_value(context, pages, number(out->value, 8), out->value_size, &out->value)
+               : QF_OK;
+}
+
+qf_status qf_lmdb_pages_next(qf_context *context, qf_lmdb_pages *pages, bool first, qf_sample *out,
+                             bool *found)
+{
+    const uint8_t *leaf;
+    *found = false;
+    if (first) {
+        pages->depth = pages->root != no_page;
+        pages->page[0] = pages->root;
+        pages->index[0] = 0;
+    } else {
+        QF_TRY(advance(context, pages));
+    }
+    if (pages->depth == 0)
+        return QF_OK;
+    QF_TRY(descend(context, pages, &leaf));
+    *found = true;
+    return take_item(context, pages, leaf, pages->index[pages->depth - 1], out);
+}

@@ -1,0 +1,169 @@
+#include "data/sample_store.h"
+
+#include "base/buffer.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "data/store_type.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+struct qf_sample_store {
+    const qf_store_type *type;
+    void *state;
+    char *path;
+    uint64_t count, position; /* count 0: not known yet */
+    bool started;             /* the state stands on item position − 1 */
+};
+
+const qf_store_type *const qf_store_types[QF_STORE_FORMATS] = {
+    [QF_STORE_LMDB] = &qf_lmdb_store,
+    [QF_STORE_LEVELDB] = &qf_leveldb_store,
+};
+
+const char *qf_store_format_name(qf_store_format format)
+{
+    return qf_store_types[format]->name;
+}
+
+qf_status qf_store_format_find(qf_context *context, const char *name, qf_store_format *out)
+{
+    for (int i = 0; i < QF_STORE_FORMATS; i++)
+        if (strcmp(name, qf_store_types[i]->name) == 0) {
+            *out = (qf_store_format)i;
+            return QF_OK;
+        }
+    return qf_fail(context, QF_E_ARGUMENT, "unknown database format '%s'; expected lmdb or leveldb",
+                   name);
+}
+
+/* The format whose file is in the folder, or NULL. */
+static const qf_store_type *recognise(const char *path)
+{
+    const qf_store_type *found = NULL;
+    for (int i = 0; i < QF_STORE_FORMATS && !found; i++) {
+        qf_buffer file = {0};
+        qf_buffer_print(&file, "%s/%s", path, qf_store_types[i]->marker);
+        if (!file.failed && qf_file_exists(file.data))
+            found = qf_store_types[i];
+        qf_buffer_release(&file);
+    }
+    return found;
+}
+
+static qf_status find_type(qf_context *context, const char *path, const qf_store_type **out)
+{
+    struct stat info;
+    if (!path || !*path)
+        return qf_fail(context, QF_E_ARGUMENT, "no database is named (data_param.source)");
+    if (stat(path, &info) != 0)
+        return qf_fail(
+            context, QF_E_IO,
+            "the database '%s' does not exist (paths are relative to the working directory); "
+            "create it with convert_imageset, or correct data_param.source",
+            path);
+    *out = recognise(path);
+    return *out ? QF_OK
+                : qf_fail(context, QF_E_IO,
+                          "'%s' is no database: expected a folder with data.mdb (LMDB) or CURRENT "
+                          "(LevelDB)",
+                          path);
+}
+
+static qf_status within(qf_context *context, const qf_sample_store *store, qf_status status)
+{
+    return qf_within(context, status, "the %s '%s'", store->type->title, store->path);
+}
+
+qf_status qf_sample_store_open(qf_context *context, const char *path, qf_sample_store **out)
+{
+    const qf_store_type *type;
+    qf_sample first;
+    bool found = false;
+    *out = NULL;
+    QF_TRY(find_type(context, path, &type));
+    qf_sample_store *store = qf_alloc(1, sizeof *store);
+    if (!store || !(store->path = qf_strdup(path))) {
+        qf_free(store);
+        return qf_fail(context, QF_E_MEMORY, "no memory for a database");
+    }
+    store->type = type;
+    qf_status status = type->open(context, path, &store->state);
+    if (status == QF_OK)
+        status = type->next(context, store->state, true, &first, &found);
+    if (status == QF_OK && !found)
+        status = qf_fail(context, QF_E_IO, "it is empty");
+    if (status == QF_OK && type->count)
+        store->count = type->count(store->state);
+    status = within(context, store, status);
+    if (status == QF_OK)
+        *out = store;
+    else
+        qf_sample_store_close(store);
+    return status;
+}
+
+void qf_sample_store_close(qf_sample_store *store)
+{
+    if (!store)
+        return;
+    if (store->state)
+        store->type->close(store->state);
+    qf_free(store->path);
+    qf_free(store);
+}
+
+qf_store_format qf_sample_store_format(const qf_sample_store *store)
+{
+    return store->type == &qf_lmdb_store ? QF_STORE_LMDB : QF_STORE_LEVELDB;
+}
+
+uint64_t qf_sample_store_position(const qf_sample_store *store)
+{
+    return store->position;
+}
+
+qf_status qf_sample_store_next(qf_context *context, qf_sample_store *store, qf_sample *out)
+{
+    bool found;
+    qf_status status = store->type->next(context, store->state, !store->started, out, &found);
+    if (status == QF_OK && !found) {
+        store->count = store->position;
+        store->position = 0;
+        status = store->type->next(context, store->state, true, out, &found);
+        if (status == QF_OK && !found)
+            status = qf_fail(context, QF_E_IO, "its items are gone");
+    }
+    QF_TRY(qf_within(context, within(context, store, status), "item %llu",
+                     (unsigned long long)store->position));
+    store->started = true;
+    store->position++;
+    return QF_OK;
+}
+
+qf_status qf_sample_store_seek(qf_context *context, qf_sample_store *store, uint64_t index)
+{
+    qf_sample sample;
+    index = store->count ? index % store->count : index;
+    store->started = false;
+    store->position = 0;
+    for (uint64_t i = 0; i < index; i++) {
+        QF_TRY(qf_sample_store_next(context, store, &sample));
+        if (store->count && index >= store->count) /* its end was found on the way */
+            return qf_sample_store_seek(context, store, index);
+    }
+    return QF_OK;
+}
+
+qf_status qf_sample_store_count(qf_context *context, qf_sample_store *store, uint64_t *out)
+{
+    const uint64_t position = store->position;
+    if (store->count == 0) {
+        qf_sample sample;
+        while (store->count == 0) /* known after the first turn */
+            QF_TRY(qf_sample_store_next(context, store, &sample));
+        QF_TRY(qf_sample_store_seek(context, store, position));
+    }
+    *out = store->count;
+    return QF_OK;
+}
