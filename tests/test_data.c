@@ -5,6 +5,7 @@
 #include "model/model.h"
 
 #include <png.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <turbojpeg.h>
@@ -47,12 +48,26 @@ static uint8_t *pixels(int channels)
     return all;
 }
 
+/* Without a colour space: a grey image made of a colour one would be of linear light otherwise. */
 static void write_png(const char *path, int channels)
 {
-    png_image image = {.version = PNG_IMAGE_VERSION, .width = WIDTH, .height = HEIGHT};
-    image.format = channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_BGR;
+    FILE *file = fopen(path, "wb");
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
     uint8_t *all = pixels(channels);
-    assert_int_not_equal(png_image_write_to_file(&image, path, 0, all, 0, NULL), 0);
+    assert_non_null(file);
+    assert_int_equal(setjmp(png_jmpbuf(png)), 0);
+    png_init_io(png, file);
+    png_set_IHDR(png, info, WIDTH, HEIGHT, 8,
+                 channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(png, info);
+    png_set_bgr(png);
+    for (int row = 0; row < HEIGHT; row++)
+        png_write_row(png, all + row * WIDTH * channels);
+    png_write_end(png, info);
+    png_destroy_write_struct(&png, &info);
+    assert_int_equal(fclose(file), 0);
     qf_free(all);
 }
 

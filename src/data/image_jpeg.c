@@ -8,11 +8,10 @@
 /* Adobe's CMYK is stored inverted, so 255 is no ink. OpenCV's rounding. */
 static void cmyk_to_bgr(const uint8_t *cmyk, size_t count, uint8_t *bgr)
 {
-    for (size_t i = 0; i < count; i++) {
-        const int key = cmyk[4 * i + 3];
+    for (size_t i = 0; i < count; i++, cmyk += 4, bgr += 3) {
+        const int inks[3] = {cmyk[2], cmyk[1], cmyk[0]}, key = cmyk[3]; /* may run in place */
         for (int c = 0; c < 3; c++)
-            bgr[3 * i + (size_t)c] =
-                (uint8_t)(key - ((255 - cmyk[4 * i + 2 - (size_t)c]) * key >> 8));
+            bgr[c] = (uint8_t)(key - ((255 - inks[c]) * key >> 8));
     }
 }
 

@@ -40,7 +40,7 @@ static void read_bytes(png_structp png, png_bytep to, size_t size)
 }
 
 /* As OpenCV does: alpha (and palettes' transparency) only where channels are kept, 16 bits cut to
- * their upper 8, no gamma. Grey from colour is ours, so it is BT.601 as for every other format. */
+ * their upper 8, no gamma. */
 static void ask_for(reader *r, int kind, int depth, int channels)
 {
     const bool has_color = kind & PNG_COLOR_MASK_COLOR;
@@ -54,10 +54,12 @@ static void ask_for(reader *r, int kind, int depth, int channels)
         png_set_palette_to_rgb(r->png);
     if (!has_color && depth < 8)
         png_set_expand_gray_1_2_4_to_8(r->png);
-    if (has_color)
+    if (has_color && channels > 1)
         png_set_bgr(r->png);
     else if (channels > 1)
         png_set_gray_to_rgb(r->png);
+    else
+        png_set_rgb_to_gray(r->png, PNG_ERROR_ACTION_NONE, 0.299, 0.587);
     png_set_interlace_handling(r->png);
     png_read_update_info(r->png, r->info);
 }
@@ -94,7 +96,7 @@ static qf_status decode(qf_context *context, reader *r, qf_color color, qf_image
                        "a PNG image has 16 bits a channel; Caffe takes 8: convert it, or say "
                        "force_color or force_gray");
     const int channels = color == QF_COLOR_FORCED  ? 3
-                         : color == QF_GRAY_FORCED ? (has_color ? 3 : 1)
+                         : color == QF_GRAY_FORCED ? 1
                          : has_alpha               ? 4
                          : has_color               ? 3
                                                    : 1;
@@ -113,13 +115,5 @@ qf_status qf_decode_png(qf_context *context, const uint8_t *file, size_t size, q
                               : qf_fail(context, QF_E_MEMORY, "no memory to decode a PNG image");
     png_destroy_read_struct(&r.png, &r.info, NULL);
     qf_free(r.rows);
-    if (status == QF_OK && color == QF_GRAY_FORCED && out->channels == 3) {
-        qf_image gray = {0};
-        status = qf_image_make(context, out->height, out->width, 1, &gray);
-        if (status == QF_OK)
-            qf_pixels_to_gray(out->bytes, (size_t)out->height * (size_t)out->width, 3, gray.pixels);
-        qf_image_release(out);
-        *out = gray;
-    }
     return status;
 }
