@@ -1,5 +1,6 @@
 #include "data/hdf5_array.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -71,4 +72,74 @@ qf_status qf_hdf5_read(qf_context *context, int64_t file, const char *name, floa
     if (set >= 0)
         H5Dclose(set);
     return good ? QF_OK : qf_fail(context, QF_E_FORMAT, "the data set '%s' cannot be read", name);
+}
+
+qf_status qf_hdf5_read_integer(qf_context *context, int64_t file, const char *name, int *out)
+{
+    qf_hdf5_shape shape;
+    QF_TRY(qf_hdf5_describe(context, file, name, &shape));
+    hid_t set = shape.count == 1 ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
+    bool good = set >= 0 && H5Dread(set, H5T_NATIVE_INT, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) >= 0;
+    if (set >= 0)
+        H5Dclose(set);
+    return good ? QF_OK
+                : qf_fail(context, QF_E_FORMAT, "the data set '%s' is not one whole number", name);
+}
+
+/* Whole content of a data set whose elements are `memory` in memory. */
+static qf_status read_raw(hid_t set, hid_t memory, size_t size, qf_buffer *out)
+{
+    if (size > QF_FILE_MAX)
+        return QF_E_FORMAT;
+    char *bytes = qf_alloc(size + 1, 1);
+    if (!bytes)
+        return QF_E_MEMORY;
+    bool good = H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes) >= 0;
+    if (good)
+        qf_buffer_append(out, bytes, size);
+    qf_free(bytes);
+    return !good ? QF_E_FORMAT : out->failed ? QF_E_MEMORY : QF_OK;
+}
+
+static qf_status explain(qf_context *context, qf_status status, const char *name, const char *what)
+{
+    return status == QF_OK ? QF_OK
+           : status == QF_E_MEMORY
+               ? qf_fail(context, status, "no memory for the data set '%s'", name)
+               : qf_fail(context, status, "the data set '%s' is not %s", name, what);
+}
+
+qf_status qf_hdf5_read_text(qf_context *context, int64_t file, const char *name, qf_buffer *out)
+{
+    hid_t set = qf_hdf5_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
+    hid_t type = set >= 0 ? H5Dget_type(set) : -1, space = set >= 0 ? H5Dget_space(set) : -1;
+    qf_status status = QF_E_FORMAT;
+    if (type >= 0 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
+        H5Sget_simple_extent_npoints(space) == 1)
+        status = read_raw(set, type, H5Tget_size(type), out);
+    if (status == QF_OK)
+        out->size = strlen(qf_buffer_text(out)); /* it was padded with zeros */
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Dclose(set);
+    return explain(context, status, name, "a text");
+}
+
+qf_status qf_hdf5_read_bytes(qf_context *context, int64_t file, const char *name, qf_buffer *out)
+{
+    qf_hdf5_shape shape;
+    QF_TRY(qf_hdf5_describe(context, file, name, &shape));
+    hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+    qf_status status = set >= 0 ? read_raw(set, H5T_NATIVE_UINT8, shape.count, out) : QF_E_FORMAT;
+    H5Dclose(set);
+    return explain(context, status, name, "a row of bytes");
+}
+
+int qf_hdf5_group_size(int64_t file, const char *name)
+{
+    H5G_info_t info;
+    return qf_hdf5_has(file, name) && H5Gget_info_by_name(file, name, &info, H5P_DEFAULT) >= 0 &&
+                   info.nlinks <= INT_MAX
+               ? (int)info.nlinks
+               : -1;
 }

@@ -2,7 +2,7 @@
 #ifndef QF_DATA_HDF5_ARRAY_H
 #define QF_DATA_HDF5_ARRAY_H
 
-#include "base/context.h"
+#include "base/buffer.h"
 
 enum { QF_HDF5_MAX_AXES = 32 };
 
@@ -20,5 +20,11 @@ bool qf_hdf5_has(int64_t file, const char *name);
 qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, qf_hdf5_shape *out);
 /* `values` has room for all of them. */
 qf_status qf_hdf5_read(qf_context *context, int64_t file, const char *name, float *values);
+/* Single values: a whole number, a text, and the bytes that qf_hdf5_put_bytes() wrote. */
+qf_status qf_hdf5_read_integer(qf_context *context, int64_t file, const char *name, int *out);
+qf_status qf_hdf5_read_text(qf_context *context, int64_t file, const char *name, qf_buffer *out);
+qf_status qf_hdf5_read_bytes(qf_context *context, int64_t file, const char *name, qf_buffer *out);
+/* How many members a group has; -1: there is no such group. */
+int qf_hdf5_group_size(int64_t file, const char *name);
 
 #endif

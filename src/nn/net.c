@@ -405,13 +405,18 @@ qf_status qf_net_to_proto(qf_net *net, bool with_diff, Caffe__NetParameter **out
     return status;
 }
 
-qf_status qf_net_save_weights(qf_net *net, const char *caffemodel)
+qf_status qf_net_save_weights_binary(qf_net *net, const char *caffemodel, bool with_diff)
 {
     Caffe__NetParameter *param;
-    QF_TRY(qf_net_to_proto(net, false, &param));
+    QF_TRY(qf_net_to_proto(net, with_diff, &param));
     qf_status status = qf_wire_write(net->context, caffemodel, param, 0644);
     qf_message_free(param);
     return status;
+}
+
+qf_status qf_net_save_weights(qf_net *net, const char *caffemodel)
+{
+    return qf_net_save_weights_binary(net, caffemodel, false);
 }
 
 /* ---- looking around ---- */

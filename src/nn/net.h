@@ -49,6 +49,7 @@ qf_status qf_net_load_weights_hdf5(struct qf_net *net, const char *path);
 qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *weights);
 /* The trained net as Caffe stores it: all layers, Splits too, with their blobs. */
 qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);
+qf_status qf_net_save_weights_binary(struct qf_net *net, const char *caffemodel, bool with_diff);
 qf_layer *qf_net_find_layer(const struct qf_net *net, const char *name);
 /* Insert Split layers where a blob has several readers (nn/split.c). */
 qf_status qf_insert_splits(qf_context *context, Caffe__NetParameter *net);

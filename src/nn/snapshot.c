@@ -3,9 +3,35 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "nn/run_state.h"
+#include "nn/state_hdf5.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* One of Caffe's two formats. */
+typedef struct format {
+    const char *model, *state; /* extensions */
+    const char *words;         /* in the log */
+    qf_status (*write_model)(qf_net *net, const char *path, bool with_diff);
+    qf_status (*write_state)(qf_context *context, const char *path,
+                             const Caffe__SolverState *state);
+} format;
+
+static qf_status write_state_binary(qf_context *context, const char *path,
+                                    const Caffe__SolverState *state)
+{
+    return qf_wire_write(context, path, state, 0644);
+}
+
+static const format *format_of(const Caffe__SolverParameter *param)
+{
+    static const format hdf5 = {".caffemodel.h5", ".solverstate.h5", "HDF5",
+                                qf_net_save_weights_hdf5, qf_state_write_hdf5};
+    static const format binary = {".caffemodel", ".solverstate", "binary proto",
+                                  qf_net_save_weights_binary, write_state_binary};
+    return param->snapshot_format == CAFFE__SOLVER_PARAMETER__SNAPSHOT_FORMAT__HDF5 ? &hdf5
+                                                                                    : &binary;
+}
 
 static qf_status snapshot_name(qf_context *context, const Caffe__SolverParameter *param,
                                int iteration, const char *extension, qf_buffer *out)
@@ -17,11 +43,8 @@ static qf_status snapshot_name(qf_context *context, const Caffe__SolverParameter
 
 qf_status qf_snapshot_probe(qf_context *context, const Caffe__SolverParameter *param)
 {
-    if (param->snapshot_format == CAFFE__SOLVER_PARAMETER__SNAPSHOT_FORMAT__HDF5)
-        return qf_fail(context, QF_E_UNSUPPORTED,
-                       "snapshot_format HDF5 cannot be written by this build; use BINARYPROTO");
     qf_buffer name = {0};
-    qf_status status = snapshot_name(context, param, 0, ".caffemodel", &name);
+    qf_status status = snapshot_name(context, param, 0, format_of(param)->model, &name);
     if (status == QF_OK)
         status = qf_file_probe(context, name.data);
     qf_buffer_release(&name);
@@ -60,24 +83,24 @@ static qf_status make_state(qf_solver *solver, const char *learned_net, Caffe__S
 qf_status qf_solver_snapshot(qf_solver *solver)
 {
     qf_context *context = solver->context;
+    const Caffe__SolverParameter *param = solver->param;
+    const format *format = format_of(param);
     qf_buffer model = {0}, state_file = {0};
     Caffe__SolverState *state = NULL;
-    qf_status status =
-        snapshot_name(context, solver->param, solver->iteration, ".caffemodel", &model);
+    qf_status status = snapshot_name(context, param, solver->iteration, format->model, &model);
     if (status == QF_OK)
-        status =
-            snapshot_name(context, solver->param, solver->iteration, ".solverstate", &state_file);
+        status = snapshot_name(context, param, solver->iteration, format->state, &state_file);
     if (status != QF_OK)
         goto done;
     /* The weights first: a state whose weights are there can always be resumed. */
-    qf_info(context, "Snapshotting to binary proto file %s", model.data);
-    status = qf_net_save_weights(solver->net, model.data);
+    qf_info(context, "Snapshotting to %s file %s", format->words, model.data);
+    status = format->write_model(solver->net, model.data, param->snapshot_diff);
     if (status != QF_OK)
         goto done;
-    qf_info(context, "Snapshotting solver state to binary proto file %s", state_file.data);
+    qf_info(context, "Snapshotting solver state to %s file %s", format->words, state_file.data);
     status = make_state(solver, model.data, &state);
     if (status == QF_OK)
-        status = qf_wire_write(context, state_file.data, state, 0644);
+        status = format->write_state(context, state_file.data, state);
 done:
     qf_message_free(state);
     qf_buffer_release(&model);
@@ -126,37 +149,57 @@ static bool ends_with(const char *text, const char *end)
     return length >= wanted && strcmp(text + length - wanted, end) == 0;
 }
 
+/* "net_iter_100.caffemodel" given for a state: say which file was meant. */
+static qf_status refuse_weights(qf_context *context, const char *path)
+{
+    const char *end = strstr(path, ".caffemodel");
+    while (end && strstr(end + 1, ".caffemodel"))
+        end = strstr(end + 1, ".caffemodel");
+    if (!end || (strcmp(end, ".caffemodel") != 0 && strcmp(end, ".caffemodel.h5") != 0))
+        return QF_OK;
+    char state[4096];
+    snprintf(state, sizeof state, "%.*s.solverstate%s", (int)(end - path), path,
+             end + strlen(".caffemodel"));
+    return qf_fail(context, QF_E_ARGUMENT,
+                   "%s holds weights, not a solver's state; resume from %s%s, or start from these "
+                   "weights with --weights",
+                   path, qf_file_exists(state) ? "" : "the .solverstate that was written with it, ",
+                   state);
+}
+
+static qf_status read_state(qf_context *context, const char *path, Caffe__SolverState **out)
+{
+    *out = NULL;
+    QF_TRY(refuse_weights(context, path));
+    return ends_with(path, ".h5")
+               ? qf_state_read_hdf5(context, path, out)
+               : qf_wire_read(context, path, &caffe__solver_state__descriptor, out);
+}
+
 qf_status qf_solver_restore(qf_solver *solver, const char *solverstate)
 {
     qf_context *context = solver->context;
-    if (ends_with(solverstate, ".caffemodel"))
-        return qf_fail(
-            context, QF_E_ARGUMENT,
-            "%s holds weights, not a solver's state; resume from the .solverstate beside "
-            "it, or start from these weights with --weights",
-            solverstate);
-    Caffe__SolverState *state = NULL;
+    Caffe__SolverState *state;
     qf_buffer learned = {0};
-    qf_status status = qf_wire_read(context, solverstate, &caffe__solver_state__descriptor, &state);
-    if (status == QF_OK)
-        status = qf_within(context, take_history(solver, state, true), "%s", solverstate);
-    if (status != QF_OK)
-        goto done;
-    if (state->learned_net && *state->learned_net) {
+    QF_TRY(read_state(context, solverstate, &state));
+    qf_status status = take_history(solver, state, true);
+    if (status == QF_OK && state->learned_net && *state->learned_net) {
         status = find_learned_net(context, solverstate, state->learned_net, &learned);
         if (status == QF_OK)
             status = qf_net_load_weights(solver->net, learned.data);
-        if (status != QF_OK)
-            goto done;
     }
-    status = take_history(solver, state, false);
+    if (status == QF_OK) {
+        qf_info(context, "SGDSolver: restoring history");
+        status = take_history(solver, state, false);
+    }
     if (status == QF_OK)
-        status = qf_within(context, qf_run_state_restore(solver, state->run), "%s", solverstate);
-    solver->iteration = state->iter;
-    solver->step = state->current_step;
-    qf_info(context, "Restored iteration %d from %s", solver->iteration, solverstate);
-done:
+        status = qf_run_state_restore(solver, state->run);
+    if (status == QF_OK) {
+        solver->iteration = state->iter;
+        solver->step = state->current_step;
+        qf_info(context, "Restored iteration %d from %s", solver->iteration, solverstate);
+    }
     qf_message_free(state);
     qf_buffer_release(&learned);
-    return status;
+    return qf_within(context, status, "%s", solverstate);
 }

@@ -21,6 +21,8 @@ typedef struct qf_parameter_update {
 typedef struct qf_update_rule {
     const char *name; /* Caffe's solver type */
     int histories;    /* arrays of history for each parameter: 1 or 2 */
+    /* The history is of gradients, not of steps: decay moves it even where the rate is 0. */
+    bool of_gradients;
     /* Refuses settings that make no sense for the rule; may be NULL. */
     qf_status (*check)(qf_context *context, const Caffe__SolverParameter *param);
     /* One pass over value, gradient and history. */

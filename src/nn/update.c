@@ -97,12 +97,12 @@ static qf_status no_momentum(qf_context *context, const Caffe__SolverParameter *
 }
 
 static const qf_update_rule rules[] = {
-    {"SGD", 1, NULL, sgd},
-    {"Nesterov", 1, NULL, nesterov},
-    {"AdaGrad", 1, no_momentum, ada_grad},
-    {"RMSProp", 1, no_momentum, rms_prop},
-    {"AdaDelta", 2, NULL, ada_delta},
-    {"Adam", 2, NULL, adam},
+    {"SGD", 1, false, NULL, sgd},
+    {"Nesterov", 1, false, NULL, nesterov},
+    {"AdaGrad", 1, true, no_momentum, ada_grad},
+    {"RMSProp", 1, true, no_momentum, rms_prop},
+    {"AdaDelta", 2, true, NULL, ada_delta},
+    {"Adam", 2, true, NULL, adam},
 };
 
 const qf_update_rule *qf_update_rule_find(const char *name)
@@ -157,7 +157,7 @@ static qf_status update_learnable(qf_solver *solver, int index, qf_parameter_upd
     qf_context *context = solver->context;
     qf_tensor *value = learnable->blob->data, *diff = learnable->blob->diff;
     qf_tensor **history = &solver->history[index];
-    if (learnable->lr_mult == 0)
+    if (learnable->lr_mult == 0 && !solver->rule->of_gradients)
         return QF_OK; /* frozen: Caffe's update of it is zero */
     u->decay = param->weight_decay * learnable->decay_mult;
     /* Nothing moves a parameter without gradient, decay or momentum (a quantised copy, a dead end).

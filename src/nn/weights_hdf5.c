@@ -1,13 +1,11 @@
 /* Weights in Caffe's HDF5 format: /data/<layer>/<number>, and /diff the same. A parameter that
  * several layers share is stored once, with its owner. */
-#include "base/file.h"
 #include "data/hdf5_array.h"
+#include "data/hdf5_writer.h"
 #include "nn/net.h"
 
-#include <hdf5.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct parameter {
     char path[512]; /* in the file */
@@ -34,63 +32,40 @@ static qf_status describe(const qf_net *net, int layer, int index, const char *g
                          net->layers[layer]->name);
 }
 
-static qf_status put(qf_context *context, hid_t file, hid_t links, const parameter *p, bool diff)
+static qf_status put(qf_hdf5_writer *writer, const parameter *p, bool diff)
 {
     const qf_shape *shape = qf_blob_shape(p->blob);
     const float *values;
-    hsize_t dims[QF_MAX_AXES];
-    QF_TRY(qf_read(context, diff ? p->blob->diff : p->blob->data, QF_PLAIN, &values));
-    for (int i = 0; i < shape->axes; i++)
-        dims[i] = (hsize_t)shape->dim[i];
-    hid_t space = shape->axes ? H5Screate_simple(shape->axes, dims, NULL) : H5Screate(H5S_SCALAR);
-    hid_t set = H5Dcreate2(file, p->path, H5T_NATIVE_FLOAT, space, links, H5P_DEFAULT, H5P_DEFAULT);
-    bool good =
-        set >= 0 && H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
-    if (set >= 0)
-        good = H5Dclose(set) >= 0 && good;
-    H5Sclose(space);
-    return good ? QF_OK : qf_fail(context, QF_E_IO, "cannot write %s", p->path);
+    QF_TRY(qf_read(writer->context, diff ? p->blob->diff : p->blob->data, QF_PLAIN, &values));
+    return qf_hdf5_put_floats(writer, p->path, shape->dim, shape->axes, values);
 }
 
-static qf_status put_all(qf_net *net, hid_t file, bool diff)
+/* Every layer has a group, even where it has no parameters: Caffe looks for it. */
+static qf_status put_all(qf_net *net, qf_hdf5_writer *writer, bool diff)
 {
-    hid_t links = H5Pcreate(H5P_LINK_CREATE);
-    qf_status status = QF_OK;
-    H5Pset_create_intermediate_group(links, 1);
-    for (int l = 0; l < net->layer_count; l++)
-        for (int i = 0; i < net->layers[l]->param_count && status == QF_OK; i++) {
-            parameter p;
-            status = describe(net, l, i, diff ? "diff" : "data", &p);
-            if (status == QF_OK && owns(net, l, i))
-                status = put(net->context, file, links, &p, diff);
+    const char *group = diff ? "diff" : "data";
+    for (int l = 0; l < net->layer_count; l++) {
+        parameter p;
+        snprintf(p.path, sizeof p.path, "/%s/%s", group, net->layers[l]->name);
+        QF_TRY(qf_hdf5_put_group(writer, p.path));
+        for (int i = 0; i < net->layers[l]->param_count; i++) {
+            QF_TRY(describe(net, l, i, group, &p));
+            if (owns(net, l, i))
+                QF_TRY(put(writer, &p, diff));
         }
-    H5Pclose(links);
-    return status;
+    }
+    return QF_OK;
 }
 
 qf_status qf_net_save_weights_hdf5(qf_net *net, const char *path, bool with_diff)
 {
-    qf_buffer temporary = {0};
-    QF_TRY(qf_file_probe(net->context, path));
-    qf_buffer_print(&temporary, "%s.%ld.part", path, (long)getpid());
-    if (temporary.failed)
-        return qf_fail(net->context, QF_E_MEMORY, "no memory for a file name");
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* the library's own words would go to stderr */
-    hid_t file = H5Fcreate(temporary.data, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-    qf_status status =
-        file >= 0 ? QF_OK : qf_fail(net->context, QF_E_IO, "cannot create the HDF5 file");
+    qf_hdf5_writer writer;
+    qf_status status = qf_hdf5_create(net->context, path, &writer);
     if (status == QF_OK)
-        status = put_all(net, file, false);
+        status = put_all(net, &writer, false);
     if (status == QF_OK && with_diff)
-        status = put_all(net, file, true);
-    if (file >= 0 && H5Fclose(file) < 0 && status == QF_OK)
-        status = qf_fail(net->context, QF_E_IO, "cannot write all of it");
-    if (status == QF_OK && rename(temporary.data, path) != 0)
-        status = qf_fail(net->context, QF_E_IO, "cannot give it its name");
-    if (status != QF_OK)
-        unlink(temporary.data);
-    qf_buffer_release(&temporary);
-    return qf_within(net->context, status, "%s", path);
+        status = put_all(net, &writer, true);
+    return qf_hdf5_finish(&writer, status);
 }
 
 /* ---- reading ---- */

@@ -48,7 +48,7 @@ static qf_status setup(qf_layer *layer)
     const qf_shape each = qf_shape_make(1, &channels), one = qf_shape_make(1, (int[]){1});
     for (int i = 0; i < 3; i++) {
         QF_TRY(qf_layer_add_param(layer, i == WEIGHT ? &one : &each, NULL));
-        layer->params[i].lr_mult = layer->params[i].decay_mult = 0;
+        layer->params[i].lr_mult = 0;
         if ((size_t)i < layer->param->n_param && layer->param->param[i]->has_lr_mult &&
             layer->param->param[i]->lr_mult != 0)
             return qf_fail(
