@@ -33,11 +33,14 @@
     X(flatten)                                                                                     \
     X(hdf5_data)                                                                                   \
     X(hinge_loss)                                                                                  \
+    X(im2col)                                                                                      \
     X(infogain_loss)                                                                               \
     X(inner_product)                                                                               \
     X(input)                                                                                       \
     X(log)                                                                                         \
     X(lrn)                                                                                         \
+    X(lstm)                                                                                        \
+    X(lstm_unit)                                                                                   \
     X(memory_data)                                                                                 \
     X(multinomial_logistic_loss)                                                                   \
     X(mvn)                                                                                         \
@@ -50,6 +53,7 @@
     X(reduction)                                                                                   \
     X(relu)                                                                                        \
     X(reshape)                                                                                     \
+    X(rnn)                                                                                         \
     X(scale)                                                                                       \
     X(search_n)                                                                                    \
     X(sigmoid)                                                                                     \
@@ -59,6 +63,7 @@
     X(softmax)                                                                                     \
     X(softmax_with_loss)                                                                           \
     X(split)                                                                                       \
+    X(spp)                                                                                         \
     X(swish)                                                                                       \
     X(tan_h)                                                                                       \
     X(threshold)                                                                                   \

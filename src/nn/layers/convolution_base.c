@@ -64,19 +64,27 @@ static qf_status read_geometry(qf_layer *layer)
     return QF_OK;
 }
 
+qf_status qf_convolution_setup_geometry(qf_layer *layer)
+{
+    const Caffe__ConvolutionParameter *p =
+        QF_LAYER_PARAM(layer, convolution_param, CONVOLUTION_, Convolution);
+    qf_convolution_state *s = layer->state;
+    QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &s->axis));
+    s->spatial_axes = qf_blob_shape(layer->bottom[0])->axes - s->axis - 1;
+    if (s->spatial_axes > QF_MAX_SPATIAL)
+        return qf_fail(layer->context, QF_E_UNSUPPORTED,
+                       "the bottom has %d axes behind the channels, at most %d are possible",
+                       s->spatial_axes, QF_MAX_SPATIAL);
+    return read_geometry(layer);
+}
+
 qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups)
 {
     const Caffe__ConvolutionParameter *p =
         QF_LAYER_PARAM(layer, convolution_param, CONVOLUTION_, Convolution);
     qf_convolution_state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
-    QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &s->axis));
-    s->spatial_axes = bottom->axes - s->axis - 1;
-    if (s->spatial_axes > QF_MAX_SPATIAL)
-        return qf_fail(layer->context, QF_E_UNSUPPORTED,
-                       "the bottom has %d axes behind the channels, at most %d are possible",
-                       s->spatial_axes, QF_MAX_SPATIAL);
-    QF_TRY(read_geometry(layer));
+    QF_TRY(qf_convolution_setup_geometry(layer));
     s->channels = bottom->dim[s->axis];
     s->groups = groups ? groups : (int)p->group;
     s->outputs = (int)p->num_output;
@@ -100,7 +108,7 @@ qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups)
 }
 
 /* Caffe's output sizes; divisions round towards zero, so a kernel beyond the image may give 1. */
-static qf_status output_shape(qf_layer *layer, bool transposed, qf_shape *top)
+qf_status qf_convolution_output_shape(qf_layer *layer, bool transposed, qf_shape *top)
 {
     const qf_convolution_state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
@@ -111,9 +119,11 @@ static qf_status output_shape(qf_layer *layer, bool transposed, qf_shape *top)
                        bottom->dim[s->axis], s->channels);
     top->dim[s->axis] = s->outputs;
     for (int i = 0; i < s->spatial_axes; i++) {
-        int in = bottom->dim[s->axis + 1 + i], extent = s->dilation[i] * (s->kernel[i] - 1) + 1;
-        int64_t out = transposed ? (int64_t)s->stride[i] * (in - 1) + extent - 2 * s->pad[i]
-                                 : (in + 2 * s->pad[i] - extent) / s->stride[i] + 1;
+        const int in = bottom->dim[s->axis + 1 + i];
+        const int64_t extent = (int64_t)s->dilation[i] * (s->kernel[i] - 1) + 1;
+        const int64_t pad = 2 * (int64_t)s->pad[i], stride = s->stride[i];
+        const int64_t out =
+            transposed ? stride * (in - 1) + extent - pad : (in + pad - extent) / stride + 1;
         if (out < 0 || out > INT32_MAX)
             return qf_fail(layer->context, QF_E_SHAPE,
                            "kernel %d, pad %d and stride %d give %lld outputs from an input of %d",
@@ -171,7 +181,7 @@ qf_status qf_convolution_reshape(qf_layer *layer, bool transposed)
                 layer->context, QF_E_SHAPE,
                 "all bottoms of a convolution must have one shape; '%s' differs from '%s'",
                 layer->bottom[i]->name, layer->bottom[0]->name);
-    QF_TRY(output_shape(layer, transposed, &top));
+    QF_TRY(qf_convolution_output_shape(layer, transposed, &top));
     for (int i = 0; i < layer->top_count; i++)
         QF_TRY(qf_blob_reshape_to(layer->top[i], &top));
     layer->operations->convolution_destroy(s->operation);

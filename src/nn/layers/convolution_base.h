@@ -1,4 +1,6 @@
-/* What Convolution, DepthwiseConvolution and Deconvolution share: geometry and parameter blobs. */
+/* What Convolution, DepthwiseConvolution, Deconvolution and Im2col share: geometry, parameter
+ * blobs.
+ */
 #ifndef QF_NN_LAYERS_CONVOLUTION_BASE_H
 #define QF_NN_LAYERS_CONVOLUTION_BASE_H
 
@@ -14,6 +16,11 @@ typedef struct qf_convolution_state {
     qf_convolution *operation;
     qf_tensor *views[2]; /* bottom and top as (batch, channels, space), where axis is not 1 */
 } qf_convolution_state;
+
+/* Axis, number of spatial axes, kernel, stride, pad and dilation from convolution_param. */
+qf_status qf_convolution_setup_geometry(qf_layer *layer);
+/* The top's shape; needs `channels` and `outputs`. */
+qf_status qf_convolution_output_shape(qf_layer *layer, bool transposed, qf_shape *top);
 
 /* `transposed`: Deconvolution. `groups` 0: as the prototxt says. */
 qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups);

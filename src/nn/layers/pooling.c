@@ -1,4 +1,6 @@
-#include "nn/layer.h"
+#include "nn/layers/pooling.h"
+
+#include "base/memory.h"
 #include "nn/weight_codes.h"
 
 #include <math.h>
@@ -6,6 +8,8 @@
 typedef struct state {
     qf_pooling_shape shape;
     qf_pooling *operation;
+    bool stochastic; /* then without an operation */
+    qf_stochastic_pooling draws;
 } state;
 
 typedef Caffe__PoolingParameter pooling_param;
@@ -20,11 +24,10 @@ static qf_status setup(qf_layer *layer)
     const pooling_param *p = param_of(layer);
     state *s = layer->state;
     qf_pooling_shape *shape = &s->shape;
-    if (p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__STOCHASTIC)
-        return qf_fail(layer->context, QF_E_UNSUPPORTED,
-                       "STOCHASTIC pooling exists in Caffe on GPUs only; use MAX or AVE");
+    enum { LARGEST = 1 << 20 };
+    s->stochastic = p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__STOCHASTIC;
     shape->average = p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE;
-    if (shape->average && layer->top_count > 1)
+    if ((shape->average || s->stochastic) && layer->top_count > 1)
         return qf_fail(layer->context, QF_E_FORMAT, "only MAX pooling has a second top (the mask)");
     bool pair = p->has_kernel_h && p->has_kernel_w;
     if (p->global_pooling ? p->has_kernel_size || p->has_kernel_h || p->has_kernel_w
@@ -43,12 +46,15 @@ static qf_status setup(qf_layer *layer)
     shape->stride[0] = (int)(p->has_stride_h ? p->stride_h : p->stride);
     shape->stride[1] = (int)(p->has_stride_w ? p->stride_w : p->stride);
     for (int i = 0; i < 2; i++) {
-        if ((!p->global_pooling && shape->kernel[i] < 1) || shape->stride[i] < 1 ||
-            shape->pad[i] < 0)
+        if ((!p->global_pooling && (shape->kernel[i] < 1 || shape->kernel[i] > LARGEST)) ||
+            shape->stride[i] < 1 || shape->stride[i] > LARGEST || shape->pad[i] < 0)
             return qf_fail(layer->context, QF_E_VALUE,
-                           "pooling_param needs kernel and stride of at least 1, found kernel %d, "
+                           "pooling_param needs kernel and stride of 1 to %d, found kernel %d, "
                            "stride %d, pad %d",
-                           shape->kernel[i], shape->stride[i], shape->pad[i]);
+                           LARGEST, shape->kernel[i], shape->stride[i], shape->pad[i]);
+        if (s->stochastic && shape->pad[i] != 0)
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "STOCHASTIC pooling cannot have pad, found %d", shape->pad[i]);
         if (p->global_pooling && (shape->pad[i] != 0 || shape->stride[i] != 1))
             return qf_fail(layer->context, QF_E_VALUE,
                            "with global_pooling pad must be 0 and stride 1");
@@ -59,17 +65,15 @@ static qf_status setup(qf_layer *layer)
     return QF_OK;
 }
 
-/* Sizes round up by default; with padding, a last window that starts beyond the image is dropped.
- */
-static int output_size(const pooling_param *p, const qf_pooling_shape *s, int axis, bool padded)
+int qf_pooling_output_size(const qf_pooling_shape *s, int axis, bool down)
 {
-    int span = s->in[axis] + 2 * s->pad[axis] - s->kernel[axis], stride = s->stride[axis];
-    bool down = p->round_mode == CAFFE__POOLING_PARAMETER__ROUND_MODE__FLOOR;
-    float quotient = (float)span / (float)stride;
-    int out = (int)(down ? floorf(quotient) : ceilf(quotient)) + 1;
-    if (padded && (out - 1) * stride >= s->in[axis] + s->pad[axis])
+    const int64_t span = (int64_t)s->in[axis] + 2 * s->pad[axis] - s->kernel[axis];
+    const int64_t stride = s->stride[axis];
+    const float quotient = (float)span / (float)stride;
+    int64_t out = (int64_t)(down ? floorf(quotient) : ceilf(quotient)) + 1;
+    if ((s->pad[0] || s->pad[1]) && (out - 1) * stride >= s->in[axis] + s->pad[axis])
         out--;
-    return out;
+    return out < 1 ? 0 : out > INT32_MAX ? INT32_MAX : (int)out;
 }
 
 static qf_status reshape(qf_layer *layer)
@@ -85,12 +89,12 @@ static qf_status reshape(qf_layer *layer)
     qf_shape top = *bottom;
     s->shape.batch = bottom->dim[0];
     s->shape.channels = bottom->dim[1];
-    bool padded = s->shape.pad[0] || s->shape.pad[1];
+    const bool down = p->round_mode == CAFFE__POOLING_PARAMETER__ROUND_MODE__FLOOR;
     for (int i = 0; i < 2; i++) {
         s->shape.in[i] = bottom->dim[2 + i];
         if (p->global_pooling)
             s->shape.kernel[i] = s->shape.in[i];
-        s->shape.out[i] = output_size(p, &s->shape, i, padded);
+        s->shape.out[i] = qf_pooling_output_size(&s->shape, i, down);
         if (s->shape.out[i] < 1)
             return qf_fail(layer->context, QF_E_SHAPE,
                            "the kernel %d is larger than the padded input %d: nothing is left",
@@ -101,6 +105,8 @@ static qf_status reshape(qf_layer *layer)
         QF_TRY(qf_blob_reshape_to(layer->top[i], &top));
     layer->operations->pooling_destroy(s->operation);
     s->operation = NULL;
+    if (s->stochastic)
+        return QF_OK;
     return layer->operations->pooling_create(layer->context, &s->shape, &s->operation);
 }
 
@@ -127,6 +133,8 @@ static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     qf_tensor *x = layer->bottom[0]->data, *y = layer->top[0]->data;
+    if (s->stochastic)
+        return qf_stochastic_pooling_forward(layer, &s->shape, &s->draws);
     if (s->shape.average && qf_tensor_has(x, QF_CODES)) {
         float scale;
         QF_TRY(code_value(layer, &scale));
@@ -140,15 +148,19 @@ static qf_status forward(qf_layer *layer)
 static qf_status backward(qf_layer *layer)
 {
     state *s = layer->state;
-    return layer->propagate_down[0]
-               ? layer->operations->pooling_backward(layer->context, s->operation,
-                                                     layer->top[0]->diff, layer->bottom[0]->diff)
-               : QF_OK;
+    if (!layer->propagate_down[0])
+        return QF_OK;
+    if (s->stochastic)
+        return qf_stochastic_pooling_backward(layer, &s->shape, &s->draws);
+    return layer->operations->pooling_backward(layer->context, s->operation, layer->top[0]->diff,
+                                               layer->bottom[0]->diff);
 }
 
 static void destroy(qf_layer *layer)
 {
-    layer->operations->pooling_destroy(((state *)layer->state)->operation);
+    state *s = layer->state;
+    layer->operations->pooling_destroy(s->operation);
+    qf_free(s->draws.chosen);
 }
 
 const qf_layer_type qf_pooling_layer = {
