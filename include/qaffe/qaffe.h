@@ -169,7 +169,7 @@ QF_API void qf_net_destroy(qf_net *net);
  * fails. QF_E_SHAPE names layer, blob and both shapes. */
 QF_API qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
 QF_API qf_status qf_net_save_weights(qf_net *net, const char *caffemodel);
-/* The same in Caffe's HDF5 format; qf_net_load_weights() reads it from files that end in .h5. */
+/* The same in Caffe's HDF5 format, which qf_net_load_weights() recognises, whatever the name. */
 QF_API qf_status qf_net_save_weights_hdf5(qf_net *net, const char *path, bool with_diff);
 /* Use the parameters of the layers of the same names in `other` from now on: they are the same
  * blobs. */
@@ -191,6 +191,9 @@ QF_API const char *qf_net_name(const qf_net *net);
 QF_API int qf_net_layer_count(const qf_net *net);
 QF_API const char *qf_net_layer_name(const qf_net *net, int layer);
 QF_API const char *qf_net_layer_type(const qf_net *net, int layer);
+/* What `setup` of qf_python_layers put into `state` for this layer; NULL: it is not of type Python.
+ */
+QF_API void *qf_net_layer_python_state(const qf_net *net, int layer);
 QF_API int qf_net_layer_param_count(const qf_net *net, int layer);
 QF_API qf_blob *qf_net_layer_param(qf_net *net, int layer, int index);
 /* Indices of the blobs that a layer reads and writes. */

@@ -1,9 +1,5 @@
 """Blobs, layers, nets and solvers over libqaffe: what pycaffe has in C++."""
-import collections
-import contextlib
 import importlib
-import signal
-import threading
 import time
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_void_p
 
@@ -11,7 +7,7 @@ import numpy as np
 from google.protobuf import text_format  # scripts expect that importing caffe imports it
 
 from qaffe import _library
-from qaffe._library import call, check, compute, context, library, path
+from qaffe._library import Interruptible, call, check, compute, context, discard, library, path, turn
 from .proto import caffe_pb2
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
@@ -25,12 +21,13 @@ class _View:
 
     def __init__(self, blob, diff):
         self._handle, address = c_void_p(), c_void_p()
-        call(library.qf_blob_view, blob._handle, diff, byref(self._handle), byref(address))
-        self.__array_interface__ = {"version": 3, "typestr": "<f4", "shape": blob.shape,
-                                    "data": (address.value, False)}
+        with turn:  # so that nobody reshapes in between
+            call(library.qf_blob_view, blob._handle, diff, byref(self._handle), byref(address))
+            self.__array_interface__ = {"version": 3, "typestr": "<f4", "shape": blob.shape,
+                                        "data": (address.value, False)}
 
     def __del__(self):
-        library.qf_view_release(self._handle)
+        discard(library.qf_view_release, self._handle)
 
 
 class Blob:
@@ -61,6 +58,7 @@ class Blob:
 
     @property
     def shape(self):
+        """The dimensions, a tuple."""
         return tuple(library.qf_blob_dimension(self._handle, axis)
                      for axis in range(library.qf_blob_axes(self._handle)))
 
@@ -84,6 +82,21 @@ class Blob:
         compute(library.qf_blob_reshape, self._handle, (c_int * len(dimensions))(*dimensions), len(dimensions))
 
 
+class _Handle:
+    """A net, solver or blob of the library; destroyed with the last Python object that needs it."""
+
+    def __init__(self, value, destroy):
+        self.value, self._destroy = value, destroy
+
+    def __del__(self):
+        discard(self._destroy, self.value)
+
+
+def _layer_blob(handle):
+    """A blob in the hands of a Python layer, which may keep it longer than its net lives."""
+    return Blob(handle, _Handle(library.qf_blob_retain(handle), library.qf_blob_release))
+
+
 class BlobVec(list):
     """The parameters of a layer, a list of Blob. A Python layer adds to its own in setup().
 
@@ -101,7 +114,7 @@ class BlobVec(list):
             raise RuntimeError("add_blob is for setup() of a layer written in Python")
         call(library.qf_layer_add_blob, self._layer, (c_int * len(dimensions))(*dimensions), len(dimensions))
         index = library.qf_layer_blob_count(self._layer) - 1
-        self.append(Blob(library.qf_layer_blob(self._layer, index), None))
+        self.append(_layer_blob(library.qf_layer_blob(self._layer, index)))
 
 
 # ---- layers written in Python ----
@@ -128,20 +141,23 @@ class Layer:
 
     param_str, phase, name, type = "", TRAIN, "", "Python"
 
+    param_str_ = property(lambda self: self.param_str, doc="The name that param_str had before Caffe 1.0.")
+
     def __init__(self, *_unused):
         self.blobs = BlobVec()
 
     def setup(self, bottom, top):
-        pass
+        """Called once, when the net is built."""
 
     def reshape(self, bottom, top):
-        pass
+        """Give the tops their shapes; called before each forward()."""
 
     def forward(self, bottom, top):
+        """Compute the tops' data."""
         raise NotImplementedError("%s.forward" % type(self).__name__)
 
     def backward(self, top, propagate_down, bottom):
-        pass
+        """Compute the bottoms' diff, for those that propagate_down, a list of bool, names."""
 
 
 _python_layers = {}  # number → (layer object, its handle)
@@ -149,11 +165,11 @@ _next_python_layer = 1
 
 
 def _bottoms(layer):
-    return [Blob(library.qf_layer_bottom(layer, i), None) for i in range(library.qf_layer_bottom_count(layer))]
+    return [_layer_blob(library.qf_layer_bottom(layer, i)) for i in range(library.qf_layer_bottom_count(layer))]
 
 
 def _tops(layer):
-    return [Blob(library.qf_layer_top(layer, i), None) for i in range(library.qf_layer_top_count(layer))]
+    return [_layer_blob(library.qf_layer_top(layer, i)) for i in range(library.qf_layer_top_count(layer))]
 
 
 def _run(work):
@@ -190,8 +206,10 @@ def _setup(_user, handle, state):
 
 def _layer_of(handle, state):
     layer = _python_layers[state]
-    for index, blob in enumerate(layer.blobs):  # they change when nets share weights
-        blob._handle = library.qf_layer_blob(handle, index)
+    for index, blob in enumerate(layer.blobs):
+        now = library.qf_layer_blob(handle, index)
+        if now != blob._handle:  # nets have begun to share weights
+            layer.blobs[index] = _layer_blob(now)
     return layer
 
 
@@ -229,17 +247,6 @@ class NetLayer:
         self.name, self.type, self.blobs = name, kind, blobs
 
 
-class _Handle:
-    """A net or solver of the library; destroyed with the last Python object that needs it."""
-
-    def __init__(self, value, destroy):
-        self.value, self._destroy = value, destroy
-
-    def __del__(self):
-        if self._destroy:
-            self._destroy(self.value)
-
-
 class _Net:
     """What Net is built on; caffe.pycaffe adds the methods that scripts use."""
 
@@ -270,11 +277,17 @@ class _Net:
         self._layer_names = [library.qf_net_layer_name(value, i).decode() for i in layers]
         self._inputs = [library.qf_net_input(value, i) for i in range(library.qf_net_input_count(value))]
         self._outputs = [library.qf_net_output(value, i) for i in range(library.qf_net_output_count(value))]
-        self.layers = [
-            NetLayer(self._layer_names[i], library.qf_net_layer_type(value, i).decode(),
-                     BlobVec(Blob(library.qf_net_layer_param(value, i, k), keep)
-                             for k in range(library.qf_net_layer_param_count(value, i))))
-            for i in layers]
+        self._layer_params = [BlobVec(Blob(library.qf_net_layer_param(value, i, k), keep)
+                                      for k in range(library.qf_net_layer_param_count(value, i))) for i in layers]
+        self.layers = [self._layer(i) for i in layers]
+
+    def _layer(self, index):
+        """A layer as scripts see it: one written in Python is the object itself."""
+        python_layer = library.qf_net_layer_python_state(self._value, index)
+        if python_layer is not None:
+            return _python_layers[python_layer]
+        kind = library.qf_net_layer_type(self._value, index).decode()
+        return NetLayer(self._layer_names[index], kind, self._layer_params[index])
 
     def _bottom_ids(self, layer):
         return [library.qf_net_layer_bottom(self._value, layer, i)
@@ -305,8 +318,8 @@ class _Net:
         """Use the parameters of the layers of the same names in `other` from now on."""
         compute(library.qf_net_share_weights, self._value, other._value)
         self._shared = getattr(self, "_shared", []) + [other._keep]
-        for index, layer in enumerate(self.layers):
-            for k, blob in enumerate(layer.blobs):
+        for index, params in enumerate(self._layer_params):
+            for k, blob in enumerate(params):
                 blob._handle = library.qf_net_layer_param(self._value, index, k)
 
     def save(self, filename):
@@ -323,9 +336,10 @@ class _Net:
 
     def clear_param_diffs(self):
         """Set the gradients of all parameters to zero."""
-        library.qf_views_take(context)
-        library.qf_net_clear_param_diffs(self._value)
-        check(library.qf_views_show(context))
+        with turn:
+            check(library.qf_views_take(context))
+            library.qf_net_clear_param_diffs(self._value)
+            check(library.qf_views_show(context))
 
 
 # ---- solvers ----
@@ -336,7 +350,11 @@ class SolverParam:
 
     def __init__(self, solver):
         message = caffe_pb2.SolverParameter()
-        text_format.Merge(library.qf_solver_settings(solver._value).decode(), message)
+        with turn:
+            text = library.qf_solver_settings(solver._value)
+        if text is None:
+            raise MemoryError("no memory for a solver's settings")
+        text_format.Merge(text.decode(), message)
         object.__setattr__(self, "_solver", solver)
         object.__setattr__(self, "_message", message)
 
@@ -379,8 +397,8 @@ class Solver:
         self.test_nets = [
             self._net_class._from_solver(library.qf_solver_test_net(value, i), self._keep)
             for i in range(library.qf_solver_test_net_count(value))]
-        self._callbacks, self._interrupted = [], False
-        self._action = _library.ActionFunction(lambda _user: 2 if self._interrupted else 0)
+        self._callbacks, self._interrupt = [], Interruptible()
+        self._action = _library.ActionFunction(lambda _user: 2 if self._interrupt.wanted else 0)
         self._iteration = _library.IterationFunction(self._on_iteration)
         library.qf_solver_set_callbacks(value, self._action, _library.ProgressFunction(), None)
 
@@ -391,28 +409,10 @@ class Solver:
 
         return _run(work)
 
-    @contextlib.contextmanager
-    def _interruptible(self):
+    def _train(self, function, *arguments):
         """Ctrl-C stops between iterations instead of waiting for the end."""
-        self._interrupted = False
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(_number, _frame):
-            self._interrupted = True
-
-        before = signal.getsignal(signal.SIGINT)
-        if before is None:  # not set from Python: leave it
-            yield
-            return
-        signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-        if self._interrupted:
-            raise KeyboardInterrupt
+        with Interruptible() as self._interrupt:
+            compute(function, self._value, *arguments)
 
     iter = property(lambda self: library.qf_solver_iteration(self._value), doc="Iterations done.")
     lr = property(lambda self: library.qf_solver_learning_rate(self._value), doc="Learning rate now.")
@@ -420,15 +420,13 @@ class Solver:
 
     def step(self, iterations):
         """Train this many iterations. ValueError, with the layer's name, if the loss becomes NaN."""
-        with self._interruptible():
-            compute(library.qf_solver_step, self._value, iterations)
+        self._train(library.qf_solver_step, iterations)
 
     def solve(self, resume_file=None):
         """Train to max_iter, with tests and snapshots; first restore a .solverstate if one is given."""
         if resume_file:
             self.restore(resume_file)
-        with self._interruptible():
-            compute(library.qf_solver_solve, self._value)
+        self._train(library.qf_solver_solve)
 
     def restore(self, solverstate):
         """Go on from a snapshot."""

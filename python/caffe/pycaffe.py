@@ -1,11 +1,13 @@
 """The methods that make nets pleasant in Python: names for blobs, keyword inputs, whole data sets."""
+import os
 from collections import OrderedDict
 
 import numpy as np
 
 from qaffe._library import call, library
 
-from ._caffe import Solver, _Net
+from ._caffe import (NCCL, AdaDeltaSolver, AdaGradSolver, AdamSolver, NesterovSolver, RMSPropSolver, SGDSolver,
+                     Solver, Timer, _Net)  # some scripts take the solvers from here
 
 
 class Net(_Net):
@@ -25,7 +27,7 @@ class Net(_Net):
 
     def __init__(self, network_file, *arguments, phase=None, level=0, stages=None, weights=None):
         arguments = list(arguments)
-        if arguments and isinstance(arguments[0], (str, bytes)) or hasattr(arguments[:1], "__fspath__"):
+        if arguments and isinstance(arguments[0], (str, bytes, os.PathLike)):
             weights = arguments.pop(0)  # the old order
             if len(arguments) != 1 and phase is None:
                 raise TypeError("Net(network_file, weights_file, phase) needs a phase")
@@ -42,7 +44,7 @@ class Net(_Net):
         self.blobs = OrderedDict(zip(self._blob_names, self._blobs))
         self.blob_loss_weights = OrderedDict(zip(self._blob_names, self._blob_loss_weights))
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
-        self.params = OrderedDict((layer.name, layer.blobs) for layer in self.layers if layer.blobs)
+        self.params = OrderedDict((name, blobs) for name, blobs in zip(self._layer_names, self._layer_params) if blobs)
         self.inputs = [self._blob_names[i] for i in self._inputs]
         self.outputs = [self._blob_names[i] for i in self._outputs]
         names = self._blob_names
@@ -65,26 +67,26 @@ class Net(_Net):
         total = 0
         for index in indices:  # whoever watches sees each layer
             for function in before:
-                function(self._layer_names[index])
+                function(index)
             total += run(index, index) or 0
             for function in after:
-                function(self._layer_names[index])
+                function(index)
         return total
 
     def before_forward(self, function):
-        """Call function(layer_name) before each layer's forward pass."""
+        """Call function(index of the layer) before each layer's forward pass."""
         self._hooks["before_forward"].append(function)
 
     def after_forward(self, function):
-        """Call function(layer_name) after each layer's forward pass."""
+        """Call function(index of the layer) after each layer's forward pass."""
         self._hooks["after_forward"].append(function)
 
     def before_backward(self, function):
-        """Call function(layer_name) before each layer's backward pass."""
+        """Call function(index of the layer) before each layer's backward pass."""
         self._hooks["before_backward"].append(function)
 
     def after_backward(self, function):
-        """Call function(layer_name) after each layer's backward pass."""
+        """Call function(index of the layer) after each layer's backward pass."""
         self._hooks["after_backward"].append(function)
 
     def forward(self, blobs=None, start=None, end=None, **inputs):

@@ -2,9 +2,11 @@
 
 The packages caffe, amct_caffe and qaffe call the C functions only through this module.
 """
+import collections
 import ctypes
 import datetime
 import os
+import signal
 import sys
 import threading
 from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_bool, c_char_p, c_double, c_float, c_int,
@@ -135,6 +137,7 @@ _SIGNATURES = {
     "qf_net_layer_count": (_I, [_P]),
     "qf_net_layer_name": (_S, [_P, _I]),
     "qf_net_layer_type": (_S, [_P, _I]),
+    "qf_net_layer_python_state": (_P, [_P, _I]),
     "qf_net_layer_param_count": (_I, [_P, _I]),
     "qf_net_layer_param": (_P, [_P, _I, _I]),
     "qf_net_layer_bottom_count": (_I, [_P, _I]),
@@ -212,29 +215,86 @@ def hold(exception):
 
 
 def check(status):
-    """Raise the fitting exception, with the library's sentence, unless `status` is success."""
-    if status == 0:
-        return
+    """Raise what Python code raised inside the call, or the fitting exception with the library's sentence."""
     if _pending:
         first = _pending[0]
         _pending.clear()
         raise first
+    if status == 0:
+        return
     name = library.qf_status_name(status).decode()
     raise _EXCEPTIONS.get(name, RuntimeError)(library.qf_error_text(context).decode(errors="replace"))
 
 
+# ---- calls: one thread at a time ----
+
+# ctypes lets other threads run during a call, but a context serves one thread at a time. The lock can be taken
+# again by its thread: layers in Python use nets, too.
+turn = threading.RLock()
+_discarded = collections.deque()  # (destroy, object) that nobody needs any more
+
+
+def _destroy_discarded():
+    while _discarded:
+        destroy, thing = _discarded.popleft()
+        destroy(thing)
+
+
+def discard(destroy, thing):
+    """Destroy an object of the library, from any thread: now, or with the next call if somebody computes."""
+    _discarded.append((destroy, thing))
+    if turn.acquire(blocking=False):
+        try:
+            _destroy_discarded()
+        finally:
+            turn.release()
+
+
 def call(function, *arguments):
     """Call a C function of the context that returns a status and touches no blobs."""
-    check(function(*arguments))
+    with turn:
+        _destroy_discarded()
+        check(function(*arguments))
 
 
 def compute(function, *arguments):
     """Call a C function that may read or write blobs: arrays in Python's hands are brought into step."""
-    check(library.qf_views_take(context))
-    status = function(*arguments)
-    shown = library.qf_views_show(context) if status == 0 else 0
-    check(status)
-    check(shown)
+    with turn:
+        _destroy_discarded()
+        check(library.qf_views_take(context))
+        status = function(*arguments)
+        shown = library.qf_views_show(context) if status == 0 else 0
+        check(status)
+        check(shown)
+
+
+class Interruptible:
+    """`with Interruptible() as interrupt:` around a long call: Ctrl-C cannot be raised inside the library, so the
+    call's callbacks ask whether it is `interrupt.wanted`; what SIGINT's handler raised is raised at the end."""
+
+    def __init__(self):
+        self._before = self._raised = None
+
+    wanted = property(lambda self: self._raised is not None)
+
+    def _note(self, number, frame):
+        try:
+            self._before(number, frame)
+        except BaseException as exception:
+            self._raised = exception
+
+    def __enter__(self):
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and callable(before):
+            self._before = before
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_exception):
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+        if self._raised is not None:
+            raise self._raised
 
 
 def path(name):
@@ -248,13 +308,16 @@ _LEVELS = "DIWE"
 
 
 def _write(_user, level, file, line, text):
-    text = text.decode(errors="replace")
-    if not file:  # a line of AMCT's, complete
+    try:
+        text = text.decode(errors="replace")
+        if file:  # else it is a line of AMCT's, complete
+            now = datetime.datetime.now().strftime("%m%d %H:%M:%S.%f")
+            text = "%s%s %5d %s:%d] %s" % (_LEVELS[level], now, threading.get_native_id(), file.decode(), line, text)
         sys.stderr.write(text + "\n")
-        return
-    now = datetime.datetime.now()
-    sys.stderr.write("%s%s %5d %s:%d] %s\n" % (_LEVELS[level], now.strftime("%m%d %H:%M:%S.%f"),
-                                              threading.get_native_id(), file.decode(), line, text))
+    except KeyboardInterrupt as exception:  # raised when the library is back
+        _pending.append(exception)
+    except (OSError, ValueError, AttributeError):
+        pass  # stderr is closed: nobody wants to know
 
 
 _sink = LogFunction(_write)

@@ -7,8 +7,8 @@ from ctypes import byref
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Sequence
 
-from ._library import (ActionFunction, PlanFunction, ProgressFunction, QatOptions, QatResult, check, context,
-                       hold, library)
+from ._library import (ActionFunction, Interruptible, PlanFunction, ProgressFunction, QatOptions, QatResult, check,
+                       context, hold, library, turn)
 
 _BATCH_NORM = {"model": 0, "frozen": 1, "train": 2}
 
@@ -125,10 +125,10 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             hold(exception)
 
     result = QatResult()
-    status = library.qf_qat_run(context, byref(options), ActionFunction(lambda _user: 2 if failed else 0),
-                                ProgressFunction(show), None, byref(result))
     try:
-        check(status)
+        with turn, Interruptible() as interrupt:
+            stop = ActionFunction(lambda _user: 2 if failed or interrupt.wanted else 0)
+            check(library.qf_qat_run(context, byref(options), stop, ProgressFunction(show), None, byref(result)))
         return Result(
             result.score_name.decode(), result.float_score, result.fake_quant_score, result.deploy_score,
             result.float_bytes, result.fake_quant_bytes, result.deploy_bytes, result.verification.differing,

@@ -1,6 +1,8 @@
 """caffe.Net and caffe.Blob."""
 import gc
 import resource
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -112,14 +114,14 @@ def test_inputs_are_checked(net):
 def test_hooks_see_every_layer(net):
     seen = []
     net.before_forward(seen.append)
-    net.after_forward(lambda name: seen.append(name.upper()))
+    net.after_forward(lambda index: seen.append(-index))
     net.forward()
-    assert seen == ["data", "DATA", "conv", "CONV", "relu", "RELU", "ip", "IP", "prob", "PROB"]
+    assert seen == [0, 0, 1, -1, 2, -2, 3, -3, 4, -4]
 
 
-@pytest.mark.parametrize("name", ["w.caffemodel", "w.caffemodel.h5"])
+@pytest.mark.parametrize("name", ["w.caffemodel", "w.caffemodel.h5", "w.hdf5"])
 def test_weights_as_files(net, name):
-    hdf5 = name.endswith("h5")
+    hdf5 = name != "w.caffemodel"
     (net.save_hdf5 if hdf5 else net.save)(name)
     other = caffe.Net(qaffe.examples.small_net(), name, caffe.TEST)  # the old order of arguments
     np.testing.assert_array_equal(net.params["ip"][0].data, other.params["ip"][0].data)
@@ -193,3 +195,85 @@ def test_memory_data():
         net.set_input_arrays(data[:3], labels[:3])
     with pytest.raises(ValueError, match="shape"):
         net.set_input_arrays(data[:, :, :1], labels)
+
+
+def test_all_ways_to_make_a_net(folder):
+    model, weights = qaffe.examples.small_model()
+    path = folder / "w.caffemodel"
+    path.write_bytes(open(weights, "rb").read())
+    nets = [caffe.Net(model, caffe.TEST, weights=weights), caffe.Net(model, weights, caffe.TEST),
+            caffe.Net(model, str(path), phase=caffe.TEST), caffe.Net(model, path, caffe.TEST),
+            caffe.Net(network_file=model, phase=caffe.TEST, level=0, stages=["x"], weights=weights),
+            caffe.Net(model, caffe.TEST, 0, None, weights)]
+    for net in nets:
+        np.testing.assert_array_equal(net.params["ip"][0].data, nets[0].params["ip"][0].data)
+    with pytest.raises(TypeError, match="phase"):
+        caffe.Net(model, weights)
+
+
+def test_parts_of_a_net(net):
+    x = np.random.RandomState(5).rand(2, 1, 8, 8).astype(np.float32)
+    whole = {name: array.copy() for name, array in net.forward(blobs=["conv", "ip"], data=x).items()}
+    assert set(whole) == {"conv", "ip", "prob"}
+    np.testing.assert_array_equal(net.forward(end="ip", data=x)["ip"], whole["ip"])
+    net.blobs["ip"].data[...] = whole["ip"] + 1  # the same for all classes: softmax does not notice
+    np.testing.assert_allclose(net.forward(start="prob")["prob"], whole["prob"], rtol=1e-5)
+    assert list(net.forward(start="conv", end="relu")) == ["conv"]
+
+
+def test_all_there_and_back():
+    with open("train.prototxt", "w") as file:
+        file.write(qaffe.examples._SMALL + "force_backward: true")
+    net = caffe.Net("train.prototxt", caffe.TRAIN)
+    x, g = np.random.rand(5, 1, 8, 8), np.random.rand(5, 3)
+    outputs, gradients = net.forward_backward_all(blobs=["ip"], diffs=["conv"], data=x, prob=g)
+    assert outputs["prob"].shape == (5, 3) and outputs["ip"].shape == (5, 3)
+    assert gradients["data"].shape == (5, 1, 8, 8) and gradients["conv"].shape == (5, 4, 6, 6)
+    net.forward(data=x[2:4])
+    np.testing.assert_allclose(net.backward(prob=g[2:4])["data"], gradients["data"][2:4], rtol=1e-5)
+    assert set(net.backward(start="ip", end="ip", diffs=["prob"])) == {"conv", "prob"}
+
+
+def test_other_threads_run_during_a_call():
+    with open("slow.prototxt", "w") as file:
+        file.write("layer { name: 'd' type: 'Input' top: 'd' input_param { shape { dim: 8 dim: 64 dim: 64 dim: 64 } } }"
+                   "layer { name: 'c' type: 'Convolution' bottom: 'd' top: 'c' convolution_param { num_output: 256 "
+                   "kernel_size: 7 } }")
+    net, turns, done = caffe.Net("slow.prototxt", caffe.TEST), [], threading.Event()
+
+    def count():
+        while not done.is_set():
+            turns.append(time.perf_counter())
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    start = time.perf_counter()
+    net.forward()
+    end = time.perf_counter()
+    done.set()
+    thread.join()
+    during = [t for t in turns if start + 0.1 * (end - start) < t < end - 0.1 * (end - start)]
+    assert len(during) >= 5, "only %d turns in %.0f ms" % (len(during), 1e3 * (end - start))
+
+
+def test_threads_take_turns():
+    nets = [caffe.Net(qaffe.examples.small_net(), caffe.TEST) for _ in range(3)]
+    expected = [net.forward(data=np.ones((2, 1, 8, 8)))["prob"].copy() for net in nets]
+    failed = []
+
+    def work(net, prob):
+        try:
+            for _ in range(300):
+                np.testing.assert_array_equal(net.forward(data=np.ones((2, 1, 8, 8)))["prob"], prob)
+                with pytest.raises(ValueError, match="negative|-1"):
+                    net.blobs["data"].reshape(-1, 1, 8, 8)
+        except BaseException as exception:
+            failed.append(exception)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(nets, expected)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed

@@ -1,4 +1,5 @@
 """Solvers, callbacks, Ctrl-C, layers in Python."""
+import gc
 import os
 import signal
 import threading
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 import caffe
+import qaffe
 
 NET = """
 layer { name: 'd' type: 'DummyData' top: 'x' top: 'y' dummy_data_param { shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 }
@@ -102,6 +104,31 @@ def test_ctrl_c_stops_training(solver_file):
     solver.step(1)  # and it goes on
 
 
+def test_ctrl_c_leaves_a_script_s_own_handler(solver_file):
+    solver, seen = caffe.SGDSolver(solver_file), []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(solver.iter))
+    try:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        while not seen:
+            solver.step(200)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert solver.iter % 200 == 0  # it was not stopped
+
+
+def test_ctrl_c_stops_solve_and_retrain(solver_file, digits):
+    with open(solver_file) as file, open("long.prototxt", "w") as long:
+        long.write(file.read().replace("max_iter: 20", "max_iter: 100000000"))
+    solver = caffe.SGDSolver("long.prototxt")
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        solver.solve()
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        qaffe.retrain(*digits, iterations=100000000, save_path="never/m")
+    assert not os.path.exists("never/m_deploy_model.prototxt")
+
+
 def test_nan_names_the_layer(solver_file):
     with open("steep.prototxt", "w") as file:
         file.write("net: 'net.prototxt' base_lr: 1e30 lr_policy: 'fixed' max_iter: 20 snapshot_after_train: false")
@@ -186,3 +213,41 @@ def test_python_layers_raise():
         net.forward()
     with pytest.raises(AttributeError, match="NoSuchClass"):
         python_net(("x", "NoSuchClass", "data", ""))
+
+
+def test_a_layer_in_python_is_the_object_itself():
+    net = python_net(("a", "Tenfold", "data", "2"), ("p", "WithParameter", "", ""))
+    layer = net.layer_dict["a"]
+    assert isinstance(layer, Tenfold) and net.layers[1] is layer and layer.param_str_ == "2"
+    net.blobs["data"].data[...] = 1
+    layer.factor = 30
+    assert (net.forward()["a"] == 30).all()
+    other = python_net(("p", "WithParameter", "", ""))
+    other.share_with(net)
+    net.params["p"][0].data[...] = 8
+    assert (other.forward()["p"] == 8).all()
+    layer = net.layer_dict["p"]
+    del net, other
+    gc.collect()
+    assert (layer.blobs[0].data == 8).all()  # it outlives its net
+
+
+class Greedy(caffe.Layer):
+    """Keeps what it is given."""
+    kept = []
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = 5
+        self.kept += [bottom[0], top[0]]
+
+
+def test_blobs_kept_by_a_layer_outlive_the_net():
+    net = python_net(("x", "Greedy", "data", ""))
+    net.forward()
+    del net
+    gc.collect()
+    assert Greedy.kept[1].data == 5 and Greedy.kept[0].data.shape == (2, 3)
+    Greedy.kept.clear()

@@ -10,6 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
+bool qf_is_hdf5(const char *path)
+{
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* the library's own words would go to stderr */
+    return H5Fis_hdf5(path) > 0;
+}
+
 qf_status qf_hdf5_open(qf_context *context, const char *path, int64_t *file)
 {
     *file = -1;

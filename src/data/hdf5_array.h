@@ -11,6 +11,8 @@ typedef struct qf_hdf5_shape {
     size_t count;
 } qf_hdf5_shape;
 
+/* Does the file exist and begin as HDF5 files do? */
+bool qf_is_hdf5(const char *path);
 /* *file is a handle of the HDF5 library. */
 qf_status qf_hdf5_open(qf_context *context, const char *path, int64_t *file);
 void qf_hdf5_close(int64_t file);

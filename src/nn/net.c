@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "data/hdf5_array.h"
 #include "nn/layers/data_layer.h"
 #include "nn/weight_codes.h"
 
@@ -363,8 +364,7 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
 qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
 {
     Caffe__NetParameter *weights;
-    const size_t length = strlen(caffemodel);
-    if (length > 3 && strcmp(caffemodel + length - 3, ".h5") == 0)
+    if (qf_is_hdf5(caffemodel))
         return qf_net_load_weights_hdf5(net, caffemodel);
     QF_TRY(qf_net_param_read_binary(net->context, caffemodel, &weights));
     qf_status status = qf_net_copy_weights(net, weights);

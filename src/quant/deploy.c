@@ -61,11 +61,12 @@ qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float sca
 {
     float deq = scale_d * scale_w, quotient = rintf(bias / deq);
     if (!(quotient >= -2147483648.0f && quotient < 2147483648.0f))
-        return qf_fail(
-            context, QF_E_VALUE,
-            "the bias %g divided by scale_d * scale_w (%g) does not fit into int32; skip this "
-            "layer (skip_layers) or retrain it with a smaller bias",
-            (double)bias, (double)deq);
+        return qf_fail(context, QF_E_VALUE,
+                       "Quantized bias %g of the layer (%g, in steps of scale_d * scale_w = %g) "
+                       "exceed int32 range; "
+                       "Do bias quantize failed. Skip this layer (skip_layers) or retrain it with "
+                       "a smaller bias",
+                       (double)quotient, (double)bias, (double)deq);
     *code = (int32_t)quotient;
     return QF_OK;
 }

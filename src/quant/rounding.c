@@ -25,11 +25,16 @@ qf_status qf_process_scale(qf_context *context, float *scale)
 {
     if (*scale < FLT_EPSILON) /* negative and −infinity too, as published */
         *scale = 1;
-    if (!isfinite(*scale) || 1 / *scale < FLT_EPSILON)
+    if (!isfinite(*scale))
         return qf_fail(
             context, QF_E_VALUE,
-            "the quantisation scale %g is not usable, expected %g to %g; are there extreme "
-            "values in the data or weights?",
-            (double)*scale, (double)FLT_EPSILON, 1 / (double)FLT_EPSILON);
+            "The quantisation scale is illegal: it is %g; are there extreme values in the "
+            "data or weights?",
+            (double)*scale);
+    if (1 / *scale < FLT_EPSILON)
+        return qf_fail(context, QF_E_VALUE,
+                       "Not support scale greater than 1 / FLT_EPSILON (%g): it is %g; are there "
+                       "extreme values in the data or weights?",
+                       1 / (double)FLT_EPSILON, (double)*scale);
     return QF_OK;
 }

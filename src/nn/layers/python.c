@@ -1,6 +1,7 @@
 /* Layers that users write in Python: everything is handed to the functions that the front end set
  * (qf_context_set_python_layers). */
 #include "nn/layer.h"
+#include "nn/net.h"
 
 typedef struct state {
     void *theirs;
@@ -62,6 +63,12 @@ const qf_layer_type qf_python_layer = {
     .backward = backward,
     .destroy = destroy,
 };
+
+void *qf_net_layer_python_state(const qf_net *net, int layer)
+{
+    const qf_layer *found = net->layers[layer];
+    return found->type == &qf_python_layer ? ((state *)found->state)->theirs : NULL;
+}
 
 /* ---- what such a layer may ask for ---- */
 
