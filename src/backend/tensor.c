@@ -47,9 +47,9 @@ void qf_tensor_release(qf_tensor *tensor)
     if (!tensor || --tensor->references > 0)
         return;
     for (int form = 0; form < QF_FORM_COUNT; form++)
-        qf_free(tensor->buffer[form]);
+        qf_array_release(tensor->array[form]);
     for (size_t i = 0; i < tensor->retired_count; i++)
-        qf_free(tensor->retired[i]);
+        qf_array_release(tensor->retired[i]);
     qf_free(tensor->retired);
     qf_free(tensor->weight_scale);
     qf_free(tensor);
@@ -68,7 +68,7 @@ bool qf_tensor_has(const qf_tensor *tensor, qf_form form)
 
 bool qf_tensor_is_zero(const qf_tensor *tensor)
 {
-    return tensor->valid == 0;
+    return tensor->valid == 0 && !tensor->dropped;
 }
 
 qf_form qf_tensor_any_float(const qf_tensor *tensor)
@@ -76,30 +76,54 @@ qf_form qf_tensor_any_float(const qf_tensor *tensor)
     return tensor->valid & BIT(QF_PLAIN) && !(tensor->valid & BIT(QF_NHWC)) ? QF_PLAIN : QF_NHWC;
 }
 
+static void *bytes_of(const qf_tensor *tensor, qf_form form)
+{
+    return tensor->array[form] ? tensor->array[form]->bytes : NULL;
+}
+
+/* Does a view hold on to the array of this form? */
+static bool is_pinned(const qf_tensor *tensor, qf_form form)
+{
+    return tensor->views && form == QF_PLAIN;
+}
+
+/* An array of the tensor's own for a form, large enough; contents undefined. */
 static qf_status reserve(qf_context *context, qf_tensor *tensor, qf_form form)
 {
+    qf_array *old = tensor->array[form];
     size_t needed = qf_shape_count(&tensor->shape) * forms[form].size;
-    if (tensor->buffer[form] && tensor->capacity[form] >= needed)
+    if (old && old->references == 1 && old->capacity >= needed)
         return QF_OK;
-    void *bigger = qf_alloc_raw(needed, 1);
+    if (old && is_pinned(tensor, form) &&
+        !qf_grow(&tensor->retired, &tensor->retired_capacity, tensor->retired_count + 1,
+                 sizeof *tensor->retired))
+        return qf_fail(context, QF_E_MEMORY, "no memory for a blob");
+    qf_array *bigger = qf_array_take(context, needed);
     if (!bigger) {
         char text[256];
         return qf_fail(context, QF_E_MEMORY, "no memory for a blob of shape %s, %zu bytes",
                        qf_shape_text(&tensor->shape, text, sizeof text), needed);
     }
-    if (tensor->views && form == QF_PLAIN && tensor->buffer[form]) {
-        if (!qf_grow(&tensor->retired, &tensor->retired_capacity, tensor->retired_count + 1,
-                     sizeof *tensor->retired)) {
-            qf_free(bigger);
-            return qf_fail(context, QF_E_MEMORY, "no memory for a blob");
-        }
-        tensor->retired[tensor->retired_count++] = tensor->buffer[form];
-    } else {
-        qf_free(tensor->buffer[form]);
-    }
-    tensor->buffer[form] = bigger;
-    tensor->capacity[form] = needed;
+    if (old && is_pinned(tensor, form))
+        tensor->retired[tensor->retired_count++] = old;
+    else
+        qf_array_release(old);
+    tensor->array[form] = bigger;
     return QF_OK;
+}
+
+/* From now on only `form` is valid. The other arrays stay, for their next use and because a layer
+ * that works in place may still be reading one; those shared with others are let go. */
+static void keep_only(qf_tensor *tensor, qf_form form)
+{
+    for (int other = 0; other < QF_FORM_COUNT; other++)
+        if (other != (int)form && tensor->array[other] && tensor->array[other]->references > 1) {
+            qf_array_release(tensor->array[other]);
+            tensor->array[other] = NULL;
+        }
+    tensor->valid = BIT(form);
+    tensor->dropped = false;
+    tensor->version = next_version();
 }
 
 qf_status qf_tensor_reshape(qf_context *context, qf_tensor *tensor, const qf_shape *shape)
@@ -125,6 +149,7 @@ qf_status qf_tensor_reshape(qf_context *context, qf_tensor *tensor, const qf_sha
         QF_TRY(qf_tensor_read(context, tensor, QF_PLAIN, &plain));
     }
     tensor->shape = *shape;
+    tensor->dropped &= keep;
     tensor->valid = keep ? tensor->valid & (BIT(QF_PLAIN) | BIT(QF_WORDS)) : 0;
     tensor->version = next_version();
     return QF_OK;
@@ -175,7 +200,7 @@ static void exchange(const float *from, float *to, size_t batch, size_t rows, si
 
 static void codes_to_float(const qf_tensor *tensor, float *to, size_t count)
 {
-    const uint8_t *codes = tensor->buffer[QF_CODES];
+    const uint8_t *codes = bytes_of(tensor, QF_CODES);
     float scale = tensor->code_scale;
     int zero = tensor->code_zero;
 #pragma omp parallel for simd schedule(static)
@@ -185,7 +210,7 @@ static void codes_to_float(const qf_tensor *tensor, float *to, size_t count)
 
 static void weight_codes_to_float(const qf_tensor *tensor, float *to, size_t count)
 {
-    const int8_t *codes = tensor->buffer[QF_WEIGHT_CODES];
+    const int8_t *codes = bytes_of(tensor, QF_WEIGHT_CODES);
     const qf_shape *shape = &tensor->shape;
     size_t inner = tensor->weight_scale_axis < shape->axes
                        ? qf_shape_count_range(shape, tensor->weight_scale_axis + 1, shape->axes)
@@ -207,7 +232,7 @@ static void weight_codes_to_float(const qf_tensor *tensor, float *to, size_t cou
 
 static void integers_to_float(const qf_tensor *tensor, float *to, size_t count)
 {
-    const int32_t *integers = tensor->buffer[QF_INTEGERS];
+    const int32_t *integers = bytes_of(tensor, QF_INTEGERS);
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < count; i++)
         to[i] = (float)integers[i];
@@ -215,7 +240,7 @@ static void integers_to_float(const qf_tensor *tensor, float *to, size_t count)
 
 static void words_to_float(const qf_tensor *tensor, float *to, size_t count)
 {
-    const uint64_t *words = tensor->buffer[QF_WORDS];
+    const uint64_t *words = bytes_of(tensor, QF_WORDS);
     for (size_t i = 0; i < count; i++)
         to[i] = (float)words[i];
 }
@@ -236,7 +261,7 @@ static qf_status make_float(qf_context *context, qf_tensor *tensor, qf_form want
     QF_TRY(reserve(context, tensor, wanted));
     size_t count = qf_shape_count(&tensor->shape);
     if (!tensor->valid) {
-        memset(tensor->buffer[wanted], 0, count * sizeof(float));
+        memset(bytes_of(tensor, wanted), 0, count * sizeof(float));
         tensor->valid = BIT(wanted);
         return QF_OK;
     }
@@ -246,7 +271,7 @@ static qf_status make_float(qf_context *context, qf_tensor *tensor, qf_form want
                 continue;
             qf_form form = canonical(tensor, to_float[i].to);
             QF_TRY(reserve(context, tensor, form));
-            to_float[i].convert(tensor, tensor->buffer[form], count);
+            to_float[i].convert(tensor, bytes_of(tensor, form), count);
             tensor->valid |= BIT(form);
             break;
         }
@@ -254,10 +279,10 @@ static qf_status make_float(qf_context *context, qf_tensor *tensor, qf_form want
         return QF_OK;
     qf_extent extent = qf_tensor_extent(&tensor->shape);
     if (wanted == QF_NHWC)
-        exchange(tensor->buffer[QF_PLAIN], tensor->buffer[QF_NHWC], extent.batch, extent.channels,
-                 extent.inner);
+        exchange(bytes_of(tensor, QF_PLAIN), bytes_of(tensor, QF_NHWC), extent.batch,
+                 extent.channels, extent.inner);
     else
-        exchange(tensor->buffer[QF_NHWC], tensor->buffer[QF_PLAIN], extent.batch, extent.inner,
+        exchange(bytes_of(tensor, QF_NHWC), bytes_of(tensor, QF_PLAIN), extent.batch, extent.inner,
                  extent.channels);
     tensor->valid |= BIT(wanted);
     return QF_OK;
@@ -272,12 +297,16 @@ qf_status qf_tensor_read(qf_context *context, qf_tensor *tensor, qf_form form, v
 {
     give(out, NULL);
     form = canonical(tensor, form);
+    if (tensor->dropped)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "the value of this blob was dropped after its last use; call "
+                       "qf_net_keep_blobs(net, true) before the pass that computes it");
     if (!(tensor->valid & BIT(form))) {
         if (form != QF_PLAIN && form != QF_NHWC)
             return qf_fail(context, QF_E_ARGUMENT, "a blob holds no %s", forms[form].name);
         QF_TRY(make_float(context, tensor, form));
     }
-    give(out, tensor->buffer[form]);
+    give(out, bytes_of(tensor, form));
     return QF_OK;
 }
 
@@ -286,17 +315,33 @@ qf_status qf_tensor_write(qf_context *context, qf_tensor *tensor, qf_form form, 
     give(out, NULL);
     form = canonical(tensor, form);
     QF_TRY(reserve(context, tensor, form));
-    tensor->valid = BIT(form);
-    tensor->version = next_version();
-    give(out, tensor->buffer[form]);
+    keep_only(tensor, form);
+    give(out, bytes_of(tensor, form));
     return QF_OK;
+}
+
+qf_status qf_tensor_unshare(qf_context *context, qf_tensor *tensor, qf_form form)
+{
+    form = canonical(tensor, form);
+    qf_array *shared = tensor->array[form];
+    if (!shared || shared->references == 1 || !(tensor->valid & BIT(form)))
+        return QF_OK;
+    qf_array_retain(shared);
+    qf_status status = reserve(context, tensor, form);
+    if (status == QF_OK)
+        memcpy(bytes_of(tensor, form), shared->bytes,
+               qf_shape_count(&tensor->shape) * forms[form].size);
+    qf_array_release(shared);
+    return status;
 }
 
 qf_status qf_tensor_update(qf_context *context, qf_tensor *tensor, qf_form form, void *out)
 {
     QF_TRY(qf_tensor_read(context, tensor, form, out));
-    tensor->valid = BIT(canonical(tensor, form));
-    tensor->version = next_version();
+    QF_TRY(qf_tensor_unshare(context, tensor, form));
+    form = canonical(tensor, form);
+    keep_only(tensor, form);
+    give(out, bytes_of(tensor, form));
     return QF_OK;
 }
 
@@ -306,13 +351,33 @@ qf_status qf_tensor_attach(qf_context *context, qf_tensor *tensor, qf_form form,
     form = canonical(tensor, form);
     QF_TRY(reserve(context, tensor, form));
     tensor->valid |= BIT(form);
-    give(out, tensor->buffer[form]);
+    give(out, bytes_of(tensor, form));
     return QF_OK;
+}
+
+static void release_arrays(qf_tensor *tensor)
+{
+    for (int form = 0; form < QF_FORM_COUNT; form++)
+        if (!is_pinned(tensor, form)) {
+            qf_array_release(tensor->array[form]);
+            tensor->array[form] = NULL;
+        }
+    tensor->valid = 0;
+}
+
+void qf_tensor_drop(qf_tensor *tensor)
+{
+    if (tensor->views)
+        return;
+    release_arrays(tensor);
+    tensor->dropped = true;
+    tensor->version = next_version();
 }
 
 void qf_tensor_set_zero(qf_tensor *tensor)
 {
     tensor->valid = 0;
+    tensor->dropped = false;
     tensor->version = next_version();
 }
 
@@ -345,9 +410,32 @@ qf_status qf_tensor_copy(qf_context *context, qf_tensor *to, qf_tensor *from)
             continue;
         void *target;
         QF_TRY(qf_tensor_write(context, to, form, &target));
-        memcpy(target, from->buffer[form], qf_shape_count(&from->shape) * forms[form].size);
+        memcpy(target, bytes_of(from, form), qf_shape_count(&from->shape) * forms[form].size);
         break;
     }
+    to->code_scale = from->code_scale;
+    to->code_zero = from->code_zero;
+    return qf_tensor_set_weight_scale(context, to, from->weight_scale, from->weight_scale_count,
+                                      from->weight_scale_axis);
+}
+
+qf_status qf_tensor_share(qf_context *context, qf_tensor *to, qf_tensor *from)
+{
+    if (to == from)
+        return QF_OK;
+    if (to->views || from->views)
+        return qf_tensor_copy(context, to, from);
+    QF_TRY(qf_tensor_reshape(context, to, &from->shape));
+    for (int form = 0; form < QF_FORM_COUNT; form++) {
+        qf_array *shared = from->valid & BIT(form) ? from->array[form] : NULL;
+        if (shared)
+            qf_array_retain(shared);
+        qf_array_release(to->array[form]);
+        to->array[form] = shared;
+    }
+    to->valid = from->valid;
+    to->dropped = from->dropped;
+    to->version = next_version();
     to->code_scale = from->code_scale;
     to->code_zero = from->code_zero;
     return qf_tensor_set_weight_scale(context, to, from->weight_scale, from->weight_scale_count,

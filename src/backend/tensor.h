@@ -6,7 +6,7 @@
 #ifndef QF_BACKEND_TENSOR_H
 #define QF_BACKEND_TENSOR_H
 
-#include "base/context.h"
+#include "base/array.h"
 
 enum { QF_MAX_AXES = 32 };
 
@@ -37,16 +37,16 @@ typedef enum qf_form {
 typedef struct qf_tensor {
     int references;
     qf_shape shape;
-    uint64_t version; /* a new number, unique in the process, at every write */
-    unsigned valid;   /* bit 1 << form; no bit: the value is zero */
-    void *buffer[QF_FORM_COUNT];
-    size_t capacity[QF_FORM_COUNT]; /* bytes */
-    float code_scale;               /* of QF_CODES */
-    int code_zero;                  /* of QF_CODES, 0 … 255 */
-    float *weight_scale;            /* of QF_WEIGHT_CODES; owned; NULL: plain integers (deploy) */
+    uint64_t version;               /* a new number, unique in the process, at every write */
+    unsigned valid;                 /* bit 1 << form; no bit: the value is zero */
+    qf_array *array[QF_FORM_COUNT]; /* may be shared with other tensors; NULL: none yet */
+    bool dropped;        /* the value was given up after its last use; reading it fails */
+    float code_scale;    /* of QF_CODES */
+    int code_zero;       /* of QF_CODES, 0 … 255 */
+    float *weight_scale; /* of QF_WEIGHT_CODES; owned; NULL: plain integers (deploy) */
     int weight_scale_count, weight_scale_axis; /* count 1: one scale for all; axis 0 or 1 */
     int views; /* outsiders that hold the PLAIN array (backend/view.h): it stays in its place */
-    void **retired; /* PLAIN arrays that became too small while somebody held them */
+    qf_array **retired; /* PLAIN arrays that became too small while somebody held them */
     size_t retired_count, retired_capacity;
 } qf_tensor;
 
@@ -95,6 +95,14 @@ qf_status qf_tensor_set_weight_scale(qf_context *context, qf_tensor *tensor, con
                                      int count, int axis);
 /* Value and shape of `from`; all its valid forms or only the cheapest one. */
 qf_status qf_tensor_copy(qf_context *context, qf_tensor *to, qf_tensor *from);
+/* Like copy, but the arrays are shared until one of the two tensors is written. Copies where
+ * somebody views one of them. */
+qf_status qf_tensor_share(qf_context *context, qf_tensor *to, qf_tensor *from);
+/* Make the array of a float form the tensor's own, so that views of it can stay in place. */
+qf_status qf_tensor_unshare(qf_context *context, qf_tensor *tensor, qf_form form);
+/* Give up the value and its arrays until the next write; reading fails meanwhile. Nothing happens
+ * to tensors that somebody views. */
+void qf_tensor_drop(qf_tensor *tensor);
 /* Same elements in C order, other shape (Reshape, Flatten): counts must agree. */
 qf_status qf_tensor_copy_elements(qf_context *context, qf_tensor *to, qf_tensor *from);
 /* Exchange contents (not shapes, which must be equal): in-place layers keep their input this way.

@@ -40,7 +40,8 @@ static uint64_t checksum(const float *values, size_t count)
 
 static bool is_current(const qf_view *view)
 {
-    return view->tensor->buffer[QF_PLAIN] == view->values;
+    const qf_array *array = view->tensor->array[QF_PLAIN];
+    return array && array->bytes == view->values;
 }
 
 static void remember(qf_view *view)
@@ -76,13 +77,14 @@ qf_status qf_view_create(qf_context *context, qf_tensor *tensor, qf_view **out, 
 {
     const float *plain;
     *out = NULL;
+    QF_TRY(qf_tensor_unshare(context, tensor, QF_PLAIN));
     QF_TRY(qf_read(context, tensor, QF_PLAIN, &plain));
     qf_view *view = qf_alloc(1, sizeof *view);
     if (!view)
         return qf_fail(context, QF_E_MEMORY, "no memory for a view of a blob");
     view->context = context;
     view->tensor = qf_tensor_retain(tensor);
-    view->values = *values = tensor->buffer[QF_PLAIN];
+    view->values = *values = tensor->array[QF_PLAIN]->bytes;
     tensor->views++;
     remember(view);
     view->next = context->views;

@@ -1,6 +1,7 @@
 #include "base/context.h"
 
 #include "base/amct_log.h"
+#include "base/array.h"
 #include "base/memory.h"
 
 #include <omp.h>
@@ -48,6 +49,7 @@ void qf_context_destroy(qf_context *context)
         return;
     if (context->backend)
         context->backend_destroy(context->backend);
+    qf_pool_release(context->pool);
     qf_amct_log_close(context->amct_log);
     qf_free(context);
 }

@@ -21,6 +21,7 @@ struct qf_context {
     qf_log_level log_lowest;
     struct qf_amct_log *amct_log;   /* base/amct_log.h; NULL: not open */
     struct qf_view *views;          /* backend/view.h; a list */
+    struct qf_pool *pool;           /* base/array.h; created on first use */
     qf_python_layers python_layers; /* who runs layers of type Python; setup NULL: nobody */
     void *python_user;
     bool log_layer_data; /* AMCT's logs of the first data of Quant layers */
