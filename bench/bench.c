@@ -43,6 +43,7 @@ static qf_status open_contender(bench *b, const char *model, const char *weights
     if (weights)
         QF_TRY(qf_net_load_weights(out->net, weights));
     out->net->timing = true;
+    qf_net_keep_blobs(out->net, false);
     out->forward = qf_alloc((size_t)out->net->layer_count, sizeof(double));
     out->backward = qf_alloc((size_t)out->net->layer_count, sizeof(double));
     out->best = 1e30;

@@ -182,6 +182,10 @@ QF_API qf_status qf_net_reshape(qf_net *net);
 /* `loss` receives the weighted sum of the losses and may be NULL. */
 QF_API qf_status qf_net_forward(qf_net *net, float *loss);
 QF_API qf_status qf_net_backward(qf_net *net);
+/* Whether every blob can be read after a pass (true, the default). Without, a blob's memory is used
+ * again once the last layer that needs it has run, more layers run as one, and only inputs, outputs
+ * and parameters can be read; a TEST net can then not run backward. */
+QF_API void qf_net_keep_blobs(qf_net *net, bool keep);
 /* Layers first … last, both included; backward runs from last down to first. */
 QF_API qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss);
 QF_API qf_status qf_net_backward_range(qf_net *net, int last, int first);

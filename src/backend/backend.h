@@ -10,6 +10,7 @@
 #define QF_BACKEND_BACKEND_H
 
 #include "backend/tensor.h"
+#include "quant/quant.h"
 
 enum { QF_MAX_SPATIAL = 3 };
 
@@ -42,6 +43,37 @@ typedef struct qf_lrn_shape {
     int local_size;
     float alpha, beta, k;
 } qf_lrn_shape;
+
+/* ---- passes: what lies between two convolutions, in one read and one write of memory ----
+ * value = (x − mean) · inverse · factor + summand, + addend, through ReLU; codes = value,
+ * quantised.
+ */
+
+enum { QF_PASS_GRADIENTS = 8 };
+
+typedef struct qf_pass {
+    size_t rows, channels;         /* channels: of axis 1; rows: everything else */
+    const float *mean, *inverse;   /* BatchNorm's, or both NULL; inverse: 1 / deviation */
+    const float *factor, *summand; /* Scale's; each may be NULL */
+    bool relu;
+    float relu_slope; /* of negative values; not negative itself */
+    qf_ulq codes;     /* where codes are wanted; regular (qf_ulq_is_regular) */
+} qf_pass;
+
+/* What a pass' backward reads and writes. Tensors that are zero count as zeros. */
+typedef struct qf_pass_gradients {
+    qf_tensor *x;                     /* what forward read */
+    qf_tensor *y;                     /* the value; NULL: computed again from x */
+    qf_tensor *dy[QF_PASS_GRADIENTS]; /* the value's gradients, one for each reader */
+    int count;
+    qf_tensor *codes;      /* gradient of the codes, or NULL */
+    qf_ulq_terms terms;    /* of their range */
+    bool batch_statistics; /* mean and inverse are those of x */
+    qf_tensor *d;  /* receives the gradient in front of ReLU; NULL: nobody asks. May be dy[0] */
+    qf_tensor *dx; /* receives that of x; NULL: nobody asks. May be dy[0] */
+    float *factor, *summand; /* gradients of `channels` values, added to; may be NULL */
+    double d_clip[2];        /* receives those of clip_max and clip_min */
+} qf_pass_gradients;
 
 typedef struct qf_operations {
     const char *name;
@@ -97,6 +129,11 @@ typedef struct qf_operations {
                              qf_tensor *y);
     qf_status (*lrn_backward)(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
                               qf_tensor *y, qf_tensor *dy, qf_tensor *dx);
+
+    /* `y` and `codes` may each be NULL; y may be x. */
+    qf_status (*pass_forward)(qf_context *, const qf_pass *, qf_tensor *x, qf_tensor *addend,
+                              qf_tensor *y, qf_tensor *codes);
+    qf_status (*pass_backward)(qf_context *, const qf_pass *, qf_pass_gradients *);
 
     /* y = slope[c] · x + shift[c], then y = max(y, 0) + relu_slope · min(y, 0) if relu; c: axis 1.
      */

@@ -381,6 +381,14 @@ void qf_tensor_set_zero(qf_tensor *tensor)
     tensor->version = next_version();
 }
 
+void qf_tensor_forget(qf_tensor *tensor)
+{
+    if (tensor->views)
+        return;
+    release_arrays(tensor);
+    qf_tensor_set_zero(tensor);
+}
+
 qf_status qf_tensor_set_weight_scale(qf_context *context, qf_tensor *tensor, const float *scale,
                                      int count, int axis)
 {

@@ -89,6 +89,7 @@ static inline qf_status qf_update(qf_context *context, qf_tensor *tensor, qf_for
 }
 
 void qf_tensor_set_zero(qf_tensor *tensor);
+void qf_tensor_forget(qf_tensor *tensor); /* zero, and its arrays are given back (unless viewed) */
 /* Give QF_WEIGHT_CODES their scales (copied): `count` 0: plain integers, 1: one for all, else one
  * for each index of `axis`. */
 qf_status qf_tensor_set_weight_scale(qf_context *context, qf_tensor *tensor, const float *scale,

@@ -31,6 +31,8 @@ typedef struct qf_layer_type {
     bool no_backward; /* data sources, Accuracy, ArgMax: never propagates */
     bool logs_data;   /* AMCT logs what it first puts out (nn/layer_log.c) */
     bool source;      /* reads data: excluded from benchmarks of compute */
+    /* Backward does not read the values of the bottoms, of the tops: they may be dropped before. */
+    bool ignores_bottoms, ignores_tops;
     /* Bit i: gradient to bottom i cannot be had even if something below learns (labels). */
     unsigned no_gradient_bottoms;
     /* A file may hold only this many of the parameter blobs: DeQuant's packed words. 0: all of

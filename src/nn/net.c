@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "data/hdf5_array.h"
 #include "nn/layers/data_layer.h"
+#include "nn/plan.h"
 #include "nn/weight_codes.h"
 
 #include <math.h>
@@ -32,6 +33,7 @@ void qf_net_destroy(qf_net *net)
 {
     if (!net)
         return;
+    qf_net_plan_destroy(net);
     for (int i = 0; i < net->layer_count; i++) {
         destroy_layer(net->layers[i]);
         qf_free(net->seen[i]);
@@ -48,6 +50,7 @@ void qf_net_destroy(qf_net *net)
     qf_free(net->inputs);
     qf_free(net->outputs);
     qf_message_free(net->param);
+    qf_pool_trim(net->context);
     qf_free(net);
 }
 
@@ -162,6 +165,21 @@ static qf_status forward_layer(qf_net *net, int index, double *loss)
     return add_loss(layer, loss);
 }
 
+/* The time of a group counts as its first layer's. */
+static qf_status forward_group(qf_net *net, qf_group *group)
+{
+    for (int i = group->first; i <= group->last; i++) {
+        QF_TRY(follow_shapes(net, i));
+        QF_TRY(refresh_aliases(net, i));
+    }
+    double start = net->timing ? seconds() : 0;
+    QF_TRY(group->fusion->forward(net, group));
+    group->ran = true;
+    if (net->timing)
+        net->layers[group->first]->forward_seconds += seconds() - start;
+    return QF_OK;
+}
+
 /* Mean absolute value, as Caffe's debug_info prints it. */
 static qf_status mean_magnitude(qf_context *context, qf_tensor *tensor, double *mean)
 {
@@ -229,15 +247,24 @@ qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
         return QF_OK;
     QF_TRY(check_range(net, first, last));
     QF_TRY(qf_net_attach_weight_codes(net));
-    for (int i = first; i <= last; i++) {
-        QF_TRY(
-            qf_within(net->context, forward_layer(net, i, &sum), "layer %s", net->layers[i]->name));
+    for (int i = first, next; i <= last; i = next) {
+        qf_group *group = qf_net_plan_forward_group(net, i, first, last);
+        next = group ? group->last + 1 : i + 1;
+        QF_TRY(qf_within(net->context,
+                         group ? forward_group(net, group) : forward_layer(net, i, &sum),
+                         "layer %s", net->layers[i]->name));
         if (net->debug_info)
             QF_TRY(log_forward(net, net->layers[i]));
+        qf_net_plan_drop_after_forward(net, i, next - 1);
     }
     if (loss)
         *loss = (float)sum;
     return QF_OK;
+}
+
+void qf_net_keep_blobs(qf_net *net, bool keep)
+{
+    net->keep_blobs = keep;
 }
 
 qf_status qf_net_forward(qf_net *net, float *loss)
@@ -274,15 +301,29 @@ static qf_status backward_layer(qf_net *net, int index)
     return QF_OK;
 }
 
+static qf_status backward_group(qf_net *net, qf_group *group)
+{
+    double start = net->timing ? seconds() : 0;
+    QF_TRY(group->fusion->backward(net, group));
+    if (net->timing)
+        net->layers[group->first]->backward_seconds += seconds() - start;
+    return QF_OK;
+}
+
 qf_status qf_net_backward_range(qf_net *net, int last, int first)
 {
     if (net->layer_count == 0)
         return QF_OK;
     QF_TRY(check_range(net, first, last));
-    for (int i = last; i >= first; i--) {
-        QF_TRY(qf_within(net->context, backward_layer(net, i), "layer %s", net->layers[i]->name));
+    for (int i = last, next; i >= first; i = next) {
+        qf_group *group;
+        QF_TRY(qf_net_plan_backward_group(net, i, first, last, &group));
+        next = group ? group->first - 1 : i - 1;
+        QF_TRY(qf_within(net->context, group ? backward_group(net, group) : backward_layer(net, i),
+                         "layer %s", net->layers[i]->name));
         if (net->debug_info && net->layer_need_backward[i])
             QF_TRY(log_backward(net, net->layers[i]));
+        qf_net_plan_drop_after_backward(net, next + 1, i);
     }
     return show_alias_gradients(net);
 }

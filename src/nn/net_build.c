@@ -3,7 +3,7 @@
  * is in place, who learns, whose gradient is needed. The log lines are Caffe's.
  */
 #include "base/memory.h"
-#include "nn/net.h"
+#include "nn/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -508,6 +508,7 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
     net->context = context;
     net->phase = param->state && param->state->phase == CAFFE__PHASE__TRAIN ? QF_TRAIN : QF_TEST;
     net->shares_with = share;
+    net->keep_blobs = true;
     net->debug_info = param->debug_info;
     qf_status status = qf_net_param_filter(context, param, &net->param);
     if (status != QF_OK)
@@ -518,6 +519,8 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
         status = build_layers(&build);
     if (status == QF_OK && share)
         status = qf_net_share_weights(net, share);
+    if (status == QF_OK)
+        status = qf_net_plan_create(net);
     if (status != QF_OK)
         goto done;
     qf_info(context, "Network initialization done.");

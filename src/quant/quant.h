@@ -46,6 +46,20 @@ void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq fa
 /* d_clip[0] += ∂L/∂clip_max, d_clip[1] += ∂L/∂clip_min; dx may be dy, or NULL. */
 void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max,
                      float clip_min, double d_clip[2]);
+/* Parts of the two, for passes that do more to a value while they have it. Only for regular
+ * factors: those that rounding by addition can handle, all but absurd ones. */
+typedef struct qf_ulq_terms { /* of the gradient */
+    float low, high, range, e_min;
+} qf_ulq_terms;
+bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip_min);
+qf_ulq_terms qf_ulq_gradient_terms(float clip_max, float clip_min);
+void qf_ulq_codes_part(const float *x, uint8_t *code, size_t n, qf_ulq factors);
+/* d_clip is added to. At most a few thousand values at a time: sums are float32 within a part. */
+void qf_ulq_backward_part(const float *x, const float *dy, float *dx, size_t n,
+                          const qf_ulq_terms *terms, double d_clip[2]);
+/* dx = dy where x lies inside the clip range, else 0: the gradient without that of the range. */
+void qf_ulq_mask_part(const float *x, const float *dy, float *dx, size_t n,
+                      const qf_ulq_terms *terms);
 /* The same, in plain scalar loops: what the fast ones are tested against. */
 void qf_ulq_forward_reference(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors);
 void qf_ulq_backward_reference(const float *x, const float *dy, float *dx, size_t n, float clip_max,

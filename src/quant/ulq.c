@@ -1,4 +1,5 @@
 /* ULQ: activations with a learned clip range (specification, G.1). */
+#include "base/vector.h"
 #include "quant/quant.h"
 
 #include <math.h>
@@ -77,8 +78,8 @@ void qf_ulq_backward_reference(const float *x, const float *dy, float *dx, size_
 
 static const float rounder = 12582912.0f;
 
-static void forward_codes(const float *restrict x, uint8_t *restrict code, size_t n, float scale,
-                          float low, float high, int offset)
+QF_CLONES static void forward_codes(const float *restrict x, uint8_t *restrict code, size_t n,
+                                    float scale, float low, float high, int offset)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
@@ -88,7 +89,8 @@ static void forward_codes(const float *restrict x, uint8_t *restrict code, size_
     }
 }
 
-static void forward_values(const float *x, float *y, size_t n, float scale, float low, float high)
+QF_CLONES static void forward_values(const float *x, float *y, size_t n, float scale, float low,
+                                     float high)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
@@ -98,9 +100,20 @@ static void forward_values(const float *x, float *y, size_t n, float scale, floa
     }
 }
 
+static bool rounds_by_addition(qf_ulq factors)
+{
+    return factors.offset >= -(1 << 20) && factors.offset <= 1 << 20 && factors.scale > 0;
+}
+
+void qf_ulq_codes_part(const float *x, uint8_t *code, size_t n, qf_ulq factors)
+{
+    forward_codes(x, code, n, factors.scale, factors.scale * (float)factors.offset,
+                  factors.scale * (float)(factors.offset + LEVELS), factors.offset);
+}
+
 void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors)
 {
-    if (factors.offset < -(1 << 20) || factors.offset > 1 << 20 || !(factors.scale > 0)) {
+    if (!rounds_by_addition(factors)) {
         qf_ulq_forward_reference(x, y, code, n, factors);
         return;
     }
@@ -117,52 +130,90 @@ void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq fa
     }
 }
 
-typedef struct backward_terms {
-    float low, high, range, e_min;
-} backward_terms;
-
-static void backward_chunk(const float *x, const float *dy, float *dx, size_t n,
-                           const backward_terms *terms, double sums[2])
+qf_ulq_terms qf_ulq_gradient_terms(float clip_max, float clip_min)
 {
-    const float low = terms->low, high = terms->high, range = terms->range, e_min = terms->e_min;
-    double sum_max = 0, sum_min = 0;
-#pragma omp simd reduction(+ : sum_max, sum_min)
+    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
+    const float range = clip_max - clip_min, t_min = LEVELS * clip_min / range;
+    return (qf_ulq_terms){factors.scale * (float)factors.offset,
+                          factors.scale * (float)(factors.offset + LEVELS), range,
+                          (roundf(t_min) - t_min) / LEVELS};
+}
+
+bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip_min)
+{
+    const float range = clip_max - clip_min;
+    return rounds_by_addition(factors) && range > 0 && fabsf(LEVELS * clip_min / range) < 1 << 20;
+}
+
+/* With e as in the reference: Σ dy·(e + above) and Σ dy·(below − e), the division of e by the
+ * number of levels left to the end. */
+QF_CLONES static void backward_part(const float *x, const float *dy, float *dx, size_t n,
+                                    qf_ulq_terms terms, float sums[3])
+{
+    const float low = terms.low, high = terms.high, range = terms.range,
+                e_min = terms.e_min * LEVELS;
+    float sum_e = 0, sum_above = 0, sum_below = 0;
+#pragma omp simd reduction(+ : sum_e, sum_above, sum_below)
     for (size_t i = 0; i < n; i++) {
         float value = x[i], gradient = dy[i];
         float inside = value > low ? value : low; /* keeps the conversion to int in range */
         inside = inside < high ? inside : high;
         float t = LEVELS * inside / range, whole = (float)(int)t, rest = t - whole;
         whole += (rest >= 0.5f ? 1.0f : 0.0f) - (rest <= -0.5f ? 1.0f : 0.0f);
-        float e = (whole - t) / LEVELS;
-        e = value > high || value < low ? e_min : e;
-        float above = value > high ? 1.0f : 0.0f, below = value < low ? 1.0f : 0.0f;
-        sum_max += (double)(gradient * (e + above));
-        sum_min += (double)(gradient * (below - e));
-        if (dx)
-            dx[i] = above + below > 0 ? 0 : gradient;
+        float above = value > high ? gradient : 0, below = value < low ? gradient : 0;
+        float clipped = above + below;
+        sum_e += value > high || value < low ? gradient * e_min : gradient * (whole - t);
+        sum_above += above;
+        sum_below += below;
+        dx[i] = gradient - clipped;
     }
-    sums[0] = sum_max;
-    sums[1] = sum_min;
+    sums[0] = sum_e;
+    sums[1] = sum_above;
+    sums[2] = sum_below;
+}
+
+void qf_ulq_backward_part(const float *x, const float *dy, float *dx, size_t n,
+                          const qf_ulq_terms *terms, double d_clip[2])
+{
+    float sums[3];
+    backward_part(x, dy, dx, n, *terms, sums);
+    const double e = (double)sums[0] / LEVELS;
+    d_clip[0] += e + (double)sums[1];
+    d_clip[1] += (double)sums[2] - e;
+}
+
+QF_CLONES static void mask_part(const float *x, const float *dy, float *dx, size_t n, float low,
+                                float high)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        dx[i] = x[i] > high || x[i] < low ? 0 : dy[i];
+}
+
+void qf_ulq_mask_part(const float *x, const float *dy, float *dx, size_t n,
+                      const qf_ulq_terms *terms)
+{
+    mask_part(x, dy, dx, n, terms->low, terms->high);
 }
 
 /* Chunks of fixed bounds, summed in order: the same result for any number of threads. */
 void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max,
                      float clip_min, double d_clip[2])
 {
-    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
-    const float range = clip_max - clip_min, t_min = LEVELS * clip_min / range;
-    const backward_terms terms = {factors.scale * (float)factors.offset,
-                                  factors.scale * (float)(factors.offset + LEVELS), range,
-                                  (roundf(t_min) - t_min) / LEVELS};
-    if (!(range > 0) || !(fabsf(t_min) < 1 << 20)) {
+    enum { PART = 2048 };
+    if (!qf_ulq_is_regular(qf_ulq_factors(clip_max, clip_min, 8), clip_max, clip_min)) {
         qf_ulq_backward_reference(x, dy, dx, n, clip_max, clip_min, d_clip);
         return;
     }
-    double sums[CHUNKS][2];
+    const qf_ulq_terms terms = qf_ulq_gradient_terms(clip_max, clip_min);
+    double sums[CHUNKS][2] = {{0}};
 #pragma omp parallel for schedule(static) if (n > 1 << 15)
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
         size_t from = n * (size_t)chunk / CHUNKS, to = n * (size_t)(chunk + 1) / CHUNKS;
-        backward_chunk(x + from, dy + from, dx ? dx + from : NULL, to - from, &terms, sums[chunk]);
+        float unwanted[PART];
+        for (size_t at = from; at < to; at += PART)
+            qf_ulq_backward_part(x + at, dy + at, dx ? dx + at : unwanted,
+                                 to - at < PART ? to - at : PART, &terms, sums[chunk]);
     }
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
         d_clip[0] += sums[chunk][0];

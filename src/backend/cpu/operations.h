@@ -29,6 +29,10 @@ qf_status qf_lrn_forward(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_te
 qf_status qf_lrn_backward(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
                           qf_tensor *y, qf_tensor *dy, qf_tensor *dx);
 
+qf_status qf_pass_forward(qf_context *, const qf_pass *, qf_tensor *x, qf_tensor *addend,
+                          qf_tensor *y, qf_tensor *codes);
+qf_status qf_pass_backward(qf_context *, const qf_pass *, qf_pass_gradients *);
+
 qf_status qf_channel_sums(qf_context *, qf_tensor *dy, qf_tensor *db);
 qf_status qf_channel_affine(qf_context *, qf_tensor *x, const float *slope, const float *shift,
                             bool relu, float relu_slope, qf_tensor *y);

@@ -1,5 +1,7 @@
 /* ActivationQAT: fake quantisation of activations with a learned clip range (specification, G.1).
  * The top holds only codes; whoever wants floats gets them dequantised. */
+#include "nn/layers/activation_qat.h"
+
 #include "model/record.h"
 #include "nn/weight_codes.h"
 
@@ -220,6 +222,43 @@ static qf_status forward(qf_layer *layer)
     return update_record(layer);
 }
 
+bool qf_activation_qat_has_range(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return s->initialised && qf_ulq_is_regular(s->factors, s->clip.max, s->clip.min);
+}
+
+qf_status qf_activation_qat_begin(qf_layer *layer, qf_ulq *factors)
+{
+    const state *s = layer->state;
+    QF_TRY(settle_range(layer, NULL, 0)); /* the range is there: no values are looked at */
+    *factors = s->factors;
+    return QF_OK;
+}
+
+qf_status qf_activation_qat_end(qf_layer *layer)
+{
+    return update_record(layer);
+}
+
+qf_ulq_terms qf_activation_qat_terms(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return qf_ulq_gradient_terms(s->clip.max, s->clip.min);
+}
+
+qf_status qf_activation_qat_add_gradient(qf_layer *layer, const double d_clip[2])
+{
+    for (int i = 0; i < 2; i++) {
+        float *diff;
+        if (!layer->params[i].propagate)
+            continue;
+        QF_TRY(qf_update(layer->context, layer->params[i].blob->diff, QF_PLAIN, &diff));
+        diff[0] += (float)d_clip[i];
+    }
+    return QF_OK;
+}
+
 static qf_status backward(qf_layer *layer)
 {
     const state *s = layer->state;
@@ -231,14 +270,7 @@ static qf_status backward(qf_layer *layer)
     if (layer->propagate_down[0])
         QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx));
     qf_ulq_backward(x, dy, dx, qf_blob_count(layer->bottom[0]), s->clip.max, s->clip.min, d_clip);
-    for (int i = 0; i < 2; i++) {
-        float *diff;
-        if (!layer->params[i].propagate)
-            continue;
-        QF_TRY(qf_update(layer->context, layer->params[i].blob->diff, QF_PLAIN, &diff));
-        diff[0] += (float)d_clip[i];
-    }
-    return QF_OK;
+    return qf_activation_qat_add_gradient(layer, d_clip);
 }
 
 const qf_layer_type qf_activation_qat_layer = {
@@ -248,6 +280,7 @@ const qf_layer_type qf_activation_qat_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
+    .ignores_tops = true,
     .setup = setup,
     .reshape = qf_layer_reshape_like_bottom,
     .forward = forward,

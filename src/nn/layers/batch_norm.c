@@ -10,6 +10,7 @@ enum { MEAN, VARIANCE, WEIGHT };
 
 typedef struct state {
     bool frozen, global;   /* global: as of the last forward pass */
+    bool repeat;           /* the next forward pass is the last one again */
     float *mean, *inverse; /* of the last forward pass; inverse: 1 / sqrt(variance + eps) */
     float *variance, *constant;
     double *sums[2];
@@ -125,16 +126,33 @@ static qf_status batch_statistics(qf_layer *layer, qf_tensor *x)
     return QF_OK;
 }
 
+qf_status qf_batch_norm_statistics(qf_layer *layer, qf_tensor *x, qf_batch_norm_factors *out)
+{
+    state *s = layer->state;
+    if (!s->repeat) {
+        s->global = qf_batch_norm_is_global(layer);
+        QF_TRY(s->global ? running_statistics(layer) : batch_statistics(layer, x));
+        for (size_t c = 0; c < s->channels; c++)
+            s->inverse[c] = 1 / sqrtf(s->variance[c] + param_of(layer)->eps);
+    }
+    s->repeat = false;
+    *out = (qf_batch_norm_factors){s->mean, s->inverse, s->global};
+    return QF_OK;
+}
+
+void qf_batch_norm_repeat(qf_layer *layer)
+{
+    ((state *)layer->state)->repeat = true;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     const float *x;
     float *y;
+    qf_batch_norm_factors factors;
     QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->input));
-    s->global = qf_batch_norm_is_global(layer);
-    QF_TRY(s->global ? running_statistics(layer) : batch_statistics(layer, s->input));
-    for (size_t c = 0; c < s->channels; c++)
-        s->inverse[c] = 1 / sqrtf(s->variance[c] + param_of(layer)->eps);
+    QF_TRY(qf_batch_norm_statistics(layer, s->input, &factors));
     QF_TRY(qf_read(layer->context, s->input, QF_NHWC, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
     const size_t rows = qf_shape_count(&s->input->shape) / s->channels, channels = s->channels;
@@ -196,6 +214,7 @@ const qf_layer_type qf_batch_norm_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
+    .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,

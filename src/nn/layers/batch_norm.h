@@ -9,4 +9,15 @@ void qf_batch_norm_freeze(qf_layer *layer);
 /* Does it normalise by running statistics now? */
 bool qf_batch_norm_is_global(const qf_layer *layer);
 
+/* What the next pass normalises by; borrowed until the next call. */
+typedef struct qf_batch_norm_factors {
+    const float *mean, *inverse; /* of each channel; inverse: 1 / sqrt(variance + eps) */
+    bool global;                 /* running statistics, not those of x */
+} qf_batch_norm_factors;
+
+/* The part of forward that looks at x and updates the running statistics. */
+qf_status qf_batch_norm_statistics(qf_layer *layer, qf_tensor *x, qf_batch_norm_factors *out);
+/* The next forward pass repeats the last one: it takes its statistics and updates none. */
+void qf_batch_norm_repeat(qf_layer *layer);
+
 #endif

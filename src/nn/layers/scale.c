@@ -1,4 +1,6 @@
 /* Scale and Bias: y = factor · x + bias, the factor learned or a second bottom. */
+#include "nn/layers/scale.h"
+
 #include "nn/layers/broadcast.h"
 
 typedef struct state {
@@ -46,6 +48,15 @@ static qf_status setup_scale(qf_layer *layer)
         shape = *qf_blob_shape(layer->bottom[1]);
     }
     return s->bias ? qf_layer_add_param(layer, &shape, p->bias_filler) : QF_OK;
+}
+
+bool qf_scale_is_per_channel(const qf_layer *layer)
+{
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
+    if (!is_learned(layer) || bottom->axes < 2)
+        return false;
+    const qf_shape *factor = qf_blob_shape(layer->params[0].blob);
+    return qf_shape_axis(bottom, scale_param(layer)->axis) == 1 && factor->axes == 1;
 }
 
 static qf_status setup_bias(qf_layer *layer)
@@ -156,6 +167,7 @@ const qf_layer_type qf_scale_layer = {
     .max_bottoms = 2,
     .min_tops = 1,
     .max_tops = 1,
+    .ignores_tops = true,
     .setup = setup_scale,
     .reshape = reshape,
     .forward = forward_scale,
