@@ -117,3 +117,21 @@ char *test_format(const char *format, ...)
     free(text);
     return copy;
 }
+
+bool test_find_documented(const char *type, test_documented *out)
+{
+    static const char path[] = QAFFE_SOURCE_DIR "/docs/layers.md";
+    char line[1024], name[64], counts[3][16], remark[8];
+    bool found = false;
+    FILE *file = fopen(path, "r");
+    if (!file)
+        fail_msg("cannot open %s", path);
+    while (!found && fgets(line, sizeof line, file)) {
+        const int fields = sscanf(line, "| `%63[^`]` | %15s | %15s | %15s | %7[^|\n ]", name,
+                                  counts[0], counts[1], counts[2], remark);
+        found = fields >= 4 && strcmp(name, type) == 0;
+        *out = (test_documented){atoi(counts[0]), atoi(counts[1]), atoi(counts[2]), fields == 5};
+    }
+    fclose(file);
+    return found;
+}

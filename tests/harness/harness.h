@@ -39,6 +39,14 @@ void test_remove_directory(const char *path);
 /* printf into a string that qf_free() frees. */
 char *test_format(const char *format, ...) QF_PRINTF(1, 2);
 
+/* A row of the tables in docs/layers.md: | `type` | forward | backward | gradient | remark |, where
+ * "-" is 0. False: there is none. */
+typedef struct test_documented {
+    int forward, backward, gradient;
+    bool has_remark;
+} test_documented;
+bool test_find_documented(const char *type, test_documented *out);
+
 /* Expects the call to fail and its sentence to contain `part`. */
 #define assert_fails(context, call, part)                                                          \
     do {                                                                                           \
