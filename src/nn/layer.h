@@ -30,6 +30,7 @@ typedef struct qf_layer_type {
     bool loss;        /* top 0 has loss weight 1 unless the prototxt says so */
     bool no_backward; /* data sources, Accuracy, ArgMax: never propagates */
     bool logs_data;   /* AMCT logs what it first puts out (nn/layer_log.c) */
+    bool own_tops;    /* never in place: a top that is a bottom is refused */
     bool source;      /* reads data: excluded from benchmarks of compute */
     /* Backward does not read the values of the bottoms, of the tops: they may be dropped before. */
     bool ignores_bottoms, ignores_tops;

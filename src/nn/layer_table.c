@@ -9,6 +9,8 @@
     X(activation_qat)                                                                              \
     X(anti_quant)                                                                                  \
     X(arg_max)                                                                                     \
+    X(axpy)                                                                                        \
+    X(batch_mat_mul)                                                                               \
     X(batch_norm)                                                                                  \
     X(batch_reindex)                                                                               \
     X(bias)                                                                                        \
@@ -17,11 +19,13 @@
     X(concat)                                                                                      \
     X(contrastive_loss)                                                                            \
     X(convolution)                                                                                 \
+    X(c_relu)                                                                                      \
     X(crop)                                                                                        \
     X(data)                                                                                        \
     X(de_quant)                                                                                    \
     X(deconvolution)                                                                               \
     X(depthwise_convolution)                                                                       \
+    X(detection_output)                                                                            \
     X(dropout)                                                                                     \
     X(dummy_data)                                                                                  \
     X(eltwise)                                                                                     \
@@ -33,33 +37,50 @@
     X(flatten)                                                                                     \
     X(hdf5_data)                                                                                   \
     X(hinge_loss)                                                                                  \
+    X(hswish)                                                                                      \
     X(im2col)                                                                                      \
     X(infogain_loss)                                                                               \
     X(inner_product)                                                                               \
     X(input)                                                                                       \
+    X(interp)                                                                                      \
     X(log)                                                                                         \
     X(lrn)                                                                                         \
     X(lstm)                                                                                        \
     X(lstm_unit)                                                                                   \
+    X(mat_mul)                                                                                     \
     X(memory_data)                                                                                 \
+    X(multi_box_loss)                                                                              \
     X(multinomial_logistic_loss)                                                                   \
     X(mvn)                                                                                         \
-    X(p_relu)                                                                                      \
+    X(normalize)                                                                                   \
     X(parameter)                                                                                   \
+    X(pass_through)                                                                                \
+    X(permute)                                                                                     \
+    X(p_relu)                                                                                      \
     X(pooling)                                                                                     \
     X(power)                                                                                       \
+    X(prior_box)                                                                                   \
+    X(proposal)                                                                                    \
+    X(ps_roi_pooling)                                                                              \
     X(python)                                                                                      \
     X(quant)                                                                                       \
     X(reduction)                                                                                   \
     X(relu)                                                                                        \
+    X(relu6)                                                                                       \
+    X(reorg)                                                                                       \
     X(reshape)                                                                                     \
+    X(reverse)                                                                                     \
     X(rnn)                                                                                         \
+    X(roi_align)                                                                                   \
+    X(roi_pooling)                                                                                 \
     X(scale)                                                                                       \
     X(search_n)                                                                                    \
+    X(shuffle_channel)                                                                             \
     X(sigmoid)                                                                                     \
     X(sigmoid_cross_entropy_loss)                                                                  \
     X(silence)                                                                                     \
     X(slice)                                                                                       \
+    X(smooth_l1_loss)                                                                              \
     X(softmax)                                                                                     \
     X(softmax_with_loss)                                                                           \
     X(split)                                                                                       \
@@ -68,6 +89,7 @@
     X(tan_h)                                                                                       \
     X(threshold)                                                                                   \
     X(tile)                                                                                        \
+    X(upsample)                                                                                    \
     X(weight_qat)
 
 #define X(stem) extern const qf_layer_type qf_##stem##_layer;

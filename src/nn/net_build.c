@@ -92,6 +92,10 @@ static qf_status connect_tops(builder *build, qf_layer *layer)
         }
         const char *name = param->top[i];
         if (i < layer->bottom_count && strcmp(param->bottom[i], name) == 0) {
+            if (layer->type->own_tops)
+                return qf_fail(net->context, QF_E_FORMAT,
+                               "a %s layer cannot work in place; give its top '%s' another name",
+                               layer->type->name, name);
             qf_info(net->context, "%s -> %s (in-place)", layer->name, name);
             index = blob_index(net, layer->bottom[i]);
         } else {

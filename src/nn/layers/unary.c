@@ -133,6 +133,13 @@ BACKWARD(swish, k.a *y + (0.5f * tanhf(0.5f * k.a * x) + 0.5f) * (1 - k.a * y))
 
 /* Threshold: a = threshold. */
 FORWARD(threshold, x > k.a ? 1 : 0)
+/* ReLU6 (MobileNet): no further than 6. */
+FORWARD(relu6, x > 0 ? x < 6 ? x : 6 : 0)
+BACKWARD(relu6, x > 0 && x < 6 ? 1 : 0)
+
+/* Hswish (MobileNetV3): x · ReLU6(x + 3) / 6. */
+FORWARD(hswish, x > -3 ? x < 3 ? x * (x + 3) / 6 : x : 0)
+BACKWARD(hswish, x > -3 ? x < 3 ? (2 * x + 3) / 6 : 1 : 0)
 
 static qf_status relu_setup(qf_layer *layer)
 {
@@ -259,3 +266,5 @@ const qf_layer_type qf_threshold_layer = {
     .reshape = qf_layer_reshape_like_bottom,
     .forward = threshold_layer_forward,
 };
+LAYER(relu6, "ReLU6", NULL, false)
+LAYER(hswish, "Hswish", NULL, true)

@@ -1,0 +1,87 @@
+#include "harness/one_layer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+qf_status test_one_layer(qf_context *context, qf_phase phase, const char *const *shapes,
+                         const char *rest, int tops, qf_net **out)
+{
+    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
+    qf_buffer text = {0};
+    int bottoms = 0;
+    qf_buffer_print(&text, "force_backward: true layer { name: 'in' type: 'Input' input_param {");
+    for (; shapes[bottoms]; bottoms++) {
+        int used = 0, dim;
+        qf_buffer_print(&text, " shape {");
+        for (const char *at = shapes[bottoms]; sscanf(at, "%d%n", &dim, &used) == 1; at += used)
+            qf_buffer_print(&text, " dim: %d", dim);
+        qf_buffer_print(&text, " }");
+    }
+    qf_buffer_print(&text, " }");
+    for (int i = 0; i < bottoms; i++)
+        qf_buffer_print(&text, " top: 'x%d'", i);
+    qf_buffer_print(&text, " }\nlayer { name: 'it' %s", rest);
+    for (int i = 0; i < bottoms; i++)
+        qf_buffer_print(&text, " bottom: 'x%d'", i);
+    for (int i = 0; i < tops; i++)
+        qf_buffer_print(&text, " top: 'y%d'", i);
+    qf_buffer_print(&text, " }\n");
+    assert_ok(context, qf_file_write(context, path, qf_buffer_text(&text), text.size, 0640));
+    qf_status status = qf_net_create(context, path, phase, 0, NULL, 0, out);
+    test_remove_directory(folder);
+    qf_buffer_release(&text);
+    qf_free(path);
+    qf_free(folder);
+    return status;
+}
+
+void test_fill(qf_context *context, qf_blob *blob, const float *values, size_t count)
+{
+    float *data;
+    assert_int_equal(qf_blob_count(blob), count);
+    assert_ok(context, qf_blob_mutable_data(blob, &data));
+    memcpy(data, values, count * sizeof *data);
+}
+
+void test_fill_anyhow(qf_context *context, qf_blob *blob, unsigned seed)
+{
+    float *data;
+    unsigned state = seed * 2654435761u + 12345;
+    assert_ok(context, qf_blob_mutable_data(blob, &data));
+    for (size_t i = 0; i < qf_blob_count(blob); i++) {
+        state = state * 1664525u + 1013904223u;
+        data[i] = (float)(state >> 8) / (float)(1 << 23) - 1;
+    }
+}
+
+void test_forward(qf_context *context, qf_net *net)
+{
+    assert_ok(context, qf_net_forward(net, NULL));
+}
+
+const float *test_top(qf_context *context, qf_net *net, int top)
+{
+    const float *data;
+    assert_ok(context, qf_blob_data(net->layers[1]->top[top], &data));
+    return data;
+}
+
+const float *test_bottom(qf_context *context, qf_net *net, int bottom)
+{
+    const float *data;
+    assert_ok(context, qf_blob_data(net->layers[1]->bottom[bottom], &data));
+    return data;
+}
+
+void test_expect(qf_context *context, qf_net *net, int top, const char *shape, const float *values)
+{
+    const qf_blob *blob = net->layers[1]->top[top];
+    const float *found = test_top(context, net, top);
+    char text[256];
+    assert_string_equal(qf_shape_text(qf_blob_shape(blob), text, sizeof text), shape);
+    for (size_t i = 0; i < qf_blob_count(blob); i++)
+        if (!(fabsf(found[i] - values[i]) <= 1e-5f * fmaxf(1, fabsf(values[i]))))
+            fail_msg("%s[%zu] is %g, expected %g", blob->name, i, (double)found[i],
+                     (double)values[i]);
+}

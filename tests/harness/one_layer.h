@@ -1,0 +1,32 @@
+/* A net of one layer between inputs with given values, for tests of single layers. */
+#ifndef QF_TESTS_ONE_LAYER_H
+#define QF_TESTS_ONE_LAYER_H
+
+#include "harness/harness.h"
+#include "nn/net.h"
+
+enum { TEST_BOTTOMS_MAX = 5 };
+
+/* shapes: one for each bottom, as in "2 3 4 4"; ended by NULL. `rest`: the type and parameters in
+ * prototxt. Bottoms x0, x1 …, tops y0, y1 …; all values are 0. */
+qf_status test_one_layer(qf_context *context, qf_phase phase, const char *const *shapes,
+                         const char *rest, int tops, qf_net **out);
+
+/* Values of a blob; the count must be that of the blob. */
+void test_fill(qf_context *context, qf_blob *blob, const float *values, size_t count);
+/* The same count of values from −1 to 1 in no order, the same at every call. */
+void test_fill_anyhow(qf_context *context, qf_blob *blob, unsigned seed);
+
+/* Runs the layer and compares a top: its shape, as qf_shape_text() gives it, and values. */
+void test_forward(qf_context *context, qf_net *net);
+void test_expect(qf_context *context, qf_net *net, int top, const char *shape, const float *values);
+const float *test_top(qf_context *context, qf_net *net, int top);
+const float *test_bottom(qf_context *context, qf_net *net, int bottom);
+
+#define TEST_FILL(net, name, ...)                                                                  \
+    test_fill(context, qf_net_blob(net, name), (const float[]){__VA_ARGS__},                       \
+              sizeof((const float[]){__VA_ARGS__}) / sizeof(float))
+#define TEST_EXPECT(net, top, shape, ...)                                                          \
+    test_expect(context, net, top, shape, (const float[]){__VA_ARGS__})
+
+#endif
