@@ -62,8 +62,7 @@ static qf_status add(bare_kernels *k, const char *layer, const_dnnl_op_desc_t op
     return QF_OK;
 }
 
-/* Description of a blob; `tag` dnnl_format_tag_any leaves the order to oneDNN, and dnnl_nhwc means
- * channels last where there are positions at all. */
+/* Description of a blob; `tag` dnnl_format_tag_any leaves the order to oneDNN. */
 static qf_status describe(bare_kernels *k, const qf_blob *blob, dnnl_format_tag_t tag,
                           dnnl_memory_desc_t *md)
 {
@@ -71,22 +70,7 @@ static qf_status describe(bare_kernels *k, const qf_blob *blob, dnnl_format_tag_
     dnnl_dims_t dims;
     for (int i = 0; i < shape->axes; i++)
         dims[i] = shape->dim[i];
-    if (tag == dnnl_nhwc && shape->axes == 2)
-        tag = dnnl_nc;
     CHECK(dnnl_memory_desc_init_by_tag(md, shape->axes, dims, dnnl_f32, tag));
-    return QF_OK;
-}
-
-/* Weights of a convolution in any order; groups are an axis of their own. */
-static qf_status describe_weights(bare_kernels *k, const qf_blob *blob, dnnl_dim_t groups,
-                                  dnnl_memory_desc_t *md)
-{
-    const qf_shape *shape = qf_blob_shape(blob);
-    if (groups == 1)
-        return describe(k, blob, dnnl_format_tag_any, md);
-    const dnnl_dims_t dims = {groups, shape->dim[0] / groups, shape->dim[1], shape->dim[2],
-                              shape->dim[3]};
-    CHECK(dnnl_memory_desc_init_by_tag(md, 5, dims, dnnl_f32, dnnl_format_tag_any));
     return QF_OK;
 }
 
@@ -100,7 +84,7 @@ static qf_status add_convolution(bare_kernels *k, const qf_layer *layer)
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t forward;
     QF_TRY(describe(k, layer->bottom[0], dnnl_format_tag_any, &x));
-    QF_TRY(describe_weights(k, layer->params[0].blob, p->group, &w));
+    QF_TRY(describe(k, layer->params[0].blob, dnnl_format_tag_any, &w));
     QF_TRY(describe(k, layer->top[0], dnnl_format_tag_any, &y));
     CHECK(dnnl_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct,
                                              &x, &w, NULL, &y, strides, pads, pads));

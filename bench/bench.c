@@ -1,9 +1,7 @@
-/* qaffe-bench: trains a net on made-up data, in float and with fake quantisation, and compares
+/* qaffe-bench: trains ResNet-50 on made-up data, in float and with fake quantisation, and compares
  * the time with that of the bare kernels, in the same run: rounds of all three alternate, the best
  * of each counts. */
 #include "bench.h"
-
-#include "models.h"
 
 #include "base/memory.h"
 #include "nn/solver.h"
@@ -24,7 +22,6 @@ typedef struct contender {
 
 typedef struct bench {
     qf_context *context;
-    const bench_model *model;
     char folder[64], *file[6];
     contender plain, quantised;
     bare_kernels bare;
@@ -75,7 +72,7 @@ static qf_status make_files(bench *b)
         b->file[i] = qf_strdup(qf_buffer_text(&path));
         qf_buffer_release(&path);
     }
-    b->model->write(&text, b->batch);
+    resnet50(&text, b->batch);
     qf_status status = qf_file_write(b->context, b->file[MODEL], text.data, text.size, 0600);
     qf_buffer_release(&text);
     return status;
@@ -193,8 +190,8 @@ static void print_summary(const bench *b)
 {
     const qf_net *net = b->quantised.net;
     const double bare = bare_sum(&b->bare, NULL);
-    printf("%s, batch %d, one iteration (forward and backward), ms; best of %d rounds\n\n",
-           b->model->title, b->batch, b->rounds);
+    printf("ResNet-50, batch %d, one iteration (forward and backward), ms; best of %d rounds\n\n",
+           b->batch, b->rounds);
     printf("%-16s %10s %10s %10s\n", "layers of type", "float", "QAT", "bare");
     for (int l = 0; l < net->layer_count; l++) {
         const char *type = net->layers[l]->type->name;
@@ -220,60 +217,42 @@ static bool write_json(const bench *b, const char *path)
                               net->layers[l]->type->name, "forward_ms", 1e3 * b->plain.forward[l],
                               "backward_ms", 1e3 * b->plain.backward[l], "bare_ms",
                               1e3 * bare_sum(&b->bare, net->layers[l]->name)));
-    json_t *root =
-        json_pack("{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "net", b->model->title,
-                  "batch", b->batch, "rounds", b->rounds, "float_ms", 1e3 * b->plain.best, "qat_ms",
-                  1e3 * b->quantised.best, "bare_ms", 1e3 * bare, "float_over_bare",
-                  b->plain.best / bare, "qat_over_float", b->quantised.best / b->plain.best,
-                  "peak_mib", peak_mib(), "layers", layers);
+    json_t *root = json_pack(
+        "{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "net", "ResNet-50", "batch", b->batch,
+        "rounds", b->rounds, "float_ms", 1e3 * b->plain.best, "qat_ms", 1e3 * b->quantised.best,
+        "bare_ms", 1e3 * bare, "float_over_bare", b->plain.best / bare, "qat_over_float",
+        b->quantised.best / b->plain.best, "peak_mib", peak_mib(), "layers", layers);
     const bool done = root && json_dump_file(root, path, JSON_INDENT(2)) == 0;
     json_decref(root);
     return done;
 }
 
 static const char usage[] =
-    "Usage: qaffe-bench [--model NAME] [--batch N] [--rounds N] [--threads N] [--layers] [--json "
-    "FILE]\n"
-    "       qaffe-bench [--model NAME] [--batch N] --prototxt\n\n"
-    "Trains a net on made-up data, in float and with fake quantisation, and compares the time "
+    "Usage: qaffe-bench [--batch N] [--rounds N] [--threads N] [--layers] [--json FILE]\n\n"
+    "Trains ResNet-50 on made-up data, in float and with fake quantisation, and compares the time "
     "with\n"
     "that of the bare oneDNN kernels for the same shapes in the same run.\n\n"
-    "  --model NAME resnet50, mobilenet, squeezenet, resnet20 or lenet (resnet50)\n"
-    "  --batch N    images in a batch (the model's usual: 8, 8, 16, 128, 64)\n"
+    "  --batch N    images in a batch (8)\n"
     "  --rounds N   rounds; the best iteration counts (5)\n"
     "  --threads N  threads; 0 means all cores (0)\n"
     "  --layers     also a line for each layer of the float net\n"
-    "  --json FILE  write the figures to FILE as well\n"
-    "  --prototxt   only print the net's definition, for other programs\n";
-
-static void print_prototxt(const bench *b)
-{
-    qf_buffer text = {0};
-    b->model->write(&text, b->batch);
-    fputs(qf_buffer_text(&text), stdout);
-    qf_buffer_release(&text);
-}
+    "  --json FILE  write the figures to FILE as well\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"model", required_argument, NULL, 'm'},
-                                            {"batch", required_argument, NULL, 'b'},
+    static const struct option options[] = {{"batch", required_argument, NULL, 'b'},
                                             {"rounds", required_argument, NULL, 'r'},
                                             {"threads", required_argument, NULL, 't'},
                                             {"layers", no_argument, NULL, 'l'},
                                             {"json", required_argument, NULL, 'j'},
-                                            {"prototxt", no_argument, NULL, 'p'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    bench b = {.model = bench_models, .rounds = 5};
+    bench b = {.batch = 8, .rounds = 5};
     int threads = 0, option;
-    bool layers = false, prototxt = false;
+    bool layers = false;
     const char *json = NULL;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
         switch (option) {
-        case 'm':
-            b.model = bench_model_find(optarg);
-            break;
         case 'b':
             b.batch = atoi(optarg);
             break;
@@ -289,9 +268,6 @@ int main(int argc, char **argv)
         case 'j':
             json = optarg;
             break;
-        case 'p':
-            prototxt = true;
-            break;
         case 'h':
             fputs(usage, stdout);
             return 0;
@@ -299,15 +275,9 @@ int main(int argc, char **argv)
             fputs(usage, stderr);
             return 2;
         }
-    if (b.model && b.batch == 0)
-        b.batch = b.model->batch;
-    if (!b.model || b.batch < 1 || b.rounds < 1 || threads < 0 || optind != argc) {
+    if (b.batch < 1 || b.rounds < 1 || threads < 0 || optind != argc) {
         fputs(usage, stderr);
         return 2;
-    }
-    if (prototxt) {
-        print_prototxt(&b);
-        return 0;
     }
     if (qf_context_create(&b.context) != QF_OK)
         return 1;

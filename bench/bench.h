@@ -2,11 +2,14 @@
 #ifndef QF_BENCH_BENCH_H
 #define QF_BENCH_BENCH_H
 
+#include "base/buffer.h"
 #include "base/file.h"
 #include "nn/net.h"
 
 #include <dnnl.h>
 #include <stdio.h>
+
+void resnet50(qf_buffer *net, int batch); /* appends the prototxt */
 
 /* One bare oneDNN primitive that a layer cannot do without, in the layout that oneDNN likes best.
  */
