@@ -10,6 +10,8 @@
 
 struct qf_net;
 
+enum { QF_CARRIED_MAX = 2 };
+
 /*
  * The net calls, in this order: setup once; reshape after setup and before each forward whose
  * bottom shapes changed; then forward, and backward after a forward. destroy also after a failed
@@ -39,6 +41,9 @@ typedef struct qf_layer_type {
     /* A file may hold only this many of the parameter blobs: DeQuant's packed words. 0: all of
      * them. */
     int packed_params;
+    /* Blobs beside the parameters whose value goes on to the next pass (recurrent layers), for
+     * snapshots; how many. NULL: none. */
+    int (*carried)(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX]);
     /* Tops that Caffe adds by itself when the prototxt names fewer (losses: 1). */
     int automatic_tops;
     qf_status (*setup)(qf_layer *layer);

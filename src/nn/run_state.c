@@ -58,6 +58,52 @@ static qf_status save_data(qf_context *context, int net, const qf_layer *layer,
     return status;
 }
 
+/* Nothing for layers that carry nothing. */
+static qf_status save_carried(qf_context *context, int net, const qf_layer *layer,
+                              Caffe__RunState *run)
+{
+    qf_blob *blobs[QF_CARRIED_MAX];
+    Caffe__CarriedState *state;
+    const int count = layer->type->carried ? layer->type->carried(layer, blobs) : 0;
+    if (count == 0)
+        return QF_OK;
+    QF_TRY(qf_message_new(context, &caffe__carried_state__descriptor, &state));
+    state->has_net = true;
+    state->net = net;
+    qf_status status = qf_set_string(context, &state->layer, layer->name);
+    for (int i = 0; i < count && status == QF_OK; i++) {
+        Caffe__BlobProto *blob = NULL;
+        status = qf_blob_to_proto(blobs[i], false, &blob);
+        if (status == QF_OK)
+            status = qf_append(context, &state->n_blobs, &state->blobs, &blob, sizeof blob);
+        if (status != QF_OK)
+            qf_message_free(blob);
+    }
+    if (status == QF_OK)
+        status = qf_append(context, &run->n_carried, &run->carried, &state, sizeof state);
+    if (status != QF_OK)
+        qf_message_free(state);
+    return status;
+}
+
+static qf_status restore_carried(qf_solver *solver, const Caffe__CarriedState *state)
+{
+    qf_net *net = state->net < 0 ? NULL : net_at(solver, state->net);
+    qf_layer *layer = net && state->layer ? qf_net_find_layer(net, state->layer) : NULL;
+    qf_blob *blobs[QF_CARRIED_MAX];
+    const int count = layer && layer->type->carried ? layer->type->carried(layer, blobs) : 0;
+    if (count == 0 || (size_t)count != state->n_blobs) {
+        qf_warning(solver->context,
+                   "The state has what layer %s takes to its next pass, but there is no such layer",
+                   state->layer ? state->layer : "(no name)");
+        return QF_OK;
+    }
+    for (int i = 0; i < count; i++)
+        QF_TRY(qf_within(solver->context, qf_blob_from_proto(blobs[i], state->blobs[i], false),
+                         "layer %s, state %d", state->layer, i));
+    return QF_OK;
+}
+
 qf_status qf_run_state_save(qf_solver *solver, Caffe__RunState **out)
 {
     qf_context *context = solver->context;
@@ -65,9 +111,11 @@ qf_status qf_run_state_save(qf_solver *solver, Caffe__RunState **out)
     QF_TRY(qf_message_new(context, &caffe__run_state__descriptor, out));
     QF_TRY(save_random(context, &context->random, &(*out)->n_random, &(*out)->random));
     for (int n = 0; (net = net_at(solver, n)); n++)
-        for (int l = 0; l < net->layer_count; l++)
+        for (int l = 0; l < net->layer_count; l++) {
             if (is_data(net->layers[l]))
                 QF_TRY(save_data(context, n, net->layers[l], *out));
+            QF_TRY(save_carried(context, n, net->layers[l], *out));
+        }
     return QF_OK;
 }
 
@@ -90,5 +138,7 @@ qf_status qf_run_state_restore(qf_solver *solver, const Caffe__RunState *state)
         QF_TRY(restore_random(context, data->n_random, data->random, &to.random));
         qf_data_layer_restore(layer, &to);
     }
+    for (size_t i = 0; i < state->n_carried; i++)
+        QF_TRY(restore_carried(solver, state->carried[i]));
     return QF_OK;
 }

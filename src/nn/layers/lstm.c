@@ -48,6 +48,7 @@ const qf_layer_type qf_lstm_layer = {
     .min_tops = 1,
     .max_tops = 3,
     .no_gradient_bottoms = 1u << 1,
+    .carried = qf_recurrent_carried,
     .setup = setup,
     .reshape = qf_recurrent_reshape,
     .forward = qf_recurrent_forward,

@@ -367,6 +367,16 @@ qf_status qf_recurrent_backward(qf_layer *layer)
     return qf_net_backward_range(r->net, r->last_layer, 0);
 }
 
+int qf_recurrent_carried(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX])
+{
+    const qf_recurrent *r = layer->state;
+    if (r->exposes)
+        return 0;
+    for (int i = 0; i < r->kind->state_count; i++)
+        blobs[i] = r->last[i];
+    return r->kind->state_count;
+}
+
 void qf_recurrent_destroy(qf_layer *layer)
 {
     qf_net_destroy(((qf_recurrent *)layer->state)->net);

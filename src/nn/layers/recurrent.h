@@ -15,7 +15,7 @@
 #include "base/buffer.h"
 #include "nn/layer.h"
 
-enum { QF_RECURRENT_STATES_MAX = 2 };
+enum { QF_RECURRENT_STATES_MAX = QF_CARRIED_MAX };
 
 /* What goes into the text of the inner net. */
 typedef struct qf_recurrent_text {
@@ -50,6 +50,7 @@ qf_status qf_recurrent_setup(qf_layer *layer, const qf_recurrence *kind);
 qf_status qf_recurrent_reshape(qf_layer *layer);
 qf_status qf_recurrent_forward(qf_layer *layer);
 qf_status qf_recurrent_backward(qf_layer *layer);
+int qf_recurrent_carried(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX]);
 void qf_recurrent_destroy(qf_layer *layer);
 
 #endif

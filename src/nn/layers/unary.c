@@ -31,7 +31,7 @@ static qf_status run_forward(qf_layer *layer, forward_function apply, bool keep)
     size_t n = qf_shape_count(&s->input->shape);
     QF_TRY(qf_read(layer->context, s->input, form, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, form, &y));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n > CHUNK)
     for (size_t at = 0; at < n; at += CHUNK)
         apply(x + at, y + at, n - at < CHUNK ? n - at : CHUNK, s->k);
     return QF_OK;
@@ -51,7 +51,7 @@ static qf_status run_backward(qf_layer *layer, backward_function apply)
     QF_TRY(qf_read(layer->context, layer->top[0]->data, form, &y));
     QF_TRY(qf_read(layer->context, gradient, form, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, form, &dx));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n > CHUNK)
     for (size_t at = 0; at < n; at += CHUNK)
         apply(x + at, y + at, dy + at, dx + at, n - at < CHUNK ? n - at : CHUNK, s->k);
     return QF_OK;
