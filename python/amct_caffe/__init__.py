@@ -21,6 +21,17 @@ __all__ = ["set_cpu_mode", "set_gpu_mode", "create_quant_retrain_config", "creat
 
 call(library.qf_context_open_amct_log, context)
 
+_POST_TRAINING = ["create_quant_config", "init", "quantize_model", "save_model", "convert_model", "auto_nuq",
+                  "accuracy_based_auto_calibration"]
+
+
+def __getattr__(name):
+    if name in _POST_TRAINING:
+        raise AttributeError("amct_caffe.%s belongs to quantisation after training; qaffe quantises by training: "
+                             "create_quant_retrain_config and the functions that follow it" % name)
+    raise AttributeError("module 'amct_caffe' has no attribute '%s'" % name)
+
+
 _SAVE_TYPES = {"Fakequant": 1, "Deploy": 2, "Both": 3}
 _remembered = {"record": None, "config": None}  # of the last create_quant_retrain_model
 

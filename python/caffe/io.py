@@ -134,7 +134,7 @@ class Transformer:
             result = result - self.mean[in_]
         if in_ in self.input_scale:
             result = result * self.input_scale[in_]
-        return result
+        return result.astype(np.float32, copy=False)
 
     def deprocess(self, in_, data):
         """preprocess() backwards, but for the size."""
@@ -172,7 +172,8 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_, mean):
-        """What to take away: one value per channel, or an image of the input's size."""
+        """What to take away: one value per channel, or a (channels, height, width) image, which is resized to the
+        input's size. ValueError if it has other channels."""
         self._check(in_)
         mean, shape = np.asarray(mean), tuple(self.inputs[in_])
         if mean.ndim == 1:
@@ -184,8 +185,10 @@ class Transformer:
                 mean = mean[np.newaxis]
             if mean.ndim != 3:
                 raise ValueError("Mean shape invalid")
-            if mean.shape != shape[1:]:
-                raise ValueError("Mean shape %s incompatible with input shape %s." % (mean.shape, shape[1:]))
+            if mean.shape[0] not in (1, shape[1]):
+                raise ValueError("Mean channels incompatible with input.")
+            if mean.shape[1:] != shape[2:]:
+                mean = resize_image(mean.transpose(1, 2, 0), shape[2:]).transpose(2, 0, 1)
         self.mean[in_] = mean
 
     def set_input_scale(self, in_, scale):

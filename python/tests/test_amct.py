@@ -68,6 +68,12 @@ def test_configuration_errors():
         amct.create_quant_retrain_model(model, weights, "c.json", "m.prototxt", "m.caffemodel", "r.txt")
 
 
+def test_functions_after_training_say_what_there_is():
+    with pytest.raises(AttributeError, match="create_quant_retrain_config"):
+        amct.create_quant_config("c.json", "m", "w")
+    assert not hasattr(amct, "nonsense")
+
+
 def test_gpu_mode_says_what_to_do():
     with pytest.raises(RuntimeError, match="set_cpu_mode"):
         amct.set_gpu_mode()

@@ -79,8 +79,11 @@ def test_transformer_there_and_back():
     ready = t.preprocess("data", image)
     np.testing.assert_allclose(ready[0], (image[:, :, 2] * 255 - 104) * 0.5, rtol=1e-5)
     np.testing.assert_allclose(t.deprocess("data", ready), image, atol=1e-5)
-    with pytest.raises(ValueError, match="Mean channels"):
-        t.set_mean("data", np.zeros(4))
+    t.set_mean("data", np.full((3, 12, 10), 7.0))
+    assert t.mean["data"].shape == (3, 6, 5) and (t.mean["data"] == 7).all()
+    for wrong in (np.zeros(4), np.zeros((4, 6, 5))):
+        with pytest.raises(ValueError, match="Mean channels"):
+            t.set_mean("data", wrong)
     with pytest.raises(Exception, match="not one of the net inputs"):
         t.preprocess("image", image)
 
