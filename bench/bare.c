@@ -1,12 +1,10 @@
 /* The bare kernels of a net: for each layer the oneDNN primitives that its arithmetic needs, with
  * weights and activations in whatever order oneDNN prefers, nothing in between. BatchNorm and the
- * Scale behind it count as one kernel. */
+ * Scale behind it count as one kernel; for inference they, ReLU and Dropout are folded away, and
+ * Concat is. In int8 activations are u8 and weights s8. */
 #include "bench.h"
 
-#include "base/memory.h"
-
 #include <string.h>
-#include <time.h>
 
 #define CHECK(call)                                                                                \
     do {                                                                                           \
@@ -15,13 +13,6 @@
             return qf_fail(k->context, QF_E_UNSUPPORTED, "oneDNN status %d in %s", (int)status_,   \
                            #call);                                                                 \
     } while (0)
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static qf_status new_memory(bare_kernels *k, const dnnl_memory_desc_t *md, dnnl_memory_t *out)
 {
@@ -36,16 +27,13 @@ static qf_status new_memory(bare_kernels *k, const dnnl_memory_desc_t *md, dnnl_
     return QF_OK;
 }
 
-/* A primitive of `op` with memory for each of the arguments; `roles` ends with 0. The description
- * is kept in *pd when the caller needs it as a hint for backward. */
-static qf_status add(bare_kernels *k, const char *layer, const_dnnl_op_desc_t op,
-                     const_dnnl_primitive_desc_t hint, const int *roles, dnnl_primitive_desc_t *pd)
+/* The primitive `made` with memory for each of the arguments; `roles` ends with 0. */
+static qf_status add_made(bare_kernels *k, const char *layer, const_dnnl_primitive_desc_t made,
+                          const int *roles)
 {
-    dnnl_primitive_desc_t made;
     if (!qf_grow(&k->items, &k->capacity, k->count + 1, sizeof *k->items))
         return qf_fail(k->context, QF_E_MEMORY, "no memory");
     bare_kernel *kernel = &k->items[k->count];
-    CHECK(dnnl_primitive_desc_create(&made, op, NULL, k->engine, hint));
     CHECK(dnnl_primitive_create(&kernel->primitive, made));
     *kernel = (bare_kernel){.layer = layer, .primitive = kernel->primitive, .best = 1e30};
     k->count++;
@@ -55,6 +43,17 @@ static qf_status add(bare_kernels *k, const char *layer, const_dnnl_op_desc_t op
         kernel->arguments[kernel->count].arg = *roles;
         QF_TRY(new_memory(k, md, &kernel->arguments[kernel->count++].memory));
     }
+    return QF_OK;
+}
+
+/* The same for the description `op`, which is kept in *pd when the caller needs it as a hint for
+ * backward. */
+static qf_status add(bare_kernels *k, const char *layer, const_dnnl_op_desc_t op,
+                     const_dnnl_primitive_desc_t hint, const int *roles, dnnl_primitive_desc_t *pd)
+{
+    dnnl_primitive_desc_t made;
+    CHECK(dnnl_primitive_desc_create(&made, op, NULL, k->engine, hint));
+    QF_TRY(add_made(k, layer, made, roles));
     if (pd)
         *pd = made;
     else
@@ -70,31 +69,57 @@ static qf_status describe(bare_kernels *k, const qf_blob *blob, dnnl_format_tag_
     dnnl_dims_t dims;
     for (int i = 0; i < shape->axes; i++)
         dims[i] = shape->dim[i];
-    CHECK(dnnl_memory_desc_init_by_tag(md, shape->axes, dims, dnnl_f32, tag));
+    CHECK(dnnl_memory_desc_init_by_tag(md, shape->axes, dims, k->type, tag));
     return QF_OK;
+}
+
+/* The order in which activations follow each other: channels last. */
+static dnnl_format_tag_t order_of(const qf_blob *blob)
+{
+    static const dnnl_format_tag_t tags[] = {dnnl_a, dnnl_a, dnnl_ab, dnnl_acb, dnnl_nhwc};
+    const int axes = qf_blob_shape(blob)->axes;
+    return axes < 5 ? tags[axes] : dnnl_format_tag_any;
+}
+
+static dnnl_prop_kind_t forward_kind(const bare_kernels *k)
+{
+    return k->training ? dnnl_forward_training : dnnl_forward_inference;
+}
+
+static dnnl_data_type_t weight_type(const bare_kernels *k)
+{
+    return k->type == dnnl_f32 ? dnnl_f32 : dnnl_s8;
 }
 
 static qf_status add_convolution(bare_kernels *k, const qf_layer *layer)
 {
     const Caffe__ConvolutionParameter *p = layer->param->convolution_param;
+    const qf_shape *shape = qf_blob_shape(layer->params[0].blob);
     const dnnl_dim_t step = p->n_stride ? (dnnl_dim_t)p->stride[0] : 1,
-                     border = p->n_pad ? (dnnl_dim_t)p->pad[0] : 0;
-    const dnnl_dims_t strides = {step, step}, pads = {border, border};
+                     border = p->n_pad ? (dnnl_dim_t)p->pad[0] : 0,
+                     group = p->has_group ? (dnnl_dim_t)p->group : 1;
+    const dnnl_dims_t strides = {step, step}, pads = {border, border},
+                      grouped = {group, shape->dim[0] / group, shape->dim[1], shape->dim[2],
+                                 shape->dim[3]},
+                      plain = {shape->dim[0], shape->dim[1], shape->dim[2], shape->dim[3]};
     dnnl_memory_desc_t x, w, y;
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t forward;
     QF_TRY(describe(k, layer->bottom[0], dnnl_format_tag_any, &x));
-    QF_TRY(describe(k, layer->params[0].blob, dnnl_format_tag_any, &w));
     QF_TRY(describe(k, layer->top[0], dnnl_format_tag_any, &y));
-    CHECK(dnnl_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct,
-                                             &x, &w, NULL, &y, strides, pads, pads));
+    CHECK(dnnl_memory_desc_init_by_tag(&w, group > 1 ? 5 : 4, group > 1 ? grouped : plain,
+                                       weight_type(k), dnnl_format_tag_any));
+    CHECK(dnnl_convolution_forward_desc_init(&op, forward_kind(k), dnnl_convolution_direct, &x, &w,
+                                             NULL, &y, strides, pads, pads));
     QF_TRY(add(k, layer->name, &op, NULL, (int[]){DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, 0},
                &forward));
-    CHECK(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &x, &w, NULL,
-                                                      &y, strides, pads, pads));
-    QF_TRY(add(k, layer->name, &op, forward,
-               (int[]){DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS, 0}, NULL));
-    if (layer->propagate_down[0]) {
+    if (k->training) {
+        CHECK(dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &x, &w,
+                                                          NULL, &y, strides, pads, pads));
+        QF_TRY(add(k, layer->name, &op, forward,
+                   (int[]){DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS, 0}, NULL));
+    }
+    if (k->training && layer->propagate_down[0]) {
         CHECK(dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &x, &w, &y,
                                                        strides, pads, pads));
         QF_TRY(add(k, layer->name, &op, forward,
@@ -112,18 +137,21 @@ static qf_status add_inner_product(bare_kernels *k, const qf_layer *layer)
     dnnl_memory_desc_t x, w, y;
     dnnl_inner_product_desc_t op;
     dnnl_primitive_desc_t forward;
-    CHECK(dnnl_memory_desc_init_by_tag(&x, 2, in, dnnl_f32, dnnl_format_tag_any));
-    CHECK(dnnl_memory_desc_init_by_tag(&w, 2, weights, dnnl_f32, dnnl_format_tag_any));
-    CHECK(dnnl_memory_desc_init_by_tag(&y, 2, out, dnnl_f32, dnnl_format_tag_any));
-    CHECK(dnnl_inner_product_forward_desc_init(&op, dnnl_forward_training, &x, &w, NULL, &y));
+    CHECK(dnnl_memory_desc_init_by_tag(&x, 2, in, k->type, dnnl_format_tag_any));
+    CHECK(dnnl_memory_desc_init_by_tag(&w, 2, weights, weight_type(k), dnnl_format_tag_any));
+    CHECK(dnnl_memory_desc_init_by_tag(&y, 2, out, k->type, dnnl_format_tag_any));
+    CHECK(dnnl_inner_product_forward_desc_init(&op, forward_kind(k), &x, &w, NULL, &y));
     QF_TRY(add(k, layer->name, &op, NULL, (int[]){DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, 0},
                &forward));
+    if (!k->training)
+        goto done;
     CHECK(dnnl_inner_product_backward_weights_desc_init(&op, &x, &w, NULL, &y));
     QF_TRY(add(k, layer->name, &op, forward,
                (int[]){DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS, 0}, NULL));
     CHECK(dnnl_inner_product_backward_data_desc_init(&op, &x, &w, &y));
     QF_TRY(add(k, layer->name, &op, forward,
                (int[]){DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC, 0}, NULL));
+done:
     dnnl_primitive_desc_destroy(forward);
     return QF_OK;
 }
@@ -134,7 +162,7 @@ static qf_status add_batch_norm(bare_kernels *k, const qf_layer *layer)
     dnnl_memory_desc_t x;
     dnnl_batch_normalization_desc_t op;
     dnnl_primitive_desc_t forward;
-    QF_TRY(describe(k, layer->bottom[0], dnnl_nhwc, &x));
+    QF_TRY(describe(k, layer->bottom[0], order_of(layer->bottom[0]), &x));
     CHECK(dnnl_batch_normalization_forward_desc_init(&op, dnnl_forward_training, &x, 1e-5f, flags));
     QF_TRY(add(k, layer->name, &op, NULL,
                (int[]){DNNL_ARG_SRC, DNNL_ARG_SCALE_SHIFT, DNNL_ARG_MEAN, DNNL_ARG_VARIANCE,
@@ -154,7 +182,7 @@ static qf_status add_relu(bare_kernels *k, const qf_layer *layer)
     dnnl_memory_desc_t x;
     dnnl_eltwise_desc_t op;
     dnnl_primitive_desc_t forward;
-    QF_TRY(describe(k, layer->bottom[0], dnnl_nhwc, &x));
+    QF_TRY(describe(k, layer->bottom[0], order_of(layer->bottom[0]), &x));
     CHECK(dnnl_eltwise_forward_desc_init(&op, dnnl_forward_training, dnnl_eltwise_relu, &x, 0, 0));
     QF_TRY(add(k, layer->name, &op, NULL, (int[]){DNNL_ARG_SRC, DNNL_ARG_DST, 0}, &forward));
     CHECK(dnnl_eltwise_backward_desc_init(&op, dnnl_eltwise_relu, &x, &x, 0, 0));
@@ -169,7 +197,7 @@ static qf_status add_sum(bare_kernels *k, const qf_layer *layer)
 {
     dnnl_memory_desc_t x;
     dnnl_binary_desc_t op;
-    QF_TRY(describe(k, layer->top[0], dnnl_nhwc, &x));
+    QF_TRY(describe(k, layer->top[0], order_of(layer->top[0]), &x));
     CHECK(dnnl_binary_desc_init(&op, dnnl_binary_add, &x, &x, &x));
     return add(k, layer->name, &op, NULL, (int[]){DNNL_ARG_SRC_0, DNNL_ARG_SRC_1, DNNL_ARG_DST, 0},
                NULL);
@@ -190,43 +218,78 @@ static qf_status add_pooling(bare_kernels *k, const qf_layer *layer)
     dnnl_pooling_v2_desc_t op;
     dnnl_primitive_desc_t forward;
     const dnnl_alg_kind_t kind = max ? dnnl_pooling_max : dnnl_pooling_avg_exclude_padding;
-    QF_TRY(describe(k, layer->bottom[0], dnnl_nhwc, &x));
-    QF_TRY(describe(k, layer->top[0], dnnl_nhwc, &y));
-    CHECK(dnnl_pooling_v2_forward_desc_init(&op, dnnl_forward_training, kind, &x, &y, strides,
-                                            kernel, dilation, before, after));
+    QF_TRY(describe(k, layer->bottom[0], order_of(layer->bottom[0]), &x));
+    QF_TRY(describe(k, layer->top[0], order_of(layer->top[0]), &y));
+    CHECK(dnnl_pooling_v2_forward_desc_init(&op, forward_kind(k), kind, &x, &y, strides, kernel,
+                                            dilation, before, after));
     QF_TRY(add(k, layer->name, &op, NULL,
-               (int[]){DNNL_ARG_SRC, DNNL_ARG_DST, max ? DNNL_ARG_WORKSPACE : 0, 0}, &forward));
+               (int[]){DNNL_ARG_SRC, DNNL_ARG_DST, max && k->training ? DNNL_ARG_WORKSPACE : 0, 0},
+               &forward));
+    if (!k->training)
+        goto done;
     CHECK(dnnl_pooling_v2_backward_desc_init(&op, kind, &x, &y, strides, kernel, dilation, before,
                                              after));
     QF_TRY(add(k, layer->name, &op, forward,
                (int[]){DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_SRC, max ? DNNL_ARG_WORKSPACE : 0, 0},
                NULL));
+done:
     dnnl_primitive_desc_destroy(forward);
+    return QF_OK;
+}
+
+/* Parts into one array; backward the parts are taken out again, which is a copy of the same size.
+ */
+static qf_status add_concat(bare_kernels *k, const qf_layer *layer)
+{
+    enum { PARTS = 4 };
+    dnnl_memory_desc_t part[PARTS], whole;
+    if (layer->bottom_count > PARTS)
+        return qf_fail(k->context, QF_E_UNSUPPORTED, "Concat of more than %d", PARTS);
+    for (int i = 0; i < layer->bottom_count; i++)
+        QF_TRY(describe(k, layer->bottom[i], order_of(layer->bottom[i]), &part[i]));
+    QF_TRY(describe(k, layer->top[0], order_of(layer->top[0]), &whole));
+    for (int pass = 0; pass < (k->training ? 2 : 1); pass++) {
+        dnnl_primitive_desc_t made;
+        CHECK(dnnl_concat_primitive_desc_create(&made, &whole, layer->bottom_count, 1, part, NULL,
+                                                k->engine));
+        int roles[PARTS + 2] = {DNNL_ARG_DST};
+        for (int i = 0; i < layer->bottom_count; i++)
+            roles[i + 1] = DNNL_ARG_MULTIPLE_SRC + i;
+        QF_TRY(add_made(k, layer->name, made, roles));
+        dnnl_primitive_desc_destroy(made);
+    }
     return QF_OK;
 }
 
 static const struct {
     const char *type;
     qf_status (*add)(bare_kernels *k, const qf_layer *layer);
+    bool training_only;
 } adders[] = {
-    {"Convolution", add_convolution},
-    {"InnerProduct", add_inner_product},
-    {"BatchNorm", add_batch_norm},
-    {"ReLU", add_relu},
-    {"Eltwise", add_sum},
-    {"Pooling", add_pooling},
+    {"Convolution", add_convolution, false},
+    {"InnerProduct", add_inner_product, false},
+    {"BatchNorm", add_batch_norm, true},
+    {"ReLU", add_relu, true},
+    {"Dropout", add_sum, true}, /* a product with a mask: reads and writes as much as a sum */
+    {"Eltwise", add_sum, false},
+    {"Pooling", add_pooling, false},
+    {"Concat", add_concat, false},
 };
 
-qf_status bare_create(const qf_net *net, bare_kernels *out)
+qf_status bare_create(const qf_net *net, bare_kind kind, bare_kernels *out)
 {
     bare_kernels *k = out;
-    *out = (bare_kernels){.context = net->context};
+    *out = (bare_kernels){.context = net->context,
+                          .type = kind == BARE_INT8_INFERENCE ? dnnl_u8 : dnnl_f32,
+                          .training = kind == BARE_TRAINING};
     CHECK(dnnl_engine_create(&k->engine, dnnl_cpu, 0));
     CHECK(dnnl_stream_create(&k->stream, k->engine, dnnl_stream_default_flags));
     for (int l = 0; l < net->layer_count; l++)
         for (size_t i = 0; i < sizeof adders / sizeof *adders; i++)
-            if (strcmp(net->layers[l]->type->name, adders[i].type) == 0)
-                QF_TRY(adders[i].add(k, net->layers[l]));
+            if (strcmp(net->layers[l]->type->name, adders[i].type) == 0 &&
+                (k->training || !adders[i].training_only))
+                QF_TRY(qf_within(net->context, adders[i].add(k, net->layers[l]),
+                                 "bare kernel of %s", net->layers[l]->name));
     return QF_OK;
 }
 

@@ -1,303 +1,350 @@
-/* qaffe-bench: trains ResNet-50 on made-up data, in float and with fake quantisation, and compares
- * the time with that of the bare kernels, in the same run: rounds of all three alternate, the best
- * of each counts. */
+/* qaffe-bench: trains and runs the nets of models.c on made-up data, in float and quantised, and
+ * compares the time with that of the bare kernels, in the same run: the contenders alternate, the
+ * best of each counts. Peak memory is that of a process for each contender. */
 #include "bench.h"
 
-#include "base/memory.h"
-#include "nn/solver.h"
-
+#include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-typedef struct contender {
-    qf_net *net;
-    double *forward, *backward; /* best seconds of each layer */
-    double best;                /* of a whole iteration */
-} contender;
-
-typedef struct bench {
-    qf_context *context;
-    char folder[64], *file[6];
-    contender plain, quantised;
-    bare_kernels bare;
-    int batch, rounds;
-} bench;
-
-enum { MODEL, WEIGHTS, CONFIG, QAT_MODEL, QAT_WEIGHTS, RECORD };
-
-static double seconds_now(void)
+/* Of this program since it was started, in MiB. getrusage() would tell the parent's if that is
+ * more. */
+static double peak_mib(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[128];
+    double kib = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %lf", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kib / 1024;
 }
 
-static qf_status open_contender(bench *b, const char *model, const char *weights, contender *out)
-{
-    QF_TRY(qf_net_create(b->context, model, QF_TRAIN, 0, NULL, 0, &out->net));
-    if (weights)
-        QF_TRY(qf_net_load_weights(out->net, weights));
-    out->net->timing = true;
-    qf_net_keep_blobs(out->net, false);
-    out->forward = qf_alloc((size_t)out->net->layer_count, sizeof(double));
-    out->backward = qf_alloc((size_t)out->net->layer_count, sizeof(double));
-    out->best = 1e30;
-    return out->forward && out->backward ? QF_OK : qf_fail(b->context, QF_E_MEMORY, "no memory");
-}
+/* ---- the table of steps ---- */
 
-static void close_contender(contender *c)
+static qf_status open_bare(bench *b, qf_net *nets[2])
 {
-    qf_net_destroy(c->net);
-    qf_free(c->forward);
-    qf_free(c->backward);
-}
-
-/* Files as a user would have them: the net, its weights, and both prepared for training in int8. */
-static qf_status make_files(bench *b)
-{
-    static const char *const names[] = {"float.prototxt", "float.caffemodel", "config.json",
-                                        "qat.prototxt",   "qat.caffemodel",   "record.txt"};
-    qf_buffer text = {0};
-    snprintf(b->folder, sizeof b->folder, "/tmp/qaffe-bench-XXXXXX");
-    if (!mkdtemp(b->folder))
-        return qf_fail(b->context, QF_E_IO, "cannot make a folder in /tmp");
-    for (int i = 0; i < 6; i++) {
-        qf_buffer path = {0};
-        qf_buffer_print(&path, "%s/%s", b->folder, names[i]);
-        b->file[i] = qf_strdup(qf_buffer_text(&path));
-        qf_buffer_release(&path);
-    }
-    resnet50(&text, b->batch);
-    qf_status status = qf_file_write(b->context, b->file[MODEL], text.data, text.size, 0600);
-    qf_buffer_release(&text);
-    return status;
-}
-
-static qf_status open_all(bench *b)
-{
-    QF_TRY(make_files(b));
-    QF_TRY(open_contender(b, b->file[MODEL], NULL, &b->plain));
-    QF_TRY(qf_net_save_weights(b->plain.net, b->file[WEIGHTS]));
-    QF_TRY(qf_create_quant_retrain_config(b->context, b->file[CONFIG], b->file[MODEL],
-                                          b->file[WEIGHTS], NULL));
-    QF_TRY(qf_create_quant_retrain_model(b->context, b->file[MODEL], b->file[WEIGHTS],
-                                         b->file[CONFIG], b->file[QAT_MODEL], b->file[QAT_WEIGHTS],
-                                         b->file[RECORD]));
-    QF_TRY(open_contender(b, b->file[QAT_MODEL], b->file[QAT_WEIGHTS], &b->quantised));
-    return bare_create(b->plain.net, &b->bare);
-}
-
-static void close_all(bench *b)
-{
-    for (int i = 0; i < 6; i++) {
-        if (b->file[i])
-            unlink(b->file[i]);
-        qf_free(b->file[i]);
-    }
-    rmdir(b->folder);
-    close_contender(&b->plain);
-    close_contender(&b->quantised);
-    bare_destroy(&b->bare);
-}
-
-/* One iteration of training but for the update: gradients cleared, forward, backward. */
-static qf_status iterate(contender *c, bool counts)
-{
-    for (int l = 0; l < c->net->layer_count; l++)
-        c->net->layers[l]->forward_seconds = c->net->layers[l]->backward_seconds = 0;
-    const double start = seconds_now();
-    qf_net_clear_param_diffs(c->net);
-    QF_TRY(qf_net_forward(c->net, NULL));
-    QF_TRY(qf_net_backward(c->net));
-    const double taken = seconds_now() - start;
-    if (!counts)
-        return QF_OK;
-    if (taken < c->best) { /* the layers of the best iteration, so that they add up */
-        c->best = taken;
-        for (int l = 0; l < c->net->layer_count; l++) {
-            c->forward[l] = c->net->layers[l]->forward_seconds;
-            c->backward[l] = c->net->layers[l]->backward_seconds;
-        }
-    }
-    return QF_OK;
+    QF_TRY(qf_net_create(b->context, b->files.path[FLOAT_TRAIN], QF_TRAIN, 0, NULL, 0, &nets[0]));
+    QF_TRY(qf_net_create(b->context, b->files.path[FLOAT_DEPLOY], QF_TEST, 0, NULL, 0, &nets[1]));
+    QF_TRY(bare_create(nets[0], BARE_TRAINING, &b->bare[BARE_TRAINING]));
+    QF_TRY(bare_create(nets[1], BARE_FLOAT_INFERENCE, &b->bare[BARE_FLOAT_INFERENCE]));
+    return bare_create(nets[1], BARE_INT8_INFERENCE, &b->bare[BARE_INT8_INFERENCE]);
 }
 
 static qf_status run_rounds(bench *b)
 {
     for (int round = 0; round <= b->rounds; round++) { /* the first one warms up */
-        QF_TRY(iterate(&b->plain, round > 0));
-        QF_TRY(bare_run(&b->bare));
-        QF_TRY(iterate(&b->quantised, round > 0));
+        for (int i = 0; i < CONTENDERS; i++)
+            if (b->only[i])
+                QF_TRY(contender_turn(&b->contenders[i], round > 0));
+        for (int kind = 0; kind < 3 && b->with_bare; kind++)
+            QF_TRY(bare_run(&b->bare[kind]));
         if (isatty(STDERR_FILENO))
-            fprintf(stderr, "\rround %d of %d", round, b->rounds);
+            fprintf(stderr, "\r%s: round %d of %d%s", b->model->name, round, b->rounds,
+                    round == b->rounds ? "\n" : "");
     }
-    if (isatty(STDERR_FILENO))
-        fputc('\n', stderr);
     return QF_OK;
 }
 
-/* Seconds of all layers of one type. */
-static double type_sum(const contender *c, const char *type)
+/* A child that runs one contender for a round; its peak memory comes back through a file. */
+static qf_status child_peak(bench *b, int contender, double *mib)
 {
-    double sum = 0;
-    for (int l = 0; l < c->net->layer_count; l++)
-        if (strcmp(c->net->layers[l]->type->name, type) == 0)
-            sum += c->forward[l] + c->backward[l];
-    return sum;
+    char report[512], batch[16], threads[16];
+    snprintf(report, sizeof report, "%s/peak.json", b->folder ? b->folder : b->files.folder);
+    snprintf(batch, sizeof batch, "%d", b->batch);
+    snprintf(threads, sizeof threads, "%d", b->threads);
+    const char *const arguments[] = {"qaffe-bench",
+                                     "--model",
+                                     b->model->name,
+                                     "--batch",
+                                     batch,
+                                     "--threads",
+                                     threads,
+                                     "--files",
+                                     b->files.folder,
+                                     "--only",
+                                     contender_types[contender].name,
+                                     "--rounds",
+                                     "1",
+                                     "--no-memory",
+                                     "--json",
+                                     report,
+                                     NULL};
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        if (freopen("/dev/null", "w", stdout))
+            execv("/proc/self/exe", (char *const *)arguments);
+        _exit(127);
+    }
+    int state;
+    while (child > 0 && waitpid(child, &state, 0) < 0 && errno == EINTR)
+        ;
+    if (child < 0 || !WIFEXITED(state) || WEXITSTATUS(state) != 0)
+        return qf_fail(b->context, QF_E_IO, "the process that measures the memory of %s failed",
+                       contender_types[contender].name);
+    json_t *root = json_load_file(report, 0, NULL);
+    *mib = json_number_value(
+        json_object_get(json_object_get(root, b->model->name), "process_peak_mib"));
+    json_decref(root);
+    unlink(report);
+    return *mib > 0 ? QF_OK : qf_fail(b->context, QF_E_IO, "%s has no peak", report);
 }
 
-static double bare_type_sum(const bench *b, const char *type)
+static qf_status measure_steps(bench *b)
 {
-    double sum = 0;
-    for (int l = 0; l < b->plain.net->layer_count; l++)
-        if (strcmp(b->plain.net->layers[l]->type->name, type) == 0)
-            sum += bare_sum(&b->bare, b->plain.net->layers[l]->name);
-    return sum;
+    qf_net *bare_nets[2] = {NULL, NULL};
+    qf_status status = QF_OK;
+    for (int i = 0; i < CONTENDERS && status == QF_OK; i++)
+        if (b->only[i])
+            status = contender_open(b->context, &contender_types[i], &b->files, &b->contenders[i]);
+    if (status == QF_OK && b->with_bare)
+        status = open_bare(b, bare_nets);
+    if (status == QF_OK)
+        status = run_rounds(b);
+    if (status == QF_OK) {
+        if (b->layers)
+            report_layers(b);
+        report_steps(b);
+    }
+    for (int i = 0; i < CONTENDERS; i++)
+        contender_close(&b->contenders[i]);
+    for (int kind = 0; kind < 3; kind++)
+        bare_destroy(&b->bare[kind]);
+    qf_net_destroy(bare_nets[0]);
+    qf_net_destroy(bare_nets[1]);
+    return status;
 }
 
-static bool first_of_type(const qf_net *net, int index)
+/* ---- one model ---- */
+
+typedef struct choices {
+    const char *model, *measure, *only, *json, *print;
+    int batch, rounds, threads;
+    bool layers, memory, deploy;
+    const char *folder;
+} choices;
+
+static qf_status run_model(const choices *o, bench *b)
 {
-    for (int l = 0; l < index; l++)
-        if (strcmp(net->layers[l]->type->name, net->layers[index]->type->name) == 0)
+    char folder[] = "/tmp/qaffe-bench-XXXXXX";
+    if (!o->folder && !mkdtemp(folder))
+        return qf_fail(b->context, QF_E_IO, "cannot make a folder in /tmp");
+    files_name(o->folder ? o->folder : folder, &b->files);
+    qf_status status = files_make(b->context, b->model, b->batch, 0, &b->files);
+    const bool steps = strcmp(o->measure, "steps") == 0 || strcmp(o->measure, "all") == 0;
+    for (int i = 0; i < CONTENDERS && steps && o->memory && status == QF_OK; i++)
+        if (b->only[i])
+            status = child_peak(b, i, &b->peak_mib[i]);
+    if (status == QF_OK && steps)
+        status = measure_steps(b);
+    for (const bench_measure *m = bench_measures; m->name && status == QF_OK; m++)
+        if (strcmp(o->measure, m->name) == 0 || strcmp(o->measure, "all") == 0)
+            status = m->run(b);
+    files_release(&b->files, !o->folder);
+    json_object_set_new(b->json, "process_peak_mib", json_real(peak_mib()));
+    return status;
+}
+
+/* "float,qat" → flags; none chosen: all, with the bare kernels. */
+static bool choose(const char *list, bool only[CONTENDERS], bool *bare)
+{
+    char copy[256], *rest = copy;
+    for (int i = 0; i < CONTENDERS; i++)
+        only[i] = !list && contender_available(&contender_types[i]);
+    *bare = !list;
+    snprintf(copy, sizeof copy, "%s", list ? list : "");
+    for (char *name; list && (name = strsep(&rest, ","));) {
+        int i = 0;
+        while (i < CONTENDERS && strcmp(contender_types[i].name, name) != 0)
+            i++;
+        if (i < CONTENDERS && contender_available(&contender_types[i]))
+            only[i] = true;
+        else if (strcmp(name, "bare") == 0)
+            *bare = true;
+        else
             return false;
+    }
     return true;
 }
 
-static void print_layers(const bench *b)
+static bool measure_exists(const char *name)
 {
-    const qf_net *net = b->plain.net;
-    printf("%-22s %-14s %9s %9s %9s\n", "layer", "type", "forward", "backward", "bare");
-    for (int l = 0; l < net->layer_count; l++)
-        printf("%-22s %-14s %9.3f %9.3f %9.3f\n", net->layers[l]->name, net->layers[l]->type->name,
-               1e3 * b->plain.forward[l], 1e3 * b->plain.backward[l],
-               1e3 * bare_sum(&b->bare, net->layers[l]->name));
-    putchar('\n');
+    for (const bench_measure *m = bench_measures; m->name; m++)
+        if (strcmp(m->name, name) == 0)
+            return true;
+    return strcmp(name, "steps") == 0 || strcmp(name, "all") == 0;
 }
 
-static double peak_mib(void)
+static void print_usage(FILE *to)
 {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss / 1024;
+    fputs("Usage: qaffe-bench [options]\n\n"
+          "Runs nets on made-up data, in float and quantised, and compares the times, also with "
+          "those\nof the bare oneDNN kernels for the same shapes in the same run. A step is a "
+          "whole iteration of\na solver: gradients cleared, forward, backward, update.\n\n"
+          "  --model NAME        all, or one of:",
+          to);
+    for (const bench_model *m = bench_models; m->name; m++)
+        fprintf(to, " %s", m->name);
+    fputs(" (resnet50)\n"
+          "  --batch N           images in a batch (the model's usual number)\n"
+          "  --rounds N          rounds; the best iteration counts (5)\n"
+          "  --threads N         threads; 0 means all cores (0)\n"
+          "  --only LIST         contenders, separated by commas:",
+          to);
+    for (int i = 0; i < CONTENDERS; i++)
+        fprintf(to, " %s", contender_types[i].name);
+    fputs(" bare\n"
+          "  --measure NAME      steps (the default), all, or one of:\n",
+          to);
+    for (const bench_measure *m = bench_measures; m->name; m++)
+        fprintf(to, "                        %-12s %s\n", m->name, m->help);
+    fputs(
+        "  --layers            also a line for each layer\n"
+        "  --no-memory         do not measure peak memory (a process for each contender)\n"
+        "  --json FILE         write the figures to FILE as well\n"
+        "  --files FOLDER      keep the models' files in FOLDER, which exists; use those that are "
+        "there\n"
+        "  --print-model NAME  write the net as prototxt and stop\n"
+        "  --phase PHASE       of the printed net: train (the default) or deploy\n",
+        to);
 }
 
-static void print_summary(const bench *b)
+static bool read_options(int argc, char **argv, choices *o)
 {
-    const qf_net *net = b->quantised.net;
-    const double bare = bare_sum(&b->bare, NULL);
-    printf("ResNet-50, batch %d, one iteration (forward and backward), ms; best of %d rounds\n\n",
-           b->batch, b->rounds);
-    printf("%-16s %10s %10s %10s\n", "layers of type", "float", "QAT", "bare");
-    for (int l = 0; l < net->layer_count; l++) {
-        const char *type = net->layers[l]->type->name;
-        if (first_of_type(net, l))
-            printf("%-16s %10.2f %10.2f %10.2f\n", type, 1e3 * type_sum(&b->plain, type),
-                   1e3 * type_sum(&b->quantised, type), 1e3 * bare_type_sum(b, type));
+    static const struct option options[] = {{"model", required_argument, NULL, 'm'},
+                                            {"batch", required_argument, NULL, 'b'},
+                                            {"rounds", required_argument, NULL, 'r'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {"only", required_argument, NULL, 'o'},
+                                            {"measure", required_argument, NULL, 'w'},
+                                            {"layers", no_argument, NULL, 'l'},
+                                            {"no-memory", no_argument, NULL, 'M'},
+                                            {"json", required_argument, NULL, 'j'},
+                                            {"files", required_argument, NULL, 'f'},
+                                            {"print-model", required_argument, NULL, 'p'},
+                                            {"phase", required_argument, NULL, 'P'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    const char *phase = "train";
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        switch (option) {
+        case 'm':
+            o->model = optarg;
+            break;
+        case 'b':
+            o->batch = atoi(optarg);
+            break;
+        case 'r':
+            o->rounds = atoi(optarg);
+            break;
+        case 't':
+            o->threads = atoi(optarg);
+            break;
+        case 'o':
+            o->only = optarg;
+            break;
+        case 'w':
+            o->measure = optarg;
+            break;
+        case 'l':
+            o->layers = true;
+            break;
+        case 'M':
+            o->memory = false;
+            break;
+        case 'j':
+            o->json = optarg;
+            break;
+        case 'f':
+            o->folder = optarg;
+            break;
+        case 'p':
+            o->print = optarg;
+            break;
+        case 'P':
+            phase = optarg;
+            break;
+        case 'h':
+            print_usage(stdout);
+            exit(0);
+        default:
+            return false;
+        }
+    o->deploy = strcmp(phase, "deploy") == 0;
+    return (o->deploy || strcmp(phase, "train") == 0) && o->batch >= 0 && o->rounds > 0 &&
+           o->threads >= 0 && optind == argc && measure_exists(o->measure) &&
+           (!o->print || model_find(o->print)) &&
+           (strcmp(o->model, "all") == 0 || model_find(o->model));
+}
+
+static int print_model(const choices *o)
+{
+    const bench_model *model = model_find(o->print);
+    qf_buffer text = {0};
+    model_print(model, o->deploy, o->batch ? o->batch : model->batch, &text);
+    const bool done = !text.failed && fputs(qf_buffer_text(&text), stdout) >= 0;
+    qf_buffer_release(&text);
+    return done && fflush(stdout) == 0 ? 0 : 1;
+}
+
+static qf_status run_all(const choices *o, qf_context *context, json_t *results)
+{
+    bool only[CONTENDERS], bare;
+    if (!choose(o->only, only, &bare))
+        return qf_fail(context, QF_E_ARGUMENT, "--only knows no '%s'; see --help", o->only);
+    for (const bench_model *model = bench_models; model->name; model++) {
+        if (strcmp(o->model, "all") != 0 && strcmp(o->model, model->name) != 0)
+            continue;
+        bench b = {.context = context,
+                   .folder = o->folder,
+                   .model = model,
+                   .batch = o->batch ? o->batch : model->batch,
+                   .rounds = o->rounds,
+                   .threads = o->threads,
+                   .with_bare = bare,
+                   .layers = o->layers,
+                   .json = json_pack("{s:s, s:i, s:i, s:i, s:{}, s:{}, s:{}, s:{}}", "net",
+                                     model->title, "batch", o->batch ? o->batch : model->batch,
+                                     "rounds", o->rounds, "threads", o->threads, "ms",
+                                     "ms_without_update", "peak_mib", "ratios")};
+        memcpy(b.only, only, sizeof only);
+        json_object_set_new(results, model->name, b.json);
+        QF_TRY(qf_within(context, run_model(o, &b), "%s", model->name));
     }
-    printf("%-16s %10.2f %10.2f %10.2f\n\n", "total", 1e3 * b->plain.best, 1e3 * b->quantised.best,
-           1e3 * bare);
-    printf("float / bare kernels   %.3f\nQAT / float            %.3f\npeak memory            %.0f "
-           "MiB (all three)\n",
-           b->plain.best / bare, b->quantised.best / b->plain.best, peak_mib());
+    return QF_OK;
 }
-
-static bool write_json(const bench *b, const char *path)
-{
-    const qf_net *net = b->plain.net;
-    const double bare = bare_sum(&b->bare, NULL);
-    json_t *layers = json_array();
-    for (int l = 0; l < net->layer_count; l++)
-        json_array_append_new(
-            layers, json_pack("{s:s, s:s, s:f, s:f, s:f}", "name", net->layers[l]->name, "type",
-                              net->layers[l]->type->name, "forward_ms", 1e3 * b->plain.forward[l],
-                              "backward_ms", 1e3 * b->plain.backward[l], "bare_ms",
-                              1e3 * bare_sum(&b->bare, net->layers[l]->name)));
-    json_t *root = json_pack(
-        "{s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "net", "ResNet-50", "batch", b->batch,
-        "rounds", b->rounds, "float_ms", 1e3 * b->plain.best, "qat_ms", 1e3 * b->quantised.best,
-        "bare_ms", 1e3 * bare, "float_over_bare", b->plain.best / bare, "qat_over_float",
-        b->quantised.best / b->plain.best, "peak_mib", peak_mib(), "layers", layers);
-    const bool done = root && json_dump_file(root, path, JSON_INDENT(2)) == 0;
-    json_decref(root);
-    return done;
-}
-
-static const char usage[] =
-    "Usage: qaffe-bench [--batch N] [--rounds N] [--threads N] [--layers] [--json FILE]\n\n"
-    "Trains ResNet-50 on made-up data, in float and with fake quantisation, and compares the time "
-    "with\n"
-    "that of the bare oneDNN kernels for the same shapes in the same run.\n\n"
-    "  --batch N    images in a batch (8)\n"
-    "  --rounds N   rounds; the best iteration counts (5)\n"
-    "  --threads N  threads; 0 means all cores (0)\n"
-    "  --layers     also a line for each layer of the float net\n"
-    "  --json FILE  write the figures to FILE as well\n";
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"batch", required_argument, NULL, 'b'},
-                                            {"rounds", required_argument, NULL, 'r'},
-                                            {"threads", required_argument, NULL, 't'},
-                                            {"layers", no_argument, NULL, 'l'},
-                                            {"json", required_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    bench b = {.batch = 8, .rounds = 5};
-    int threads = 0, option;
-    bool layers = false;
-    const char *json = NULL;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-        switch (option) {
-        case 'b':
-            b.batch = atoi(optarg);
-            break;
-        case 'r':
-            b.rounds = atoi(optarg);
-            break;
-        case 't':
-            threads = atoi(optarg);
-            break;
-        case 'l':
-            layers = true;
-            break;
-        case 'j':
-            json = optarg;
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            return 0;
-        default:
-            fputs(usage, stderr);
-            return 2;
-        }
-    if (b.batch < 1 || b.rounds < 1 || threads < 0 || optind != argc) {
-        fputs(usage, stderr);
+    choices o = {.model = "resnet50", .measure = "steps", .rounds = 5, .memory = true};
+    qf_context *context;
+    if (!read_options(argc, argv, &o)) {
+        print_usage(stderr);
         return 2;
     }
-    if (qf_context_create(&b.context) != QF_OK)
+    if (o.print)
+        return print_model(&o);
+    if (o.threads == 0)
+        o.threads = omp_get_num_procs();
+    if (qf_context_create(&context) != QF_OK)
         return 1;
-    qf_context_set_threads(b.context, threads);
-    qf_context_set_seed(b.context, 1);
-    qf_status status = open_all(&b);
-    if (status == QF_OK)
-        status = run_rounds(&b);
-    if (status == QF_OK) {
-        if (layers)
-            print_layers(&b);
-        print_summary(&b);
-        if (json && !write_json(&b, json)) {
-            fprintf(stderr, "qaffe-bench: cannot write %s\n", json);
-            status = QF_E_IO;
-        }
-    } else {
-        fprintf(stderr, "qaffe-bench: %s\n", qf_error_text(b.context));
-    }
-    close_all(&b);
-    qf_context_destroy(b.context);
+    qf_context_set_threads(context, o.threads);
+    qf_context_set_seed(context, 1);
+    json_t *results = json_object();
+    qf_status status = run_all(&o, context, results);
+    if (status == QF_OK && o.json && json_dump_file(results, o.json, JSON_INDENT(2)) != 0)
+        status = qf_fail(context, QF_E_IO, "cannot write %s", o.json);
+    if (status != QF_OK)
+        fprintf(stderr, "qaffe-bench: %s\n", qf_error_text(context));
+    json_decref(results);
+    qf_context_destroy(context);
     return status == QF_OK ? 0 : 1;
 }

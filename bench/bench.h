@@ -4,12 +4,88 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "nn/net.h"
+#include "nn/solver.h"
 
 #include <dnnl.h>
 #include <stdio.h>
 
-void resnet50(qf_buffer *net, int batch); /* appends the prototxt */
+double seconds_now(void);
+
+/* ---- nets (models.c) ---- */
+
+typedef struct bench_model {
+    const char *name, *title;
+    int batch, channels, size;                  /* the usual batch; images are square */
+    void (*layers)(qf_buffer *net, char *last); /* from "data" to the blob of scores, `last` */
+} bench_model;
+
+extern const bench_model bench_models[]; /* ended by a row without name */
+const bench_model *model_find(const char *name);
+/* Appends the prototxt: to train, with DummyData and a loss, or to deploy, with Input. */
+void model_print(const bench_model *model, bool deploy, int batch, qf_buffer *net);
+
+/* ---- the files of one model in a folder, as a user would have them (files.c) ---- */
+
+enum {
+    FLOAT_TRAIN, /* prototxt */
+    FLOAT_DEPLOY,
+    FLOAT_WEIGHTS,
+    QAT_TRAIN,
+    QAT_WEIGHTS,
+    INT8_DEPLOY,
+    INT8_WEIGHTS,
+    FLOAT_SOLVER,
+    QAT_SOLVER,
+    CALIBRATION,
+    CALIBRATION_WEIGHTS,
+    FILE_COUNT
+};
+
+typedef struct bench_files {
+    char folder[256];
+    char *path[FILE_COUNT];
+} bench_files;
+
+/* `batch_num`: that of SearchN in CALIBRATION; 0: without CALIBRATION. Files that exist stay. */
+qf_status files_make(qf_context *context, const bench_model *model, int batch, int batch_num,
+                     bench_files *files);
+void files_name(const char *folder, bench_files *out);
+void files_release(bench_files *files, bool remove);
+
+/* ---- what is compared (contender.c) ---- */
+
+typedef struct contender_type {
+    const char *name, *title;
+    int model, weights, solver; /* files; solver −1: inference */
+    bool backward_bf16;
+} contender_type;
+
+extern const contender_type contender_types[]; /* ended by a row without name */
+enum { FLOAT_STEP, QAT_STEP, QAT_BF16_STEP, FLOAT_INFERENCE, INT8_INFERENCE, CONTENDERS };
+
+bool contender_available(const contender_type *type); /* can this build do it? */
+
+typedef struct contender {
+    const contender_type *type;
+    qf_context *context;
+    qf_solver *solver; /* NULL: inference */
+    qf_net *net;
+    double *forward, *backward; /* seconds of each layer in the best iteration */
+    double best;                /* a whole iteration */
+    double best_without_update; /* clear gradients, forward, backward */
+} contender;
+
+qf_status contender_open(qf_context *context, const contender_type *type, const bench_files *files,
+                         contender *out);
+/* Iterations for a while, at least one; the best counts unless this only warms up. */
+qf_status contender_turn(contender *c, bool counts);
+void contender_close(contender *c);
+/* Seconds of all layers of one type, in the best iteration. */
+double contender_type_sum(const contender *c, const char *type);
+
+/* ---- bare kernels (bare.c) ---- */
 
 /* One bare oneDNN primitive that a layer cannot do without, in the layout that oneDNN likes best.
  */
@@ -29,12 +105,42 @@ typedef struct bare_kernels {
     size_t count, capacity;
     dnnl_memory_t *memory; /* all that the arguments refer to */
     size_t memory_count, memory_capacity;
+    dnnl_data_type_t type; /* of activations: f32, or u8 with s8 weights */
+    bool training;         /* with backward, BatchNorm and ReLU; else these are folded */
 } bare_kernels;
 
-/* The kernels of every layer of a built net, forward and backward. */
-qf_status bare_create(const qf_net *net, bare_kernels *out);
+typedef enum bare_kind { BARE_TRAINING, BARE_FLOAT_INFERENCE, BARE_INT8_INFERENCE } bare_kind;
+
+/* The kernels of every layer of a built float net. */
+qf_status bare_create(const qf_net *net, bare_kind kind, bare_kernels *out);
 qf_status bare_run(bare_kernels *kernels); /* all of them once; keeps the best time of each */
 double bare_sum(const bare_kernels *kernels, const char *layer); /* NULL: of all layers */
 void bare_destroy(bare_kernels *kernels);
+
+/* ---- one run of the command (bench.c) ---- */
+
+typedef struct bench {
+    qf_context *context;
+    const char *folder; /* where files are kept; NULL: a temporary one */
+    const bench_model *model;
+    bench_files files;
+    int batch, rounds, threads;
+    bool only[CONTENDERS], with_bare, layers;
+    double peak_mib[CONTENDERS]; /* 0: not measured */
+    contender contenders[CONTENDERS];
+    bare_kernels bare[3];
+    struct json_t *json; /* results of this model */
+} bench;
+
+/* Other measurements (measure.c); each prints its table. */
+typedef struct bench_measure {
+    const char *name, *help;
+    qf_status (*run)(bench *b);
+} bench_measure;
+extern const bench_measure bench_measures[]; /* ended by a row without name */
+
+/* Tables (report.c). */
+void report_steps(const bench *b);
+void report_layers(const bench *b);
 
 #endif

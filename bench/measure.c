@@ -1,0 +1,238 @@
+/* The measurements besides the table of steps: growth with the batch, threads, calibration,
+ * start-up. */
+#include "bench.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool chosen(const bench *b, int contender)
+{
+    return b->only[contender];
+}
+
+static void record(bench *b, const char *name, int at, const char *contender, double value)
+{
+    char key[32];
+    snprintf(key, sizeof key, "%d", at);
+    json_t *table = json_object_get(b->json, name);
+    if (!table)
+        json_object_set_new(b->json, name, table = json_object());
+    json_t *row = json_object_get(table, key);
+    if (!row)
+        json_object_set_new(table, key, row = json_object());
+    json_object_set_new(row, contender, json_real(value));
+}
+
+/* Best seconds of one contender at a batch size of its own; files in a folder of their own. */
+static qf_status time_alone(bench *b, int type, int batch, double *best)
+{
+    char folder[] = "/tmp/qaffe-bench-XXXXXX";
+    bench_files files;
+    contender c = {0};
+    *best = 0;
+    if (!mkdtemp(folder))
+        return qf_fail(b->context, QF_E_IO, "cannot make a folder in /tmp");
+    files_name(folder, &files);
+    qf_status status = files_make(b->context, b->model, batch, 0, &files);
+    if (status == QF_OK)
+        status = contender_open(b->context, &contender_types[type], &files, &c);
+    for (int round = 0; round <= b->rounds && status == QF_OK; round++)
+        status = contender_turn(&c, round > 0);
+    *best = c.best;
+    contender_close(&c);
+    files_release(&files, true);
+    return status;
+}
+
+static qf_status measure_growth(bench *b)
+{
+    static const int batches[] = {1, 2, 4, 8, 16, 32};
+    printf("%s, %d threads: images/s by batch size, best of %d rounds\n\n%8s", b->model->title,
+           b->threads, b->rounds, "batch");
+    for (int i = 0; i < CONTENDERS; i++)
+        if (chosen(b, i))
+            printf(" %16s", contender_types[i].name);
+    putchar('\n');
+    for (size_t k = 0; k < sizeof batches / sizeof *batches; k++) {
+        printf("%8d", batches[k]);
+        for (int i = 0; i < CONTENDERS; i++) {
+            double best;
+            if (!chosen(b, i))
+                continue;
+            QF_TRY(time_alone(b, i, batches[k], &best));
+            printf(" %16.1f", batches[k] / best);
+            fflush(stdout);
+            record(b, "images_per_second_by_batch", batches[k], contender_types[i].name,
+                   batches[k] / best);
+        }
+        putchar('\n');
+    }
+    putchar('\n');
+    return QF_OK;
+}
+
+static qf_status measure_threads(bench *b)
+{
+    printf("%s, batch %d: ms by number of threads, alternated, best of %d rounds\n\n%-24s %10s "
+           "%10s %8s\n",
+           b->model->title, b->batch, b->rounds, "", "1", "2", "ratio");
+    for (int i = 0; i < CONTENDERS; i++) {
+        contender c[2] = {{0}, {0}};
+        if (!chosen(b, i))
+            continue;
+        qf_status status = QF_OK;
+        for (int k = 0; k < 2 && status == QF_OK; k++) {
+            qf_context_set_threads(b->context, k + 1);
+            status = contender_open(b->context, &contender_types[i], &b->files, &c[k]);
+        }
+        for (int round = 0; round <= b->rounds; round++)
+            for (int k = 0; k < 2 && status == QF_OK; k++) {
+                qf_context_set_threads(b->context, k + 1);
+                status = contender_turn(&c[k], round > 0);
+            }
+        if (status == QF_OK) {
+            printf("%-24s %10.2f %10.2f %8.3f\n", contender_types[i].title, 1e3 * c[0].best,
+                   1e3 * c[1].best, c[0].best / c[1].best);
+            record(b, "ms_by_threads", 1, contender_types[i].name, 1e3 * c[0].best);
+            record(b, "ms_by_threads", 2, contender_types[i].name, 1e3 * c[1].best);
+        }
+        contender_close(&c[0]);
+        contender_close(&c[1]);
+        QF_TRY(status);
+    }
+    qf_context_set_threads(b->context, b->threads);
+    putchar('\n');
+    return QF_OK;
+}
+
+/* ---- calibration ---- */
+
+static double forward_of_type(const qf_net *net, const char *type)
+{
+    double sum = 0;
+    for (int l = 0; l < net->layer_count; l++)
+        if (strcmp(net->layers[l]->type->name, type) == 0)
+            sum += net->layers[l]->forward_seconds;
+    return sum;
+}
+
+static qf_status timed_forward(qf_net *net, double *seconds)
+{
+    for (int l = 0; l < net->layer_count; l++)
+        net->layers[l]->forward_seconds = 0;
+    const double start = seconds_now();
+    QF_TRY(qf_net_forward(net, NULL));
+    *seconds = seconds_now() - start;
+    return QF_OK;
+}
+
+/* Two test nets alternate: one whose SearchN layers still gather, one whose SearchN are done. The
+ * first pass of each also finds the clip ranges (IFMR). */
+static qf_status measure_calibration(bench *b)
+{
+    qf_net *net[2] = {NULL, NULL}; /* plain, gathering */
+    double best[2] = {1e30, 1e30}, search = 1e30, first_ranges = 0, later_ranges = 1e30;
+    qf_status status = QF_OK;
+    for (int k = 0; k < 2 && status == QF_OK; k++) {
+        status = files_make(b->context, b->model, b->batch, k ? b->rounds + 2 : 1, &b->files);
+        if (status == QF_OK)
+            status =
+                qf_net_create(b->context, b->files.path[CALIBRATION], QF_TEST, 0, NULL, 0, &net[k]);
+        if (status == QF_OK)
+            status = qf_net_load_weights(net[k], b->files.path[CALIBRATION_WEIGHTS]);
+        if (status == QF_OK)
+            net[k]->timing = true;
+    }
+    for (int round = 0; round <= b->rounds; round++)
+        for (int k = 0; k < 2 && status == QF_OK; k++) {
+            double seconds;
+            status = timed_forward(net[k], &seconds);
+            const double ranges = status == QF_OK ? forward_of_type(net[k], "ActivationQAT") : 0;
+            if (status != QF_OK)
+                break;
+            if (round == 0) {
+                first_ranges = ranges;
+                continue;
+            }
+            best[k] = seconds < best[k] ? seconds : best[k];
+            later_ranges = ranges < later_ranges ? ranges : later_ranges;
+            const double s = forward_of_type(net[k], "SearchN");
+            if (k == 1)
+                search = s < search ? s : search;
+        }
+    if (status == QF_OK) {
+        const double ifmr = first_ranges - later_ranges;
+        printf("%s, batch %d, %d threads: calibration, ms, best of %d rounds\n\n"
+               "plain TEST pass                  %10.2f\n"
+               "TEST pass while SearchN gathers  %10.2f\n"
+               "  of it in SearchN               %10.2f\n"
+               "IFMR, once, in the first pass    %10.2f\n\n"
+               "SearchN pass / plain             %10.3f\n"
+               "IFMR pass / plain                %10.3f\n\n",
+               b->model->title, b->batch, b->threads, b->rounds, 1e3 * best[0], 1e3 * best[1],
+               1e3 * search, 1e3 * ifmr, best[1] / best[0], (best[0] + ifmr) / best[0]);
+        json_object_set_new(b->json, "calibration",
+                            json_pack("{s:f, s:f, s:f, s:f}", "plain_ms", 1e3 * best[0],
+                                      "search_n_ms", 1e3 * best[1], "ifmr_ms", 1e3 * ifmr,
+                                      "search_n_over_plain", best[1] / best[0]));
+    }
+    qf_net_destroy(net[0]);
+    qf_net_destroy(net[1]);
+    return status;
+}
+
+/* ---- start-up ---- */
+
+static qf_status read_file(qf_context *context, const char *path, double *seconds)
+{
+    qf_buffer bytes = {0};
+    const double start = seconds_now();
+    qf_status status = qf_file_read(context, path, &bytes);
+    *seconds = seconds_now() - start;
+    qf_buffer_release(&bytes);
+    return status;
+}
+
+/* Reading the file into memory against loading it into a net; both with the file in the cache. */
+static qf_status measure_startup(bench *b)
+{
+    const char *weights = b->files.path[FLOAT_WEIGHTS];
+    qf_net *net;
+    double best_read = 1e30, best_load = 1e30;
+    QF_TRY(qf_net_create(b->context, b->files.path[FLOAT_DEPLOY], QF_TEST, 0, NULL, 0, &net));
+    qf_status status = QF_OK;
+    for (int round = 0; round <= b->rounds && status == QF_OK; round++) {
+        double read = 0;
+        status = read_file(b->context, weights, &read);
+        const double start = seconds_now();
+        if (status == QF_OK)
+            status = qf_net_load_weights(net, weights);
+        const double load = seconds_now() - start;
+        if (round == 0)
+            continue;
+        best_read = read < best_read ? read : best_read;
+        best_load = load < best_load ? load : best_load;
+    }
+    qf_net_destroy(net);
+    QF_TRY(status);
+    printf("%s: start-up, ms, best of %d rounds\n\n"
+           "reading the .caffemodel          %10.2f\n"
+           "loading it into the net          %10.2f\n\n"
+           "load / read                      %10.3f\n\n",
+           b->model->title, b->rounds, 1e3 * best_read, 1e3 * best_load, best_load / best_read);
+    json_object_set_new(
+        b->json, "startup",
+        json_pack("{s:f, s:f}", "read_ms", 1e3 * best_read, "load_ms", 1e3 * best_load));
+    return QF_OK;
+}
+
+const bench_measure bench_measures[] = {
+    {"growth", "images/s for batches of 1 to 32", measure_growth},
+    {"threads", "1 thread against 2", measure_threads},
+    {"calibration", "a TEST pass that searches shifts and ranges against a plain one",
+     measure_calibration},
+    {"startup", "loading a .caffemodel against reading the file", measure_startup},
+    {0},
+};
