@@ -43,6 +43,16 @@ qf_status qf_context_create(qf_context **out)
     return QF_OK;
 }
 
+qf_status qf_context_create_for_thread(qf_context *parent, qf_context **out)
+{
+    *out = qf_alloc(1, sizeof **out);
+    if (!*out)
+        return qf_fail(parent, QF_E_MEMORY, "no memory for a context");
+    (*out)->threads = 1;
+    memcpy((*out)->limits, parent->limits, sizeof parent->limits);
+    return QF_OK;
+}
+
 void qf_context_destroy(qf_context *context)
 {
     if (!context)

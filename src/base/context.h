@@ -33,6 +33,10 @@ struct qf_context {
     void (*backend_destroy)(void *backend);
 };
 
+/* A silent context for a thread that works for `parent`: its limits, errors of its own. Unlike
+ * qf_context_create() it leaves the number of OpenMP's threads alone. */
+qf_status qf_context_create_for_thread(qf_context *parent, qf_context **out);
+
 /* Record why something failed and return `status`, so that a failure is one line. The text is a
  * sentence for the user: what was found, what was expected, what to do next. */
 qf_status qf_fail(qf_context *context, qf_status status, const char *format, ...) QF_PRINTF(3, 4);

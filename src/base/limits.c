@@ -25,11 +25,6 @@ void qf_limits_reset(qf_context *context)
         context->limits[i] = limits[i].initial;
 }
 
-void qf_limits_inherit(qf_context *context, const qf_context *from)
-{
-    memcpy(context->limits, from->limits, sizeof context->limits);
-}
-
 const char *qf_limit_describe(int index, uint64_t *initial, const char **unit)
 {
     if (index < 0 || index >= QF_LIMIT_COUNT)

@@ -26,8 +26,6 @@ typedef enum qf_limit {
 } qf_limit;
 
 void qf_limits_reset(struct qf_context *context);
-/* For contexts that the library makes for its own threads. */
-void qf_limits_inherit(struct qf_context *context, const struct qf_context *from);
 
 /* Fails, naming the limit and how to raise it, where `value` is larger than the limit. The format
  * says what is too large: "image.png has", "layer conv1's weights have". */

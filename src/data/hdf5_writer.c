@@ -77,6 +77,64 @@ qf_status qf_hdf5_put_group(qf_hdf5_writer *writer, const char *name)
     return QF_OK;
 }
 
+/* A data set without rows that grows in chunks of those that come first. */
+static hid_t create_growing(qf_hdf5_writer *writer, const char *name, int axes, const hsize_t *rows)
+{
+    hsize_t dims[H5S_MAX_RANK], most[H5S_MAX_RANK];
+    memcpy(dims, rows, (size_t)axes * sizeof *rows);
+    memcpy(most, rows, (size_t)axes * sizeof *rows);
+    dims[0] = 0;
+    most[0] = H5S_UNLIMITED;
+    hid_t space = H5Screate_simple(axes, dims, most), properties = H5Pcreate(H5P_DATASET_CREATE);
+    hid_t set = H5Pset_chunk(properties, axes, rows) < 0
+                    ? -1
+                    : H5Dcreate2(writer->file, name, H5T_NATIVE_FLOAT, space, writer->links,
+                                 properties, H5P_DEFAULT);
+    H5Pclose(properties);
+    H5Sclose(space);
+    return set;
+}
+
+/* Makes room for the rows and writes them there. */
+static bool append_rows(hid_t set, int axes, const hsize_t *rows, const float *values)
+{
+    hsize_t dims[H5S_MAX_RANK], start[H5S_MAX_RANK] = {0};
+    hid_t space = H5Dget_space(set);
+    bool good = H5Sget_simple_extent_dims(space, dims, NULL) == axes &&
+                memcmp(dims + 1, rows + 1, (size_t)(axes - 1) * sizeof *dims) == 0;
+    H5Sclose(space);
+    if (!good)
+        return false;
+    start[0] = dims[0];
+    dims[0] += rows[0];
+    good = H5Dset_extent(set, dims) >= 0;
+    hid_t all = H5Dget_space(set), part = H5Screate_simple(axes, rows, NULL);
+    good = good && H5Sselect_hyperslab(all, H5S_SELECT_SET, start, NULL, rows, NULL) >= 0 &&
+           H5Dwrite(set, H5T_NATIVE_FLOAT, part, all, H5P_DEFAULT, values) >= 0;
+    H5Sclose(part);
+    H5Sclose(all);
+    return good;
+}
+
+qf_status qf_hdf5_append_floats(qf_hdf5_writer *writer, const char *name, const int *dimensions,
+                                int axes, const float *values)
+{
+    hsize_t rows[H5S_MAX_RANK];
+    for (int i = 0; i < axes; i++)
+        rows[i] = (hsize_t)dimensions[i];
+    hid_t set = H5Lexists(writer->file, name, H5P_DEFAULT) > 0
+                    ? H5Dopen2(writer->file, name, H5P_DEFAULT)
+                    : create_growing(writer, name, axes, rows);
+    const bool good = set >= 0 && append_rows(set, axes, rows, values);
+    if (set >= 0)
+        H5Dclose(set);
+    return good ? QF_OK
+                : qf_fail(writer->context, QF_E_IO,
+                          "cannot add to the data set '%s' (is the disk full, or have the rows "
+                          "another shape than before?)",
+                          name);
+}
+
 static qf_status sync_file(qf_context *context, const char *path)
 {
     FILE *file = fopen(path, "r");

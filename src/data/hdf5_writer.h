@@ -16,6 +16,9 @@ qf_status qf_hdf5_create(qf_context *context, const char *path, qf_hdf5_writer *
 /* Names are paths in the file; groups on the way are made. */
 qf_status qf_hdf5_put_floats(qf_hdf5_writer *writer, const char *name, const int *dimensions,
                              int axes, const float *values);
+/* Rows behind those that the data set has; the first rows make it. Not empty, at least one axis. */
+qf_status qf_hdf5_append_floats(qf_hdf5_writer *writer, const char *name, const int *dimensions,
+                                int axes, const float *values);
 qf_status qf_hdf5_put_integer(qf_hdf5_writer *writer, const char *name, int value);
 qf_status qf_hdf5_put_text(qf_hdf5_writer *writer, const char *name, const char *text);
 qf_status qf_hdf5_put_bytes(qf_hdf5_writer *writer, const char *name, const void *bytes,

@@ -1,106 +1,63 @@
-/* A list of image files and labels to an LMDB of encoded datums, as Caffe's convert_imageset. */
-#include "base/buffer.h"
+#include "data/image_list.h"
+
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/random.h"
-#include "data/sample_store.h"
-#include "model/model.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct entry {
-    const char *path; /* in the list's text */
-    int32_t label;
-} entry;
-
-typedef struct entries {
-    entry *items;
-    size_t count, capacity;
-} entries;
-
-/* Cuts the text into lines. A path may contain blanks: the label is what follows the last one. */
-static qf_status parse(qf_context *context, const char *list, char *text, entries *out)
+static qf_status take_line(qf_context *context, const char *name, int number, bool strict,
+                           char *line, qf_image_list *out)
 {
+    char *blank = strrchr(line, ' '), *end = NULL;
+    errno = 0;
+    const long label = blank ? strtol(blank + 1, &end, 10) : 0;
+    const bool whole = blank && blank != line && end != blank + 1 && !*end && !errno;
+    if ((strict && !whole) || label != (int32_t)label)
+        return qf_fail(context, QF_E_FORMAT, "%s:%d: expected a path and a label, found '%.80s'",
+                       name, number, line);
+    QF_TRY(qf_check_limit(context, QF_LIMIT_LIST_LINES, out->count + 1, "%s has more than", name));
+    if (!qf_grow(&out->items, &out->capacity, out->count + 1, sizeof *out->items))
+        return qf_fail(context, QF_E_MEMORY, "no memory for the list of images");
+    if (blank)
+        *blank = '\0';
+    out->items[out->count++] = (qf_listed_image){line, (int32_t)label, number};
+    return QF_OK;
+}
+
+static qf_status parse(qf_context *context, const char *name, bool strict, qf_image_list *out)
+{
+    char *rest = out->text.data;
     int number = 1;
-    for (char *line = text; line && *line; number++) {
-        char *next = strchr(line, '\n');
-        if (next)
-            *next++ = '\0';
+    for (char *line; (line = strsep(&rest, "\n")); number++) {
         line[strcspn(line, "\r")] = '\0';
-        char *blank = strrchr(line, ' '), *end = NULL;
-        errno = 0;
-        long label = blank ? strtol(blank + 1, &end, 10) : 0;
-        if (*line && (!blank || blank == line || end == blank + 1 || *end || errno ||
-                      label != (int32_t)label))
-            return qf_fail(context, QF_E_FORMAT,
-                           "%s:%d: expected a path and a label, found '%.80s'", list, number, line);
-        if (*line) {
-            if (!qf_grow(&out->items, &out->capacity, out->count + 1, sizeof *out->items))
-                return qf_fail(context, QF_E_MEMORY, "no memory for the list of images");
-            *blank = '\0';
-            out->items[out->count++] = (entry){line, (int32_t)label};
-        }
-        line = next;
+        if (*line)
+            QF_TRY(take_line(context, name, number, strict, line, out));
     }
-    return out->count ? QF_OK : qf_fail(context, QF_E_FORMAT, "%s names no images", list);
+    return out->count ? QF_OK : qf_fail(context, QF_E_FORMAT, "%s names no images", name);
 }
 
-static void shuffle(entries *list, int64_t seed)
+qf_status qf_image_list_read(qf_context *context, const char *path, bool strict, qf_image_list *out)
 {
-    qf_random random;
-    qf_random_seed(&random, (uint64_t)seed);
-    for (size_t i = list->count; i > 1; i--) {
-        size_t other = qf_random_below(&random, (uint32_t)i);
-        entry swapped = list->items[i - 1];
-        list->items[i - 1] = list->items[other];
-        list->items[other] = swapped;
-    }
-}
-
-static qf_status put(qf_context *context, qf_sample_writer *writer, const char *folder,
-                     size_t index, const entry *image)
-{
-    qf_buffer path = {0}, file = {0}, key = {0};
-    Caffe__Datum datum = CAFFE__DATUM__INIT;
-    qf_buffer_print(&path, "%s%s%s", folder,
-                    *folder && folder[strlen(folder) - 1] != '/' ? "/" : "", image->path);
-    qf_buffer_print(&key, "%08zu_%s", index, image->path);
-    qf_status status = qf_file_read(context, qf_buffer_text(&path), &file);
-    datum.has_label = datum.has_data = datum.has_encoded = datum.encoded = true;
-    datum.label = image->label;
-    datum.data.data = (uint8_t *)file.data;
-    datum.data.len = file.size;
+    *out = (qf_image_list){0};
+    qf_status status = qf_file_read(context, path, &out->text);
     if (status == QF_OK)
-        status = qf_sample_writer_put_datum(context, writer, qf_buffer_text(&key), &datum);
-    qf_buffer_release(&path);
-    qf_buffer_release(&key);
-    qf_buffer_release(&file);
+        status = parse(context, path, strict, out);
+    if (status != QF_OK)
+        qf_image_list_release(out);
     return status;
 }
 
-qf_status qf_convert_images(qf_context *context, const char *list, const char *folder,
-                            int64_t shuffle_seed, const char *lmdb)
+void qf_image_list_release(qf_image_list *list)
 {
-    qf_buffer text = {0};
-    entries images = {0};
-    qf_sample_writer *writer = NULL;
-    qf_status status = qf_file_read(context, list, &text);
-    if (status == QF_OK)
-        status = parse(context, list, text.data, &images);
-    if (status == QF_OK && shuffle_seed >= 0)
-        shuffle(&images, shuffle_seed);
-    if (status == QF_OK)
-        status = qf_sample_writer_create(context, lmdb, QF_STORE_LMDB, &writer);
-    for (size_t i = 0; i < images.count && status == QF_OK; i++)
-        status = put(context, writer, folder, i, &images.items[i]);
-    if (writer) {
-        qf_status finished = qf_sample_writer_finish(context, writer, status == QF_OK);
-        status = status == QF_OK ? finished : status;
-    }
-    qf_free(images.items);
-    qf_buffer_release(&text);
-    return status;
+    qf_free(list->items);
+    qf_buffer_release(&list->text);
+    *list = (qf_image_list){0};
+}
+
+void qf_path_join(qf_buffer *out, const char *folder, const char *path)
+{
+    const size_t length = strlen(folder);
+    qf_buffer_print(out, "%s%s%s", folder, length && folder[length - 1] != '/' ? "/" : "", path);
 }

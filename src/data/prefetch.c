@@ -8,8 +8,7 @@
 
 struct qf_prefetch {
     qf_context *context; /* of the thread: its errors */
-    qf_sample_store *store;
-    qf_transform transform;
+    qf_data_source source;
     int batch_size, depth;
     qf_random random; /* of the thread */
 
@@ -32,50 +31,18 @@ static double seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static qf_status add_image(qf_prefetch *p, qf_batch *batch, int index, const qf_image *image)
+static qf_data_state where(const qf_prefetch *p)
 {
-    int height, width;
-    QF_TRY(qf_transform_shape(p->context, &p->transform, image, &height, &width));
-    if (index == 0) {
-        batch->channels = image->channels;
-        batch->height = height;
-        batch->width = width;
-    } else if (image->channels != batch->channels || height != batch->height ||
-               width != batch->width) {
-        return qf_fail(
-            p->context, QF_E_SHAPE,
-            "an image is of %d x %d x %d, others of the batch of %d x %d x %d (channels x "
-            "height x width); use crop_size, resize them, or batch_size 1",
-            image->channels, height, width, batch->channels, batch->height, batch->width);
-    }
-    size_t size = (size_t)height * (size_t)width * (size_t)image->channels;
-    if (!qf_grow(&batch->images, &batch->image_capacity, size * (size_t)p->batch_size,
-                 sizeof(float)))
-        return qf_fail(p->context, QF_E_MEMORY, "no memory for a batch of %d images",
-                       p->batch_size);
-    qf_transform_apply(&p->transform, image, &p->random, batch->images + (size_t)index * size);
-    batch->labels[index] = (float)image->label;
-    return QF_OK;
+    qf_data_state state = {.random = p->random};
+    p->source.type->where(p->source.state, &state);
+    return state;
 }
 
 static qf_status make_batch(qf_prefetch *p, qf_batch *batch)
 {
-    for (int i = 0; i < p->batch_size; i++) {
-        qf_sample sample;
-        qf_image image;
-        uint64_t position = qf_sample_store_position(p->store);
-        qf_status status = qf_sample_store_next(p->context, p->store, &sample);
-        if (status == QF_OK)
-            status = qf_datum_decode(p->context, sample.value, sample.value_size,
-                                     p->transform.color, &image);
-        if (status == QF_OK) {
-            status = add_image(p, batch, i, &image);
-            qf_image_release(&image);
-        }
-        QF_TRY(qf_within(p->context, status, "item %llu", (unsigned long long)position));
-    }
-    batch->count = p->batch_size;
-    batch->after = (qf_data_state){qf_sample_store_position(p->store), p->random};
+    for (int i = 0; i < p->batch_size; i++)
+        QF_TRY(p->source.type->add(p->context, p->source.state, &p->random, i, batch));
+    batch->after = where(p);
     return QF_OK;
 }
 
@@ -112,68 +79,44 @@ static void stop(qf_prefetch *p)
     p->running = p->stopping = false;
 }
 
-/* The first image tells the shape of the blobs before a batch is made. */
-static qf_status peek(qf_prefetch *p, int *channels, int *height, int *width)
+static qf_status make_ring(qf_context *context, qf_prefetch *p)
 {
-    qf_sample sample;
-    qf_image image;
-    QF_TRY(qf_sample_store_next(p->context, p->store, &sample));
-    QF_TRY(qf_within(
-        p->context,
-        qf_datum_decode(p->context, sample.value, sample.value_size, p->transform.color, &image),
-        "item 0"));
-    qf_status status = qf_transform_shape(p->context, &p->transform, &image, height, width);
-    *channels = image.channels;
-    qf_image_release(&image);
-    QF_TRY(status);
-    return qf_sample_store_seek(p->context, p->store, 0);
-}
-
-static qf_status start(qf_prefetch *p, const qf_prefetch_options *options)
-{
-    QF_TRY(qf_transform_setup(p->context, options->transform, options->train, &p->transform));
-    QF_TRY(qf_sample_store_open(p->context, options->source, &p->store));
     p->ring = qf_alloc((size_t)p->depth + 1, sizeof *p->ring);
-    if (!p->ring)
-        return qf_fail(p->context, QF_E_MEMORY, "no memory for batches");
-    for (int i = 0; i <= p->depth; i++) {
+    bool enough = p->ring;
+    for (int i = 0; enough && i <= p->depth; i++) {
+        p->ring[i].size = p->batch_size;
         p->ring[i].labels = qf_alloc((size_t)p->batch_size, sizeof(float));
-        if (!p->ring[i].labels)
-            return qf_fail(p->context, QF_E_MEMORY, "no memory for labels");
+        enough = p->ring[i].labels;
     }
-    return QF_OK;
+    return enough ? QF_OK
+                  : qf_fail(context, QF_E_MEMORY, "no memory for batches of %d", p->batch_size);
 }
 
-qf_status qf_prefetch_create(qf_context *context, const qf_prefetch_options *options, int *channels,
-                             int *height, int *width, qf_prefetch **out)
+qf_status qf_prefetch_create(qf_context *context, qf_data_source *source, int batch_size, int depth,
+                             const qf_random *random, qf_prefetch **out)
 {
     *out = NULL;
     qf_prefetch *p = qf_alloc(1, sizeof *p);
-    if (!p)
+    if (!p) {
+        qf_data_source_close(source);
         return qf_fail(context, QF_E_MEMORY, "no memory for reading ahead");
-    p->batch_size = options->batch_size;
-    p->depth = options->depth > 0 ? options->depth : 1;
-    p->random = options->random;
+    }
+    p->source = *source;
+    *source = (qf_data_source){0};
+    p->batch_size = batch_size;
+    p->depth = depth;
+    p->random = *random;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->changed, NULL);
-    qf_status status = qf_context_create(&p->context);
-    if (status == QF_OK) {
-        qf_limits_inherit(p->context, context);
-        status = start(p, options);
-    }
+    p->state = where(p);
+    qf_status status = qf_context_create_for_thread(context, &p->context);
     if (status == QF_OK)
-        status = peek(p, channels, height, width);
+        status = make_ring(context, p);
     if (status == QF_OK)
-        status = qf_sample_store_seek(p->context, p->store, options->skip);
-    if (status != QF_OK) {
-        if (p->context)
-            qf_fail(context, status, "%s", qf_error_text(p->context));
+        *out = p;
+    else
         qf_prefetch_destroy(p);
-        return status;
-    }
-    p->state = (qf_data_state){qf_sample_store_position(p->store), p->random};
-    *out = p;
-    return QF_OK;
+    return status;
 }
 
 void qf_prefetch_destroy(qf_prefetch *p)
@@ -186,8 +129,7 @@ void qf_prefetch_destroy(qf_prefetch *p)
         qf_free(p->ring[i].labels);
     }
     qf_free(p->ring);
-    qf_transform_release(&p->transform);
-    qf_sample_store_close(p->store);
+    qf_data_source_close(&p->source);
     qf_context_destroy(p->context);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->changed);
@@ -224,13 +166,15 @@ qf_data_state qf_prefetch_state(const qf_prefetch *p)
     return p->state;
 }
 
-void qf_prefetch_restore(qf_prefetch *p, const qf_data_state *state)
+qf_status qf_prefetch_restore(qf_context *context, qf_prefetch *p, const qf_data_state *state)
 {
     stop(p);
+    QF_TRY(p->source.type->go(context, p->source.state, state));
     p->made = p->taken = 0;
+    p->status = QF_OK;
     p->random = state->random;
     p->state = *state;
-    p->status = qf_sample_store_seek(p->context, p->store, state->position);
+    return QF_OK;
 }
 
 double qf_prefetch_waited(const qf_prefetch *p)

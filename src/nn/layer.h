@@ -9,6 +9,7 @@
 #include "nn/blob.h"
 
 struct qf_net;
+struct qf_data_state; /* data/data_source.h */
 
 enum { QF_CARRIED_MAX = 2 };
 
@@ -51,6 +52,11 @@ typedef struct qf_layer_type {
     qf_status (*forward)(qf_layer *layer);
     qf_status (*backward)(qf_layer *layer); /* NULL if no_backward */
     void (*destroy)(qf_layer *layer);       /* NULL: nothing but the state itself */
+    /* Sources of data; NULL where there is nothing to tell. Where the data stand after the last
+     * batch; going on from there; seconds that the net waited, and items delivered, in all. */
+    void (*data_state)(const qf_layer *layer, struct qf_data_state *out);
+    qf_status (*data_restore)(qf_layer *layer, const struct qf_data_state *to);
+    void (*data_statistics)(const qf_layer *layer, double *wait_seconds, double *items);
 } qf_layer_type;
 
 typedef struct qf_layer_param {

@@ -36,9 +36,11 @@
     X(filter)                                                                                      \
     X(flatten)                                                                                     \
     X(hdf5_data)                                                                                   \
+    X(hdf5_output)                                                                                 \
     X(hinge_loss)                                                                                  \
     X(hswish)                                                                                      \
     X(im2col)                                                                                      \
+    X(image_data)                                                                                  \
     X(infogain_loss)                                                                               \
     X(inner_product)                                                                               \
     X(input)                                                                                       \
@@ -90,7 +92,8 @@
     X(threshold)                                                                                   \
     X(tile)                                                                                        \
     X(upsample)                                                                                    \
-    X(weight_qat)
+    X(weight_qat)                                                                                  \
+    X(window_data)
 
 #define X(stem) extern const qf_layer_type qf_##stem##_layer;
 QF_LAYERS(X)

@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/hdf5_array.h"
-#include "nn/layers/data_layer.h"
 #include "nn/plan.h"
 #include "nn/weight_codes.h"
 
@@ -346,8 +345,8 @@ void qf_net_data_statistics(const qf_net *net, double *wait_seconds, double *ite
     *wait_seconds = *items = 0;
     for (int i = 0; i < net->layer_count; i++) {
         double wait = 0, count = 0;
-        if (strcmp(net->layers[i]->type->name, "Data") == 0)
-            qf_data_layer_statistics(net->layers[i], &wait, &count);
+        if (net->layers[i]->type->data_statistics)
+            net->layers[i]->type->data_statistics(net->layers[i], &wait, &count);
         *wait_seconds += wait;
         *items += count;
     }

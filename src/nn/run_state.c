@@ -1,6 +1,6 @@
 #include "nn/run_state.h"
 
-#include "nn/layers/data_layer.h"
+#include "data/data_source.h"
 
 #include <string.h>
 
@@ -34,23 +34,23 @@ static qf_net *net_at(qf_solver *solver, int index)
                                                        : NULL;
 }
 
-static bool is_data(const qf_layer *layer)
-{
-    return strcmp(layer->type->name, "Data") == 0;
-}
-
 static qf_status save_data(qf_context *context, int net, const qf_layer *layer,
                            Caffe__RunState *run)
 {
     Caffe__DataState *data;
-    const qf_data_state state = qf_data_layer_state(layer);
+    qf_data_state state = {0};
+    layer->type->data_state(layer, &state);
     QF_TRY(qf_message_new(context, &caffe__data_state__descriptor, &data));
-    data->has_net = data->has_position = true;
+    data->has_net = data->has_position = data->has_epoch = data->has_part = true;
     data->net = net;
     data->position = state.position;
+    data->epoch = state.epoch;
+    data->part = state.part;
     qf_status status = qf_set_string(context, &data->layer, layer->name);
     if (status == QF_OK)
         status = save_random(context, &state.random, &data->n_random, &data->random);
+    if (status == QF_OK)
+        status = save_random(context, &state.shuffle, &data->n_shuffle, &data->shuffle);
     if (status == QF_OK)
         status = qf_append(context, &run->n_data, &run->data, &data, sizeof data);
     if (status != QF_OK)
@@ -112,7 +112,7 @@ qf_status qf_run_state_save(qf_solver *solver, Caffe__RunState **out)
     QF_TRY(save_random(context, &context->random, &(*out)->n_random, &(*out)->random));
     for (int n = 0; (net = net_at(solver, n)); n++)
         for (int l = 0; l < net->layer_count; l++) {
-            if (is_data(net->layers[l]))
+            if (net->layers[l]->type->data_state)
                 QF_TRY(save_data(context, n, net->layers[l], *out));
             QF_TRY(save_carried(context, n, net->layers[l], *out));
         }
@@ -129,14 +129,16 @@ qf_status qf_run_state_restore(qf_solver *solver, const Caffe__RunState *state)
         const Caffe__DataState *data = state->data[i];
         qf_net *net = data->net < 0 ? NULL : net_at(solver, data->net);
         qf_layer *layer = net && data->layer ? qf_net_find_layer(net, data->layer) : NULL;
-        if (!layer || !is_data(layer)) {
+        if (!layer || !layer->type->data_restore) {
             qf_warning(context, "The state has a place in the data of layer %s, which is not there",
                        data->layer ? data->layer : "(no name)");
             continue;
         }
-        qf_data_state to = {.position = data->position};
+        qf_data_state to = {.position = data->position, .epoch = data->epoch, .part = data->part};
         QF_TRY(restore_random(context, data->n_random, data->random, &to.random));
-        qf_data_layer_restore(layer, &to);
+        if (data->n_shuffle)
+            QF_TRY(restore_random(context, data->n_shuffle, data->shuffle, &to.shuffle));
+        QF_TRY(qf_within(context, layer->type->data_restore(layer, &to), "layer %s", layer->name));
     }
     for (size_t i = 0; i < state->n_carried; i++)
         QF_TRY(restore_carried(solver, state->carried[i]));

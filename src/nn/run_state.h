@@ -1,5 +1,5 @@
 /* What a snapshot needs beyond Caffe's so that a resumed run is bit for bit the run that was
- * stopped: the random numbers to come, and where each Data layer stands. */
+ * stopped: the random numbers to come, and where each source of data stands. */
 #ifndef QF_NN_RUN_STATE_H
 #define QF_NN_RUN_STATE_H
 

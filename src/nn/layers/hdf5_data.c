@@ -2,6 +2,7 @@
  * A file at a time is in memory; rows follow one another across files. */
 #include "base/file.h"
 #include "base/memory.h"
+#include "data/data_source.h"
 #include "data/hdf5_array.h"
 #include "nn/layer.h"
 
@@ -14,7 +15,9 @@ typedef struct state {
     float **rows;             /* per top: all rows of the file */
     size_t *row_size;         /* per top, in floats */
     size_t *row_order, row, row_count;
-    qf_random random;
+    uint64_t epoch;
+    qf_random shuffle; /* what all orders are made from */
+    double items;
 } state;
 
 static const Caffe__HDF5DataParameter *parameter(const qf_layer *layer)
@@ -44,22 +47,33 @@ static qf_status read_list(qf_layer *layer, state *s)
     return status;
 }
 
-/* 0 … count − 1, shuffled if the layer shuffles. */
-static qf_status make_order(qf_layer *layer, size_t count, size_t **order)
+/* 0 … count − 1, shuffled if the layer shuffles: in each epoch another way, and in each `part`. */
+static qf_status make_order(qf_layer *layer, uint64_t part, size_t count, size_t **order)
 {
     state *s = layer->state;
+    qf_random random = s->shuffle;
     qf_free(*order);
     *order = qf_alloc(count, sizeof **order);
     if (!*order)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for an order of %zu", count);
+    random.state[1] ^= part;
     for (size_t i = 0; i < count; i++)
         (*order)[i] = i;
-    for (size_t i = count; parameter(layer)->shuffle && i > 1; i--) {
-        size_t other = qf_random_below(&s->random, (uint32_t)i), kept = (*order)[i - 1];
-        (*order)[i - 1] = (*order)[other];
-        (*order)[other] = kept;
-    }
+    if (parameter(layer)->shuffle)
+        qf_epoch_order(&random, s->epoch, *order, count);
     return QF_OK;
+}
+
+static qf_status order_files(qf_layer *layer)
+{
+    state *s = layer->state;
+    return make_order(layer, 0, s->file_count, &s->file_order);
+}
+
+static qf_status order_rows(qf_layer *layer)
+{
+    state *s = layer->state;
+    return make_order(layer, s->file + 1, s->row_count, &s->row_order);
 }
 
 /* One top's data set; its shape gives the top's, but for the first axis. */
@@ -103,7 +117,7 @@ static qf_status load_file(qf_layer *layer)
     qf_hdf5_close(file);
     QF_TRY(qf_within(layer->context, status, "%s", path));
     s->row = 0;
-    return make_order(layer, s->row_count, &s->row_order);
+    return order_rows(layer);
 }
 
 static qf_status setup(qf_layer *layer)
@@ -116,13 +130,13 @@ static qf_status setup(qf_layer *layer)
     if (layer->param->transform_param)
         return qf_fail(layer->context, QF_E_UNSUPPORTED,
                        "HDF5Data does not transform data; remove transform_param");
-    s->random = qf_random_fork(&layer->context->random);
+    s->shuffle = qf_random_fork(&layer->context->random);
     s->rows = qf_alloc((size_t)layer->top_count, sizeof *s->rows);
     s->row_size = qf_alloc((size_t)layer->top_count, sizeof *s->row_size);
     if (!s->rows || !s->row_size)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for %d tops", layer->top_count);
     QF_TRY(read_list(layer, s));
-    QF_TRY(make_order(layer, s->file_count, &s->file_order));
+    QF_TRY(order_files(layer));
     return load_file(layer);
 }
 
@@ -137,15 +151,13 @@ static qf_status advance(qf_layer *layer)
     state *s = layer->state;
     if (++s->row < s->row_count)
         return QF_OK;
-    if (s->file_count == 1) {
-        s->row = 0;
-        return make_order(layer, s->row_count, &s->row_order);
-    }
+    s->row = 0;
     if (++s->file == s->file_count) {
         s->file = 0;
-        QF_TRY(make_order(layer, s->file_count, &s->file_order));
+        s->epoch++;
+        QF_TRY(order_files(layer));
     }
-    return load_file(layer);
+    return s->file_count == 1 ? order_rows(layer) : load_file(layer);
 }
 
 static qf_status forward(qf_layer *layer)
@@ -161,8 +173,42 @@ static qf_status forward(qf_layer *layer)
                    size * sizeof *values);
         }
         QF_TRY(advance(layer));
+        s->items++;
     }
     return QF_OK;
+}
+
+static void data_state(const qf_layer *layer, qf_data_state *out)
+{
+    const state *s = layer->state;
+    *out = (qf_data_state){
+        .epoch = s->epoch, .part = s->file, .position = s->row, .shuffle = s->shuffle};
+}
+
+static qf_status data_restore(qf_layer *layer, const qf_data_state *to)
+{
+    state *s = layer->state;
+    if (to->part >= s->file_count)
+        return qf_fail(layer->context, QF_E_MISMATCH,
+                       "%s names %zu files, but the run stood in file %llu",
+                       parameter(layer)->source, s->file_count, (unsigned long long)to->part + 1);
+    s->shuffle = to->shuffle;
+    s->epoch = to->epoch;
+    s->file = (size_t)to->part;
+    QF_TRY(order_files(layer));
+    QF_TRY(load_file(layer));
+    if (to->position >= s->row_count)
+        return qf_fail(
+            layer->context, QF_E_MISMATCH, "%s has %zu rows, but the run stood at row %llu",
+            s->files[s->file_order[s->file]], s->row_count, (unsigned long long)to->position);
+    s->row = (size_t)to->position;
+    return QF_OK;
+}
+
+static void data_statistics(const qf_layer *layer, double *wait_seconds, double *items)
+{
+    *wait_seconds = 0;
+    *items = ((const state *)layer->state)->items;
 }
 
 static void destroy(qf_layer *layer)
@@ -192,4 +238,7 @@ const qf_layer_type qf_hdf5_data_layer = {
     .reshape = reshape,
     .forward = forward,
     .destroy = destroy,
+    .data_state = data_state,
+    .data_restore = data_restore,
+    .data_statistics = data_statistics,
 };

@@ -1,6 +1,7 @@
 /* MemoryData: images and labels from arrays of the caller's (qf_net_set_memory_data), batch by
  * batch and round and round. */
 #include "base/memory.h"
+#include "data/data_source.h"
 #include "nn/net.h"
 
 #include <string.h>
@@ -61,6 +62,22 @@ static void destroy(qf_layer *layer)
     qf_free(s->labels);
 }
 
+static void data_state(const qf_layer *layer, qf_data_state *out)
+{
+    *out = (qf_data_state){.position = ((const state *)layer->state)->position};
+}
+
+static qf_status data_restore(qf_layer *layer, const qf_data_state *to)
+{
+    state *s = layer->state;
+    if (to->position >= s->count && to->position > 0)
+        return qf_fail(layer->context, QF_E_MISMATCH,
+                       "there are %zu items, but the run stood at item %llu", s->count,
+                       (unsigned long long)to->position);
+    s->position = (size_t)to->position;
+    return QF_OK;
+}
+
 const qf_layer_type qf_memory_data_layer = {
     .name = "MemoryData",
     .state_size = sizeof(state),
@@ -74,6 +91,8 @@ const qf_layer_type qf_memory_data_layer = {
     .reshape = reshape,
     .forward = forward,
     .destroy = destroy,
+    .data_state = data_state,
+    .data_restore = data_restore,
 };
 
 qf_status qf_net_set_memory_data(qf_net *net, const float *images, const float *labels,

@@ -1,0 +1,28 @@
+/* Lists of image files and labels, a line each: convert_imageset's and ImageData's. */
+#ifndef QF_DATA_IMAGE_LIST_H
+#define QF_DATA_IMAGE_LIST_H
+
+#include "base/buffer.h"
+
+typedef struct qf_listed_image {
+    const char *path; /* in the list's text */
+    int32_t label;
+    int line; /* counted from 1 */
+} qf_listed_image;
+
+typedef struct qf_image_list {
+    qf_buffer text;
+    qf_listed_image *items;
+    size_t count, capacity;
+} qf_image_list;
+
+/* A path may contain blanks: the label is what follows the last one. Empty lines are left out, \r
+ * before a line's end too. Strict: a line without a whole number is an error. Else, as in Caffe,
+ * what is no number counts as far as it is one, and a line without a blank has label 0. */
+qf_status qf_image_list_read(qf_context *context, const char *path, bool strict,
+                             qf_image_list *out);
+void qf_image_list_release(qf_image_list *list);
+/* Folder and path, with one / between them; an empty folder gives the path. */
+void qf_path_join(qf_buffer *out, const char *folder, const char *path);
+
+#endif

@@ -1,0 +1,148 @@
+/* ImageData: image files of a list, resized if asked for, in order or shuffled anew each epoch. */
+#include "data/data_source.h"
+
+#include "base/memory.h"
+#include "data/image_list.h"
+
+typedef struct state {
+    const Caffe__ImageDataParameter *param;
+    qf_transform transform;
+    qf_image_list list;
+    size_t *order; /* NULL: as listed */
+    qf_random shuffle;
+    uint64_t epoch;
+    size_t position;
+} state;
+
+static void destroy(void *opaque)
+{
+    state *s = opaque;
+    qf_transform_release(&s->transform);
+    qf_image_list_release(&s->list);
+    qf_free(s->order);
+    qf_free(s);
+}
+
+/* The image at the present position. */
+static qf_status read_image(qf_context *context, const state *s, qf_image *out)
+{
+    const qf_listed_image *item = &s->list.items[s->order ? s->order[s->position] : s->position];
+    qf_buffer path = {0};
+    /* Caffe puts the two together as they are. */
+    qf_buffer_print(&path, "%s%s", s->param->root_folder, item->path);
+    qf_status status = qf_image_read(context, qf_buffer_text(&path),
+                                     s->param->is_color ? QF_COLOR_FORCED : QF_GRAY_FORCED, out);
+    qf_buffer_release(&path);
+    if (status == QF_OK && s->param->new_height) {
+        status = qf_image_resize(context, out, (int)s->param->new_height, (int)s->param->new_width);
+        if (status != QF_OK)
+            qf_image_release(out);
+    }
+    out->label = item->label;
+    return qf_within(context, status, "%s:%d", s->param->source, item->line);
+}
+
+static qf_status add(qf_context *context, void *opaque, qf_random *random, int index,
+                     qf_batch *batch)
+{
+    state *s = opaque;
+    qf_image image;
+    QF_TRY(read_image(context, s, &image));
+    qf_status status = qf_batch_add_image(context, batch, index, &s->transform, &image, random);
+    qf_image_release(&image);
+    if (++s->position == s->list.count) {
+        s->position = 0;
+        s->epoch++;
+        if (s->order)
+            qf_epoch_order(&s->shuffle, s->epoch, s->order, s->list.count);
+    }
+    return status;
+}
+
+static void where(const void *opaque, qf_data_state *out)
+{
+    const state *s = opaque;
+    out->epoch = s->epoch;
+    out->position = s->position;
+    out->shuffle = s->shuffle;
+}
+
+static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
+{
+    state *s = opaque;
+    if (to->position >= s->list.count)
+        return qf_fail(context, QF_E_MISMATCH, "%s has %zu images, but the run stood at image %llu",
+                       s->param->source, s->list.count, (unsigned long long)to->position);
+    s->position = (size_t)to->position;
+    s->epoch = to->epoch;
+    s->shuffle = to->shuffle;
+    if (s->order)
+        qf_epoch_order(&s->shuffle, s->epoch, s->order, s->list.count);
+    return QF_OK;
+}
+
+static const qf_data_source_type type = {add, where, go, destroy};
+
+static qf_status check(qf_context *context, const Caffe__ImageDataParameter *p)
+{
+    if (!p->source)
+        return qf_fail(context, QF_E_FORMAT, "image_data_param names no source");
+    if (!p->new_height != !p->new_width || p->new_height > INT32_MAX || p->new_width > INT32_MAX)
+        return qf_fail(context, QF_E_VALUE,
+                       "image_data_param has new_height %u and new_width %u; give both or neither",
+                       p->new_height, p->new_width);
+    return QF_OK;
+}
+
+static qf_status start_order(qf_context *context, state *s, qf_random *random)
+{
+    if (s->param->shuffle) {
+        s->shuffle = qf_random_fork(random);
+        s->order = qf_alloc(s->list.count, sizeof *s->order);
+        if (!s->order)
+            return qf_fail(context, QF_E_MEMORY, "no memory to shuffle %zu images", s->list.count);
+        qf_epoch_order(&s->shuffle, 0, s->order, s->list.count);
+    }
+    if (s->param->rand_skip)
+        s->position = qf_random_below(random, s->param->rand_skip);
+    return s->position < s->list.count
+               ? QF_OK
+               : qf_fail(context, QF_E_VALUE,
+                         "image_data_param.rand_skip is %u, but %s has only %zu images",
+                         s->param->rand_skip, s->param->source, s->list.count);
+}
+
+static qf_status open(qf_context *context, bool train,
+                      const Caffe__TransformationParameter *transform, qf_random *random, state *s,
+                      qf_data_source *out)
+{
+    qf_image image;
+    QF_TRY(check(context, s->param));
+    QF_TRY(qf_transform_setup(context, transform, train, &s->transform));
+    QF_TRY(qf_image_list_read(context, s->param->source, false, &s->list));
+    qf_info(context, "A total of %zu images.", s->list.count);
+    QF_TRY(start_order(context, s, random));
+    QF_TRY(read_image(context, s, &image));
+    out->channels = image.channels;
+    qf_status status =
+        qf_transform_shape(context, &s->transform, &image, &out->height, &out->width);
+    qf_image_release(&image);
+    return status;
+}
+
+qf_status qf_image_source_open(qf_context *context, const Caffe__ImageDataParameter *param,
+                               const Caffe__TransformationParameter *transform, bool train,
+                               qf_random *random, qf_data_source *out)
+{
+    state *s = qf_alloc(1, sizeof *s);
+    if (!s)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a source of data");
+    s->param = param;
+    qf_data_source opened = {.type = &type, .state = s};
+    qf_status status = open(context, train, transform, random, s, &opened);
+    if (status == QF_OK)
+        *out = opened;
+    else
+        destroy(s);
+    return status;
+}
