@@ -1,12 +1,14 @@
-/* Recorded cases of BVLC Caffe: layers, blocks of layers, whole nets, and loading weights. The
- * folders are walked, so a new case needs no code. docs/layers.md says how many cases a layer type
- * has, and is checked here. */
+/* Recorded cases of BVLC Caffe: layers, blocks of layers, whole nets, random transformations of
+ * data, and loading weights. The folders are walked, so a new case needs no code. docs/layers.md
+ * says how many cases a layer type has, and is checked here. */
+#include "data/hdf5_array.h"
 #include "harness/cases.h"
 #include "nn/net.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct run {
     test_case *test;
@@ -152,7 +154,7 @@ static bool set_memory_data(run *r, const json_t *arrays)
     return status == QF_OK;
 }
 
-static void run_case(run *r, const json_t *test)
+static void run_passes(run *r, const json_t *test)
 {
     int passes = json_object_get(test, "passes") ? (int)json_number(test, "passes") : 1;
     const json_t *arrays = json_object_get(test, "memory_data");
@@ -167,6 +169,107 @@ static void run_case(run *r, const json_t *test)
     if (json_is_object(backward))
         backward_pass(r, backward);
     check_params(r, "after all passes,", json_object_get(test, "params_after"), false);
+}
+
+static void compare_data_sets(run *r, const char *found, const char *expected, const char *name)
+{
+    int64_t files[2];
+    qf_hdf5_shape shapes[2];
+    float *values[2] = {NULL, NULL};
+    qf_status status = QF_OK;
+    for (int i = 0; i < 2 && status == QF_OK; i++) {
+        status = qf_hdf5_open(r->context, i ? expected : found, &files[i]);
+        if (status == QF_OK)
+            status = qf_hdf5_describe(r->context, files[i], name, &shapes[i]);
+        if (status == QF_OK) {
+            values[i] = qf_alloc(shapes[i].count, sizeof(float));
+            status = qf_hdf5_read(r->context, files[i], name, values[i]);
+        }
+        qf_hdf5_close(files[i]);
+    }
+    if (status != QF_OK)
+        test_failure(r->test, "  %s: %s\n", found, qf_error_text(r->context));
+    else if (shapes[0].axes != shapes[1].axes ||
+             memcmp(shapes[0].dim, shapes[1].dim, sizeof shapes[0].dim) != 0 ||
+             memcmp(values[0], values[1], shapes[0].count * sizeof(float)) != 0)
+        test_failure(r->test, "  %s: the data set %s differs\n", found, name);
+    qf_free(values[0]);
+    qf_free(values[1]);
+}
+
+/* In a copy of the folder; what is written is complete when the net is gone. */
+static void run_writing(run *r, const json_t *test, const json_t *writes)
+{
+    char before[4096], *folder = test_make_directory();
+    char *copy = test_format("cp -r . '%s'", folder);
+    const json_t *entry;
+    size_t i;
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(system(copy), 0);
+    assert_int_equal(chdir(folder), 0);
+    run_passes(r, test);
+    qf_net_destroy(r->net);
+    r->net = NULL;
+    json_array_foreach(writes, i, entry)
+    {
+        compare_data_sets(r, json_text(entry, "file"), json_text(entry, "like"), "data");
+        compare_data_sets(r, json_text(entry, "file"), json_text(entry, "like"), "label");
+    }
+    assert_int_equal(chdir(before), 0);
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_free(copy);
+}
+
+static void run_case(run *r, const json_t *test)
+{
+    const json_t *writes = json_object_get(test, "writes");
+    if (json_array_size(writes))
+        run_writing(r, test, writes);
+    else
+        run_passes(r, test);
+}
+
+/* Which of the choices this is, or -1. */
+static int choice_of(const test_array *choices, const float *item)
+{
+    const size_t size = choices->count / choices->shape[0];
+    for (size_t c = 0; c < choices->shape[0]; c++)
+        if (memcmp((const float *)choices->data + c * size, item, size * sizeof *item) == 0)
+            return (int)c;
+    return -1;
+}
+
+/* Random transformations: each item is one of the choices, and each choice turns up. */
+static void run_random_case(run *r, const json_t *test)
+{
+    enum { DRAWS = 600, CHOICES_MAX = 64 };
+    test_array choices = test_load_npy(json_text(test, "choices"));
+    const size_t size = choices.count / choices.shape[0];
+    int counts[CHOICES_MAX] = {0}, strange = 0;
+    assert_in_range(choices.shape[0], 1, CHOICES_MAX);
+    if (!build_net(r, test))
+        return;
+    for (size_t drawn = 0; drawn < DRAWS && !strange;) {
+        qf_blob *blob = blob_named(r, json_text(test, "blob"));
+        const float *values;
+        if (!blob || qf_net_forward(r->net, NULL) != QF_OK ||
+            qf_blob_data(blob, &values) != QF_OK) {
+            test_failure(r->test, "  forward: %s\n", qf_error_text(r->context));
+            break;
+        }
+        for (size_t i = 0; i < qf_blob_count(blob); i += size, drawn++) {
+            const int choice = choice_of(&choices, values + i);
+            strange += choice < 0;
+            counts[choice < 0 ? 0 : choice]++;
+        }
+    }
+    if (strange)
+        test_failure(r->test, "  an item is none of the %zu choices\n", choices.shape[0]);
+    for (size_t c = 0; c < choices.shape[0]; c++)
+        if (counts[c] < (int)(DRAWS / choices.shape[0] / 3))
+            test_failure(r->test, "  choice %zu came %d times in %d\n", c, counts[c], DRAWS);
+    qf_free(choices.data);
 }
 
 static void run_weights_case(run *r, const json_t *test)
@@ -186,30 +289,21 @@ static void run_weights_case(run *r, const json_t *test)
         check_params(r, "parameter of", json_object_get(test, "params"), false);
 }
 
-/* Why a case cannot run here, or NULL. */
-static const char *reason_to_skip(const test_case *test)
-{
-    /* Data sources that are still to come. */
-    static const char *const reasons[] = {"unknown layer type 'ImageData'",
-                                          "unknown layer type 'WindowData'",
-                                          "unknown layer type 'HDF5Output'"};
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
-        if (strstr(qf_buffer_text(&test->failures), reasons[i]))
-            return reasons[i];
-    return NULL;
-}
-
 static void execute(test_case *test, void (*how)(run *, const json_t *))
 {
     run r = {.test = test, .context = test->context};
     how(&r, test->json);
-    test->skip = reason_to_skip(test);
     qf_net_destroy(r.net);
 }
 
 static void run_net(test_case *test)
 {
     execute(test, run_case);
+}
+
+static void run_random(test_case *test)
+{
+    execute(test, run_random_case);
 }
 
 static void run_weights(test_case *test)
@@ -279,6 +373,12 @@ static void nets_agree(void **unused)
     test_walk(golden, "caffe/nets", 1, run_net);
 }
 
+static void random_transformations_agree(void **unused)
+{
+    (void)unused;
+    test_walk(golden, "caffe/random", 1, run_random);
+}
+
 static void weights_load_as_in_caffe(void **unused)
 {
     (void)unused;
@@ -294,6 +394,7 @@ int main(void)
         cmocka_unit_test(layers_agree), cmocka_unit_test(documentation_counts_the_cases),
         cmocka_unit_test(blocks_agree), cmocka_unit_test(weights_load_as_in_caffe),
         cmocka_unit_test(nets_agree),
+        cmocka_unit_test(random_transformations_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

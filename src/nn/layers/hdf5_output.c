@@ -1,7 +1,10 @@
 /* HDF5Output: writes its bottoms as the data sets "data" and "label". Each pass adds its rows
  * (Caffe aborts in the second). The file is complete under its name when the net goes. */
+#include "base/file.h"
 #include "data/hdf5_writer.h"
 #include "nn/layer.h"
+
+#include <string.h>
 
 enum { AXES = 4, SETS = 2 };
 
@@ -18,11 +21,9 @@ static const char *file_name(const qf_layer *layer)
 
 static qf_status setup(qf_layer *layer)
 {
-    state *s = layer->state;
     if (!file_name(layer))
         return qf_fail(layer->context, QF_E_FORMAT, "hdf5_output_param names no file_name");
-    s->status = qf_hdf5_create(layer->context, file_name(layer), &s->writer);
-    return qf_within(layer->context, s->status, "%s", file_name(layer));
+    return qf_file_probe(layer->context, file_name(layer));
 }
 
 /* The four axes that Caffe writes whatever the blob has. */
@@ -30,10 +31,11 @@ static qf_status four_axes(const qf_layer *layer, const qf_blob *blob, int dimen
 {
     const qf_shape *shape = qf_blob_shape(blob);
     if (shape->axes > AXES || qf_blob_count(blob) == 0)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "HDF5Output writes blobs that are not empty and have at most %d axes; %s has "
-                       "%d axes and %zu elements",
-                       AXES, blob->name, shape->axes, qf_blob_count(blob));
+        return qf_fail(
+            layer->context, QF_E_SHAPE,
+            "HDF5Output writes blobs that are not empty and have at most %d axes; %s has "
+            "%d axes and %zu elements",
+            AXES, blob->name, shape->axes, qf_blob_count(blob));
     for (int i = 0; i < AXES; i++)
         dimensions[i] = i < shape->axes ? shape->dim[i] : 1;
     return QF_OK;
@@ -54,6 +56,9 @@ static qf_status forward(qf_layer *layer)
 {
     static const char *const names[SETS] = {"data", "label"};
     state *s = layer->state;
+    if (!s->writer.path)
+        s->status = qf_hdf5_create(layer->context, file_name(layer), &s->writer);
+    QF_TRY(s->status);
     for (int i = 0; i < SETS; i++) {
         const float *values;
         int dimensions[AXES];
@@ -68,8 +73,12 @@ static qf_status forward(qf_layer *layer)
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
+    char kept[QF_ERROR_TEXT_SIZE]; /* nets are also destroyed behind failures, whose sentence stays
+                                    */
+    memcpy(kept, layer->context->error, sizeof kept);
     if (s->writer.path && qf_hdf5_finish(&s->writer, s->status) != QF_OK)
         qf_problem(layer->context, "%s", qf_error_text(layer->context));
+    memcpy(layer->context->error, kept, sizeof kept);
 }
 
 const qf_layer_type qf_hdf5_output_layer = {
