@@ -1,16 +1,14 @@
 /* Building nets from text: shapes, fillers, sharing, in-place rules. */
+#include "fuzz.h"
 #include "nn/net.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    qf_context *context;
+    qf_context *context = fuzz_context();
     Caffe__NetParameter *param;
     qf_net *net;
     bool changed;
-    if (qf_context_create(&context) != QF_OK)
-        return 0;
+    fuzz_enter_folder();
     if (qf_text_parse(context, "input", (const char *)data, size, &caffe__net_parameter__descriptor,
                       &param) == QF_OK) {
         if (qf_net_param_upgrade(context, "input", param, &changed) == QF_OK &&

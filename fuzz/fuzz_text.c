@@ -1,16 +1,13 @@
 /* Text format: whatever is accepted must print to something that is accepted again. */
+#include "fuzz.h"
 #include "model/model.h"
 
 #include <stdlib.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    qf_context *context;
+    qf_context *context = fuzz_context();
     void *net, *again;
-    if (qf_context_create(&context) != QF_OK)
-        return 0;
     if (qf_text_parse(context, "input", (const char *)data, size, &caffe__net_parameter__descriptor,
                       &net) == QF_OK) {
         qf_buffer text = {0};

@@ -1,15 +1,12 @@
 /* Wire format, and the upgrade of whatever it holds. */
+#include "fuzz.h"
 #include "model/model.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    qf_context *context;
+    qf_context *context = fuzz_context();
     Caffe__NetParameter *net;
     bool changed;
-    if (qf_context_create(&context) != QF_OK)
-        return 0;
     if (qf_wire_parse(context, "input", data, size, &caffe__net_parameter__descriptor, &net) ==
         QF_OK) {
         (void)qf_net_param_upgrade(context, "input", net, &changed);

@@ -87,7 +87,8 @@ QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: fr
 QF_API qf_status qf_context_set_limit(qf_context *context, const char *name, uint64_t value);
 /* A list "tensor_elements=1000000,image_pixels=64M"; K, M and G are powers of 1024. */
 QF_API qf_status qf_context_set_limits(qf_context *context, const char *list);
-/* The limits there are: name, default and what is counted; NULL past the end. */
+/* The limits there are: name, default (0: the machine's memory) and what is counted; NULL past the
+ * end. */
 QF_API const char *qf_limit_describe(int index, uint64_t *initial, const char **unit);
 
 /* ---- blobs ----

@@ -135,11 +135,13 @@ qf_status qf_tensor_reshape(qf_context *context, qf_tensor *tensor, const qf_sha
         if (shape->dim[axis] < 0)
             return qf_fail(context, QF_E_SHAPE, "axis %d of a blob would have size %d", axis,
                            shape->dim[axis]);
-        if (!qf_multiply(count, (size_t)shape->dim[axis], &count) || count > INT_MAX) {
+        if (!qf_multiply(count, (size_t)shape->dim[axis], &count))
+            count = SIZE_MAX;
+        if (count > context->limits[QF_LIMIT_TENSOR_ELEMENTS]) {
             char text[256];
-            return qf_fail(context, QF_E_SHAPE,
-                           "a blob of shape %s has more than the %d elements that Caffe allows",
-                           qf_shape_text(shape, text, sizeof text), INT_MAX);
+            return qf_check_limit(context, QF_LIMIT_TENSOR_ELEMENTS, count,
+                                  "a blob of shape %s has",
+                                  qf_shape_text(shape, text, sizeof text));
         }
     }
     bool keep = tensor->valid && count == qf_shape_count(&tensor->shape);

@@ -20,11 +20,11 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out)
         status = qf_fail(context, QF_E_IO, "%s is a directory, but a file is expected", path);
         goto done;
     }
-    if (S_ISREG(info.st_mode) && (size_t)info.st_size > QF_FILE_MAX) {
-        status = qf_fail(context, QF_E_FORMAT, "%s has %lld bytes; Caffe's files end at 2 GiB",
-                         path, (long long)info.st_size);
+    if (S_ISREG(info.st_mode))
+        status =
+            qf_check_limit(context, QF_LIMIT_FILE_BYTES, (uint64_t)info.st_size, "%s has", path);
+    if (status != QF_OK)
         goto done;
-    }
     /* One byte more than the file: the read that finds the end needs room. */
     size_t chunk = S_ISREG(info.st_mode) ? (size_t)info.st_size + 1 : 65536;
     for (;;) {
@@ -44,10 +44,9 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out)
         out->data[out->size] = '\0';
         if (got == 0)
             break;
-        if (out->size > QF_FILE_MAX) {
-            status = qf_fail(context, QF_E_FORMAT, "%s is longer than 2 GiB", path);
+        status = qf_check_limit(context, QF_LIMIT_FILE_BYTES, out->size, "%s has", path);
+        if (status != QF_OK)
             goto done;
-        }
         chunk = 65536;
     }
 done:

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -21,8 +22,9 @@ static const struct {
 
 void qf_limits_reset(qf_context *context)
 {
+    const uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     for (int i = 0; i < QF_LIMIT_COUNT; i++)
-        context->limits[i] = limits[i].initial;
+        context->limits[i] = limits[i].initial ? limits[i].initial : memory;
 }
 
 const char *qf_limit_describe(int index, uint64_t *initial, const char **unit)

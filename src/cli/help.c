@@ -1,6 +1,8 @@
 /* --help, from the tables. */
 #include "cli/command.h"
 
+#include "qaffe/qaffe.h"
+
 #include <string.h>
 
 enum { WIDTH = 79 };
@@ -86,6 +88,13 @@ void print_overview(FILE *stream)
     for (size_t i = 0; (each = command_at(i)); i++)
         if (!each->hidden)
             fprintf(stream, "  %-16s%s\n", each->name, each->summary);
+    fputs("\nLimits on what files may ask for: --limit NAME=N or QAFFE_LIMITS; NAME is one of\n ",
+          stream);
+    uint64_t initial;
+    const char *name, *unit;
+    for (int i = 0; (name = qf_limit_describe(i, &initial, &unit)); i++)
+        fprintf(stream, " %s", name);
+    fputs(".\n", stream);
     fputs("\n`qaffe COMMAND --help` describes a command and gives an example.\n"
           "Start with `qaffe qat run`: it does the whole work in one go.\n",
           stream);

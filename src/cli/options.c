@@ -9,6 +9,12 @@
 #include <string.h>
 
 static const option shared_options[] = {
+    {.name = "limit",
+     .kind = OPTION_TEXT,
+     .value = "NAME=N",
+     .help =
+         "Raise or lower what files may ask for, as image_pixels=256M; several are separated by "
+         "commas. The names: docs/limits.md. The environment's QAFFE_LIMITS is read before."},
     {.name = "help", .kind = OPTION_FLAG, .help = "Print this help and stop."},
 };
 

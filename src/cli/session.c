@@ -61,6 +61,12 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
     qf_context_set_log(session->context, print_message, session, chosen_level(arguments, lowest));
     qf_context_set_threads(session->context, argument_integer(arguments, "threads"));
     qf_context_set_seed(session->context, argument_integer(arguments, "seed"));
+    const char *environment = getenv("QAFFE_LIMITS"), *limits = argument_text(arguments, "limit");
+    if (qf_context_set_limits(session->context, environment ? environment : "") != QF_OK ||
+        qf_context_set_limits(session->context, limits ? limits : "") != QF_OK) {
+        session_close(session, QF_E_ARGUMENT);
+        return false;
+    }
     if (argument_given(arguments, "gpu"))
         fprintf(stderr, "qaffe %s: --gpu %s: this build has no GPU code; computing on the CPU\n",
                 arguments->command->name, argument_text(arguments, "gpu"));

@@ -104,6 +104,8 @@ qf_status qf_lmdb_pages_open(qf_context *context, const void *file, size_t size,
                        "data.mdb is damaged or not of LMDB on a machine of 64 bits");
     const int newest = transaction ? ids[1] == transaction : ids[1] > ids[0];
     *out = metas[newest];
+    if (out->entries > size / NODE_HEADER)
+        return damaged(context, (uint64_t)newest, "counts more items than the file can hold");
     out->file = file;
     out->size = size;
     return QF_OK;

@@ -14,8 +14,8 @@ static qf_status load_mean(qf_context *context, const char *path, qf_transform *
     for (int i = 0; status == QF_OK && i < axes; i++)
         if (!qf_multiply(count, (size_t)dims[i], &count))
             count = SIZE_MAX;
-    if (status == QF_OK &&
-        (axes < 3 || axes > 4 || (axes == 4 && dims[0] != 1) || count != blob->n_data))
+    if (status == QF_OK && (axes < 3 || axes > 4 || (axes == 4 && dims[0] != 1) || count == 0 ||
+                            count != blob->n_data))
         status = qf_fail(context, QF_E_FORMAT,
                          "%s is not a mean file: expected a blob of 1 x channels x height x width",
                          path);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 100, SHOWN = 60 };
+enum { SHOWN = 60 };
 
 typedef struct parser {
     qf_lexer lexer;
@@ -348,9 +348,9 @@ static qf_status read_message(parser *p, const ProtobufCFieldDescriptor *field,
 {
     char close = is_symbol(p, '<') ? '>' : '}';
     QF_TRY(expect_symbol(p, close == '>' ? '<' : '{'));
-    if (++p->depth > MAX_DEPTH)
-        return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
-                             "messages are nested more than %d deep", MAX_DEPTH);
+    QF_TRY(qf_check_limit(p->lexer.context, QF_LIMIT_MESSAGE_NESTING, (uint64_t)++p->depth,
+                          "%s:%d:%d: there are", p->lexer.name, p->lexer.token.line,
+                          p->lexer.token.column));
     QF_TRY(qf_message_new(p->lexer.context, field->descriptor, out));
     qf_status status = parse_fields(p, *out, close);
     if (status == QF_OK)

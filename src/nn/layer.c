@@ -19,6 +19,8 @@ qf_status qf_layer_add_param(qf_layer *layer, const qf_shape *shape,
     QF_TRY(qf_blob_create(context, layer->name, &blob));
     params[layer->param_count++] = (qf_layer_param){blob, 1, 1, true};
     QF_TRY(qf_blob_reshape_to(blob, shape));
+    QF_TRY(qf_check_limit(context, QF_LIMIT_NET_BYTES, qf_blob_count(blob) * sizeof(float),
+                          "parameter %d has", layer->param_count - 1));
     return qf_fill(blob, filler);
 }
 

@@ -17,7 +17,8 @@ typedef struct builder {
     size_t learnable_capacity, alias_capacity;
     const char **param_names; /* per learnable: its name, or NULL */
     size_t name_capacity;
-    size_t memory; /* elements of all tops, for the log */
+    size_t memory;     /* elements of all tops */
+    size_t parameters; /* elements of all parameters */
 } builder;
 
 static qf_status no_memory(const builder *build)
@@ -482,10 +483,23 @@ static void log_param(qf_context *context, const Caffe__NetParameter *param)
     qf_buffer_release(&text);
 }
 
+/* Blobs and parameters of the layers so far. */
+static qf_status check_size(builder *build)
+{
+    const qf_net *net = build->net;
+    const qf_layer *layer = net->layers[net->layer_count - 1];
+    for (int i = 0; i < layer->param_count; i++)
+        build->parameters += qf_blob_count(layer->params[i].blob);
+    return qf_check_limit(net->context, QF_LIMIT_NET_BYTES,
+                          (build->memory + build->parameters) * sizeof(float),
+                          "layer %s: the net up to here has", layer->name);
+}
+
 static qf_status build_layers(builder *build)
 {
     qf_net *net = build->net;
     size_t count = net->param->n_layer;
+    QF_TRY(qf_check_limit(net->context, QF_LIMIT_NET_LAYERS, count, "the net has"));
     net->layers = qf_alloc(count, sizeof *net->layers);
     net->layer_need_backward = qf_alloc(count, sizeof *net->layer_need_backward);
     net->seen = qf_alloc(count, sizeof *net->seen);
@@ -494,6 +508,7 @@ static qf_status build_layers(builder *build)
     for (size_t l = 0; l < count; l++) {
         const Caffe__LayerParameter *param = net->param->layer[l];
         QF_TRY(qf_within(net->context, add_layer(build, param), "layer %s", param->name));
+        QF_TRY(check_size(build));
     }
     QF_TRY(trim_backward(build));
     if (net->param->force_backward)

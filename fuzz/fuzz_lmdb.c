@@ -1,0 +1,27 @@
+/* The pages of an LMDB file. */
+#include "data/lmdb_pages.h"
+#include "fuzz.h"
+
+/* A tree whose branches share children has more items than any file could name. */
+enum { ITEMS = 1000 };
+
+static volatile uint8_t seen;
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    qf_context *context = fuzz_context();
+    qf_lmdb_pages pages;
+    qf_sample sample;
+    bool found = true;
+    if (qf_lmdb_pages_open(context, data, size, 0, &pages) == QF_OK)
+        for (int i = 0; i < ITEMS && found; i++) {
+            if (qf_lmdb_pages_next(context, &pages, i == 0, &sample, &found) != QF_OK)
+                break;
+            for (size_t k = 0; found && k < sample.key_size; k++)
+                seen ^= ((const uint8_t *)sample.key)[k];
+            for (size_t k = 0; found && k < sample.value_size; k++)
+                seen ^= ((const uint8_t *)sample.value)[k];
+        }
+    qf_context_destroy(context);
+    return 0;
+}

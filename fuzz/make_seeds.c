@@ -1,0 +1,325 @@
+/* Writes the seeds of all fuzz targets into the folders <out>/<target>/. Small, and all made here.
+ */
+#include "base/file.h"
+#include "base/memory.h"
+#include "data/sample_store.h"
+#include "fuzz.h"
+#include "model/model.h"
+#include "net.h"
+
+#include <dirent.h>
+#include <png.h>
+#include <stdlib.h>
+#include <string.h>
+#include <turbojpeg.h>
+#include <unistd.h>
+
+static qf_context *context;
+
+static void put(const char *target, const char *name, const void *bytes, size_t size)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", target, name);
+    fuzz_require(qf_file_write(context, path, bytes, size, 0644) == QF_OK, qf_error_text(context));
+}
+
+static void put_text(const char *target, const char *name, const char *text)
+{
+    put(target, name, text, strlen(text));
+}
+
+/* With a byte in front that chooses what is read. */
+static void put_choice(const char *target, const char *name, char choice, const void *bytes,
+                       size_t size)
+{
+    qf_buffer all = {0};
+    qf_buffer_append(&all, &choice, 1);
+    qf_buffer_append(&all, bytes, size);
+    put(target, name, qf_buffer_text(&all), all.size);
+    qf_buffer_release(&all);
+}
+
+/* ---- images ---- */
+
+enum { HEIGHT = 5, WIDTH = 7 };
+
+/* As the image itself, and as the data of an encoded datum. */
+static void put_image(const char *name, const void *bytes, size_t size)
+{
+    Caffe__Datum datum = CAFFE__DATUM__INIT;
+    put("fuzz_image", name, bytes, size);
+    datum.has_encoded = datum.encoded = datum.has_label = datum.has_data = true;
+    datum.label = 3;
+    datum.data.data = (uint8_t *)bytes;
+    datum.data.len = size;
+    uint8_t *packed = qf_alloc(caffe__datum__get_packed_size(&datum), 1);
+    put("fuzz_datum", name, packed, caffe__datum__pack(&datum, packed));
+    qf_free(packed);
+}
+
+static void put_jpeg(const char *name, const uint8_t *pixels, int format, int subsampling,
+                     int flags)
+{
+    tjhandle encoder = tjInitCompress();
+    unsigned char *bytes = NULL;
+    unsigned long size = 0;
+    fuzz_require(tjCompress2(encoder, pixels, WIDTH, 0, HEIGHT, format, &bytes, &size, subsampling,
+                             80, flags) == 0,
+                 "no JPEG");
+    put_image(name, bytes, size);
+    if (strcmp(name, "color.jpg") == 0) { /* once more, lying on its side */
+        static const uint8_t exif[] = "\xff\xe1\0\x22"
+                                      "Exif\0\0"
+                                      "II*\0\x8\0\0\0"
+                                      "\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0";
+        qf_buffer turned = {0};
+        qf_buffer_append(&turned, bytes, 2);
+        qf_buffer_append(&turned, exif, 0x24);
+        qf_buffer_append(&turned, bytes + 2, size - 2);
+        put_image("turned.jpg", turned.data, turned.size);
+        qf_buffer_release(&turned);
+    }
+    tjFree(bytes);
+    tjDestroy(encoder);
+}
+
+static void append_bytes(png_structp png, png_bytep bytes, size_t size)
+{
+    qf_buffer_append(png_get_io_ptr(png), bytes, size);
+}
+
+static void put_png(const char *name, const uint8_t *pixels, int kind, int depth, int interlace)
+{
+    static const png_color palette[4] = {{0, 0, 0}, {255, 0, 0}, {0, 255, 0}, {9, 9, 200}};
+    static const png_byte alpha[2] = {0, 100};
+    qf_buffer file = {0};
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    fuzz_require(setjmp(png_jmpbuf(png)) == 0, "no PNG");
+    png_set_write_fn(png, &file, append_bytes, NULL);
+    png_set_IHDR(png, info, WIDTH, HEIGHT, depth, kind, interlace, 0, 0);
+    if (kind == PNG_COLOR_TYPE_PALETTE) {
+        png_set_PLTE(png, info, palette, 4);
+        png_set_tRNS(png, info, alpha, 2, NULL);
+    }
+    png_write_info(png, info);
+    for (int pass = 0, passes = png_set_interlace_handling(png); pass < passes; pass++)
+        for (int row = 0; row < HEIGHT; row++)
+            png_write_row(png, (uint8_t *)pixels + row * 8);
+    png_write_end(png, info);
+    png_destroy_write_struct(&png, &info);
+    put_image(name, file.data, file.size);
+    qf_buffer_release(&file);
+}
+
+static void put_bmp(const char *name, const uint8_t *pixels, uint8_t depth)
+{
+    uint8_t file[54 + 4 * 256 + HEIGHT * WIDTH * 4] = "BM";
+    const int palette = depth <= 8 ? 4 << depth : 0, row = (WIDTH * depth + 31) / 32 * 4;
+    file[10] = (uint8_t)((54 + palette) & 255);
+    file[11] = (uint8_t)((54 + palette) >> 8);
+    file[14] = 40;
+    file[18] = WIDTH;
+    file[22] = HEIGHT;
+    file[26] = 1;
+    file[28] = depth;
+    for (int i = 0; i < palette + row * HEIGHT; i++)
+        file[54 + i] = pixels[i % 64];
+    put_image(name, file, (size_t)(54 + palette + row * HEIGHT));
+}
+
+static void put_raw_datum(void)
+{
+    Caffe__Datum datum = CAFFE__DATUM__INIT;
+    uint8_t pixels[12] = {1, 2, 3}, packed[256];
+    float values[12] = {1, -2, 1e9f};
+    datum.has_channels = datum.has_height = datum.has_width = datum.has_data = true;
+    datum.channels = 3;
+    datum.height = datum.width = 2;
+    datum.data.data = pixels;
+    datum.data.len = sizeof pixels;
+    put("fuzz_datum", "bytes", packed, caffe__datum__pack(&datum, packed));
+    datum.has_data = false;
+    datum.float_data = values;
+    datum.n_float_data = 12;
+    put("fuzz_datum", "floats", packed, caffe__datum__pack(&datum, packed));
+}
+
+static void images(void)
+{
+    uint8_t pixels[HEIGHT * WIDTH * 8];
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(37 * i);
+    put_jpeg("color.jpg", pixels, TJPF_BGR, TJSAMP_420, 0);
+    put_jpeg("progressive.jpg", pixels, TJPF_BGR, TJSAMP_444, TJFLAG_PROGRESSIVE);
+    put_jpeg("gray.jpg", pixels, TJPF_GRAY, TJSAMP_GRAY, 0);
+    put_jpeg("cmyk.jpg", pixels, TJPF_CMYK, TJSAMP_444, 0);
+    put_png("color.png", pixels, PNG_COLOR_TYPE_RGB, 8, 0);
+    put_png("alpha.png", pixels, PNG_COLOR_TYPE_RGB_ALPHA, 8, 1);
+    put_png("gray16.png", pixels, PNG_COLOR_TYPE_GRAY, 16, 0);
+    put_png("gray1.png", pixels, PNG_COLOR_TYPE_GRAY, 1, 0);
+    put_png("palette.png", pixels, PNG_COLOR_TYPE_PALETTE, 2, 0);
+    for (int i = 0; i < 6; i++) {
+        static const uint8_t depths[] = {1, 4, 8, 16, 24, 32};
+        char name[16];
+        snprintf(name, sizeof name, "%u.bmp", depths[i]);
+        put_bmp(name, pixels, depths[i]);
+    }
+    put_raw_datum();
+}
+
+/* ---- databases, nets, states ---- */
+
+static void put_file_of(const char *target, const char *name, const char *path)
+{
+    qf_buffer file = {0};
+    fuzz_require(qf_file_read(context, path, &file) == QF_OK, qf_error_text(context));
+    put(target, name, file.data, file.size);
+    qf_buffer_release(&file);
+}
+
+/* `count` items: more than one leaf, and values that need pages of their own. */
+static void put_lmdb(const char *name, int count)
+{
+    qf_sample_writer *writer;
+    char value[9000] = "value";
+    bool good = qf_sample_writer_create(context, name, QF_STORE_LMDB, &writer) == QF_OK;
+    for (int i = 0; good && i < count; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "%08d", i);
+        good =
+            qf_sample_writer_put(context, writer, key, value, i == 3 ? sizeof value : 40) == QF_OK;
+    }
+    good = good && qf_sample_writer_finish(context, writer, true) == QF_OK;
+    fuzz_require(good, qf_error_text(context));
+    char path[64];
+    snprintf(path, sizeof path, "%s/data.mdb", name);
+    put_file_of("fuzz_lmdb", name, path);
+}
+
+/* Each file of a database behind its number, in the order of names. */
+static void put_leveldb(void)
+{
+    struct dirent **entries;
+    char number = 0;
+    fuzz_make_leveldb(context, "leveldb");
+    const int found = scandir("leveldb", &entries, NULL, alphasort);
+    for (int i = 0; i < found; i++) {
+        char path[300];
+        qf_buffer file = {0};
+        snprintf(path, sizeof path, "leveldb/%.200s", entries[i]->d_name);
+        if (entries[i]->d_name[0] != '.' && strncmp(entries[i]->d_name, "LO", 2) != 0) {
+            fuzz_require(qf_file_read(context, path, &file) == QF_OK, qf_error_text(context));
+            put_choice("fuzz_leveldb", entries[i]->d_name, number++, qf_buffer_text(&file),
+                       file.size);
+        }
+        qf_buffer_release(&file);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static void databases(void)
+{
+    put_lmdb("two", 2);
+    put_lmdb("many", 120);
+    put_leveldb();
+}
+
+static void put_wire(const char *target, const char *name, const void *message)
+{
+    const size_t size = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = qf_alloc(size + 1, 1);
+    protobuf_c_message_pack(message, bytes);
+    put(target, name, bytes, size);
+    qf_free(bytes);
+}
+
+static void models(void)
+{
+    static const char text[] = "name: 'n' " FUZZ_NET;
+    static const char old[] = "name: 'old' input: 'data' input_dim: 1 input_dim: 1 input_dim: 4 "
+                              "input_dim: 4 layers { name: 'ip' type: INNER_PRODUCT bottom: 'data' "
+                              "top: 'ip' inner_product_param { num_output: 2 weight_filler { type: "
+                              "'xavier' } } }";
+    Caffe__NetParameter *net;
+    put_text("fuzz_text", "net", text);
+    put_text("fuzz_text", "old", old);
+    put_text("fuzz_net", "net", text);
+    put_text("fuzz_net", "old", old);
+    fuzz_require(qf_text_parse(context, "net", text, sizeof text - 1,
+                               &caffe__net_parameter__descriptor, &net) == QF_OK,
+                 qf_error_text(context));
+    put_wire("fuzz_wire", "net", net);
+    qf_message_free(net);
+}
+
+static void mean_file(void)
+{
+    Caffe__BlobProto blob = CAFFE__BLOB_PROTO__INIT;
+    float values[12] = {1, 2, 3};
+    blob.has_num = blob.has_channels = blob.has_height = blob.has_width = true;
+    blob.num = 1;
+    blob.channels = 3;
+    blob.height = blob.width = 2;
+    blob.data = values;
+    blob.n_data = 12;
+    put_wire("fuzz_mean", "mean", &blob);
+}
+
+static void states(void)
+{
+    static const char settings[] = "net: 'net' type: 'Adam' base_lr: 0.01 lr_policy: 'fixed' "
+                                   "max_iter: 9 snapshot_prefix: 's' random_seed: 1";
+    static const char net[] = FUZZ_NET;
+    qf_solver *solver = NULL;
+    fuzz_require(qf_file_write(context, "net", net, strlen(net), 0644) == QF_OK &&
+                     qf_file_write(context, "solver", settings, strlen(settings), 0644) == QF_OK &&
+                     qf_solver_create(context, "solver", &solver) == QF_OK &&
+                     qf_solver_snapshot(solver) == QF_OK,
+                 qf_error_text(context));
+    qf_solver_destroy(solver);
+    put_file_of("fuzz_solverstate", "state", "s_iter_0.solverstate");
+    put_file_of("fuzz_wire", "weights", "s_iter_0.caffemodel");
+}
+
+static void texts(void)
+{
+    static const char json[] =
+        "{\"version\":1, \"batch_num\":1, \"conv\":{\"retrain_enable\":true, "
+        "\"retrain_data_config\":{\"algo\":\"ulq_quantize\",\"clip_max\":3.0,\"clip_min\":-3.0},"
+        "\"retrain_weight_config\":{\"algo\":\"arq_retrain\",\"channel_wise\":true}}}";
+    static const char definition[] =
+        "version: 1 batch_num: 1 retrain_data_quant_config: { ulq_quantize: { clip_max_min: { "
+        "clip_max: 3.0 clip_min: -3.0 } } } override_layer: { layer_name: \"conv\" }";
+    static const char record[] = "record { key: \"conv\" value { scale_d: 0.1 offset_d: 3 scale_w: "
+                                 "0.5 scale_w: 0.25 scale_w: 1 offset_w: 0 offset_w: 0 offset_w: 0 "
+                                 "shift_bit: 1 shift_bit: 1 shift_bit: 2 } }";
+    put_choice("fuzz_config", "json", 0, json, sizeof json - 1);
+    put_choice("fuzz_config", "cfg", 1, definition, sizeof definition - 1);
+    put_choice("fuzz_config", "record", 2, record, sizeof record - 1);
+    put_text("fuzz_lists", "images", "a.png 1\r\n\nb c.png 2\nno label\nx.png 99999999999");
+    put_text("fuzz_lists", "windows",
+             "# 0\na.png\n3\n30\n40\n2\n3 0.9 4 5 20 24\n1 0.1 10 2 35 15\n# 1 b.png 3 4 5 0\n");
+    put("fuzz_hdf5", "sets", "\0\4\2\3\1\1\2\0\2\2\3\3\7\0\1\0\x11\1\5\0\x16\1\1\1", 24);
+}
+
+int main(int count, char **arguments)
+{
+    fuzz_require(count == 2, "usage: make_seeds FOLDER");
+    context = fuzz_context();
+    qf_context_set_seed(context, 1);
+    fuzz_enter_folder();
+    images();
+    databases();
+    models();
+    mean_file();
+    states();
+    texts();
+    char command[512];
+    snprintf(command, sizeof command, "mkdir -p '%s' && cp -r fuzz_* '%s'", arguments[1],
+             arguments[1]);
+    fuzz_require(system(command) == 0, "cannot copy the seeds");
+    qf_context_destroy(context);
+    return 0;
+}
