@@ -18,7 +18,7 @@ static qf_context *context;
 
 static void put(const char *target, const char *name, const void *bytes, size_t size)
 {
-    char path[256];
+    char path[400];
     snprintf(path, sizeof path, "%s/%s", target, name);
     fuzz_require(qf_file_write(context, path, bytes, size, 0644) == QF_OK, qf_error_text(context));
 }

@@ -1,0 +1,487 @@
+/* Where batches come from: databases, lists of images, windows. A run that was stopped goes on with
+ * the same batches; what does not fit together is an error with a sentence. */
+#include "data/prefetch.h"
+#include "data/sample_store.h"
+#include "data/window_list.h"
+#include "harness/harness.h"
+#include "nn/net.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static qf_context *context;
+static char *folder;
+
+static int set_up(void **state)
+{
+    (void)state;
+    context = test_context();
+    folder = test_make_directory();
+    return chdir(folder);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    assert_int_equal(chdir("/"), 0);
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_context_destroy(context);
+    return 0;
+}
+
+static void put_text(const char *path, const char *text)
+{
+    assert_ok(context, qf_file_write(context, path, text, strlen(text), 0644));
+}
+
+/* A BMP of 24 bits: blue = 10 · column, green = 10 · row, red = `red`. */
+static void put_bmp(const char *path, int height, int width, int red)
+{
+    const int row_bytes = (3 * width + 3) / 4 * 4, size = 54 + row_bytes * height;
+    uint8_t *file = qf_alloc((size_t)size, 1);
+    memcpy(file, "BM", 2);
+    file[10] = 54;
+    file[14] = 40;
+    file[18] = (uint8_t)width;
+    file[22] = (uint8_t)height;
+    file[26] = 1;
+    file[28] = 24;
+    for (int h = 0; h < height; h++)
+        for (int w = 0; w < width; w++) {
+            uint8_t *pixel = file + 54 + (height - 1 - h) * row_bytes + 3 * w;
+            pixel[0] = (uint8_t)(10 * w);
+            pixel[1] = (uint8_t)(10 * h);
+            pixel[2] = (uint8_t)red;
+        }
+    assert_ok(context, qf_file_write(context, path, file, (size_t)size, 0644));
+    qf_free(file);
+}
+
+/* ---- databases ---- */
+
+static void put_store(const char *path, qf_store_format format, int count)
+{
+    qf_sample_writer *writer;
+    assert_ok(context, qf_sample_writer_create(context, path, format, &writer));
+    for (int i = count; i-- > 0;) { /* they come back in order of the keys */
+        Caffe__Datum datum = CAFFE__DATUM__INIT;
+        uint8_t pixels[12];
+        char key[16];
+        memset(pixels, i, sizeof pixels);
+        datum.has_channels = datum.has_height = datum.has_width = datum.has_label = true;
+        datum.has_data = true;
+        datum.channels = 1;
+        datum.height = 3;
+        datum.width = 4;
+        datum.label = 100 + i;
+        datum.data.data = pixels;
+        datum.data.len = sizeof pixels;
+        snprintf(key, sizeof key, "%08d", i);
+        assert_ok(context, qf_sample_writer_put_datum(context, writer, key, &datum));
+    }
+    assert_ok(context, qf_sample_writer_finish(context, writer, true));
+}
+
+static void databases_come_back(void **state)
+{
+    (void)state;
+    for (int format = 0; format < QF_STORE_FORMATS; format++) {
+        char *path = test_format("db_%s", qf_store_format_name((qf_store_format)format));
+        qf_sample_store *store, *second;
+        qf_sample sample;
+        uint64_t count;
+        put_store(path, (qf_store_format)format, 7);
+        assert_ok(context, qf_sample_store_open(context, path, &store));
+        assert_ok(context, qf_sample_store_open(context, path, &second)); /* at the same time */
+        assert_int_equal(qf_sample_store_format(store), format);
+        for (int i = 0; i < 9; i++) { /* round and round */
+            char key[16];
+            snprintf(key, sizeof key, "%08d", i % 7);
+            assert_ok(context, qf_sample_store_next(context, store, &sample));
+            assert_int_equal(sample.key_size, 8);
+            assert_memory_equal(sample.key, key, 8);
+        }
+        assert_ok(context, qf_sample_store_count(context, store, &count));
+        assert_int_equal(count, 7);
+        assert_int_equal(qf_sample_store_position(store), 2);
+        assert_ok(context, qf_sample_store_seek(context, second, 7 * 3 + 5));
+        assert_ok(context, qf_sample_store_next(context, second, &sample));
+        assert_memory_equal(sample.key, "00000005", 8);
+        qf_sample_store_close(store);
+        qf_sample_store_close(second);
+        qf_free(path);
+    }
+}
+
+static void damaged_databases_fail(void **state)
+{
+    (void)state;
+    qf_sample_store *store;
+    qf_buffer file = {0};
+    put_store("good", QF_STORE_LMDB, 3);
+    assert_ok(context, qf_file_read(context, "good/data.mdb", &file));
+    /* the main database's root, in both meta pages (lmdb_pages.c), points to nowhere */
+    for (size_t page = 0; page < 2; page++)
+        memset(file.data + page * 4096 + 128, 0x55, 8);
+    assert_ok(context, qf_file_write(context, "bad/data.mdb", file.data, file.size, 0644));
+    assert_fails(context, qf_sample_store_open(context, "bad", &store), "outside of the file");
+    assert_ok(context, qf_file_write(context, "cut/data.mdb", file.data, 5000, 0644));
+    assert_fails(context, qf_sample_store_open(context, "cut", &store), "cut");
+    qf_buffer_release(&file);
+    put_store("level", QF_STORE_LEVELDB, 3);
+    assert_int_equal(system("for f in level/*.ldb; do head -c -3 $f > x && mv x $f; done"), 0);
+    assert_fails(context, qf_sample_store_open(context, "level", &store), "damaged, cut off");
+    assert_fails(context, qf_sample_store_open(context, ".", &store), "no database");
+}
+
+/* ---- sources ---- */
+
+/* The labels and first values of `count` batches. */
+static void take(qf_prefetch *prefetch, int count, float *labels, float *values)
+{
+    for (int b = 0; b < count; b++) {
+        const qf_batch *batch;
+        assert_ok(context, qf_prefetch_next(context, prefetch, &batch));
+        for (int i = 0; i < batch->size; i++) {
+            *labels++ = batch->labels[i];
+            *values++ =
+                batch->images[(size_t)i * (size_t)(batch->channels * batch->height * batch->width)];
+        }
+    }
+}
+
+typedef qf_status open_source(uint64_t seed, qf_data_source *out);
+
+static qf_prefetch *start(open_source *open, uint64_t seed, int batch_size)
+{
+    qf_data_source source;
+    qf_prefetch *prefetch;
+    qf_random random;
+    qf_random_seed(&random, seed);
+    assert_ok(context, open(seed, &source));
+    assert_ok(context, qf_prefetch_create(context, &source, batch_size, 3, &random, &prefetch));
+    return prefetch;
+}
+
+/* Another process, with other random numbers, takes up the state and goes on as the first did. */
+static void check_resuming(open_source *open, bool varies)
+{
+    enum { BATCH = 5, BATCHES = 6, ALL = BATCH * BATCHES };
+    float labels[2][ALL], values[2][ALL], first[2][ALL];
+    qf_prefetch *one = start(open, 1, BATCH), *other = start(open, 2, BATCH);
+    take(one, 4, first[0], first[1]);
+    const qf_data_state state = qf_prefetch_state(one);
+    take(one, BATCHES, labels[0], values[0]);
+    take(other, 1, labels[1], values[1]);
+    assert_ok(context, qf_prefetch_restore(context, other, &state));
+    take(other, BATCHES, labels[1], values[1]);
+    assert_memory_equal(labels[0], labels[1], sizeof labels[0]);
+    assert_memory_equal(values[0], values[1], sizeof values[0]);
+    if (varies)
+        assert_memory_not_equal(labels[0], first[0], 4 * BATCH * sizeof(float));
+    qf_prefetch_destroy(one);
+    qf_prefetch_destroy(other);
+}
+
+static Caffe__TransformationParameter crop_and_mirror(void)
+{
+    Caffe__TransformationParameter param = CAFFE__TRANSFORMATION_PARAMETER__INIT;
+    param.crop_size = 3;
+    param.mirror = true;
+    return param;
+}
+
+static qf_status open_store(uint64_t seed, qf_data_source *out)
+{
+    static Caffe__DataParameter param = CAFFE__DATA_PARAMETER__INIT;
+    static Caffe__TransformationParameter transform;
+    qf_random random;
+    qf_random_seed(&random, seed);
+    transform = crop_and_mirror();
+    param.source = "some_db"; /* 4 items: fewer than a batch */
+    return qf_store_source_open(context, &param, &transform, true, &random, out);
+}
+
+static const char image_list[] =
+    "a.bmp 0\r\nb c.bmp 1\r\n\r\na.bmp 2\nb c.bmp 3x\na.bmp 4\na.bmp x5\n"
+    "b c.bmp 6";
+
+static qf_status open_images(uint64_t seed, qf_data_source *out)
+{
+    static Caffe__ImageDataParameter param = CAFFE__IMAGE_DATA_PARAMETER__INIT;
+    static Caffe__TransformationParameter transform;
+    qf_random random;
+    qf_random_seed(&random, seed);
+    transform = crop_and_mirror();
+    param.source = "images.txt";
+    param.shuffle = true;
+    param.rand_skip = 3;
+    return qf_image_source_open(context, &param, &transform, true, &random, out);
+}
+
+static qf_status open_windows(uint64_t seed, qf_data_source *out)
+{
+    static Caffe__WindowDataParameter param = CAFFE__WINDOW_DATA_PARAMETER__INIT;
+    static Caffe__TransformationParameter transform;
+    (void)seed;
+    transform = crop_and_mirror();
+    param.source = "windows.txt";
+    param.fg_fraction = 0.5f;
+    return qf_window_source_open(context, &param, &transform, out);
+}
+
+static void stopped_runs_go_on(void **state)
+{
+    (void)state;
+    put_bmp("a.bmp", 4, 5, 1);
+    put_bmp("b c.bmp", 5, 4, 2);
+    put_text("images.txt", image_list);
+    put_text("windows.txt", "# 0\na.bmp\n3\n4\n5\n4\n1 0.9 0 0 2 2\n2 0.8 1 1 4 3\n0 0.1 2 0 4 3\n"
+                            "0 0 0 1 3 3\n# 1 ./a.bmp 3 4 5 1 7 1 0 0 4 3");
+    put_store("some_db", QF_STORE_LEVELDB, 4);
+    check_resuming(open_store, false);
+    check_resuming(open_images, true);
+    check_resuming(open_windows, true);
+}
+
+/* Of all images of an epoch each comes once, in another order each time. */
+static void shuffling_loses_nothing(void **state)
+{
+    (void)state;
+    enum { IMAGES = 7, EPOCHS = 3 };
+    float labels[IMAGES * EPOCHS], values[IMAGES * EPOCHS];
+    Caffe__ImageDataParameter param = CAFFE__IMAGE_DATA_PARAMETER__INIT;
+    qf_data_source source;
+    qf_prefetch *prefetch;
+    qf_random random;
+    qf_random_seed(&random, 5);
+    put_bmp("a.bmp", 4, 4, 1);
+    put_bmp("b c.bmp", 4, 4, 2);
+    put_text("images.txt", image_list);
+    param.source = "images.txt";
+    param.shuffle = true;
+    assert_ok(context, qf_image_source_open(context, &param, NULL, true, &random, &source));
+    assert_ok(context, qf_prefetch_create(context, &source, 1, 1, &random, &prefetch));
+    take(prefetch, IMAGES * EPOCHS, labels, values);
+    for (int e = 0; e < EPOCHS; e++) {
+        int seen = 0;
+        for (int i = 0; i < IMAGES; i++)
+            seen += 1 << (int)labels[e * IMAGES + i];
+        assert_int_equal(seen, 1 + 2 + 4 + 8 + 16 + 1 + 64); /* "3x" is 3, "x5" is 0 */
+    }
+    assert_memory_not_equal(labels, labels + IMAGES, IMAGES * sizeof *labels);
+    qf_prefetch_destroy(prefetch);
+}
+
+static qf_status open_list(const char *text, Caffe__ImageDataParameter param, qf_data_source *out)
+{
+    qf_random random;
+    qf_random_seed(&random, 1);
+    put_text("list.txt", text);
+    param.source = "list.txt";
+    return qf_image_source_open(context, &param, NULL, true, &random, out);
+}
+
+static void lists_that_fail(void **state)
+{
+    (void)state;
+    Caffe__ImageDataParameter plain = CAFFE__IMAGE_DATA_PARAMETER__INIT, other = plain;
+    qf_data_source source;
+    put_bmp("a.bmp", 4, 4, 1);
+    assert_fails(context, open_list("", plain, &source), "names no images");
+    assert_fails(context, open_list("\n\nnobody.png 3\n", plain, &source),
+                 "list.txt:3: cannot open");
+    assert_fails(context, open_list("list.txt 3\n", plain, &source), "list.txt");
+    other.new_height = 5;
+    assert_fails(context, open_list("a.bmp 3\n", other, &source), "give both or neither");
+    other = plain;
+    other.root_folder = "nowhere/";
+    assert_fails(context, open_list("a.bmp 3\n", other, &source), "nowhere/a.bmp");
+    assert_ok(context, open_list("a.bmp", plain, &source)); /* no label: 0 */
+    qf_data_source_close(&source);
+}
+
+static void windows_that_fail(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *part;
+    } bad[] = {
+        {"", "names no images"},
+        {"0\na.bmp", "windows.txt:1: expected #"},
+        {"# 0\na.bmp\n3\n4\n4\n1\n1 0.9 0 0 2", "expected a window's y2"},
+        {"# 0\na.bmp\n3\n4\n4\n1\n0 0.9 0 0 2 2", "expected 1 or more"},
+        {"# 0\na.bmp\n3\n4\n4\n1\n1 0.9 3 0 2 2", "windows.txt:7"},
+        {"# 0\na.bmp\n1\n4\n4\n0", "3"},
+        {"# 7\na.bmp\n3\n4\n4\n0", "numbered from 0"},
+    };
+    Caffe__WindowDataParameter param = CAFFE__WINDOW_DATA_PARAMETER__INIT;
+    qf_window_list list;
+    param.source = "windows.txt";
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        put_text("windows.txt", bad[i].text);
+        assert_fails(context, qf_window_list_read(context, &param, &list), bad[i].part);
+    }
+}
+
+/* ---- nets ---- */
+
+static qf_status build(const char *text, qf_net **net)
+{
+    put_text("net.prototxt", text);
+    return qf_net_create(context, "net.prototxt", QF_TRAIN, 0, NULL, 0, net);
+}
+
+static void put_mean(int channels, int height, int width)
+{
+    Caffe__BlobProto blob = CAFFE__BLOB_PROTO__INIT;
+    float values[64] = {0};
+    blob.has_num = blob.has_channels = blob.has_height = blob.has_width = true;
+    blob.num = 1;
+    blob.channels = channels;
+    blob.height = height;
+    blob.width = width;
+    blob.data = values;
+    blob.n_data = (size_t)(channels * height * width);
+    assert_ok(context, qf_wire_write(context, "mean.binaryproto", &blob, 0644));
+}
+
+#define DATA_NET(source, transform)                                                                \
+    "layer { name: 'd' type: 'Data' top: 'data' top: 'label' data_param { source: '" source        \
+    "' batch_size: 3 backend: LMDB } transform_param { " transform " } }"
+
+static void transforms_that_do_not_fit(void **state)
+{
+    (void)state;
+    qf_net *net;
+    put_store("db", QF_STORE_LMDB, 3);
+    put_mean(3, 3, 4);
+    assert_fails(context, build(DATA_NET("db", "mean_file: 'mean.binaryproto'"), &net),
+                 "the mean file is of 3 x 3 x 4, an image of 1 x 3 x 4");
+    assert_fails(context, build(DATA_NET("db", "mean_file: 'nowhere'"), &net), "nowhere");
+    assert_fails(context, build(DATA_NET("db", "mean_value: 1 mean_value: 2"), &net),
+                 "2 mean_value");
+    assert_fails(context, build(DATA_NET("db", "crop_size: 4"), &net), "crop_size 4");
+    assert_fails(context, build(DATA_NET("db", "force_gray: true force_color: true"), &net),
+                 "give one");
+    assert_fails(context, build(DATA_NET("elsewhere", ""), &net), "elsewhere");
+    put_mean(1, 0, 0);
+    assert_fails(context, build(DATA_NET("db", "mean_file: 'mean.binaryproto'"), &net),
+                 "not a mean file");
+}
+
+/* HDF5Data keeps its place in files and orders. */
+static void hdf5_goes_on(void **state)
+{
+    (void)state;
+    static const char write[] =
+        "layer { name: 'x' type: 'DummyData' top: 'x' top: 'y' dummy_data_param { shape { dim: 4 "
+        "dim: 2 } shape { dim: 4 } data_filler { type: 'gaussian' } data_filler { type: 'uniform' "
+        "max: 9 } } } layer { name: 'o' type: 'HDF5Output' bottom: 'x' bottom: 'y' "
+        "hdf5_output_param { file_name: '%s' } }";
+    static const char read[] =
+        "layer { name: 'h' type: 'HDF5Data' top: 'data' top: 'label' hdf5_data_param { source: "
+        "'h5.txt' batch_size: 3 shuffle: true } }";
+    enum { PASSES = 9, VALUES = 3 };
+    for (int i = 0; i < 2; i++) {
+        char name[16];
+        qf_net *net;
+        snprintf(name, sizeof name, "%d.h5", i);
+        char *text = test_format(write, name);
+        assert_ok(context, build(text, &net));
+        for (int k = 0; k <= i; k++) /* 4 rows, and 8 */
+            assert_ok(context, qf_net_forward(net, NULL));
+        qf_net_destroy(net);
+        qf_free(text);
+    }
+    put_text("h5.txt", "0.h5\r\n1.h5\n");
+    qf_net *nets[2];
+    qf_data_state place;
+    float labels[2][PASSES * VALUES];
+    assert_ok(context, build(read, &nets[0]));
+    assert_ok(context, build(read, &nets[1]));
+    for (int n = 0; n < 2; n++) {
+        qf_layer *layer = nets[n]->layers[0];
+        for (int i = 0; n == 0 && i < 7; i++)
+            assert_ok(context, qf_net_forward(nets[n], NULL));
+        if (n == 0)
+            layer->type->data_state(layer, &place);
+        else
+            assert_ok(context, layer->type->data_restore(layer, &place));
+        for (int i = 0; i < PASSES; i++) {
+            const float *values;
+            assert_ok(context, qf_net_forward(nets[n], NULL));
+            assert_ok(context, qf_blob_data(qf_net_blob(nets[n], "label"), &values));
+            memcpy(labels[n] + VALUES * i, values, VALUES * sizeof *values);
+        }
+    }
+    assert_memory_equal(labels[0], labels[1], sizeof labels[0]);
+    place.part = 2;
+    assert_fails(context, nets[1]->layers[0]->type->data_restore(nets[1]->layers[0], &place),
+                 "2 files");
+    qf_net_destroy(nets[0]);
+    qf_net_destroy(nets[1]);
+}
+
+/* ---- limits ---- */
+
+static void limits_are_kept(void **state)
+{
+    (void)state;
+    qf_net *net;
+    qf_image image;
+    qf_context *strict = test_context();
+    put_bmp("a.bmp", 4, 5, 1);
+    assert_fails(strict, qf_context_set_limit(strict, "pixels", 1), "image_pixels");
+    assert_fails(strict, qf_context_set_limit(strict, "image_pixels", 0), "1 to 2147483647");
+    assert_fails(strict, qf_context_set_limits(strict, "image_pixels"), "NAME=NUMBER");
+    assert_fails(strict, qf_context_set_limits(strict, "image_pixels=9X"), "NAME=NUMBER");
+    assert_ok(strict,
+              qf_context_set_limits(strict, "image_pixels=19,list_lines=1,message_nesting=3"));
+    assert_fails(strict, qf_image_read(strict, "a.bmp", QF_COLOR_FORCED, &image),
+                 "20 pixels; the limit image_pixels is 19 (if the file is right, raise it with "
+                 "--limit image_pixels=20");
+    assert_ok(strict, qf_context_set_limits(strict, "image_pixels=1K,tensor_elements=100"));
+    assert_ok(strict, qf_image_read(strict, "a.bmp", QF_COLOR_FORCED, &image));
+    qf_image_release(&image);
+    put_text("list.txt", "a.bmp 1\na.bmp 2\n");
+    put_text("net.prototxt", "layer { name: 'd' type: 'ImageData' top: 'd' top: 'l' "
+                             "image_data_param { source: 'list.txt' } }");
+    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
+                 "list_lines");
+    put_text("net.prototxt",
+             "layer { name: 'd' type: 'DummyData' top: 'd' dummy_data_param { shape "
+             "{ dim: 101 } data_filler { type: 'constant' } } }");
+    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
+                 "tensor_elements");
+    assert_ok(strict, qf_context_set_limits(strict, "tensor_elements=1000,net_bytes=403"));
+    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
+                 "net_bytes");
+    assert_ok(strict, qf_context_set_limits(strict, "message_nesting=1,net_bytes=1M"));
+    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
+                 "message_nesting");
+    assert_ok(strict, qf_context_set_limits(strict, "file_bytes=20"));
+    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
+                 "file_bytes");
+    qf_context_destroy(strict);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(databases_come_back),
+        cmocka_unit_test(damaged_databases_fail),
+        cmocka_unit_test(stopped_runs_go_on),
+        cmocka_unit_test(shuffling_loses_nothing),
+        cmocka_unit_test(lists_that_fail),
+        cmocka_unit_test(windows_that_fail),
+        cmocka_unit_test(transforms_that_do_not_fit),
+        cmocka_unit_test(hdf5_goes_on),
+        cmocka_unit_test(limits_are_kept),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
