@@ -51,8 +51,7 @@ qf_status qf_batch_add_image(qf_context *context, qf_batch *batch, int index,
 void qf_epoch_order(const qf_random *shuffle, uint64_t epoch, size_t *order, size_t count)
 {
     qf_random random = *shuffle;
-    random.state[0] ^= epoch;
-    random = qf_random_fork(&random);
+    qf_random_seed(&random, qf_random_next(&random) + epoch);
     for (size_t i = 0; i < count; i++)
         order[i] = i;
     for (size_t i = count; i > 1; i--) {
