@@ -162,6 +162,149 @@ static void colours_are_forced(void **state)
     }
 }
 
+/* Two pixels in a row, whatever PNG can hold. */
+static void write_two_pixels(const char *path, int kind, int depth, const uint8_t *row)
+{
+    static const png_color palette[2] = {{1, 2, 3}, {10, 20, 30}};
+    static const png_byte alpha[2] = {255, 77};
+    FILE *file = fopen(path, "wb");
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
+    png_infop info = png_create_info_struct(png);
+    assert_non_null(file);
+    assert_int_equal(setjmp(png_jmpbuf(png)), 0);
+    png_init_io(png, file);
+    png_set_IHDR(png, info, 2, 1, depth, kind, PNG_INTERLACE_NONE, 0, 0);
+    if (kind == PNG_COLOR_TYPE_PALETTE) {
+        png_set_PLTE(png, info, palette, 2);
+        png_set_tRNS(png, info, alpha, 2, NULL);
+    }
+    png_write_info(png, info);
+    png_write_row(png, row);
+    png_write_end(png, info);
+    png_destroy_write_struct(&png, &info);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* What OpenCV makes of it, for Caffe's three ways to read: the values in order of memory. */
+static void every_kind_of_png(void **state)
+{
+    (void)state;
+    static const struct {
+        int kind, depth;
+        uint8_t row[12];
+        qf_color color;
+        int channels; /* 0: refused */
+        uint8_t expected[8];
+    } cases[] = {
+        {PNG_COLOR_TYPE_GRAY, 16, {0x12, 0xff, 0xfe, 0}, QF_GRAY_FORCED, 1, {0x12, 0xfe}},
+        {PNG_COLOR_TYPE_GRAY, 16, {0x12, 0xff, 0xfe, 0}, QF_COLOR_AS_STORED, 0, {0}},
+        {PNG_COLOR_TYPE_GRAY, 1, {0x40}, QF_COLOR_AS_STORED, 1, {0, 255}},
+        {PNG_COLOR_TYPE_GRAY, 4, {0x3f}, QF_COLOR_FORCED, 3, {51, 51, 51, 255, 255, 255}},
+        {PNG_COLOR_TYPE_PALETTE, 1, {0x40}, QF_COLOR_FORCED, 3, {3, 2, 1, 30, 20, 10}},
+        {PNG_COLOR_TYPE_PALETTE, 1, {0x40}, QF_COLOR_AS_STORED, 4, {3, 2, 1, 255, 30, 20, 10, 77}},
+        {PNG_COLOR_TYPE_RGB_ALPHA,
+         8,
+         {1, 2, 3, 0, 4, 5, 6, 9},
+         QF_COLOR_FORCED,
+         3,
+         {3, 2, 1, 6, 5, 4}},
+        {PNG_COLOR_TYPE_RGB_ALPHA,
+         8,
+         {1, 2, 3, 0, 4, 5, 6, 9},
+         QF_COLOR_AS_STORED,
+         4,
+         {3, 2, 1, 0, 6, 5, 4, 9}},
+        {PNG_COLOR_TYPE_GRAY_ALPHA,
+         8,
+         {7, 0, 8, 9},
+         QF_COLOR_AS_STORED,
+         4,
+         {7, 7, 7, 0, 8, 8, 8, 9}},
+        {PNG_COLOR_TYPE_RGB, 8, {100, 0, 0, 0, 0, 100}, QF_GRAY_FORCED, 1, {29, 11}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qf_image image;
+        write_two_pixels("two.png", cases[i].kind, cases[i].depth, cases[i].row);
+        qf_status status = decode("two.png", SIZE_MAX, cases[i].color, &image);
+        if (cases[i].channels == 0) {
+            assert_fails(context, status, "16 bits");
+            continue;
+        }
+        assert_ok(context, status);
+        assert_int_equal(image.channels, cases[i].channels);
+        assert_memory_equal(image.bytes, cases[i].expected, 2 * (size_t)cases[i].channels);
+        qf_image_release(&image);
+    }
+}
+
+/* A JPEG that its camera turned: upright for who asks for colour or grey, as OpenCV does. */
+static void turned_photographs(void **state)
+{
+    (void)state;
+    uint8_t exif[] = "\xff\xe1\0\x22"
+                     "Exif\0\0"
+                     "MM\0*\0\0\0\x8"
+                     "\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0";
+    qf_buffer file = {0}, turned = {0};
+    qf_image image, plain;
+    write_jpeg("color.jpg");
+    assert_ok(context, qf_file_read(context, "color.jpg", &file));
+    qf_buffer_append(&turned, file.data, 2);
+    qf_buffer_append(&turned, exif, 0x24);
+    qf_buffer_append(&turned, file.data + 2, file.size - 2);
+    assert_ok(context,
+              qf_image_decode(context, turned.data, turned.size, QF_COLOR_AS_STORED, &plain));
+    assert_int_equal(plain.width, WIDTH);
+    assert_ok(context, qf_image_decode(context, turned.data, turned.size, QF_COLOR_FORCED, &image));
+    assert_int_equal(image.width, HEIGHT); /* 6: a quarter turn clockwise makes it upright */
+    assert_int_equal(image.height, WIDTH);
+    for (int h = 0; h < WIDTH; h++)
+        for (int w = 0; w < HEIGHT; w++)
+            assert_int_equal(at(&image, 1, h, w), at(&plain, 1, HEIGHT - 1 - w, h));
+    qf_image_release(&image);
+    qf_image_release(&plain);
+    qf_buffer_release(&file);
+    qf_buffer_release(&turned);
+}
+
+static double clamp(double value, int most)
+{
+    return value < 0 ? 0 : value > most ? most : value;
+}
+
+/* Pixel centres aligned, nothing smoothed; 8 bits from fixed point are within one grey level. */
+static void resizing_is_bilinear(void **state)
+{
+    (void)state;
+    static const int sizes[][2] = {{12, 20}, {24, 40}, {6, 10}, {5, 7}, {31, 3}, {1, 1}, {12, 50}};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        qf_image image, original;
+        write_png("color.png", 3);
+        assert_ok(context, qf_image_read(context, "color.png", QF_COLOR_FORCED, &original));
+        assert_ok(context, qf_image_read(context, "color.png", QF_COLOR_FORCED, &image));
+        assert_ok(context, qf_image_resize(context, &image, sizes[s][0], sizes[s][1]));
+        assert_int_equal(image.height, sizes[s][0]);
+        assert_int_equal(image.width, sizes[s][1]);
+        for (int h = 0; h < image.height; h++)
+            for (int w = 0; w < image.width; w++)
+                for (int c = 0; c < 3; c++) {
+                    double y = clamp((h + 0.5) * HEIGHT / image.height - 0.5, HEIGHT - 1),
+                           x = clamp((w + 0.5) * WIDTH / image.width - 0.5, WIDTH - 1);
+                    int top = (int)y, left = (int)x, below = top + (top < HEIGHT - 1),
+                        right = left + (left < WIDTH - 1);
+                    double expected =
+                        (1 - y + top) * ((1 - x + left) * at(&original, c, top, left) +
+                                         (x - left) * at(&original, c, top, right)) +
+                        (y - top) * ((1 - x + left) * at(&original, c, below, left) +
+                                     (x - left) * at(&original, c, below, right));
+                    double error = at(&image, c, h, w) - expected;
+                    assert_true(error <= 1 && error >= -1);
+                }
+        qf_image_release(&image);
+        qf_image_release(&original);
+    }
+}
+
 static void damaged_images_fail(void **state)
 {
     (void)state;
@@ -270,9 +413,15 @@ static void bad_databases(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(images_are_decoded),     cmocka_unit_test(colours_are_forced),
-        cmocka_unit_test(damaged_images_fail),    cmocka_unit_test(raw_sizes_are_checked),
-        cmocka_unit_test(lists_become_databases), cmocka_unit_test(bad_lists),
+        cmocka_unit_test(images_are_decoded),
+        cmocka_unit_test(colours_are_forced),
+        cmocka_unit_test(every_kind_of_png),
+        cmocka_unit_test(turned_photographs),
+        cmocka_unit_test(resizing_is_bilinear),
+        cmocka_unit_test(damaged_images_fail),
+        cmocka_unit_test(raw_sizes_are_checked),
+        cmocka_unit_test(lists_become_databases),
+        cmocka_unit_test(bad_lists),
         cmocka_unit_test(bad_databases),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

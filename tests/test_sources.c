@@ -61,6 +61,23 @@ static void put_bmp(const char *path, int height, int width, int red)
     qf_free(file);
 }
 
+static void bitmaps_are_decoded(void **state)
+{
+    (void)state;
+    qf_image image;
+    put_bmp("a.bmp", 4, 5, 99);
+    assert_ok(context, qf_image_read(context, "a.bmp", QF_COLOR_AS_STORED, &image));
+    assert_int_equal(image.channels, 3);
+    for (int h = 0; h < 4; h++)
+        for (int w = 0; w < 5; w++) {
+            const uint8_t *pixel = image.bytes + (size_t)h * image.row_step + 3 * w;
+            assert_int_equal(pixel[0], 10 * w);
+            assert_int_equal(pixel[1], 10 * h);
+            assert_int_equal(pixel[2], 99);
+        }
+    qf_image_release(&image);
+}
+
 /* ---- databases ---- */
 
 static void put_store(const char *path, qf_store_format format, int count)
@@ -473,6 +490,7 @@ static void limits_are_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bitmaps_are_decoded),
         cmocka_unit_test(databases_come_back),
         cmocka_unit_test(damaged_databases_fail),
         cmocka_unit_test(stopped_runs_go_on),

@@ -16,9 +16,9 @@ struct qf_prefetch {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool running, stopping;
-    qf_batch *ring;   /* depth + 1: one of them is in the caller's hands */
-    int made, taken;  /* numbers of batches, growing */
-    qf_status status; /* of the thread; it stops at the first failure */
+    qf_batch *ring;       /* depth + 1: one of them is in the caller's hands */
+    uint64_t made, taken; /* numbers of batches, growing */
+    qf_status status;     /* of the thread; it stops at the first failure */
 
     qf_data_state state; /* after the last batch handed out */
     double waited;
@@ -51,11 +51,11 @@ static void *run(void *argument)
     qf_prefetch *p = argument;
     pthread_mutex_lock(&p->lock);
     while (!p->stopping && p->status == QF_OK) {
-        if (p->made - p->taken >= p->depth) {
+        if (p->made - p->taken >= (uint64_t)p->depth) {
             pthread_cond_wait(&p->changed, &p->lock);
             continue;
         }
-        qf_batch *batch = &p->ring[p->made % (p->depth + 1)];
+        qf_batch *batch = &p->ring[p->made % ((uint64_t)p->depth + 1)];
         pthread_mutex_unlock(&p->lock);
         qf_status status = make_batch(p, batch);
         pthread_mutex_lock(&p->lock);
@@ -149,7 +149,7 @@ qf_status qf_prefetch_next(qf_context *context, qf_prefetch *p, const qf_batch *
         pthread_cond_wait(&p->changed, &p->lock);
     bool ready = p->made > p->taken;
     if (ready) {
-        *out = &p->ring[p->taken % (p->depth + 1)];
+        *out = &p->ring[p->taken % ((uint64_t)p->depth + 1)];
         p->taken++;
         pthread_cond_broadcast(&p->changed);
     }
