@@ -166,6 +166,27 @@ static void impossible_values(void **state)
     }
 }
 
+static void backward_needs_a_forward_pass(void **state)
+{
+    (void)state;
+    static const char *const layers[] = {
+        "type: 'Pooling' pooling_param { kernel_size: 2 }", "type: 'ReLU'",
+        "type: 'SPP' spp_param { pyramid_height: 2 }", "type: 'Log'"};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        qf_net *net;
+        const int smaller[] = {1, 2, 3, 3};
+        assert_ok(context, build("2 2 4 4", layers[i], QF_TRAIN, &net));
+        net->layer_need_backward[1] = net->layers[1]->propagate_down[0] = true;
+        assert_fails(context, qf_net_backward(net), "needs a forward pass before it");
+        assert_ok(context, qf_net_forward(net, NULL));
+        assert_ok(context, qf_net_backward(net));
+        assert_ok(context, qf_blob_reshape(qf_net_blob(net, "x0"), smaller, 4));
+        assert_ok(context, qf_net_reshape(net));
+        assert_fails(context, qf_net_backward(net), "needs a forward pass before it");
+        qf_net_destroy(net);
+    }
+}
+
 /* A draw is one of the window's values, and each of them has its share of the sum as probability.
  */
 static void stochastic_pooling_draws_by_share(void **state)
@@ -284,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(impossible_parameters),
         cmocka_unit_test(impossible_values),
+        cmocka_unit_test(backward_needs_a_forward_pass),
         cmocka_unit_test(stochastic_pooling_draws_by_share),
         cmocka_unit_test(recurrent_layers_share_weights),
         cmocka_unit_test(recurrent_state_survives_a_snapshot),

@@ -81,7 +81,10 @@ static qf_status follow_shapes(qf_net *net, int index)
             net->seen[index][i] = *now;
         }
     }
-    return changed ? layer->type->reshape(layer) : QF_OK;
+    if (!changed)
+        return QF_OK;
+    layer->ran = false;
+    return layer->type->reshape(layer);
 }
 
 qf_status qf_net_reshape(qf_net *net)
@@ -158,6 +161,7 @@ static qf_status forward_layer(qf_net *net, int index, double *loss)
     QF_TRY(refresh_aliases(net, index));
     double start = net->timing ? seconds() : 0;
     QF_TRY(layer->type->forward(layer));
+    layer->ran = true;
     if (net->timing)
         layer->forward_seconds += seconds() - start;
     QF_TRY(qf_layer_log_data(layer));
@@ -174,6 +178,8 @@ static qf_status forward_group(qf_net *net, qf_group *group)
     double start = net->timing ? seconds() : 0;
     QF_TRY(group->fusion->forward(net, group));
     group->ran = true;
+    for (int i = group->first; i <= group->last; i++)
+        net->layers[i]->ran = true;
     if (net->timing)
         net->layers[group->first]->forward_seconds += seconds() - start;
     return QF_OK;
@@ -290,6 +296,10 @@ static qf_status backward_layer(qf_net *net, int index)
     qf_layer *layer = net->layers[index];
     if (!net->layer_need_backward[index] || !layer->type->backward)
         return QF_OK;
+    if (!layer->ran)
+        return qf_fail(net->context, QF_E_ARGUMENT,
+                       "a backward pass needs a forward pass before it, and after each change of a "
+                       "shape");
     QF_TRY(start_gradients(layer));
     double start = net->timing ? seconds() : 0;
     clear_alias_gradients(net, index);

@@ -21,24 +21,30 @@ static size_t item_size(const qf_layer *layer)
     return qf_shape_count_range(shape, 1, shape->axes);
 }
 
-static qf_status forward(qf_layer *layer)
+static qf_status read_indices(const qf_layer *layer, const float **index)
 {
     const int items = qf_blob_shape(layer->bottom[0])->dim[0];
+    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, index));
+    for (size_t i = 0, count = qf_blob_count(layer->bottom[1]); i < count; i++)
+        if (!((*index)[i] >= 0 && (*index)[i] < (float)items))
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "index %zu is %g, but '%s' has %d items (0 to %d)", i,
+                           (double)(*index)[i], layer->bottom[0]->name, items, items - 1);
+    return QF_OK;
+}
+
+static qf_status forward(qf_layer *layer)
+{
     const size_t count = qf_blob_count(layer->bottom[1]), size = item_size(layer);
     /* Items come first in every order of the axes. */
     const qf_form form = qf_tensor_any_float(layer->bottom[0]->data);
     const float *x, *index;
     float *y;
-    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &index));
+    QF_TRY(read_indices(layer, &index));
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, form, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, form, &y));
-    for (size_t i = 0; i < count; i++) {
-        if (!(index[i] >= 0 && index[i] < (float)items))
-            return qf_fail(layer->context, QF_E_VALUE,
-                           "index %zu is %g, but '%s' has %d items (0 to %d)", i, (double)index[i],
-                           layer->bottom[0]->name, items, items - 1);
+    for (size_t i = 0; i < count; i++)
         memcpy(y + i * size, x + (size_t)index[i] * size, size * sizeof *y);
-    }
     return QF_OK;
 }
 
@@ -50,7 +56,7 @@ static qf_status backward(qf_layer *layer)
     float *dx;
     if (!layer->propagate_down[0])
         return QF_OK;
-    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &index));
+    QF_TRY(read_indices(layer, &index));
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, form, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, form, &dx));
     memset(dx, 0, qf_blob_count(layer->bottom[0]) * sizeof *dx);
@@ -69,6 +75,7 @@ const qf_layer_type qf_batch_reindex_layer = {
     .min_tops = 1,
     .max_tops = 1,
     .no_gradient_bottoms = 1u << 1,
+    .ignores_tops = true,
     .reshape = reshape,
     .forward = forward,
     .backward = backward,

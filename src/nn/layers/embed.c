@@ -37,22 +37,30 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
+static qf_status read_indices(const qf_layer *layer, const float **index)
+{
+    const int rows = ((state *)layer->state)->rows;
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, index));
+    for (size_t i = 0, count = qf_blob_count(layer->bottom[0]); i < count; i++)
+        if (!((*index)[i] >= 0 && (*index)[i] < (float)rows))
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "value %zu of '%s' is %g, but embed_param.input_dim is %d (0 to %d)", i,
+                           layer->bottom[0]->name, (double)(*index)[i], rows, rows - 1);
+    return QF_OK;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     const state *s = layer->state;
     const size_t columns = (size_t)s->columns, count = qf_blob_count(layer->bottom[0]);
     const float *index, *weights, *bias = NULL;
     float *y;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &index));
+    QF_TRY(read_indices(layer, &index));
     QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &weights));
     if (param_of(layer)->bias_term)
         QF_TRY(qf_read(layer->context, layer->params[1].blob->data, QF_PLAIN, &bias));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
     for (size_t i = 0; i < count; i++) {
-        if (!(index[i] >= 0 && index[i] < (float)s->rows))
-            return qf_fail(layer->context, QF_E_VALUE,
-                           "value %zu of '%s' is %g, but embed_param.input_dim is %d (0 to %d)", i,
-                           layer->bottom[0]->name, (double)index[i], s->rows, s->rows - 1);
         float *row = y + i * columns;
         memcpy(row, weights + (size_t)index[i] * columns, columns * sizeof *row);
         for (size_t k = 0; bias && k < columns; k++)
@@ -67,7 +75,7 @@ static qf_status backward(qf_layer *layer)
     const size_t count = qf_blob_count(layer->bottom[0]);
     const float *index, *dy;
     float *sum;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &index));
+    QF_TRY(read_indices(layer, &index));
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
     for (int p = 0; p < layer->param_count; p++) {
         if (!layer->params[p].propagate)
@@ -91,6 +99,7 @@ const qf_layer_type qf_embed_layer = {
     .max_tops = 1,
     .no_gradient_bottoms = 1u << 0,
     .setup = setup,
+    .ignores_tops = true,
     .reshape = reshape,
     .forward = forward,
     .backward = backward,

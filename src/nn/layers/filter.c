@@ -52,6 +52,7 @@ static qf_status reshape(qf_layer *layer)
                            "'%s' must have as many items as the selector '%s' has values: %d",
                            layer->bottom[i]->name, selector_of(layer)->name, selector->dim[0]);
     }
+    ((state *)layer->state)->count = 0;
     return shape_tops(layer, selector->dim[0]);
 }
 
@@ -120,6 +121,8 @@ const qf_layer_type qf_filter_layer = {
     .min_tops = 1,
     .max_tops = -1,
     .setup = setup,
+    .ignores_bottoms = true,
+    .ignores_tops = true,
     .reshape = reshape,
     .forward = forward,
     .backward = backward,

@@ -145,6 +145,8 @@ static qf_status backward(qf_layer *layer)
     const float scale = weight[0] / divisor(layer);
     for (size_t item = 0; item < c->outer * c->inner; item++) {
         const bool ignored = qf_loss_ignores(layer, label[item]);
+        if (!ignored) /* it may have been changed since */
+            QF_TRY(qf_loss_check_label(layer, label[item], item, c->classes));
         const float *row = ignored ? NULL : matrix + (size_t)label[item] * c->classes;
         float sum = 0;
         for (size_t k = 0; row && k < c->classes; k++)

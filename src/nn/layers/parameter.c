@@ -48,6 +48,7 @@ const qf_layer_type qf_parameter_layer = {
     .min_tops = 1,
     .max_tops = 1,
     .setup = setup,
+    .ignores_tops = true,
     .reshape = reshape,
     .forward = forward,
     .backward = backward,

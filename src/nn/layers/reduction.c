@@ -92,6 +92,7 @@ const qf_layer_type qf_reduction_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
+    .ignores_tops = true,
     .reshape = reshape,
     .forward = forward,
     .backward = backward,
