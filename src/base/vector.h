@@ -1,7 +1,7 @@
 /* Loops that the compiler makes vectors of, once for each of these instruction sets; which one runs
- * is decided when the library is loaded. Element-wise results are the same in all (no contraction to
- * fused multiply-add, see CMakeLists.txt). The function must not contain `omp parallel`: what that
- * outlines is compiled for the lowest set only. */
+ * is decided when the library is loaded. Element-wise results are the same in all (no contraction
+ * to fused multiply-add, see CMakeLists.txt). The function must not contain `omp parallel`: what
+ * that outlines is compiled for the lowest set only. */
 #ifndef QF_BASE_VECTOR_H
 #define QF_BASE_VECTOR_H
 
@@ -16,8 +16,7 @@
 
 /* Sanitizers instrument the functions that choose, which run before the sanitizers are ready. */
 #if defined(__x86_64__) && defined(__linux__) && !defined(QF_SANITIZED)
-#define QF_CLONES                                                                                  \
-    __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
+#define QF_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define QF_CLONES
 #endif
