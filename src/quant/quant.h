@@ -84,6 +84,8 @@ float qf_folded_scale(float scale, float factor);
  * w_fake may be w. */
 void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,
                   float *w_fake);
+void qf_arq_codes_reference(const float *w, qf_weight_layout layout, const float *scale,
+                            int8_t *codes, float *w_fake);
 
 /* ---- IFMR: first clip range of an activation, as a stream (ifmr.c) ----
  * Memory does not grow with the number of values. */
