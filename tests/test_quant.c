@@ -89,6 +89,26 @@ static void a_stream_refuses_nan(void **state)
     qf_context_destroy(context);
 }
 
+/* Ties, the floats beside them, and random weights. */
+static void weight_codes_equal_reference(void **state)
+{
+    (void)state;
+    enum { ROWS = 5, ROW = 20000, WEIGHTS = ROWS * ROW };
+    static float w[WEIGHTS], fake[WEIGHTS], expected_fake[WEIGHTS];
+    static int8_t codes[WEIGHTS], expected[WEIGHTS];
+    const float scale[ROWS] = {1, 0.25f, 0.0078125f, 3e-9f, 0.013f};
+    for (size_t i = 0; i < WEIGHTS; i++) {
+        const float tie = ((float)(i % 300) - 150 + 0.5f) * scale[i / ROW];
+        w[i] = i % 4 == 0 ? tie : i % 4 == 1 ? nextafterf(tie, 0) : i % 4 == 2 ? x[i] : x[i] * 1e6f;
+    }
+    const qf_weight_layout layout = {1, ROWS, ROW};
+    qf_arq_codes(w, layout, scale, codes, fake);
+    qf_arq_codes_reference(w, layout, scale, expected, expected_fake);
+    assert_memory_equal(codes, expected, sizeof codes);
+    for (size_t i = 0; i < WEIGHTS; i++)
+        assert_true(fake[i] == expected_fake[i]);
+}
+
 /* The packed word, and integers at the ends of their ranges. */
 static void deployed_values(void **state)
 {
@@ -117,6 +137,7 @@ int main(void)
         cmocka_unit_test(ulq_backward_equals_reference),
         cmocka_unit_test(streamed_range_is_close),
         cmocka_unit_test(a_stream_refuses_nan),
+        cmocka_unit_test(weight_codes_equal_reference),
         cmocka_unit_test(deployed_values),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -90,6 +90,14 @@ QF_API qf_status qf_context_set_limits(qf_context *context, const char *list);
 /* The limits there are: name, default (0: the machine's memory) and what is counted; NULL past the
  * end. */
 QF_API const char *qf_limit_describe(int index, uint64_t *initial, const char **unit);
+/* How layers whose input and weights are 8-bit codes compute in training. Forward: in int8 where
+ * the processor sums its products exactly, else in float (AUTO; per shape the faster way, if the
+ * bits are the same), always in float (FLOAT), or in int8 wherever it is exact (INT8). Backward: in
+ * float, or in bf16 where the processor has it; codes are exact in bf16, incoming gradients are
+ * rounded. */
+typedef enum qf_compute { QF_COMPUTE_AUTO, QF_COMPUTE_FLOAT, QF_COMPUTE_INT8 } qf_compute;
+typedef enum qf_backward { QF_BACKWARD_F32, QF_BACKWARD_BF16 } qf_backward;
+QF_API void qf_context_set_compute(qf_context *context, qf_compute forward, qf_backward backward);
 
 /* ---- blobs ----
  * Shapes and arrays are Caffe's: C order of (num, channels, height, width) or whatever the layer

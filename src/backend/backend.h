@@ -92,6 +92,10 @@ typedef struct qf_operations {
      * that y has above. */
     qf_status (*deconvolution_forward_integer)(qf_context *, qf_convolution *, qf_tensor *x,
                                                qf_tensor *w, qf_tensor *bias, qf_tensor *y);
+    /* Both gradients, or one (dw or dx NULL). Where x and w are codes and the context says so, in
+     * bf16: dy is then rounded, once for both. */
+    qf_status (*convolution_backward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
+                                      qf_tensor *dy, qf_tensor *dw, qf_tensor *dx);
     qf_status (*convolution_backward_data)(qf_context *, qf_convolution *, qf_tensor *dy,
                                            qf_tensor *w, qf_tensor *dx);
     qf_status (*convolution_backward_weights)(qf_context *, qf_convolution *, qf_tensor *x,

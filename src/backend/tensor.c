@@ -1,5 +1,6 @@
 #include "backend/tensor.h"
 
+#include "backend/convert.h"
 #include "base/memory.h"
 
 #include <limits.h>
@@ -202,12 +203,7 @@ static void exchange(const float *from, float *to, size_t batch, size_t rows, si
 
 static void codes_to_float(const qf_tensor *tensor, float *to, size_t count)
 {
-    const uint8_t *codes = bytes_of(tensor, QF_CODES);
-    float scale = tensor->code_scale;
-    int zero = tensor->code_zero;
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < count; i++)
-        to[i] = (float)((int)codes[i] - zero) * scale;
+    qf_codes_to_float(bytes_of(tensor, QF_CODES), to, count, tensor->code_zero, tensor->code_scale);
 }
 
 static void weight_codes_to_float(const qf_tensor *tensor, float *to, size_t count)
@@ -309,6 +305,23 @@ qf_status qf_tensor_read(qf_context *context, qf_tensor *tensor, qf_form form, v
         QF_TRY(make_float(context, tensor, form));
     }
     give(out, bytes_of(tensor, form));
+    return QF_OK;
+}
+
+qf_status qf_tensor_borrow(qf_context *context, qf_tensor *tensor, qf_form form, const float **out,
+                           qf_array **borrowed)
+{
+    const unsigned floats = BIT(QF_PLAIN) | BIT(QF_NHWC);
+    *borrowed = NULL;
+    if (tensor->valid & floats || !(tensor->valid & BIT(QF_CODES)) ||
+        canonical(tensor, form) != canonical(tensor, QF_NHWC))
+        return qf_read(context, tensor, form, out);
+    const size_t count = qf_shape_count(&tensor->shape);
+    *borrowed = qf_array_take(context, count * sizeof(float));
+    if (!*borrowed)
+        return qf_fail(context, QF_E_MEMORY, "no memory for %zu values", count);
+    codes_to_float(tensor, (*borrowed)->bytes, count);
+    *out = (*borrowed)->bytes;
     return QF_OK;
 }
 

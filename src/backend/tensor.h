@@ -73,6 +73,11 @@ qf_status qf_tensor_update(qf_context *context, qf_tensor *tensor, qf_form form,
  * to attach codes to a fake-quantised float array. */
 qf_status qf_tensor_attach(qf_context *context, qf_tensor *tensor, qf_form form, void *out);
 
+/* Like read, but floats made of codes are not kept with the tensor: release *borrowed (which may be
+ * NULL) after use. */
+qf_status qf_tensor_borrow(qf_context *context, qf_tensor *tensor, qf_form form, const float **out,
+                           qf_array **borrowed);
+
 /* Shorthands for the usual pair of lines. */
 static inline qf_status qf_read(qf_context *context, qf_tensor *tensor, qf_form form,
                                 const float **out)

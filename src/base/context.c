@@ -87,6 +87,12 @@ void qf_context_set_seed(qf_context *context, int64_t seed)
     qf_random_seed(&context->random, seed >= 0 ? (uint64_t)seed : qf_random_entropy());
 }
 
+void qf_context_set_compute(qf_context *context, qf_compute forward, qf_backward backward)
+{
+    context->compute = forward;
+    context->backward = backward;
+}
+
 qf_status qf_fail(qf_context *context, qf_status status, const char *format, ...)
 {
     va_list arguments;

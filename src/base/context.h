@@ -10,10 +10,6 @@
 
 enum { QF_ERROR_TEXT_SIZE = 2048 };
 
-/* How layers whose input and weights are codes compute: in int8 where that is exact (AUTO and
- * INT8), or in float. */
-typedef enum qf_compute { QF_COMPUTE_AUTO, QF_COMPUTE_FLOAT, QF_COMPUTE_INT8 } qf_compute;
-
 struct qf_context {
     char error[QF_ERROR_TEXT_SIZE]; /* one sentence, always terminated */
     qf_log_function log_sink;
@@ -28,8 +24,9 @@ struct qf_context {
     uint64_t limits[QF_LIMIT_COUNT];
     int threads; /* of the compute kernels; at least 1 */
     qf_random random;
-    qf_compute compute; /* how quantised layers run */
-    void *backend;      /* struct qf_backend: backend/backend.h; created on first use, owned */
+    qf_compute compute;   /* how quantised layers run forward, */
+    qf_backward backward; /* and backward */
+    void *backend;        /* struct qf_backend: backend/backend.h; created on first use, owned */
     void (*backend_destroy)(void *backend);
 };
 

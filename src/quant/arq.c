@@ -67,38 +67,28 @@ float qf_folded_scale(float scale, float factor)
     return fmaxf(fabsf(factor) * scale, FLT_EPSILON);
 }
 
-/* roundf, which halves away from zero; exact below 2^22, and codes end at 127 anyway. The half is
- * added to the rest, not to the value: 0.49999997 + 0.5 would be 1. */
-static inline float round_away_small(float x)
+/* The code as a float: the quotient, clamped first, which is the same because the ends are whole,
+ * and rounded half away from zero: adding the largest float below a half rounds as roundf does. */
+static inline __attribute__((always_inline)) float code_of(float w, float step)
 {
-    float whole = (float)(int)x, rest = x - whole;
-    return whole + (rest >= 0.5f ? 1.0f : 0.0f) - (rest <= -0.5f ? 1.0f : 0.0f);
+    float quotient = w / step;
+    quotient = quotient > -128 ? quotient : -128;
+    quotient = quotient < 127 ? quotient : 127;
+    return (float)(int)(quotient + copysignf(0x1.fffffep-2f, quotient));
 }
 
 QF_CLONES static void codes_of(const float *w, int8_t *codes, size_t n, float step)
 {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float quotient = w[i] / step;
-        quotient = quotient > -256 ? quotient : -256; /* in the range of int */
-        quotient = quotient < 256 ? quotient : 256;
-        float code = round_away_small(quotient);
-        code = code > -128 ? code : -128;
-        codes[i] = (int8_t)(int)(code < 127 ? code : 127);
-    }
+    for (size_t i = 0; i < n; i++)
+        codes[i] = (int8_t)(int)code_of(w[i], step);
 }
 
 QF_CLONES static void values_of(const float *w, float *values, size_t n, float step)
 {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float quotient = w[i] / step;
-        quotient = quotient > -256 ? quotient : -256;
-        quotient = quotient < 256 ? quotient : 256;
-        float code = round_away_small(quotient);
-        code = code > -128 ? code : -128;
-        values[i] = (code < 127 ? code : 127) * step;
-    }
+    for (size_t i = 0; i < n; i++)
+        values[i] = code_of(w[i], step) * step;
 }
 
 void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,

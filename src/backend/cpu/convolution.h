@@ -9,10 +9,15 @@ typedef enum unit_kind {
     FORWARD_BIAS,
     FORWARD_CODES, /* 8-bit codes in, float out */
     FORWARD_CODES_BIAS,
+    FORWARD_EXACT, /* the same in float on integers: the same bits where no sum exceeds 2^24 */
+    FORWARD_EXACT_BIAS,
     FORWARD_INTEGER, /* 8-bit codes in, 32-bit accumulators out */
     FORWARD_INTEGER_BIAS,
     BACKWARD_DATA,
+    BACKWARD_DATA_CODES, /* weights from their codes */
+    BACKWARD_DATA_BF16,  /* the same in bf16, which holds codes exactly */
     BACKWARD_WEIGHTS,
+    BACKWARD_WEIGHTS_BF16,
     UNITS
 } unit_kind;
 
@@ -24,6 +29,24 @@ typedef struct unit {
     int32_t zero;
 } unit;
 
+/* How codes are multiplied, where the results are the same bits: the faster one (AUTO). */
+typedef enum codes_kernel { UNDECIDED, IN_INT8, IN_FLOAT } codes_kernel;
+
+struct qf_convolution {
+    qf_convolution_shape shape;
+    dnnl_dims_t x_dims, y_dims, w_dims, bias_dims, strides, dilates, pads, pads_end;
+    int axes, weight_axes;
+    unit units[UNITS];
+    float *scale; /* per output channel: of codes times of weights */
+    codes_kernel codes_kernel;
+};
+
+/* *out is NULL if oneDNN has no such primitive. */
+qf_status qf_convolution_unit(qf_context *, qf_convolution *, unit_kind, unit **out);
+qf_status qf_convolution_need_unit(qf_context *, qf_convolution *, unit_kind, unit **out);
+/* Weights and zero point have been given to the unit. */
+qf_status qf_convolution_execute(qf_context *, unit *, unit_kind, const void *x, const void *y);
+
 qf_status qf_convolution_create(qf_context *, const qf_convolution_shape *, qf_convolution **);
 void qf_convolution_destroy(qf_convolution *);
 qf_status qf_convolution_forward(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
@@ -32,6 +55,8 @@ qf_status qf_convolution_forward_integer(qf_context *, qf_convolution *, qf_tens
                                          qf_tensor *bias, qf_tensor *y);
 qf_status qf_deconvolution_forward_integer(qf_context *, qf_convolution *, qf_tensor *x,
                                            qf_tensor *w, qf_tensor *bias, qf_tensor *y);
+qf_status qf_convolution_backward(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
+                                  qf_tensor *dy, qf_tensor *dw, qf_tensor *dx);
 qf_status qf_convolution_backward_data(qf_context *, qf_convolution *, qf_tensor *dy, qf_tensor *w,
                                        qf_tensor *dx);
 qf_status qf_convolution_backward_weights(qf_context *, qf_convolution *, qf_tensor *x,

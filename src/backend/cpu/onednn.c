@@ -49,76 +49,121 @@ bool qf_onednn_has_exact_int8(void)
     return (isa & vnni) == vnni || isa == dnnl_cpu_isa_avx2_vnni;
 }
 
+bool qf_onednn_has_bf16(void)
+{
+    const unsigned bf16 = dnnl_cpu_isa_avx512_core_bf16;
+    return (dnnl_get_effective_cpu_isa() & bf16) == bf16;
+}
+
 qf_status qf_operand_create(qf_context *context, qf_operand *operand,
                             const dnnl_memory_desc_t *plain, const dnnl_memory_desc_t *desired,
-                            bool into)
+                            bool into, int scales)
 {
     qf_onednn *onednn;
     QF_TRY(qf_onednn_get(context, &onednn));
     QF_DNNL(context,
             dnnl_memory_create(&operand->memory, desired, onednn->engine, DNNL_MEMORY_NONE));
-    if (dnnl_memory_desc_equal(plain, desired))
+    if (!scales && dnnl_memory_desc_equal(plain, desired))
         return QF_OK;
     QF_DNNL(context, dnnl_memory_create(&operand->plain, plain, onednn->engine, DNNL_MEMORY_NONE));
-    operand->buffer = qf_alloc(dnnl_memory_desc_get_size(desired), 1);
-    if (!operand->buffer)
-        return qf_fail(context, QF_E_MEMORY, "no memory for reordered weights");
-    QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, operand->buffer));
+    operand->size = dnnl_memory_desc_get_size(desired);
+    dnnl_primitive_attr_t attributes;
     dnnl_primitive_desc_t description;
-    QF_DNNL(context,
+    QF_DNNL(context, dnnl_primitive_attr_create(&attributes));
+    dnnl_status_t status = dnnl_success;
+    if (scales) {
+        const float at_run_time = DNNL_RUNTIME_F32_VAL;
+        dnnl_memory_desc_t row;
+        status = dnnl_primitive_attr_set_output_scales(attributes, 1, 1 << 0, &at_run_time);
+        if (status == dnnl_success)
+            status = dnnl_memory_desc_init_by_tag(&row, 1, (dnnl_dims_t){scales}, dnnl_f32, dnnl_a);
+        if (status == dnnl_success)
+            status = dnnl_memory_create(&operand->scale, &row, onednn->engine, DNNL_MEMORY_NONE);
+    }
+    if (status == dnnl_success)
+        status =
             dnnl_reorder_primitive_desc_create(&description, into ? plain : desired, onednn->engine,
-                                               into ? desired : plain, onednn->engine, NULL));
-    dnnl_status_t status = dnnl_primitive_create(&operand->reorder, description);
+                                               into ? desired : plain, onednn->engine, attributes);
+    dnnl_primitive_attr_destroy(attributes);
+    if (status != dnnl_success)
+        return qf_onednn_fail(context, status, "reorder");
+    status = dnnl_primitive_create(&operand->reorder, description);
     dnnl_primitive_desc_destroy(description);
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "reorder");
 }
 
+void qf_operand_release(qf_operand *operand)
+{
+    qf_array_release(operand->array);
+    operand->array = NULL;
+    operand->version = 0;
+}
+
 void qf_operand_destroy(qf_operand *operand)
 {
-    if (operand->memory)
-        dnnl_memory_destroy(operand->memory);
-    if (operand->plain)
-        dnnl_memory_destroy(operand->plain);
+    dnnl_memory_t memories[] = {operand->memory, operand->plain, operand->scale};
+    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
+        if (memories[i])
+            dnnl_memory_destroy(memories[i]);
     if (operand->reorder)
         dnnl_primitive_destroy(operand->reorder);
-    qf_free(operand->buffer);
+    qf_operand_release(operand);
     *operand = (qf_operand){0};
 }
 
-static qf_status run_reorder(qf_context *context, qf_operand *operand, void *plain, bool into)
+static qf_status need_array(qf_context *context, qf_operand *operand)
+{
+    if (operand->array)
+        return QF_OK;
+    operand->array = qf_array_take(context, operand->size);
+    if (!operand->array)
+        return qf_fail(context, QF_E_MEMORY, "no memory for reordered weights");
+    QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, operand->array->bytes));
+    return QF_OK;
+}
+
+static qf_status run_reorder(qf_context *context, qf_operand *operand, void *plain,
+                             const float *scale, bool into)
 {
     qf_onednn *onednn;
     QF_TRY(qf_onednn_get(context, &onednn));
     QF_DNNL(context, dnnl_memory_set_data_handle(operand->plain, plain));
-    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, into ? operand->plain : operand->memory},
-                                         {DNNL_ARG_TO, into ? operand->memory : operand->plain}};
-    QF_DNNL(context, dnnl_primitive_execute(operand->reorder, onednn->stream, 2, arguments));
+    dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, into ? operand->plain : operand->memory},
+                                   {DNNL_ARG_TO, into ? operand->memory : operand->plain},
+                                   {DNNL_ARG_ATTR_OUTPUT_SCALES, operand->scale}};
+    if (operand->scale)
+        QF_DNNL(context, dnnl_memory_set_data_handle(operand->scale, (void *)scale));
+    QF_DNNL(context, dnnl_primitive_execute(operand->reorder, onednn->stream,
+                                            operand->scale ? 3 : 2, arguments));
     QF_DNNL(context, dnnl_stream_wait(onednn->stream));
     return QF_OK;
 }
 
 qf_status qf_operand_load(qf_context *context, qf_operand *operand, const void *plain,
-                          uint64_t version)
+                          const float *scale, uint64_t version)
 {
     if (!operand->reorder) {
         QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, (void *)plain));
         return QF_OK;
     }
-    if (operand->version == version)
+    if (operand->array && operand->version == version)
         return QF_OK;
-    QF_TRY(run_reorder(context, operand, (void *)plain, true));
+    QF_TRY(need_array(context, operand));
+    QF_TRY(run_reorder(context, operand, (void *)plain, scale, true));
     operand->version = version;
     return QF_OK;
 }
 
 qf_status qf_operand_prepare(qf_context *context, qf_operand *operand, void *plain)
 {
-    if (!operand->reorder)
-        QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, plain));
+    if (operand->reorder)
+        return need_array(context, operand);
+    QF_DNNL(context, dnnl_memory_set_data_handle(operand->memory, plain));
     return QF_OK;
 }
 
-qf_status qf_operand_store(qf_context *context, qf_operand *operand, void *plain)
+qf_status qf_operand_store(qf_context *context, qf_operand *operand, void *plain,
+                           const float *scale)
 {
-    return operand->reorder ? run_reorder(context, operand, plain, false) : QF_OK;
+    return operand->reorder ? run_reorder(context, operand, plain, scale, false) : QF_OK;
 }

@@ -26,25 +26,34 @@ qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *
  * products in 16 bits, which saturate. */
 bool qf_onednn_has_exact_int8(void);
 
-/* An array that a primitive wants in its own order: a memory object, and, where that order differs
- * from the plain one, a buffer and a reorder. */
+/* Has it instructions for bf16? */
+bool qf_onednn_has_bf16(void);
+
+/* Weights that a primitive wants in its own order: a memory object, and, where that order or type
+ * differs from the plain one, an array and a reorder. */
 typedef struct qf_operand {
-    dnnl_memory_t memory, plain;
+    dnnl_memory_t memory, plain, scale;
     dnnl_primitive_t reorder; /* NULL: the orders agree */
-    void *buffer;
-    uint64_t version; /* of the tensor that the buffer holds */
+    size_t size;              /* of the array */
+    qf_array *array;          /* NULL between uses of an operand that is released */
+    uint64_t version;         /* of the tensor that the array holds */
 } qf_operand;
 
-/* `desired`: what the primitive asked for. `into`: from plain to desired; else the other way. */
+/* `desired`: what the primitive asked for. `into`: from plain to desired; else the other way.
+ * `scales` > 0: on the way each index of axis 0, so many, is multiplied by a factor. */
 qf_status qf_operand_create(qf_context *context, qf_operand *operand,
                             const dnnl_memory_desc_t *plain, const dnnl_memory_desc_t *desired,
-                            bool into);
+                            bool into, int scales);
 void qf_operand_destroy(qf_operand *operand);
-/* Bring a plain array into the operand; skipped where `version` is what it holds. */
+/* Bring a plain array into the operand; skipped where `version` is what it holds. `scale` as many
+ * factors as said, or NULL. */
 qf_status qf_operand_load(qf_context *context, qf_operand *operand, const void *plain,
-                          uint64_t version);
+                          const float *scale, uint64_t version);
 /* Where the primitive shall write, and bringing what it wrote into the plain array. */
 qf_status qf_operand_prepare(qf_context *context, qf_operand *operand, void *plain);
-qf_status qf_operand_store(qf_context *context, qf_operand *operand, void *plain);
+qf_status qf_operand_store(qf_context *context, qf_operand *operand, void *plain,
+                           const float *scale);
+/* Give the array back, for operands that change at every use anyway. */
+void qf_operand_release(qf_operand *operand);
 
 #endif

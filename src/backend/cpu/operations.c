@@ -7,6 +7,7 @@ const qf_operations qf_cpu_operations = {
     .convolution_forward = qf_convolution_forward,
     .convolution_forward_integer = qf_convolution_forward_integer,
     .deconvolution_forward_integer = qf_deconvolution_forward_integer,
+    .convolution_backward = qf_convolution_backward,
     .convolution_backward_data = qf_convolution_backward_data,
     .convolution_backward_weights = qf_convolution_backward_weights,
     .inner_product_create = qf_inner_product_create,

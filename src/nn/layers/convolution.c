@@ -49,19 +49,24 @@ static qf_status backward_one(qf_layer *layer, int index)
     qf_convolution_state *s = layer->state;
     const qf_operations *run = layer->operations;
     qf_blob *bottom = layer->bottom[index];
-    qf_tensor *weights = layer->params[0].blob->data, *x, *dy, *dx;
+    qf_tensor *w = layer->params[0].blob->data, *x, *dy, *dx = NULL;
+    qf_tensor *dw = layer->params[0].propagate ? layer->params[0].blob->diff : NULL;
+    const bool viewed = qf_convolution_needs_view(layer);
     QF_TRY(qf_convolution_enter(layer, layer->top[index]->diff, 1, true, &dy));
     if (s->bias && layer->params[1].propagate)
         QF_TRY(run->channel_sums(layer->context, dy, layer->params[1].blob->diff));
-    if (layer->params[0].propagate) {
+    if (layer->propagate_down[index] && !viewed)
+        dx = bottom->diff;
+    if (dw)
         QF_TRY(qf_convolution_enter(layer, bottom->data, 0, true, &x));
-        QF_TRY(run->convolution_backward_weights(layer->context, s->operation, x, dy,
-                                                 layer->params[0].blob->diff));
-    }
-    if (!layer->propagate_down[index])
+    else
+        x = bottom->data;
+    if (dw || dx)
+        QF_TRY(run->convolution_backward(layer->context, s->operation, x, w, dy, dw, dx));
+    if (!layer->propagate_down[index] || !viewed)
         return QF_OK;
-    QF_TRY(qf_convolution_enter(layer, bottom->diff, 0, false, &dx));
-    QF_TRY(run->convolution_backward_data(layer->context, s->operation, dy, weights, dx));
+    QF_TRY(qf_convolution_enter(layer, bottom->diff, 0, false, &dx)); /* x and dx share a view */
+    QF_TRY(run->convolution_backward_data(layer->context, s->operation, dy, w, dx));
     return qf_convolution_leave(layer, bottom->diff, 0);
 }
 
@@ -81,6 +86,7 @@ const qf_layer_type qf_convolution_layer = {
     .min_tops = 1,
     .max_tops = -1,
     .equal_count = true,
+    .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
@@ -96,6 +102,7 @@ const qf_layer_type qf_depthwise_convolution_layer = {
     .min_tops = 1,
     .max_tops = -1,
     .equal_count = true,
+    .ignores_tops = true,
     .setup = setup_depthwise,
     .reshape = reshape,
     .forward = forward,

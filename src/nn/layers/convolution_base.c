@@ -198,6 +198,11 @@ void qf_convolution_layer_destroy(qf_layer *layer)
     qf_tensor_release(s->views[1]);
 }
 
+bool qf_convolution_needs_view(const qf_layer *layer)
+{
+    return needs_view(layer->state);
+}
+
 qf_status qf_convolution_enter(qf_layer *layer, qf_tensor *tensor, int side, bool read,
                                qf_tensor **view)
 {

@@ -28,6 +28,7 @@ qf_status qf_convolution_reshape(qf_layer *layer, bool transposed);
 void qf_convolution_layer_destroy(qf_layer *layer);
 
 /* The tensor of a bottom (0) or top (1) in the operation's shape. `read`: with its contents. */
+bool qf_convolution_needs_view(const qf_layer *layer); /* else `enter` gives the tensor itself */
 qf_status qf_convolution_enter(qf_layer *layer, qf_tensor *tensor, int side, bool read,
                                qf_tensor **view);
 /* Bring what the operation wrote into the view back to the tensor. */

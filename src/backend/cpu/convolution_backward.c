@@ -1,0 +1,147 @@
+/* Convolution, backward: in float, or in bf16 where input and weights are codes, which bf16 holds
+ * exactly; then only the incoming gradient is rounded. */
+#include "backend/convert.h"
+#include "backend/cpu/convolution.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+/* dw (or a sum to be added to it) into its place; the arrays of such operands change at every use.
+ */
+static qf_status store_weights(qf_context *context, unit *u, qf_tensor *dw, const float *scale,
+                               const void *x, const void *dy, unit_kind kind)
+{
+    const size_t count = qf_shape_count(&dw->shape);
+    const bool first = qf_tensor_is_zero(dw);
+    float *result, *sum;
+    qf_array *part = NULL;
+    qf_status status = QF_OK;
+    if (first) {
+        QF_TRY(qf_write(context, dw, QF_PLAIN, &result));
+    } else {
+        part = qf_array_take(context, count * sizeof(float));
+        if (!part)
+            return qf_fail(context, QF_E_MEMORY, "no memory for a gradient");
+        result = part->bytes;
+    }
+    status = qf_operand_prepare(context, &u->weights, result);
+    if (status == QF_OK)
+        status = qf_convolution_execute(context, u, kind, x, dy);
+    if (status == QF_OK)
+        status = qf_operand_store(context, &u->weights, result, scale);
+    qf_operand_release(&u->weights);
+    if (status == QF_OK && !first)
+        status = qf_update(context, dw, QF_PLAIN, &sum);
+    if (status == QF_OK && !first) {
+#pragma omp parallel for simd schedule(static) if (count > 1 << 15)
+        for (size_t i = 0; i < count; i++)
+            sum[i] += result[i];
+    }
+    qf_array_release(part);
+    return status;
+}
+
+qf_status qf_convolution_backward_weights(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                          qf_tensor *dy, qf_tensor *dw)
+{
+    const float *source, *gradient;
+    qf_array *borrowed;
+    unit *u;
+    QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_WEIGHTS, &u));
+    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_tensor_borrow(context, x, QF_NHWC, &source, &borrowed));
+    qf_status status = store_weights(context, u, dw, NULL, source, gradient, BACKWARD_WEIGHTS);
+    qf_array_release(borrowed);
+    return status;
+}
+
+qf_status qf_convolution_backward_data(qf_context *context, qf_convolution *c, qf_tensor *dy,
+                                       qf_tensor *w, qf_tensor *dx)
+{
+    const bool codes = qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
+                       w->weight_scale_count == c->shape.out_channels &&
+                       w->weight_scale_axis == 0 && c->shape.groups == 1;
+    const unit_kind kind = codes ? BACKWARD_DATA_CODES : BACKWARD_DATA;
+    const float *gradient;
+    const void *weights;
+    float *result;
+    unit *u;
+    QF_TRY(qf_convolution_need_unit(context, c, kind, &u));
+    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_tensor_read(context, w, codes ? QF_WEIGHT_CODES : QF_PLAIN, &weights));
+    QF_TRY(qf_operand_load(context, &u->weights, weights, w->weight_scale, w->version));
+    QF_TRY(qf_write(context, dx, QF_NHWC, &result));
+    qf_status status = qf_convolution_execute(context, u, kind, result, gradient);
+    qf_operand_release(&u->weights);
+    return status;
+}
+
+/* ---- bf16 ---- */
+
+static qf_status bf16_units(qf_context *context, qf_convolution *c, const qf_tensor *x,
+                            const qf_tensor *w, unit **data, unit **weights)
+{
+    *data = *weights = NULL;
+    if (context->backward != QF_BACKWARD_BF16 || !qf_onednn_has_bf16() || c->shape.groups > 1 ||
+        !qf_tensor_has(x, QF_CODES) || !qf_tensor_has(w, QF_WEIGHT_CODES) || !w->weight_scale ||
+        (w->weight_scale_count > 1 && w->weight_scale_axis != 0))
+        return QF_OK;
+    QF_TRY(qf_convolution_unit(context, c, BACKWARD_DATA_BF16, data));
+    return qf_convolution_unit(context, c, BACKWARD_WEIGHTS_BF16, weights);
+}
+
+/* With dy' = bf16(dy · s), s the weights' scale of each channel and q their codes:
+ * dx = Σ dy' · q, and dw = Σ dy' · (u − zero) · code_scale / s. */
+static qf_status backward_bf16(qf_context *context, qf_convolution *c, unit *data, unit *weights,
+                               qf_tensor *x, qf_tensor *w, qf_tensor *dw, qf_tensor *dx,
+                               const float *gradient, uint16_t *rounded, uint16_t *source)
+{
+    const size_t channels = (size_t)c->shape.out_channels;
+    size_t rows = (size_t)c->shape.batch;
+    for (int i = 0; i < c->shape.spatial_axes; i++)
+        rows *= (size_t)c->shape.out[i];
+    for (size_t o = 0; o < channels; o++)
+        c->scale[o] = w->weight_scale[w->weight_scale_count > 1 ? o : 0];
+    qf_rows_to_bf16(gradient, c->scale, rounded, rows, channels);
+    if (dx) {
+        const int8_t *codes;
+        float *result;
+        QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &codes));
+        QF_TRY(qf_operand_load(context, &data->weights, codes, NULL, w->version));
+        QF_TRY(qf_write(context, dx, QF_NHWC, &result));
+        QF_TRY(qf_convolution_execute(context, data, BACKWARD_DATA_BF16, result, rounded));
+        qf_operand_release(&data->weights);
+    }
+    if (!dw)
+        return QF_OK;
+    const uint8_t *codes;
+    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
+    qf_codes_to_bf16(codes, source, qf_shape_count(&x->shape), x->code_zero);
+    for (size_t o = 0; o < channels; o++)
+        c->scale[o] = x->code_scale / c->scale[o];
+    return store_weights(context, weights, dw, c->scale, source, rounded, BACKWARD_WEIGHTS_BF16);
+}
+
+qf_status qf_convolution_backward(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                  qf_tensor *w, qf_tensor *dy, qf_tensor *dw, qf_tensor *dx)
+{
+    unit *data, *weights;
+    const float *gradient;
+    QF_TRY(bf16_units(context, c, x, w, &data, &weights));
+    if (!data || !weights) {
+        if (dw)
+            QF_TRY(qf_convolution_backward_weights(context, c, x, dy, dw));
+        return dx ? qf_convolution_backward_data(context, c, dy, w, dx) : QF_OK;
+    }
+    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
+    qf_array *rounded = qf_array_take(context, qf_shape_count(&dy->shape) * sizeof(uint16_t));
+    qf_array *source = qf_array_take(context, qf_shape_count(&x->shape) * sizeof(uint16_t));
+    qf_status status = rounded && source
+                           ? backward_bf16(context, c, data, weights, x, w, dw, dx, gradient,
+                                           rounded->bytes, source->bytes)
+                           : qf_fail(context, QF_E_MEMORY, "no memory for gradients in bf16");
+    qf_array_release(rounded);
+    qf_array_release(source);
+    return status;
+}
