@@ -250,6 +250,7 @@ QF_API qf_status qf_solver_create(qf_context *context, const char *solver_protot
 QF_API qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt,
                                      const char *type, qf_solver **out);
 QF_API void qf_solver_destroy(qf_solver *solver);
+QF_API void qf_solver_keep_blobs(qf_solver *solver, bool keep); /* of all its nets */
 QF_API void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,
                                     qf_progress_function progress, void *user);
 /* Copy a comma-separated list of .caffemodel files into the training net and the test nets. */

@@ -33,6 +33,26 @@ static const option engine_options[] = {
      .highest = 2147483647,
      .help = "Seed of the random numbers; -1 takes one from the clock. A solver's random_seed "
              "comes first."},
+    {.name = "compute",
+     .kind = OPTION_CHOICE,
+     .value = "HOW",
+     .choices = "auto|float|int8",
+     .standard = "auto",
+     .help =
+         "How layers whose input and weights are 8-bit codes compute forward: in int8 where the "
+         "processor is exact (auto, int8), or in float. auto takes float for shapes where that is "
+         "faster and gives the same bits."},
+    {.name = "backward",
+     .kind = OPTION_CHOICE,
+     .value = "HOW",
+     .choices = "f32|bf16",
+     .standard = "f32",
+     .help = "How such layers compute gradients: in float, or twice as fast in bf16 where the "
+             "processor has it, which rounds incoming gradients (codes are exact in bf16)."},
+    {.name = "verbose",
+     .kind = OPTION_FLAG,
+     .help = "The same as --log-level debug: also which layers run as one, and which kernels were "
+             "chosen."},
     {.name = "log-level",
      .kind = OPTION_CHOICE,
      .value = "LEVEL",

@@ -42,7 +42,8 @@ void session_log(session *session, const char *file, int line, const char *forma
 static qf_log_level chosen_level(const arguments *arguments, qf_log_level standard)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
-    const char *chosen = argument_text(arguments, "log-level");
+    const char *chosen =
+        argument_flag(arguments, "verbose") ? "debug" : argument_text(arguments, "log-level");
     for (size_t i = 0; chosen && i < COUNT(names); i++)
         if (same_word(names[i], chosen))
             return (qf_log_level)i;
@@ -67,6 +68,14 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
         session_close(session, QF_E_ARGUMENT);
         return false;
     }
+    const char *compute = argument_text(arguments, "compute");
+    qf_context_set_compute(session->context,
+                           same_word(compute, "float")  ? QF_COMPUTE_FLOAT
+                           : same_word(compute, "int8") ? QF_COMPUTE_INT8
+                                                        : QF_COMPUTE_AUTO,
+                           same_word(argument_text(arguments, "backward"), "bf16")
+                               ? QF_BACKWARD_BF16
+                               : QF_BACKWARD_F32);
     if (argument_given(arguments, "gpu"))
         fprintf(stderr, "qaffe %s: --gpu %s: this build has no GPU code; computing on the CPU\n",
                 arguments->command->name, argument_text(arguments, "gpu"));

@@ -49,6 +49,7 @@ static qf_status train(session *session, const arguments *arguments)
         qf_solver_create(session->context, argument_text(arguments, "solver"), &solver);
     if (status != QF_OK)
         return status;
+    qf_solver_keep_blobs(solver, false);
     qf_solver_set_callbacks(solver, requested_action, show_progress, session);
     qf_solver_freeze_batch_norm(solver, argument_integer(arguments, "freeze-bn-after"));
     if (snapshot) {

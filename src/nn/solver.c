@@ -61,6 +61,13 @@ void qf_solver_freeze_batch_norm(qf_solver *solver, int after)
     solver->freeze_batch_norm_after = after;
 }
 
+void qf_solver_keep_blobs(qf_solver *solver, bool keep)
+{
+    qf_net_keep_blobs(solver->net, keep);
+    for (int i = 0; i < solver->test_net_count; i++)
+        qf_net_keep_blobs(solver->test_nets[i], keep);
+}
+
 void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,
                              qf_progress_function progress, void *user)
 {
@@ -116,6 +123,8 @@ static qf_status explain_nan(qf_solver *solver)
             bool is_param = i < layer->param_count;
             qf_blob *blob = is_param ? layer->params[i].blob : layer->top[i - layer->param_count];
             const float *values;
+            if (blob->data->dropped)
+                continue;
             QF_TRY(qf_read(solver->context, blob->data, qf_tensor_any_float(blob->data), &values));
             for (size_t k = 0, count = qf_blob_count(blob); k < count; k++)
                 if (isnan(values[k]) || isinf(values[k]))

@@ -146,6 +146,7 @@ static qf_status train(run *r)
     qf_solver *solver;
     QF_TRY(write_solver(r));
     QF_TRY(qf_solver_create(r->context, r->file[SOLVER], &solver));
+    qf_solver_keep_blobs(solver, false);
     qf_solver_set_callbacks(solver, r->action, r->progress, r->user);
     qf_solver_freeze_batch_norm(solver, r->options->freeze_batch_norm_after);
     qf_status status = qf_solver_load_weights(solver, r->file[MODIFIED_WEIGHTS]);
