@@ -17,7 +17,8 @@ const contender_type contender_types[] = {
 
 bool contender_available(const contender_type *type)
 {
-    return !type->backward_bf16; /* the library computes gradients in f32 only */
+    return !type->backward_bf16 || (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) ==
+                                       dnnl_cpu_isa_avx512_core_bf16;
 }
 
 double seconds_now(void)
@@ -54,6 +55,7 @@ qf_status contender_open(qf_context *context, const contender_type *type, const 
     *out = (contender){.type = type, .context = context, .best = 1e30, .best_without_update = 1e30};
     QF_TRY(open_net(out, files));
     out->net->timing = true;
+    qf_net_keep_blobs(out->net, false);
     out->forward = qf_alloc((size_t)out->net->layer_count, sizeof(double));
     out->backward = qf_alloc((size_t)out->net->layer_count, sizeof(double));
     return out->forward && out->backward ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory");
@@ -75,6 +77,8 @@ static qf_status iterate(contender *c, double *taken, double *computed)
 {
     for (int l = 0; l < c->net->layer_count; l++)
         c->net->layers[l]->forward_seconds = c->net->layers[l]->backward_seconds = 0;
+    qf_context_set_compute(c->context, QF_COMPUTE_AUTO,
+                           c->type->backward_bf16 ? QF_BACKWARD_BF16 : QF_BACKWARD_F32);
     const double start = seconds_now();
     if (c->solver)
         qf_net_clear_param_diffs(c->net);
