@@ -71,10 +71,10 @@ class Blob:
         shape = self.shape
         return shape[axis] if axis < len(shape) else 1
 
-    num = property(lambda self: self._legacy(0))
-    channels = property(lambda self: self._legacy(1))
-    height = property(lambda self: self._legacy(2))
-    width = property(lambda self: self._legacy(3))
+    num = property(lambda self: self._legacy(0), doc="Dimension 0, or 1 if there are fewer.")
+    channels = property(lambda self: self._legacy(1), doc="Dimension 1, or 1 if there are fewer.")
+    height = property(lambda self: self._legacy(2), doc="Dimension 2, or 1 if there are fewer.")
+    width = property(lambda self: self._legacy(3), doc="Dimension 3, or 1 if there are fewer.")
 
     def reshape(self, *dimensions):
         """Change the shape; the net follows with its next forward or `net.reshape()`. ValueError if a
@@ -623,6 +623,7 @@ class NCCL:
 
     @staticmethod
     def new_uid():
+        """RuntimeError."""
         raise RuntimeError("this build of qaffe has no NCCL")
 
 
@@ -641,11 +642,14 @@ class Timer:
         self._start = self._stop = 0.0
 
     def start(self):
+        """Start, or start again."""
         self._start = time.perf_counter()
 
     def stop(self):
+        """Stop; `ms` keeps its value until the next start()."""
         self._stop = time.perf_counter()
 
     @property
     def ms(self):
+        """Milliseconds from start to stop."""
         return 1000 * (self._stop - self._start)

@@ -181,9 +181,11 @@ class NetSpec:
         del self.tops[name]
 
     def keys(self):
+        """The names, in the order of assignment."""
         return list(self.tops)
 
     def vals(self):
+        """The tops, in the order of assignment."""
         return list(self.tops.values())
 
     def update(self, name, params):

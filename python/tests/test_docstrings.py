@@ -2,6 +2,8 @@
 import doctest
 import importlib
 import inspect
+import pathlib
+import re
 
 import pytest
 
@@ -39,3 +41,21 @@ def test_examples_of_solvers_run(kind):
     solver = getattr(caffe, kind + "Solver")
     for test in doctest.DocTestFinder(recurse=False).find(solver, kind, module=False):
         assert doctest.DocTestRunner().run(test).failed == 0
+
+
+@pytest.mark.parametrize("name", EXPORTING)
+def test_all_methods_have_a_docstring(name):
+    missing = ["%s.%s" % (class_name, member_name) for class_name, thing in exported(name) if inspect.isclass(thing)
+               for member_name, member in inspect.getmembers(thing)
+               if not member_name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property))
+               and not inspect.getdoc(member)]
+    assert not missing
+
+
+def test_the_tour_of_the_readme_runs(capsys):
+    path = pathlib.Path(__file__).parents[2] / "README.md"
+    code = re.search("## In Python.*?```python\n(.*?)```", path.read_text(), re.DOTALL).group(1)
+    exec(compile(code, str(path), "exec"), {})
+    floats, fake, deploy = capsys.readouterr().out.splitlines()
+    assert fake.split()[1] == deploy.split()[1] and float(deploy.split()[1]) > 0.8
+    assert int(deploy.split()[2]) * 3 < int(floats.split()[2])
