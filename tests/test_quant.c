@@ -130,6 +130,44 @@ static void deployed_values(void **state)
     assert_true(qf_round_even(2.5f) == 2 && qf_round_away(2.5f) == 3);
 }
 
+/* Values around every power of two, so that each shift clips some channels and not others; sums
+ * that stay below 2^53 are exact, others as near as double allows. */
+static void shifts_of_rows_equal_reference(void **state)
+{
+    (void)state;
+    enum { ROWS = 517, CHANNELS = 97 };
+    static float values[ROWS * CHANNELS], deq[CHANNELS];
+    static qf_shift_errors fast[3][CHANNELS], slow[CHANNELS];
+    qf_context *context = test_context();
+    for (int c = 0; c < CHANNELS; c++)
+        deq[c] = 0.001f * (float)(c + 1);
+    for (int i = 0; i < ROWS * CHANNELS; i++)
+        values[i] = dy[i % COUNT] * deq[i % CHANNELS] * (float)(1u << (i % CHANNELS) % 33);
+    values[0] = NAN;
+    values[1] = INFINITY;
+    values[CHANNELS + 1] = -INFINITY;
+    values[2] = 0.5f * deq[2];
+    values[CHANNELS + 2] = -2.5f * deq[2];
+    for (int c = 0; c < CHANNELS; c++)
+        qf_shift_add(&slow[c], values + c, ROWS, CHANNELS, deq[c]);
+    for (int threads = 1; threads <= 3; threads++) {
+        qf_context_set_threads(context, threads);
+        assert_ok(context,
+                  qf_shift_add_rows(context, fast[threads - 1], values, ROWS, CHANNELS, deq));
+        assert_memory_equal(fast[threads - 1], fast[0], sizeof fast[0]);
+    }
+    for (int c = 0; c < CHANNELS; c++) {
+        assert_int_equal(qf_shift_best(&fast[0][c]), qf_shift_best(&slow[c]));
+        for (int n = 0; n < QF_SHIFT_MAX; n++) {
+            const double found = fast[0][c].error[n], expected = slow[c].error[n];
+            if (!(expected < 0x1p53 ? found == expected
+                                    : fabs(found - expected) <= 1e-12 * expected))
+                fail_msg("channel %d, shift %d: %.17g, expected %.17g", c, n + 1, found, expected);
+        }
+    }
+    qf_context_destroy(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +176,7 @@ int main(void)
         cmocka_unit_test(streamed_range_is_close),
         cmocka_unit_test(a_stream_refuses_nan),
         cmocka_unit_test(weight_codes_equal_reference),
+        cmocka_unit_test(shifts_of_rows_equal_reference),
         cmocka_unit_test(deployed_values),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -117,7 +117,11 @@ typedef struct qf_shift_errors {
     double error[QF_SHIFT_MAX];
 } qf_shift_errors;
 
-/* acc = saturate(round_away(x / deq)) for n values `stride` floats apart. */
+/* acc = saturate(round_away(x / deq[c])) for x of rows times channels, in C order; errors[c] gets
+ * what its channel loses. The same for any number of threads. */
+qf_status qf_shift_add_rows(qf_context *context, qf_shift_errors *errors, const float *x,
+                            size_t rows, size_t channels, const float *deq);
+/* The definition: n values `stride` floats apart, of one channel. */
 void qf_shift_add(qf_shift_errors *errors, const float *x, size_t n, size_t stride, float deq);
 void qf_shift_add_accumulators(qf_shift_errors *errors, const int32_t *acc, size_t n,
                                size_t stride);

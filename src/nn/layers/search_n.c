@@ -243,10 +243,7 @@ static qf_status add_batch(qf_layer *layer)
     const float *x;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
     size_t rows = qf_blob_count(layer->bottom[0]) / (s->channels ? s->channels : 1);
-#pragma omp parallel for schedule(static)
-    for (size_t c = 0; c < s->channels; c++)
-        qf_shift_add(&s->errors[c], x + c, rows, s->channels, s->deq[c]);
-    return QF_OK;
+    return qf_shift_add_rows(layer->context, s->errors, x, rows, s->channels, s->deq);
 }
 
 static qf_status setup(qf_layer *layer)
