@@ -29,6 +29,8 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out)
     size_t chunk = S_ISREG(info.st_mode) ? (size_t)info.st_size + 1 : 65536;
     for (;;) {
         size_t needed = out->size + chunk + 1;
+        if (!out->data && (out->data = qf_alloc_raw(needed, 1))) /* nobody reads it before read() */
+            out->capacity = needed;
         if (!qf_grow(&out->data, &out->capacity, needed, 1)) {
             status = qf_fail(context, QF_E_MEMORY, "no memory for the contents of %s", path);
             goto done;

@@ -39,12 +39,26 @@ qf_status qf_wire_write(qf_context *context, const char *path, const void *messa
 qf_status qf_net_param_read(qf_context *context, const char *prototxt, Caffe__NetParameter **out);
 qf_status qf_net_param_read_binary(qf_context *context, const char *caffemodel,
                                    Caffe__NetParameter **out);
+/* From bytes that are in memory; `name` stands for the file in messages. */
+qf_status qf_net_param_parse_binary(qf_context *context, const char *name, const void *bytes,
+                                    size_t size, Caffe__NetParameter **out);
 qf_status qf_solver_param_read(qf_context *context, const char *path, Caffe__SolverParameter **out);
 /* In place; true in *changed if anything was old. Warnings go to the log, as Caffe's do. */
 qf_status qf_net_param_upgrade(qf_context *context, const char *name, Caffe__NetParameter *net,
                                bool *changed);
 qf_status qf_solver_param_upgrade(qf_context *context, const char *name,
                                   Caffe__SolverParameter *solver, bool *changed);
+
+/* A .caffemodel whose large arrays of floats lie in `file`, not in messages of their own: to be
+ * read, not to be changed or taken apart (weights.c). */
+typedef struct qf_weights {
+    Caffe__NetParameter *net;
+    qf_buffer file;
+    Caffe__BlobProto **borrowing; /* blobs whose data lie in `file` */
+    size_t borrowers;
+} qf_weights;
+qf_status qf_weights_read(qf_context *context, const char *path, qf_weights *out);
+void qf_weights_release(qf_weights *weights); /* harmless after a failure */
 
 /* Gives every layer a name and a type, if only "", so that nobody needs to ask. */
 qf_status qf_net_param_fill_names(qf_context *context, Caffe__NetParameter *net);

@@ -300,6 +300,14 @@ qf_status qf_net_param_read_binary(qf_context *context, const char *caffemodel,
                     qf_wire_read(context, caffemodel, &caffe__net_parameter__descriptor, out), out);
 }
 
+qf_status qf_net_param_parse_binary(qf_context *context, const char *name, const void *bytes,
+                                    size_t size, Caffe__NetParameter **out)
+{
+    return upgraded(
+        context, name,
+        qf_wire_parse(context, name, bytes, size, &caffe__net_parameter__descriptor, out), out);
+}
+
 /* Snapshots are named after the solver's file unless it says otherwise. */
 static qf_status default_snapshot_prefix(qf_context *context, const char *path,
                                          Caffe__SolverParameter *solver)

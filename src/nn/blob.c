@@ -3,6 +3,7 @@
 #include "backend/view.h"
 
 #include "base/memory.h"
+#include "base/vector.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -107,6 +108,15 @@ static bool legacy_shape_fits(const qf_shape *shape, const int stored[4])
     return true;
 }
 
+/* Looks at all values, which is faster than stopping at the first. */
+QF_CLONES static bool has_nan(const float *values, size_t count)
+{
+    unsigned found = 0;
+    for (size_t i = 0; i < count; i++)
+        found |= values[i] != values[i];
+    return found;
+}
+
 qf_status qf_blob_check_proto(qf_blob *blob, const Caffe__BlobProto *proto, bool reshape)
 {
     qf_context *context = blob->context;
@@ -125,7 +135,8 @@ qf_status qf_blob_check_proto(qf_blob *blob, const Caffe__BlobProto *proto, bool
         return qf_fail(context, QF_E_FORMAT,
                        "the weights file has %zu values for a blob of shape %s",
                        stored_count(proto), qf_shape_text(&stored, theirs, sizeof theirs));
-    for (size_t i = 0; i < proto->n_data; i++)
+    const size_t floats = has_nan(proto->data, proto->n_data) ? proto->n_data : 0;
+    for (size_t i = 0; i < floats; i++)
         if (isnan(proto->data[i]))
             return qf_fail(context, QF_E_VALUE, "value %zu in the weights file is NaN", i);
     for (size_t i = 0; i < proto->n_double_data; i++)

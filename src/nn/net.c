@@ -413,12 +413,12 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
 
 qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
 {
-    Caffe__NetParameter *weights;
+    qf_weights weights;
     if (qf_is_hdf5(caffemodel))
         return qf_net_load_weights_hdf5(net, caffemodel);
-    QF_TRY(qf_net_param_read_binary(net->context, caffemodel, &weights));
-    qf_status status = qf_net_copy_weights(net, weights);
-    qf_message_free(weights);
+    QF_TRY(qf_weights_read(net->context, caffemodel, &weights));
+    qf_status status = qf_net_copy_weights(net, weights.net);
+    qf_weights_release(&weights);
     return qf_within(net->context, status, "%s", caffemodel);
 }
 
