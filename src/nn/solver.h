@@ -25,8 +25,8 @@ typedef struct qf_update_rule {
     bool of_gradients;
     /* Refuses settings that make no sense for the rule; may be NULL. */
     qf_status (*check)(qf_context *context, const Caffe__SolverParameter *param);
-    /* One pass over value, gradient and history. */
-    void (*apply)(const qf_parameter_update *update);
+    /* One pass over elements first … end − 1 of value, gradient and history. */
+    void (*apply)(const qf_parameter_update *update, size_t first, size_t end);
 } qf_update_rule;
 
 const qf_update_rule *qf_update_rule_find(const char *name);

@@ -1,11 +1,18 @@
 /*
- * The update rules, each one pass over a parameter: gradient scaled (clipping, iter_size), decay
- * added, history advanced, value changed. Formulas as Caffe's solvers have them.
+ * The update rules, each one pass over a stretch of a parameter: gradient scaled (clipping,
+ * iter_size), decay added, history advanced, value changed. Formulas as Caffe's solvers have them.
+ * All parameters are cut into stretches of at most STRETCH elements, which the threads share: one
+ * start of threads for the whole net, and sums that do not depend on their number.
  */
 #include "nn/solver.h"
 
+#include "base/memory.h"
+#include "base/vector.h"
+
 #include <math.h>
 #include <string.h>
+
+enum { STRETCH = 1 << 14 };
 
 /* Gradient of element i with scale and decay; written once for all rules. */
 static inline float gradient_at(const qf_parameter_update *u, size_t i)
@@ -15,54 +22,54 @@ static inline float gradient_at(const qf_parameter_update *u, size_t i)
     return g + u->decay * direction;
 }
 
-static void sgd(const qf_parameter_update *u)
+QF_CLONES static void sgd(const qf_parameter_update *u, size_t first, size_t end)
 {
     float *value = u->value, *history = u->history[0];
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < u->count; i++) {
+#pragma omp simd
+    for (size_t i = first; i < end; i++) {
         history[i] = u->momentum * history[i] + u->rate * gradient_at(u, i);
         value[i] -= history[i];
     }
 }
 
-static void nesterov(const qf_parameter_update *u)
+QF_CLONES static void nesterov(const qf_parameter_update *u, size_t first, size_t end)
 {
     float *value = u->value, *history = u->history[0];
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < u->count; i++) {
+#pragma omp simd
+    for (size_t i = first; i < end; i++) {
         float old = history[i];
         history[i] = u->momentum * old + u->rate * gradient_at(u, i);
         value[i] -= (1 + u->momentum) * history[i] - u->momentum * old;
     }
 }
 
-static void ada_grad(const qf_parameter_update *u)
+QF_CLONES static void ada_grad(const qf_parameter_update *u, size_t first, size_t end)
 {
     float *value = u->value, *history = u->history[0];
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < u->count; i++) {
+#pragma omp simd
+    for (size_t i = first; i < end; i++) {
         float g = gradient_at(u, i);
         history[i] += g * g;
         value[i] -= u->rate * g / (sqrtf(history[i]) + u->delta);
     }
 }
 
-static void rms_prop(const qf_parameter_update *u)
+QF_CLONES static void rms_prop(const qf_parameter_update *u, size_t first, size_t end)
 {
     float *value = u->value, *history = u->history[0];
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < u->count; i++) {
+#pragma omp simd
+    for (size_t i = first; i < end; i++) {
         float g = gradient_at(u, i);
         history[i] = u->rms_decay * history[i] + (1 - u->rms_decay) * g * g;
         value[i] -= u->rate * g / (sqrtf(history[i]) + u->delta);
     }
 }
 
-static void ada_delta(const qf_parameter_update *u)
+QF_CLONES static void ada_delta(const qf_parameter_update *u, size_t first, size_t end)
 {
     float *value = u->value, *squares = u->history[0], *updates = u->history[1];
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < u->count; i++) {
+#pragma omp simd
+    for (size_t i = first; i < end; i++) {
         float g = gradient_at(u, i);
         squares[i] = u->momentum * squares[i] + (1 - u->momentum) * g * g;
         float step = g * sqrtf((updates[i] + u->delta) / (squares[i] + u->delta));
@@ -71,13 +78,13 @@ static void ada_delta(const qf_parameter_update *u)
     }
 }
 
-static void adam(const qf_parameter_update *u)
+QF_CLONES static void adam(const qf_parameter_update *u, size_t first, size_t end)
 {
     float *value = u->value, *mean = u->history[0], *square = u->history[1];
     double t = u->iteration + 1;
     float correction = (float)(sqrt(1 - pow(u->momentum2, t)) / (1 - pow(u->momentum, t)));
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < u->count; i++) {
+#pragma omp simd
+    for (size_t i = first; i < end; i++) {
         float g = gradient_at(u, i);
         mean[i] = u->momentum * mean[i] + (1 - u->momentum) * g;
         square[i] = u->momentum2 * square[i] + (1 - u->momentum2) * g * g;
@@ -120,6 +127,69 @@ const char *qf_update_rule_names(void)
 
 /* ---- one update of the net ---- */
 
+/* A stretch of a learnable parameter. */
+typedef struct stretch {
+    int learnable;
+    size_t first, end;
+} stretch;
+
+typedef struct stretches {
+    stretch *items;
+    size_t count, capacity;
+} stretches;
+
+static qf_status add_stretches(qf_context *context, stretches *all, int learnable, size_t count)
+{
+    for (size_t first = 0; first < count; first += STRETCH) {
+        const size_t end = count - first < STRETCH ? count : first + STRETCH;
+        if (!qf_grow(&all->items, &all->capacity, all->count + 1, sizeof *all->items))
+            return qf_fail(context, QF_E_MEMORY, "no memory to update the parameters");
+        all->items[all->count++] = (stretch){learnable, first, end};
+    }
+    return QF_OK;
+}
+
+static double sum_of_squares(const float *values, size_t first, size_t end)
+{
+    double sum = 0;
+    for (size_t i = first; i < end; i++)
+        sum += (double)values[i] * values[i];
+    return sum;
+}
+
+/* The squared L2 norm of all gradients: of each stretch, then their sum in order. */
+static qf_status squared_norm(const qf_solver *solver, stretches *all, double *out)
+{
+    const qf_net *net = solver->net;
+    const float **gradient = qf_alloc((size_t)net->learnable_count, sizeof *gradient);
+    qf_status status =
+        gradient ? QF_OK : qf_fail(solver->context, QF_E_MEMORY, "no memory for a norm");
+    for (int i = 0; i < net->learnable_count && status == QF_OK; i++) {
+        qf_blob *blob = net->learnables[i].blob;
+        if (qf_tensor_is_zero(blob->diff))
+            continue;
+        status = qf_read(solver->context, blob->diff, QF_PLAIN, &gradient[i]);
+        if (status == QF_OK)
+            status = add_stretches(solver->context, all, i, qf_blob_count(blob));
+    }
+    double *part = qf_alloc(all->count, sizeof *part);
+    if (status == QF_OK && !part)
+        status = qf_fail(solver->context, QF_E_MEMORY, "no memory for a norm");
+    *out = 0;
+    if (status == QF_OK) {
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < all->count; i++) {
+            const stretch *at = &all->items[i];
+            part[i] = sum_of_squares(gradient[at->learnable], at->first, at->end);
+        }
+        for (size_t i = 0; i < all->count; i++)
+            *out += part[i];
+    }
+    qf_free(part);
+    qf_free(gradient);
+    return status;
+}
+
 /* Factor that brings the joint L2 norm of all gradients down to clip_gradients. */
 static qf_status clip_factor(qf_solver *solver, float *factor)
 {
@@ -127,19 +197,11 @@ static qf_status clip_factor(qf_solver *solver, float *factor)
     float limit = solver->param->clip_gradients;
     if (!(limit >= 0))
         return QF_OK;
-    double sum = 0;
-    for (int i = 0; i < solver->net->learnable_count; i++) {
-        qf_blob *blob = solver->net->learnables[i].blob;
-        if (qf_tensor_is_zero(blob->diff))
-            continue;
-        const float *diff;
-        size_t count = qf_blob_count(blob);
-        double part = 0;
-        QF_TRY(qf_read(solver->context, blob->diff, QF_PLAIN, &diff));
-        for (size_t k = 0; k < count; k++)
-            part += (double)diff[k] * diff[k];
-        sum += part;
-    }
+    double sum;
+    stretches all = {0};
+    qf_status status = squared_norm(solver, &all, &sum);
+    qf_free(all.items);
+    QF_TRY(status);
     float norm = (float)sqrt(sum);
     if (norm > limit) {
         *factor = limit / norm;
@@ -150,13 +212,15 @@ static qf_status clip_factor(qf_solver *solver, float *factor)
     return QF_OK;
 }
 
-static qf_status update_learnable(qf_solver *solver, int index, qf_parameter_update *u)
+/* Arrays and factors for one parameter; count 0: it stays as it is. */
+static qf_status describe_update(qf_solver *solver, int index, qf_parameter_update *u)
 {
     const qf_learnable *learnable = &solver->net->learnables[index];
     const Caffe__SolverParameter *param = solver->param;
     qf_context *context = solver->context;
     qf_tensor *value = learnable->blob->data, *diff = learnable->blob->diff;
     qf_tensor **history = &solver->history[index];
+    u->count = 0;
     if (learnable->lr_mult == 0 && !solver->rule->of_gradients)
         return QF_OK; /* frozen: Caffe's update of it is zero */
     u->decay = param->weight_decay * learnable->decay_mult;
@@ -171,7 +235,22 @@ static qf_status update_learnable(qf_solver *solver, int index, qf_parameter_upd
         QF_TRY(qf_tensor_update(context, history[h * solver->net->learnable_count], QF_PLAIN,
                                 &u->history[h]));
     u->rate *= learnable->lr_mult;
-    solver->rule->apply(u);
+    return QF_OK;
+}
+
+static qf_status update_all(qf_solver *solver, const qf_parameter_update *common,
+                            qf_parameter_update *updates, stretches *all)
+{
+    for (int i = 0; i < solver->net->learnable_count; i++) {
+        updates[i] = *common;
+        QF_TRY(describe_update(solver, i, &updates[i]));
+        QF_TRY(add_stretches(solver->context, all, i, updates[i].count));
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < all->count; i++) {
+        const stretch *at = &all->items[i];
+        solver->rule->apply(&updates[at->learnable], at->first, at->end);
+    }
     return QF_OK;
 }
 
@@ -183,18 +262,22 @@ qf_status qf_solver_apply_update(qf_solver *solver)
         qf_info(solver->context, "Iteration %d, lr = %g", solver->iteration, rate);
     float clip;
     QF_TRY(clip_factor(solver, &clip));
-    for (int i = 0; i < solver->net->learnable_count; i++) {
-        qf_parameter_update update = {
-            .gradient_scale = clip / (float)param->iter_size,
-            .l1 = strcmp(param->regularization_type, "L1") == 0,
-            .rate = rate,
-            .momentum = param->momentum,
-            .momentum2 = param->momentum2,
-            .delta = param->delta,
-            .rms_decay = param->rms_decay,
-            .iteration = solver->iteration,
-        };
-        QF_TRY(update_learnable(solver, i, &update));
-    }
-    return QF_OK;
+    const qf_parameter_update common = {
+        .gradient_scale = clip / (float)param->iter_size,
+        .l1 = strcmp(param->regularization_type, "L1") == 0,
+        .rate = rate,
+        .momentum = param->momentum,
+        .momentum2 = param->momentum2,
+        .delta = param->delta,
+        .rms_decay = param->rms_decay,
+        .iteration = solver->iteration,
+    };
+    qf_parameter_update *updates = qf_alloc((size_t)solver->net->learnable_count, sizeof *updates);
+    if (!updates)
+        return qf_fail(solver->context, QF_E_MEMORY, "no memory to update the parameters");
+    stretches all = {0};
+    const qf_status status = update_all(solver, &common, updates, &all);
+    qf_free(all.items);
+    qf_free(updates);
+    return status;
 }

@@ -1,6 +1,7 @@
 /* IFMR: the first clip range of an activation (specification, G.7): among candidates around the
  * largest value (but for outliers), the one with the least squared error. */
 #include "base/memory.h"
+#include "base/vector.h"
 #include "quant/quant.h"
 
 #include <float.h>
@@ -64,10 +65,62 @@ static candidate make_candidate(const qf_ifmr_options *options, float max, float
     return c;
 }
 
-static float quantised(const candidate *c, float x)
+/* Candidates side by side: each lane goes through the values in order, as one alone would, so the
+ * sums are the published ones to the last bit. Candidates that cannot be used are lanes that
+ * nobody reads. */
+enum { LANES = 16 };
+
+typedef struct lanes {
+    float low[LANES], high[LANES], scale[LANES];
+} lanes;
+
+static lanes make_lanes(const qf_ifmr_options *options, float max, float min, int first)
 {
-    float clipped = x < c->low ? c->low : x > c->high ? c->high : x;
-    return roundf(clipped / c->scale) * c->scale;
+    lanes all;
+    for (int l = 0; l < LANES; l++) {
+        const candidate c = make_candidate(options, max, min, first + l);
+        all.low[l] = c.low;
+        all.high[l] = c.high;
+        all.scale[l] = c.usable ? c.scale : 1;
+    }
+    return all;
+}
+
+/* What lane l makes of x: clipped, then round_away(x / scale) * scale. */
+static inline float quantised(const lanes *c, int l, float x)
+{
+    const float low = c->low[l], high = c->high[l];
+    const float quotient = (x < low ? low : x > high ? high : x) / c->scale[l];
+    const float whole = truncf(quotient);
+    const bool up = fabsf(quotient - whole) >= 0.5f;
+    return (whole + (up ? copysignf(1, quotient) : 0)) * c->scale[l];
+}
+
+QF_CLONES static void exact_errors(const lanes *c, const float *x, size_t n, float *errors)
+{
+    float sum[LANES] = {0};
+    const float count = (float)n;
+    for (size_t k = 0; k < n; k++)
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) {
+            const float error = quantised(c, l, x[k]) - x[k];
+            sum[l] += error * error / count;
+        }
+    memcpy(errors, sum, sizeof sum);
+}
+
+/* Of values that stand for `count` values each. */
+QF_CLONES static void weighted_errors(const lanes *c, const float *x, const double *count, size_t n,
+                                      double *errors)
+{
+    double sum[LANES] = {0};
+    for (size_t k = 0; k < n; k++)
+#pragma omp simd
+        for (int l = 0; l < LANES; l++) {
+            const double error = (double)(quantised(c, l, x[k]) - x[k]);
+            sum[l] += count[k] * error * error;
+        }
+    memcpy(errors, sum, sizeof sum);
 }
 
 static qf_status check_options(qf_context *context, const qf_ifmr_options *options)
@@ -105,10 +158,39 @@ static qf_status finish(qf_context *context, const qf_ifmr_options *options, flo
     return QF_OK;
 }
 
-static int descending(const void *a, const void *b)
+static int ascending(const void *a, const void *b)
 {
     float x = *(const float *)a, y = *(const float *)b;
-    return (x < y) - (x > y);
+    return (x > y) - (x < y);
+}
+
+/* The value `rank` places from the top, of x times `sign`. A short list of the largest so far does
+ * for the usual percentiles; `work` (n values) is sorted for others. */
+static float ranked(const float *x, size_t n, float sign, size_t rank, float *work)
+{
+    enum { SHORT = 64 };
+    float list[SHORT]; /* ascending */
+    size_t kept = 0;
+    if (rank > SHORT) {
+        for (size_t i = 0; i < n; i++)
+            work[i] = sign * x[i];
+        qsort(work, n, sizeof *work, ascending);
+        return sign * work[n - rank];
+    }
+    for (size_t i = 0; i < n; i++) {
+        const float value = sign * x[i];
+        if (kept == rank && !(value > list[0]))
+            continue;
+        size_t at = kept < rank ? kept++ : 0;
+        if (at == 0) /* full: the smallest leaves */
+            for (; at + 1 < kept && list[at + 1] < value; at++)
+                list[at] = list[at + 1];
+        else
+            for (; at > 0 && list[at - 1] > value; at--)
+                list[at] = list[at - 1];
+        list[at] = value;
+    }
+    return sign * list[0];
 }
 
 static qf_status not_finite(qf_context *context, size_t index, float x)
@@ -128,28 +210,21 @@ qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, con
         if (!isfinite(x[i]))
             return not_finite(context, i, x[i]);
     int count = candidate_count(options);
-    float *sorted = qf_alloc_raw(n, sizeof *sorted),
-          *errors = qf_alloc((size_t)count, sizeof *errors);
+    float *work = qf_alloc_raw(n, sizeof *work),
+          *errors = qf_alloc((size_t)count + LANES, sizeof *errors);
     qf_status status =
-        sorted && errors ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for %zu values", n);
+        work && errors ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for %zu values", n);
     if (status == QF_OK) {
-        memcpy(sorted, x, n * sizeof *x);
-        qsort(sorted, n, sizeof *sorted, descending);
-        float max = fmaxf(0, sorted[rank_of(options->max_percentile, n) - 1]);
-        float min = fminf(0, sorted[n - rank_of(options->min_percentile, n)]);
-#pragma omp parallel for schedule(dynamic)
-        for (int i = 0; i < count; i++) {
-            const candidate c = make_candidate(options, max, min, i);
-            float sum = 0;
-            for (size_t k = 0; c.usable && k < n; k++) {
-                float error = quantised(&c, x[k]) - x[k];
-                sum += error * error / (float)n;
-            }
-            errors[i] = sum;
+        float max = fmaxf(0, ranked(x, n, 1, rank_of(options->max_percentile, n), work));
+        float min = fminf(0, ranked(x, n, -1, rank_of(options->min_percentile, n), work));
+#pragma omp parallel for schedule(static)
+        for (int i = 0; i < count; i += LANES) {
+            const lanes c = make_lanes(options, max, min, i);
+            exact_errors(&c, x, n, errors + i);
         }
         status = finish(context, options, max, min, errors, count, scale, offset_d);
     }
-    qf_free(sorted);
+    qf_free(work);
     qf_free(errors);
     return status;
 }
@@ -198,23 +273,73 @@ static void double_range(qf_ifmr *ifmr)
     ifmr->range *= 2;
 }
 
+/* The largest magnitude as its bits, which order as magnitudes do; those of NaN and infinity are
+ * above all others. */
+QF_CLONES static uint32_t largest_bits(const float *x, size_t n)
+{
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest;
+}
+
+QF_CLONES static void find_bins(const float *x, size_t n, double bins_per_unit, int32_t *bin)
+{
+    for (size_t i = 0; i < n; i++) {
+        const int32_t b = (int32_t)floor((double)x[i] * bins_per_unit) + BINS / 2;
+        bin[i] = b < 0 ? 0 : b >= BINS ? BINS - 1 : b;
+    }
+}
+
+static void count_bins(const float *x, size_t n, double bins_per_unit, uint32_t *bins)
+{
+    enum { STEP = 1024 };
+    int32_t bin[STEP];
+    for (size_t at = 0; at < n; at += STEP) {
+        const size_t step = n - at < STEP ? n - at : STEP;
+        find_bins(x + at, step, bins_per_unit, bin);
+        for (size_t i = 0; i < step; i++)
+            bins[bin[i]]++;
+    }
+}
+
 qf_status qf_ifmr_add(qf_context *context, qf_ifmr *ifmr, const float *x, size_t n)
 {
-    float largest = 0;
-    for (size_t i = 0; i < n; i++) {
+    enum { PARTS = 8 }; /* counted by themselves, for threads */
+    uint32_t bits = 0;
+    float largest;
+#pragma omp parallel for schedule(static) reduction(max : bits)
+    for (int part = 0; part < PARTS; part++) {
+        const size_t first = n / PARTS * (size_t)part;
+        const size_t end = part + 1 < PARTS ? first + n / PARTS : n;
+        const uint32_t here = largest_bits(x + first, end - first);
+        bits = here > bits ? here : bits;
+    }
+    memcpy(&largest, &bits, sizeof largest);
+    for (size_t i = 0; !isfinite(largest) && i < n; i++)
         if (!isfinite(x[i]))
             return not_finite(context, i, x[i]);
-        largest = fmaxf(largest, fabsf(x[i]));
-    }
     if (ifmr->range == 0)
         ifmr->range = 0x1p-20f;
     while (largest >= ifmr->range && ifmr->range < 0x1p126f)
         double_range(ifmr);
-    const double bins_per_unit = BINS / 2 / (double)ifmr->range;
-    for (size_t i = 0; i < n; i++) {
-        int bin = (int)floor((double)x[i] * bins_per_unit) + BINS / 2;
-        ifmr->bins[bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin]++;
+    uint32_t(*counted)[BINS] = qf_alloc(PARTS, sizeof *counted);
+    if (!counted)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a histogram");
+#pragma omp parallel for schedule(static)
+    for (int part = 0; part < PARTS; part++) {
+        const size_t first = n / PARTS * (size_t)part;
+        const size_t end = part + 1 < PARTS ? first + n / PARTS : n;
+        count_bins(x + first, end - first, BINS / 2 / (double)ifmr->range, counted[part]);
     }
+    for (int part = 0; part < PARTS; part++)
+        for (int bin = 0; bin < BINS; bin++)
+            ifmr->bins[bin] += counted[part][bin];
+    qf_free(counted);
     ifmr->total += n;
     return QF_OK;
 }
@@ -242,25 +367,34 @@ qf_status qf_ifmr_finish(qf_context *context, qf_ifmr *ifmr, float *scale, int32
         return qf_fail(context, QF_E_VALUE, "there are no values to find a range for");
     const qf_ifmr_options *options = &ifmr->options;
     int count = candidate_count(options);
-    float *errors = qf_alloc((size_t)count, sizeof *errors);
-    if (!errors)
-        return qf_fail(context, QF_E_MEMORY, "no memory for the search of a range");
+    size_t filled = 0;
+    float *errors = qf_alloc((size_t)count + LANES, sizeof *errors),
+          *centre = qf_alloc_raw(BINS, sizeof *centre);
+    double *weight = qf_alloc_raw(BINS, sizeof *weight);
+    qf_status status = errors && centre && weight
+                           ? QF_OK
+                           : qf_fail(context, QF_E_MEMORY, "no memory for the search of a range");
+    if (status != QF_OK)
+        goto done;
+    for (int bin = 0; bin < BINS; bin++)
+        if (ifmr->bins[bin]) {
+            centre[filled] = bin_centre(ifmr, bin);
+            weight[filled++] = (double)ifmr->bins[bin];
+        }
     float max = fmaxf(0, extreme(ifmr, rank_of(options->max_percentile, ifmr->total), -1));
     float min = fminf(0, extreme(ifmr, rank_of(options->min_percentile, ifmr->total), 1));
-#pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < count; i++) {
-        const candidate c = make_candidate(options, max, min, i);
-        double sum = 0;
-        for (int bin = 0; bin < BINS; bin++) {
-            if (!ifmr->bins[bin])
-                continue;
-            float centre = bin_centre(ifmr, bin);
-            double error = (double)(quantised(&c, centre) - centre);
-            sum += (double)ifmr->bins[bin] * error * error;
-        }
-        errors[i] = (float)(sum / (double)ifmr->total);
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < count; i += LANES) {
+        const lanes c = make_lanes(options, max, min, i);
+        double sum[LANES];
+        weighted_errors(&c, centre, weight, filled, sum);
+        for (int l = 0; l < LANES; l++)
+            errors[i + l] = (float)(sum[l] / (double)ifmr->total);
     }
-    qf_status status = finish(context, options, max, min, errors, count, scale, offset_d);
+    status = finish(context, options, max, min, errors, count, scale, offset_d);
+done:
+    qf_free(weight);
+    qf_free(centre);
     qf_free(errors);
     return status;
 }
