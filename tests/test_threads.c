@@ -1,0 +1,102 @@
+/* Training is the same from run to run for the same number of threads: snapshots agree in every
+ * byte. */
+#include "harness/harness.h"
+#include "nn/solver.h"
+
+#include <string.h>
+
+static const char *const nets[] = {
+    /* LeNet's layers, small */
+    "layer { name: 'data' type: 'DummyData' top: 'data' top: 'label' dummy_data_param {"
+    "  shape { dim: 16 dim: 1 dim: 20 dim: 20 } shape { dim: 16 }"
+    "  data_filler { type: 'gaussian' std: 1 } data_filler { type: 'constant' value: 3 } } }"
+    "layer { name: 'conv1' type: 'Convolution' bottom: 'data' top: 'conv1' convolution_param {"
+    "  num_output: 20 kernel_size: 5 weight_filler { type: 'xavier' } } }"
+    "layer { name: 'pool1' type: 'Pooling' bottom: 'conv1' top: 'pool1'"
+    "  pooling_param { pool: MAX kernel_size: 2 stride: 2 } }"
+    "layer { name: 'ip1' type: 'InnerProduct' bottom: 'pool1' top: 'ip1' inner_product_param {"
+    "  num_output: 50 weight_filler { type: 'xavier' } } }"
+    "layer { name: 'relu1' type: 'ReLU' bottom: 'ip1' top: 'ip1' }"
+    "layer { name: 'ip2' type: 'InnerProduct' bottom: 'ip1' top: 'ip2' inner_product_param {"
+    "  num_output: 10 weight_filler { type: 'xavier' } } }"
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip2' bottom: 'label' top: 'loss' }",
+    /* convolution and BatchNorm with a shortcut */
+    "layer { name: 'data' type: 'DummyData' top: 'data' top: 'label' dummy_data_param {"
+    "  shape { dim: 8 dim: 3 dim: 24 dim: 24 } shape { dim: 8 }"
+    "  data_filler { type: 'gaussian' std: 1 } data_filler { type: 'constant' value: 1 } } }"
+    "layer { name: 'a' type: 'Convolution' bottom: 'data' top: 'a' convolution_param {"
+    "  num_output: 32 kernel_size: 3 pad: 1 bias_term: false weight_filler { type: 'msra' } } }"
+    "layer { name: 'a_bn' type: 'BatchNorm' bottom: 'a' top: 'a' }"
+    "layer { name: 'a_scale' type: 'Scale' bottom: 'a' top: 'a' scale_param { bias_term: true } }"
+    "layer { name: 'a_relu' type: 'ReLU' bottom: 'a' top: 'a' }"
+    "layer { name: 'b' type: 'Convolution' bottom: 'a' top: 'b' convolution_param {"
+    "  num_output: 32 kernel_size: 3 pad: 1 bias_term: false weight_filler { type: 'msra' } } }"
+    "layer { name: 'b_bn' type: 'BatchNorm' bottom: 'b' top: 'b' }"
+    "layer { name: 'sum' type: 'Eltwise' bottom: 'a' bottom: 'b' top: 'sum' }"
+    "layer { name: 'pool' type: 'Pooling' bottom: 'sum' top: 'pool'"
+    "  pooling_param { pool: AVE global_pooling: true } }"
+    "layer { name: 'ip' type: 'InnerProduct' bottom: 'pool' top: 'ip' inner_product_param {"
+    "  num_output: 5 weight_filler { type: 'xavier' } } }"
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }",
+};
+
+static void write_text(qf_context *context, const char *path, const char *text)
+{
+    assert_ok(context, qf_file_write(context, path, text, strlen(text), 0644));
+}
+
+/* Ten iterations with clipped gradients; the weights and the solver's state as files. */
+static void train(const char *folder, const char *net, int threads, qf_buffer out[2])
+{
+    qf_context *context = test_context();
+    char *model = test_format("%s/net.prototxt", folder);
+    char *solver_file = test_format("%s/solver.prototxt", folder);
+    char *settings = test_format("net: '%s' base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 "
+                                 "weight_decay: 0.001 clip_gradients: 1 max_iter: 10 "
+                                 "random_seed: 5 snapshot_prefix: '%s/run'",
+                                 model, folder);
+    qf_solver *solver;
+    qf_context_set_threads(context, threads);
+    write_text(context, model, net);
+    write_text(context, solver_file, settings);
+    assert_ok(context, qf_solver_create(context, solver_file, &solver));
+    assert_ok(context, qf_solver_solve(solver));
+    qf_solver_destroy(solver);
+    static const char *const endings[] = {"caffemodel", "solverstate"};
+    for (int i = 0; i < 2; i++) {
+        char *path = test_format("%s/run_iter_10.%s", folder, endings[i]);
+        out[i] = (qf_buffer){0};
+        assert_ok(context, qf_file_read(context, path, &out[i]));
+        qf_free(path);
+    }
+    qf_free(settings);
+    qf_free(solver_file);
+    qf_free(model);
+    qf_context_destroy(context);
+}
+
+static void runs_agree(void **state)
+{
+    (void)state;
+    char *folder = test_make_directory();
+    for (size_t n = 0; n < sizeof nets / sizeof *nets; n++)
+        for (int threads = 1; threads <= 2; threads++) {
+            qf_buffer first[2], second[2];
+            train(folder, nets[n], threads, first);
+            train(folder, nets[n], threads, second);
+            for (int i = 0; i < 2; i++) {
+                assert_int_equal(first[i].size, second[i].size);
+                assert_memory_equal(first[i].data, second[i].data, first[i].size);
+                qf_buffer_release(&first[i]);
+                qf_buffer_release(&second[i]);
+            }
+        }
+    test_remove_directory(folder);
+    qf_free(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(runs_agree)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
