@@ -1,5 +1,7 @@
 #include "nn/layers/joint.h"
 
+#include <string.h>
+
 typedef struct state {
     int axis;
 } state;
@@ -47,9 +49,46 @@ static qf_status run(qf_layer *layer, bool forward)
     return QF_OK;
 }
 
+/* Do all bottoms hold codes of the same scale, in the order in which they are put together? */
+static bool codes_agree(const qf_layer *layer)
+{
+    const qf_tensor *first = layer->bottom[0]->data;
+    if (((state *)layer->state)->axis != 1)
+        return false;
+    for (int b = 0; b < layer->bottom_count; b++) {
+        const qf_tensor *x = layer->bottom[b]->data;
+        if (!qf_tensor_has(x, QF_CODES) || x->code_scale != first->code_scale ||
+            x->code_zero != first->code_zero)
+            return false;
+    }
+    return true;
+}
+
+/* Codes stay codes: nothing is dequantised, and a byte moves instead of four. */
+static qf_status join_codes(qf_layer *layer)
+{
+    qf_tensor *whole = layer->top[0]->data;
+    const qf_extent extent = qf_tensor_extent(&whole->shape);
+    const size_t pixels = extent.batch * extent.inner;
+    uint8_t *to;
+    QF_TRY(qf_tensor_write(layer->context, whole, QF_CODES, &to));
+    whole->code_scale = layer->bottom[0]->data->code_scale;
+    whole->code_zero = layer->bottom[0]->data->code_zero;
+    for (int b = 0; b < layer->bottom_count; b++) {
+        const size_t channels = (size_t)qf_blob_shape(layer->bottom[b])->dim[1];
+        const uint8_t *from;
+        QF_TRY(qf_tensor_read(layer->context, layer->bottom[b]->data, QF_CODES, &from));
+#pragma omp parallel for schedule(static) if (pixels * channels > 1 << 17)
+        for (size_t i = 0; i < pixels; i++)
+            memcpy(to + i * extent.channels, from + i * channels, channels);
+        to += channels;
+    }
+    return QF_OK;
+}
+
 static qf_status forward(qf_layer *layer)
 {
-    return run(layer, true);
+    return codes_agree(layer) ? join_codes(layer) : run(layer, true);
 }
 
 static qf_status backward(qf_layer *layer)
