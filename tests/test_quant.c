@@ -142,7 +142,7 @@ static void shifts_of_rows_equal_reference(void **state)
     for (int c = 0; c < CHANNELS; c++)
         deq[c] = 0.001f * (float)(c + 1);
     for (int i = 0; i < ROWS * CHANNELS; i++)
-        values[i] = dy[i % COUNT] * deq[i % CHANNELS] * (float)(1u << (i % CHANNELS) % 33);
+        values[i] = ldexpf(dy[i % COUNT] * deq[i % CHANNELS], i % CHANNELS % 33);
     values[0] = NAN;
     values[1] = INFINITY;
     values[CHANNELS + 1] = -INFINITY;
