@@ -216,6 +216,31 @@ static void activations(void **state)
     qf_net_destroy(net);
 }
 
+/* Kept as they are in TRAIN, scaled by what is kept in TEST. */
+static void dropout_scaled_in_test(void **state)
+{
+    (void)state;
+    qf_net *net =
+        MAKE("type: 'Dropout' dropout_param { scale_train: false dropout_ratio: 0.2 }", "3");
+    TEST_FILL(net, "x0", 1, 2, 3);
+    test_forward(context, net);
+    TEST_EXPECT(net, 0, "3 (3)", 0.8f, 1.6f, 2.4f);
+    qf_net_destroy(net);
+    assert_ok(context,
+              test_one_layer(context, QF_TRAIN, (const char *const[]){"200", NULL},
+                             "type: 'Dropout' dropout_param { scale_train: false }", 1, &net));
+    test_fill_anyhow(context, qf_net_blob(net, "x0"), 1);
+    test_forward(context, net);
+    const float *x = test_bottom(context, net, 0), *y = test_top(context, net, 0);
+    int kept = 0;
+    for (int i = 0; i < 200; i++) {
+        assert_true(y[i] == 0 || y[i] == x[i]);
+        kept += y[i] != 0;
+    }
+    assert_in_range(kept, 60, 140);
+    qf_net_destroy(net);
+}
+
 static void axpy(void **state)
 {
     (void)state;
@@ -378,10 +403,13 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(permute),   cmocka_unit_test(shuffle_channel), cmocka_unit_test(reverse),
-        cmocka_unit_test(reorg),     cmocka_unit_test(pass_through),    cmocka_unit_test(interp),
-        cmocka_unit_test(upsample),  cmocka_unit_test(activations),     cmocka_unit_test(axpy),
-        cmocka_unit_test(normalize), cmocka_unit_test(products),        cmocka_unit_test(refused),
+        cmocka_unit_test(permute),      cmocka_unit_test(shuffle_channel),
+        cmocka_unit_test(reverse),      cmocka_unit_test(reorg),
+        cmocka_unit_test(pass_through), cmocka_unit_test(interp),
+        cmocka_unit_test(upsample),     cmocka_unit_test(activations),
+        cmocka_unit_test(axpy),         cmocka_unit_test(dropout_scaled_in_test),
+        cmocka_unit_test(normalize),    cmocka_unit_test(products),
+        cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
 /* Dropout: in TRAIN each value is 0 with probability dropout_ratio, else scaled so that the mean
- * stays. */
+ * stays; with scale_train: false (caffe-fast-rcnn) they are not, but all are scaled in TEST. */
 #include "nn/layer.h"
 
 #include "base/memory.h"
@@ -8,7 +8,7 @@ typedef struct state {
     uint8_t *keep;
     size_t capacity;
     qf_form form; /* order of `keep` */
-    float scale;
+    float scale, test_scale;
 } state;
 
 static float ratio_of(const qf_layer *layer)
@@ -22,13 +22,25 @@ static qf_status setup(qf_layer *layer)
     if (!(ratio >= 0 && ratio < 1))
         return qf_fail(layer->context, QF_E_VALUE, "dropout_ratio is %g, expected 0 <= ratio < 1",
                        (double)ratio);
-    ((state *)layer->state)->scale = 1 / (1 - ratio);
+    const bool scale_train = QF_LAYER_PARAM(layer, dropout_param, DROPOUT_, Dropout)->scale_train;
+    ((state *)layer->state)->scale = scale_train ? 1 / (1 - ratio) : 1;
+    ((state *)layer->state)->test_scale = scale_train ? 1 : 1 - ratio;
     return QF_OK;
 }
 
-static qf_status copy(qf_layer *layer, qf_tensor *to, qf_tensor *from)
+static qf_status scale_all(qf_layer *layer, qf_tensor *to, qf_tensor *from)
 {
-    return to == from ? QF_OK : qf_tensor_copy(layer->context, to, from);
+    const float scale = ((const state *)layer->state)->test_scale;
+    const qf_form form = qf_tensor_any_float(from);
+    const float *x;
+    float *y;
+    if (scale == 1)
+        return to == from ? QF_OK : qf_tensor_copy(layer->context, to, from);
+    QF_TRY(qf_read(layer->context, from, form, &x));
+    QF_TRY(qf_write(layer->context, to, form, &y));
+    for (size_t i = 0, n = qf_shape_count(&from->shape); i < n; i++)
+        y[i] = scale * x[i];
+    return QF_OK;
 }
 
 static qf_status apply(qf_layer *layer, qf_tensor *from, qf_tensor *to)
@@ -50,7 +62,7 @@ static qf_status forward(qf_layer *layer)
     qf_tensor *x = layer->bottom[0]->data, *y = layer->top[0]->data;
     size_t n = qf_shape_count(&x->shape);
     if (layer->phase != QF_TRAIN)
-        return copy(layer, y, x);
+        return scale_all(layer, y, x);
     if (!qf_grow(&s->keep, &s->capacity, n, 1))
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for a mask");
     s->form = qf_tensor_any_float(x);
@@ -66,7 +78,7 @@ static qf_status backward(qf_layer *layer)
     if (!layer->propagate_down[0])
         return QF_OK;
     return layer->phase == QF_TRAIN ? apply(layer, layer->top[0]->diff, layer->bottom[0]->diff)
-                                    : copy(layer, layer->bottom[0]->diff, layer->top[0]->diff);
+                                    : scale_all(layer, layer->bottom[0]->diff, layer->top[0]->diff);
 }
 
 static void destroy(qf_layer *layer)
