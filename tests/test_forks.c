@@ -324,6 +324,43 @@ static void products(void **state)
     qf_net_destroy(net);
 }
 
+/* ---- numbers of parameters ---- */
+
+/* A weights file that has other things under numbers which are used here: a string where
+ * interp_param (158) has an integer, a float as psroi_pooling_param (207). */
+static void weights_of_another_fork(void **state)
+{
+    (void)state;
+    uint8_t bytes[] = {
+        0xa2, 0x06, 36,                        /* layer */
+        0x0a, 2,    'i',  't',                 /* name */
+        0x3a, 17,   0x3a, 3,    0x0a, 1,    2, /* blobs { shape { dim: 2 } */
+        0x2a, 8,    0,    0,    0x80, 0x3f, 0,
+        0,    0,    0x40, 0x18, 0,               /* data: 1 data: 2 width: 0 } */
+        0xf2, 0x09, 4,    0x0a, 2,    'x',  'y', /* 158 { 1: "xy" } */
+        0xfd, 0x0c, 0,    0,    0x80, 0x3f,      /* 207: 1.0 */
+    };
+    char *folder = test_make_directory(), *path = test_format("%s/w.caffemodel", folder);
+    Caffe__NetParameter *net;
+    assert_ok(context, qf_file_write(context, path, bytes, sizeof bytes, 0640));
+    assert_ok(context, qf_net_param_read_binary(context, path, &net));
+    assert_int_equal(net->n_layer, 1);
+    assert_string_equal(net->layer[0]->name, "it");
+    assert_int_equal(net->layer[0]->n_blobs, 1);
+    assert_int_equal(net->layer[0]->blobs[0]->n_data, 2);
+    assert_float_equal(net->layer[0]->blobs[0]->data[1], 2, 0);
+    assert_null(net->layer[0]->interp_param);
+    assert_null(net->layer[0]->psroi_pooling_param);
+    qf_message_free(net);
+
+    bytes[15] = 9; /* but a damaged blob is not passed over */
+    assert_ok(context, qf_file_write(context, path, bytes, sizeof bytes, 0640));
+    assert_fails(context, qf_net_param_read_binary(context, path, &net), "damaged");
+    test_remove_directory(folder);
+    qf_free(path);
+    qf_free(folder);
+}
+
 /* ---- what cannot be ---- */
 
 static void refused(void **state)
@@ -403,12 +440,19 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(permute),      cmocka_unit_test(shuffle_channel),
-        cmocka_unit_test(reverse),      cmocka_unit_test(reorg),
-        cmocka_unit_test(pass_through), cmocka_unit_test(interp),
-        cmocka_unit_test(upsample),     cmocka_unit_test(activations),
-        cmocka_unit_test(axpy),         cmocka_unit_test(dropout_scaled_in_test),
-        cmocka_unit_test(normalize),    cmocka_unit_test(products),
+        cmocka_unit_test(permute),
+        cmocka_unit_test(shuffle_channel),
+        cmocka_unit_test(reverse),
+        cmocka_unit_test(reorg),
+        cmocka_unit_test(pass_through),
+        cmocka_unit_test(interp),
+        cmocka_unit_test(upsample),
+        cmocka_unit_test(activations),
+        cmocka_unit_test(axpy),
+        cmocka_unit_test(dropout_scaled_in_test),
+        cmocka_unit_test(normalize),
+        cmocka_unit_test(products),
+        cmocka_unit_test(weights_of_another_fork),
         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

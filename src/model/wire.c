@@ -33,33 +33,109 @@ static void budget_free(void *data, void *pointer)
     free(pointer);
 }
 
+/* One field of a message in wire format. */
+typedef struct wire_field {
+    size_t start, value, end; /* offsets: of the tag, of the value (behind a length), behind all */
+    uint64_t number;
+    int type;
+} wire_field;
+
+static bool read_varint(const uint8_t *bytes, size_t size, size_t *at, uint64_t *out)
+{
+    *out = 0;
+    for (int shift = 0; *at < size && shift <= 63; shift += 7) {
+        *out |= (uint64_t)(bytes[*at] & 0x7f) << shift;
+        if (!(bytes[(*at)++] & 0x80))
+            return true;
+    }
+    return false;
+}
+
+/* False: the field at `start` is damaged or cut off. */
+static bool read_field(const uint8_t *bytes, size_t size, size_t start, wire_field *out)
+{
+    size_t at = start;
+    uint64_t tag, number = 0;
+    if (!read_varint(bytes, size, &at, &tag))
+        return false;
+    const int type = (int)(tag & 7);
+    if ((type == 0 || type == 2) && !read_varint(bytes, size, &at, &number))
+        return false;
+    const uint64_t skip = type == 1 ? 8 : type == 5 ? 4 : type == 2 ? number : 0;
+    if (type == 3 || type == 4 || type > 5 || skip > size - at)
+        return false;
+    *out = (wire_field){start, at, at + (size_t)skip, tag >> 3, type};
+    return true;
+}
+
 /* Walks the outermost fields; the offset of the one that is damaged, or `size`. */
 static size_t damaged_at(const uint8_t *bytes, size_t size)
 {
-    size_t at = 0;
-    while (at < size) {
-        size_t start = at;
-        uint64_t numbers[2] = {0, 0}; /* tag, then value or length */
-        int wire_type = 0;
-        for (int k = 0; k < 2; k++) {
-            if (k == 1 && wire_type != 0 && wire_type != 2)
-                break;
-            int shift = 0;
-            for (;; shift += 7) {
-                if (at == size || shift > 63)
-                    return start;
-                numbers[k] |= (uint64_t)(bytes[at] & 0x7f) << shift;
-                if (!(bytes[at++] & 0x80))
-                    break;
-            }
-            wire_type = (int)(numbers[0] & 7);
-        }
-        uint64_t skip = wire_type == 1 ? 8 : wire_type == 5 ? 4 : wire_type == 2 ? numbers[1] : 0;
-        if (wire_type == 3 || wire_type == 4 || wire_type > 5 || skip > size - at)
-            return start;
-        at += skip;
-    }
+    wire_field field = {0};
+    while (field.end < size)
+        if (!read_field(bytes, size, field.end, &field))
+            return field.end;
     return size;
+}
+
+/* ---- parameters of forks ----
+ * Forks of Caffe use the same numbers of LayerParameter for different messages, and weights files
+ * carry them along although nobody needs them there. protobuf-c refuses a whole file for one such
+ * message, so those that are not what they should be get a number that nobody has: in the same
+ * space, since its tag has as many bytes. */
+
+enum { LAYER = 100, FIRST_PARAMETERS = 100 };
+
+/* The largest number whose tag has as many bytes. */
+static void rename_field(uint8_t *tag)
+{
+    size_t last = 0;
+    while (tag[last] & 0x80)
+        last++;
+    tag[0] = (uint8_t)((tag[0] & 7) | 0xf8);
+    for (size_t i = 1; i <= last; i++)
+        tag[i] = i < last ? 0xff : 0x7f;
+}
+
+static bool is_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t size)
+{
+    budget left = {.left = ALLOWANCE_BASE};
+    ProtobufCAllocator allocator = {budget_alloc, budget_free, &left};
+    ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, size, bytes);
+    protobuf_c_message_free_unpacked(message, &allocator);
+    return message;
+}
+
+/* The parameters of one layer; how many were renamed. */
+static size_t rename_strangers(uint8_t *layer, size_t size)
+{
+    const ProtobufCMessageDescriptor *type = &caffe__layer_parameter__descriptor;
+    size_t renamed = 0;
+    wire_field field = {0};
+    while (field.end < size && read_field(layer, size, field.end, &field)) {
+        const ProtobufCFieldDescriptor *known =
+            field.number >= FIRST_PARAMETERS && field.number <= UINT32_MAX
+                ? protobuf_c_message_descriptor_get_field(type, (unsigned)field.number)
+                : NULL;
+        if (!known || known->type != PROTOBUF_C_TYPE_MESSAGE)
+            continue;
+        if (field.type == 2 &&
+            is_message(known->descriptor, layer + field.value, field.end - field.value))
+            continue;
+        rename_field(layer + field.start);
+        renamed++;
+    }
+    return renamed;
+}
+
+static size_t rename_strangers_of_net(uint8_t *net, size_t size)
+{
+    size_t renamed = 0;
+    wire_field field = {0};
+    while (field.end < size && read_field(net, size, field.end, &field))
+        if (field.number == LAYER && field.type == 2)
+            renamed += rename_strangers(net + field.value, field.end - field.value);
+    return renamed;
 }
 
 qf_status qf_wire_parse(qf_context *context, const char *name, const void *bytes, size_t size,
@@ -100,6 +176,17 @@ qf_status qf_wire_read(qf_context *context, const char *path,
     qf_status status = qf_file_read(context, path, &file);
     if (status == QF_OK)
         status = qf_wire_parse(context, path, qf_buffer_text(&file), file.size, type, out);
+    if (status == QF_E_FORMAT && type == &caffe__net_parameter__descriptor) {
+        const size_t renamed = rename_strangers_of_net((uint8_t *)file.data, file.size);
+        if (renamed) {
+            qf_warning(
+                context,
+                "%s: %zu parameters of layers are those of another fork of Caffe and are passed "
+                "over; the weights are read all the same",
+                path, renamed);
+            status = qf_wire_parse(context, path, qf_buffer_text(&file), file.size, type, out);
+        }
+    }
     qf_buffer_release(&file);
     return status;
 }
