@@ -423,6 +423,23 @@ static void refused(void **state)
     }
 }
 
+static void refused_in_place(void **state)
+{
+    (void)state;
+    static const char text[] = "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { "
+                               "dim: 1 dim: 4 dim: 2 dim: 2 "
+                               "} } } layer { name: 'it' type: 'Upsample' bottom: 'x' top: 'x' "
+                               "upsample_param { scale: 2 } }";
+    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
+    qf_net *net;
+    assert_ok(context, qf_file_write(context, path, text, strlen(text), 0640));
+    assert_fails(context, qf_net_create(context, path, QF_TEST, 0, NULL, 0, &net),
+                 "cannot work in place");
+    test_remove_directory(folder);
+    qf_free(path);
+    qf_free(folder);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -454,6 +471,7 @@ int main(void)
         cmocka_unit_test(products),
         cmocka_unit_test(weights_of_another_fork),
         cmocka_unit_test(refused),
+        cmocka_unit_test(refused_in_place),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
