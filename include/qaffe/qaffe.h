@@ -249,6 +249,17 @@ QF_API qf_status qf_solver_create(qf_context *context, const char *solver_protot
 /* The same as a solver of this type ("SGD", "Adam" …), whatever the file says. */
 QF_API qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt,
                                      const char *type, qf_solver **out);
+/* What to have otherwise than the file says; all zero: nothing. */
+typedef struct qf_solver_options {
+    const char *type;    /* NULL: the file's */
+    const char *weights; /* in place of the file's `weights`, separated by commas; "": none */
+    bool set_state;      /* the training net gets this level, and these stages besides its own */
+    int level;
+    const char *const *stages;
+    size_t stage_count;
+} qf_solver_options;
+QF_API qf_status qf_solver_create_with(qf_context *context, const char *solver_prototxt,
+                                       const qf_solver_options *options, qf_solver **out);
 QF_API void qf_solver_destroy(qf_solver *solver);
 QF_API void qf_solver_keep_blobs(qf_solver *solver, bool keep); /* of all its nets */
 QF_API void qf_solver_set_callbacks(qf_solver *solver, qf_action_function action,

@@ -7,7 +7,6 @@ typedef struct schedule {
     const Caffe__SolverParameter *param;
     int iteration;
     int *step;
-    qf_context *context;
 } schedule;
 
 static double fixed(const schedule *s)
@@ -35,10 +34,8 @@ static double inverse(const schedule *s)
 /* At most one step an iteration, as Caffe does. */
 static double multistep(const schedule *s)
 {
-    if (*s->step < (int)s->param->n_stepvalue && s->iteration >= s->param->stepvalue[*s->step]) {
+    if (*s->step < (int)s->param->n_stepvalue && s->iteration >= s->param->stepvalue[*s->step])
         ++*s->step;
-        qf_info(s->context, "MultiStep Status: Iteration %d, step = %d", s->iteration, *s->step);
-    }
     return pow(s->param->gamma, *s->step);
 }
 
@@ -99,9 +96,8 @@ qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParamet
     return QF_OK;
 }
 
-float qf_learning_rate_at(qf_context *context, const Caffe__SolverParameter *param, int iteration,
-                          int *step)
+float qf_learning_rate_at(const Caffe__SolverParameter *param, int iteration, int *step)
 {
-    schedule now = {param, iteration, step, context};
+    schedule now = {param, iteration, step};
     return (float)(param->base_lr * policies[find_policy(param->lr_policy)].factor(&now));
 }

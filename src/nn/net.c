@@ -7,7 +7,6 @@
 #include "nn/plan.h"
 #include "nn/weight_codes.h"
 
-#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -185,55 +184,6 @@ static qf_status forward_group(qf_net *net, qf_group *group)
     return QF_OK;
 }
 
-/* Mean absolute value, as Caffe's debug_info prints it. */
-static qf_status mean_magnitude(qf_context *context, qf_tensor *tensor, double *mean)
-{
-    const float *values;
-    double sum = 0;
-    size_t count = qf_shape_count(&tensor->shape);
-    QF_TRY(qf_read(context, tensor, qf_tensor_any_float(tensor), &values));
-    for (size_t i = 0; i < count; i++)
-        sum += fabs((double)values[i]);
-    *mean = count ? sum / (double)count : 0;
-    return QF_OK;
-}
-
-static qf_status log_forward(qf_net *net, const qf_layer *layer)
-{
-    double mean;
-    for (int i = 0; i < layer->top_count; i++) {
-        QF_TRY(mean_magnitude(net->context, layer->top[i]->data, &mean));
-        qf_info(net->context, "    [Forward] Layer %s, top blob %s data: %g", layer->name,
-                layer->top[i]->name, mean);
-    }
-    for (int i = 0; i < layer->param_count; i++) {
-        QF_TRY(mean_magnitude(net->context, layer->params[i].blob->data, &mean));
-        qf_info(net->context, "    [Forward] Layer %s, param blob %d data: %g", layer->name, i,
-                mean);
-    }
-    return QF_OK;
-}
-
-static qf_status log_backward(qf_net *net, const qf_layer *layer)
-{
-    double mean;
-    for (int i = 0; i < layer->bottom_count; i++) {
-        if (!layer->propagate_down[i])
-            continue;
-        QF_TRY(mean_magnitude(net->context, layer->bottom[i]->diff, &mean));
-        qf_info(net->context, "    [Backward] Layer %s, bottom blob %s diff: %g", layer->name,
-                layer->bottom[i]->name, mean);
-    }
-    for (int i = 0; i < layer->param_count; i++) {
-        if (!layer->params[i].propagate)
-            continue;
-        QF_TRY(mean_magnitude(net->context, layer->params[i].blob->diff, &mean));
-        qf_info(net->context, "    [Backward] Layer %s, param blob %d diff: %g", layer->name, i,
-                mean);
-    }
-    return QF_OK;
-}
-
 static qf_status check_range(qf_net *net, int low, int high)
 {
     if (low < 0 || high >= net->layer_count || low > high)
@@ -259,7 +209,7 @@ qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
                          group ? forward_group(net, group) : forward_layer(net, i, &sum),
                          "layer %s", net->layers[i]->name));
         if (net->debug_info)
-            QF_TRY(log_forward(net, net->layers[i]));
+            QF_TRY(qf_net_log_forward(net, net->layers[i]));
         qf_net_plan_drop_after_forward(net, i, next - 1);
     }
     if (loss)
@@ -331,7 +281,7 @@ qf_status qf_net_backward_range(qf_net *net, int last, int first)
         QF_TRY(qf_within(net->context, group ? backward_group(net, group) : backward_layer(net, i),
                          "layer %s", net->layers[i]->name));
         if (net->debug_info && net->layer_need_backward[i])
-            QF_TRY(log_backward(net, net->layers[i]));
+            QF_TRY(qf_net_log_backward(net, net->layers[i]));
         qf_net_plan_drop_after_backward(net, next + 1, i);
     }
     return show_alias_gradients(net);
@@ -339,7 +289,8 @@ qf_status qf_net_backward_range(qf_net *net, int last, int first)
 
 qf_status qf_net_backward(qf_net *net)
 {
-    return qf_net_backward_range(net, net->layer_count - 1, 0);
+    QF_TRY(qf_net_backward_range(net, net->layer_count - 1, 0));
+    return net->debug_info ? qf_net_log_params(net) : QF_OK;
 }
 
 void qf_net_clear_param_diffs(qf_net *net)

@@ -54,6 +54,10 @@ qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *wei
 qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);
 qf_status qf_net_save_weights_binary(struct qf_net *net, const char *caffemodel, bool with_diff);
 qf_layer *qf_net_find_layer(const struct qf_net *net, const char *name);
+/* The lines of debug_info (nn/debug_info.c): after a layer's passes, and of all parameters. */
+qf_status qf_net_log_forward(struct qf_net *net, const qf_layer *layer);
+qf_status qf_net_log_backward(struct qf_net *net, const qf_layer *layer);
+qf_status qf_net_log_params(struct qf_net *net);
 /* Insert Split layers where a blob has several readers (nn/split.c). */
 qf_status qf_insert_splits(qf_context *context, Caffe__NetParameter *net);
 /* Seconds the data layers made the net wait, and items they delivered, since it was built. */

@@ -333,6 +333,7 @@ static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
 {
     qf_net *net = build->net;
     int index = net->layer_count;
+    qf_info(net->context, "Creating layer %s", param->name);
     qf_info(net->context, "Creating Layer %s", param->name);
     qf_status status = make_layer(build, param, &net->layers[index]);
     if (net->layers[index])
@@ -419,6 +420,19 @@ static void force_backward(builder *build)
     }
 }
 
+/* Outputs come in the order of their names, as Caffe's do. */
+static void sort_outputs(qf_net *net)
+{
+    for (int i = 1; i < net->output_count; i++)
+        for (int k = i; k > 0 && strcmp(net->blobs[net->outputs[k - 1]]->name,
+                                        net->blobs[net->outputs[k]]->name) > 0;
+             k--) {
+            int later = net->outputs[k];
+            net->outputs[k] = net->outputs[k - 1];
+            net->outputs[k - 1] = later;
+        }
+}
+
 /* Blobs that nobody reads are outputs; tops of Input layers are inputs. */
 static qf_status list_ends(builder *build)
 {
@@ -432,10 +446,11 @@ static qf_status list_ends(builder *build)
             for (int i = 0; i < net->layers[l]->top_count; i++)
                 net->inputs[net->input_count++] = blob_index(net, net->layers[l]->top[i]);
     for (int i = 0; i < net->blob_count; i++)
-        if (build->available[i]) {
-            qf_info(net->context, "This network produces output %s", net->blobs[i]->name);
+        if (build->available[i])
             net->outputs[net->output_count++] = i;
-        }
+    sort_outputs(net);
+    for (int i = 0; i < net->output_count; i++)
+        qf_info(net->context, "This network produces output %s", net->blobs[net->outputs[i]]->name);
     return QF_OK;
 }
 

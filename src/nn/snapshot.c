@@ -197,7 +197,7 @@ qf_status qf_solver_restore(qf_solver *solver, const char *solverstate)
     if (status == QF_OK) {
         solver->iteration = state->iter;
         solver->step = state->current_step;
-        qf_info(context, "Restored iteration %d from %s", solver->iteration, solverstate);
+        qf_debug(context, "Restored iteration %d from %s", solver->iteration, solverstate);
     }
     qf_message_free(state);
     qf_buffer_release(&learned);

@@ -48,8 +48,7 @@ void qf_solver_report(qf_solver *solver, const qf_net *net, bool testing, int it
         .iteration = iteration,
         .total = total,
         .loss = loss,
-        .learning_rate =
-            qf_learning_rate_at(solver->context, solver->param, solver->iteration, &step),
+        .learning_rate = qf_learning_rate_at(solver->param, solver->iteration, &step),
         .items_per_second = solver->items_per_second,
         .data_wait = solver->data_wait,
     };
@@ -372,7 +371,7 @@ int qf_solver_iteration(const qf_solver *solver)
 float qf_solver_learning_rate(const qf_solver *solver)
 {
     int step = solver->step;
-    return qf_learning_rate_at(solver->context, solver->param, solver->iteration, &step);
+    return qf_learning_rate_at(solver->param, solver->iteration, &step);
 }
 
 float qf_solver_loss(const qf_solver *solver)

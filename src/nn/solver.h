@@ -34,8 +34,7 @@ const char *qf_update_rule_names(void); /* "SGD, Nesterov, …" for messages */
 
 /* Rate of `iteration` (nn/learning_rate.c); may advance *step, the state of "multistep". */
 qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParameter *param);
-float qf_learning_rate_at(qf_context *context, const Caffe__SolverParameter *param, int iteration,
-                          int *step);
+float qf_learning_rate_at(const Caffe__SolverParameter *param, int iteration, int *step);
 
 struct qf_solver {
     qf_context *context;

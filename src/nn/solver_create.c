@@ -4,7 +4,7 @@
 #include "nn/snapshot.h"
 #include "nn/solver.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void qf_solver_destroy(qf_solver *solver)
@@ -79,6 +79,29 @@ static qf_status build_net(qf_solver *solver, const net_source *source, Caffe__P
     return qf_within(context, status, "%s", source->file ? source->file : source->field);
 }
 
+static qf_status load_weights(qf_solver *solver, qf_net *net, const char *caffemodels)
+{
+    char *list = qf_strdup(caffemodels), *rest = list;
+    if (!list)
+        return qf_fail(solver->context, QF_E_MEMORY, "no memory for a file name");
+    qf_status status = QF_OK;
+    for (char *file; status == QF_OK && (file = strsep(&rest, ","));) {
+        file += strspn(file, " ");
+        qf_info(solver->context, "Finetuning from %s", file);
+        status = qf_net_load_weights(net, file);
+    }
+    qf_free(list);
+    return status;
+}
+
+/* The weights that the solver's own settings name. */
+static qf_status load_own_weights(qf_solver *solver, qf_net *net)
+{
+    for (size_t i = 0; i < solver->param->n_weights; i++)
+        QF_TRY(load_weights(solver, net, solver->param->weights[i]));
+    return QF_OK;
+}
+
 static qf_status build_training_net(qf_solver *solver)
 {
     const Caffe__SolverParameter *param = solver->param;
@@ -100,7 +123,8 @@ static qf_status build_training_net(qf_solver *solver)
                        count);
     if (chosen->file)
         qf_info(solver->context, "Creating training net from net file: %s", chosen->file);
-    return build_net(solver, chosen, CAFFE__PHASE__TRAIN, param->train_state, NULL, &solver->net);
+    QF_TRY(build_net(solver, chosen, CAFFE__PHASE__TRAIN, param->train_state, NULL, &solver->net));
+    return load_own_weights(solver, solver->net);
 }
 
 /* Caffe's rule: test_net_param, then test_net, then the shared net as often as test_iter is left.
@@ -150,6 +174,8 @@ static qf_status build_test_nets(qf_solver *solver)
                          param->n_test_state ? param->test_state[i] : NULL, solver->net,
                          &solver->test_nets[i]));
         solver->test_net_count++;
+        /* It shares the training net's parameters; layers that only it has load here. */
+        QF_TRY(load_own_weights(solver, solver->test_nets[i]));
     }
     return QF_OK;
 }
@@ -225,10 +251,6 @@ qf_status qf_solver_create_from_param(qf_context *context, const Caffe__SolverPa
         (status = build_test_nets(solver)) != QF_OK || (status = create_history(solver)) != QF_OK)
         goto done;
     qf_info(context, "Solver scaffolding done.");
-    for (size_t i = 0; i < param->n_weights && status == QF_OK; i++)
-        status = qf_solver_load_weights(solver, param->weights[i]);
-    if (status != QF_OK)
-        goto done;
     *out = solver;
     solver = NULL;
 done:
@@ -238,19 +260,57 @@ done:
 
 qf_status qf_solver_create(qf_context *context, const char *solver_prototxt, qf_solver **out)
 {
-    return qf_solver_create_as(context, solver_prototxt, NULL, out);
+    return qf_solver_create_with(context, solver_prototxt, &(qf_solver_options){0}, out);
 }
 
 qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt, const char *type,
                               qf_solver **out)
 {
+    return qf_solver_create_with(context, solver_prototxt, &(qf_solver_options){.type = type}, out);
+}
+
+static qf_status set_type(qf_context *context, Caffe__SolverParameter *param, const char *type)
+{
+    static const Caffe__SolverParameter defaults = CAFFE__SOLVER_PARAMETER__INIT;
+    if (param->type == defaults.type)
+        param->type = NULL; /* a constant, not to be freed */
+    return qf_set_string(context, &param->type, type);
+}
+
+static qf_status set_weights(qf_context *context, Caffe__SolverParameter *param,
+                             const char *weights)
+{
+    for (size_t i = 0; i < param->n_weights; i++)
+        free(param->weights[i]);
+    param->n_weights = 0;
+    return *weights ? qf_append_string(context, &param->n_weights, &param->weights, weights)
+                    : QF_OK;
+}
+
+static qf_status set_state(qf_context *context, Caffe__SolverParameter *param,
+                           const qf_solver_options *options)
+{
+    if (!param->train_state)
+        QF_TRY(qf_message_new(context, &caffe__net_state__descriptor, &param->train_state));
+    Caffe__NetState *state = param->train_state;
+    state->has_level = true;
+    state->level = options->level;
+    for (size_t i = 0; i < options->stage_count; i++)
+        QF_TRY(qf_append_string(context, &state->n_stage, &state->stage, options->stages[i]));
+    return QF_OK;
+}
+
+qf_status qf_solver_create_with(qf_context *context, const char *solver_prototxt,
+                                const qf_solver_options *options, qf_solver **out)
+{
     *out = NULL;
     Caffe__SolverParameter *param;
     QF_TRY(qf_solver_param_read(context, solver_prototxt, &param));
-    static const Caffe__SolverParameter defaults = CAFFE__SOLVER_PARAMETER__INIT;
-    if (type && param->type == defaults.type)
-        param->type = NULL; /* a constant, not to be freed */
-    qf_status status = type ? qf_set_string(context, &param->type, type) : QF_OK;
+    qf_status status = options->type ? set_type(context, param, options->type) : QF_OK;
+    if (status == QF_OK && options->weights)
+        status = set_weights(context, param, options->weights);
+    if (status == QF_OK && options->set_state)
+        status = set_state(context, param, options);
     if (status == QF_OK)
         status = qf_solver_create_from_param(context, param, out);
     qf_message_free(param);
@@ -259,20 +319,10 @@ qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt, 
 
 qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels)
 {
-    char *list = qf_strdup(caffemodels), *rest = list;
-    if (!list)
-        return qf_fail(solver->context, QF_E_MEMORY, "no memory for a file name");
-    qf_status status = QF_OK;
-    for (char *file; status == QF_OK && (file = strsep(&rest, ","));) {
-        file += strspn(file, " ");
-        qf_info(solver->context, "Finetuning from %s", file);
-        /* Test nets share the training net's parameters; layers that only they have load here. */
-        status = qf_net_load_weights(solver->net, file);
-        for (int i = 0; i < solver->test_net_count && status == QF_OK; i++)
-            status = qf_net_load_weights(solver->test_nets[i], file);
-    }
-    qf_free(list);
-    return status;
+    QF_TRY(load_weights(solver, solver->net, caffemodels));
+    for (int i = 0; i < solver->test_net_count; i++)
+        QF_TRY(load_weights(solver, solver->test_nets[i], caffemodels));
+    return QF_OK;
 }
 
 /* ---- settings in the hands of scripts ---- */

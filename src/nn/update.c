@@ -257,7 +257,11 @@ static qf_status update_all(qf_solver *solver, const qf_parameter_update *common
 qf_status qf_solver_apply_update(qf_solver *solver)
 {
     const Caffe__SolverParameter *param = solver->param;
-    float rate = qf_learning_rate_at(solver->context, param, solver->iteration, &solver->step);
+    const int step = solver->step;
+    float rate = qf_learning_rate_at(param, solver->iteration, &solver->step);
+    if (solver->step != step && strcmp(param->lr_policy, "multistep") == 0)
+        qf_info(solver->context, "MultiStep Status: Iteration %d, step = %d", solver->iteration,
+                solver->step);
     if (param->display && solver->iteration % param->display == 0)
         qf_info(solver->context, "Iteration %d, lr = %g", solver->iteration, rate);
     float clip;
