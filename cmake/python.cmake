@@ -34,13 +34,11 @@ add_custom_target(qaffe_python ALL DEPENDS ${copies} ${packages}/caffe/proto/caf
   COMMAND ${CMAKE_COMMAND} -E create_symlink $<TARGET_FILE:qaffe_shared> ${packages}/qaffe/libqaffe.so)
 add_dependencies(qaffe_python qaffe_shared)
 
-# What scripts that ask for a Caffe checkout look for: `qaffe caffe-home` prints where it is.
-set(home ${CMAKE_CURRENT_BINARY_DIR}/caffe-home)
-add_custom_target(qaffe_caffe_home ALL
-  COMMAND ${CMAKE_COMMAND} -E make_directory ${home}/build/tools
-  COMMAND ${CMAKE_COMMAND} -E create_symlink ${packages} ${home}/python
-  COMMAND ${CMAKE_COMMAND} -E create_symlink $<TARGET_FILE:qaffe> ${home}/build/tools/caffe)
-add_dependencies(qaffe_caffe_home qaffe_python qaffe)
+# Scripts look for python/caffe in Caffe's checkout (cmake/caffe_home.cmake).
+add_custom_target(qaffe_caffe_home_python ALL
+  COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/caffe-home
+  COMMAND ${CMAKE_COMMAND} -E create_symlink ${packages} ${CMAKE_CURRENT_BINARY_DIR}/caffe-home/python)
+add_dependencies(qaffe_caffe_home_python qaffe_python)
 
 set(installed_packages caffe amct_caffe qaffe)
 if(SKBUILD)
@@ -63,9 +61,7 @@ foreach(package ${installed_packages})
 endforeach()
 install(CODE "
   set(root \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}\")
-  file(MAKE_DIRECTORY \"\${root}/share/qaffe/caffe-home/build/tools\")
+  file(MAKE_DIRECTORY \"\${root}/share/qaffe/caffe-home\")
   file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/libqaffe.so\"
     \"\${root}/${QAFFE_PYTHON_DIR}/qaffe/libqaffe.so\" SYMBOLIC)
-  file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${QAFFE_PYTHON_DIR}\" \"\${root}/share/qaffe/caffe-home/python\" SYMBOLIC)
-  file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/qaffe\"
-    \"\${root}/share/qaffe/caffe-home/build/tools/caffe\" SYMBOLIC)")
+  file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${QAFFE_PYTHON_DIR}\" \"\${root}/share/qaffe/caffe-home/python\" SYMBOLIC)")

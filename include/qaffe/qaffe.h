@@ -325,6 +325,34 @@ QF_API qf_status qf_convert_idx(qf_context *context, const char *images, const c
 QF_API qf_status qf_convert_images(qf_context *context, const char *list, const char *folder,
                                    int64_t shuffle_seed, const char *lmdb);
 
+/* ---- Caffe's tools: the work and the log lines of the programs of these names. `backend` is lmdb
+ * or leveldb; databases must not exist yet. ---- */
+
+typedef enum qf_file_kind { QF_NET_TEXT, QF_NET_BINARY, QF_SOLVER_TEXT } qf_file_kind;
+/* upgrade_net_proto_text, upgrade_net_proto_binary, upgrade_solver_proto_text. `whole` false: some
+ * fields have no equal in the new format and were dropped; the log names them. */
+QF_API qf_status qf_upgrade_file(qf_context *context, qf_file_kind kind, const char *input,
+                                 const char *output, bool *whole);
+/* convert_mnist_data: MNIST's idx files, plain or .gz. */
+QF_API qf_status qf_convert_mnist(qf_context *context, const char *images, const char *labels,
+                                  const char *database, const char *backend);
+/* convert_mnist_siamese_data: pairs of images drawn at random, a channel each; label 1: same
+ * digit. */
+QF_API qf_status qf_convert_mnist_pairs(qf_context *context, const char *images, const char *labels,
+                                        const char *database, const char *backend);
+/* convert_cifar_data: <output_folder>/cifar10_train_<backend> and cifar10_test_<backend> from
+ * CIFAR-10's binary batches. */
+QF_API qf_status qf_convert_cifar(qf_context *context, const char *input_folder,
+                                  const char *output_folder, const char *backend);
+/* compute_image_mean: `output` is a binaryproto, or NULL. */
+QF_API qf_status qf_compute_image_mean(qf_context *context, const char *database,
+                                       const char *output);
+/* extract_features: values of blobs, names and databases separated by commas, of `batches`
+ * batches. */
+QF_API qf_status qf_extract_features(qf_context *context, const char *model, const char *weights,
+                                     const char *blobs, const char *databases, int batches,
+                                     const char *backend);
+
 /* ---- the AMCT flow ----
  * Files, formats and messages are AMCT's (amct_caffe); paths are relative to the working directory.
  * Outputs are complete or absent; what was there before a failure stays. */

@@ -41,12 +41,26 @@ typedef struct command {
     bool computes; /* also takes the options of the engine: --threads, --seed, … */
     bool hidden;   /* not listed; a tool of the build */
     int (*run)(const struct arguments *arguments);
+
+    /* One of Caffe's programs: known by its own name too, and reads flags as gflags does. */
+    bool caffe_tool;
+    const char *words; /* what stands beside the flags: "INPUT_DB [OUTPUT_FILE]" */
+    int fewest_words, most_words;
+    /* `caffe`: the actions that the first word chooses; its flags are theirs. Ends with NULL. */
+    const struct command *const *actions;
 } command;
+
+enum { OPTIONS_MAX = 48, WORDS_MAX = 8 };
 
 typedef struct arguments {
     const command *command;
-    const char *values[40]; /* by option_at() index; the standard value where none was given */
-    bool given[40];
+    const char *values[OPTIONS_MAX]; /* by option_at() index; the standard value where none given */
+    bool given[OPTIONS_MAX];
+    const char *words[WORDS_MAX];
+    int word_count;
+    /* Those of the Caffe program that runs this; NULL: none does. Then only what Caffe itself would
+     * print: no tables on stdout. */
+    const struct arguments *caffe;
 } arguments;
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -69,6 +83,24 @@ bool argument_given(const arguments *arguments, const char *name);
 
 /* Read argv (without the command's words). Returns false after a message on stderr. */
 bool arguments_parse(arguments *out, const command *command, int argc, char **argv);
+/* The same, as gflags would (gflags.c). */
+bool flags_parse(arguments *out, const command *command, int argc, char **argv);
+/* The option of this name, '-' and '_' alike, and its index; NULL: there is none. */
+const option *option_find(const command *command, const char *name, size_t *index);
+/* No values but the standard ones. */
+void arguments_reset(arguments *out, const command *command);
+/* Is `text` one of "stop|snapshot|none"? */
+bool one_of(const char *choices, const char *text);
+bool is_number(const option *option, const char *text, double *value);
+
+/* Run a tool whose flags were read; gives the exit code. */
+int run_tool(const arguments *given);
+
+/* Under which name this program runs: "qaffe", or "caffe". */
+extern const char *program_name;
+/* "qaffe train", "caffe train", "convert_imageset"; a NULL command: the program alone. One of two
+ * buffers, used in turn. */
+const char *command_title(const command *command);
 
 /* A sentence on stderr: "qaffe train: …", and where to find help. Returns EXIT_USAGE. */
 int usage_error(const command *command, const char *format, ...)
@@ -80,7 +112,11 @@ bool same_word(const char *a, const char *b);
 const char *nearest_word(const char *word, const char *(*candidate)(const void *list, size_t index),
                          const void *list);
 
+/* The tool that a program of this name is ("/usr/bin/caffe", "caffe.bin"), or NULL. */
+const command *tool_find(const char *program);
+
 void print_overview(FILE *stream);
+void print_flags(const command *command, FILE *stream); /* of a tool, as gflags prints them */
 void print_help(const command *command, FILE *stream);
 
 #endif

@@ -9,6 +9,14 @@ extern const command command_verify;
 extern const command command_train, command_test, command_time;
 extern const command command_digits, command_convert_idx, command_convert_images;
 extern const command command_layers, command_caffe_home, command_version;
+extern const command command_inspect;
 extern const command command_document;
+/* Caffe's programs */
+extern const command command_caffe, command_device_query;
+extern const command command_convert_imageset, command_compute_image_mean, command_extract_features;
+extern const command command_upgrade_net_proto_text, command_upgrade_net_proto_binary;
+extern const command command_upgrade_solver_proto_text;
+extern const command command_convert_mnist_data, command_convert_mnist_siamese_data;
+extern const command command_convert_cifar_data;
 
 #endif

@@ -86,8 +86,12 @@ void print_overview(FILE *stream)
           stream);
     const command *each;
     for (size_t i = 0; (each = command_at(i)); i++)
-        if (!each->hidden)
+        if (!each->hidden && !each->caffe_tool)
             fprintf(stream, "  %-16s%s\n", each->name, each->summary);
+    fputs("\nCaffe's own programs, here and as commands of their names:\n", stream);
+    for (size_t i = 0; (each = command_at(i)); i++)
+        if (each->caffe_tool)
+            fprintf(stream, "  %-28s%s\n", each->name, each->summary);
     fputs("\nLimits on what files may ask for: --limit NAME=N or QAFFE_LIMITS; NAME is one of\n ",
           stream);
     uint64_t initial;

@@ -1,6 +1,8 @@
-/* The qaffe command: find the command that is meant, read its options, run it. */
+/* The qaffe command, and Caffe's programs, which are links to it: find the command that is meant,
+ * read its options, run it. */
 #include "cli/commands.h"
 
+#include <errno.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,10 +21,30 @@ static void spin_less(char **argv)
 }
 
 static const command *const commands[] = {
-    &command_qat_run, &command_qat_config,  &command_qat_prepare,    &command_qat_export,
-    &command_verify,  &command_train,       &command_test,           &command_time,
-    &command_digits,  &command_convert_idx, &command_convert_images, &command_caffe_home,
-    &command_layers,  &command_version,     &command_document,
+    &command_qat_run,
+    &command_qat_config,
+    &command_qat_prepare,
+    &command_qat_export,
+    &command_verify,
+    &command_train,
+    &command_test,
+    &command_time,
+    &command_digits,
+    &command_convert_idx,
+    &command_convert_images,
+    &command_caffe_home,
+    &command_layers,
+    &command_version,
+    &command_caffe,
+    &command_compute_image_mean,
+    &command_extract_features,
+    &command_upgrade_net_proto_text,
+    &command_upgrade_net_proto_binary,
+    &command_upgrade_solver_proto_text,
+    &command_convert_mnist_data,
+    &command_convert_mnist_siamese_data,
+    &command_convert_cifar_data,
+    &command_document,
 };
 
 const command *command_at(size_t index)
@@ -47,6 +69,19 @@ const command *command_find(int argc, char **argv, int *words)
 {
     for (size_t i = 0; i < COUNT(commands); i++)
         if ((*words = matching_words(commands[i], argc, argv)) > 0)
+            return commands[i];
+    return NULL;
+}
+
+const command *tool_find(const char *program)
+{
+    const char *slash = strrchr(program, '/'), *name = slash ? slash + 1 : program;
+    size_t length = strcspn(name, ".");
+    if (name[length] && strcmp(name + length, ".bin") != 0) /* Caffe's build has both */
+        return NULL;
+    for (size_t i = 0; i < COUNT(commands); i++)
+        if (commands[i]->caffe_tool && strlen(commands[i]->name) == length &&
+            strncmp(commands[i]->name, name, length) == 0)
             return commands[i];
     return NULL;
 }
@@ -89,11 +124,43 @@ static int unknown_command(int argc, char **argv)
                        meant ? "; did you mean \"" : "", meant ? meant : "", meant ? "\"?" : "");
 }
 
+static int run_command(const command *command, int argc, char **argv, bool help)
+{
+    arguments given = {.command = command};
+    if (!help && !arguments_parse(&given, command, argc, argv))
+        return EXIT_USAGE;
+    if (help || argument_flag(&given, "help")) {
+        print_help(command, stdout);
+        return EXIT_DONE;
+    }
+    return command->run(&given);
+}
+
+static int run(const command *command, int argc, char **argv, bool help)
+{
+    arguments given;
+    int code;
+    if (!command->caffe_tool)
+        code = run_command(command, argc, argv, help);
+    else if (help)
+        print_flags(command, stdout), code = EXIT_DONE;
+    else
+        code = flags_parse(&given, command, argc, argv) ? run_tool(&given) : EXIT_FAILED;
+    if (fflush(stdout) != 0 && code == EXIT_DONE) {
+        fprintf(stderr, "%s: standard output: %s\n", command_title(command), strerror(errno));
+        return EXIT_FAILED;
+    }
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     spin_less(argv);
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write */
+    const command *tool = argc > 0 ? tool_find(argv[0]) : NULL;
+    if (tool)
+        return run(tool, argc - 1, argv + 1, false);
     argc--, argv++;
     bool help = argc > 0 && (same_word(argv[0], "help") || same_word(argv[0], "--help") ||
                              same_word(argv[0], "-help") || same_word(argv[0], "-h"));
@@ -107,19 +174,5 @@ int main(int argc, char **argv)
         argc--, argv++;
     int words;
     const command *found = command_find(argc, argv, &words);
-    if (!found)
-        return unknown_command(argc, argv);
-    arguments given = {.command = found};
-    if (!help && !arguments_parse(&given, found, argc - words, argv + words))
-        return EXIT_USAGE;
-    if (help || argument_flag(&given, "help")) {
-        print_help(found, stdout);
-        return EXIT_DONE;
-    }
-    int code = found->run(&given);
-    if (fflush(stdout) != 0 && code == EXIT_DONE) {
-        perror("qaffe: standard output");
-        return EXIT_FAILED;
-    }
-    return code;
+    return found ? run(found, argc - words, argv + words, help) : unknown_command(argc, argv);
 }

@@ -3,23 +3,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool stages_split(const char *list, stages *out)
+{
+    *out = (stages){.text = strdup(list ? list : "")};
+    char *rest = out->text, *name;
+    while (rest && out->count < COUNT(out->names) && (name = strsep(&rest, ",")))
+        out->names[out->count++] = name;
+    return out->text != NULL;
+}
+
+void stages_release(stages *stages)
+{
+    free(stages->text);
+}
+
+static qf_status load_each(qf_net *net, const char *list)
+{
+    char *copy = strdup(list), *rest = copy, *file;
+    qf_status status = copy ? QF_OK : QF_E_MEMORY;
+    while (status == QF_OK && (file = strsep(&rest, ",")))
+        status = qf_net_load_weights(net, file);
+    free(copy);
+    return status;
+}
+
 qf_status open_net(session *session, const arguments *arguments, qf_phase phase, qf_net **out)
 {
-    enum { MOST = 64 };
-    const char *stages[MOST], *listed = argument_text(arguments, "stage");
-    size_t count = 0;
-    char *copy = strdup(listed ? listed : ""), *rest = copy;
-    if (!copy)
-        return QF_E_MEMORY;
-    for (char *name; (name = strsep(&rest, ",")) && count < MOST;)
-        if (*name)
-            stages[count++] = name;
-    qf_status status = qf_net_create(session->context, argument_text(arguments, "model"), phase,
-                                     argument_integer(arguments, "level"), stages, count, out);
-    free(copy);
+    stages stages;
     const char *weights = argument_text(arguments, "weights");
+    *out = NULL;
+    if (!stages_split(argument_text(arguments, "stage"), &stages))
+        return QF_E_MEMORY;
+    say(session, "Use CPU.");
+    qf_status status =
+        qf_net_create(session->context, argument_text(arguments, "model"), phase,
+                      argument_integer(arguments, "level"), stages.names, stages.count, out);
+    stages_release(&stages);
     if (status == QF_OK && weights)
-        status = qf_net_load_weights(*out, weights);
+        status = load_each(*out, weights);
     if (status != QF_OK) {
         qf_net_destroy(*out);
         *out = NULL;

@@ -1,4 +1,4 @@
-/* --level, --stage and --phase, which `qaffe test` and `qaffe time` share: which layers a net has.
+/* --level, --stage and --phase, which train, test and time share: which layers a net has.
  */
 #ifndef QF_CLI_NET_OPTIONS_H
 #define QF_CLI_NET_OPTIONS_H
@@ -17,6 +17,15 @@
         .name = "stage", .kind = OPTION_TEXT, .value = "NAMES",                                    \
         .help = "The net's stages, separated by commas, for the same rules."                       \
     }
+
+/* The stages that --stage names, cut as Caffe cuts them: without any, one that is empty. */
+typedef struct stages {
+    char *text;
+    const char *names[64];
+    size_t count;
+} stages;
+bool stages_split(const char *list, stages *out); /* false: memory ran out */
+void stages_release(stages *stages);
 
 /* The net that --model, --level and --stage describe, with --weights loaded where given. */
 qf_status open_net(session *session, const arguments *arguments, qf_phase phase, qf_net **out);

@@ -61,29 +61,114 @@ static const option engine_options[] = {
     {.name = "gpu",
      .kind = OPTION_TEXT,
      .value = "IDS",
-     .help = "Accepted so that Caffe's command lines work; this build computes on the CPU and "
-             "says so."},
+     .help = "Devices to compute on, as Caffe numbers them. This build has none but the CPU, so "
+             "that naming one is an error."},
 };
+
+/* glog's, for Caffe's tools. */
+static const option log_options[] = {
+    {.name = "minloglevel",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "0",
+     .highest = 3,
+     .help = "The least important messages to print: 0 all, 1 warnings, 2 errors, 3 none."},
+    {.name = "log-dir",
+     .kind = OPTION_FILE,
+     .value = "FOLDER",
+     .help = "Keep the log there too, in a file named as glog names them."},
+    {.name = "logtostderr",
+     .kind = OPTION_FLAG,
+     .help = "Accepted as Caffe does; the log goes to stderr in any case."},
+    {.name = "alsologtostderr",
+     .kind = OPTION_FLAG,
+     .help = "Accepted as Caffe does; the log goes to stderr in any case."},
+    {.name = "stderrthreshold",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "0",
+     .highest = 3,
+     .help = "Accepted as Caffe does; the whole log goes to stderr."},
+    {.name = "v",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "0",
+     .highest = 100,
+     .help = "Accepted as Caffe does, which has no messages that depend on it."},
+};
+
+static const option version_option[] = {
+    {.name = "version", .kind = OPTION_FLAG, .help = "Print the version and stop."},
+};
+
+/* Options of the actions, each name once. */
+static const option *action_option(const command *command, size_t index)
+{
+    for (const struct command *const *action = command->actions; *action; action++)
+        for (size_t i = 0; i < (*action)->option_count; i++) {
+            const option *candidate = &(*action)->options[i];
+            bool earlier = false;
+            for (const struct command *const *before = command->actions; before != action; before++)
+                for (size_t k = 0; k < (*before)->option_count && !earlier; k++)
+                    earlier = same_word((*before)->options[k].name, candidate->name);
+            if (!earlier && index-- == 0)
+                return candidate;
+        }
+    return NULL;
+}
+
+static const option *own_option(const command *command, size_t index)
+{
+    if (command->actions)
+        return action_option(command, index);
+    return index < command->option_count ? &command->options[index] : NULL;
+}
 
 const option *option_at(const command *command, size_t index)
 {
-    if (index < command->option_count)
-        return &command->options[index];
-    index -= command->option_count;
-    if (command->computes && index < COUNT(engine_options))
-        return &engine_options[index];
-    if (command->computes)
-        index -= COUNT(engine_options);
-    return index < COUNT(shared_options) ? &shared_options[index] : NULL;
+    const struct {
+        const option *options;
+        size_t count;
+        bool has;
+    } groups[] = {
+        {engine_options, COUNT(engine_options), command->computes},
+        {log_options, COUNT(log_options), command->caffe_tool},
+        {shared_options, COUNT(shared_options), true},
+        {version_option, COUNT(version_option), command->caffe_tool},
+    };
+    size_t own = 0;
+    const option *found = NULL;
+    while ((found = own_option(command, own)) && own < index)
+        own++;
+    if (found)
+        return found;
+    index -= own;
+    for (size_t g = 0; g < COUNT(groups); g++) {
+        if (!groups[g].has)
+            continue;
+        if (index < groups[g].count)
+            return &groups[g].options[index];
+        index -= groups[g].count;
+    }
+    return NULL;
+}
+
+const option *option_find(const command *command, const char *name, size_t *index)
+{
+    const option *found;
+    *index = 0;
+    while ((found = option_at(command, *index)) && !same_word(found->name, name))
+        ++*index;
+    return found;
 }
 
 static size_t index_of(const arguments *arguments, const char *name)
 {
-    const option *found;
-    for (size_t i = 0; (found = option_at(arguments->command, i)); i++)
-        if (strcmp(found->name, name) == 0)
-            return i;
-    fprintf(stderr, "qaffe %s: the table of options lacks --%s\n", arguments->command->name, name);
+    size_t index;
+    if (option_find(arguments->command, name, &index))
+        return index;
+    fprintf(stderr, "%s: the table of options lacks --%s\n", command_title(arguments->command),
+            name);
     exit(EXIT_FAILED);
 }
 
@@ -115,14 +200,28 @@ bool argument_given(const arguments *arguments, const char *name)
     return arguments->given[index_of(arguments, name)];
 }
 
+const char *program_name = "qaffe";
+
+const char *command_title(const command *command)
+{
+    static char titles[2][64];
+    static int next;
+    char *title = titles[next ^= 1];
+    if (command && command->caffe_tool)
+        snprintf(title, sizeof titles[0], "%s", command->name);
+    else
+        snprintf(title, sizeof titles[0], "%s%s%s", program_name, command ? " " : "",
+                 command ? command->name : "");
+    return title;
+}
+
 int usage_error(const command *command, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fprintf(stderr, "qaffe%s%s: ", command ? " " : "", command ? command->name : "");
+    fprintf(stderr, "%s: ", command_title(command));
     vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\nTry `qaffe%s%s --help`.\n", command ? " " : "",
-            command ? command->name : "");
+    fprintf(stderr, "\nTry `%s --help`.\n", command_title(command));
     va_end(arguments);
     return EXIT_USAGE;
 }
@@ -182,7 +281,7 @@ static const char *option_name(const void *list, size_t index)
     return found ? found->name : NULL;
 }
 
-static bool one_of(const char *choices, const char *text)
+bool one_of(const char *choices, const char *text)
 {
     for (const char *start = choices; *start;) {
         size_t length = strcspn(start, "|");
@@ -195,7 +294,7 @@ static bool one_of(const char *choices, const char *text)
     return false;
 }
 
-static bool is_number(const option *option, const char *text, double *value)
+bool is_number(const option *option, const char *text, double *value)
 {
     char *end;
     errno = 0;
@@ -253,10 +352,8 @@ static bool parse_option(arguments *out, int argc, char **argv, int *position)
     if (strcmp(name, "h") == 0)
         snprintf(name, sizeof name, "help");
 
-    const option *found;
-    size_t index = 0;
-    while ((found = option_at(command, index)) && !same_word(found->name, name))
-        index++;
+    size_t index;
+    const option *found = option_find(command, name, &index);
     if (!found) {
         const char *meant = nearest_word(name, option_name, command);
         usage_error(command, "there is no option --%s%s%s%s", name,
@@ -282,12 +379,18 @@ static bool parse_option(arguments *out, int argc, char **argv, int *position)
     return true;
 }
 
-bool arguments_parse(arguments *out, const command *command, int argc, char **argv)
+void arguments_reset(arguments *out, const command *command)
 {
     *out = (arguments){.command = command};
     const option *each;
     for (size_t i = 0; (each = option_at(command, i)); i++)
         out->values[i] = each->standard;
+}
+
+bool arguments_parse(arguments *out, const command *command, int argc, char **argv)
+{
+    const option *each;
+    arguments_reset(out, command);
     for (int i = 0; i < argc; i++) {
         if (argv[i][0] != '-' || !argv[i][1]) {
             usage_error(command, "\"%s\" is not an option; every value follows its --name",

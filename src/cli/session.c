@@ -1,7 +1,9 @@
 #include "cli/session.h"
 
+#include "cli/log_file.h"
 #include "cli/signals.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,24 +16,29 @@ static void print_message(void *user, qf_log_level level, const char *file, int 
                           const char *text)
 {
     session *session = user;
-    if (!file) { /* AMCT's, with a prefix of its own */
-        progress_print_above(&session->progress, level, "%s", text);
-        return;
+    char prefix[128] = "";
+    if (file) { /* AMCT's lines have a prefix of their own */
+        struct timespec now;
+        struct tm local;
+        clock_gettime(CLOCK_REALTIME, &now);
+        localtime_r(&now.tv_sec, &local);
+        snprintf(prefix, sizeof prefix, "%c%02d%02d %02d:%02d:%02d.%06ld %5ld %s:%d] ",
+                 "DIWE"[level], local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min,
+                 local.tm_sec, now.tv_nsec / 1000, (long)gettid(), file, line);
     }
-    struct timespec now;
-    struct tm local;
-    clock_gettime(CLOCK_REALTIME, &now);
-    localtime_r(&now.tv_sec, &local);
-    progress_print_above(&session->progress, level,
-                         "%c%02d%02d %02d:%02d:%02d.%06ld %5ld %s:%d] %s", "DIWE"[level],
-                         local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec,
-                         now.tv_nsec / 1000, (long)gettid(), file, line, text);
+    size_t length = strlen(text);
+    int shown = (int)(length && text[length - 1] == '\n' ? length - 1 : length);
+    progress_print_above(&session->progress, level, "%s%.*s", prefix, shown, text);
+    if (session->log_file)
+        fprintf(session->log_file, "%s%.*s\n", prefix, shown, text);
 }
 
 void session_log(session *session, const char *file, int line, const char *format, ...)
 {
     char text[4096];
     va_list arguments;
+    if (session->lowest > QF_INFO)
+        return;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
@@ -39,35 +46,45 @@ void session_log(session *session, const char *file, int line, const char *forma
     print_message(session, QF_INFO, slash ? slash + 1 : file, line, text);
 }
 
+/* The arguments in which a Caffe program has glog's flags, or NULL. */
+static const arguments *glog_flags(const arguments *arguments)
+{
+    return arguments->caffe ? arguments->caffe : arguments->command->caffe_tool ? arguments : NULL;
+}
+
+/* A flag, or the environment variable GLOG_<flag> in its place; NULL: neither. */
+static const char *glog_text(const arguments *arguments, const char *flag)
+{
+    char variable[64];
+    const struct arguments *flags = glog_flags(arguments);
+    if (!flags)
+        return NULL;
+    if (argument_given(flags, flag))
+        return argument_text(flags, flag);
+    snprintf(variable, sizeof variable, "GLOG_%s", flag);
+    for (char *c = variable; *c; c++)
+        if (*c == '-')
+            *c = '_';
+    return getenv(variable);
+}
+
 static qf_log_level chosen_level(const arguments *arguments, qf_log_level standard)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
-    const char *chosen =
-        argument_flag(arguments, "verbose") ? "debug" : argument_text(arguments, "log-level");
+    const bool has = arguments->command->computes;
+    const char *chosen = !has ? NULL
+                         : argument_flag(arguments, "verbose")
+                             ? "debug"
+                             : argument_text(arguments, "log-level");
     for (size_t i = 0; chosen && i < COUNT(names); i++)
         if (same_word(names[i], chosen))
             return (qf_log_level)i;
-    return standard;
+    const char *lowest = glog_text(arguments, "minloglevel");
+    return lowest ? QF_INFO + (qf_log_level)strtol(lowest, NULL, 10) : standard;
 }
 
-bool session_open(session *session, const arguments *arguments, qf_log_level lowest)
+static void choose_compute(session *session, const arguments *arguments)
 {
-    *session = (struct session){.command = arguments->command};
-    progress_open(&session->progress);
-    if (qf_context_create(&session->context) != QF_OK) {
-        fprintf(stderr, "qaffe %s: there is not enough memory to start\n",
-                arguments->command->name);
-        return false;
-    }
-    qf_context_set_log(session->context, print_message, session, chosen_level(arguments, lowest));
-    qf_context_set_threads(session->context, argument_integer(arguments, "threads"));
-    qf_context_set_seed(session->context, argument_integer(arguments, "seed"));
-    const char *environment = getenv("QAFFE_LIMITS"), *limits = argument_text(arguments, "limit");
-    if (qf_context_set_limits(session->context, environment ? environment : "") != QF_OK ||
-        qf_context_set_limits(session->context, limits ? limits : "") != QF_OK) {
-        session_close(session, QF_E_ARGUMENT);
-        return false;
-    }
     const char *compute = argument_text(arguments, "compute");
     qf_context_set_compute(session->context,
                            same_word(compute, "float")  ? QF_COMPUTE_FLOAT
@@ -76,9 +93,43 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
                            same_word(argument_text(arguments, "backward"), "bf16")
                                ? QF_BACKWARD_BF16
                                : QF_BACKWARD_F32);
-    if (argument_given(arguments, "gpu"))
-        fprintf(stderr, "qaffe %s: --gpu %s: this build has no GPU code; computing on the CPU\n",
-                arguments->command->name, argument_text(arguments, "gpu"));
+}
+
+bool session_open(session *session, const arguments *arguments, qf_log_level lowest)
+{
+    const char *title = command_title(arguments->command);
+    *session = (struct session){.command = arguments->command};
+    if (arguments->command->computes && argument_given(arguments, "gpu")) {
+        fprintf(stderr,
+                "%s: --gpu %s: there is no GPU to compute on: this build has code for the CPU "
+                "only. Leave --gpu out\n",
+                title, argument_text(arguments, "gpu"));
+        return false;
+    }
+    const char *folder = glog_text(arguments, "log-dir");
+    if (folder && !(session->log_file = log_file_open(folder)))
+        fprintf(stderr, "%s: cannot keep the log in %s: %s\n", title, folder, strerror(errno));
+    progress_open(&session->progress);
+    if (qf_context_create(&session->context) != QF_OK) {
+        fprintf(stderr, "%s: there is not enough memory to start\n", title);
+        return false;
+    }
+    session->lowest = chosen_level(arguments, lowest);
+    qf_context_set_log(session->context, print_message, session, session->lowest);
+    if (arguments->command->computes) {
+        qf_context_set_threads(session->context, argument_integer(arguments, "threads"));
+        qf_context_set_seed(session->context, argument_integer(arguments, "seed"));
+    }
+    const bool has = arguments->command->computes;
+    const char *environment = getenv("QAFFE_LIMITS");
+    const char *limits = has ? argument_text(arguments, "limit") : NULL;
+    if (qf_context_set_limits(session->context, environment ? environment : "") != QF_OK ||
+        qf_context_set_limits(session->context, limits ? limits : "") != QF_OK) {
+        session_close(session, QF_E_ARGUMENT);
+        return false;
+    }
+    if (arguments->command->computes)
+        choose_compute(session, arguments);
     return true;
 }
 
@@ -86,9 +137,11 @@ int session_close(session *session, qf_status status)
 {
     progress_close(&session->progress);
     if (status != QF_OK)
-        fprintf(stderr, "%sqaffe %s: %s%s\n", session->progress.red, session->command->name,
+        fprintf(stderr, "%s%s: %s%s\n", session->progress.red, command_title(session->command),
                 qf_error_text(session->context), session->progress.plain);
     qf_context_destroy(session->context);
+    if (session->log_file)
+        fclose(session->log_file);
     return status == QF_OK ? EXIT_DONE : EXIT_FAILED;
 }
 

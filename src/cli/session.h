@@ -11,6 +11,8 @@ typedef struct session {
     const command *command;
     qf_context *context;
     progress progress;
+    qf_log_level lowest; /* of the messages that are shown */
+    FILE *log_file; /* of --log_dir; NULL: none */
 } session;
 
 /* `lowest`: what to print when --log-level is absent. Returns false after a message. */

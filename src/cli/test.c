@@ -13,8 +13,8 @@ static const option options[] = {
     {.name = "weights",
      .kind = OPTION_FILE,
      .required = true,
-     .value = "FILE",
-     .help = "Its weights (.caffemodel)."},
+     .value = "FILES",
+     .help = "Its weights (.caffemodel, .caffemodel.h5; several separated by commas)."},
     {.name = "iterations",
      .kind = OPTION_INTEGER,
      .value = "N",
@@ -45,7 +45,7 @@ static qf_status test(session *session, const arguments *arguments)
     signals_install("stop", "none");
     status = qf_net_test(net, argument_integer(arguments, "iterations"), requested_action,
                          show_progress, session, &scores);
-    if (status == QF_OK)
+    if (status == QF_OK && !arguments->caffe)
         print_scores(scores);
     qf_scores_destroy(scores);
     qf_net_destroy(net);

@@ -151,7 +151,8 @@ static qf_status time_net(session *session, const arguments *arguments)
     }
     if (status == QF_OK) {
         report(session, net, layers, iterations, milliseconds_now() - start);
-        print_costliest(net, layers, iterations);
+        if (!arguments->caffe)
+            print_costliest(net, layers, iterations);
     }
     free(layers);
     qf_net_destroy(net);

@@ -1,6 +1,6 @@
 /* qaffe train: what `caffe train` does. */
 #include "cli/commands.h"
-#include "cli/session.h"
+#include "cli/net_options.h"
 #include "cli/signals.h"
 
 static const option options[] = {
@@ -12,12 +12,13 @@ static const option options[] = {
     {.name = "weights",
      .kind = OPTION_FILE,
      .value = "FILES",
-     .help = "Start from these weights (.caffemodel, several separated by commas); layers are "
+     .help = "Start from these weights (.caffemodel, .caffemodel.h5; several separated by commas); "
+             "layers are "
              "matched by name. Not together with --snapshot."},
     {.name = "snapshot",
      .kind = OPTION_FILE,
      .value = "FILE",
-     .help = "Go on from this state (.solverstate)."},
+     .help = "Go on from this state (.solverstate, .solverstate.h5), written here or by Caffe."},
     {.name = "freeze-bn-after",
      .kind = OPTION_INTEGER,
      .value = "N",
@@ -38,6 +39,7 @@ static const option options[] = {
      .choices = "stop|snapshot|none",
      .standard = "snapshot",
      .help = "What a hang-up signal does."},
+    NET_STATE_OPTIONS,
 };
 
 static qf_status train(session *session, const arguments *arguments)
@@ -45,8 +47,21 @@ static qf_status train(session *session, const arguments *arguments)
     const char *weights = argument_text(arguments, "weights");
     const char *snapshot = argument_text(arguments, "snapshot");
     qf_solver *solver;
-    qf_status status =
-        qf_solver_create(session->context, argument_text(arguments, "solver"), &solver);
+    stages stages;
+    if (!stages_split(argument_text(arguments, "stage"), &stages))
+        return QF_E_MEMORY;
+    say(session, "Use CPU.");
+    const qf_solver_options options = {
+        /* A snapshot brings its own; weights given here replace those that the solver names. */
+        .weights = snapshot ? "" : weights,
+        .set_state = true,
+        .level = argument_integer(arguments, "level"),
+        .stages = stages.names,
+        .stage_count = stages.count,
+    };
+    qf_status status = qf_solver_create_with(session->context, argument_text(arguments, "solver"),
+                                             &options, &solver);
+    stages_release(&stages);
     if (status != QF_OK)
         return status;
     qf_solver_keep_blobs(solver, false);
@@ -55,8 +70,6 @@ static qf_status train(session *session, const arguments *arguments)
     if (snapshot) {
         say(session, "Resuming from %s", snapshot);
         status = qf_solver_restore(solver, snapshot);
-    } else if (weights) {
-        status = qf_solver_load_weights(solver, weights);
     }
     if (status == QF_OK) {
         signals_install(argument_text(arguments, "sigint-effect"),

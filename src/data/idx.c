@@ -54,52 +54,123 @@ static qf_status check(qf_context *context, const char *path, const qf_buffer *f
     return QF_OK;
 }
 
-static qf_status put_all(qf_context *context, qf_sample_writer *writer, const qf_buffer *images,
-                         const qf_buffer *labels, const uint32_t *sizes)
+typedef struct mnist {
+    qf_buffer images, labels;
+    uint32_t count, rows, columns;
+    size_t pixels; /* of one image */
+} mnist;
+
+static const uint8_t *image_at(const mnist *data, uint32_t index)
 {
-    size_t pixels = (size_t)sizes[1] * sizes[2];
+    return (const uint8_t *)data->images.data + 16 + index * data->pixels;
+}
+
+static int label_at(const mnist *data, uint32_t index)
+{
+    return (uint8_t)data->labels.data[8 + index];
+}
+
+static qf_status read_mnist(qf_context *context, const char *images, const char *labels, mnist *out)
+{
+    uint32_t sizes[3] = {0}, count = 0;
+    QF_TRY(load(context, images, &out->images));
+    QF_TRY(load(context, labels, &out->labels));
+    QF_TRY(check(context, images, &out->images, 3, sizes));
+    QF_TRY(check(context, labels, &out->labels, 1, &count));
+    if (sizes[0] != count)
+        return qf_fail(context, QF_E_MISMATCH, "%s has %u images, but %s has %u labels", images,
+                       sizes[0], labels, count);
+    out->count = count;
+    out->rows = sizes[1];
+    out->columns = sizes[2];
+    out->pixels = (size_t)sizes[1] * sizes[2];
+    qf_info(context, "A total of %u items.", count);
+    qf_info(context, "Rows: %u Cols: %u", out->rows, out->columns);
+    return QF_OK;
+}
+
+static qf_status put(qf_context *context, qf_sample_writer *writer, const mnist *data,
+                     uint32_t index, int channels, const void *pixels, int label)
+{
+    Caffe__Datum datum = CAFFE__DATUM__INIT;
+    char key[16];
+    datum.has_channels = datum.has_height = datum.has_width = datum.has_label = true;
+    datum.has_data = true;
+    datum.channels = channels;
+    datum.height = (int32_t)data->rows;
+    datum.width = (int32_t)data->columns;
+    datum.label = label;
+    datum.data.data = (uint8_t *)pixels; /* only read */
+    datum.data.len = (size_t)channels * data->pixels;
+    snprintf(key, sizeof key, "%08u", index);
+    return qf_sample_writer_put_datum(context, writer, key, &datum);
+}
+
+static qf_status put_images(qf_context *context, qf_sample_writer *writer, const mnist *data)
+{
+    for (uint32_t i = 0; i < data->count; i++)
+        QF_TRY(put(context, writer, data, i, 1, image_at(data, i), label_at(data, i)));
+    return QF_OK;
+}
+
+/* As many pairs as there are images, drawn at random: a channel each; label 1 where both show the
+ * same digit. */
+static qf_status put_pairs(qf_context *context, qf_sample_writer *writer, const mnist *data)
+{
+    uint8_t *pixels = qf_alloc_raw(2, data->pixels);
+    if (!pixels)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a pair of images");
     qf_status status = QF_OK;
-    for (uint32_t i = 0; i < sizes[0] && status == QF_OK; i++) {
-        Caffe__Datum datum = CAFFE__DATUM__INIT;
-        char key[16];
-        datum.has_channels = datum.has_height = datum.has_width = datum.has_label = true;
-        datum.has_data = true;
-        datum.channels = 1;
-        datum.height = (int32_t)sizes[1];
-        datum.width = (int32_t)sizes[2];
-        datum.label = (uint8_t)labels->data[8 + i];
-        datum.data.data = (uint8_t *)images->data + 16 + i * pixels;
-        datum.data.len = pixels;
-        snprintf(key, sizeof key, "%08u", i);
-        status = qf_sample_writer_put_datum(context, writer, key, &datum);
+    for (uint32_t i = 0; i < data->count && status == QF_OK; i++) {
+        uint32_t one = qf_random_below(&context->random, data->count);
+        uint32_t other = qf_random_below(&context->random, data->count);
+        memcpy(pixels, image_at(data, one), data->pixels);
+        memcpy(pixels + data->pixels, image_at(data, other), data->pixels);
+        status =
+            put(context, writer, data, i, 2, pixels, label_at(data, one) == label_at(data, other));
     }
+    qf_free(pixels);
     return status;
+}
+
+static qf_status convert(qf_context *context, const char *images, const char *labels,
+                         const char *database, const char *backend,
+                         qf_status (*put_all)(qf_context *, qf_sample_writer *, const mnist *))
+{
+    mnist data = {0};
+    qf_store_format format;
+    qf_sample_writer *writer = NULL;
+    qf_status status = qf_store_format_find(context, backend, &format);
+    if (status == QF_OK)
+        status = read_mnist(context, images, labels, &data);
+    if (status == QF_OK)
+        status = qf_sample_writer_create(context, database, format, &writer);
+    if (status == QF_OK) {
+        status = put_all(context, writer, &data);
+        qf_status finished = qf_sample_writer_finish(context, writer, status == QF_OK);
+        status = status == QF_OK ? finished : status;
+    }
+    if (status == QF_OK)
+        qf_info(context, "Processed %u files.", data.count);
+    qf_buffer_release(&data.images);
+    qf_buffer_release(&data.labels);
+    return status;
+}
+
+qf_status qf_convert_mnist(qf_context *context, const char *images, const char *labels,
+                           const char *database, const char *backend)
+{
+    return convert(context, images, labels, database, backend, put_images);
+}
+
+qf_status qf_convert_mnist_pairs(qf_context *context, const char *images, const char *labels,
+                                 const char *database, const char *backend)
+{
+    return convert(context, images, labels, database, backend, put_pairs);
 }
 
 qf_status qf_convert_idx(qf_context *context, const char *images, const char *labels,
                          const char *lmdb)
 {
-    qf_buffer image_file = {0}, label_file = {0};
-    uint32_t sizes[3] = {0}, count[1] = {0};
-    qf_sample_writer *writer = NULL;
-    qf_status status = load(context, images, &image_file);
-    if (status == QF_OK)
-        status = load(context, labels, &label_file);
-    if (status == QF_OK)
-        status = check(context, images, &image_file, 3, sizes);
-    if (status == QF_OK)
-        status = check(context, labels, &label_file, 1, count);
-    if (status == QF_OK && sizes[0] != count[0])
-        status = qf_fail(context, QF_E_MISMATCH, "%s has %u images, but %s has %u labels", images,
-                         sizes[0], labels, count[0]);
-    if (status == QF_OK)
-        status = qf_sample_writer_create(context, lmdb, QF_STORE_LMDB, &writer);
-    if (status == QF_OK) {
-        status = put_all(context, writer, &image_file, &label_file, sizes);
-        qf_status finished = qf_sample_writer_finish(context, writer, status == QF_OK);
-        status = status == QF_OK ? finished : status;
-    }
-    qf_buffer_release(&image_file);
-    qf_buffer_release(&label_file);
-    return status;
+    return qf_convert_mnist(context, images, labels, lmdb, qf_store_format_name(QF_STORE_LMDB));
 }

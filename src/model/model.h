@@ -43,9 +43,11 @@ qf_status qf_net_param_read_binary(qf_context *context, const char *caffemodel,
 qf_status qf_net_param_parse_binary(qf_context *context, const char *name, const void *bytes,
                                     size_t size, Caffe__NetParameter **out);
 qf_status qf_solver_param_read(qf_context *context, const char *path, Caffe__SolverParameter **out);
-/* In place; true in *changed if anything was old. Warnings go to the log, as Caffe's do. */
+/* In part: some fields of the old format have no equal and were dropped; the log names them. */
+typedef enum qf_upgrade { QF_UP_TO_DATE, QF_UPGRADED, QF_UPGRADED_IN_PART } qf_upgrade;
+/* In place. Warnings go to the log, as Caffe's do. */
 qf_status qf_net_param_upgrade(qf_context *context, const char *name, Caffe__NetParameter *net,
-                               bool *changed);
+                               qf_upgrade *out);
 qf_status qf_solver_param_upgrade(qf_context *context, const char *name,
                                   Caffe__SolverParameter *solver, bool *changed);
 

@@ -165,12 +165,13 @@ static bool needs_v0(const Caffe__NetParameter *net)
 
 #define ATTEMPT "Attempting to upgrade input file specified using deprecated "
 
-static qf_status upgrade_from_v0(qf_context *context, const char *name, Caffe__NetParameter *net)
+static qf_status upgrade_from_v0(qf_context *context, const char *name, Caffe__NetParameter *net,
+                                 bool *whole)
 {
-    bool clean = true;
+    *whole = true;
     qf_info(context, ATTEMPT "V0LayerParameter: %s", name);
-    QF_TRY(qf_within(context, qf_upgrade_v0(context, net, &clean), "%s", name));
-    if (clean)
+    QF_TRY(qf_within(context, qf_upgrade_v0(context, net, whole), "%s", name));
+    if (*whole)
         qf_info(context, "Successfully upgraded file specified using deprecated V0LayerParameter");
     else
         qf_problem(context, "Warning: had one or more problems upgrading V0NetParameter to "
@@ -195,18 +196,25 @@ qf_status qf_net_param_fill_names(qf_context *context, Caffe__NetParameter *net)
     return QF_OK;
 }
 
+static void mark_upgraded(qf_upgrade *outcome)
+{
+    if (*outcome == QF_UP_TO_DATE)
+        *outcome = QF_UPGRADED;
+}
+
 qf_status qf_net_param_upgrade(qf_context *context, const char *name, Caffe__NetParameter *net,
-                               bool *changed)
+                               qf_upgrade *out)
 {
     bool old;
-    *changed = false;
+    *out = QF_UP_TO_DATE;
     if (needs_v0(net)) {
-        *changed = true;
-        QF_TRY(upgrade_from_v0(context, name, net));
+        bool whole;
+        QF_TRY(upgrade_from_v0(context, name, net, &whole));
+        *out = whole ? QF_UPGRADED : QF_UPGRADED_IN_PART;
     }
     QF_TRY(upgrade_transform(context, net, false, &old));
     if (old) {
-        *changed = true;
+        mark_upgraded(out);
         qf_info(context, ATTEMPT "transformation parameters: %s", name);
         QF_TRY(upgrade_transform(context, net, true, &old));
         qf_info(context,
@@ -216,13 +224,13 @@ qf_status qf_net_param_upgrade(qf_context *context, const char *name, Caffe__Net
                             "messages for transformation fields.");
     }
     if (net->n_layers) {
-        *changed = true;
+        mark_upgraded(out);
         qf_info(context, ATTEMPT "V1LayerParameter: %s", name);
         QF_TRY(qf_within(context, qf_upgrade_v1(context, net), "%s", name));
         qf_info(context, "Successfully upgraded file specified using deprecated V1LayerParameter");
     }
     if (net->n_input) {
-        *changed = true;
+        mark_upgraded(out);
         qf_info(context, ATTEMPT "input fields: %s", name);
         QF_TRY(upgrade_input(context, name, net));
         qf_info(context, "Successfully upgraded file specified using deprecated input fields.");
@@ -231,7 +239,7 @@ qf_status qf_net_param_upgrade(qf_context *context, const char *name, Caffe__Net
                    "input fields.");
     }
     if (upgrade_batch_norm(net, false)) {
-        *changed = true;
+        mark_upgraded(out);
         qf_info(context, "Attempting to upgrade batch norm layers using deprecated params: %s",
                 name);
         upgrade_batch_norm(net, true);
@@ -276,10 +284,10 @@ qf_status qf_solver_param_upgrade(qf_context *context, const char *name,
 static qf_status upgraded(qf_context *context, const char *name, qf_status read,
                           Caffe__NetParameter **net)
 {
-    bool changed;
+    qf_upgrade outcome;
     qf_status status = read;
     if (status == QF_OK)
-        status = qf_net_param_upgrade(context, name, *net, &changed);
+        status = qf_net_param_upgrade(context, name, *net, &outcome);
     if (status != QF_OK) {
         qf_message_free(*net);
         *net = NULL;
