@@ -415,6 +415,32 @@ QF_API qf_status qf_quant_retrain_plan(qf_context *context, const char *model_fi
                                        qf_batch_norm batch_norm, qf_plan *out);
 QF_API void qf_plan_release(qf_plan *plan);
 
+/* What a net is made of, for people: the layers of a phase in running order. */
+typedef struct qf_inspected_layer {
+    char name[128], type[32];
+    char shape[128];           /* of its tops: "1 x 10 x 24 x 24"; several are separated by "; " */
+    uint64_t parameters;       /* shared ones count with their owner */
+    uint64_t multiply_adds;    /* of one forward pass; of convolutions, products, LSTM and RNN */
+    uint64_t activation_bytes; /* of tops that are not written in place */
+    char treatment[16], detail[256]; /* as in qf_plan_row; "": nothing that computes */
+} qf_inspected_layer;
+typedef struct qf_inspected_edge {
+    int from, to; /* indices of layers */
+    char blob[128], shape[64];
+} qf_inspected_edge;
+typedef struct qf_inspection {
+    char name[128];
+    size_t layers, edges;
+    qf_inspected_layer *layer;
+    qf_inspected_edge *edge;
+} qf_inspection;
+/* `weights_file` may be NULL: the plan is then that of weights as they are initialised. `out` is to
+ * be released also after a failure. */
+QF_API qf_status qf_inspect(qf_context *context, const char *model_file, const char *weights_file,
+                            qf_phase phase, int level, const char *const *stages,
+                            size_t stage_count, qf_inspection *out);
+QF_API void qf_inspection_release(qf_inspection *inspection);
+
 /* Run <prefix>_fake_quant_* and <prefix>_deploy_* on the same batches and compare the integers
  * behind every Quant and DeQuant layer. `data`: an LMDB instead of the models' own, or NULL.
  * QF_E_MISMATCH, with a sentence that names the first difference, if any differ. */

@@ -29,6 +29,7 @@ static const command *const commands[] = {
     &command_train,
     &command_test,
     &command_time,
+    &command_inspect,
     &command_digits,
     &command_convert_idx,
     &command_convert_images,

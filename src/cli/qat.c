@@ -109,7 +109,7 @@ qf_batch_norm chosen_batch_norm(const arguments *arguments)
 
 void print_plan(void *user, const qf_plan *plan)
 {
-    table table = {.flush_left = true};
+    table table = {.left = ALL_COLUMNS};
     (void)user;
     table_row(&table, 4, "layer", "type", "treatment", "how, or why");
     for (size_t i = 0; i < plan->rows; i++) {

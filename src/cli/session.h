@@ -12,7 +12,7 @@ typedef struct session {
     qf_context *context;
     progress progress;
     qf_log_level lowest; /* of the messages that are shown */
-    FILE *log_file; /* of --log_dir; NULL: none */
+    FILE *log_file;      /* of --log_dir; NULL: none */
 } session;
 
 /* `lowest`: what to print when --log-level is absent. Returns false after a message. */

@@ -59,9 +59,14 @@ void table_print(const table *table)
     }
     for (size_t row = 0; row < table->rows; row++) {
         printf("%-*s", width[0], text_at(table, row, 0));
-        for (int column = 1; column < table->columns; column++)
-            printf("  %*s", table->flush_left ? -width[column] : width[column],
+        for (int column = 1; column < table->columns; column++) {
+            bool left = table->left >> column & 1, last = column + 1 == table->columns;
+            printf("  %*s",
+                   !left  ? width[column]
+                   : last ? 0
+                          : -width[column],
                    text_at(table, row, column));
+        }
         putchar('\n');
         if (row == 0) {
             for (int i = 0; i < total; i++)

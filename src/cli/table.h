@@ -6,10 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { TABLE_COLUMNS = 8 };
+enum { TABLE_COLUMNS = 8, ALL_COLUMNS = (1 << TABLE_COLUMNS) - 1 };
 
 typedef struct table {
-    bool flush_left; /* all columns: they are words */
+    unsigned left; /* bit i: column i is flush left, as words are; column 0 always is */
     int columns;
     size_t rows, capacity;
     char *(*cells)[TABLE_COLUMNS];

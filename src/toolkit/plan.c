@@ -66,9 +66,12 @@ static void describe_folded(const Caffe__LayerParameter *layer, const Caffe__Lay
              statistics);
 }
 
-static void describe(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
-                     const qf_config *config, int index, qf_plan_row *row)
+bool qf_plan_describe(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
+                      const qf_config *config, int index, qf_plan_row *row)
 {
+    if (is_silent(net->layer[index]))
+        return false;
+
     const Caffe__LayerParameter *layer = net->layer[index], *target;
     const qf_layer_config *mine = qf_config_find(config, layer->name);
     const qf_support support = qf_layer_support(layer, qf_find_layer(weights, layer->name));
@@ -85,6 +88,7 @@ static void describe(const Caffe__NetParameter *net, const Caffe__NetParameter *
         snprintf(row->detail, sizeof row->detail, "%s", support.reason);
     else
         snprintf(row->detail, sizeof row->detail, "this type is not quantised");
+    return true;
 }
 
 static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
@@ -95,8 +99,8 @@ static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
     if (!out->row)
         return qf_fail(context, QF_E_MEMORY, "no memory for a plan of %zu layers", net->n_layer);
     for (size_t i = 0; i < net->n_layer; i++)
-        if (!is_silent(net->layer[i]))
-            describe(net, weights, config, (int)i, &out->row[out->rows++]);
+        if (qf_plan_describe(net, weights, config, (int)i, &out->row[out->rows]))
+            out->rows++;
     return QF_OK;
 }
 

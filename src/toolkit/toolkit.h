@@ -11,6 +11,9 @@ qf_status qf_toolkit_read(qf_context *context, const char *model_file, const cha
                           Caffe__NetParameter **net, Caffe__NetParameter **weights);
 /* Could these files be written? Says which of them exist and will be overwritten, as AMCT does. */
 qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count);
+/* What preparing will do to layer `index`; false: nothing to say of it. *row is zero before. */
+bool qf_plan_describe(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
+                      const qf_config *config, int index, qf_plan_row *row);
 /* AMCT's rule for names that begin with a prefix: "results/user_model" and "deploy" give
  * "results/user_model_deploy", "results/" gives "results/deploy". qf_free() it; NULL: no memory. */
 char *qf_toolkit_name(const char *prefix, const char *tail);

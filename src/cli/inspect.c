@@ -1,0 +1,245 @@
+/* qaffe inspect: a model as a table, as JSON, or as a graph for Graphviz. */
+#include "cli/commands.h"
+#include "cli/net_options.h"
+#include "cli/table.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const option options[] = {
+    {.name = "model",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "FILE",
+     .help = "The net (.prototxt)."},
+    {.name = "weights",
+     .kind = OPTION_FILE,
+     .value = "FILE",
+     .help = "Its weights (.caffemodel, .caffemodel.h5), to see that they fit."},
+    {.name = "phase",
+     .kind = OPTION_CHOICE,
+     .choices = "TRAIN|TEST",
+     .standard = "TEST",
+     .help = "The phase to build the net for."},
+    NET_STATE_OPTIONS,
+    {.name = "json", .kind = OPTION_FLAG, .help = "Print JSON instead of a table."},
+    {.name = "dot",
+     .kind = OPTION_FLAG,
+     .help = "Print a graph for Graphviz (dot) instead of a table."},
+};
+
+/* Sums over layers. */
+typedef struct totals {
+    uint64_t parameters, multiply_adds, activation_bytes;
+    uint64_t quantised_parameters, quantised_multiply_adds;
+    int quantised, computing; /* layers; computing: with multiply-adds */
+} totals;
+
+static bool is_quantised(const qf_inspected_layer *layer)
+{
+    return strcmp(layer->treatment, "quantised") == 0;
+}
+
+static totals sum_up(const qf_inspection *net)
+{
+    totals sum = {0};
+    for (size_t i = 0; i < net->layers; i++) {
+        const qf_inspected_layer *layer = &net->layer[i];
+        sum.parameters += layer->parameters;
+        sum.multiply_adds += layer->multiply_adds;
+        sum.activation_bytes += layer->activation_bytes;
+        sum.computing += layer->multiply_adds > 0;
+        if (is_quantised(layer)) {
+            sum.quantised++;
+            sum.quantised_parameters += layer->parameters;
+            sum.quantised_multiply_adds += layer->multiply_adds;
+        }
+    }
+    return sum;
+}
+
+/* 1234567 → "1,234,567"; nothing for 0, so that the table shows what matters. */
+static const char *grouped(uint64_t number)
+{
+    char digits[32], out[48];
+    size_t length = (size_t)snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+    size_t at = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0)
+            out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return number ? cell("%s", out) : "";
+}
+
+static const char *bytes(uint64_t count)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)count;
+    size_t unit = 0;
+    while (value >= 1024 && unit + 1 < COUNT(units))
+        value /= 1024, unit++;
+    return count ? cell(unit && value < 100 ? "%.1f %s" : "%.0f %s", value, units[unit]) : "";
+}
+
+static const char *treatment(const qf_inspected_layer *layer)
+{
+    return is_quantised(layer)                       ? "int8"
+           : !*layer->treatment                      ? ""
+           : strcmp(layer->treatment, "folded") == 0 ? cell("folded %s", layer->detail)
+                                                     : cell("float: %s", layer->detail);
+}
+
+static void print_table(const qf_inspection *net)
+{
+    table table = {.left = 1u << 1 | 1u << 2 | 1u << 6};
+    table_row(&table, 7, "layer", "type", "output", "parameters", "multiply-adds", "memory",
+              "quantised");
+    for (size_t i = 0; i < net->layers; i++) {
+        const qf_inspected_layer *layer = &net->layer[i];
+        table_row(&table, 7, layer->name, layer->type, layer->shape, grouped(layer->parameters),
+                  grouped(layer->multiply_adds), bytes(layer->activation_bytes), treatment(layer));
+    }
+    table_print(&table);
+    table_release(&table);
+    const totals sum = sum_up(net);
+    printf("\nParameters     %s: %s as float", sum.parameters ? grouped(sum.parameters) : "0",
+           sum.parameters ? bytes(4 * sum.parameters) : "nothing");
+    if (sum.quantised_parameters)
+        printf(", %s with what can be in int8",
+               bytes(4 * (sum.parameters - sum.quantised_parameters) + sum.quantised_parameters));
+    printf("\nMultiply-adds  %s in a forward pass",
+           sum.multiply_adds ? grouped(sum.multiply_adds) : "0");
+    if (sum.multiply_adds)
+        printf(", %.1f %% of them in int8",
+               100 * (double)sum.quantised_multiply_adds / (double)sum.multiply_adds);
+    printf("\nActivations    %s for one batch\n",
+           sum.activation_bytes ? bytes(sum.activation_bytes) : "0 B");
+}
+
+static json_t *layer_json(const qf_inspected_layer *layer)
+{
+    return json_pack("{ss ss ss sI sI sI ss ss}", "name", layer->name, "type", layer->type,
+                     "output", layer->shape, "parameters", (json_int_t)layer->parameters,
+                     "multiply_adds", (json_int_t)layer->multiply_adds, "activation_bytes",
+                     (json_int_t)layer->activation_bytes, "treatment", layer->treatment, "detail",
+                     layer->detail);
+}
+
+static void print_json(const qf_inspection *net)
+{
+    const totals sum = sum_up(net);
+    json_t *layers = json_array(), *edges = json_array();
+    for (size_t i = 0; i < net->layers; i++)
+        json_array_append_new(layers, layer_json(&net->layer[i]));
+    for (size_t i = 0; i < net->edges; i++) {
+        const qf_inspected_edge *edge = &net->edge[i];
+        json_array_append_new(edges, json_pack("{ss ss ss ss}", "from", net->layer[edge->from].name,
+                                               "to", net->layer[edge->to].name, "blob", edge->blob,
+                                               "shape", edge->shape));
+    }
+    json_t *all = json_pack("{ss so so s{sI sI sI sI sI}}", "name", net->name, "layers", layers,
+                            "edges", edges, "totals", "parameters", (json_int_t)sum.parameters,
+                            "multiply_adds", (json_int_t)sum.multiply_adds, "activation_bytes",
+                            (json_int_t)sum.activation_bytes, "quantised_parameters",
+                            (json_int_t)sum.quantised_parameters, "quantised_multiply_adds",
+                            (json_int_t)sum.quantised_multiply_adds);
+    json_dumpf(all, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(all);
+}
+
+/* A string for dot: quotes and backslashes escaped. */
+static void put_quoted(const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            putchar('\\');
+        putchar(*text);
+    }
+}
+
+static const char *colour(const qf_inspected_layer *layer)
+{
+    return is_quantised(layer)                       ? "#cfe8cf"
+           : !*layer->treatment                      ? "#ffffff"
+           : strcmp(layer->treatment, "folded") == 0 ? "#f3ecc8"
+                                                     : "#e4e4e4";
+}
+
+static void put_node(size_t index, const qf_inspected_layer *layer)
+{
+    printf("  n%zu [fillcolor=\"%s\" label=\"", index, colour(layer));
+    put_quoted(layer->name);
+    fputs("\\n", stdout);
+    put_quoted(layer->type);
+    if (layer->multiply_adds)
+        printf("\\n%s multiply-adds", grouped(layer->multiply_adds));
+    if (layer->parameters)
+        printf("\\n%s parameters", grouped(layer->parameters));
+    fputs("\" tooltip=\"", stdout);
+    put_quoted(layer->detail);
+    puts("\"];");
+}
+
+static void print_dot(const qf_inspection *net)
+{
+    fputs("digraph \"", stdout);
+    put_quoted(net->name);
+    puts("\" {\n"
+         "  // green: int8; yellow: folded into the layer before; grey: stays float\n"
+         "  node [shape=box style=\"rounded,filled\" fontname=\"Helvetica\" fontsize=11];\n"
+         "  edge [fontname=\"Helvetica\" fontsize=9];");
+    for (size_t i = 0; i < net->layers; i++)
+        put_node(i, &net->layer[i]);
+    for (size_t i = 0; i < net->edges; i++) {
+        printf("  n%d -> n%d [label=\"", net->edge[i].from, net->edge[i].to);
+        put_quoted(net->edge[i].shape);
+        puts("\"];");
+    }
+    puts("}");
+}
+
+static qf_status inspect(session *session, const arguments *arguments)
+{
+    qf_inspection net;
+    stages stages;
+    bool train = same_word(argument_text(arguments, "phase"), "TRAIN");
+    if (!stages_split(argument_text(arguments, "stage"), &stages))
+        return QF_E_MEMORY;
+    qf_status status =
+        qf_inspect(session->context, argument_text(arguments, "model"),
+                   argument_text(arguments, "weights"), train ? QF_TRAIN : QF_TEST,
+                   argument_integer(arguments, "level"), stages.names, stages.count, &net);
+    stages_release(&stages);
+    if (status == QF_OK)
+        (argument_flag(arguments, "json")  ? print_json
+         : argument_flag(arguments, "dot") ? print_dot
+                                           : print_table)(&net);
+    qf_inspection_release(&net);
+    return status;
+}
+
+static int run(const arguments *arguments)
+{
+    session session;
+    if (argument_flag(arguments, "json") && argument_flag(arguments, "dot"))
+        return usage_error(arguments->command, "--json and --dot exclude each other");
+    if (!session_open(&session, arguments, QF_WARNING))
+        return EXIT_FAILED;
+    return session_close(&session, inspect(&session, arguments));
+}
+
+const command command_inspect = {
+    .name = "inspect",
+    .summary = "Show a model: layers, shapes, cost, and which layers quantise.",
+    .details = "Memory is that of a layer's outputs, for the batch size of the model. A layer that "
+               "stays float says why; --json gives all details.",
+    .example = "qaffe inspect --model deploy.prototxt --weights lenet.caffemodel\n"
+               "qaffe inspect --model deploy.prototxt --dot | dot -Tsvg > net.svg",
+    OPTIONS(options),
+    .computes = true,
+    .run = run,
+};
