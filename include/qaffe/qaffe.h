@@ -333,6 +333,17 @@ typedef enum qf_file_kind { QF_NET_TEXT, QF_NET_BINARY, QF_SOLVER_TEXT } qf_file
  * fields have no equal in the new format and were dropped; the log names them. */
 QF_API qf_status qf_upgrade_file(qf_context *context, qf_file_kind kind, const char *input,
                                  const char *output, bool *whole);
+/* convert_imageset. Each line of `list` has a path, relative to `folder`, and a label. */
+typedef struct qf_imageset_options {
+    const char *backend;
+    const char *encode_type; /* store as "jpg" or "png"; NULL: pixels, or as `encoded` says */
+    bool encoded;            /* store files of the type they have */
+    bool gray, shuffle, check_size;
+    bool skip_unreadable;            /* as Caffe does, and say so; false: they end the work */
+    int resize_height, resize_width; /* both above 0: resize */
+} qf_imageset_options;
+QF_API qf_status qf_convert_imageset(qf_context *context, const char *list, const char *folder,
+                                     const char *database, const qf_imageset_options *options);
 /* convert_mnist_data: MNIST's idx files, plain or .gz. */
 QF_API qf_status qf_convert_mnist(qf_context *context, const char *images, const char *labels,
                                   const char *database, const char *backend);

@@ -13,6 +13,71 @@
 
 static const option backend_options[] = {BACKEND_OPTION};
 
+/* ---- convert_imageset ---- */
+
+static const option imageset_options[] = {
+    {.name = "gray", .kind = OPTION_FLAG, .help = "Treat images as grey ones."},
+    {.name = "shuffle", .kind = OPTION_FLAG, .help = "Shuffle the order of images."},
+    BACKEND_OPTION,
+    {.name = "resize-width",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "0",
+     .highest = 65536,
+     .help = "Width to resize images to; only together with the height."},
+    {.name = "resize-height",
+     .kind = OPTION_INTEGER,
+     .value = "N",
+     .standard = "0",
+     .highest = 65536,
+     .help = "Height to resize images to."},
+    {.name = "check-size",
+     .kind = OPTION_FLAG,
+     .help = "End with an error where images differ in size."},
+    {.name = "encoded",
+     .kind = OPTION_FLAG,
+     .help = "Store files, to be decoded while training, instead of pixels."},
+    {.name = "encode-type",
+     .kind = OPTION_TEXT,
+     .value = "TYPE",
+     .help = "Store files of this type, jpg or png, whatever the images are."},
+};
+
+static int run_imageset(const arguments *a)
+{
+    session session;
+    const qf_imageset_options options = {
+        .backend = argument_text(a, "backend"),
+        .encode_type = argument_text(a, "encode-type"),
+        .encoded = argument_flag(a, "encoded"),
+        .gray = argument_flag(a, "gray"),
+        .shuffle = argument_flag(a, "shuffle"),
+        .check_size = argument_flag(a, "check-size"),
+        .skip_unreadable = true,
+        .resize_height = argument_integer(a, "resize-height"),
+        .resize_width = argument_integer(a, "resize-width"),
+    };
+    if (!session_open(&session, a, QF_INFO))
+        return EXIT_FAILED;
+    return session_close(&session, qf_convert_imageset(session.context, a->words[1], a->words[0],
+                                                       a->words[2], &options));
+}
+
+const command command_convert_imageset = {
+    .name = "convert_imageset",
+    .summary = "Convert a list of images to a database.",
+    .details = "Each line of the list has a path below the folder and a label. Images that cannot "
+               "be read are left out.",
+    .example = "convert_imageset --shuffle --resize_height=256 --resize_width=256 images/ "
+               "train.txt train_lmdb",
+    OPTIONS(imageset_options),
+    .caffe_tool = true,
+    .words = "ROOTFOLDER/ LISTFILE DB_NAME",
+    .fewest_words = 3,
+    .most_words = 3,
+    .run = run_imageset,
+};
+
 /* ---- compute_image_mean ---- */
 
 static const option mean_options[] = {

@@ -37,6 +37,7 @@ static const command *const commands[] = {
     &command_layers,
     &command_version,
     &command_caffe,
+    &command_convert_imageset,
     &command_compute_image_mean,
     &command_extract_features,
     &command_upgrade_net_proto_text,

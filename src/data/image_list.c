@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static qf_status take_line(qf_context *context, const char *name, int number, bool strict,
+static qf_status take_line(qf_context *context, const char *name, int number, qf_list_rules rules,
                            char *line, qf_image_list *out)
 {
     char *blank = strrchr(line, ' '), *end = NULL;
     errno = 0;
     const long label = blank ? strtol(blank + 1, &end, 10) : 0;
     const bool whole = blank && blank != line && end != blank + 1 && !*end && !errno;
-    if ((strict && !whole) || label != (int32_t)label)
+    if ((rules == QF_LIST_STRICT && !whole) || label != (int32_t)label)
         return qf_fail(context, QF_E_FORMAT, "%s:%d: expected a path and a label, found '%.80s'",
                        name, number, line);
     QF_TRY(qf_check_limit(context, QF_LIMIT_LIST_LINES, out->count + 1, "%s has more than", name));
@@ -26,24 +26,26 @@ static qf_status take_line(qf_context *context, const char *name, int number, bo
     return QF_OK;
 }
 
-static qf_status parse(qf_context *context, const char *name, bool strict, qf_image_list *out)
+static qf_status parse(qf_context *context, const char *name, qf_list_rules rules,
+                       qf_image_list *out)
 {
     char *rest = out->text.data;
     int number = 1;
     for (char *line; (line = strsep(&rest, "\n")); number++) {
         line[strcspn(line, "\r")] = '\0';
-        if (*line)
-            QF_TRY(take_line(context, name, number, strict, line, out));
+        if (*line || (rules == QF_LIST_EVERY_LINE && rest))
+            QF_TRY(take_line(context, name, number, rules, line, out));
     }
     return out->count ? QF_OK : qf_fail(context, QF_E_FORMAT, "%s names no images", name);
 }
 
-qf_status qf_image_list_read(qf_context *context, const char *path, bool strict, qf_image_list *out)
+qf_status qf_image_list_read(qf_context *context, const char *path, qf_list_rules rules,
+                             qf_image_list *out)
 {
     *out = (qf_image_list){0};
     qf_status status = qf_file_read(context, path, &out->text);
     if (status == QF_OK)
-        status = parse(context, path, strict, out);
+        status = parse(context, path, rules, out);
     if (status != QF_OK)
         qf_image_list_release(out);
     return status;

@@ -19,7 +19,12 @@ typedef struct qf_image_list {
 /* A path may contain blanks: the label is what follows the last one. Empty lines are left out, \r
  * before a line's end too. Strict: a line without a whole number is an error. Else, as in Caffe,
  * what is no number counts as far as it is one, and a line without a blank has label 0. */
-qf_status qf_image_list_read(qf_context *context, const char *path, bool strict,
+typedef enum qf_list_rules {
+    QF_LIST_STRICT,
+    QF_LIST_LENIENT,
+    QF_LIST_EVERY_LINE /* lenient; empty lines count too, as images without a name */
+} qf_list_rules;
+qf_status qf_image_list_read(qf_context *context, const char *path, qf_list_rules rules,
                              qf_image_list *out);
 void qf_image_list_release(qf_image_list *list);
 /* Folder and path, with one / between them; an empty folder gives the path. */

@@ -119,7 +119,7 @@ static qf_status open(qf_context *context, bool train,
     qf_image image;
     QF_TRY(check(context, s->param));
     QF_TRY(qf_transform_setup(context, transform, train, &s->transform));
-    QF_TRY(qf_image_list_read(context, s->param->source, false, &s->list));
+    QF_TRY(qf_image_list_read(context, s->param->source, QF_LIST_LENIENT, &s->list));
     qf_info(context, "A total of %zu images.", s->list.count);
     QF_TRY(start_order(context, s, random));
     QF_TRY(read_image(context, s, &image));
