@@ -9,7 +9,7 @@
 
 qf_status qf_hdf5_create(qf_context *context, const char *path, qf_hdf5_writer *out)
 {
-    *out = (qf_hdf5_writer){.context = context, .path = path, .file = -1, .links = -1};
+    *out = (qf_hdf5_writer){.context = context, .path = path, .file = -1, .links = -1, .sets = -1};
     QF_TRY(qf_file_probe(context, path));
     qf_buffer_print(&out->temporary, "%s.%ld.part", path, (long)getpid());
     if (out->temporary.failed)
@@ -17,17 +17,19 @@ qf_status qf_hdf5_create(qf_context *context, const char *path, qf_hdf5_writer *
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* the library's own words would go to stderr */
     out->file = H5Fcreate(out->temporary.data, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     out->links = H5Pcreate(H5P_LINK_CREATE);
-    return out->file >= 0 && H5Pset_create_intermediate_group(out->links, 1) >= 0
+    out->sets = H5Pcreate(H5P_DATASET_CREATE);
+    return out->file >= 0 && H5Pset_create_intermediate_group(out->links, 1) >= 0 &&
+                   H5Pset_obj_track_times(out->sets, false) >= 0 /* equal data, equal files */
                ? QF_OK
                : qf_fail(context, QF_E_IO, "cannot create the HDF5 file");
 }
 
-/* Takes `space`. A text is stored as `memory`, numbers as the file's equal of it. */
+/* Takes `space`. */
 static qf_status put(qf_hdf5_writer *writer, const char *name, hid_t type, hid_t space,
                      const void *values)
 {
     hid_t set =
-        H5Dcreate2(writer->file, name, type, space, writer->links, H5P_DEFAULT, H5P_DEFAULT);
+        H5Dcreate2(writer->file, name, type, space, writer->links, writer->sets, H5P_DEFAULT);
     bool good = set >= 0 && (H5Sget_simple_extent_npoints(space) == 0 ||
                              H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
     if (set >= 0)
@@ -150,6 +152,8 @@ qf_status qf_hdf5_finish(qf_hdf5_writer *writer, qf_status status)
     bool created = writer->file >= 0;
     if (writer->links >= 0)
         H5Pclose(writer->links);
+    if (writer->sets >= 0)
+        H5Pclose(writer->sets);
     if (created && H5Fclose(writer->file) < 0 && status == QF_OK)
         status = qf_fail(context, QF_E_IO, "cannot write all of it");
     if (status == QF_OK)

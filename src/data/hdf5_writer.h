@@ -8,7 +8,7 @@ typedef struct qf_hdf5_writer {
     qf_context *context;
     const char *path; /* borrowed */
     qf_buffer temporary;
-    int64_t file, links; /* handles of the HDF5 library */
+    int64_t file, links, sets; /* handles of the HDF5 library */
 } qf_hdf5_writer;
 
 /* `path` stays valid until qf_hdf5_finish(), which is called whether or not this succeeds. */
