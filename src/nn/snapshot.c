@@ -129,24 +129,48 @@ static qf_status take_history(qf_solver *solver, const Caffe__SolverState *state
     return QF_OK;
 }
 
-/* The file of weights that a state names; where the folder was moved, the one beside the state. */
-static qf_status find_learned_net(qf_context *context, const char *state_file, const char *named,
-                                  qf_buffer *out)
-{
-    qf_buffer_print(out, "%s", named);
-    if (!qf_file_exists(named)) {
-        const char *slash = strrchr(state_file, '/'), *base = strrchr(named, '/');
-        out->size = 0;
-        qf_buffer_print(out, "%.*s%s", slash ? (int)(slash - state_file + 1) : 0, state_file,
-                        base ? base + 1 : named);
-    }
-    return out->failed ? qf_fail(context, QF_E_MEMORY, "no memory for a file name") : QF_OK;
-}
-
 static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), wanted = strlen(end);
     return length >= wanted && strcmp(text + length - wanted, end) == 0;
+}
+
+/* Where ".solverstate" or ".solverstate.h5" begins; NULL: another kind of file. */
+static const char *state_extension(const char *path)
+{
+    static const char *const endings[] = {".solverstate", ".solverstate.h5"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (ends_with(path, endings[i]))
+            return path + strlen(path) - strlen(endings[i]);
+    return NULL;
+}
+
+/* The file of weights that a state names. Where folders were moved, the one of that name beside the
+ * state; where files were renamed, the one that is named like the state. */
+static qf_status find_learned_net(qf_context *context, const char *state_file, const char *named,
+                                  qf_buffer *out)
+{
+    const char *slash = strrchr(state_file, '/'), *base = strrchr(named, '/');
+    const char *end = state_extension(state_file);
+    qf_buffer_print(out, "%s", named);
+    if (!out->failed && !qf_file_exists(named)) {
+        out->size = 0;
+        qf_buffer_print(out, "%.*s%s", slash ? (int)(slash - state_file + 1) : 0, state_file,
+                        base ? base + 1 : named);
+    }
+    if (!out->failed && !qf_file_exists(out->data) && end) {
+        qf_buffer renamed = {0};
+        qf_buffer_print(&renamed, "%.*s.caffemodel%s", (int)(end - state_file), state_file,
+                        end + strlen(".solverstate"));
+        if (!renamed.failed && qf_file_exists(renamed.data)) {
+            qf_warning(context, "%s names the weights %s, which are not there; taking %s",
+                       state_file, named, renamed.data);
+            out->size = 0;
+            qf_buffer_print(out, "%s", renamed.data);
+        }
+        qf_buffer_release(&renamed);
+    }
+    return out->failed ? qf_fail(context, QF_E_MEMORY, "no memory for a file name") : QF_OK;
 }
 
 /* "net_iter_100.caffemodel" given for a state: say which file was meant. */
