@@ -31,5 +31,6 @@ install(CODE "
       \"\${root}/share/qaffe/caffe-home/build/\${link}\" SYMBOLIC)
     if(NOT name MATCHES \"bin$\")
       file(CREATE_LINK qaffe \"\${root}/${CMAKE_INSTALL_BINDIR}/\${name}\" SYMBOLIC)
+      file(CREATE_LINK qaffe \"\${root}/${CMAKE_INSTALL_DATADIR}/bash-completion/completions/\${name}\" SYMBOLIC)
     endif()
   endforeach()")

@@ -18,6 +18,7 @@ add_custom_command(
   VERBATIM)
 add_custom_target(qaffe_documentation ALL DEPENDS ${documentation}/qaffe.1)
 install(DIRECTORY ${documentation}/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 FILES_MATCHING PATTERN "*.1")
+# Completion of Caffe's programs is loaded by their names (cmake/caffe_home.cmake links them).
 install(FILES ${documentation}/qaffe.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
   RENAME qaffe)
 

@@ -115,6 +115,111 @@ static void usage(void **state)
     expect(2, "one more word", "", "qat");
 }
 
+/* ---- Caffe's programs ---- */
+
+/* Runs a program of the folder laid out like a built Caffe. */
+static void expect_tool(int code, const char *part, const char *line)
+{
+    char *whole = test_format(QAFFE_CAFFE_HOME "/build/tools/%s 2>&1", line);
+    FILE *pipe = popen(whole, "r");
+    assert_non_null(pipe);
+    size_t used = fread(output, 1, sizeof output - 1, pipe);
+    output[used] = '\0';
+    while (fread((char[4096]){0}, 1, 4096, pipe) > 0)
+        continue;
+    int found = pclose(pipe);
+    qf_free(whole);
+    assert_true(WIFEXITED(found));
+    if (WEXITSTATUS(found) != code || !strstr(output, part))
+        fail_msg("%s: exit code %d, expected %d with \"%s\" in:\n%s", line, WEXITSTATUS(found),
+                 code, part, output);
+}
+
+static void flags_are_read_as_gflags_does(void **state)
+{
+    (void)state;
+    static const char *const spellings[] = {
+        "caffe test -model net.prototxt -weights float_iter_10.caffemodel -iterations 1",
+        "caffe --model=net.prototxt --weights=float_iter_10.caffemodel --iterations=1 test",
+        "caffe --model net.prototxt test --nologtostderr -weights float_iter_10.caffemodel "
+        "--iterations 1 --level=0 -stage \"\"",
+        "caffe.bin test -model=net.prototxt -weights=float_iter_10.caffemodel,"
+        "float_iter_10.caffemodel -iterations=1 -alsologtostderr=1",
+    };
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
+        expect_tool(0, "Batch 0, loss = ", spellings[i]);
+        assert_null(strstr(output, "------")); /* Caffe has no table */
+    }
+    expect_tool(1, "ERROR: unknown command line flag 'solvr'", "caffe train -solvr s");
+    expect_tool(1, "ERROR: illegal value 'x' specified for int32 flag 'iterations'",
+                "caffe time --iterations=x");
+    expect_tool(1, "ERROR: flag '-solver' is missing its argument", "caffe train -solver");
+    expect_tool(1, "the flag -solver FILE is missing", "caffe train");
+    expect_tool(1, "unknown action \"trian\"", "caffe trian");
+    expect_tool(1, "-sigint_effect", "caffe --help");
+    expect_tool(0, "caffe version 1.0.0", "caffe -version");
+    expect_tool(1, "there is no GPU", "caffe train --solver solver.prototxt --gpu 0,1");
+    expect_tool(1, "there is no GPU", "caffe device_query -gpu all");
+    expect_tool(0, "Querying GPUs", "caffe device_query");
+    expect_tool(1, "INPUT_DB [OUTPUT_FILE]", "compute_image_mean");
+    expect_tool(1, "'tiff'", "convert_imageset --encode_type=tiff ./ list.txt no_lmdb");
+}
+
+static void logs_are_kept_where_glog_keeps_them(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("logs", 0755), 0);
+    expect_tool(0, "",
+                "caffe test --log_dir=logs -minloglevel=1 -model net.prototxt -weights "
+                "float_iter_10.caffemodel -iterations 1");
+    assert_string_equal(output, "");
+    expect_tool(0, "",
+                "caffe test --log_dir=logs -model net.prototxt -weights "
+                "float_iter_10.caffemodel -iterations 1");
+    assert_true(file_has("logs/caffe.INFO", "Log line format: [IWEF]mmdd"));
+    assert_true(file_has("logs/caffe.INFO", "] Batch 0, loss = "));
+}
+
+/* A file of the wrong kind: the sentence names the right one. */
+static void snapshots_of_the_wrong_kind(void **state)
+{
+    (void)state;
+    expect(1, "resume from float_iter_10.solverstate, or start from these weights with --weights",
+           "", "train --solver solver.prototxt --snapshot float_iter_10.caffemodel");
+    expect(1, "take float_iter_10.caffemodel, or resume from the state with --snapshot", "",
+           "train --solver solver.prototxt --weights float_iter_10.solverstate");
+}
+
+/* Weights move between the formats, and state does. */
+static void hdf5_snapshots_resume(void **state)
+{
+    (void)state;
+    write_text(
+        "hdf5.prototxt",
+        "net: 'net.prototxt' base_lr: 0.01 lr_policy: 'fixed' max_iter: 10 snapshot: 5 "
+        "snapshot_prefix: 'h5/run' snapshot_format: HDF5 snapshot_diff: true random_seed: 1");
+    expect(0, "Snapshotting solver state to HDF5 file h5/run_iter_5.solverstate.h5", "",
+           "train --solver hdf5.prototxt");
+    expect(0, "cmp: the same", "cp h5/run_iter_10.caffemodel.h5 alone.h5; (",
+           "train --solver hdf5.prototxt --snapshot h5/run_iter_5.solverstate.h5 2>/dev/null); "
+           "cmp alone.h5 h5/run_iter_10.caffemodel.h5 && echo cmp: the same");
+    expect(1, "no group 'history'", "",
+           "train --solver hdf5.prototxt --snapshot alone.h5"); /* weights under another name */
+}
+
+static void models_are_shown(void **state)
+{
+    (void)state;
+    expect(0, "folded into a/c1 when exporting", "",
+           "inspect --model net.prototxt --weights float_iter_10.caffemodel");
+    assert_non_null(strstr(output, "20 x 4 x 8 x 8"));
+    assert_non_null(strstr(output, "% of them in int8"));
+    expect(0, "\"multiply_adds\": 128000", "", "inspect --model net.prototxt --json");
+    expect(0, "n0 -> n1 [label=\"20 x 1 x 28 x 28\"]", "", "inspect --model net.prototxt --dot");
+    expect(2, "exclude each other", "", "inspect --model net.prototxt --dot --json");
+    expect(1, "missing.prototxt", "", "inspect --model missing.prototxt");
+}
+
 /* The six steps by hand, with AMCT's log beside them. */
 static void the_flow_writes_amct_s_log(void **state)
 {
@@ -226,6 +331,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usage),
+        cmocka_unit_test(flags_are_read_as_gflags_does),
+        cmocka_unit_test(logs_are_kept_where_glog_keeps_them),
+        cmocka_unit_test(snapshots_of_the_wrong_kind),
+        cmocka_unit_test(hdf5_snapshots_resume),
+        cmocka_unit_test(models_are_shown),
         cmocka_unit_test(the_flow_writes_amct_s_log),
         cmocka_unit_test(log_levels_are_checked),
         cmocka_unit_test(a_full_disk_loses_nothing),

@@ -52,7 +52,7 @@ static void put_head(FILE *page, const char *title, const char *summary)
     fputc('\n', page);
 }
 
-static void put_option(FILE *page, const option *option)
+static void put_option(FILE *page, const command *command, const option *option)
 {
     fputs(".TP\n\\fB\\-\\-", page);
     put_roff(page, option->name);
@@ -64,7 +64,7 @@ static void put_option(FILE *page, const option *option)
     }
     fputc('\n', page);
     put_roff(page, option->help);
-    if (option->required)
+    if (option->required && !command->actions)
         fputs(" Required.", page);
     else if (option->standard) {
         fputs(" Default: ", page);
@@ -78,13 +78,42 @@ static const char exit_codes[] =
     "0: done. 1: the work failed; one sentence on stderr says why and what to do. 2: the command "
     "line was wrong.";
 
-/* "qat config" → "qaffe-qat-config" */
+/* "qat config" → "qaffe-qat-config"; Caffe's programs have pages of their own names. */
 static void page_name(const command *command, char *out, size_t size)
 {
-    snprintf(out, size, "qaffe-%s", command->name);
+    snprintf(out, size, "%s%s", command->caffe_tool ? "" : "qaffe-", command->name);
     for (char *c = out; *c; c++)
         if (*c == ' ')
             *c = '-';
+}
+
+static void put_synopsis(const command *command, FILE *page)
+{
+    const option *each;
+    fputs(".SH SYNOPSIS\n.B ", page);
+    put_roff(page, command_title(command));
+    fputs("\n", page);
+    for (size_t i = 0; !command->caffe_tool && (each = option_at(command, i)); i++)
+        if (each->required) {
+            fputs("\\fB\\-\\-", page);
+            put_roff(page, each->name);
+            fprintf(page, "\\fR \\fI%s\\fR\n", each->value);
+        }
+    fputs("[options]\n", page);
+    if (command->words)
+        fprintf(page, "\\fI%s\\fR\n", command->words);
+}
+
+static void put_actions(const command *command, FILE *page)
+{
+    if (!command->actions)
+        return;
+    fputs(".SH COMMANDS\n", page);
+    for (size_t i = 0; command->actions[i]; i++) {
+        fprintf(page, ".TP\n.B %s\n", command->actions[i]->name);
+        put_roff(page, command->actions[i]->summary);
+        fputc('\n', page);
+    }
 }
 
 static void put_command_page(const command *command, FILE *page)
@@ -92,24 +121,19 @@ static void put_command_page(const command *command, FILE *page)
     char name[64];
     page_name(command, name, sizeof name);
     put_head(page, name, command->summary);
-    fputs(".SH SYNOPSIS\n.B qaffe ", page);
-    put_roff(page, command->name);
-    fputs("\n", page);
-    const option *each;
-    for (size_t i = 0; (each = option_at(command, i)); i++)
-        if (each->required) {
-            fputs("\\fB\\-\\-", page);
-            put_roff(page, each->name);
-            fprintf(page, "\\fR \\fI%s\\fR\n", each->value);
-        }
-    fputs("[options]\n", page);
+    put_synopsis(command, page);
     if (command->details)
         put_section(page, "DESCRIPTION", command->details);
+    put_actions(command, page);
     fputs(".SH OPTIONS\nOptions may be written \\-name value, \\-\\-name value or "
-          "\\-\\-name=value.\n",
+          "\\-\\-name=value",
           page);
+    fputs(command->caffe_tool ? ", before and behind the other words; a switch also \\-\\-noname.\n"
+                              : ".\n",
+          page);
+    const option *each;
     for (size_t i = 0; (each = option_at(command, i)); i++)
-        put_option(page, each);
+        put_option(page, command, each);
     fputs(".SH EXAMPLE\n.nf\n", page);
     put_roff(page, command->example);
     fputs("\n.fi\n", page);
@@ -146,6 +170,26 @@ static void put_overview_page(FILE *page)
     put_section(page, "EXIT STATUS", exit_codes);
 }
 
+/* Flags and actions of Caffe's programs; anything else may be a file. */
+static void put_tool_completion(FILE *script)
+{
+    const command *tool;
+    const option *flag;
+    for (size_t i = 0; (tool = command_at(i)); i++) {
+        if (!tool->caffe_tool)
+            continue;
+        fprintf(script, "complete -o default -W \"");
+        for (size_t k = 0; tool->actions && tool->actions[k]; k++)
+            fprintf(script, "%s ", tool->actions[k]->name);
+        for (size_t k = 0; (flag = option_at(tool, k)); k++) {
+            fputs(k ? " --" : "--", script);
+            for (const char *c = flag->name; *c; c++)
+                fputc(*c == '-' ? '_' : *c, script);
+        }
+        fprintf(script, "\" %s\n", tool->name);
+    }
+}
+
 /* Words that complete a command, one case of the shell's `case` each. */
 static void put_completion(FILE *script)
 {
@@ -165,7 +209,7 @@ static void put_completion(FILE *script)
         int length = (int)strcspn(each->name, " ");
         bool repeated = strncmp(last, each->name, (size_t)length + 1) == 0 ||
                         (each->name[length] && strncmp(last, each->name, (size_t)length) == 0);
-        if (!each->hidden && !repeated)
+        if (!each->hidden && !each->caffe_tool && !repeated)
             fprintf(script, "%.*s ", length, each->name);
         last = each->name;
     }
@@ -183,7 +227,8 @@ static void put_completion(FILE *script)
     fputs("        esac\n    else\n        case \"$command:$before\" in\n", script);
     for (size_t i = 0; (each = command_at(i)); i++) {
         const option *option;
-        for (size_t k = 0; !each->hidden && (option = option_at(each, k)); k++) {
+        for (size_t k = 0; !each->hidden && !each->caffe_tool && (option = option_at(each, k));
+             k++) {
             if (option->kind == OPTION_CHOICE) {
                 fprintf(script, "        \"%s:--%s\") options=\"", each->name, option->name);
                 for (const char *c = option->choices; *c; c++)
@@ -199,7 +244,7 @@ static void put_completion(FILE *script)
     }
     for (size_t i = 0; (each = command_at(i)); i++) {
         const option *option;
-        if (each->hidden)
+        if (each->hidden || each->caffe_tool)
             continue;
         fprintf(script, "        \"%s:\"*) options=\"", each->name);
         for (size_t k = 0; (option = option_at(each, k)); k++)
@@ -209,6 +254,7 @@ static void put_completion(FILE *script)
     fputs("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n}\n"
           "complete -o filenames -F _qaffe qaffe\n",
           script);
+    put_tool_completion(script);
 }
 
 static FILE *open_below(const char *folder, const char *name, const char *ending)

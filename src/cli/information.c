@@ -41,7 +41,8 @@ static int print_caffe_home(const arguments *arguments)
             return EXIT_DONE;
         }
     }
-    fprintf(stderr, "qaffe caffe-home: there is no caffe-home beside %s; build with QAFFE_PYTHON\n",
+    fprintf(stderr,
+            "qaffe caffe-home: there is no caffe-home beside %s; build or install it whole\n",
             command);
     return EXIT_FAILED;
 }
@@ -49,8 +50,12 @@ static int print_caffe_home(const arguments *arguments)
 const command command_caffe_home = {
     .name = "caffe-home",
     .summary = "Print a folder laid out like a built Caffe checkout.",
-    .details = "For scripts that ask where Caffe is: it has python/caffe and build/tools/caffe.",
-    .example = "python3 ResNet50_retrain.py --caffe_dir $(qaffe caffe-home) ...",
+    .details =
+        "For scripts that ask where Caffe is: it has python/caffe, build/tools/ with caffe and "
+        "its other programs, and build/examples/ with the converters of data sets. To use it "
+        "inside a checkout of Caffe, make its build a link to the one here.",
+    .example = "python3 ResNet50_retrain.py --caffe_dir $(qaffe caffe-home) ...\n"
+               "cd caffe && ln -s $(qaffe caffe-home)/build build && examples/mnist/train_lenet.sh",
     .run = print_caffe_home,
 };
 

@@ -120,9 +120,7 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
         qf_context_set_threads(session->context, argument_integer(arguments, "threads"));
         qf_context_set_seed(session->context, argument_integer(arguments, "seed"));
     }
-    const bool has = arguments->command->computes;
-    const char *environment = getenv("QAFFE_LIMITS");
-    const char *limits = has ? argument_text(arguments, "limit") : NULL;
+    const char *environment = getenv("QAFFE_LIMITS"), *limits = argument_text(arguments, "limit");
     if (qf_context_set_limits(session->context, environment ? environment : "") != QF_OK ||
         qf_context_set_limits(session->context, limits ? limits : "") != QF_OK) {
         session_close(session, QF_E_ARGUMENT);

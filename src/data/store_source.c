@@ -58,6 +58,8 @@ static qf_status open(qf_context *context, const Caffe__DataParameter *param,
     qf_image image;
     QF_TRY(qf_transform_setup(context, transform, train, &s->transform));
     QF_TRY(qf_sample_store_open(context, param->source, &s->store));
+    qf_info(context, "Opened %s %s", qf_store_format_name(qf_sample_store_format(s->store)),
+            param->source);
     QF_TRY(qf_within(context, next_image(context, s, &image), "item 0"));
     out->channels = image.channels;
     qf_status status =

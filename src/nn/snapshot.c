@@ -173,6 +173,17 @@ static qf_status find_learned_net(qf_context *context, const char *state_file, c
     return out->failed ? qf_fail(context, QF_E_MEMORY, "no memory for a file name") : QF_OK;
 }
 
+qf_status qf_snapshot_refuse_state(qf_context *context, const char *path)
+{
+    const char *end = state_extension(path);
+    return end ? qf_fail(
+                     context, QF_E_ARGUMENT,
+                     "%s holds a solver's state, not weights; take %.*s.caffemodel%s, or resume "
+                     "from the state with --snapshot",
+                     path, (int)(end - path), path, end + strlen(".solverstate"))
+               : QF_OK;
+}
+
 /* "net_iter_100.caffemodel" given for a state: say which file was meant. */
 static qf_status refuse_weights(qf_context *context, const char *path)
 {

@@ -7,4 +7,7 @@
 /* Can snapshots be written where snapshot_prefix says? */
 qf_status qf_snapshot_probe(qf_context *context, const Caffe__SolverParameter *param);
 
+/* A state given where weights are wanted: a sentence that names them. */
+qf_status qf_snapshot_refuse_state(qf_context *context, const char *path);
+
 #endif

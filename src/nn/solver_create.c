@@ -88,7 +88,9 @@ static qf_status load_weights(qf_solver *solver, qf_net *net, const char *caffem
     for (char *file; status == QF_OK && (file = strsep(&rest, ","));) {
         file += strspn(file, " ");
         qf_info(solver->context, "Finetuning from %s", file);
-        status = qf_net_load_weights(net, file);
+        status = qf_snapshot_refuse_state(solver->context, file);
+        if (status == QF_OK)
+            status = qf_net_load_weights(net, file);
     }
     qf_free(list);
     return status;
@@ -244,6 +246,8 @@ qf_status qf_solver_create_from_param(qf_context *context, const Caffe__SolverPa
     if (status != QF_OK)
         goto done;
     log_settings(solver);
+    if (param->has_solver_mode && param->solver_mode == CAFFE__SOLVER_PARAMETER__SOLVER_MODE__GPU)
+        qf_warning(context, "solver_mode is GPU, but this build computes on the CPU");
     if (param->random_seed >= 0)
         qf_context_set_seed(context, param->random_seed);
     if ((status = check_settings(solver)) != QF_OK ||

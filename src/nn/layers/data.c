@@ -36,6 +36,9 @@ static qf_status start(qf_layer *layer, qf_data_source *source, uint32_t batch_s
     qf_status status =
         set_shapes(layer, (int)batch_size, source->channels, source->height, source->width);
     if (status == QF_OK)
+        qf_info(layer->context, "output data size: %d,%d,%d,%d", (int)batch_size, source->channels,
+                source->height, source->width);
+    if (status == QF_OK)
         return qf_prefetch_create(layer->context, source, (int)batch_size, depth, random,
                                   &s->prefetch);
     qf_data_source_close(source);
