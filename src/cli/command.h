@@ -115,6 +115,9 @@ const char *nearest_word(const char *word, const char *(*candidate)(const void *
 /* The tool that a program of this name is ("/usr/bin/caffe", "caffe.bin"), or NULL. */
 const command *tool_find(const char *program);
 
+/* Print text broken at blanks, every line after the first indented, and a newline. `column`: where
+ * we are. */
+void print_wrapped(FILE *stream, const char *text, int indent, int column);
 void print_overview(FILE *stream);
 void print_flags(const command *command, FILE *stream); /* of a tool, as gflags prints them */
 void print_help(const command *command, FILE *stream);

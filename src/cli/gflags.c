@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-enum { CAFFE_VERSION_LENGTH = 16, WIDTH = 79 };
-static const char caffe_version[CAFFE_VERSION_LENGTH] = "1.0.0";
+static const char caffe_version[] = "1.0.0"; /* the one whose files and flags these are */
 
 /* "false" or "true" for what gflags takes as a truth value, or NULL. */
 static const char *truth(const char *text)
@@ -116,24 +115,6 @@ bool flags_parse(arguments *out, const command *command, int argc, char **argv)
 
 /* ---- help ---- */
 
-static void put_wrapped(const char *text, int indent, int column, FILE *stream)
-{
-    for (bool at_start = true; *text;) {
-        int length = (int)strcspn(text, " ");
-        if (column + 1 + length > WIDTH) {
-            fprintf(stream, "\n%*s", indent, "");
-            column = indent;
-        } else if (!at_start) {
-            fputc(' ', stream);
-            column++;
-        }
-        at_start = false;
-        fprintf(stream, "%.*s", length, text);
-        column += length;
-        text += length + (text[length] == ' ');
-    }
-}
-
 static void put_flag(const option *option, FILE *stream)
 {
     char name[64], text[1024];
@@ -145,8 +126,7 @@ static void put_flag(const option *option, FILE *stream)
              flag_name(option, name, sizeof name), option->help, type_name(option),
              quoted ? "\"" : "", standard, quoted ? "\"" : "");
     fputs("    ", stream);
-    put_wrapped(text, 6, 4, stream);
-    fputc('\n', stream);
+    print_wrapped(stream, text, 6, 4);
 }
 
 void print_flags(const command *command, FILE *stream)

@@ -7,8 +7,7 @@
 
 enum { WIDTH = 79 };
 
-/* Print text broken at blanks, every line after the first indented. `column`: where we are. */
-static void print_wrapped(FILE *stream, const char *text, int indent, int column)
+void print_wrapped(FILE *stream, const char *text, int indent, int column)
 {
     while (*text) {
         size_t length = strcspn(text, " \n");
