@@ -91,13 +91,11 @@ void print_overview(FILE *stream)
     for (size_t i = 0; (each = command_at(i)); i++)
         if (each->caffe_tool)
             fprintf(stream, "  %-28s%s\n", each->name, each->summary);
-    fputs("\nLimits on what files may ask for: --limit NAME=N or QAFFE_LIMITS; NAME is one of\n ",
-          stream);
+    fputs("\nLimits on what files may ask for (--limit NAME=N, QAFFE_LIMITS):\n", stream);
     uint64_t initial;
     const char *name, *unit;
     for (int i = 0; (name = qf_limit_describe(i, &initial, &unit)); i++)
-        fprintf(stream, " %s", name);
-    fputs(".\n", stream);
+        fprintf(stream, "  %-16s%s\n", name, unit);
     fputs("\n`qaffe COMMAND --help` describes a command and gives an example.\n"
           "Start with `qaffe qat run`: it does the whole work in one go.\n",
           stream);
