@@ -370,14 +370,19 @@ qf_status qf_tensor_attach(qf_context *context, qf_tensor *tensor, qf_form form,
     return QF_OK;
 }
 
-static void release_arrays(qf_tensor *tensor)
+void qf_tensor_trim(qf_tensor *tensor)
 {
     for (int form = 0; form < QF_FORM_COUNT; form++)
-        if (!is_pinned(tensor, form)) {
+        if (!(tensor->valid & BIT(form)) && !is_pinned(tensor, form)) {
             qf_array_release(tensor->array[form]);
             tensor->array[form] = NULL;
         }
+}
+
+static void release_arrays(qf_tensor *tensor)
+{
     tensor->valid = 0;
+    qf_tensor_trim(tensor);
 }
 
 void qf_tensor_drop(qf_tensor *tensor)

@@ -104,6 +104,8 @@ qf_status qf_tensor_copy(qf_context *context, qf_tensor *to, qf_tensor *from);
 /* Like copy, but the arrays are shared until one of the two tensors is written. Copies where
  * somebody views one of them. */
 qf_status qf_tensor_share(qf_context *context, qf_tensor *to, qf_tensor *from);
+/* Give back the arrays of forms that are not valid; they stay otherwise, for their next use. */
+void qf_tensor_trim(qf_tensor *tensor);
 /* Make the array of a float form the tensor's own, so that views of it can stay in place. */
 qf_status qf_tensor_unshare(qf_context *context, qf_tensor *tensor, qf_form form);
 /* Give up the value and its arrays until the next write; reading fails meanwhile. Nothing happens

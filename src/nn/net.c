@@ -175,8 +175,8 @@ static qf_status forward_group(qf_net *net, qf_group *group)
         QF_TRY(refresh_aliases(net, i));
     }
     double start = net->timing ? seconds() : 0;
+    group->ran = true; /* unless the fusion thinks better of it */
     QF_TRY(group->fusion->forward(net, group));
-    group->ran = true;
     for (int i = group->first; i <= group->last; i++)
         net->layers[i]->ran = true;
     if (net->timing)

@@ -142,7 +142,7 @@ static bool ready(qf_net *net, qf_group *group)
     (void)net;
     return shape->axes >= 2 && qf_shape_count(shape) > 0 &&
            (!s->addend || qf_shape_equal(shape, qf_blob_shape(s->addend))) &&
-           (!s->quantise || qf_activation_qat_has_range(s->quantise));
+           (!s->quantise || qf_activation_qat_is_regular(s->quantise));
 }
 
 static qf_status prepare(state *s, qf_tensor *x)
@@ -170,13 +170,28 @@ static qf_status prepare(state *s, qf_tensor *x)
     return QF_OK;
 }
 
+static qf_status separate(qf_net *net, qf_group *group)
+{
+    state *s = group->state;
+    if (net->layers[group->first]->top[0] == s->x)
+        QF_TRY(qf_tensor_swap(net->context, s->kept, s->x->data));
+    if (s->batch_norm)
+        qf_batch_norm_repeat(s->batch_norm);
+    for (int l = group->first; l <= group->last; l++)
+        QF_TRY(net->layers[l]->type->forward(net->layers[l]));
+    return QF_OK;
+}
+
 static qf_status forward(qf_net *net, qf_group *group)
 {
     state *s = group->state;
     qf_context *context = net->context;
     qf_tensor *x = s->x->data;
     const bool hidden = net->layers[group->first]->top[0] == s->x;
-    s->y_is_there = s->writes_y || net->keep_blobs;
+    /* The first range is measured on the float value, by the layer itself. */
+    const bool measures = s->quantise && !qf_activation_qat_has_range(s->quantise);
+    const bool writes_y = s->writes_y || net->keep_blobs || measures;
+    qf_tensor *codes = s->quantise && !measures ? s->quantise->top[0]->data : NULL;
     if (hidden) { /* exchanging buffers costs nothing */
         if (!s->kept)
             QF_TRY(qf_tensor_create(context, &s->kept));
@@ -185,18 +200,25 @@ static qf_status forward(qf_net *net, qf_group *group)
         x = s->kept;
     }
     QF_TRY(prepare(s, x));
-    if (s->quantise)
+    if (codes)
         QF_TRY(qf_activation_qat_begin(s->quantise, &s->pass.codes));
     QF_TRY(net->layers[group->first]->operations->pass_forward(
-        context, &s->pass, x, s->addend ? s->addend->data : NULL, s->y_is_there ? s->y->data : NULL,
-        s->quantise ? s->quantise->top[0]->data : NULL));
+        context, &s->pass, x, s->addend ? s->addend->data : NULL, writes_y ? s->y->data : NULL,
+        codes));
+    if (measures)
+        QF_TRY(s->quantise->type->forward(s->quantise));
+    s->y_is_there = s->writes_y || net->keep_blobs;
     for (int l = group->first; l <= group->last; l++) {
         qf_tensor *top = net->layers[l]->top[0]->data;
         if (!(s->y_is_there && top == s->y->data) &&
             !(s->quantise && net->layers[l] == s->quantise))
             qf_tensor_drop(top);
     }
-    return s->quantise ? qf_activation_qat_end(s->quantise) : QF_OK;
+    if (measures && !qf_activation_qat_is_regular(s->quantise)) {
+        group->ran = false; /* an absurd range: backward goes layer by layer */
+        return separate(net, group);
+    }
+    return codes ? qf_activation_qat_end(s->quantise) : QF_OK;
 }
 
 /* The readers' gradients: the Split's tops but for the one that is quantised, or y's own. */
@@ -247,18 +269,6 @@ static qf_status backward(qf_net *net, qf_group *group)
     if (wants_dx && s->eltwise && !affine)
         QF_TRY(qf_tensor_share(net->context, s->x->diff, s->y->diff));
     return s->quantise ? qf_activation_qat_add_gradient(s->quantise, g.d_clip) : QF_OK;
-}
-
-static qf_status separate(qf_net *net, qf_group *group)
-{
-    state *s = group->state;
-    if (net->layers[group->first]->top[0] == s->x)
-        QF_TRY(qf_tensor_swap(net->context, s->kept, s->x->data));
-    if (s->batch_norm)
-        qf_batch_norm_repeat(s->batch_norm);
-    for (int l = group->first; l <= group->last; l++)
-        QF_TRY(net->layers[l]->type->forward(net->layers[l]));
-    return QF_OK;
 }
 
 static void release(qf_group *group)

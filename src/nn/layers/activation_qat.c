@@ -224,8 +224,13 @@ static qf_status forward(qf_layer *layer)
 
 bool qf_activation_qat_has_range(const qf_layer *layer)
 {
+    return ((const state *)layer->state)->initialised;
+}
+
+bool qf_activation_qat_is_regular(const qf_layer *layer)
+{
     const state *s = layer->state;
-    return s->initialised && qf_ulq_is_regular(s->factors, s->clip.max, s->clip.min);
+    return !s->initialised || qf_ulq_is_regular(s->factors, s->clip.max, s->clip.min);
 }
 
 qf_status qf_activation_qat_begin(qf_layer *layer, qf_ulq *factors)

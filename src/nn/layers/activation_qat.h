@@ -4,8 +4,10 @@
 
 #include "nn/layer.h"
 
-/* Has a forward pass of the layer itself settled its range, and is that fit for fast passes? */
+/* Has a forward pass of the layer itself settled its range? */
 bool qf_activation_qat_has_range(const qf_layer *layer);
+/* Is the range, as far as it is known, fit for passes (qf_ulq_is_regular)? */
+bool qf_activation_qat_is_regular(const qf_layer *layer);
 /* In place of forward: `begin` gives the factors of now, `end` comes when the codes are written. */
 qf_status qf_activation_qat_begin(qf_layer *layer, qf_ulq *factors);
 qf_status qf_activation_qat_end(qf_layer *layer);

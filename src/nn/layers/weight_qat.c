@@ -59,6 +59,7 @@ static qf_status quantise(qf_layer *layer)
     QF_TRY(qf_arq_scales(layer->context, w, s->layout, s->scale));
     QF_TRY(qf_tensor_write(layer->context, quantised, QF_WEIGHT_CODES, &codes));
     qf_arq_codes(w, s->layout, s->scale, codes, NULL);
+    qf_tensor_trim(quantised); /* floats from a file */
     return qf_tensor_set_weight_scale(layer->context, quantised, s->scale, (int)s->layout.channels,
                                       s->deconvolution && s->layout.channels > 1 ? 1 : 0);
 }
@@ -99,7 +100,7 @@ static qf_status backward(qf_layer *layer)
         for (size_t i = 0; i < count; i++)
             to[i] += from[i];
     }
-    qf_tensor_set_zero(quantised);
+    qf_tensor_forget(quantised);
     return QF_OK;
 }
 
