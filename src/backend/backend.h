@@ -75,6 +75,27 @@ typedef struct qf_pass_gradients {
     double d_clip[2];        /* receives those of clip_max and clip_min */
 } qf_pass_gradients;
 
+/* ---- inference: a convolution and what follows it ---- */
+
+/* Behind a float convolution: value = sum (+ what y holds), through ReLU. */
+typedef struct qf_epilogue {
+    bool sum, relu;
+    float relu_slope; /* of negative values */
+} qf_epilogue;
+
+/* Behind an integer one: value = qf_dequant(accumulator, deq, shift) (+ addend), through ReLU;
+ * codes = qf_quant_code(value, scale, offset_d) as unsigned codes. */
+typedef struct qf_requantisation {
+    size_t channels;
+    const float *deq;     /* of each channel */
+    const int32_t *shift; /* of each channel, 0 … QF_SHIFT_MAX */
+    bool shifted;         /* some shift is not 0 */
+    bool relu;
+    float relu_slope;
+    float scale; /* of the codes, where codes are wanted */
+    int32_t offset_d;
+} qf_requantisation;
+
 typedef struct qf_operations {
     const char *name;
 
@@ -96,6 +117,19 @@ typedef struct qf_operations {
      * bf16: dy is then rounded, once for both. */
     qf_status (*convolution_backward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
                                       qf_tensor *dy, qf_tensor *dw, qf_tensor *dx);
+    /* For inference only: convolution_forward with an epilogue; w and bias as floats. May round
+     * differently. */
+    qf_status (*convolution_forward_fused)(qf_context *, qf_convolution *, qf_tensor *x,
+                                           qf_tensor *w, qf_tensor *bias, const qf_epilogue *,
+                                           qf_tensor *y);
+    /* convolution_forward_integer and requantise in one, with the same results. */
+    qf_status (*convolution_forward_requantised)(qf_context *, qf_convolution *, qf_tensor *x,
+                                                 qf_tensor *w, qf_tensor *bias,
+                                                 const qf_requantisation *, qf_tensor *addend,
+                                                 qf_tensor *y, qf_tensor *codes);
+    /* `acc` holds QF_INTEGERS; addend, y (float) and codes may each be NULL. y may be addend. */
+    qf_status (*requantise)(qf_context *, const qf_requantisation *, qf_tensor *acc,
+                            qf_tensor *addend, qf_tensor *y, qf_tensor *codes);
     qf_status (*convolution_backward_data)(qf_context *, qf_convolution *, qf_tensor *dy,
                                            qf_tensor *w, qf_tensor *dx);
     qf_status (*convolution_backward_weights)(qf_context *, qf_convolution *, qf_tensor *x,

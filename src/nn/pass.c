@@ -4,6 +4,7 @@
  * behind ReLU may lie between: its first reader may be the ActivationQAT.
  */
 #include "base/memory.h"
+#include "nn/chain.h"
 #include "nn/layers/activation_qat.h"
 #include "nn/layers/batch_norm.h"
 #include "nn/layers/scale.h"
@@ -23,43 +24,6 @@ typedef struct state {
 
 /* ---- matching ---- */
 
-static bool has_alias(const qf_net *net, int layer)
-{
-    for (int i = 0; i < net->alias_count; i++)
-        if (net->aliases[i].layer == layer)
-            return true;
-    return false;
-}
-
-/* The layer at `index` if it is of this type and takes up the chain: it reads `from`, which nobody
- * else does. `from` NULL: it begins the chain. */
-static qf_layer *take(const qf_net *net, int index, const char *type, const qf_blob *from)
-{
-    qf_layer *layer = qf_net_plan_layer(net, index, type);
-    if (!layer || has_alias(net, index) || (from && !qf_net_plan_flows_on(net, index - 1, from)))
-        return NULL;
-    for (int t = 0; t < layer->top_count; t++)
-        if (layer->loss_weight[t] != 0)
-            return NULL;
-    return layer;
-}
-
-static bool is_plain_sum(const qf_layer *eltwise)
-{
-    const Caffe__EltwiseParameter *p = QF_LAYER_PARAM(eltwise, eltwise_param, ELTWISE_, Eltwise);
-    for (size_t i = 0; i < p->n_coeff; i++)
-        if (p->coeff[i] != 1)
-            return false;
-    return p->operation == CAFFE__ELTWISE_PARAMETER__ELTWISE_OP__SUM &&
-           eltwise->bottom_count == 2 && eltwise->bottom[0] != eltwise->bottom[1] &&
-           eltwise->top[0] != eltwise->bottom[0] && eltwise->top[0] != eltwise->bottom[1];
-}
-
-static float relu_slope(const qf_layer *relu)
-{
-    return QF_LAYER_PARAM(relu, relu_param, RE_LU, ReLU)->negative_slope;
-}
-
 /* Does the last layer stand in place: does its blob hide what was there before? */
 static void pass_on(qf_group *group, const qf_layer *layer, qf_blob **value)
 {
@@ -70,16 +34,16 @@ static void pass_on(qf_group *group, const qf_layer *layer, qf_blob **value)
 /* A Split, one of whose readers may be the ActivationQAT that comes next. */
 static int match_end(const qf_net *net, state *s, int index, const qf_blob *value)
 {
-    qf_layer *split = take(net, index, "Split", value);
+    qf_layer *split = qf_chain_take(net, index, "Split", value);
     if (split && split->top_count > QF_PASS_GRADIENTS)
         return index;
     if (!split) {
-        s->quantise = take(net, index, "ActivationQAT", value);
+        s->quantise = qf_chain_take(net, index, "ActivationQAT", value);
         return index + (s->quantise != NULL);
     }
     s->split = split;
     for (int t = 0; t < split->top_count && !s->quantise; t++)
-        s->quantise = take(net, index + 1, "ActivationQAT", split->top[t]);
+        s->quantise = qf_chain_take(net, index + 1, "ActivationQAT", split->top[t]);
     return index + 1 + (s->quantise != NULL);
 }
 
@@ -89,20 +53,20 @@ static int match(qf_net *net, qf_group *group)
     int next = group->first;
     qf_blob *value = NULL;
     group->in_place = true;
-    s->batch_norm = take(net, next, "BatchNorm", NULL);
+    s->batch_norm = qf_chain_take(net, next, "BatchNorm", NULL);
     if (s->batch_norm) {
         pass_on(group, s->batch_norm, &value);
         next++;
     }
-    s->scale = take(net, next, "Scale", value);
+    s->scale = qf_chain_take(net, next, "Scale", value);
     if (s->scale && qf_scale_is_per_channel(s->scale)) {
         pass_on(group, s->scale, &value);
         next++;
     } else {
         s->scale = NULL;
     }
-    s->eltwise = take(net, next, "Eltwise", value);
-    if (s->eltwise && is_plain_sum(s->eltwise)) {
+    s->eltwise = qf_chain_take(net, next, "Eltwise", value);
+    if (s->eltwise && qf_chain_is_plain_sum(s->eltwise)) {
         s->addend = s->eltwise->bottom[s->eltwise->bottom[0] == value || !value ? 1 : 0];
         value = s->eltwise->top[0]; /* what it reads stays visible unless it was in place before */
         group->in_place &= !s->batch_norm && !s->scale;
@@ -110,9 +74,9 @@ static int match(qf_net *net, qf_group *group)
     } else {
         s->eltwise = NULL;
     }
-    s->relu = take(net, next, "ReLU", value);
+    s->relu = qf_chain_take(net, next, "ReLU", value);
     /* The sum in front of ReLU is not written: only where ReLU hides it. */
-    if (s->relu && relu_slope(s->relu) >= 0 && (!s->eltwise || s->relu->top[0] == value)) {
+    if (s->relu && qf_chain_relu_slope(s->relu) >= 0 && (!s->eltwise || s->relu->top[0] == value)) {
         if (value)
             pass_on(group, s->relu, &value);
         value = s->relu->top[0];
@@ -165,7 +129,7 @@ static qf_status prepare(state *s, qf_tensor *x)
     }
     if (s->relu) {
         pass->relu = true;
-        pass->relu_slope = relu_slope(s->relu);
+        pass->relu_slope = qf_chain_relu_slope(s->relu);
     }
     return QF_OK;
 }

@@ -7,6 +7,8 @@
 
 /* Tried in this order at each layer. */
 static const qf_fusion *const fusions[] = {
+    &qf_inference_fusion,
+    &qf_requantise_fusion,
     &qf_pass_fusion,
 };
 
@@ -88,7 +90,8 @@ static void find_lifetimes(qf_net *net)
         }
     }
     join_shared(net);
-    /* Outputs are read by whoever runs the net; sources (Input, DummyData) may rely on their values.
+    /* Outputs are read by whoever runs the net; sources (Input, DummyData) may rely on their
+     * values.
      */
     for (int i = 0; i < net->output_count; i++)
         plan->last_use[net->outputs[i]] = net->layer_count;
@@ -99,6 +102,14 @@ static void find_lifetimes(qf_net *net)
         if (net->blob_loss_weight[i] != 0)
             plan->last_use[i] = net->layer_count;
     join_shared(net);
+}
+
+bool qf_net_plan_value_ends(const qf_net *net, const qf_blob *blob, int last)
+{
+    for (int i = 0; i < net->blob_count; i++)
+        if (net->blobs[i]->data == blob->data && net->plan->last_use[i] > last)
+            return false;
+    return !net->keep_blobs;
 }
 
 /* ---- groups ---- */
@@ -217,6 +228,16 @@ qf_status qf_net_plan_backward_group(qf_net *net, int layer, int first, int last
     group->ran = false;
     return qf_within(net->context, group->fusion->separate(net, group), "layer %s",
                      net->layers[layer]->name);
+}
+
+bool qf_net_plan_ran_inference(const qf_net *net, int last)
+{
+    const qf_net_plan *plan = net->plan;
+    for (int g = 0; g < plan->group_count; g++)
+        if (plan->groups[g].first <= last && plan->groups[g].ran &&
+            !plan->groups[g].fusion->training)
+            return true;
+    return false;
 }
 
 /* ---- dropping ---- */

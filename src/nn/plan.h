@@ -59,6 +59,9 @@ qf_group *qf_net_plan_forward_group(qf_net *net, int layer, int first, int last)
  * separated first. */
 qf_status qf_net_plan_backward_group(qf_net *net, int layer, int first, int last, qf_group **out);
 
+/* Did a group up to layer `last` run that leaves nothing for backward? */
+bool qf_net_plan_ran_inference(const qf_net *net, int last);
+
 /* In nets that need not keep blobs: drop what no one reads any more, after the forward or backward
  * passes of layers first … last. */
 void qf_net_plan_drop_after_forward(qf_net *net, int first, int last);
@@ -66,11 +69,15 @@ void qf_net_plan_drop_after_backward(qf_net *net, int first, int last);
 
 /* ---- for the fusions ---- */
 
-extern const qf_fusion qf_pass_fusion; /* nn/pass.c */
+extern const qf_fusion qf_inference_fusion;  /* nn/inference.c */
+extern const qf_fusion qf_requantise_fusion; /* nn/requantise.c */
+extern const qf_fusion qf_pass_fusion;       /* nn/pass.c */
 
 qf_layer *qf_net_plan_layer(const qf_net *net, int index,
                             const char *type); /* NULL: another type */
 /* Is `blob`, the top of layer `index`, read by exactly one layer, and that is the next one? */
 bool qf_net_plan_flows_on(const qf_net *net, int index, const qf_blob *blob);
+/* May this value be given up behind layer `last`? Never in nets that keep blobs. */
+bool qf_net_plan_value_ends(const qf_net *net, const qf_blob *blob, int last);
 
 #endif

@@ -1,6 +1,9 @@
 /* The layers of exported models (specification, G.4, G.5, I.4, I.5). */
 #include "quant/quant.h"
 
+#include "base/vector.h"
+#include "quant/lanes.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -16,16 +19,31 @@ int8_t qf_quant_code(float x, float scale, int32_t offset_d)
     return (int8_t)signed_code(x, scale, (float)offset_d);
 }
 
+QF_CLONES static void quantise(const float *x, uint8_t *code, size_t n, float scale, int32_t zero)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        code[i] = qf_quant_lane(x[i], scale, zero);
+}
+
+QF_CLONES static void dequantise(const uint8_t *code, float *y, size_t n, float scale, int32_t zero)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)((int32_t)code[i] - zero) * scale;
+}
+
 void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scale, int32_t offset_d)
 {
-    const float offset = (float)offset_d;
+    enum { PIECE = 4096 };
+    const int32_t zero = offset_d + 128;
 #pragma omp parallel for schedule(static) if (n > 1 << 15)
-    for (size_t i = 0; i < n; i++) {
-        float value = signed_code(x[i], scale, offset);
+    for (size_t first = 0; first < n; first += PIECE) {
+        const size_t count = n - first < PIECE ? n - first : PIECE;
+        uint8_t unwanted[PIECE], *codes = code ? code + first : unwanted;
+        quantise(x + first, codes, count, scale, zero);
         if (y)
-            y[i] = (value - offset) * scale;
-        if (code)
-            code[i] = (uint8_t)((int)value + 128);
+            dequantise(codes, y + first, count, scale, zero);
     }
 }
 

@@ -35,12 +35,12 @@ static void set_dimensions(qf_convolution *c)
     }
 }
 
-static dnnl_format_tag_t activation_tag(int axes)
+dnnl_format_tag_t qf_activation_tag(int axes)
 {
     return axes == 3 ? dnnl_nwc : axes == 4 ? dnnl_nhwc : dnnl_ndhwc;
 }
 
-static dnnl_format_tag_t plain_weight_tag(int axes)
+dnnl_format_tag_t qf_plain_weight_tag(int axes)
 {
     static const dnnl_format_tag_t tags[] = {dnnl_abc, dnnl_abcd, dnnl_abcde, dnnl_abcdef};
     return tags[axes - 3];
@@ -76,6 +76,7 @@ void qf_convolution_destroy(qf_convolution *c)
                 dnnl_memory_destroy(memories[k]);
         qf_operand_destroy(&u->weights);
     }
+    qf_fused_convolution_destroy(c->fused);
     qf_free(c->scale);
     qf_free(c);
 }
@@ -124,7 +125,7 @@ static bool has_bias(unit_kind kind)
 static qf_status describe(qf_context *context, const qf_convolution *c, unit_kind kind,
                           descriptions *d)
 {
-    dnnl_format_tag_t tag = activation_tag(c->axes);
+    dnnl_format_tag_t tag = qf_activation_tag(c->axes);
     dnnl_dims_t scale_dims = {1, c->shape.out_channels, 1, 1, 1};
     QF_DNNL(context, dnnl_memory_desc_init_by_tag(&d->x, c->axes, c->x_dims, traits[kind].x, tag));
     QF_DNNL(context, dnnl_memory_desc_init_by_tag(&d->y, c->axes, c->y_dims, traits[kind].y, tag));
@@ -132,7 +133,7 @@ static qf_status describe(qf_context *context, const qf_convolution *c, unit_kin
                                                   dnnl_format_tag_any));
     QF_DNNL(context,
             dnnl_memory_desc_init_by_tag(&d->w_plain, c->weight_axes, c->w_dims, traits[kind].plain,
-                                         plain_weight_tag(c->weight_axes)));
+                                         qf_plain_weight_tag(c->weight_axes)));
     QF_DNNL(context,
             dnnl_memory_desc_init_by_tag(&d->bias, 1, c->bias_dims,
                                          traits[kind].y == dnnl_s32 ? dnnl_s32 : dnnl_f32, dnnl_a));

@@ -39,7 +39,12 @@ struct qf_convolution {
     unit units[UNITS];
     float *scale; /* per output channel: of codes times of weights */
     codes_kernel codes_kernel;
+    struct qf_fused_convolution *fused; /* convolution_fused.c; NULL until needed */
 };
+
+dnnl_format_tag_t qf_activation_tag(int axes);   /* NHWC and its like */
+dnnl_format_tag_t qf_plain_weight_tag(int axes); /* C order */
+void qf_fused_convolution_destroy(struct qf_fused_convolution *fused); /* NULL is a no-op */
 
 /* *out is NULL if oneDNN has no such primitive. */
 qf_status qf_convolution_unit(qf_context *, qf_convolution *, unit_kind, unit **out);
@@ -61,6 +66,17 @@ qf_status qf_convolution_backward_data(qf_context *, qf_convolution *, qf_tensor
                                        qf_tensor *dx);
 qf_status qf_convolution_backward_weights(qf_context *, qf_convolution *, qf_tensor *x,
                                           qf_tensor *dy, qf_tensor *dw);
+
+qf_status qf_convolution_forward_fused(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
+                                       qf_tensor *bias, const qf_epilogue *, qf_tensor *y);
+qf_status qf_convolution_forward_requantised(qf_context *, qf_convolution *, qf_tensor *x,
+                                             qf_tensor *w, qf_tensor *bias,
+                                             const qf_requantisation *, qf_tensor *addend,
+                                             qf_tensor *y, qf_tensor *codes);
+/* Integers of a depthwise convolution that qf_depthwise_integer_fits(); `weights`: w's codes. */
+qf_status qf_depthwise_forward_integer(qf_context *, qf_convolution *, const uint8_t *x, int zero,
+                                       qf_tensor *w, const int8_t *weights, const int32_t *bias,
+                                       int32_t *y);
 
 /* Plain loops: what runs where no exact fast path exists, and what tests compare with. Codes and
  * results in NHWC order, weights (out, in / groups, kernel…); bias may be NULL. */

@@ -1,6 +1,7 @@
 /* Convolution, forward: in float, in 8-bit codes with float or integer results. */
 #include "backend/convert.h"
 #include "backend/cpu/convolution.h"
+#include "backend/cpu/depthwise_integer.h"
 
 #include "base/memory.h"
 
@@ -194,6 +195,9 @@ qf_status qf_convolution_forward_integer(qf_context *context, qf_convolution *c,
     if (bias)
         QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
     QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
+    if (!u && qf_depthwise_integer_fits(&c->shape))
+        return qf_depthwise_forward_integer(context, c, codes, x->code_zero, w, weights,
+                                            bias_values, result);
     if (!u) {
         qf_convolution_integer_reference(&c->shape, codes, x->code_zero, weights, bias_values,
                                          result);

@@ -16,6 +16,9 @@ qf_status qf_inner_product_backward_data(qf_context *, qf_inner_product *, qf_te
 qf_status qf_inner_product_backward_weights(qf_context *, qf_inner_product *, qf_tensor *x,
                                             qf_tensor *dy, qf_tensor *dw);
 
+qf_status qf_requantise(qf_context *, const qf_requantisation *, qf_tensor *acc, qf_tensor *addend,
+                        qf_tensor *y, qf_tensor *codes);
+
 qf_status qf_pooling_create(qf_context *, const qf_pooling_shape *, qf_pooling **);
 void qf_pooling_destroy(qf_pooling *);
 qf_status qf_pooling_forward(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,

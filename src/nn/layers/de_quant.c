@@ -1,13 +1,17 @@
 /* DeQuant (specification, G.5 and I.5). In a fake-quant model it has three float blobs and only
  * does what the shift to 16 bits loses; in a deploy model it has one blob of packed words and turns
  * accumulators into floats. */
-#include "nn/layer.h"
-#include "quant/quant.h"
+#include "nn/layers/quant.h"
 
-#include <string.h>
+#include "base/memory.h"
 
 typedef struct state {
     qf_tensor *kept;
+    float *deq; /* of each channel, unpacked from the words of this version */
+    int32_t *shift;
+    size_t channels;
+    uint64_t version;
+    bool shifted;
 } state;
 
 static bool is_channel_wise(const qf_layer *layer)
@@ -28,7 +32,10 @@ static qf_status setup(qf_layer *layer)
 
 static void destroy(qf_layer *layer)
 {
-    qf_tensor_release(((state *)layer->state)->kept);
+    state *s = layer->state;
+    qf_tensor_release(s->kept);
+    qf_free(s->deq);
+    qf_free(s->shift);
 }
 
 /* Shifts of a fake-quant model: *shifted is false if there are none. */
@@ -80,41 +87,86 @@ static qf_status forward_fake(qf_layer *layer)
     return QF_OK;
 }
 
+bool qf_dequant_is_deployed(const qf_layer *dequant)
+{
+    return qf_tensor_has(dequant->params[0].blob->data, QF_WORDS);
+}
+
+static qf_status unpack(qf_layer *layer, size_t channels)
+{
+    state *s = layer->state;
+    qf_tensor *packed = layer->params[0].blob->data;
+    const size_t step = qf_shape_count(&packed->shape) > 1 ? 1 : 0;
+    const uint64_t *words;
+    QF_TRY(qf_tensor_read(layer->context, packed, QF_WORDS, &words));
+    qf_free(s->deq);
+    qf_free(s->shift);
+    s->version = 0;
+    s->deq = qf_alloc(channels, sizeof *s->deq);
+    s->shift = qf_alloc(channels, sizeof *s->shift);
+    if (!s->deq || !s->shift)
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu channels", channels);
+    s->shifted = false;
+    for (size_t c = 0; c < channels; c++) {
+        int shift, offset;
+        qf_unpack_dequant(words[c * step], &s->deq[c], &shift, &offset);
+        if (shift > QF_SHIFT_MAX)
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "the shift of channel %zu is %d, expected 0 to %d", c, shift,
+                           QF_SHIFT_MAX);
+        s->shift[c] = shift;
+        s->shifted |= shift != 0;
+    }
+    s->channels = channels;
+    s->version = packed->version;
+    return QF_OK;
+}
+
+qf_status qf_dequant_factors(qf_layer *dequant, qf_requantisation *out)
+{
+    state *s = dequant->state;
+    const size_t channels = qf_tensor_extent(qf_blob_shape(dequant->bottom[0])).channels;
+    if (s->version != dequant->params[0].blob->data->version || s->channels != channels)
+        QF_TRY(unpack(dequant, channels));
+    *out = (qf_requantisation){
+        .channels = channels, .deq = s->deq, .shift = s->shift, .shifted = s->shifted};
+    return QF_OK;
+}
+
+/* AVE Pooling hands over mean codes, which are not integers. */
+static qf_status scale_means(qf_layer *layer, const qf_requantisation *r)
+{
+    qf_tensor *bottom = layer->bottom[0]->data;
+    const float *x;
+    float *y;
+    if (layer->top[0] == layer->bottom[0]) {
+        QF_TRY(qf_update(layer->context, bottom, QF_NHWC, &y));
+        x = y;
+    } else {
+        QF_TRY(qf_read(layer->context, bottom, QF_NHWC, &x));
+        QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
+    }
+    const size_t rows = qf_shape_count(&bottom->shape) / (r->channels ? r->channels : 1);
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = 0; c < r->channels; c++)
+            y[row * r->channels + c] = x[row * r->channels + c] * r->deq[c];
+    return QF_OK;
+}
+
+/* In place too: integers have an array of their own. */
 static qf_status forward_deploy(qf_layer *layer)
 {
-    const uint64_t *words;
-    const int32_t *acc = NULL;
-    const float *sums = NULL;
-    float *y;
-    state *s = layer->state;
-    qf_tensor *input;
-    QF_TRY(qf_tensor_read(layer->context, layer->params[0].blob->data, QF_WORDS, &words));
-    QF_TRY(qf_layer_keep_input(layer, &s->kept, &input));
-    /* AVE Pooling hands over mean codes, which are not integers. */
-    if (qf_tensor_has(input, QF_INTEGERS))
-        QF_TRY(qf_tensor_read(layer->context, input, QF_INTEGERS, &acc));
-    else
-        QF_TRY(qf_read(layer->context, input, QF_NHWC, &sums));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-    size_t channels = qf_tensor_extent(&input->shape).channels,
-           count = qf_shape_count(&input->shape);
-    size_t step = qf_blob_count(layer->params[0].blob) > 1 ? 1 : 0;
-#pragma omp parallel for if (count > 1 << 15)
-    for (size_t i = 0; i < count / (channels ? channels : 1); i++)
-        for (size_t c = 0; c < channels; c++) {
-            float deq;
-            int shift, offset;
-            qf_unpack_dequant(words[c * step], &deq, &shift, &offset);
-            size_t at = i * channels + c;
-            y[at] = acc ? qf_dequant(acc[at], deq, shift) : sums[at] * deq;
-        }
-    return QF_OK;
+    qf_requantisation r;
+    QF_TRY(qf_dequant_factors(layer, &r));
+    if (!qf_tensor_has(layer->bottom[0]->data, QF_INTEGERS))
+        return scale_means(layer, &r);
+    return layer->operations->requantise(layer->context, &r, layer->bottom[0]->data, NULL,
+                                         layer->top[0]->data, NULL);
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    return qf_tensor_has(layer->params[0].blob->data, QF_WORDS) ? forward_deploy(layer)
-                                                                : forward_fake(layer);
+    return qf_dequant_is_deployed(layer) ? forward_deploy(layer) : forward_fake(layer);
 }
 
 static qf_status backward(qf_layer *layer)

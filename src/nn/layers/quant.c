@@ -1,6 +1,5 @@
 /* Quant and AntiQuant (specification, G.4 and G.6). */
-#include "quant/quant.h"
-#include "nn/layer.h"
+#include "nn/layers/quant.h"
 
 #include <float.h>
 #include <math.h>
@@ -29,17 +28,35 @@ static qf_status setup(qf_layer *layer)
     return QF_OK;
 }
 
+void qf_quant_factors(const qf_layer *quant, float *scale, int32_t *offset_d)
+{
+    const state *s = quant->state;
+    *scale = s->scale;
+    *offset_d = s->offset_d;
+}
+
+/* Values that lie on this layer's grid already: rounding a whole number of steps gives that number.
+ */
+static bool has_these_codes(const qf_tensor *x, const state *s)
+{
+    return qf_tensor_has(x, QF_CODES) && x->code_scale == s->scale &&
+           x->code_zero == s->offset_d + 128;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     const state *s = layer->state;
+    qf_tensor *bottom = layer->bottom[0]->data, *top = layer->top[0]->data;
     const float *x;
     uint8_t *codes;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
+    if (has_these_codes(bottom, s))
+        return top == bottom ? QF_OK : qf_tensor_share(layer->context, top, bottom);
+    QF_TRY(qf_read(layer->context, bottom, QF_NHWC, &x));
     /* In place too: the codes have an array of their own. */
-    QF_TRY(qf_tensor_write(layer->context, layer->top[0]->data, QF_CODES, &codes));
+    QF_TRY(qf_tensor_write(layer->context, top, QF_CODES, &codes));
     qf_quant_fake(x, NULL, codes, qf_blob_count(layer->top[0]), s->scale, s->offset_d);
-    layer->top[0]->data->code_scale = s->scale;
-    layer->top[0]->data->code_zero = s->offset_d + 128;
+    top->code_scale = s->scale;
+    top->code_zero = s->offset_d + 128;
     return QF_OK;
 }
 

@@ -1,0 +1,119 @@
+/*
+ * What follows an integer sum: DeQuant, a float addend, ReLU and Quant, in one walk. Rows are cut
+ * into pieces that stay in the nearest cache between the steps.
+ */
+#include "backend/cpu/requantise.h"
+
+#include "backend/cpu/operations.h"
+
+#include "base/vector.h"
+#include "quant/lanes.h"
+
+enum { PIECE = 512 };
+
+/* The steps up to ReLU. The flags are constants where this is called, so that each combination has
+ * a loop of its own. */
+static inline __attribute__((always_inline)) void
+dequantise(const qf_requantisation *r, const int32_t *acc, const float *addend, float *y, size_t n,
+           const float *deq, const int32_t *shift, const bool adds, const bool rectifies)
+{
+    const float slope = r->relu_slope;
+    if (r->shifted) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            float value = qf_dequant_lane(acc[i], deq[i], shift[i]);
+            value = adds ? value + addend[i] : value;
+            y[i] = !rectifies || value > 0 ? value : slope * value;
+        }
+    } else {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++) {
+            float value = (float)acc[i] * deq[i];
+            value = adds ? value + addend[i] : value;
+            y[i] = !rectifies || value > 0 ? value : slope * value;
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void quantise(const qf_requantisation *r,
+                                                           const float *x, uint8_t *codes, size_t n)
+{
+    const float scale = r->scale;
+    const int32_t zero = r->offset_d + 128;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        codes[i] = qf_quant_lane(x[i], scale, zero);
+}
+
+QF_CLONES void qf_requantise_tile(const qf_requantisation *r, const int32_t *acc,
+                                  const float *addend, float *y, uint8_t *codes, size_t rows,
+                                  size_t channels)
+{
+    float kept[PIECE];
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = 0; c < channels; c += PIECE) {
+            const size_t at = row * channels + c, n = channels - c < PIECE ? channels - c : PIECE;
+            const float *deq = r->deq + c, *add = addend ? addend + at : NULL;
+            const int32_t *shift = r->shift + c;
+            float *value = y ? y + at : kept;
+            if (add && r->relu)
+                dequantise(r, acc + at, add, value, n, deq, shift, true, true);
+            else if (add)
+                dequantise(r, acc + at, add, value, n, deq, shift, true, false);
+            else if (r->relu)
+                dequantise(r, acc + at, NULL, value, n, deq, shift, false, true);
+            else
+                dequantise(r, acc + at, NULL, value, n, deq, shift, false, false);
+            if (codes)
+                quantise(r, value, codes + at, n);
+        }
+}
+
+qf_status qf_requantise_outputs(qf_context *context, const qf_requantisation *r, qf_tensor *addend,
+                                qf_tensor *y, qf_tensor *codes, qf_requantise_arrays *out)
+{
+    *out = (qf_requantise_arrays){0};
+    if (addend)
+        QF_TRY(qf_read(context, addend, QF_NHWC, &out->addend));
+    if (y)
+        QF_TRY(qf_write(context, y, QF_NHWC, &out->y));
+    if (codes) {
+        QF_TRY(qf_tensor_write(context, codes, QF_CODES, &out->codes));
+        codes->code_scale = r->scale;
+        codes->code_zero = r->offset_d + 128;
+    }
+    return QF_OK;
+}
+
+void qf_requantise_rows(const qf_requantisation *r, const int32_t *acc,
+                        const qf_requantise_arrays *a, size_t first, size_t rows)
+{
+    const size_t at = first * r->channels;
+    qf_requantise_tile(r, acc, a->addend ? a->addend + at : NULL, a->y ? a->y + at : NULL,
+                       a->codes ? a->codes + at : NULL, rows, r->channels);
+}
+
+void qf_requantise_all(const qf_requantisation *r, const int32_t *acc,
+                       const qf_requantise_arrays *a, size_t first, size_t rows)
+{
+    enum { BLOCKS = 64, SMALL = 1 << 14 };
+#pragma omp parallel for schedule(static) if (rows * r->channels > SMALL)
+    for (int block = 0; block < BLOCKS; block++) {
+        const size_t begin = rows * (size_t)block / BLOCKS,
+                     end = rows * (size_t)(block + 1) / BLOCKS;
+        qf_requantise_rows(r, acc + begin * r->channels, a, first + begin, end - begin);
+    }
+}
+
+qf_status qf_requantise(qf_context *context, const qf_requantisation *r, qf_tensor *acc,
+                        qf_tensor *addend, qf_tensor *y, qf_tensor *codes)
+{
+    const int32_t *sums;
+    qf_requantise_arrays arrays;
+    QF_TRY(qf_tensor_read(context, acc, QF_INTEGERS, &sums));
+    QF_TRY(qf_requantise_outputs(context, r, addend, y, codes, &arrays));
+    const size_t count = qf_shape_count(&acc->shape);
+    if (count)
+        qf_requantise_all(r, sums, &arrays, 0, count / r->channels);
+    return QF_OK;
+}

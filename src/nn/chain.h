@@ -1,0 +1,17 @@
+/* What the matching parts of fusions share: following a chain of layers. */
+#ifndef QF_NN_CHAIN_H
+#define QF_NN_CHAIN_H
+
+#include "nn/plan.h"
+
+/* The layer at `index` if it is of this type and takes up the chain: it reads `from`, which nobody
+ * else does. `from` NULL: it begins the chain. */
+qf_layer *qf_chain_take(const qf_net *net, int index, const char *type, const qf_blob *from);
+/* A convolution of one bottom, whose channels are axis 1, that begins a chain at `index`; or NULL.
+ */
+qf_layer *qf_chain_take_convolution(const qf_net *net, int index);
+/* An Eltwise that adds two different blobs and writes a third. */
+bool qf_chain_is_plain_sum(const qf_layer *eltwise);
+float qf_chain_relu_slope(const qf_layer *relu);
+
+#endif
