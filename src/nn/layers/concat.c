@@ -39,6 +39,9 @@ static qf_status run(qf_layer *layer, bool forward)
     qf_tensor *whole = forward ? layer->top[0]->data : layer->top[0]->diff;
     const qf_joint joint = qf_joint_make(&whole->shape, ((state *)layer->state)->axis);
     size_t offset = 0;
+    float *values;
+    if (forward) /* assembled part by part, over whatever was there */
+        QF_TRY(qf_write(layer->context, whole, joint.form, &values));
     for (int b = 0; b < layer->bottom_count; b++) {
         qf_blob *bottom = layer->bottom[b];
         if (forward || layer->propagate_down[b])
