@@ -195,6 +195,12 @@ QF_API qf_status qf_net_backward(qf_net *net);
  * again once the last layer that needs it has run, more layers run as one, and only inputs, outputs
  * and parameters can be read; a TEST net can then not run backward. */
 QF_API void qf_net_keep_blobs(qf_net *net, bool keep);
+/* Keep the seconds that each layer takes from now on; the sums start at 0. */
+QF_API void qf_net_set_timing(qf_net *net, bool timing);
+QF_API double qf_net_layer_seconds(const qf_net *net, int layer, bool backward);
+/* The last layer of those that ran as one with this one in the last forward pass, if this is the
+ * first of them, which has the time of all; else the layer itself. */
+QF_API int qf_net_layer_ran_until(const qf_net *net, int layer);
 /* Layers first … last, both included; backward runs from last down to first. */
 QF_API qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss);
 QF_API qf_status qf_net_backward_range(qf_net *net, int last, int first);

@@ -42,6 +42,7 @@ static qf_status test(session *session, const arguments *arguments)
     qf_status status = open_net(session, arguments, QF_TEST, &net);
     if (status != QF_OK)
         return status;
+    qf_net_keep_blobs(net, false);
     signals_install("stop", "none");
     status = qf_net_test(net, argument_integer(arguments, "iterations"), requested_action,
                          show_progress, session, &scores);

@@ -42,22 +42,10 @@ static double milliseconds_now(void)
     return 1e3 * (double)now.tv_sec + 1e-6 * (double)now.tv_nsec;
 }
 
-/* One pass, layer by layer; the sums of each layer grow. */
-static qf_status time_pass(qf_net *net, bool backward, timing *layers)
+static qf_status run_pass(qf_net *net, bool backward)
 {
-    int count = qf_net_layer_count(net);
-    qf_status status = QF_OK;
-    for (int l = 0; l < count && status == QF_OK; l++) {
-        double start = milliseconds_now();
-        status = qf_net_forward_range(net, l, l, NULL);
-        layers[l].forward += milliseconds_now() - start;
-    }
-    for (int l = count - 1; l >= 0 && backward && status == QF_OK; l--) {
-        double start = milliseconds_now();
-        status = qf_net_backward_range(net, l, l);
-        layers[l].backward += milliseconds_now() - start;
-    }
-    return status;
+    qf_status status = qf_net_forward(net, NULL);
+    return status == QF_OK && backward ? qf_net_backward(net) : status;
 }
 
 static qf_status warm_up(session *session, qf_net *net, bool backward)
@@ -74,6 +62,13 @@ static qf_status warm_up(session *session, qf_net *net, bool backward)
     return qf_net_backward(net);
 }
 
+static void read_timing(const qf_net *net, timing *layers)
+{
+    for (int l = 0; l < qf_net_layer_count(net); l++)
+        layers[l] = (timing){1e3 * qf_net_layer_seconds(net, l, false),
+                             1e3 * qf_net_layer_seconds(net, l, true)};
+}
+
 static void report(session *session, const qf_net *net, const timing *layers, int iterations,
                    double elapsed)
 {
@@ -82,6 +77,11 @@ static void report(session *session, const qf_net *net, const timing *layers, in
     say(session, "Average time per layer: ");
     for (int l = 0; l < count; l++) {
         const char *name = qf_net_layer_name(net, l);
+        const int until = qf_net_layer_ran_until(net, l);
+        if (until > l)
+            say(session,
+                "%10s\truns as one with the layers up to %s; the time of all is given here.", name,
+                qf_net_layer_name(net, until));
         say(session, "%10s\tforward: %g ms.", name, layers[l].forward / iterations);
         say(session, "%10s\tbackward: %g ms.", name, layers[l].backward / iterations);
         forward += layers[l].forward;
@@ -138,19 +138,23 @@ static qf_status time_net(session *session, const arguments *arguments)
     qf_status status = open_net(session, arguments, backward ? QF_TRAIN : QF_TEST, &net);
     if (status != QF_OK)
         return status;
+    qf_net_keep_blobs(net, false);
     timing *layers = calloc((size_t)qf_net_layer_count(net) + 1, sizeof *layers);
     status = layers ? warm_up(session, net, backward) : QF_E_MEMORY;
     say(session, "*** Benchmark begins ***");
     say(session, "Testing for %d iterations.", iterations);
+    qf_net_set_timing(net, true);
     double start = milliseconds_now();
     for (int i = 0; i < iterations && status == QF_OK; i++) {
         double pass = milliseconds_now();
-        status = time_pass(net, backward, layers);
+        status = run_pass(net, backward);
         say(session, "Iteration: %d forward-backward time: %g ms.", i + 1,
             milliseconds_now() - pass);
     }
     if (status == QF_OK) {
-        report(session, net, layers, iterations, milliseconds_now() - start);
+        const double elapsed = milliseconds_now() - start;
+        read_timing(net, layers);
+        report(session, net, layers, iterations, elapsed);
         if (!arguments->caffe)
             print_costliest(net, layers, iterations);
     }
@@ -170,7 +174,9 @@ static int run(const arguments *arguments)
 const command command_time = {
     .name = "time",
     .summary = "Measure a net layer by layer, as `caffe time` does.",
-    .details = "Caffe's lines go to stderr; a table of the costliest layers goes to stdout.",
+    .details = "Caffe's lines go to stderr; a table of the costliest layers goes to stdout. Layers "
+               "that run as one are named; QAFFE_FUSION=0 in the environment makes each run by "
+               "itself.",
     .example = "qaffe time --model train_test.prototxt --iterations 20",
     OPTIONS(options),
     .computes = true,

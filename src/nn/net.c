@@ -271,7 +271,7 @@ static qf_status backward_group(qf_net *net, qf_group *group)
 
 /* The first backward pass of a net that ran for inference: what forward left out is made up for by
  * running it again, with the data that is there, and from now on nothing is left out. */
-static qf_status repeat_for_backward(qf_net *net, int last)
+static qf_status repeat_for_backward(qf_net *net, int first, int last)
 {
     double loss = 0;
     if (!net->keep_blobs)
@@ -279,16 +279,13 @@ static qf_status repeat_for_backward(qf_net *net, int last)
                        "a TEST net that need not keep its blobs cannot run backward; call "
                        "qf_net_keep_blobs(net, true) before its forward pass");
     net->backward_wanted = true;
-    for (int i = 0; i <= last; i++) {
-        qf_group *group = qf_net_plan_forward_group(net, i, 0, last);
-        const int index = i;
-        if (group)
-            i = group->last;
-        if (net->layers[index]->bottom_count == 0)
-            continue;
-        QF_TRY(qf_within(net->context,
-                         group ? forward_group(net, group) : forward_layer(net, index, &loss),
-                         "layer %s", net->layers[index]->name));
+    for (int i = first, next; i <= last; i = next) {
+        qf_group *group = qf_net_plan_forward_group(net, i, first, last);
+        next = group ? group->last + 1 : i + 1;
+        if (net->layers[i]->bottom_count > 0)
+            QF_TRY(qf_within(net->context,
+                             group ? forward_group(net, group) : forward_layer(net, i, &loss),
+                             "layer %s", net->layers[i]->name));
     }
     return QF_OK;
 }
@@ -298,8 +295,9 @@ qf_status qf_net_backward_range(qf_net *net, int last, int first)
     if (net->layer_count == 0)
         return QF_OK;
     QF_TRY(check_range(net, first, last));
-    if (qf_net_plan_ran_inference(net, last))
-        QF_TRY(repeat_for_backward(net, last));
+    const int hidden = qf_net_plan_hidden_since(net, first, last);
+    if (hidden >= 0)
+        QF_TRY(repeat_for_backward(net, hidden, last));
     for (int i = last, next; i >= first; i = next) {
         qf_group *group;
         QF_TRY(qf_net_plan_backward_group(net, i, first, last, &group));

@@ -1,7 +1,26 @@
 /* What users of the public interface may ask a net. */
-#include "nn/net.h"
+#include "nn/plan.h"
 
 #include <string.h>
+
+void qf_net_set_timing(qf_net *net, bool timing)
+{
+    net->timing = timing;
+    for (int l = 0; l < net->layer_count; l++)
+        net->layers[l]->forward_seconds = net->layers[l]->backward_seconds = 0;
+}
+
+double qf_net_layer_seconds(const qf_net *net, int layer, bool backward)
+{
+    return backward ? net->layers[layer]->backward_seconds : net->layers[layer]->forward_seconds;
+}
+
+int qf_net_layer_ran_until(const qf_net *net, int layer)
+{
+    const int index = net->plan->group_of[layer];
+    const qf_group *group = index < 0 ? NULL : &net->plan->groups[index];
+    return group && group->ran && group->first == layer ? group->last : layer;
+}
 
 const char *qf_net_name(const qf_net *net)
 {

@@ -203,7 +203,7 @@ qf_group *qf_net_plan_forward_group(qf_net *net, int layer, int first, int last)
     qf_group *group = group_at(net, layer);
     if (!group)
         return NULL;
-    if (layer == group->first)
+    if (layer == group->first || !group->fusion->training)
         group->ran = false; /* until it does */
     if (layer != group->first || layer < first || group->last > last || net->plan->no_fusion ||
         net->debug_info || (net->keep_blobs && !group->in_place) ||
@@ -230,14 +230,15 @@ qf_status qf_net_plan_backward_group(qf_net *net, int layer, int first, int last
                      net->layers[layer]->name);
 }
 
-bool qf_net_plan_ran_inference(const qf_net *net, int last)
+int qf_net_plan_hidden_since(const qf_net *net, int first, int last)
 {
     const qf_net_plan *plan = net->plan;
-    for (int g = 0; g < plan->group_count; g++)
-        if (plan->groups[g].first <= last && plan->groups[g].ran &&
-            !plan->groups[g].fusion->training)
-            return true;
-    return false;
+    for (int g = 0; g < plan->group_count; g++) {
+        const qf_group *group = &plan->groups[g];
+        if (group->first <= last && group->last >= first && group->ran && !group->fusion->training)
+            return group->first;
+    }
+    return -1;
 }
 
 /* ---- dropping ---- */

@@ -59,8 +59,9 @@ qf_group *qf_net_plan_forward_group(qf_net *net, int layer, int first, int last)
  * separated first. */
 qf_status qf_net_plan_backward_group(qf_net *net, int layer, int first, int last, qf_group **out);
 
-/* Did a group up to layer `last` run that leaves nothing for backward? */
-bool qf_net_plan_ran_inference(const qf_net *net, int last);
+/* The first layer of the first group in layers first … last that ran and left nothing for backward;
+ * −1: there is none. */
+int qf_net_plan_hidden_since(const qf_net *net, int first, int last);
 
 /* In nets that need not keep blobs: drop what no one reads any more, after the forward or backward
  * passes of layers first … last. */

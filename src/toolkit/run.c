@@ -95,6 +95,7 @@ static qf_status test(run *r, const char *model, const char *weights, qf_qat_res
     qf_net *net;
     qf_scores *scores = NULL;
     QF_TRY(qf_net_create(r->context, model, QF_TEST, 0, NULL, 0, &net));
+    qf_net_keep_blobs(net, false);
     qf_status status = qf_net_load_weights(net, weights);
     if (status == QF_OK)
         status = qf_net_test(net, r->test_iterations, r->action, r->progress, r->user, &scores);
