@@ -92,12 +92,12 @@ static const struct {
      INPUT("dim: 1 dim: 3 dim: 21 dim: 21") CONV("c1", "data",
                                                  "num_output: 16 kernel_size: 3 stride: 2")
          RELU("c1") POOL("p1", "c1", "pool: MAX kernel_size: 3 stride: 2")
-             CONV("sq", "p1", "num_output: 8 kernel_size: 1") RELU("sq") CONV(
-                 "e1", "sq", "num_output: 16 kernel_size: 1") RELU("e1")
-                 CONV("e3", "sq", "num_output: 24 kernel_size: 3 pad: 1") RELU(
-                     "e3") "layer { name: 'cat' type: 'Concat' bottom: 'e1' bottom: 'e3' top: "
-                           "'cat' } " CONV("last", "cat", "num_output: 10 kernel_size: 1")
-                               RELU("last") POOL("p2", "last", "pool: AVE global_pooling: true"),
+             CONV("sq", "p1", "num_output: 8 kernel_size: 1") RELU("sq")
+                 CONV("e1", "sq", "num_output: 16 kernel_size: 1") RELU("e1")
+                     CONV("e3", "sq", "num_output: 24 kernel_size: 3 pad: 1") RELU(
+                         "e3") "layer { name: 'cat' type: 'Concat' bottom: 'e1' bottom: 'e3' top: "
+                               "'cat' } " CONV("last", "cat", "num_output: 10 kernel_size: 1") RELU(
+                                   "last") POOL("p2", "last", "pool: AVE global_pooling: true"),
      "e3", "e3"},
     {"groups, not in place, negative slope",
      INPUT("dim: 3 dim: 8 dim: 9 dim: 9") CONV(
@@ -112,9 +112,8 @@ static const struct {
                                                               "2 dilation: 2") "layer { name: 't' "
                                                                                "type: 'ReLU' "
                                                                                "bottom: 'c2' top: "
-                                                                               "'t' } " SUM("s",
-                                                                                            "t",
-                                                                                            "r")
+                                                                               "'t' } " SUM(
+                                                                                   "s", "t", "r")
                                                                                    CONV("c3", "s",
                                                                                         "num_"
                                                                                         "output: 6 "
@@ -325,6 +324,25 @@ static void deploy_models_agree_in_every_bit(void **state)
     }
 }
 
+/* Concat hands on the codes of its bottoms, which were made for the Quant behind it. */
+static void codes_pass_through_concat(void **state)
+{
+    (void)state;
+    export_net(nets[2].text);
+    qf_net *net =
+        open_net("out_deploy_model.prototxt", "out_deploy_weights.caffemodel", true, false);
+    float *input = make_input(net);
+    int concat = 0;
+    while (strcmp(net->layers[concat]->type->name, "Concat") != 0)
+        concat++;
+    feed(net, input);
+    assert_ok(context, qf_net_forward_range(net, 0, concat, NULL));
+    const qf_tensor *joined = net->layers[concat]->top[0]->data;
+    assert_true(qf_tensor_has(joined, QF_CODES) && !qf_tensor_has(joined, QF_NHWC));
+    qf_free(input);
+    qf_net_destroy(net);
+}
+
 /* A TEST net's first backward pass repeats what forward left out. */
 static void backward_repeats_forward(void **state)
 {
@@ -509,6 +527,7 @@ int main(void)
         cmocka_unit_test(folded_weights_follow_parameters),
         cmocka_unit_test(backward_repeats_forward),
         cmocka_unit_test(deploy_models_agree_in_every_bit),
+        cmocka_unit_test(codes_pass_through_concat),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -34,12 +34,48 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
+/* Have all bottoms codes of one scale and zero point? (Deploy models: nn/requantise.c.) */
+static bool have_one_code(const qf_layer *layer)
+{
+    const qf_tensor *first = layer->bottom[0]->data;
+    for (int b = 0; b < layer->bottom_count; b++) {
+        const qf_tensor *bottom = layer->bottom[b]->data;
+        if (!qf_tensor_has(bottom, QF_CODES) || bottom->code_scale != first->code_scale ||
+            bottom->code_zero != first->code_zero)
+            return false;
+    }
+    return true;
+}
+
+/* Rows of channels, one bottom behind the other. */
+static qf_status assemble_codes(qf_layer *layer, const qf_joint *joint)
+{
+    qf_tensor *whole = layer->top[0]->data, *first = layer->bottom[0]->data;
+    const size_t whole_row = (size_t)whole->shape.dim[joint->axis];
+    uint8_t *to;
+    QF_TRY(qf_tensor_write(layer->context, whole, QF_CODES, &to));
+    whole->code_scale = first->code_scale;
+    whole->code_zero = first->code_zero;
+    for (int b = 0; b < layer->bottom_count; b++) {
+        const size_t part_row = (size_t)qf_blob_shape(layer->bottom[b])->dim[joint->axis];
+        const uint8_t *from;
+        QF_TRY(qf_tensor_read(layer->context, layer->bottom[b]->data, QF_CODES, &from));
+#pragma omp parallel for schedule(static) if (joint->outer * part_row > 1 << 17)
+        for (size_t row = 0; row < joint->outer; row++)
+            memcpy(to + row * whole_row, from + row * part_row, part_row);
+        to += part_row;
+    }
+    return QF_OK;
+}
+
 static qf_status run(qf_layer *layer, bool forward)
 {
     qf_tensor *whole = forward ? layer->top[0]->data : layer->top[0]->diff;
     const qf_joint joint = qf_joint_make(&whole->shape, ((state *)layer->state)->axis);
     size_t offset = 0;
     float *values;
+    if (forward && joint.form == QF_NHWC && have_one_code(layer))
+        return assemble_codes(layer, &joint);
     if (forward) /* assembled part by part, over whatever was there */
         QF_TRY(qf_write(layer->context, whole, joint.form, &values));
     for (int b = 0; b < layer->bottom_count; b++) {
