@@ -82,16 +82,24 @@ def run_net(net_parameter, batch, folder):
     pathlib.Path(path).write_text(str(net_parameter))
     done = []
     for phase, name in ((caffe.TRAIN, "TRAIN"), (caffe.TEST, "TEST")):
-        net = caffe.Net(path, phase)
-        trains = phase == caffe.TRAIN and any(net.blob_loss_weights.values())
-        if phase == caffe.TRAIN and not trains:
-            continue  # a deploy net: nothing to learn
-        check_finite(net.forward())
-        if trains:
-            net.backward()
-            check_finite({name: blobs[0].diff for name, blobs in net.params.items()})
-        done.append("forward%s %s" % (" and backward" if trains else "", name))
+        for stage in stages_of(net_parameter, phase):
+            net = caffe.Net(path, phase, stages=[stage] if stage else None)
+            trains = phase == caffe.TRAIN and any(net.blob_loss_weights.values())
+            if phase == caffe.TRAIN and not trains:
+                continue  # a deploy net: nothing to learn
+            check_finite(net.forward())
+            if trains:
+                net.backward()
+                check_finite({name: blobs[0].diff for name, blobs in net.params.items()})
+            done.append("forward%s %s" % (" and backward" if trains else "", " ".join(filter(None, [name, stage]))))
     return ", ".join(done)
+
+
+def stages_of(net_parameter, phase):
+    """The stages that rules of the phase ask for; [None] if none does."""
+    found = {stage for layer in list(net_parameter.layer) + list(net_parameter.layers)
+             for rule in layer.include if rule.phase == phase for stage in rule.stage}
+    return sorted(found) or [None]
 
 
 def run_solver(solver, batch, folder, checkout):
