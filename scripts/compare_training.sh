@@ -10,10 +10,11 @@
 #     --shorten N     divide all iteration counts of the solvers by N (1: 5000 and 70000 iterations)
 #     --threads N     threads of both (all cores)
 #     --out DIR       logs and results.tsv; runs already there are kept, so a stopped comparison goes on (cifar-runs)
-#     --speed N       no training to the end: N iterations of each, three times in turn, best of each
+#     --speed N       no training to the end: N iterations of each, three times in turn, best of each; BVLC Caffe also
+#                     with one thread, because OpenBLAS may be slower with more on small matrices
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
-usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' "$0"; }
 fail() { echo "compare_training.sh: $*" >&2 && exit 2; }
 
 caffe='' data='' qaffe=$here/build/release/qaffe models=quick,full seeds=3 shorten=1 out=cifar-runs speed=0
@@ -77,7 +78,8 @@ train() { # implementation, program, model, seed
         "$(sed -n 's/.*Test net output #[01]: accuracy = \([0-9.e-]*\).*/\1/p' "$folder/$file.log" | tail -1)" >>results.tsv
 }
 
-seconds() { # implementation, program, model: wall time of the whole command for $speed iterations
+seconds() { # implementation, program, model, threads: wall time of the whole command for $speed iterations
+    local -x OMP_NUM_THREADS=$4 OPENBLAS_NUM_THREADS=$4
     local folder=$PWD/speed/$1-$3 file=cifar10_$3_solver.prototxt
     mkdir -p "$folder" && net "$3" "$folder" && solver "$file" 1 "$folder" >/dev/null
     sed -i "s/^max_iter:.*/max_iter: $speed/; s/^test_interval:.*/test_interval: 100000/" "$folder/$file" && echo 'snapshot_after_train: false' >>"$folder/$file"
@@ -89,11 +91,14 @@ seconds() { # implementation, program, model: wall time of the whole command for
 for model in ${models//,/ }; do
     if [ "$speed" -gt 0 ]; then
         for _ in 1 2 3; do
-            echo "$(seconds bvlc "$caffe/build/tools/caffe" "$model") $(seconds qaffe "$qaffe" "$model")"
+            echo "$(seconds bvlc "$caffe/build/tools/caffe" "$model" 1)" \
+                "$(seconds bvlc "$caffe/build/tools/caffe" "$model" "$threads")" \
+                "$(seconds qaffe "$qaffe" "$model" "$threads")"
         done | awk -v model="$model" -v n="$speed" -v threads="$threads" '
-            NR == 1 || $1 < bvlc { bvlc = $1 } NR == 1 || $2 < qaffe { qaffe = $2 }
-            END { printf "cifar10_%s, %d iterations, %d threads: BVLC Caffe %.2f s, qaffe %.2f s, ratio %.3f\n",
-                         model, n, threads, bvlc, qaffe, qaffe / bvlc }'
+            { for (i = 1; i <= 3; i++) if (NR == 1 || $i < best[i]) best[i] = $i }
+            END { bvlc = best[1] < best[2] ? best[1] : best[2]
+                  printf "cifar10_%s, %d iterations: BVLC Caffe %.2f s with 1 thread, %.2f s with %d; qaffe %.2f s with %d, ratio %.3f\n",
+                         model, n, best[1], best[2], threads, best[3], threads, best[3] / bvlc }'
         continue
     fi
     for seed in $(seq "$seeds"); do
