@@ -43,9 +43,8 @@ class Runner:
     def __init__(self, options):
         self.options = options
         self.missing = {}
-        environment = dict(os.environ)
-        environment.pop("OPENBLAS_CORETYPE", None)  # OpenBLAS knows the processor best
-        self.environment = environment
+        # OpenBLAS knows the processor best.
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
 
     def run(self, command):
         result = subprocess.run(shlex.split(self.options.wrap) + command, env=self.environment, text=True,
