@@ -61,6 +61,7 @@ static void join_shared(qf_net *net)
                     continue;
                 int top = index_of(net, layer->top[t]), bottom = index_of(net, layer->bottom[b]);
                 plan->shares_data[top] = true;
+                plan->shares_diff[top] = layer->top[t]->diff == layer->bottom[b]->diff;
                 if (plan->last_use[top] > plan->last_use[bottom])
                     plan->last_use[bottom] = plan->last_use[top];
                 plan->backward_reads[bottom] |= plan->backward_reads[top];
@@ -166,9 +167,10 @@ qf_status qf_net_plan_create(qf_net *net)
         plan->producer = qf_alloc((size_t)net->blob_count, sizeof *plan->producer);
         plan->backward_reads = qf_alloc((size_t)net->blob_count, sizeof *plan->backward_reads);
         plan->shares_data = qf_alloc((size_t)net->blob_count, sizeof *plan->shares_data);
+        plan->shares_diff = qf_alloc((size_t)net->blob_count, sizeof *plan->shares_diff);
     }
     if (!plan || !plan->groups || !plan->group_of || !plan->last_use || !plan->producer ||
-        !plan->backward_reads || !plan->shares_data)
+        !plan->backward_reads || !plan->shares_data || !plan->shares_diff)
         return qf_fail(net->context, QF_E_MEMORY, "no memory for a plan");
     plan->no_fusion = wish && strcmp(wish, "0") == 0;
     find_lifetimes(net);
@@ -188,6 +190,7 @@ void qf_net_plan_destroy(qf_net *net)
     qf_free(plan->producer);
     qf_free(plan->backward_reads);
     qf_free(plan->shares_data);
+    qf_free(plan->shares_diff);
     qf_free(plan);
     net->plan = NULL;
 }
@@ -264,7 +267,8 @@ void qf_net_plan_drop_after_backward(qf_net *net, int first, int last)
             continue;
         if (!plan->shares_data[i] && plan->last_use[i] < net->layer_count)
             qf_tensor_drop(net->blobs[i]->data);
-        qf_tensor_forget(net->blobs[i]->diff);
+        if (!plan->shares_diff[i])
+            qf_tensor_forget(net->blobs[i]->diff);
     }
     const qf_group *group = group_at(net, first);
     if (group && group->fusion->release)

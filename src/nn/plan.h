@@ -46,6 +46,7 @@ typedef struct qf_net_plan {
     int *producer;        /* for each blob: the first layer that writes it */
     bool *backward_reads; /* for each blob: a backward pass reads its value */
     bool *shares_data;    /* for each blob: its value is that of its producer's bottom (Split) */
+    bool *shares_diff;    /* the same of its gradient (WeightQAT) */
     bool no_fusion;
 } qf_net_plan;
 
