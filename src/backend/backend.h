@@ -71,6 +71,7 @@ typedef struct qf_pass_gradients {
     bool batch_statistics; /* mean and inverse are those of x */
     qf_tensor *d;  /* receives the gradient in front of ReLU; NULL: nobody asks. May be dy[0] */
     qf_tensor *dx; /* receives that of x; NULL: nobody asks. May be dy[0] */
+    const float *dx_scale;   /* not NULL: dx is written as QF_BF16, times these of each channel */
     float *factor, *summand; /* gradients of `channels` values, added to; may be NULL */
     double d_clip[2];        /* receives those of clip_max and clip_min */
 } qf_pass_gradients;
@@ -115,6 +116,9 @@ typedef struct qf_operations {
                                                qf_tensor *w, qf_tensor *bias, qf_tensor *y);
     /* Both gradients, or one (dw or dx NULL). Where x and w are codes and the context says so, in
      * bf16: dy is then rounded, once for both. */
+    /* Will it, for these, take dy in bf16 (as QF_BF16, times the weights' scales)? */
+    bool (*convolution_takes_bf16)(qf_context *, qf_convolution *, const qf_tensor *x,
+                                   const qf_tensor *w);
     qf_status (*convolution_backward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
                                       qf_tensor *dy, qf_tensor *dw, qf_tensor *dx);
     /* For inference only: convolution_forward with an epilogue; w and bias as floats. May round

@@ -60,3 +60,29 @@ void qf_rows_to_bf16(const float *from, const float *scale, uint16_t *to, size_t
     for (size_t row = 0; row < rows; row++)
         row_bf16(from + row * columns, scale, to + row * columns, columns);
 }
+
+void qf_rows_to_bf16_part(const float *from, const float *scale, uint16_t *to, size_t rows,
+                          size_t columns)
+{
+    for (size_t row = 0; row < rows; row++)
+        row_bf16(from + row * columns, scale, to + row * columns, columns);
+}
+
+QF_CLONES static void row_from_bf16(const uint16_t *from, const float *scale, float *to, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = (uint32_t)from[i] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        to[i] = value / scale[i];
+    }
+}
+
+void qf_rows_from_bf16(const uint16_t *from, const float *scale, float *to, size_t rows,
+                       size_t columns)
+{
+#pragma omp parallel for schedule(static) if (rows * columns > PART)
+    for (size_t row = 0; row < rows; row++)
+        row_from_bf16(from + row * columns, scale, to + row * columns, columns);
+}

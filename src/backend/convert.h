@@ -13,5 +13,10 @@ void qf_codes_to_bf16(const uint8_t *codes, uint16_t *to, size_t n, int zero);
  */
 void qf_rows_to_bf16(const float *from, const float *scale, uint16_t *to, size_t rows,
                      size_t columns);
+/* The same on the calling thread alone, and back: to = from / scale[column]. */
+void qf_rows_to_bf16_part(const float *from, const float *scale, uint16_t *to, size_t rows,
+                          size_t columns);
+void qf_rows_from_bf16(const uint16_t *from, const float *scale, float *to, size_t rows,
+                       size_t columns);
 
 #endif

@@ -16,6 +16,7 @@ static const struct {
     [QF_PLAIN] = {"float", sizeof(float)},
     [QF_NHWC] = {"float (channels last)", sizeof(float)},
     [QF_CODES] = {"8-bit codes", sizeof(uint8_t)},
+    [QF_BF16] = {"bf16", sizeof(uint16_t)},
     [QF_WEIGHT_CODES] = {"8-bit weight codes", sizeof(int8_t)},
     [QF_INTEGERS] = {"32-bit integers", sizeof(int32_t)},
     [QF_WORDS] = {"64-bit words", sizeof(uint64_t)},
@@ -146,7 +147,7 @@ qf_status qf_tensor_reshape(qf_context *context, qf_tensor *tensor, const qf_sha
         }
     }
     bool keep = tensor->valid && count == qf_shape_count(&tensor->shape);
-    if (keep && tensor->valid & (BIT(QF_NHWC) | BIT(QF_CODES) | BIT(QF_INTEGERS))) {
+    if (keep && tensor->valid & (BIT(QF_NHWC) | BIT(QF_CODES) | BIT(QF_BF16) | BIT(QF_INTEGERS))) {
         /* Elements keep their place in C order; the other orders depend on the shape. */
         void *plain;
         QF_TRY(qf_tensor_read(context, tensor, QF_PLAIN, &plain));
@@ -228,6 +229,13 @@ static void weight_codes_to_float(const qf_tensor *tensor, float *to, size_t cou
     }
 }
 
+static void bf16_to_float(const qf_tensor *tensor, float *to, size_t count)
+{
+    const size_t channels = qf_tensor_extent(&tensor->shape).channels;
+    qf_rows_from_bf16(bytes_of(tensor, QF_BF16), tensor->weight_scale, to, count / channels,
+                      channels);
+}
+
 static void integers_to_float(const qf_tensor *tensor, float *to, size_t count)
 {
     const int32_t *integers = bytes_of(tensor, QF_INTEGERS);
@@ -248,6 +256,7 @@ static const struct {
     void (*convert)(const qf_tensor *tensor, float *to, size_t count);
 } to_float[] = {
     {QF_CODES, QF_NHWC, codes_to_float},
+    {QF_BF16, QF_NHWC, bf16_to_float},
     {QF_WEIGHT_CODES, QF_PLAIN, weight_codes_to_float},
     {QF_INTEGERS, QF_NHWC, integers_to_float},
     {QF_WORDS, QF_PLAIN, words_to_float},
@@ -428,8 +437,8 @@ qf_status qf_tensor_set_weight_scale(qf_context *context, qf_tensor *tensor, con
 
 qf_status qf_tensor_copy(qf_context *context, qf_tensor *to, qf_tensor *from)
 {
-    static const qf_form cheapest_first[] = {QF_CODES, QF_WEIGHT_CODES, QF_INTEGERS,
-                                             QF_NHWC,  QF_PLAIN,        QF_WORDS};
+    static const qf_form cheapest_first[] = {QF_CODES, QF_BF16,  QF_WEIGHT_CODES, QF_INTEGERS,
+                                             QF_NHWC,  QF_PLAIN, QF_WORDS};
     QF_TRY(qf_tensor_reshape(context, to, &from->shape));
     qf_tensor_set_zero(to);
     for (size_t i = 0; i < sizeof cheapest_first / sizeof *cheapest_first; i++) {

@@ -28,6 +28,8 @@ typedef enum qf_form {
     QF_PLAIN, /* float, C order of the shape: what users and files see */
     QF_NHWC,  /* float, axis 1 moved to the end: (n, spatial…, channels); what kernels use */
     QF_CODES, /* uint8_t in NHWC order: value = code_scale · (code − code_zero) */
+    QF_BF16, /* uint16_t in NHWC order: value = bf16 / weight_scale[channel]; gradients on their way
+              * into a convolution that computes in bf16 */
     QF_WEIGHT_CODES, /* int8_t, C order: value = weight_scale[channel] · code */
     QF_INTEGERS, /* int32_t: accumulators (NHWC order) and quantised biases (one axis, so both) */
     QF_WORDS,    /* uint64_t, C order: packed dequantisation parameters */

@@ -7,6 +7,7 @@
 #include "nn/chain.h"
 #include "nn/layers/activation_qat.h"
 #include "nn/layers/batch_norm.h"
+#include "nn/layers/convolution_base.h"
 #include "nn/layers/scale.h"
 #include "nn/plan.h"
 
@@ -208,6 +209,15 @@ static qf_status param_gradient(qf_layer *layer, int index, float **out)
     return qf_update(layer->context, layer->params[index].blob->diff, QF_PLAIN, out);
 }
 
+/* The weights' scales, if x comes from a convolution that takes its gradient in bf16; else NULL. */
+static const float *scale_for_bf16(const qf_net *net, const qf_group *group)
+{
+    const state *s = group->state;
+    const qf_layer *above =
+        group->first > 0 ? qf_net_plan_layer(net, group->first - 1, "Convolution") : NULL;
+    return above && above->top[0] == s->x ? qf_convolution_bf16_scale(above) : NULL;
+}
+
 static qf_status backward(qf_net *net, qf_group *group)
 {
     state *s = group->state;
@@ -225,6 +235,7 @@ static qf_status backward(qf_net *net, qf_group *group)
     /* A sum hands the gradient on as it is: both sides share it, and it is written once. */
     g.d = s->eltwise ? s->y->diff : NULL;
     g.dx = wants_dx && (affine || !s->eltwise) ? s->x->diff : NULL;
+    g.dx_scale = g.dx ? scale_for_bf16(net, group) : NULL;
     QF_TRY(param_gradient(s->scale, 0, &g.factor));
     QF_TRY(param_gradient(s->scale, 1, &g.summand));
     QF_TRY(first->operations->pass_backward(net->context, &s->pass, &g));

@@ -42,8 +42,8 @@ struct qf_convolution {
     struct qf_fused_convolution *fused; /* convolution_fused.c; NULL until needed */
 };
 
-dnnl_format_tag_t qf_activation_tag(int axes);   /* NHWC and its like */
-dnnl_format_tag_t qf_plain_weight_tag(int axes); /* C order */
+dnnl_format_tag_t qf_activation_tag(int axes);                         /* NHWC and its like */
+dnnl_format_tag_t qf_plain_weight_tag(int axes);                       /* C order */
 void qf_fused_convolution_destroy(struct qf_fused_convolution *fused); /* NULL is a no-op */
 
 /* *out is NULL if oneDNN has no such primitive. */
@@ -60,6 +60,8 @@ qf_status qf_convolution_forward_integer(qf_context *, qf_convolution *, qf_tens
                                          qf_tensor *bias, qf_tensor *y);
 qf_status qf_deconvolution_forward_integer(qf_context *, qf_convolution *, qf_tensor *x,
                                            qf_tensor *w, qf_tensor *bias, qf_tensor *y);
+bool qf_convolution_takes_bf16(qf_context *, qf_convolution *, const qf_tensor *x,
+                               const qf_tensor *w);
 qf_status qf_convolution_backward(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
                                   qf_tensor *dy, qf_tensor *dw, qf_tensor *dx);
 qf_status qf_convolution_backward_data(qf_context *, qf_convolution *, qf_tensor *dy, qf_tensor *w,

@@ -79,31 +79,38 @@ qf_status qf_convolution_backward_data(qf_context *context, qf_convolution *c, q
 
 /* ---- bf16 ---- */
 
+static bool suits_bf16(const qf_context *context, const qf_convolution *c, const qf_tensor *x,
+                       const qf_tensor *w)
+{
+    return context->backward == QF_BACKWARD_BF16 && qf_onednn_has_bf16() && c->shape.groups == 1 &&
+           qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
+           (w->weight_scale_count == 1 || w->weight_scale_axis == 0);
+}
+
 static qf_status bf16_units(qf_context *context, qf_convolution *c, const qf_tensor *x,
                             const qf_tensor *w, unit **data, unit **weights)
 {
     *data = *weights = NULL;
-    if (context->backward != QF_BACKWARD_BF16 || !qf_onednn_has_bf16() || c->shape.groups > 1 ||
-        !qf_tensor_has(x, QF_CODES) || !qf_tensor_has(w, QF_WEIGHT_CODES) || !w->weight_scale ||
-        (w->weight_scale_count > 1 && w->weight_scale_axis != 0))
+    if (!suits_bf16(context, c, x, w))
         return QF_OK;
     QF_TRY(qf_convolution_unit(context, c, BACKWARD_DATA_BF16, data));
     return qf_convolution_unit(context, c, BACKWARD_WEIGHTS_BF16, weights);
+}
+
+bool qf_convolution_takes_bf16(qf_context *context, qf_convolution *c, const qf_tensor *x,
+                               const qf_tensor *w)
+{
+    unit *data, *weights;
+    return bf16_units(context, c, x, w, &data, &weights) == QF_OK && data && weights;
 }
 
 /* With dy' = bf16(dy · s), s the weights' scale of each channel and q their codes:
  * dx = Σ dy' · q, and dw = Σ dy' · (u − zero) · code_scale / s. */
 static qf_status backward_bf16(qf_context *context, qf_convolution *c, unit *data, unit *weights,
                                qf_tensor *x, qf_tensor *w, qf_tensor *dw, qf_tensor *dx,
-                               const float *gradient, uint16_t *rounded, uint16_t *source)
+                               const uint16_t *rounded, uint16_t *source)
 {
     const size_t channels = (size_t)c->shape.out_channels;
-    size_t rows = (size_t)c->shape.batch;
-    for (int i = 0; i < c->shape.spatial_axes; i++)
-        rows *= (size_t)c->shape.out[i];
-    for (size_t o = 0; o < channels; o++)
-        c->scale[o] = w->weight_scale[w->weight_scale_count > 1 ? o : 0];
-    qf_rows_to_bf16(gradient, c->scale, rounded, rows, channels);
     if (dx) {
         const int8_t *codes;
         float *result;
@@ -123,24 +130,43 @@ static qf_status backward_bf16(qf_context *context, qf_convolution *c, unit *dat
     return store_weights(context, weights, dw, c->scale, source, rounded, BACKWARD_WEIGHTS_BF16);
 }
 
+/* dy times c->scale in bf16: as the pass above has left it, or made now (*made, to be released). */
+static qf_status round_gradient(qf_context *context, const qf_convolution *c, qf_tensor *dy,
+                                const uint16_t **out, qf_array **made)
+{
+    const size_t count = qf_shape_count(&dy->shape), channels = (size_t)c->shape.out_channels;
+    const float *gradient;
+    if (qf_tensor_has(dy, QF_BF16))
+        return qf_tensor_read(context, dy, QF_BF16, out);
+    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
+    *made = qf_array_take(context, count * sizeof(uint16_t));
+    if (!*made)
+        return qf_fail(context, QF_E_MEMORY, "no memory for gradients in bf16");
+    qf_rows_to_bf16(gradient, c->scale, (*made)->bytes, count / channels, channels);
+    *out = (*made)->bytes;
+    return QF_OK;
+}
+
 qf_status qf_convolution_backward(qf_context *context, qf_convolution *c, qf_tensor *x,
                                   qf_tensor *w, qf_tensor *dy, qf_tensor *dw, qf_tensor *dx)
 {
     unit *data, *weights;
-    const float *gradient;
     QF_TRY(bf16_units(context, c, x, w, &data, &weights));
     if (!data || !weights) {
         if (dw)
             QF_TRY(qf_convolution_backward_weights(context, c, x, dy, dw));
         return dx ? qf_convolution_backward_data(context, c, dy, w, dx) : QF_OK;
     }
-    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
-    qf_array *rounded = qf_array_take(context, qf_shape_count(&dy->shape) * sizeof(uint16_t));
+    for (int o = 0; o < c->shape.out_channels; o++)
+        c->scale[o] = w->weight_scale[w->weight_scale_count > 1 ? o : 0];
     qf_array *source = qf_array_take(context, qf_shape_count(&x->shape) * sizeof(uint16_t));
-    qf_status status = rounded && source
-                           ? backward_bf16(context, c, data, weights, x, w, dw, dx, gradient,
-                                           rounded->bytes, source->bytes)
-                           : qf_fail(context, QF_E_MEMORY, "no memory for gradients in bf16");
+    if (!source)
+        return qf_fail(context, QF_E_MEMORY, "no memory for inputs in bf16");
+    qf_array *rounded = NULL;
+    const uint16_t *gradient;
+    qf_status status = round_gradient(context, c, dy, &gradient, &rounded);
+    if (status == QF_OK)
+        status = backward_bf16(context, c, data, weights, x, w, dw, dx, gradient, source->bytes);
     qf_array_release(rounded);
     qf_array_release(source);
     return status;

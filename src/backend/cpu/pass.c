@@ -4,6 +4,7 @@
  * Sums are kept for blocks of fixed bounds and added in order, so that they do not depend on the
  * number of threads.
  */
+#include "backend/convert.h"
 #include "backend/cpu/operations.h"
 
 #include "base/memory.h"
@@ -215,6 +216,7 @@ typedef struct backward_arrays {
     const float *x, *y, *codes;
     const float *dy[QF_PASS_GRADIENTS];
     float *d, *dx;
+    uint16_t *rounded; /* dx in bf16, instead of dx */
 } backward_arrays;
 
 /* The gradient of the sum that enters ReLU, for one tile: that of the codes through the clip range,
@@ -249,6 +251,19 @@ static void gradient_tile(const qf_pass *pass, const qf_pass_gradients *g, const
         rectify_gradient(y, d, n, pass->relu_slope);
 }
 
+static bool wants_dx(const backward_arrays *a)
+{
+    return a->dx || a->rounded;
+}
+
+/* A tile of dx that was made at `value` goes where it is wanted in bf16. */
+static void round_tile(const qf_pass *pass, const qf_pass_gradients *g, const backward_arrays *a,
+                       const float *value, size_t at, size_t rows)
+{
+    if (a->rounded)
+        qf_rows_to_bf16_part(value, g->dx_scale, a->rounded + at, rows, pass->channels);
+}
+
 static void flush(float *from, double *to, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -262,7 +277,7 @@ static void first_walk(const qf_pass *pass, const qf_pass_gradients *g, const ba
 {
     const size_t rows = pass->rows, channels = pass->channels, step = tile_rows(pass);
     const size_t width = 2 * channels + 2;
-    const bool sums = has_affine(pass), direct = a->dx && !g->batch_statistics;
+    const bool sums = has_affine(pass), direct = wants_dx(a) && !g->batch_statistics;
 #pragma omp parallel for schedule(static) if (is_large(pass))
     for (int block = 0; block < BLOCKS; block++) {
         size_t end = rows * (size_t)(block + 1) / BLOCKS, unflushed = 0;
@@ -273,7 +288,7 @@ static void first_walk(const qf_pass *pass, const qf_pass_gradients *g, const ba
         memset(short_sums, 0, 2 * channels * sizeof *short_sums);
         for (size_t row = rows * (size_t)block / BLOCKS; row < end; row += step) {
             size_t count = end - row < step ? end - row : step, at = row * channels;
-            float *d = a->d ? a->d + at : direct && !sums ? a->dx + at : tile;
+            float *d = a->d ? a->d + at : a->dx && direct && !sums ? a->dx + at : tile;
             gradient_tile(pass, g, a, at, count, value, d, sum + 2 * channels);
             if (sums) {
                 add_sums(pass, a->x + at, d, count, short_sums);
@@ -283,8 +298,13 @@ static void first_walk(const qf_pass *pass, const qf_pass_gradients *g, const ba
                     unflushed = 0;
                 }
             }
-            if (direct && sums)
-                scale_gradient(pass, d, a->dx + at, count);
+            if (direct && sums) {
+                float *dx = a->dx ? a->dx + at : value;
+                scale_gradient(pass, d, dx, count);
+                round_tile(pass, g, a, dx, at, count);
+            } else if (direct) {
+                round_tile(pass, g, a, d, at, count);
+            }
         }
         flush(short_sums, sum, 2 * channels);
     }
@@ -306,7 +326,9 @@ static void second_walk(const qf_pass *pass, const qf_pass_gradients *g, const b
             const float *d = a->d ? a->d + at : tile;
             if (!a->d)
                 gradient_tile(pass, g, a, at, count, value, tile, NULL);
-            normalise_gradient(pass, a->x + at, d, constant, correction, a->dx + at, count);
+            float *dx = a->dx ? a->dx + at : value;
+            normalise_gradient(pass, a->x + at, d, constant, correction, dx, count);
+            round_tile(pass, g, a, dx, at, count);
         }
     }
 }
@@ -345,8 +367,12 @@ qf_status qf_pass_backward(qf_context *context, const qf_pass *pass, qf_pass_gra
     QF_TRY(read_gradients(context, g, &a));
     if (g->d)
         QF_TRY(qf_write(context, g->d, QF_NHWC, &a.d));
-    if (g->dx)
+    if (g->dx && g->dx_scale) {
+        QF_TRY(qf_tensor_write(context, g->dx, QF_BF16, &a.rounded));
+        QF_TRY(qf_tensor_set_weight_scale(context, g->dx, g->dx_scale, (int)channels, 1));
+    } else if (g->dx) {
         QF_TRY(qf_write(context, g->dx, QF_NHWC, &a.dx));
+    }
     qf_array *scratch = take_scratch(context, pass, 4);
     qf_array *partial = qf_array_take(context, (2 * channels + 2) * BLOCKS * sizeof(double));
     qf_array *rows = qf_array_take(context, 2 * channels * sizeof(float));
@@ -364,7 +390,7 @@ qf_status qf_pass_backward(qf_context *context, const qf_pass *pass, qf_pass_gra
             if (g->factor)
                 g->factor[c] += (float)sums[channels + c];
         }
-        if (a.dx && g->batch_statistics) {
+        if (wants_dx(&a) && g->batch_statistics) {
             float *constant = rows->bytes, *correction = constant + channels;
             corrections(pass, sums, constant, correction);
             second_walk(pass, g, &a, scratch, constant, correction);
