@@ -246,10 +246,6 @@ static qf_status backward_layer(qf_net *net, int index)
     qf_layer *layer = net->layers[index];
     if (!net->layer_need_backward[index] || !layer->type->backward)
         return QF_OK;
-    if (!layer->ran)
-        return qf_fail(net->context, QF_E_ARGUMENT,
-                       "a backward pass needs a forward pass before it, and after each change of a "
-                       "shape");
     QF_TRY(start_gradients(layer));
     double start = net->timing ? seconds() : 0;
     clear_alias_gradients(net, index);
@@ -269,23 +265,44 @@ static qf_status backward_group(qf_net *net, qf_group *group)
     return QF_OK;
 }
 
+/* The layer at *index, or the group that begins there, within first … last; *index goes past it. */
+static qf_status forward_next(qf_net *net, int *index, int first, int last)
+{
+    double loss = 0;
+    const int i = *index;
+    qf_group *group = qf_net_plan_forward_group(net, i, first, last);
+    *index = group ? group->last + 1 : i + 1;
+    return qf_within(net->context, group ? forward_group(net, group) : forward_layer(net, i, &loss),
+                     "layer %s", net->layers[i]->name);
+}
+
 /* The first backward pass of a net that ran for inference: what forward left out is made up for by
  * running it again, with the data that is there, and from now on nothing is left out. */
 static qf_status repeat_for_backward(qf_net *net, int first, int last)
 {
-    double loss = 0;
     if (!net->keep_blobs)
         return qf_fail(net->context, QF_E_ARGUMENT,
                        "a TEST net that need not keep its blobs cannot run backward; call "
                        "qf_net_keep_blobs(net, true) before its forward pass");
     net->backward_wanted = true;
-    for (int i = first, next; i <= last; i = next) {
-        qf_group *group = qf_net_plan_forward_group(net, i, first, last);
-        next = group ? group->last + 1 : i + 1;
+    for (int i = first; i <= last;)
         if (net->layers[i]->bottom_count > 0)
-            QF_TRY(qf_within(net->context,
-                             group ? forward_group(net, group) : forward_layer(net, i, &loss),
-                             "layer %s", net->layers[i]->name));
+            QF_TRY(forward_next(net, &i, first, last));
+        else
+            i++;
+    return QF_OK;
+}
+
+/* Backward without a forward pass, or after a change of a shape, works on what the blobs hold now,
+ * as in Caffe: layers that have not seen that yet run forward first. */
+static qf_status catch_up(qf_net *net, int first, int last)
+{
+    for (int i = first; i <= last;) {
+        const qf_layer *layer = net->layers[i];
+        if (!layer->ran && net->layer_need_backward[i] && layer->bottom_count > 0)
+            QF_TRY(forward_next(net, &i, first, last));
+        else
+            i++;
     }
     return QF_OK;
 }
@@ -295,6 +312,7 @@ qf_status qf_net_backward_range(qf_net *net, int last, int first)
     if (net->layer_count == 0)
         return QF_OK;
     QF_TRY(check_range(net, first, last));
+    QF_TRY(catch_up(net, first, last));
     const int hidden = qf_net_plan_hidden_since(net, first, last);
     if (hidden >= 0)
         QF_TRY(repeat_for_backward(net, hidden, last));
