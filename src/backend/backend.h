@@ -177,10 +177,6 @@ typedef struct qf_operations {
                               qf_tensor *y, qf_tensor *codes);
     qf_status (*pass_backward)(qf_context *, const qf_pass *, qf_pass_gradients *);
 
-    /* y = slope[c] · x + shift[c], then y = max(y, 0) + relu_slope · min(y, 0) if relu; c: axis 1.
-     */
-    qf_status (*channel_affine)(qf_context *, qf_tensor *x, const float *slope, const float *shift,
-                                bool relu, float relu_slope, qf_tensor *y);
     /* Per channel, over everything but axis 1: mean and biased variance. */
     qf_status (*channel_moments)(qf_context *, qf_tensor *x, float *mean, float *variance);
     /* Per channel: Σ a and Σ a · (b − centre[c]); centre NULL: 0. */

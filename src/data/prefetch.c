@@ -1,5 +1,6 @@
 #include "data/prefetch.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <pthread.h>
@@ -23,13 +24,6 @@ struct qf_prefetch {
     qf_data_state state; /* after the last batch handed out */
     double waited;
 };
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static qf_data_state where(const qf_prefetch *p)
 {
@@ -138,7 +132,7 @@ void qf_prefetch_destroy(qf_prefetch *p)
 
 qf_status qf_prefetch_next(qf_context *context, qf_prefetch *p, const qf_batch **out)
 {
-    double asked = seconds();
+    double asked = qf_seconds();
     if (!p->running) {
         if (pthread_create(&p->thread, NULL, run, p) != 0)
             return qf_fail(context, QF_E_MEMORY, "cannot start a thread to read data");
@@ -154,7 +148,7 @@ qf_status qf_prefetch_next(qf_context *context, qf_prefetch *p, const qf_batch *
         pthread_cond_broadcast(&p->changed);
     }
     pthread_mutex_unlock(&p->lock);
-    p->waited += seconds() - asked;
+    p->waited += qf_seconds() - asked;
     if (!ready)
         return qf_fail(context, p->status, "%s", qf_error_text(p->context));
     p->state = (*out)->after;

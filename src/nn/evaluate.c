@@ -1,4 +1,5 @@
 /* Testing a net: what `caffe test` does. */
+#include "base/clock.h"
 #include "base/memory.h"
 #include "nn/solver.h"
 
@@ -128,17 +129,10 @@ static void log_means(qf_net *net, const qf_scores *scores)
     }
 }
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static void report(const qf_net *net, double start, int done, int total,
                    qf_progress_function progress, void *user)
 {
-    double wait, items, lapse = seconds() - start;
+    double wait, items, lapse = qf_seconds() - start;
     if (!progress)
         return;
     qf_net_data_statistics(net, &wait, &items);
@@ -153,7 +147,7 @@ static void report(const qf_net *net, double start, int done, int total,
 qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
                       qf_progress_function progress, void *user, qf_scores **out)
 {
-    double start = seconds();
+    double start = qf_seconds();
     *out = NULL;
     if (iterations < 1)
         return qf_fail(net->context, QF_E_ARGUMENT, "iterations is %d, expected 1 or more",

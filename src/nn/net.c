@@ -1,6 +1,7 @@
 /* Running a net, and its parameters as files. Building it: net_build.c. */
 #include "nn/net.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/hdf5_array.h"
@@ -53,13 +54,6 @@ void qf_net_destroy(qf_net *net)
 }
 
 /* ---- running ---- */
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* Reshape a layer whose bottoms changed shape since its last reshape. */
 static qf_status follow_shapes(qf_net *net, int index)
@@ -158,11 +152,11 @@ static qf_status forward_layer(qf_net *net, int index, double *loss)
     qf_layer *layer = net->layers[index];
     QF_TRY(follow_shapes(net, index));
     QF_TRY(refresh_aliases(net, index));
-    double start = net->timing ? seconds() : 0;
+    double start = net->timing ? qf_seconds() : 0;
     QF_TRY(layer->type->forward(layer));
     layer->ran = true;
     if (net->timing)
-        layer->forward_seconds += seconds() - start;
+        layer->forward_seconds += qf_seconds() - start;
     QF_TRY(qf_layer_log_data(layer));
     return add_loss(layer, loss);
 }
@@ -174,13 +168,13 @@ static qf_status forward_group(qf_net *net, qf_group *group)
         QF_TRY(follow_shapes(net, i));
         QF_TRY(refresh_aliases(net, i));
     }
-    double start = net->timing ? seconds() : 0;
+    double start = net->timing ? qf_seconds() : 0;
     group->ran = true; /* unless the fusion thinks better of it */
     QF_TRY(group->fusion->forward(net, group));
     for (int i = group->first; i <= group->last; i++)
         net->layers[i]->ran = true;
     if (net->timing)
-        net->layers[group->first]->forward_seconds += seconds() - start;
+        net->layers[group->first]->forward_seconds += qf_seconds() - start;
     return QF_OK;
 }
 
@@ -247,21 +241,21 @@ static qf_status backward_layer(qf_net *net, int index)
     if (!net->layer_need_backward[index] || !layer->type->backward)
         return QF_OK;
     QF_TRY(start_gradients(layer));
-    double start = net->timing ? seconds() : 0;
+    double start = net->timing ? qf_seconds() : 0;
     clear_alias_gradients(net, index);
     QF_TRY(layer->type->backward(layer));
     QF_TRY(collect_alias_gradients(net, index));
     if (net->timing)
-        layer->backward_seconds += seconds() - start;
+        layer->backward_seconds += qf_seconds() - start;
     return QF_OK;
 }
 
 static qf_status backward_group(qf_net *net, qf_group *group)
 {
-    double start = net->timing ? seconds() : 0;
+    double start = net->timing ? qf_seconds() : 0;
     QF_TRY(group->fusion->backward(net, group));
     if (net->timing)
-        net->layers[group->first]->backward_seconds += seconds() - start;
+        net->layers[group->first]->backward_seconds += qf_seconds() - start;
     return QF_OK;
 }
 

@@ -3,19 +3,13 @@
 
 #include "nn/layers/batch_norm.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
 
 #include <math.h>
 #include <string.h>
 #include <time.h>
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- callbacks ---- */
 
@@ -30,7 +24,7 @@ void qf_solver_report(qf_solver *solver, const qf_net *net, bool testing, int it
     enum { WINDOW = 1 }; /* seconds over which rates are averaged */
     if (!solver->progress)
         return;
-    double now = seconds(), wait, items;
+    double now = qf_seconds(), wait, items;
     qf_net_data_statistics(net, &wait, &items);
     double lapse = now - solver->progress_start;
     if (items < solver->progress_items || lapse > WINDOW) {
@@ -196,7 +190,7 @@ qf_status qf_solver_step(qf_solver *solver, int iterations)
     const Caffe__SolverParameter *param = solver->param;
     qf_context *context = solver->context;
     int start = solver->iteration, stop = start + iterations, shown = start;
-    double shown_time = seconds();
+    double shown_time = qf_seconds();
     solver->loss_count = 0;
     solver->smoothed_loss = 0;
     while (solver->iteration < stop) {
@@ -216,7 +210,7 @@ qf_status qf_solver_step(qf_solver *solver, int iterations)
         QF_TRY(forward_backward(solver, &loss));
         smooth_loss(solver, loss, solver->iteration - start);
         if (display) {
-            double now = seconds(), lapse = now - shown_time;
+            double now = qf_seconds(), lapse = now - shown_time;
             int done = solver->iteration - shown;
             qf_info(context, "Iteration %d (%g iter/s, %gs/%d iters), loss = %g", solver->iteration,
                     lapse > 0 ? done / lapse : 0, lapse, param->display, solver->smoothed_loss);

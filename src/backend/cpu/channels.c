@@ -185,31 +185,3 @@ qf_status qf_channel_moments(qf_context *context, qf_tensor *x, float *mean, flo
     qf_free(tiles);
     return QF_OK;
 }
-
-qf_status qf_channel_affine(qf_context *context, qf_tensor *x, const float *slope,
-                            const float *shift, bool relu, float relu_slope, qf_tensor *y)
-{
-    const float *source;
-    float *result;
-    qf_extent e = qf_tensor_extent(&x->shape);
-    const size_t channels = e.channels;
-    QF_TRY(qf_read(context, x, QF_NHWC, &source));
-    QF_TRY(qf_write(context, y, QF_NHWC, &result));
-#pragma omp parallel for schedule(static) if (e.batch * e.inner * channels > 1 << 15)
-    for (size_t row = 0; row < e.batch * e.inner; row++) {
-        const float *from = source + row * channels;
-        float *to = result + row * channels;
-        if (relu) {
-#pragma omp simd
-            for (size_t c = 0; c < channels; c++) {
-                float value = slope[c] * from[c] + shift[c];
-                to[c] = value > 0 ? value : value * relu_slope;
-            }
-        } else {
-#pragma omp simd
-            for (size_t c = 0; c < channels; c++)
-                to[c] = slope[c] * from[c] + shift[c];
-        }
-    }
-    return QF_OK;
-}

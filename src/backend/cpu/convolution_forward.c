@@ -3,6 +3,7 @@
 #include "backend/cpu/convolution.h"
 #include "backend/cpu/depthwise_integer.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <math.h>
@@ -89,13 +90,6 @@ static qf_status forward_exact(qf_context *context, qf_convolution *c, qf_tensor
     return status;
 }
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 typedef qf_status (*codes_forward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
                                    qf_tensor *bias, qf_tensor *y, bool *done);
 
@@ -106,12 +100,12 @@ static qf_status measure(codes_forward run, qf_context *context, qf_convolution 
     enum { RUNS = 4 }; /* the first one prepares */
     *best = INFINITY;
     for (int i = 0; i < RUNS; i++) {
-        const double start = seconds();
+        const double start = qf_seconds();
         bool done;
         QF_TRY(run(context, c, x, w, bias, y, &done));
         if (!done)
             return QF_OK;
-        *best = i > 0 ? fmin(*best, seconds() - start) : *best;
+        *best = i > 0 ? fmin(*best, qf_seconds() - start) : *best;
     }
     return QF_OK;
 }

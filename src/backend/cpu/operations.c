@@ -30,7 +30,6 @@ const qf_operations qf_cpu_operations = {
     .lrn_backward = qf_lrn_backward,
     .pass_forward = qf_pass_forward,
     .pass_backward = qf_pass_backward,
-    .channel_affine = qf_channel_affine,
     .channel_moments = qf_channel_moments,
     .channel_products = qf_channel_products,
 };

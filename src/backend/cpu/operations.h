@@ -37,8 +37,6 @@ qf_status qf_pass_forward(qf_context *, const qf_pass *, qf_tensor *x, qf_tensor
 qf_status qf_pass_backward(qf_context *, const qf_pass *, qf_pass_gradients *);
 
 qf_status qf_channel_sums(qf_context *, qf_tensor *dy, qf_tensor *db);
-qf_status qf_channel_affine(qf_context *, qf_tensor *x, const float *slope, const float *shift,
-                            bool relu, float relu_slope, qf_tensor *y);
 qf_status qf_channel_moments(qf_context *, qf_tensor *x, float *mean, float *variance);
 qf_status qf_channel_products(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,
                               double *sum_a, double *sum_ab);
