@@ -138,6 +138,7 @@ typedef struct bench_measure {
     qf_status (*run)(bench *b);
 } bench_measure;
 extern const bench_measure bench_measures[]; /* ended by a row without name */
+qf_status bench_calibration(bench *b);       /* calibration.c */
 
 /* Tables (report.c). */
 void report_steps(const bench *b);

@@ -1,10 +1,8 @@
-/* The measurements besides the table of steps: growth with the batch, threads, calibration,
- * start-up. */
+/* The measurements besides the table of steps: growth with the batch, threads, start-up. */
 #include "bench.h"
 
 #include <jansson.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 static bool chosen(const bench *b, int contender)
@@ -107,82 +105,6 @@ static qf_status measure_threads(bench *b)
     return QF_OK;
 }
 
-/* ---- calibration ---- */
-
-static double forward_of_type(const qf_net *net, const char *type)
-{
-    double sum = 0;
-    for (int l = 0; l < net->layer_count; l++)
-        if (strcmp(net->layers[l]->type->name, type) == 0)
-            sum += net->layers[l]->forward_seconds;
-    return sum;
-}
-
-static qf_status timed_forward(qf_net *net, double *seconds)
-{
-    for (int l = 0; l < net->layer_count; l++)
-        net->layers[l]->forward_seconds = 0;
-    const double start = seconds_now();
-    QF_TRY(qf_net_forward(net, NULL));
-    *seconds = seconds_now() - start;
-    return QF_OK;
-}
-
-/* Two test nets alternate: one whose SearchN layers still gather, one whose SearchN are done. The
- * first pass of each also finds the clip ranges (IFMR). */
-static qf_status measure_calibration(bench *b)
-{
-    qf_net *net[2] = {NULL, NULL}; /* plain, gathering */
-    double best[2] = {1e30, 1e30}, search = 1e30, first_ranges = 0, later_ranges = 1e30;
-    qf_status status = QF_OK;
-    for (int k = 0; k < 2 && status == QF_OK; k++) {
-        status = files_make(b->context, b->model, b->batch, k ? b->rounds + 2 : 1, &b->files);
-        if (status == QF_OK)
-            status =
-                qf_net_create(b->context, b->files.path[CALIBRATION], QF_TEST, 0, NULL, 0, &net[k]);
-        if (status == QF_OK)
-            status = qf_net_load_weights(net[k], b->files.path[CALIBRATION_WEIGHTS]);
-        if (status == QF_OK)
-            net[k]->timing = true;
-    }
-    for (int round = 0; round <= b->rounds; round++)
-        for (int k = 0; k < 2 && status == QF_OK; k++) {
-            double seconds;
-            status = timed_forward(net[k], &seconds);
-            const double ranges = status == QF_OK ? forward_of_type(net[k], "ActivationQAT") : 0;
-            if (status != QF_OK)
-                break;
-            if (round == 0) {
-                first_ranges = ranges;
-                continue;
-            }
-            best[k] = seconds < best[k] ? seconds : best[k];
-            later_ranges = ranges < later_ranges ? ranges : later_ranges;
-            const double s = forward_of_type(net[k], "SearchN");
-            if (k == 1)
-                search = s < search ? s : search;
-        }
-    if (status == QF_OK) {
-        const double ifmr = first_ranges - later_ranges;
-        printf("%s, batch %d, %d threads: calibration, ms, best of %d rounds\n\n"
-               "plain TEST pass                  %10.2f\n"
-               "TEST pass while SearchN gathers  %10.2f\n"
-               "  of it in SearchN               %10.2f\n"
-               "IFMR, once, in the first pass    %10.2f\n\n"
-               "SearchN pass / plain             %10.3f\n"
-               "IFMR pass / plain                %10.3f\n\n",
-               b->model->title, b->batch, b->threads, b->rounds, 1e3 * best[0], 1e3 * best[1],
-               1e3 * search, 1e3 * ifmr, best[1] / best[0], (best[0] + ifmr) / best[0]);
-        json_object_set_new(b->json, "calibration",
-                            json_pack("{s:f, s:f, s:f, s:f}", "plain_ms", 1e3 * best[0],
-                                      "search_n_ms", 1e3 * best[1], "ifmr_ms", 1e3 * ifmr,
-                                      "search_n_over_plain", best[1] / best[0]));
-    }
-    qf_net_destroy(net[0]);
-    qf_net_destroy(net[1]);
-    return status;
-}
-
 /* ---- start-up ---- */
 
 static qf_status read_file(qf_context *context, const char *path, double *seconds)
@@ -231,8 +153,8 @@ static qf_status measure_startup(bench *b)
 const bench_measure bench_measures[] = {
     {"growth", "images/s for batches of 1 to 32", measure_growth},
     {"threads", "1 thread against 2", measure_threads},
-    {"calibration", "a TEST pass that searches shifts and ranges against a plain one",
-     measure_calibration},
+    {"calibration", "testing that searches shifts and ranges against plain testing",
+     bench_calibration},
     {"startup", "loading a .caffemodel against reading the file", measure_startup},
     {0},
 };
