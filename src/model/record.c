@@ -1,5 +1,7 @@
 #include "model/record.h"
 
+#include "model/field.h"
+
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -42,6 +44,31 @@ qf_status qf_record_find_or_add(qf_context *context, qf_record *record, const ch
     }
     *out = item->value;
     return QF_OK;
+}
+
+static qf_status merge_entry(qf_context *context, qf_record *into,
+                             Amct__ScaleOffsetRecord__MapFiledEntry *from)
+{
+    const ProtobufCMessageDescriptor *type = &amct__single_layer_record__descriptor;
+    qf_record_entry *entry;
+    if (!from->key || !from->value)
+        return QF_OK;
+    QF_TRY(qf_record_find_or_add(context, into, from->key, &entry));
+    for (unsigned f = 0; f < type->n_fields; f++)
+        QF_TRY(qf_field_move(context, &from->value->base, &type->fields[f], &entry->base,
+                             &type->fields[f]));
+    return QF_OK;
+}
+
+qf_status qf_record_merge(qf_context *context, qf_record *into, const qf_record *from)
+{
+    qf_record *copy;
+    QF_TRY(qf_message_copy(context, from, &copy));
+    qf_status status = QF_OK;
+    for (size_t i = 0; i < copy->n_record && status == QF_OK; i++)
+        status = merge_entry(context, into, copy->record[i]);
+    qf_message_free(copy);
+    return status;
 }
 
 qf_status qf_record_set_scales(qf_context *context, qf_record_entry *entry, const float *scale,

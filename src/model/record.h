@@ -16,6 +16,9 @@ qf_record_entry *qf_record_find(const qf_record *record, const char *layer); /* 
 qf_status qf_record_find_or_add(qf_context *context, qf_record *record, const char *layer,
                                 qf_record_entry **out);
 
+/* What is set in `from` replaces what `into` has. */
+qf_status qf_record_merge(qf_context *context, qf_record *into, const qf_record *from);
+
 /* Replace a list of an entry. */
 qf_status qf_record_set_scales(qf_context *context, qf_record_entry *entry, const float *scale,
                                size_t count); /* offset_w becomes zeros of the same number */

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/hdf5_array.h"
+#include "nn/pending_records.h"
 #include "nn/plan.h"
 #include "nn/weight_codes.h"
 
@@ -33,6 +34,7 @@ void qf_net_destroy(qf_net *net)
     if (!net)
         return;
     qf_net_plan_destroy(net);
+    qf_pending_records_destroy(net);
     for (int i = 0; i < net->layer_count; i++) {
         destroy_layer(net->layers[i]);
         qf_free(net->seen[i]);
@@ -208,7 +210,7 @@ qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
     }
     if (loss)
         *loss = (float)sum;
-    return QF_OK;
+    return qf_pending_records_write(net);
 }
 
 void qf_net_keep_blobs(qf_net *net, bool keep)
@@ -320,7 +322,8 @@ qf_status qf_net_backward_range(qf_net *net, int last, int first)
             QF_TRY(qf_net_log_backward(net, net->layers[i]));
         qf_net_plan_drop_after_backward(net, next + 1, i);
     }
-    return show_alias_gradients(net);
+    QF_TRY(show_alias_gradients(net));
+    return qf_pending_records_write(net); /* of what ran forward once more */
 }
 
 qf_status qf_net_backward(qf_net *net)

@@ -33,11 +33,13 @@ struct qf_net {
     int *inputs, *outputs;   /* indices of blobs */
     qf_param_alias *aliases; /* shared parameters whose shape differs from the owner's */
     int alias_count;
-    qf_shape **seen;          /* per layer: bottom shapes at its last reshape */
-    struct qf_net_plan *plan; /* nn/plan.h */
-    bool keep_blobs;          /* every blob can be read after a pass: qf_net_keep_blobs() */
-    bool backward_wanted;     /* somebody has called backward: no fusions for inference only */
-    bool timing;              /* keep seconds per layer */
+    qf_shape **seen;                   /* per layer: bottom shapes at its last reshape */
+    struct qf_net_plan *plan;          /* nn/plan.h */
+    struct qf_pending_record *pending; /* nn/pending_records.h */
+    size_t pending_count, pending_capacity;
+    bool keep_blobs;      /* every blob can be read after a pass: qf_net_keep_blobs() */
+    bool backward_wanted; /* somebody has called backward: no fusions for inference only */
+    bool timing;          /* keep seconds per layer */
     bool debug_info;
     const struct qf_net *shares_with; /* a test net's training net; borrowed, or NULL */
 };

@@ -2,7 +2,7 @@
  * The top holds only codes; whoever wants floats gets them dequantised. */
 #include "nn/layers/activation_qat.h"
 
-#include "model/record.h"
+#include "nn/pending_records.h"
 #include "nn/weight_codes.h"
 
 #include <math.h>
@@ -195,16 +195,13 @@ static qf_status update_record(qf_layer *layer)
         memcmp(now, s->recorded_versions, sizeof now) == 0)
         return QF_OK;
     qf_record *record;
-    QF_TRY(qf_record_read(layer->context, p->record_file_path, &record));
-    qf_status status = record_objects(layer, record);
-    if (status == QF_OK)
-        status = qf_record_write(layer->context, p->record_file_path, record);
-    qf_message_free(record);
-    if (status == QF_OK && !s->shapes_logged)
+    QF_TRY(qf_pending_record_of(layer->net, p->record_file_path, &record));
+    QF_TRY(record_objects(layer, record));
+    if (!s->shapes_logged)
         qf_info(layer->context, "Do layer:\"%s\" activation retrain success!", p->object_layer);
     s->shapes_logged = true;
     memcpy(s->recorded_versions, now, sizeof now);
-    return status;
+    return QF_OK;
 }
 
 static qf_status forward(qf_layer *layer)

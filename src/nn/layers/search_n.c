@@ -1,8 +1,8 @@
 /* SearchN: the shift N that brings accumulators into 16 bits, searched while testing
  * (specification, G.3). Stands behind the layer and whatever will be folded into it. Keeps sums of
  * squared errors only, so memory does not depend on batch_num. */
-#include "model/record.h"
 #include "nn/layers/batch_norm.h"
+#include "nn/pending_records.h"
 #include "nn/weight_codes.h"
 
 #include "base/memory.h"
@@ -198,7 +198,7 @@ static void list_names(const qf_layer *layer, qf_buffer *out)
         qf_buffer_print(out, "%s%s", i ? " " : "", p->layer_name[i]);
 }
 
-static qf_status write_shifts(qf_layer *layer, qf_record *record, const int *shift)
+static qf_status record_shifts(qf_layer *layer, qf_record *record, const int *shift)
 {
     const Caffe__SearchNParameter *p = param_of(layer);
     state *s = layer->state;
@@ -227,12 +227,9 @@ static qf_status finish_search(qf_layer *layer)
     for (size_t c = 0; c < s->channels; c++)
         shift[c] = qf_shift_best(s->common ? &sum : &s->errors[c]);
     qf_record *record = NULL;
-    qf_status status = qf_record_read(layer->context, path, &record);
+    qf_status status = qf_pending_record_of(layer->net, path, &record);
     if (status == QF_OK)
-        status = write_shifts(layer, record, shift);
-    if (status == QF_OK)
-        status = qf_record_write(layer->context, path, record);
-    qf_message_free(record);
+        status = record_shifts(layer, record, shift);
     qf_free(shift);
     return status;
 }

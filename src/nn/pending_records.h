@@ -1,0 +1,25 @@
+/*
+ * The record files that layers fill while a net runs. What the layers of a pass have to say is
+ * collected in memory and merged into the files at the pass' end, so that each file is read and
+ * written once a pass, however many layers there are: it is on disk when the pass returns, and
+ * what others wrote into the same file meanwhile stays.
+ */
+#ifndef QF_NN_PENDING_RECORDS_H
+#define QF_NN_PENDING_RECORDS_H
+
+#include "model/record.h"
+#include "nn/net.h"
+
+typedef struct qf_pending_record {
+    char *path;
+    qf_record *changes;
+} qf_pending_record;
+
+/* Where a layer puts what goes into the record file at `path`: borrowed, valid until the pass ends.
+ * Fields that are not set leave the file's alone. */
+qf_status qf_pending_record_of(struct qf_net *net, const char *path, qf_record **out);
+/* At the end of a pass. What cannot be written is kept for the next one. */
+qf_status qf_pending_records_write(struct qf_net *net);
+void qf_pending_records_destroy(struct qf_net *net);
+
+#endif
