@@ -2,6 +2,7 @@
  * exact one. */
 #include "harness/harness.h"
 #include "quant/quant.h"
+#include "quant/shift_tile.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -173,6 +174,85 @@ static void shifts_of_rows_equal_reference(void **state)
     qf_context_destroy(context);
 }
 
+static void sums_of(const qf_shift_sums *sums, size_t channels, double sum[][QF_SHIFT_LANES])
+{
+    for (int n = 0; n < QF_SHIFT_MAX; n++)
+        for (size_t c = 0; c < channels; c++)
+            sum[n][c] = ldexp((double)sums->high[n][c], 32) + (double)sums->low[n][c];
+}
+
+static void add_tile_often(qf_shift_sums *sums, const qf_shift_tile *tile, int times, bool vnni)
+{
+    *sums = (qf_shift_sums){.rows = 0};
+    for (int i = 0; i < times; i++)
+        if (!vnni)
+            qf_shift_add_tile(sums, tile);
+        else
+            assert_true(qf_shift_add_tile_vnni(sums, tile));
+    if (vnni)
+        qf_shift_flush_vnni(sums);
+    qf_shift_widen(sums);
+}
+
+/* Ties, their neighbours and random values, of accumulators up to 2 ... 2^27, in tiles of all
+ * sizes; repeated so often that pieces of 32 bits must be put away in time. */
+static void kernels_of_shifts_agree(void **state)
+{
+    (void)state;
+    static float values[QF_SHIFT_ROWS * 20], deq[QF_SHIFT_LANES], inverse[QF_SHIFT_LANES];
+    static qf_shift_sums fast, slow;
+    static double found[QF_SHIFT_MAX][QF_SHIFT_LANES], expected[QF_SHIFT_MAX][QF_SHIFT_LANES];
+    if (!qf_shift_vnni_available())
+        skip();
+    for (int test = 0; test < 400; test++) {
+        const qf_shift_tile tile = {.x = values,
+                                    .deq = deq,
+                                    .inverse = inverse,
+                                    .rows = (size_t)(test * 7 % QF_SHIFT_ROWS + 1),
+                                    .channels = (size_t)(test % QF_SHIFT_LANES + 1),
+                                    .stride = 20};
+        for (int c = 0; c < QF_SHIFT_LANES; c++) {
+            deq[c] = ldexpf(0.5f + fabsf(x[test * QF_SHIFT_LANES + c]) / 16, test % 40 - 20);
+            inverse[c] = 1 / deq[c];
+        }
+        for (int i = 0; i < QF_SHIFT_ROWS * 20; i++) {
+            const float limit = ldexpf(1, test % 27 + 1);
+            const float whole = floorf(fmodf(x[(test * 1000 + i) % COUNT] * limit, limit));
+            const float tie = (whole + 0.5f) * deq[i % 20 % QF_SHIFT_LANES];
+            values[i] = i % 4 == 0   ? tie
+                        : i % 4 == 1 ? nextafterf(tie, 0)
+                        : i % 4 == 2 ? nextafterf(tie, 1e30f)
+                                     : tie * fabsf(dy[i]) / 4;
+        }
+        const int times = test % 50 == 49 ? 3000 : 1;
+        add_tile_often(&fast, &tile, times, true);
+        add_tile_often(&slow, &tile, times, false);
+        sums_of(&fast, tile.channels, found);
+        sums_of(&slow, tile.channels, expected);
+        for (int n = 0; n < QF_SHIFT_MAX; n++)
+            for (size_t c = 0; c < tile.channels; c++)
+                if (found[n][c] != expected[n][c])
+                    fail_msg("test %d, channel %zu, shift %d: %.17g, expected %.17g", test, c,
+                             n + 1, found[n][c], expected[n][c]);
+    }
+}
+
+static void vnni_leaves_what_it_cannot_do(void **state)
+{
+    (void)state;
+    static qf_shift_sums sums;
+    const float ones[QF_SHIFT_LANES] = {1, 1};
+    const float values[] = {NAN, INFINITY, -INFINITY, 0x1p28f, 1e38f};
+    if (!qf_shift_vnni_available())
+        skip();
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        const float row[QF_SHIFT_LANES] = {3, values[i]};
+        const qf_shift_tile tile = {row, ones, ones, 1, 2, 2};
+        assert_false(qf_shift_add_tile_vnni(&sums, &tile));
+        assert_true(sums.rows == 0 && !sums.wide);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +262,8 @@ int main(void)
         cmocka_unit_test(a_stream_refuses_nan),
         cmocka_unit_test(weight_codes_equal_reference),
         cmocka_unit_test(shifts_of_rows_equal_reference),
+        cmocka_unit_test(kernels_of_shifts_agree),
+        cmocka_unit_test(vnni_leaves_what_it_cannot_do),
         cmocka_unit_test(deployed_values),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

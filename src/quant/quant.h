@@ -118,9 +118,18 @@ typedef struct qf_shift_errors {
 } qf_shift_errors;
 
 /* acc = saturate(round_away(x / deq[c])) for x of rows times channels, in C order; errors[c] gets
- * what its channel loses. The same for any number of threads. */
+ * what its channel loses: an exact integer, rounded once. */
 qf_status qf_shift_add_rows(qf_context *context, qf_shift_errors *errors, const float *x,
                             size_t rows, size_t channels, const float *deq);
+/* The same where tiles of rows come one by one, from any of OpenMP's threads, in any order; so the
+ * result is the same for any number of threads. `deq` is borrowed until the end, which adds to
+ * errors and frees the search; destroy gives it up. */
+typedef struct qf_shift_search qf_shift_search;
+qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t channels,
+                                qf_shift_search **out);
+void qf_shift_search_add(qf_shift_search *search, const float *x, size_t rows);
+void qf_shift_search_end(qf_shift_search *search, qf_shift_errors *errors);
+void qf_shift_search_destroy(qf_shift_search *search);
 /* The definition: n values `stride` floats apart, of one channel. */
 void qf_shift_add(qf_shift_errors *errors, const float *x, size_t n, size_t stride, float deq);
 void qf_shift_add_accumulators(qf_shift_errors *errors, const int32_t *acc, size_t n,
