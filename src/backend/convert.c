@@ -27,6 +27,13 @@ QF_CLONES static void codes_bf16_part(const uint8_t *codes, uint16_t *to, size_t
         to[i] = (uint16_t)(bits_of((float)((int)codes[i] - zero)) >> 16);
 }
 
+QF_CLONES static void weight_codes_bf16_part(const int8_t *codes, uint16_t *to, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        to[i] = (uint16_t)(bits_of((float)codes[i]) >> 16);
+}
+
 /* NaN stays NaN: the addition would carry it over to infinity or zero. */
 QF_CLONES static void row_bf16(const float *from, const float *scale, uint16_t *to, size_t n)
 {
@@ -51,6 +58,13 @@ void qf_codes_to_bf16(const uint8_t *codes, uint16_t *to, size_t n, int zero)
 #pragma omp parallel for schedule(static) if (n > PART)
     for (size_t at = 0; at < n; at += PART)
         codes_bf16_part(codes + at, to + at, n - at < PART ? n - at : PART, zero);
+}
+
+void qf_weight_codes_to_bf16(const int8_t *codes, uint16_t *to, size_t n)
+{
+#pragma omp parallel for schedule(static) if (n > PART)
+    for (size_t at = 0; at < n; at += PART)
+        weight_codes_bf16_part(codes + at, to + at, n - at < PART ? n - at : PART);
 }
 
 void qf_rows_to_bf16(const float *from, const float *scale, uint16_t *to, size_t rows,

@@ -9,6 +9,8 @@
 void qf_codes_to_float(const uint8_t *codes, float *to, size_t n, int zero, float scale);
 /* code − zero in bf16, exactly: the upper halves of floats. */
 void qf_codes_to_bf16(const uint8_t *codes, uint16_t *to, size_t n, int zero);
+/* Codes of weights in bf16, exactly. */
+void qf_weight_codes_to_bf16(const int8_t *codes, uint16_t *to, size_t n);
 /* to = from · scale[column], rounded to the nearest bf16, ties to even; rows of `columns` values.
  */
 void qf_rows_to_bf16(const float *from, const float *scale, uint16_t *to, size_t rows,

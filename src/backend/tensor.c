@@ -251,7 +251,7 @@ static void words_to_float(const qf_tensor *tensor, float *to, size_t count)
         to[i] = (float)words[i];
 }
 
-static const struct {
+static const struct conversion {
     qf_form from, to; /* `to` is the float order that the source has */
     void (*convert)(const qf_tensor *tensor, float *to, size_t count);
 } to_float[] = {
@@ -261,6 +261,14 @@ static const struct {
     {QF_INTEGERS, QF_NHWC, integers_to_float},
     {QF_WORDS, QF_PLAIN, words_to_float},
 };
+
+static const struct conversion *conversion_of(qf_form form)
+{
+    const struct conversion *found = to_float;
+    while (found->from != form)
+        found++;
+    return found;
+}
 
 /* Make the float form `wanted` (canonical) valid. */
 static qf_status make_float(qf_context *context, qf_tensor *tensor, qf_form wanted)
@@ -321,15 +329,17 @@ qf_status qf_tensor_borrow(qf_context *context, qf_tensor *tensor, qf_form form,
                            qf_array **borrowed)
 {
     const unsigned floats = BIT(QF_PLAIN) | BIT(QF_NHWC);
+    const qf_form codes = tensor->valid & BIT(QF_CODES) ? QF_CODES : QF_WEIGHT_CODES;
+    const struct conversion *from = conversion_of(codes);
     *borrowed = NULL;
-    if (tensor->valid & floats || !(tensor->valid & BIT(QF_CODES)) ||
-        canonical(tensor, form) != canonical(tensor, QF_NHWC))
+    if (tensor->valid & floats || !(tensor->valid & BIT(codes)) ||
+        canonical(tensor, form) != canonical(tensor, from->to))
         return qf_read(context, tensor, form, out);
     const size_t count = qf_shape_count(&tensor->shape);
     *borrowed = qf_array_take(context, count * sizeof(float));
     if (!*borrowed)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu values", count);
-    codes_to_float(tensor, (*borrowed)->bytes, count);
+    from->convert(tensor, (*borrowed)->bytes, count);
     *out = (*borrowed)->bytes;
     return QF_OK;
 }

@@ -77,6 +77,7 @@ void qf_convolution_destroy(qf_convolution *c)
         qf_operand_destroy(&u->weights);
     }
     qf_fused_convolution_destroy(c->fused);
+    qf_pointwise_destroy(c->pointwise);
     qf_free(c->scale);
     qf_free(c);
 }

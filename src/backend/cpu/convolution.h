@@ -40,6 +40,7 @@ struct qf_convolution {
     float *scale; /* per output channel: of codes times of weights */
     codes_kernel codes_kernel;
     struct qf_fused_convolution *fused; /* convolution_fused.c; NULL until needed */
+    struct qf_pointwise *pointwise;     /* pointwise.c; the same */
 };
 
 dnnl_format_tag_t qf_activation_tag(int axes);                         /* NHWC and its like */
@@ -75,6 +76,22 @@ qf_status qf_convolution_forward_requantised(qf_context *, qf_convolution *, qf_
                                              qf_tensor *w, qf_tensor *bias,
                                              const qf_requantisation *, qf_tensor *addend,
                                              qf_tensor *y, qf_tensor *codes);
+/* A kernel of one element: gradients as matrix products (pointwise.c). */
+bool qf_pointwise_fits(const qf_convolution_shape *shape);
+qf_status qf_pointwise_backward_weights(qf_context *, const qf_convolution_shape *, qf_tensor *x,
+                                        qf_tensor *dy, qf_tensor *dw);
+qf_status qf_pointwise_backward_data(qf_context *, const qf_convolution_shape *, qf_tensor *dy,
+                                     qf_tensor *w, qf_tensor *dx);
+/* The same in bf16, where that is the faster way. x and w hold codes; `dy` has been multiplied by
+ * the weights' scales; `factor` brings each output channel's row of dw back. */
+bool qf_pointwise_suits_bf16(const qf_convolution_shape *shape);
+qf_status qf_pointwise_backward_data_bf16(qf_context *, qf_convolution *, const uint16_t *dy,
+                                          qf_tensor *w, qf_tensor *dx);
+qf_status qf_pointwise_backward_weights_bf16(qf_context *, qf_convolution *, qf_tensor *x,
+                                             const uint16_t *dy, const float *factor,
+                                             qf_tensor *dw);
+void qf_pointwise_destroy(struct qf_pointwise *pointwise); /* NULL is a no-op */
+
 /* Integers of a depthwise convolution that qf_depthwise_integer_fits(); `weights`: w's codes. */
 qf_status qf_depthwise_forward_integer(qf_context *, qf_convolution *, const uint8_t *x, int zero,
                                        qf_tensor *w, const int8_t *weights, const int32_t *bias,

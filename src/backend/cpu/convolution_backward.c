@@ -48,6 +48,8 @@ qf_status qf_convolution_backward_weights(qf_context *context, qf_convolution *c
     const float *source, *gradient;
     qf_array *borrowed;
     unit *u;
+    if (qf_pointwise_fits(&c->shape))
+        return qf_pointwise_backward_weights(context, &c->shape, x, dy, dw);
     QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_WEIGHTS, &u));
     QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
     QF_TRY(qf_tensor_borrow(context, x, QF_NHWC, &source, &borrowed));
@@ -67,6 +69,8 @@ qf_status qf_convolution_backward_data(qf_context *context, qf_convolution *c, q
     const void *weights;
     float *result;
     unit *u;
+    if (qf_pointwise_fits(&c->shape))
+        return qf_pointwise_backward_data(context, &c->shape, dy, w, dx);
     QF_TRY(qf_convolution_need_unit(context, c, kind, &u));
     QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
     QF_TRY(qf_tensor_read(context, w, codes ? QF_WEIGHT_CODES : QF_PLAIN, &weights));
@@ -87,47 +91,58 @@ static bool suits_bf16(const qf_context *context, const qf_convolution *c, const
            (w->weight_scale_count == 1 || w->weight_scale_axis == 0);
 }
 
-static qf_status bf16_units(qf_context *context, qf_convolution *c, const qf_tensor *x,
-                            const qf_tensor *w, unit **data, unit **weights)
-{
-    *data = *weights = NULL;
-    if (!suits_bf16(context, c, x, w))
-        return QF_OK;
-    QF_TRY(qf_convolution_unit(context, c, BACKWARD_DATA_BF16, data));
-    return qf_convolution_unit(context, c, BACKWARD_WEIGHTS_BF16, weights);
-}
-
 bool qf_convolution_takes_bf16(qf_context *context, qf_convolution *c, const qf_tensor *x,
                                const qf_tensor *w)
 {
     unit *data, *weights;
-    return bf16_units(context, c, x, w, &data, &weights) == QF_OK && data && weights;
+    if (!suits_bf16(context, c, x, w))
+        return false;
+    if (qf_pointwise_suits_bf16(&c->shape))
+        return true;
+    return qf_convolution_unit(context, c, BACKWARD_DATA_BF16, &data) == QF_OK && data &&
+           qf_convolution_unit(context, c, BACKWARD_WEIGHTS_BF16, &weights) == QF_OK && weights;
 }
 
 /* With dy' = bf16(dy · s), s the weights' scale of each channel and q their codes:
  * dx = Σ dy' · q, and dw = Σ dy' · (u − zero) · code_scale / s. */
-static qf_status backward_bf16(qf_context *context, qf_convolution *c, unit *data, unit *weights,
-                               qf_tensor *x, qf_tensor *w, qf_tensor *dw, qf_tensor *dx,
-                               const uint16_t *rounded, uint16_t *source)
+
+static qf_status backward_data_bf16(qf_context *context, qf_convolution *c, const uint16_t *rounded,
+                                    qf_tensor *w, qf_tensor *dx)
 {
-    const size_t channels = (size_t)c->shape.out_channels;
-    if (dx) {
-        const int8_t *codes;
-        float *result;
-        QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &codes));
-        QF_TRY(qf_operand_load(context, &data->weights, codes, NULL, w->version));
-        QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-        QF_TRY(qf_convolution_execute(context, data, BACKWARD_DATA_BF16, result, rounded));
-        qf_operand_release(&data->weights);
-    }
-    if (!dw)
-        return QF_OK;
+    const int8_t *codes;
+    float *result;
+    unit *u;
+    if (qf_pointwise_suits_bf16(&c->shape))
+        return qf_pointwise_backward_data_bf16(context, c, rounded, w, dx);
+    QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_DATA_BF16, &u));
+    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &codes));
+    QF_TRY(qf_operand_load(context, &u->weights, codes, NULL, w->version));
+    QF_TRY(qf_write(context, dx, QF_NHWC, &result));
+    qf_status status = qf_convolution_execute(context, u, BACKWARD_DATA_BF16, result, rounded);
+    qf_operand_release(&u->weights);
+    return status;
+}
+
+static qf_status backward_weights_bf16(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                       const uint16_t *rounded, qf_tensor *dw)
+{
+    const size_t count = qf_shape_count(&x->shape);
     const uint8_t *codes;
-    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
-    qf_codes_to_bf16(codes, source, qf_shape_count(&x->shape), x->code_zero);
-    for (size_t o = 0; o < channels; o++)
+    unit *u;
+    for (int o = 0; o < c->shape.out_channels; o++)
         c->scale[o] = x->code_scale / c->scale[o];
-    return store_weights(context, weights, dw, c->scale, source, rounded, BACKWARD_WEIGHTS_BF16);
+    if (qf_pointwise_suits_bf16(&c->shape))
+        return qf_pointwise_backward_weights_bf16(context, c, x, rounded, c->scale, dw);
+    QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_WEIGHTS_BF16, &u));
+    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
+    qf_array *source = qf_array_take(context, count * sizeof(uint16_t));
+    if (!source)
+        return qf_fail(context, QF_E_MEMORY, "no memory for inputs in bf16");
+    qf_codes_to_bf16(codes, source->bytes, count, x->code_zero);
+    qf_status status =
+        store_weights(context, u, dw, c->scale, source->bytes, rounded, BACKWARD_WEIGHTS_BF16);
+    qf_array_release(source);
+    return status;
 }
 
 /* dy times c->scale in bf16: as the pass above has left it, or made now (*made, to be released). */
@@ -150,24 +165,20 @@ static qf_status round_gradient(qf_context *context, const qf_convolution *c, qf
 qf_status qf_convolution_backward(qf_context *context, qf_convolution *c, qf_tensor *x,
                                   qf_tensor *w, qf_tensor *dy, qf_tensor *dw, qf_tensor *dx)
 {
-    unit *data, *weights;
-    QF_TRY(bf16_units(context, c, x, w, &data, &weights));
-    if (!data || !weights) {
+    if (!qf_convolution_takes_bf16(context, c, x, w)) {
         if (dw)
             QF_TRY(qf_convolution_backward_weights(context, c, x, dy, dw));
         return dx ? qf_convolution_backward_data(context, c, dy, w, dx) : QF_OK;
     }
     for (int o = 0; o < c->shape.out_channels; o++)
         c->scale[o] = w->weight_scale[w->weight_scale_count > 1 ? o : 0];
-    qf_array *source = qf_array_take(context, qf_shape_count(&x->shape) * sizeof(uint16_t));
-    if (!source)
-        return qf_fail(context, QF_E_MEMORY, "no memory for inputs in bf16");
     qf_array *rounded = NULL;
     const uint16_t *gradient;
     qf_status status = round_gradient(context, c, dy, &gradient, &rounded);
-    if (status == QF_OK)
-        status = backward_bf16(context, c, data, weights, x, w, dw, dx, gradient, source->bytes);
+    if (status == QF_OK && dx)
+        status = backward_data_bf16(context, c, gradient, w, dx);
+    if (status == QF_OK && dw)
+        status = backward_weights_bf16(context, c, x, gradient, dw);
     qf_array_release(rounded);
-    qf_array_release(source);
     return status;
 }

@@ -28,18 +28,6 @@ void qf_inner_product_destroy(qf_inner_product *p)
     qf_free(p);
 }
 
-/* c[m, n] = op(a)[m, k] · op(b)[k, n] + beta · c, all in C order. */
-static qf_status multiply(qf_context *context, char transpose_a, char transpose_b, int m, int n,
-                          int k, const float *a, const float *b, float beta, float *c)
-{
-    if (m == 0 || n == 0)
-        return QF_OK;
-    int lda = transpose_a == 'T' ? m : k, ldb = transpose_b == 'T' ? k : n;
-    QF_DNNL(context, dnnl_sgemm(transpose_a, transpose_b, m, n, k, 1, a, lda > 0 ? lda : 1, b,
-                                ldb > 0 ? ldb : 1, beta, c, n));
-    return QF_OK;
-}
-
 static void fill_rows(float *y, const float *bias, int rows, int outputs)
 {
     for (int r = 0; r < rows; r++)
@@ -59,8 +47,8 @@ static qf_status forward_float(qf_context *context, const qf_inner_product_shape
         QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
         fill_rows(result, bias_values, s->rows, s->outputs);
     }
-    return multiply(context, 'N', s->transposed ? 'N' : 'T', s->rows, s->outputs, s->inputs, source,
-                    weights, bias ? 1 : 0, result);
+    return qf_matrix_product(context, false, !s->transposed, s->rows, s->outputs, s->inputs, source,
+                             weights, bias ? 1 : 0, result);
 }
 
 /* Codes in C order: NHWC is turned back where it differs. */
@@ -179,8 +167,8 @@ qf_status qf_inner_product_backward_data(qf_context *context, qf_inner_product *
     QF_TRY(qf_read(context, dy, QF_PLAIN, &gradient));
     QF_TRY(qf_read(context, w, QF_PLAIN, &weights));
     QF_TRY(qf_write(context, dx, QF_PLAIN, &result));
-    return multiply(context, 'N', s->transposed ? 'T' : 'N', s->rows, s->inputs, s->outputs,
-                    gradient, weights, 0, result);
+    return qf_matrix_product(context, false, s->transposed, s->rows, s->inputs, s->outputs,
+                             gradient, weights, 0, result);
 }
 
 qf_status qf_inner_product_backward_weights(qf_context *context, qf_inner_product *p, qf_tensor *x,
@@ -193,8 +181,8 @@ qf_status qf_inner_product_backward_weights(qf_context *context, qf_inner_produc
     QF_TRY(qf_read(context, dy, QF_PLAIN, &gradient));
     QF_TRY(beta == 0 ? qf_write(context, dw, QF_PLAIN, &result)
                      : qf_update(context, dw, QF_PLAIN, &result));
-    return s->transposed ? multiply(context, 'T', 'N', s->inputs, s->outputs, s->rows, source,
-                                    gradient, beta, result)
-                         : multiply(context, 'T', 'N', s->outputs, s->inputs, s->rows, gradient,
-                                    source, beta, result);
+    return s->transposed ? qf_matrix_product(context, true, false, s->inputs, s->outputs, s->rows,
+                                             source, gradient, beta, result)
+                         : qf_matrix_product(context, true, false, s->outputs, s->inputs, s->rows,
+                                             gradient, source, beta, result);
 }

@@ -55,6 +55,17 @@ bool qf_onednn_has_bf16(void)
     return (dnnl_get_effective_cpu_isa() & bf16) == bf16;
 }
 
+qf_status qf_matrix_product(qf_context *context, bool transpose_a, bool transpose_b, int m, int n,
+                            int k, const float *a, const float *b, float beta, float *c)
+{
+    if (m == 0 || n == 0)
+        return QF_OK;
+    const int lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
+    QF_DNNL(context, dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a,
+                                lda > 0 ? lda : 1, b, ldb > 0 ? ldb : 1, beta, c, n));
+    return QF_OK;
+}
+
 qf_status qf_operand_create(qf_context *context, qf_operand *operand,
                             const dnnl_memory_desc_t *plain, const dnnl_memory_desc_t *desired,
                             bool into, int scales)

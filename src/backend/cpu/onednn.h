@@ -29,6 +29,10 @@ bool qf_onednn_has_exact_int8(void);
 /* Has it instructions for bf16? */
 bool qf_onednn_has_bf16(void);
 
+/* c[m, n] = op(a)[m, k] · op(b)[k, n] + beta · c, floats in C order; op(a) = aᵀ if so said. */
+qf_status qf_matrix_product(qf_context *context, bool transpose_a, bool transpose_b, int m, int n,
+                            int k, const float *a, const float *b, float beta, float *c);
+
 /* Weights that a primitive wants in its own order: a memory object, and, where that order or type
  * differs from the plain one, an array and a reorder. */
 typedef struct qf_operand {
