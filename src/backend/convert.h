@@ -21,4 +21,7 @@ void qf_rows_to_bf16_part(const float *from, const float *scale, uint16_t *to, s
 void qf_rows_from_bf16(const uint16_t *from, const float *scale, float *to, size_t rows,
                        size_t columns);
 
+/* Without a scale, on the calling thread alone. */
+void qf_bf16_to_float_part(const uint16_t *from, float *to, size_t n);
+
 #endif

@@ -76,6 +76,14 @@ qf_status qf_convolution_forward_requantised(qf_context *, qf_convolution *, qf_
                                              qf_tensor *w, qf_tensor *bias,
                                              const qf_requantisation *, qf_tensor *addend,
                                              qf_tensor *y, qf_tensor *codes);
+/* Few input channels: the data gradient patch by patch (few_channels.c). */
+bool qf_few_channels_fit(const qf_convolution_shape *shape);
+qf_status qf_few_channels_backward_data(qf_context *, const qf_convolution_shape *, qf_tensor *dy,
+                                        qf_tensor *w, qf_tensor *dx);
+/* dy in bf16, multiplied by the weights' scales; w holds codes. */
+qf_status qf_few_channels_backward_data_bf16(qf_context *, const qf_convolution_shape *,
+                                             const uint16_t *dy, qf_tensor *w, qf_tensor *dx);
+
 /* A kernel of one element: gradients as matrix products (pointwise.c). */
 bool qf_pointwise_fits(const qf_convolution_shape *shape);
 qf_status qf_pointwise_backward_weights(qf_context *, const qf_convolution_shape *, qf_tensor *x,

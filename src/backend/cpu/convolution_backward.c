@@ -71,6 +71,8 @@ qf_status qf_convolution_backward_data(qf_context *context, qf_convolution *c, q
     unit *u;
     if (qf_pointwise_fits(&c->shape))
         return qf_pointwise_backward_data(context, &c->shape, dy, w, dx);
+    if (qf_few_channels_fit(&c->shape))
+        return qf_few_channels_backward_data(context, &c->shape, dy, w, dx);
     QF_TRY(qf_convolution_need_unit(context, c, kind, &u));
     QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
     QF_TRY(qf_tensor_read(context, w, codes ? QF_WEIGHT_CODES : QF_PLAIN, &weights));
@@ -114,6 +116,8 @@ static qf_status backward_data_bf16(qf_context *context, qf_convolution *c, cons
     unit *u;
     if (qf_pointwise_suits_bf16(&c->shape))
         return qf_pointwise_backward_data_bf16(context, c, rounded, w, dx);
+    if (qf_few_channels_fit(&c->shape))
+        return qf_few_channels_backward_data_bf16(context, &c->shape, rounded, w, dx);
     QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_DATA_BF16, &u));
     QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &codes));
     QF_TRY(qf_operand_load(context, &u->weights, codes, NULL, w->version));
