@@ -115,6 +115,43 @@ static void weight_codes_equal_reference(void **state)
         assert_true(fake[i] == expected_fake[i]);
 }
 
+/* Scales and codes in one pass: those of two, for every kind of layout; NaN is found. */
+static void weights_are_quantised_in_one_pass(void **state)
+{
+    (void)state;
+    enum { WEIGHTS = 60000 };
+    static float w[WEIGHTS];
+    static int8_t codes[WEIGHTS], expected[WEIGHTS];
+    static const qf_weight_layout layouts[] = {{1, 60, 1000}, {20, 30, 100}, {1, 1, WEIGHTS},
+                                               {7, 3, 11},    {1, 1, 5},     {1, 3, 20000}};
+    qf_context *context = test_context();
+    for (size_t i = 0; i < WEIGHTS; i++)
+        w[i] = x[i] * (float)(i % 977);
+    for (size_t l = 0; l < sizeof layouts / sizeof *layouts; l++) {
+        const qf_weight_layout layout = layouts[l];
+        const size_t n = layout.outer * layout.channels * layout.inner;
+        float scale[60], limit[60] = {0};
+        assert_ok(context, qf_arq_quantise(context, w, layout, scale, codes));
+        for (size_t i = 0; i < n; i++) {
+            float *largest = &limit[i / layout.inner % layout.channels];
+            if (fabsf(w[i]) > fabsf(*largest) || (fabsf(w[i]) == fabsf(*largest) && w[i] < 0))
+                *largest = w[i];
+        }
+        for (size_t c = 0; c < layout.channels; c++)
+            assert_true(scale[c] == (limit[c] > 0 ? limit[c] / 127 : limit[c] / -128));
+        qf_arq_codes_reference(w, layout, scale, expected, NULL);
+        assert_memory_equal(codes, expected, n);
+        const float before = w[n - 1];
+        w[n - 1] = NAN;
+        assert_int_equal(qf_arq_quantise(context, w, layout, scale, codes), QF_E_VALUE);
+        char *named = test_format("weights of channel %zu contain NaN", layout.channels - 1);
+        assert_non_null(strstr(qf_error_text(context), named));
+        qf_free(named);
+        w[n - 1] = before;
+    }
+    qf_context_destroy(context);
+}
+
 /* The packed word, and integers at the ends of their ranges. */
 static void deployed_values(void **state)
 {
@@ -264,6 +301,7 @@ int main(void)
         cmocka_unit_test(shifts_of_rows_equal_reference),
         cmocka_unit_test(kernels_of_shifts_agree),
         cmocka_unit_test(vnni_leaves_what_it_cannot_do),
+        cmocka_unit_test(weights_are_quantised_in_one_pass),
         cmocka_unit_test(deployed_values),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

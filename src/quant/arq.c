@@ -31,40 +31,17 @@ QF_CLONES static limits find_limits(const float *w, size_t n, limits known)
     return (limits){max, min, known.nans + nans};
 }
 
-static bool is_large(qf_weight_layout layout)
+static size_t count_of(qf_weight_layout layout)
 {
-    return layout.outer * layout.channels * layout.inner > 1 << 15;
+    return layout.outer * layout.channels * layout.inner;
 }
 
-qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout layout, float *scale)
-{
-    if (layout.outer * layout.inner == 0 || layout.channels == 0)
-        return qf_fail(context, QF_E_SHAPE, "there are no weights to quantise");
-    size_t bad = layout.channels; /* the first channel with NaN */
-#pragma omp parallel for schedule(static) reduction(min : bad) if (is_large(layout))
-    for (size_t c = 0; c < layout.channels; c++) {
-        limits all = {w[c * layout.inner], w[c * layout.inner], 0};
-        for (size_t o = 0; o < layout.outer; o++)
-            all = find_limits(w + (o * layout.channels + c) * layout.inner, layout.inner, all);
-        if (all.nans && c < bad)
-            bad = c;
-        scale[c] = limit_to_scale(all.max, all.min);
-    }
-    if (bad < layout.channels)
-        return qf_fail(context, QF_E_VALUE,
-                       "the weights of channel %zu contain NaN; did training diverge? Use a "
-                       "smaller base_lr",
-                       bad);
-    for (size_t c = 0; c < layout.channels; c++) {
-        qf_status status = qf_process_scale(context, &scale[c]);
-        QF_TRY(qf_within(context, status, "weights of channel %zu", c));
-    }
-    return QF_OK;
-}
+enum { LARGE = 1 << 15, PART = 1 << 13 }; /* of work for threads; what one takes at a time */
 
-float qf_folded_scale(float scale, float factor)
+/* As qf_process_scale makes it. */
+static float step_of(float scale)
 {
-    return fmaxf(fabsf(factor) * scale, FLT_EPSILON);
+    return scale < FLT_EPSILON ? 1 : scale;
 }
 
 /* The code as a float: the quotient, clamped first, which is the same because the ends are whole,
@@ -94,23 +71,96 @@ QF_CLONES static void values_of(const float *w, float *values, size_t n, float s
 void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,
                   float *w_fake)
 {
-    const size_t rows = layout.outer * layout.channels, inner = layout.inner;
-#pragma omp parallel for schedule(static) if (is_large(layout))
-    for (size_t r = 0; r < rows; r++) {
-        const float given = scale[r % layout.channels];
-        const float step = given < FLT_EPSILON ? 1 : given; /* as qf_process_scale does */
+    const size_t parts = (layout.inner + PART - 1) / PART; /* of a row */
+#pragma omp parallel for schedule(static) if (count_of(layout) > LARGE)
+    for (size_t i = 0; i < layout.outer * layout.channels * parts; i++) {
+        const size_t row = i / parts, first = i % parts * PART, at = row * layout.inner + first;
+        const size_t n = layout.inner - first < PART ? layout.inner - first : PART;
+        const float step = step_of(scale[row % layout.channels]);
         if (codes)
-            codes_of(w + r * inner, codes + r * inner, inner, step);
+            codes_of(w + at, codes + at, n, step);
         if (w_fake)
-            values_of(w + r * inner, w_fake + r * inner, inner, step);
+            values_of(w + at, w_fake + at, n, step);
     }
+}
+
+/* One scale for all: the threads share one search. False: there is a NaN. */
+static bool find_scale(const float *w, size_t n, float *scale)
+{
+    float max = w[0], min = w[0];
+    int nans = 0;
+#pragma omp parallel for schedule(static) reduction(max : max) reduction(min : min)                \
+    reduction(+ : nans) if (n > LARGE)
+    for (size_t at = 0; at < n; at += PART) {
+        const limits part =
+            find_limits(w + at, n - at < PART ? n - at : PART, (limits){w[0], w[0], 0});
+        max = part.max > max ? part.max : max;
+        min = part.min < min ? part.min : min;
+        nans += part.nans;
+    }
+    *scale = limit_to_scale(max, min);
+    return nans == 0;
+}
+
+/* A scale for each channel, whose weights are still in the cache when their codes are made. Returns
+ * the first channel with NaN. */
+static size_t quantise_channels(const float *w, qf_weight_layout layout, float *scale,
+                                int8_t *codes)
+{
+    size_t bad = layout.channels;
+#pragma omp parallel for schedule(static) reduction(min : bad) if (count_of(layout) > LARGE)
+    for (size_t c = 0; c < layout.channels; c++) {
+        const size_t first = c * layout.inner, step = layout.channels * layout.inner;
+        limits all = {w[first], w[first], 0};
+        for (size_t o = 0; o < layout.outer; o++)
+            all = find_limits(w + first + o * step, layout.inner, all);
+        if (all.nans && c < bad)
+            bad = c;
+        scale[c] = limit_to_scale(all.max, all.min);
+        for (size_t o = 0; o < layout.outer && codes; o++)
+            codes_of(w + first + o * step, codes + first + o * step, layout.inner,
+                     step_of(scale[c]));
+    }
+    return bad;
+}
+
+qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout,
+                          float *scale, int8_t *codes)
+{
+    if (layout.outer * layout.inner == 0 || layout.channels == 0)
+        return qf_fail(context, QF_E_SHAPE, "there are no weights to quantise");
+    const bool single = layout.channels == 1;
+    const size_t bad = single ? !find_scale(w, count_of(layout), scale) ? 0 : 1
+                              : quantise_channels(w, layout, scale, codes);
+    if (bad < layout.channels)
+        return qf_fail(context, QF_E_VALUE,
+                       "the weights of channel %zu contain NaN; did training diverge? Use a "
+                       "smaller base_lr",
+                       bad);
+    if (single && codes)
+        qf_arq_codes(w, layout, scale, codes, NULL);
+    for (size_t c = 0; c < layout.channels; c++) {
+        qf_status status = qf_process_scale(context, &scale[c]);
+        QF_TRY(qf_within(context, status, "weights of channel %zu", c));
+    }
+    return QF_OK;
+}
+
+qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout layout, float *scale)
+{
+    return qf_arq_quantise(context, w, layout, scale, NULL);
+}
+
+float qf_folded_scale(float scale, float factor)
+{
+    return fmaxf(fabsf(factor) * scale, FLT_EPSILON);
 }
 
 void qf_arq_codes_reference(const float *w, qf_weight_layout layout, const float *scale,
                             int8_t *codes, float *w_fake)
 {
     for (size_t r = 0; r < layout.outer * layout.channels; r++) {
-        const float given = scale[r % layout.channels], step = given < FLT_EPSILON ? 1 : given;
+        const float step = step_of(scale[r % layout.channels]);
         for (size_t i = r * layout.inner; i < (r + 1) * layout.inner; i++) {
             float code = roundf(w[i] / step);
             code = code < -128 ? -128 : code > 127 ? 127 : code;

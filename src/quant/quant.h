@@ -75,6 +75,9 @@ typedef struct qf_weight_layout {
 
 /* scale[channels]. Fails on NaN and on unusable scales, naming neither layer nor file. */
 qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout layout, float *scale);
+/* The same, and the codes that qf_arq_codes makes with these scales, in one pass over memory. */
+qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout,
+                          float *scale, int8_t *codes);
 /* The scale of a channel whose weights folding multiplies by `factor`: |factor| · scale, but at
  * least FLT_EPSILON, the smallest usable one. (Replacing it by 1, as qf_process_scale does, would
  * leave the bias of a channel that BatchNorm all but switches off with steps as coarse as scale_d.)

@@ -56,9 +56,8 @@ static qf_status quantise(qf_layer *layer)
     const float *w;
     int8_t *codes;
     QF_TRY(qf_read(layer->context, master, QF_PLAIN, &w));
-    QF_TRY(qf_arq_scales(layer->context, w, s->layout, s->scale));
     QF_TRY(qf_tensor_write(layer->context, quantised, QF_WEIGHT_CODES, &codes));
-    qf_arq_codes(w, s->layout, s->scale, codes, NULL);
+    QF_TRY(qf_arq_quantise(layer->context, w, s->layout, s->scale, codes));
     qf_tensor_trim(quantised); /* floats from a file */
     return qf_tensor_set_weight_scale(layer->context, quantised, s->scale, (int)s->layout.channels,
                                       s->deconvolution && s->layout.channels > 1 ? 1 : 0);
