@@ -37,6 +37,7 @@ static size_t count_of(qf_weight_layout layout)
 }
 
 enum { LARGE = 1 << 15, PART = 1 << 13 }; /* of work for threads; what one takes at a time */
+enum { LOW = -128, HIGH = 127 };          /* codes */
 
 /* As qf_process_scale makes it. */
 static float step_of(float scale)
@@ -44,28 +45,31 @@ static float step_of(float scale)
     return scale < FLT_EPSILON ? 1 : scale;
 }
 
-/* The code as a float: the quotient, clamped first, which is the same because the ends are whole,
- * and rounded half away from zero: adding the largest float below a half rounds as roundf does. */
-static inline __attribute__((always_inline)) float code_of(float w, float step)
+/* The quotient, clamped first, which is the same because the ends are whole, and rounded half away
+ * from zero: adding the largest float below a half rounds as roundf does. The ends are variables:
+ * of constants the compiler makes branches, and no vectors. */
+static inline __attribute__((always_inline)) int code_of(float w, float step, float low, float high)
 {
     float quotient = w / step;
-    quotient = quotient > -128 ? quotient : -128;
-    quotient = quotient < 127 ? quotient : 127;
-    return (float)(int)(quotient + copysignf(0x1.fffffep-2f, quotient));
+    quotient = quotient > low ? quotient : low;
+    quotient = quotient < high ? quotient : high;
+    return (int)(quotient + copysignf(0x1.fffffep-2f, quotient));
 }
 
-QF_CLONES static void codes_of(const float *w, int8_t *codes, size_t n, float step)
+QF_CLONES static void codes_of(const float *w, int8_t *codes, size_t n, float step, float low,
+                               float high)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        codes[i] = (int8_t)(int)code_of(w[i], step);
+        codes[i] = (int8_t)code_of(w[i], step, low, high);
 }
 
-QF_CLONES static void values_of(const float *w, float *values, size_t n, float step)
+QF_CLONES static void values_of(const float *w, float *values, size_t n, float step, float low,
+                                float high)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        values[i] = code_of(w[i], step) * step;
+        values[i] = (float)code_of(w[i], step, low, high) * step;
 }
 
 void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,
@@ -78,9 +82,9 @@ void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, i
         const size_t n = layout.inner - first < PART ? layout.inner - first : PART;
         const float step = step_of(scale[row % layout.channels]);
         if (codes)
-            codes_of(w + at, codes + at, n, step);
+            codes_of(w + at, codes + at, n, step, LOW, HIGH);
         if (w_fake)
-            values_of(w + at, w_fake + at, n, step);
+            values_of(w + at, w_fake + at, n, step, LOW, HIGH);
     }
 }
 
@@ -119,7 +123,7 @@ static size_t quantise_channels(const float *w, qf_weight_layout layout, float *
         scale[c] = limit_to_scale(all.max, all.min);
         for (size_t o = 0; o < layout.outer && codes; o++)
             codes_of(w + first + o * step, codes + first + o * step, layout.inner,
-                     step_of(scale[c]));
+                     step_of(scale[c]), LOW, HIGH);
     }
     return bad;
 }
