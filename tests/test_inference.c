@@ -427,7 +427,9 @@ static void requantisation_is_exact(void **state)
             acc[i] = random_accumulator(shift[i % CHANNELS]);
             addend[i] = qf_random_uniform(&context->random, -20, 20);
         }
-        qf_requantise_tile(&r, acc, adds ? addend : NULL, keeps ? y : NULL, codes, ROWS, CHANNELS);
+        qf_requantiser q = {&r, adds ? addend : NULL, keeps ? y : NULL, codes, NULL};
+        qf_requantiser_choose(&q);
+        qf_requantise_rows(&q, acc, 0, ROWS);
         for (int i = 0; i < COUNT; i++) {
             float value = qf_dequant(acc[i], deq[i % CHANNELS], shift[i % CHANNELS]);
             value = adds ? value + addend[i] : value;

@@ -86,11 +86,14 @@ typedef struct qf_epilogue {
 
 /* Behind an integer one: value = qf_dequant(accumulator, deq, shift) (+ addend), through ReLU;
  * codes = qf_quant_code(value, scale, offset_d) as unsigned codes. */
+#define QF_REGULAR_DEQ 0x1p60f /* regular deqs and scales lie between its inverse and this */
+
 typedef struct qf_requantisation {
     size_t channels;
     const float *deq;     /* of each channel */
     const int32_t *shift; /* of each channel, 0 … QF_SHIFT_MAX */
     bool shifted;         /* some shift is not 0 */
+    bool regular;         /* every deq is positive and of ordinary size (QF_REGULAR_DEQ) */
     bool relu;
     float relu_slope;
     float scale; /* of the codes, where codes are wanted */

@@ -2,6 +2,7 @@
  * the order that the primitive likes. A primitive is created when it is first needed. Running them:
  * convolution_forward.c, convolution_backward.c. */
 #include "backend/cpu/convolution.h"
+#include "backend/cpu/integer_convolution.h"
 
 #include "base/memory.h"
 
@@ -78,6 +79,7 @@ void qf_convolution_destroy(qf_convolution *c)
     }
     qf_fused_convolution_destroy(c->fused);
     qf_pointwise_destroy(c->pointwise);
+    qf_integer_convolution_destroy(c->integer);
     qf_free(c->scale);
     qf_free(c);
 }

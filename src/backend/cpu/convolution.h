@@ -39,8 +39,9 @@ struct qf_convolution {
     unit units[UNITS];
     float *scale; /* per output channel: of codes times of weights */
     codes_kernel codes_kernel;
-    struct qf_fused_convolution *fused; /* convolution_fused.c; NULL until needed */
-    struct qf_pointwise *pointwise;     /* pointwise.c; the same */
+    struct qf_fused_convolution *fused;     /* convolution_fused.c; NULL until needed */
+    struct qf_pointwise *pointwise;         /* pointwise.c; the same */
+    struct qf_integer_convolution *integer; /* integer_convolution.h; likewise */
 };
 
 dnnl_format_tag_t qf_activation_tag(int axes);                         /* NHWC and its like */

@@ -5,6 +5,7 @@
  * work (rows of a 1x1 convolution, images otherwise) and goes on with each piece at once.
  */
 #include "backend/cpu/depthwise_integer.h"
+#include "backend/cpu/integer_convolution.h"
 #include "backend/cpu/operations.h"
 #include "backend/cpu/requantise.h"
 
@@ -373,11 +374,10 @@ static size_t bytes_of_input(const qf_convolution_shape *s)
 }
 
 static qf_status run_pieces(qf_context *context, const qf_convolution *c, fused_unit *u,
-                            const operands *o, const qf_requantisation *r,
-                            const qf_requantise_arrays *a)
+                            const operands *o, const qf_requantiser *q)
 {
     const size_t step = bytes_of_input(&c->shape) / (size_t)u->pieces;
-    const size_t sums = u->rows * r->channels;
+    const size_t sums = u->rows * q->r->channels;
     qf_array *scratch = qf_array_take(context, (size_t)u->runner_count * sums * sizeof(int32_t));
     if (!scratch)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu sums", sums);
@@ -385,14 +385,14 @@ static qf_status run_pieces(qf_context *context, const qf_convolution *c, fused_
     if (u->pieces == 1) {
         status = execute(u, &u->runners[0], o->x, scratch->bytes);
         if (status == dnnl_success)
-            qf_requantise_all(r, scratch->bytes, a, 0, u->rows);
+            qf_requantise_all(q, scratch->bytes, 0, u->rows);
     } else {
 #pragma omp parallel for schedule(static) num_threads(u->threads)
         for (int piece = 0; piece < u->pieces; piece++) {
             const int thread = omp_get_thread_num();
             int32_t *acc = (int32_t *)scratch->bytes + (size_t)thread * sums;
             dnnl_status_t mine = execute(u, &u->runners[thread], o->x + (size_t)piece * step, acc);
-            qf_requantise_rows(r, acc, a, (size_t)piece * u->rows, u->rows);
+            qf_requantise_rows(q, acc, (size_t)piece * u->rows, u->rows);
             if (mine != dnnl_success) {
 #pragma omp atomic write
                 status = mine;
@@ -421,7 +421,7 @@ static qf_status pack_depthwise(qf_context *context, qf_convolution *c, qf_tenso
 }
 
 static qf_status run_depthwise(qf_context *context, const qf_convolution *c, const operands *o,
-                               const qf_requantisation *r, const qf_requantise_arrays *a)
+                               const qf_requantiser *q)
 {
     const qf_convolution_shape *s = &c->shape;
     const size_t image = (size_t)s->in[0] * (size_t)s->in[1] * (size_t)s->in_channels;
@@ -436,7 +436,7 @@ static qf_status run_depthwise(qf_context *context, const qf_convolution *c, con
         int32_t *acc = (int32_t *)scratch->bytes + (size_t)omp_get_thread_num() * width;
         qf_depthwise_integer_row(s, o->x + (size_t)(row / s->out[0]) * image, o->zero,
                                  c->fused->depthwise, o->bias, row % s->out[0], acc);
-        qf_requantise_rows(r, acc, a, (size_t)row * (size_t)s->out[1], (size_t)s->out[1]);
+        qf_requantise_rows(q, acc, (size_t)row * (size_t)s->out[1], (size_t)s->out[1]);
     }
     qf_array_release(scratch);
     return QF_OK;
@@ -458,6 +458,26 @@ qf_status qf_depthwise_forward_integer(qf_context *context, qf_convolution *c, c
         qf_depthwise_integer_row(s, x + (size_t)(row / s->out[0]) * image, zero, packed, bias,
                                  row % s->out[0], y + (size_t)row * width);
     return QF_OK;
+}
+
+static qf_status forward_in_tiles(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                  qf_tensor *w, qf_tensor *bias, const qf_requantisation *r,
+                                  qf_tensor *addend, qf_tensor *y, qf_tensor *codes)
+{
+    const uint8_t *source;
+    const int8_t *weights;
+    const int32_t *bias_values = NULL;
+    qf_requantiser requantiser;
+    if (!c->integer)
+        QF_TRY(qf_integer_convolution_create(context, &c->shape, &c->integer));
+    QF_TRY(qf_tensor_read(context, x, QF_CODES, &source));
+    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
+    if (bias)
+        QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
+    QF_TRY(qf_requantiser_open(context, r, addend, y, codes, &requantiser));
+    QF_TRY(qf_integer_convolution_load(context, c->integer, weights, false, w->version));
+    return qf_integer_convolution_run(context, c->integer, source, x->code_zero, bias_values,
+                                      &requantiser, NULL);
 }
 
 /* Sums in a tensor of their own, then requantised: where there is nothing better. */
@@ -485,9 +505,11 @@ qf_status qf_convolution_forward_requantised(qf_context *context, qf_convolution
                                              qf_tensor *y, qf_tensor *codes)
 {
     operands o = {.zero = x->code_zero};
-    qf_requantise_arrays arrays;
+    qf_requantiser requantiser;
     fused_unit *u = NULL;
     const bool depthwise = qf_depthwise_integer_fits(&c->shape);
+    if (qf_integer_convolution_fits(&c->shape))
+        return forward_in_tiles(context, c, x, w, bias, r, addend, y, codes);
     QF_TRY(get_fused(context, c));
     if (!depthwise) {
         QF_TRY(get_integer_unit(context, c, bias != NULL, &u));
@@ -498,14 +520,14 @@ qf_status qf_convolution_forward_requantised(qf_context *context, qf_convolution
     QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &o.w));
     if (bias)
         QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &o.bias));
-    QF_TRY(qf_requantise_outputs(context, r, addend, y, codes, &arrays));
+    QF_TRY(qf_requantiser_open(context, r, addend, y, codes, &requantiser));
     if (depthwise) {
         QF_TRY(pack_depthwise(context, c, w, o.w));
-        return run_depthwise(context, c, &o, r, &arrays);
+        return run_depthwise(context, c, &o, &requantiser);
     }
     QF_TRY(qf_operand_load(context, &u->weights, o.w, NULL, w->version));
     if (bias)
         QF_DNNL(context, dnnl_memory_set_data_handle(u->bias_memory, (void *)o.bias));
     u->zero = o.zero;
-    return run_pieces(context, c, u, &o, r, &arrays);
+    return run_pieces(context, c, u, &o, &requantiser);
 }

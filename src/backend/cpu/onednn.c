@@ -43,10 +43,21 @@ qf_status qf_onednn_get(qf_context *context, qf_onednn **out)
     return QF_OK;
 }
 
+bool qf_onednn_has_avx512(void)
+{
+    const unsigned avx512 = dnnl_cpu_isa_avx512_core;
+    return (dnnl_get_effective_cpu_isa() & avx512) == avx512;
+}
+
+bool qf_onednn_has_avx512_vnni(void)
+{
+    const unsigned vnni = dnnl_cpu_isa_avx512_core_vnni;
+    return (dnnl_get_effective_cpu_isa() & vnni) == vnni;
+}
+
 bool qf_onednn_has_exact_int8(void)
 {
-    unsigned isa = dnnl_get_effective_cpu_isa(), vnni = dnnl_cpu_isa_avx512_core_vnni;
-    return (isa & vnni) == vnni || isa == dnnl_cpu_isa_avx2_vnni;
+    return qf_onednn_has_avx512_vnni() || dnnl_get_effective_cpu_isa() == dnnl_cpu_isa_avx2_vnni;
 }
 
 bool qf_onednn_has_bf16(void)

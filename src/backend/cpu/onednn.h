@@ -25,6 +25,8 @@ qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *
 /* Are products of 8-bit codes summed exactly? Without VNNI instructions oneDNN adds pairs of
  * products in 16 bits, which saturate. */
 bool qf_onednn_has_exact_int8(void);
+bool qf_onednn_has_avx512(void);
+bool qf_onednn_has_avx512_vnni(void);
 
 /* Has it instructions for bf16? */
 bool qf_onednn_has_bf16(void);

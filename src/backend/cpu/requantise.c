@@ -45,34 +45,40 @@ static inline __attribute__((always_inline)) void quantise(const qf_requantisati
         codes[i] = qf_quant_lane(x[i], scale, zero);
 }
 
-QF_CLONES void qf_requantise_tile(const qf_requantisation *r, const int32_t *acc,
-                                  const float *addend, float *y, uint8_t *codes, size_t rows,
-                                  size_t channels)
+QF_CLONES void qf_requantise_tile_loops(const qf_requantiser *q, const qf_sum_tile *t)
 {
+    const qf_requantisation *r = q->r;
     float kept[PIECE];
-    for (size_t row = 0; row < rows; row++)
-        for (size_t c = 0; c < channels; c += PIECE) {
-            const size_t at = row * channels + c, n = channels - c < PIECE ? channels - c : PIECE;
-            const float *deq = r->deq + c, *add = addend ? addend + at : NULL;
-            const int32_t *shift = r->shift + c;
-            float *value = y ? y + at : kept;
+    for (size_t row = 0; row < t->rows; row++)
+        for (size_t c = 0; c < t->channels; c += PIECE) {
+            const size_t channel = t->channel + c, at = (t->row + row) * r->channels + channel,
+                         n = t->channels - c < PIECE ? t->channels - c : PIECE;
+            const int32_t *sums = t->sums + row * t->stride + c;
+            const float *deq = r->deq + channel, *add = q->addend ? q->addend + at : NULL;
+            const int32_t *shift = r->shift + channel;
+            float *value = q->y ? q->y + at : kept;
             if (add && r->relu)
-                dequantise(r, acc + at, add, value, n, deq, shift, true, true);
+                dequantise(r, sums, add, value, n, deq, shift, true, true);
             else if (add)
-                dequantise(r, acc + at, add, value, n, deq, shift, true, false);
+                dequantise(r, sums, add, value, n, deq, shift, true, false);
             else if (r->relu)
-                dequantise(r, acc + at, NULL, value, n, deq, shift, false, true);
+                dequantise(r, sums, NULL, value, n, deq, shift, false, true);
             else
-                dequantise(r, acc + at, NULL, value, n, deq, shift, false, false);
-            if (codes)
-                quantise(r, value, codes + at, n);
+                dequantise(r, sums, NULL, value, n, deq, shift, false, false);
+            if (q->codes)
+                quantise(r, value, q->codes + at, n);
         }
 }
 
-qf_status qf_requantise_outputs(qf_context *context, const qf_requantisation *r, qf_tensor *addend,
-                                qf_tensor *y, qf_tensor *codes, qf_requantise_arrays *out)
+void qf_requantiser_choose(qf_requantiser *q)
 {
-    *out = (qf_requantise_arrays){0};
+    q->tile = qf_requantise_has_avx512(q) ? qf_requantise_tile_avx512 : qf_requantise_tile_loops;
+}
+
+qf_status qf_requantiser_open(qf_context *context, const qf_requantisation *r, qf_tensor *addend,
+                              qf_tensor *y, qf_tensor *codes, qf_requantiser *out)
+{
+    *out = (qf_requantiser){.r = r};
     if (addend)
         QF_TRY(qf_read(context, addend, QF_NHWC, &out->addend));
     if (y)
@@ -82,26 +88,26 @@ qf_status qf_requantise_outputs(qf_context *context, const qf_requantisation *r,
         codes->code_scale = r->scale;
         codes->code_zero = r->offset_d + 128;
     }
+    qf_requantiser_choose(out);
     return QF_OK;
 }
 
-void qf_requantise_rows(const qf_requantisation *r, const int32_t *acc,
-                        const qf_requantise_arrays *a, size_t first, size_t rows)
+void qf_requantise_rows(const qf_requantiser *q, const int32_t *acc, size_t first, size_t rows)
 {
-    const size_t at = first * r->channels;
-    qf_requantise_tile(r, acc, a->addend ? a->addend + at : NULL, a->y ? a->y + at : NULL,
-                       a->codes ? a->codes + at : NULL, rows, r->channels);
+    const size_t channels = q->r->channels;
+    const qf_sum_tile tile = {acc, channels, first, rows, 0, channels};
+    q->tile(q, &tile);
 }
 
-void qf_requantise_all(const qf_requantisation *r, const int32_t *acc,
-                       const qf_requantise_arrays *a, size_t first, size_t rows)
+void qf_requantise_all(const qf_requantiser *q, const int32_t *acc, size_t first, size_t rows)
 {
     enum { BLOCKS = 64, SMALL = 1 << 14 };
-#pragma omp parallel for schedule(static) if (rows * r->channels > SMALL)
+    const size_t channels = q->r->channels;
+#pragma omp parallel for schedule(static) if (rows * channels > SMALL)
     for (int block = 0; block < BLOCKS; block++) {
         const size_t begin = rows * (size_t)block / BLOCKS,
                      end = rows * (size_t)(block + 1) / BLOCKS;
-        qf_requantise_rows(r, acc + begin * r->channels, a, first + begin, end - begin);
+        qf_requantise_rows(q, acc + begin * channels, first + begin, end - begin);
     }
 }
 
@@ -109,11 +115,11 @@ qf_status qf_requantise(qf_context *context, const qf_requantisation *r, qf_tens
                         qf_tensor *addend, qf_tensor *y, qf_tensor *codes)
 {
     const int32_t *sums;
-    qf_requantise_arrays arrays;
+    qf_requantiser requantiser;
     QF_TRY(qf_tensor_read(context, acc, QF_INTEGERS, &sums));
-    QF_TRY(qf_requantise_outputs(context, r, addend, y, codes, &arrays));
+    QF_TRY(qf_requantiser_open(context, r, addend, y, codes, &requantiser));
     const size_t count = qf_shape_count(&acc->shape);
     if (count)
-        qf_requantise_all(r, sums, &arrays, 0, count / r->channels);
+        qf_requantise_all(&requantiser, sums, 0, count / r->channels);
     return QF_OK;
 }

@@ -11,7 +11,7 @@ typedef struct state {
     int32_t *shift;
     size_t channels;
     uint64_t version;
-    bool shifted;
+    bool shifted, regular;
 } state;
 
 static bool is_channel_wise(const qf_layer *layer)
@@ -107,6 +107,7 @@ static qf_status unpack(qf_layer *layer, size_t channels)
     if (!s->deq || !s->shift)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu channels", channels);
     s->shifted = false;
+    s->regular = true;
     for (size_t c = 0; c < channels; c++) {
         int shift, offset;
         qf_unpack_dequant(words[c * step], &s->deq[c], &shift, &offset);
@@ -116,6 +117,7 @@ static qf_status unpack(qf_layer *layer, size_t channels)
                            QF_SHIFT_MAX);
         s->shift[c] = shift;
         s->shifted |= shift != 0;
+        s->regular &= s->deq[c] >= 1 / QF_REGULAR_DEQ && s->deq[c] <= QF_REGULAR_DEQ;
     }
     s->channels = channels;
     s->version = packed->version;
@@ -128,8 +130,11 @@ qf_status qf_dequant_factors(qf_layer *dequant, qf_requantisation *out)
     const size_t channels = qf_tensor_extent(qf_blob_shape(dequant->bottom[0])).channels;
     if (s->version != dequant->params[0].blob->data->version || s->channels != channels)
         QF_TRY(unpack(dequant, channels));
-    *out = (qf_requantisation){
-        .channels = channels, .deq = s->deq, .shift = s->shift, .shifted = s->shifted};
+    *out = (qf_requantisation){.channels = channels,
+                               .deq = s->deq,
+                               .shift = s->shift,
+                               .shifted = s->shifted,
+                               .regular = s->regular};
     return QF_OK;
 }
 
