@@ -413,9 +413,10 @@ static void requantisation_is_exact(void **state)
         qf_requantisation r = {.channels = CHANNELS, .deq = deq, .shift = shift};
         const bool adds = round & 1, shifted = round & 4, keeps = round & 8, mixed = round & 16;
         r.relu = round & 2;
+        r.regular = round & 128; /* may take the fast way */
         r.relu_slope = round & 32 ? 0.25f : 0;
         r.scale = round & 64 ? 0.0625f : qf_random_uniform(&context->random, 1e-3f, 2);
-        r.offset_d = (int32_t)qf_random_below(&context->random, 256) - 128;
+        r.offset_d = round % 3 == 0 ? -128 : (int32_t)qf_random_below(&context->random, 256) - 128;
         for (int c = 0; c < CHANNELS; c++) {
             deq[c] = round & 64 ? 0.03125f : qf_random_uniform(&context->random, 1e-6f, 1e-2f);
             shift[c] = shifted ? 1 + (int)qf_random_below(&context->random, QF_SHIFT_MAX) : 0;
@@ -427,6 +428,10 @@ static void requantisation_is_exact(void **state)
             acc[i] = random_accumulator(shift[i % CHANNELS]);
             addend[i] = qf_random_uniform(&context->random, -20, 20);
         }
+        addend[1] = NAN;
+        addend[40] = INFINITY;
+        addend[66] = -INFINITY;
+        addend[80] = -0.0f;
         qf_requantiser q = {&r, adds ? addend : NULL, keeps ? y : NULL, codes, NULL};
         qf_requantiser_choose(&q);
         qf_requantise_rows(&q, acc, 0, ROWS);
@@ -435,7 +440,8 @@ static void requantisation_is_exact(void **state)
             value = adds ? value + addend[i] : value;
             value = !r.relu || value > 0 ? value : r.relu_slope * value;
             if (keeps)
-                assert_true(y[i] == value);
+                assert_true(isnan(value) ? isnan(y[i])
+                                         : y[i] == value && signbit(y[i]) == signbit(value));
             assert_int_equal(codes[i] - 128, qf_quant_code(value, r.scale, r.offset_d));
         }
     }

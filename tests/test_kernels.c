@@ -1,6 +1,7 @@
 /* The integer kernels against sums written out: every code, every corner of the shapes. */
 #include "backend/backend.h"
 #include "backend/cpu/convolution.h"
+#include "backend/cpu/dot_product.h"
 #include "harness/harness.h"
 
 #include <string.h>
@@ -88,6 +89,13 @@ static const struct {
     {3, 20, 17, 1, {12, 12}, {3, 3}, {1, 1}, {2, 3}, {2, 3}, 131},
     {1, 1, 1, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, 128},
     {1, 512, 32, 1, {3, 3}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 64},
+    {5, 4, 130, 1, {3, 5}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, 77},    /* tiles over images */
+    {2, 3, 33, 1, {40, 37}, {7, 7}, {2, 2}, {1, 1}, {3, 3}, 200},  /* bands of copied rows */
+    {4, 8, 20, 1, {27, 26}, {3, 3}, {1, 1}, {1, 1}, {0, 0}, 9},    /* bands over images */
+    {1, 5, 3, 1, {4, 6}, {1, 1}, {2, 3}, {1, 1}, {0, 0}, 255},     /* runs that end in a word */
+    {3, 2, 64, 1, {2, 2}, {4, 4}, {1, 1}, {1, 1}, {2, 2}, 128},    /* more border than image */
+    {2, 36, 257, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, 31},   /* threads share channels */
+    {1, 600, 7, 1, {9, 300}, {1, 3}, {1, 1}, {1, 2}, {0, 2}, 100}, /* long rows */
 };
 
 static qf_convolution_shape shape_of(size_t i)
@@ -147,20 +155,57 @@ static void convolutions(void **state)
     }
 }
 
+/* The fast tile of sums against plain loops: every number of vectors, codes of both extremes. */
+static void tiles(void **state)
+{
+    (void)state;
+    enum { TAPS = 3, STEPS = 5, BYTES = 4096, LONGEST = QF_DOT_COLUMNS * QF_DOT_DEPTH * 15 };
+    static uint8_t x[BYTES];
+    static int8_t w[LONGEST];
+    const size_t tap[TAPS] = {0, 700, 1333};
+    const qf_dot_tile fast = qf_dot_tile_fast();
+    if (!fast)
+        skip();
+    for (int round = 0; round < 40; round++) {
+        const qf_dot_operands operands = {tap, 1 + (size_t)round % TAPS, 1 + (size_t)round % STEPS};
+        const int vectors = 1 + round % 4;
+        const uint8_t *position[QF_DOT_ROWS];
+        int32_t start[QF_DOT_COLUMNS], found[QF_DOT_ROWS * QF_DOT_COLUMNS],
+            expected[QF_DOT_ROWS * QF_DOT_COLUMNS];
+        for (int i = 0; i < BYTES; i++)
+            x[i] = (uint8_t)random_code();
+        for (int i = 0; i < LONGEST; i++)
+            w[i] = (int8_t)((int)random_code() - 128);
+        for (int i = 0; i < QF_DOT_COLUMNS; i++)
+            start[i] = (int32_t)qf_random_below(&context->random, 2000001) - 1000000;
+        for (int i = 0; i < QF_DOT_ROWS; i++)
+            position[i] = x + qf_random_below(&context->random, 2000);
+        fast(position, &operands, w, start, vectors, found);
+        qf_dot_tile_reference(position, &operands, w, start, vectors, expected);
+        for (int row = 0; row < QF_DOT_ROWS; row++)
+            assert_memory_equal(found + row * QF_DOT_COLUMNS, expected + row * QF_DOT_COLUMNS,
+                                (size_t)vectors * QF_DOT_LANES * sizeof *found);
+    }
+}
+
 static void inner_products(void **state)
 {
     (void)state;
     static const struct {
         int rows, channels, inner, outputs, zero;
-    } products[] = {
-        {1, 1, 1, 1, 128}, {4, 50, 16, 500, 100}, {3, 7, 9, 10, 0}, {8, 500, 1, 10, 255}};
+        bool transposed;
+    } products[] = {{1, 1, 1, 1, 128, false}, {4, 50, 16, 500, 100, false},
+                    {3, 7, 9, 10, 0, false},  {8, 500, 1, 10, 255, false},
+                    {4, 12, 6, 70, 3, true},  {9, 20, 1, 33, 90, true}};
     const qf_operations *operations = qf_operations_of(context);
     for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
         const int rows = products[i].rows, channels = products[i].channels,
                   inner = products[i].inner, outputs = products[i].outputs;
-        const qf_inner_product_shape s = {rows, channels * inner, outputs, false};
+        const bool transposed = products[i].transposed;
+        const qf_inner_product_shape s = {rows, channels * inner, outputs, transposed};
         qf_tensor *x = tensor_of(4, (int[]){rows, channels, inner, 1});
-        qf_tensor *w = tensor_of(2, (int[]){outputs, channels * inner});
+        qf_tensor *w = tensor_of(2, transposed ? (int[]){channels * inner, outputs}
+                                               : (int[]){outputs, channels * inner});
         qf_tensor *bias = tensor_of(1, (int[]){outputs}), *y = tensor_of(2, (int[]){rows, outputs});
         qf_inner_product *product;
         const uint8_t *codes = fill_codes(x, products[i].zero); /* channels last */
@@ -171,9 +216,12 @@ static void inner_products(void **state)
             for (int o = 0; o < outputs; o++) {
                 int32_t sum = biases[o];
                 for (int c = 0; c < channels; c++)
-                    for (int p = 0; p < inner; p++)
+                    for (int p = 0; p < inner; p++) {
+                        const int input = c * inner + p;
                         sum += (codes[(r * inner + p) * channels + c] - products[i].zero) *
-                               weights[(o * channels + c) * inner + p];
+                               weights[transposed ? input * outputs + o
+                                                  : o * channels * inner + input];
+                    }
                 expected[r * outputs + o] = sum;
             }
         assert_ok(context, operations->inner_product_create(context, &s, &product));
@@ -191,6 +239,7 @@ static void inner_products(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tiles),
         cmocka_unit_test(convolutions),
         cmocka_unit_test(inner_products),
     };

@@ -2,6 +2,7 @@
 #include "backend/convert.h"
 #include "backend/cpu/convolution.h"
 #include "backend/cpu/depthwise_integer.h"
+#include "backend/cpu/integer_convolution.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -182,6 +183,11 @@ qf_status qf_convolution_forward_integer(qf_context *context, qf_convolution *c,
     int32_t *result;
     unit *u = NULL;
     unit_kind kind = bias ? FORWARD_INTEGER_BIAS : FORWARD_INTEGER;
+    if (qf_integer_convolution_fits(&c->shape)) {
+        QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
+        return qf_integer_convolution_forward(context, &c->integer, &c->shape, x, w, false, bias,
+                                              NULL, result);
+    }
     if (qf_onednn_has_exact_int8() && !is_depthwise(c))
         QF_TRY(qf_convolution_unit(context, c, kind, &u));
     QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));

@@ -460,26 +460,6 @@ qf_status qf_depthwise_forward_integer(qf_context *context, qf_convolution *c, c
     return QF_OK;
 }
 
-static qf_status forward_in_tiles(qf_context *context, qf_convolution *c, qf_tensor *x,
-                                  qf_tensor *w, qf_tensor *bias, const qf_requantisation *r,
-                                  qf_tensor *addend, qf_tensor *y, qf_tensor *codes)
-{
-    const uint8_t *source;
-    const int8_t *weights;
-    const int32_t *bias_values = NULL;
-    qf_requantiser requantiser;
-    if (!c->integer)
-        QF_TRY(qf_integer_convolution_create(context, &c->shape, &c->integer));
-    QF_TRY(qf_tensor_read(context, x, QF_CODES, &source));
-    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
-    if (bias)
-        QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
-    QF_TRY(qf_requantiser_open(context, r, addend, y, codes, &requantiser));
-    QF_TRY(qf_integer_convolution_load(context, c->integer, weights, false, w->version));
-    return qf_integer_convolution_run(context, c->integer, source, x->code_zero, bias_values,
-                                      &requantiser, NULL);
-}
-
 /* Sums in a tensor of their own, then requantised: where there is nothing better. */
 static qf_status forward_in_two_steps(qf_context *context, qf_convolution *c, qf_tensor *x,
                                       qf_tensor *w, qf_tensor *bias, const qf_requantisation *r,
@@ -508,8 +488,11 @@ qf_status qf_convolution_forward_requantised(qf_context *context, qf_convolution
     qf_requantiser requantiser;
     fused_unit *u = NULL;
     const bool depthwise = qf_depthwise_integer_fits(&c->shape);
-    if (qf_integer_convolution_fits(&c->shape))
-        return forward_in_tiles(context, c, x, w, bias, r, addend, y, codes);
+    if (qf_integer_convolution_fits(&c->shape)) {
+        QF_TRY(qf_requantiser_open(context, r, addend, y, codes, &requantiser));
+        return qf_integer_convolution_forward(context, &c->integer, &c->shape, x, w, false, bias,
+                                              &requantiser, NULL);
+    }
     QF_TRY(get_fused(context, c));
     if (!depthwise) {
         QF_TRY(get_integer_unit(context, c, bias != NULL, &u));

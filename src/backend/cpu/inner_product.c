@@ -1,4 +1,5 @@
 /* Inner products as matrix products; codes as 8-bit matrix products. */
+#include "backend/cpu/integer_convolution.h"
 #include "backend/cpu/operations.h"
 
 #include "base/memory.h"
@@ -7,6 +8,7 @@ struct qf_inner_product {
     qf_inner_product_shape shape;
     uint8_t *codes; /* rows in C order, where that differs from NHWC */
     int32_t *accumulators;
+    qf_integer_convolution *integer; /* NULL until needed */
 };
 
 qf_status qf_inner_product_create(qf_context *context, const qf_inner_product_shape *shape,
@@ -25,6 +27,7 @@ void qf_inner_product_destroy(qf_inner_product *p)
         return;
     qf_free(p->codes);
     qf_free(p->accumulators);
+    qf_integer_convolution_destroy(p->integer);
     qf_free(p);
 }
 
@@ -142,12 +145,37 @@ qf_status qf_inner_product_forward(qf_context *context, qf_inner_product *p, qf_
     return forward_float(context, &p->shape, x, w, bias, y);
 }
 
+/* The same as a convolution: each row an image of one pixel, or, where channels-last codes are in
+ * another order than the weights, one row of pixels under a kernel of its size. */
+static bool as_convolution(const qf_inner_product_shape *s, const qf_tensor *x,
+                           qf_convolution_shape *out)
+{
+    const qf_extent e = qf_tensor_extent(&x->shape);
+    const bool plain = qf_layouts_agree(&x->shape);
+    const int pixels = plain ? 1 : (int)e.inner;
+    *out = (qf_convolution_shape){.spatial_axes = 1,
+                                  .batch = s->rows,
+                                  .in_channels = plain ? s->inputs : (int)e.channels,
+                                  .out_channels = s->outputs,
+                                  .groups = 1,
+                                  .in = {pixels},
+                                  .out = {1},
+                                  .kernel = {pixels},
+                                  .stride = {1},
+                                  .dilation = {1}};
+    return (plain || e.batch == (size_t)s->rows) && qf_integer_convolution_fits(out);
+}
+
 qf_status qf_inner_product_forward_integer(qf_context *context, qf_inner_product *p, qf_tensor *x,
                                            qf_tensor *w, qf_tensor *bias, qf_tensor *y)
 {
     const int32_t *bias_values;
     int32_t *result;
+    qf_convolution_shape shape;
     QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
+    if (as_convolution(&p->shape, x, &shape))
+        return qf_integer_convolution_forward(context, &p->integer, &shape, x, w,
+                                              p->shape.transposed, bias, NULL, result);
     QF_TRY(multiply_codes(context, p, x, w, result));
     if (!bias)
         return QF_OK;

@@ -138,8 +138,18 @@ static qf_status set_up(qf_context *context, qf_integer_convolution *c)
                : qf_fail(context, QF_E_MEMORY, "no memory for %zu weights", outputs * c->depth);
 }
 
-qf_status qf_integer_convolution_create(qf_context *context, const qf_convolution_shape *shape,
-                                        qf_integer_convolution **out)
+void qf_integer_convolution_destroy(qf_integer_convolution *c)
+{
+    if (!c)
+        return;
+    qf_free(c->tap);
+    qf_free(c->weights);
+    qf_free(c->weight_sums);
+    qf_free(c);
+}
+
+static qf_status create(qf_context *context, const qf_convolution_shape *shape,
+                        qf_integer_convolution **out)
 {
     *out = qf_alloc(1, sizeof **out);
     if (!*out)
@@ -151,16 +161,6 @@ qf_status qf_integer_convolution_create(qf_context *context, const qf_convolutio
         *out = NULL;
     }
     return status;
-}
-
-void qf_integer_convolution_destroy(qf_integer_convolution *c)
-{
-    if (!c)
-        return;
-    qf_free(c->tap);
-    qf_free(c->weights);
-    qf_free(c->weight_sums);
-    qf_free(c);
 }
 
 /* ---- weights ---- */
@@ -193,21 +193,19 @@ static void pack_channel(qf_integer_convolution *c, const int8_t *w, size_t step
     c->weight_sums[channel] = sum;
 }
 
-qf_status qf_integer_convolution_load(qf_context *context, qf_integer_convolution *c,
-                                      const int8_t *w, bool transposed, uint64_t version)
+static void load_weights(qf_integer_convolution *c, const int8_t *w, bool transposed,
+                         uint64_t version)
 {
     const qf_convolution_shape *s = &c->shape;
     const size_t outputs = (size_t)s->out_channels,
                  inputs = (size_t)s->in_channels * (size_t)s->kernel[0] * (size_t)s->kernel[1];
-    (void)context;
     if (c->version == version)
-        return QF_OK;
+        return;
 #pragma omp parallel for schedule(static)
     for (size_t channel = 0; channel < outputs; channel++)
         pack_channel(c, transposed ? w + channel : w + channel * inputs, transposed ? outputs : 1,
                      channel);
     c->version = version;
-    return QF_OK;
 }
 
 /* ---- the addresses of positions ---- */
@@ -357,9 +355,8 @@ static void run_part(const job *j, size_t thread, size_t threads, uint8_t *copy)
         run_band(j, p, smaller(c->band, stop - p), block, end, copy);
 }
 
-qf_status qf_integer_convolution_run(qf_context *context, const qf_integer_convolution *c,
-                                     const uint8_t *x, int zero, const int32_t *bias,
-                                     const qf_requantiser *q, int32_t *y)
+static qf_status run(qf_context *context, const qf_integer_convolution *c, const uint8_t *x,
+                     int zero, const int32_t *bias, const qf_requantiser *q, int32_t *y)
 {
     const qf_convolution_shape *s = &c->shape;
     const size_t outputs = (size_t)s->out_channels, lanes = rounded_up(outputs, QF_DOT_LANES);
@@ -385,4 +382,22 @@ qf_status qf_integer_convolution_run(qf_context *context, const qf_integer_convo
     }
     qf_array_release(scratch);
     return QF_OK;
+}
+
+qf_status qf_integer_convolution_forward(qf_context *context, qf_integer_convolution **c,
+                                         const qf_convolution_shape *shape, qf_tensor *x,
+                                         qf_tensor *w, bool transposed, qf_tensor *bias,
+                                         const qf_requantiser *q, int32_t *y)
+{
+    const uint8_t *codes;
+    const int8_t *weights;
+    const int32_t *bias_values = NULL;
+    if (!*c)
+        QF_TRY(create(context, shape, c));
+    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
+    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
+    if (bias)
+        QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
+    load_weights(*c, weights, transposed, w->version);
+    return run(context, *c, codes, x->code_zero, bias_values, q, y);
 }

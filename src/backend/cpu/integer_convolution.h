@@ -12,17 +12,14 @@
 typedef struct qf_integer_convolution qf_integer_convolution;
 
 bool qf_integer_convolution_fits(const qf_convolution_shape *);
-qf_status qf_integer_convolution_create(qf_context *, const qf_convolution_shape *,
-                                        qf_integer_convolution **);
 void qf_integer_convolution_destroy(qf_integer_convolution *); /* NULL is a no-op */
 
-/* Brings weights (out, in, kernel…) into the order of the tiles; skipped where `version` is what it
- * holds. Transposed: (in, kernel…, out). */
-qf_status qf_integer_convolution_load(qf_context *, qf_integer_convolution *, const int8_t *w,
-                                      bool transposed, uint64_t version);
-/* Codes in NHWC order; bias may be NULL. The sums go through `q`, or (q NULL) to `y`, rows of
- * channels. */
-qf_status qf_integer_convolution_run(qf_context *, const qf_integer_convolution *, const uint8_t *x, int zero,
-                                     const int32_t *bias, const qf_requantiser *q, int32_t *y);
+/* x in QF_CODES; w in QF_WEIGHT_CODES (out, in, kernel…), or (in, kernel…, out) if transposed; bias
+ * NULL or QF_INTEGERS. The sums go through `q`, or (q NULL) to `y`, rows of channels. *c is created
+ * for the shape when it is NULL, and brings weights into its order once for each version. */
+qf_status qf_integer_convolution_forward(qf_context *, qf_integer_convolution **c,
+                                         const qf_convolution_shape *, qf_tensor *x, qf_tensor *w,
+                                         bool transposed, qf_tensor *bias, const qf_requantiser *q,
+                                         int32_t *y);
 
 #endif
