@@ -10,6 +10,7 @@ struct qf_blob {
     char *name;
     qf_tensor *data, *diff; /* data may be shared with other blobs (Split); same shape */
     int references;         /* parameters are shared between layers and nets */
+    int index;              /* of a layer's top: among its net's blobs */
 };
 
 qf_status qf_blob_create(qf_context *context, const char *name, qf_blob **out);

@@ -52,14 +52,6 @@ qf_blob *qf_net_layer_param(qf_net *net, int layer, int index)
     return net->layers[layer]->params[index].blob;
 }
 
-static int blob_index(const qf_net *net, const qf_blob *blob)
-{
-    for (int i = 0; i < net->blob_count; i++)
-        if (net->blobs[i] == blob)
-            return i;
-    return -1; /* not reached: a layer's blobs are its net's */
-}
-
 int qf_net_layer_bottom_count(const qf_net *net, int layer)
 {
     return net->layers[layer]->bottom_count;
@@ -67,7 +59,7 @@ int qf_net_layer_bottom_count(const qf_net *net, int layer)
 
 int qf_net_layer_bottom(const qf_net *net, int layer, int index)
 {
-    return blob_index(net, net->layers[layer]->bottom[index]);
+    return net->layers[layer]->bottom[index]->index;
 }
 
 int qf_net_layer_top_count(const qf_net *net, int layer)
@@ -77,7 +69,7 @@ int qf_net_layer_top_count(const qf_net *net, int layer)
 
 int qf_net_layer_top(const qf_net *net, int layer, int index)
 {
-    return blob_index(net, net->layers[layer]->top[index]);
+    return net->layers[layer]->top[index]->index;
 }
 
 int qf_net_blob_count(const qf_net *net)

@@ -3,6 +3,7 @@
  * is in place, who learns, whose gradient is needed. The log lines are Caffe's.
  */
 #include "base/memory.h"
+#include "base/names.h"
 #include "nn/plan.h"
 
 #include <stdlib.h>
@@ -15,31 +16,14 @@ typedef struct builder {
     bool *blob_need_backward; /* per blob */
     size_t blob_capacity, available_capacity, need_capacity, weight_capacity;
     size_t learnable_capacity, alias_capacity;
-    const char **param_names; /* per learnable: its name, or NULL */
-    size_t name_capacity;
-    size_t memory;     /* elements of all tops */
-    size_t parameters; /* elements of all parameters */
+    qf_names blob_names, param_names; /* → index of a blob, of a learnable */
+    size_t memory;                    /* elements of all tops */
+    size_t parameters;                /* elements of all parameters */
 } builder;
 
 static qf_status no_memory(const builder *build)
 {
     return qf_fail(build->net->context, QF_E_MEMORY, "no memory for the net");
-}
-
-static int find_blob(const qf_net *net, const char *name)
-{
-    for (int i = net->blob_count; i-- > 0;)
-        if (strcmp(net->blobs[i]->name, name) == 0)
-            return i;
-    return -1;
-}
-
-static int blob_index(const qf_net *net, const qf_blob *blob)
-{
-    for (int i = net->blob_count; i-- > 0;)
-        if (net->blobs[i] == blob)
-            return i;
-    return -1;
 }
 
 static qf_status new_blob(builder *build, const char *name, int *index)
@@ -55,7 +39,7 @@ static qf_status new_blob(builder *build, const char *name, int *index)
         return no_memory(build);
     *index = net->blob_count;
     QF_TRY(qf_blob_create(net->context, name, &net->blobs[*index]));
-    net->blob_count++;
+    net->blobs[*index]->index = net->blob_count++;
     return QF_OK;
 }
 
@@ -66,7 +50,7 @@ static qf_status connect_bottoms(builder *build, qf_layer *layer)
     qf_net *net = build->net;
     const Caffe__LayerParameter *param = layer->param;
     for (int i = 0; i < layer->bottom_count; i++) {
-        int index = find_blob(net, param->bottom[i]);
+        int index = qf_names_get(&build->blob_names, param->bottom[i]);
         if (index < 0 || !build->available[index])
             return qf_fail(net->context, QF_E_FORMAT, "unknown bottom blob '%s' (bottom index %d)",
                            param->bottom[i], i);
@@ -98,14 +82,16 @@ static qf_status connect_tops(builder *build, qf_layer *layer)
                                "a %s layer cannot work in place; give its top '%s' another name",
                                layer->type->name, name);
             qf_info(net->context, "%s -> %s (in-place)", layer->name, name);
-            index = blob_index(net, layer->bottom[i]);
+            index = layer->bottom[i]->index;
         } else {
-            if (find_blob(net, name) >= 0)
+            if (qf_names_get(&build->blob_names, name) >= 0)
                 return qf_fail(
                     net->context, QF_E_FORMAT,
                     "top blob '%s' is produced by several layers; give each its own name", name);
             qf_info(net->context, "%s -> %s", layer->name, name);
             QF_TRY(new_blob(build, name, &index));
+            if (!qf_names_set(&build->blob_names, name, index))
+                return no_memory(build);
         }
         layer->top[i] = net->blobs[index];
         build->available[index] = true;
@@ -159,23 +145,14 @@ static const Caffe__ParamSpec *param_spec(const qf_layer *layer, int index)
     return (size_t)index < layer->param->n_param ? layer->param->param[index] : NULL;
 }
 
-static int find_shared(const builder *build, const char *name)
-{
-    for (int i = 0; name && *name && i < build->net->learnable_count; i++)
-        if (build->param_names[i] && strcmp(build->param_names[i], name) == 0)
-            return i;
-    return -1;
-}
-
 static qf_status add_learnable(builder *build, int layer_index, int index, const char *name)
 {
     qf_net *net = build->net;
     const qf_layer_param *param = &net->layers[layer_index]->params[index];
     size_t count = (size_t)net->learnable_count + 1;
     if (!qf_grow(&net->learnables, &build->learnable_capacity, count, sizeof *net->learnables) ||
-        !qf_grow(&build->param_names, &build->name_capacity, count, sizeof *build->param_names))
+        (*name && !qf_names_set(&build->param_names, name, net->learnable_count)))
         return no_memory(build);
-    build->param_names[net->learnable_count] = name;
     net->learnables[net->learnable_count++] =
         (qf_learnable){param->blob, param->lr_mult, param->decay_mult, layer_index, index};
     return QF_OK;
@@ -259,11 +236,12 @@ static qf_status add_params(builder *build, int layer_index)
             param->decay_mult = spec->decay_mult;
         param->propagate = param->lr_mult != 0;
         net->layer_need_backward[layer_index] |= param->propagate;
-        int shared = find_shared(build, spec ? spec->name : NULL);
+        const char *name = spec && spec->name ? spec->name : "";
+        int shared = qf_names_get(&build->param_names, name);
         if (shared >= 0)
             QF_TRY(share_param(build, layer_index, i, shared));
         else
-            QF_TRY(add_learnable(build, layer_index, i, spec ? spec->name : NULL));
+            QF_TRY(add_learnable(build, layer_index, i, name));
     }
     return QF_OK;
 }
@@ -351,7 +329,7 @@ static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
         QF_TRY(layer->type->setup(layer));
     QF_TRY(layer->type->reshape(layer));
     for (int i = 0; i < layer->top_count; i++)
-        net->blob_loss_weight[blob_index(net, layer->top[i])] = layer->loss_weight[i];
+        net->blob_loss_weight[layer->top[i]->index] = layer->loss_weight[i];
     log_tops(build, layer);
     bool below = false;
     for (int i = 0; i < layer->bottom_count; i++)
@@ -359,7 +337,7 @@ static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
     net->layer_need_backward[index] = below;
     QF_TRY(add_params(build, index));
     for (int i = 0; i < layer->top_count && net->layer_need_backward[index]; i++)
-        build->blob_need_backward[blob_index(net, layer->top[i])] = true;
+        build->blob_need_backward[layer->top[i]->index] = true;
     return QF_OK;
 }
 
@@ -381,7 +359,7 @@ static qf_status trim_backward(builder *build)
         qf_layer *layer = net->layers[l];
         bool contributes = false, all_skipped = true;
         for (int i = 0; i < layer->top_count; i++) {
-            int blob = blob_index(net, layer->top[i]);
+            int blob = layer->top[i]->index;
             contributes |= layer->loss_weight[i] != 0 || under_loss[blob];
             all_skipped &= skipped[blob];
         }
@@ -390,7 +368,7 @@ static qf_status trim_backward(builder *build)
         if (all_skipped || !contributes)
             net->layer_need_backward[l] = false;
         for (int i = 0; i < layer->bottom_count; i++) {
-            int blob = blob_index(net, layer->bottom[i]);
+            int blob = layer->bottom[i]->index;
             if (all_skipped || !contributes)
                 layer->propagate_down[i] = false;
             under_loss[blob] |= contributes;
@@ -444,7 +422,7 @@ static qf_status list_ends(builder *build)
     for (int l = 0; l < net->layer_count; l++)
         if (strcmp(net->layers[l]->type->name, "Input") == 0)
             for (int i = 0; i < net->layers[l]->top_count; i++)
-                net->inputs[net->input_count++] = blob_index(net, net->layers[l]->top[i]);
+                net->inputs[net->input_count++] = net->layers[l]->top[i]->index;
     for (int i = 0; i < net->blob_count; i++)
         if (build->available[i])
             net->outputs[net->output_count++] = i;
@@ -563,7 +541,8 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
 done:
     qf_free(build.available);
     qf_free(build.blob_need_backward);
-    qf_free(build.param_names);
+    qf_names_release(&build.blob_names);
+    qf_names_release(&build.param_names);
     qf_net_destroy(net);
     return status;
 }

@@ -40,14 +40,6 @@ bool qf_net_plan_flows_on(const qf_net *net, int index, const qf_blob *blob)
 
 /* ---- lifetimes ---- */
 
-static int index_of(const qf_net *net, const qf_blob *blob)
-{
-    for (int i = 0; i < net->blob_count; i++)
-        if (net->blobs[i] == blob)
-            return i;
-    return -1;
-}
-
 /* Splits and their like hand on the very tensor: its value lives as long as that of any of them. */
 static void join_shared(qf_net *net)
 {
@@ -59,7 +51,7 @@ static void join_shared(qf_net *net)
                 if (layer->top[t]->data != layer->bottom[b]->data ||
                     layer->top[t] == layer->bottom[b])
                     continue;
-                int top = index_of(net, layer->top[t]), bottom = index_of(net, layer->bottom[b]);
+                int top = layer->top[t]->index, bottom = layer->bottom[b]->index;
                 plan->shares_data[top] = true;
                 plan->shares_diff[top] = layer->top[t]->diff == layer->bottom[b]->diff;
                 if (plan->last_use[top] > plan->last_use[bottom])
@@ -78,12 +70,12 @@ static void find_lifetimes(qf_net *net)
         const qf_layer *layer = net->layers[l];
         const bool backward = net->layer_need_backward[l] && layer->type->backward;
         for (int b = 0; b < layer->bottom_count; b++) {
-            int blob = index_of(net, layer->bottom[b]);
+            int blob = layer->bottom[b]->index;
             plan->last_use[blob] = l;
             plan->backward_reads[blob] |= backward && !layer->type->ignores_bottoms;
         }
         for (int t = 0; t < layer->top_count; t++) {
-            int blob = index_of(net, layer->top[t]);
+            int blob = layer->top[t]->index;
             if (plan->producer[blob] < 0)
                 plan->producer[blob] = l;
             plan->last_use[blob] = l;

@@ -4,6 +4,7 @@
  * them.
  */
 #include "base/memory.h"
+#include "base/names.h"
 #include "nn/net.h"
 
 #include <stdio.h>
@@ -22,26 +23,38 @@ typedef struct producer {
 typedef struct producers {
     producer *items;
     size_t count, capacity;
+    qf_names latest; /* of each blob: the index of its latest version */
 } producers;
 
 /* The latest version of a blob, as of the layer being looked at. */
 static producer *latest(const producers *all, const char *blob)
 {
-    for (size_t i = all->count; i-- > 0;)
-        if (strcmp(all->items[i].blob, blob) == 0)
-            return &all->items[i];
-    return NULL;
+    int index = qf_names_get(&all->latest, blob);
+    return index < 0 ? NULL : &all->items[index];
+}
+
+static qf_status add_producer(qf_context *context, producers *all, const producer *made)
+{
+    if (!qf_grow(&all->items, &all->capacity, all->count + 1, sizeof *all->items) ||
+        !qf_names_set(&all->latest, made->blob, (int)all->count))
+        return qf_fail(context, QF_E_MEMORY, "no memory for the graph of the net");
+    all->items[all->count++] = *made;
+    return QF_OK;
+}
+
+static void release_producers(producers *all)
+{
+    qf_names_release(&all->latest);
+    qf_free(all->items);
 }
 
 static qf_status add_producers(qf_context *context, producers *all,
                                const Caffe__LayerParameter *layer, int index)
 {
     for (size_t top = 0; top < layer->n_top; top++) {
-        if (!qf_grow(&all->items, &all->capacity, all->count + 1, sizeof *all->items))
-            return qf_fail(context, QF_E_MEMORY, "no memory for the graph of the net");
         float weight = top < layer->n_loss_weight ? layer->loss_weight[top] : 0;
-        all->items[all->count++] =
-            (producer){layer->top[top], index, (int)top, weight != 0, weight != 0, weight};
+        const producer made = {layer->top[top], index, (int)top, weight != 0, weight != 0, weight};
+        QF_TRY(add_producer(context, all, &made));
     }
     return QF_OK;
 }
@@ -117,13 +130,8 @@ qf_status qf_insert_splits(qf_context *context, Caffe__NetParameter *net)
             status = qf_append(context, &count, &layers, &layer, sizeof layer);
         size_t first = next;
         for (; next < counted.count && counted.items[next].layer == (int)i && status == QF_OK;
-             next++) {
-            if (!qf_grow(&seen.items, &seen.capacity, seen.count + 1, sizeof *seen.items)) {
-                status = qf_fail(context, QF_E_MEMORY, "no memory for the graph of the net");
-                break;
-            }
-            seen.items[seen.count++] = counted.items[next];
-        }
+             next++)
+            status = add_producer(context, &seen, &counted.items[next]);
         for (size_t p = first; p < next && status == QF_OK; p++) {
             const producer *from = &counted.items[p];
             if (from->readers < 2)
@@ -153,7 +161,7 @@ qf_status qf_insert_splits(qf_context *context, Caffe__NetParameter *net)
     }
 done:
     free(layers);
-    qf_free(counted.items);
-    qf_free(seen.items);
+    release_producers(&counted);
+    release_producers(&seen);
     return status;
 }
