@@ -1,4 +1,5 @@
 /* The base module: memory, buffers, files, random numbers, errors. */
+#include "base/names.h"
 #include "base/random.h"
 #include "harness/harness.h"
 
@@ -147,6 +148,29 @@ static void test_random_numbers(void **state)
         assert_true(below[i] > N / 5 - 1000 && below[i] < N / 5 + 1000);
 }
 
+/* Thousands of names, so that the table grows many times. */
+static void test_names_have_numbers(void **state)
+{
+    (void)state;
+    enum { N = 5000 };
+    qf_names names = {0};
+    char(*text)[16] = qf_alloc(N, sizeof *text);
+    assert_non_null(text);
+    assert_int_equal(qf_names_get(&names, "blob_0"), -1);
+    for (int i = 0; i < N; i++) {
+        snprintf(text[i], sizeof text[i], "blob_%d", i);
+        assert_true(qf_names_set(&names, text[i], i));
+    }
+    for (int i = 0; i < N; i += 2)
+        assert_true(qf_names_set(&names, text[i], -2 - i)); /* the old number is forgotten */
+    for (int i = 0; i < N; i++)
+        assert_int_equal(qf_names_get(&names, text[i]), i % 2 ? i : -2 - i);
+    assert_int_equal(qf_names_get(&names, "blob_5000"), -1);
+    assert_int_equal(names.count, N);
+    qf_names_release(&names);
+    qf_free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +182,7 @@ int main(void)
         cmocka_unit_test(test_files_are_written_whole_or_not),
         cmocka_unit_test(test_unwritable_folder),
         cmocka_unit_test(test_random_numbers),
+        cmocka_unit_test(test_names_have_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* The qaffe command as a person or a script meets it: exit codes, messages, AMCT's log, and what
  * lies there after a failure. */
-#include "harness/harness.h"
+#include "harness/command.h"
 
 #include "data/sample_store.h"
 #include "model/model.h"
@@ -13,45 +13,6 @@
 
 static qf_context *context;
 static char *folder;
-static char output[1 << 16]; /* of the last command, both streams */
-
-/* Runs `qaffe <arguments>` after `before` (shell text); gives the exit code. */
-static int run_after(const char *before, const char *arguments)
-{
-    char *line = test_format("%s exec " QAFFE_COMMAND " %s 2>&1", before, arguments);
-    FILE *pipe = popen(line, "r");
-    assert_non_null(pipe);
-    size_t used = fread(output, 1, sizeof output - 1, pipe);
-    output[used] = '\0';
-    while (fread((char[4096]){0}, 1, 4096, pipe) > 0)
-        continue;
-    int code = pclose(pipe);
-    qf_free(line);
-    assert_true(WIFEXITED(code));
-    return WEXITSTATUS(code);
-}
-
-static void expect(int code, const char *part, const char *before, const char *arguments)
-{
-    int found = run_after(before, arguments);
-    if (found != code || !strstr(output, part))
-        fail_msg("qaffe %s: exit code %d, expected %d with \"%s\" in:\n%s", arguments, found, code,
-                 part, output);
-}
-
-static void write_text(const char *name, const char *text)
-{
-    assert_ok(context, qf_file_write(context, name, text, strlen(text), 0644));
-}
-
-static bool file_has(const char *name, const char *part)
-{
-    qf_buffer file = {0};
-    assert_ok(context, qf_file_read(context, name, &file));
-    bool found = strstr(qf_buffer_text(&file), part) != NULL;
-    qf_buffer_release(&file);
-    return found;
-}
 
 #define NET                                                                                        \
     "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { scale: 0.01 } "        \
@@ -79,17 +40,18 @@ static int set_up(void **state)
     assert_int_equal(chdir(folder), 0);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 200, 40, 1));
     char *net = test_format(NET, "train_lmdb");
-    write_text("net.prototxt", net);
+    test_write_text(context, "net.prototxt", net);
     qf_free(net);
-    write_text("solver.prototxt",
-               "net: 'net.prototxt' test_iter: 2 test_interval: 10 test_initialization: false "
-               "base_lr: 0.01 lr_policy: 'fixed' max_iter: 10 snapshot: 10 display: 5 "
-               "snapshot_prefix: 'float' random_seed: 1");
-    write_text("qat.prototxt",
-               "net: 'modified.prototxt' test_iter: 2 test_interval: 10 test_initialization: false "
-               "base_lr: 0.001 lr_policy: 'fixed' max_iter: 10 snapshot: 10 "
-               "snapshot_prefix: 'qat' random_seed: 1");
-    expect(0, "Optimization Done.", "", "train --solver solver.prototxt");
+    test_write_text(context, "solver.prototxt",
+                    "net: 'net.prototxt' test_iter: 2 test_interval: 10 test_initialization: false "
+                    "base_lr: 0.01 lr_policy: 'fixed' max_iter: 10 snapshot: 10 display: 5 "
+                    "snapshot_prefix: 'float' random_seed: 1");
+    test_write_text(
+        context, "qat.prototxt",
+        "net: 'modified.prototxt' test_iter: 2 test_interval: 10 test_initialization: false "
+        "base_lr: 0.001 lr_policy: 'fixed' max_iter: 10 snapshot: 10 "
+        "snapshot_prefix: 'qat' random_seed: 1");
+    test_command(0, "Optimization Done.", "", "train --solver solver.prototxt");
     return 0;
 }
 
@@ -106,118 +68,104 @@ static int tear_down(void **state)
 static void usage(void **state)
 {
     (void)state;
-    expect(0, "qat run", "", "--help");
-    expect(0, "Usage: qaffe train", "", "train --help");
-    expect(2, "did you mean \"train\"", "", "trian");
-    expect(2, "solver", "", "train");
-    expect(2, "--iterations", "", "test --model m --weights w --iteration 3");
-    expect(2, "", "", "test --model m --weights w --iterations many");
-    expect(2, "one more word", "", "qat");
+    test_command(0, "qat run", "", "--help");
+    test_command(0, "Usage: qaffe train", "", "train --help");
+    test_command(2, "did you mean \"train\"", "", "trian");
+    test_command(2, "solver", "", "train");
+    test_command(2, "--iterations", "", "test --model m --weights w --iteration 3");
+    test_command(2, "", "", "test --model m --weights w --iterations many");
+    test_command(2, "one more word", "", "qat");
 }
 
 /* ---- Caffe's programs ---- */
-
-/* Runs a program of the folder laid out like a built Caffe. */
-static void expect_tool(int code, const char *part, const char *line)
-{
-    char *whole = test_format(QAFFE_CAFFE_HOME "/build/tools/%s 2>&1", line);
-    FILE *pipe = popen(whole, "r");
-    assert_non_null(pipe);
-    size_t used = fread(output, 1, sizeof output - 1, pipe);
-    output[used] = '\0';
-    while (fread((char[4096]){0}, 1, 4096, pipe) > 0)
-        continue;
-    int found = pclose(pipe);
-    qf_free(whole);
-    assert_true(WIFEXITED(found));
-    if (WEXITSTATUS(found) != code || !strstr(output, part))
-        fail_msg("%s: exit code %d, expected %d with \"%s\" in:\n%s", line, WEXITSTATUS(found),
-                 code, part, output);
-}
 
 static void flags_are_read_as_gflags_does(void **state)
 {
     (void)state;
     static const char *const spellings[] = {
-        "caffe test -model net.prototxt -weights float_iter_10.caffemodel -iterations 1",
-        "caffe --model=net.prototxt --weights=float_iter_10.caffemodel --iterations=1 test",
-        "caffe --model net.prototxt test --nologtostderr -weights float_iter_10.caffemodel "
+        "tools/caffe test -model net.prototxt -weights float_iter_10.caffemodel -iterations 1",
+        "tools/caffe --model=net.prototxt --weights=float_iter_10.caffemodel --iterations=1 test",
+        "tools/caffe --model net.prototxt test --nologtostderr -weights float_iter_10.caffemodel "
         "--iterations 1 --level=0 -stage \"\"",
-        "caffe.bin test -model=net.prototxt -weights=float_iter_10.caffemodel,"
+        "tools/caffe.bin test -model=net.prototxt -weights=float_iter_10.caffemodel,"
         "float_iter_10.caffemodel -iterations=1 -alsologtostderr=1",
     };
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
-        expect_tool(0, "Batch 0, loss = ", spellings[i]);
-        assert_null(strstr(output, "------")); /* Caffe has no table */
+        test_tool(0, "Batch 0, loss = ", spellings[i]);
+        assert_null(strstr(test_output, "------")); /* Caffe has no table */
     }
-    expect_tool(1, "ERROR: unknown command line flag 'solvr'", "caffe train -solvr s");
-    expect_tool(1, "ERROR: illegal value 'x' specified for int32 flag 'iterations'",
-                "caffe time --iterations=x");
-    expect_tool(1, "ERROR: flag '-solver' is missing its argument", "caffe train -solver");
-    expect_tool(1, "the flag -solver FILE is missing", "caffe train");
-    expect_tool(1, "unknown action \"trian\"", "caffe trian");
-    expect_tool(1, "-sigint_effect", "caffe --help");
-    expect_tool(0, "caffe version 1.0.0", "caffe -version");
-    expect_tool(1, "there is no GPU", "caffe train --solver solver.prototxt --gpu 0,1");
-    expect_tool(1, "there is no GPU", "caffe device_query -gpu all");
-    expect_tool(0, "Querying GPUs", "caffe device_query");
-    expect_tool(1, "INPUT_DB [OUTPUT_FILE]", "compute_image_mean");
-    expect_tool(1, "'tiff'", "convert_imageset --encode_type=tiff ./ list.txt no_lmdb");
+    test_tool(1, "ERROR: unknown command line flag 'solvr'", "tools/caffe train -solvr s");
+    test_tool(1, "ERROR: illegal value 'x' specified for int32 flag 'iterations'",
+              "tools/caffe time --iterations=x");
+    test_tool(1, "ERROR: flag '-solver' is missing its argument", "tools/caffe train -solver");
+    test_tool(1, "the flag -solver FILE is missing", "tools/caffe train");
+    test_tool(1, "unknown action \"trian\"", "tools/caffe trian");
+    test_tool(1, "-sigint_effect", "tools/caffe --help");
+    test_tool(0, "caffe version 1.0.0", "tools/caffe -version");
+    test_tool(1, "there is no GPU", "tools/caffe train --solver solver.prototxt --gpu 0,1");
+    test_tool(1, "there is no GPU", "tools/caffe device_query -gpu all");
+    test_tool(0, "Querying GPUs", "tools/caffe device_query");
+    test_tool(1, "INPUT_DB [OUTPUT_FILE]", "tools/compute_image_mean");
+    test_tool(1, "'tiff'", "tools/convert_imageset --encode_type=tiff ./ list.txt no_lmdb");
 }
 
 static void logs_are_kept_where_glog_keeps_them(void **state)
 {
     (void)state;
     assert_int_equal(mkdir("logs", 0755), 0);
-    expect_tool(0, "",
-                "caffe test --log_dir=logs -minloglevel=1 -model net.prototxt -weights "
-                "float_iter_10.caffemodel -iterations 1");
-    assert_string_equal(output, "");
-    expect_tool(0, "",
-                "caffe test --log_dir=logs -model net.prototxt -weights "
-                "float_iter_10.caffemodel -iterations 1");
-    assert_true(file_has("logs/caffe.INFO", "Log line format: [IWEF]mmdd"));
-    assert_true(file_has("logs/caffe.INFO", "] Batch 0, loss = "));
+    test_tool(0, "",
+              "tools/caffe test --log_dir=logs -minloglevel=1 -model net.prototxt -weights "
+              "float_iter_10.caffemodel -iterations 1");
+    assert_string_equal(test_output, "");
+    test_tool(0, "",
+              "tools/caffe test --log_dir=logs -model net.prototxt -weights "
+              "float_iter_10.caffemodel -iterations 1");
+    assert_true(test_file_has(context, "logs/caffe.INFO", "Log line format: [IWEF]mmdd"));
+    assert_true(test_file_has(context, "logs/caffe.INFO", "] Batch 0, loss = "));
 }
 
 /* A file of the wrong kind: the sentence names the right one. */
 static void snapshots_of_the_wrong_kind(void **state)
 {
     (void)state;
-    expect(1, "resume from float_iter_10.solverstate, or start from these weights with --weights",
-           "", "train --solver solver.prototxt --snapshot float_iter_10.caffemodel");
-    expect(1, "take float_iter_10.caffemodel, or resume from the state with --snapshot", "",
-           "train --solver solver.prototxt --weights float_iter_10.solverstate");
+    test_command(
+        1, "resume from float_iter_10.solverstate, or start from these weights with --weights", "",
+        "train --solver solver.prototxt --snapshot float_iter_10.caffemodel");
+    test_command(1, "take float_iter_10.caffemodel, or resume from the state with --snapshot", "",
+                 "train --solver solver.prototxt --weights float_iter_10.solverstate");
 }
 
 /* Weights move between the formats, and state does. */
 static void hdf5_snapshots_resume(void **state)
 {
     (void)state;
-    write_text(
-        "hdf5.prototxt",
+    test_write_text(
+        context, "hdf5.prototxt",
         "net: 'net.prototxt' base_lr: 0.01 lr_policy: 'fixed' max_iter: 10 snapshot: 5 "
         "snapshot_prefix: 'h5/run' snapshot_format: HDF5 snapshot_diff: true random_seed: 1");
-    expect(0, "Snapshotting solver state to HDF5 file h5/run_iter_5.solverstate.h5", "",
-           "train --solver hdf5.prototxt");
-    expect(0, "cmp: the same", "cp h5/run_iter_10.caffemodel.h5 alone.h5; (",
-           "train --solver hdf5.prototxt --snapshot h5/run_iter_5.solverstate.h5 2>/dev/null); "
-           "cmp alone.h5 h5/run_iter_10.caffemodel.h5 && echo cmp: the same");
-    expect(1, "no group 'history'", "",
-           "train --solver hdf5.prototxt --snapshot alone.h5"); /* weights under another name */
+    test_command(0, "Snapshotting solver state to HDF5 file h5/run_iter_5.solverstate.h5", "",
+                 "train --solver hdf5.prototxt");
+    test_command(
+        0, "cmp: the same", "cp h5/run_iter_10.caffemodel.h5 alone.h5; (",
+        "train --solver hdf5.prototxt --snapshot h5/run_iter_5.solverstate.h5 2>/dev/null); "
+        "cmp alone.h5 h5/run_iter_10.caffemodel.h5 && echo cmp: the same");
+    test_command(
+        1, "no group 'history'", "",
+        "train --solver hdf5.prototxt --snapshot alone.h5"); /* weights under another name */
 }
 
 static void models_are_shown(void **state)
 {
     (void)state;
-    expect(0, "folded into a/c1 when exporting", "",
-           "inspect --model net.prototxt --weights float_iter_10.caffemodel");
-    assert_non_null(strstr(output, "20 x 4 x 8 x 8"));
-    assert_non_null(strstr(output, "% of them in int8"));
-    expect(0, "\"multiply_adds\": 128000", "", "inspect --model net.prototxt --json");
-    expect(0, "n0 -> n1 [label=\"20 x 1 x 28 x 28\"]", "", "inspect --model net.prototxt --dot");
-    expect(2, "exclude each other", "", "inspect --model net.prototxt --dot --json");
-    expect(1, "missing.prototxt", "", "inspect --model missing.prototxt");
+    test_command(0, "folded into a/c1 when exporting", "",
+                 "inspect --model net.prototxt --weights float_iter_10.caffemodel");
+    assert_non_null(strstr(test_output, "20 x 4 x 8 x 8"));
+    assert_non_null(strstr(test_output, "% of them in int8"));
+    test_command(0, "\"multiply_adds\": 128000", "", "inspect --model net.prototxt --json");
+    test_command(0, "n0 -> n1 [label=\"20 x 1 x 28 x 28\"]", "",
+                 "inspect --model net.prototxt --dot");
+    test_command(2, "exclude each other", "", "inspect --model net.prototxt --dot --json");
+    test_command(1, "missing.prototxt", "", "inspect --model missing.prototxt");
 }
 
 /* The six steps by hand, with AMCT's log beside them. */
@@ -225,65 +173,70 @@ static void the_flow_writes_amct_s_log(void **state)
 {
     (void)state;
     struct stat info;
-    expect(0, " - INFO - [AMCT]:[Configuration]: 2 layers", "umask 0;",
-           "qat config " MODEL "--out config.json");
-    assert_true(file_has("amct_log/amct_caffe.log", " - INFO - [AMCT]:[Configuration]: 2 layers"));
+    test_command(0, " - INFO - [AMCT]:[Configuration]: 2 layers", "umask 0;",
+                 "qat config " MODEL "--out config.json");
+    assert_true(test_file_has(context, "amct_log/amct_caffe.log",
+                              " - INFO - [AMCT]:[Configuration]: 2 layers"));
     assert_int_equal(stat("amct_log", &info), 0);
     assert_int_equal(info.st_mode & 0777, 0750);
     assert_int_equal(stat("amct_log/amct_caffe.log", &info), 0);
     assert_int_equal(info.st_mode & 0777, 0640);
 
-    expect(0, "statistics frozen", "AMCT_LOG_LEVEL=error AMCT_LOG_FILE_LEVEL=Debug",
-           PREPARE("") "--batch-norm frozen");
-    assert_null(strstr(output, "[AMCT]"));
-    assert_true(file_has("modified.prototxt", "use_global_stats: true"));
-    assert_true(file_has("amct_log/amct_caffe.log", " - DEBUG - [AMCT]:[Prepare]: Do layer: [ip]"));
-    assert_false(file_has("amct_log/amct_caffe.log", "[Configuration]")); /* the old log is gone */
+    test_command(0, "statistics frozen", "AMCT_LOG_LEVEL=error AMCT_LOG_FILE_LEVEL=Debug",
+                 PREPARE("") "--batch-norm frozen");
+    assert_null(strstr(test_output, "[AMCT]"));
+    assert_true(test_file_has(context, "modified.prototxt", "use_global_stats: true"));
+    assert_true(test_file_has(context, "amct_log/amct_caffe.log",
+                              " - DEBUG - [AMCT]:[Prepare]: Do layer: [ip]"));
+    assert_false(test_file_has(context, "amct_log/amct_caffe.log",
+                               "[Configuration]")); /* the old log is gone */
 
-    expect(0, "statistics go on training", "", PREPARE("") "--batch-norm train");
-    assert_true(strstr(output, "will be overwritten by AMCT"));
-    assert_false(file_has("modified.prototxt", "use_global_stats"));
+    test_command(0, "statistics go on training", "", PREPARE("") "--batch-norm train");
+    assert_true(strstr(test_output, "will be overwritten by AMCT"));
+    assert_false(test_file_has(context, "modified.prototxt", "use_global_stats"));
 
-    expect(0, "Optimization Done.", "",
-           "train --solver qat.prototxt --weights modified.caffemodel --freeze-bn-after 5");
-    expect(0, "Next:", "AMCT_LOG_LEVEL=DEBUG",
-           "qat export --model modified.prototxt --weights qat_iter_10.caffemodel --out results/m "
-           "--record record.txt --config config.json");
-    assert_true(strstr(output, "Do layer: [a/c1] fusion with [b1] success!"));
-    assert_true(file_has("results/m_quant.json", "\"_datadump_original_op_names\""));
-    assert_true(file_has("results/m_quant.json", "\"a/c1_dequant_layer:0\""));
-    assert_true(file_has("results/m_quant.json", "\"s\": \"b1\""));
-    expect(0, "0 differ", "", "verify --model results/m --iterations 2");
-    expect(0, "acc = ", "AMCT_LOG_FILE_LEVEL=DEBUG",
-           "test --model results/m_deploy_model.prototxt --weights "
-           "results/m_deploy_weights.caffemodel --iterations 2");
-    assert_true(file_has("amct_log/a%2Fc1_dequant_layer.log", "[DEBUG][layer_log.c][DeQuant]["));
+    test_command(0, "Optimization Done.", "",
+                 "train --solver qat.prototxt --weights modified.caffemodel --freeze-bn-after 5");
+    test_command(
+        0, "Next:", "AMCT_LOG_LEVEL=DEBUG",
+        "qat export --model modified.prototxt --weights qat_iter_10.caffemodel --out results/m "
+        "--record record.txt --config config.json");
+    assert_true(strstr(test_output, "Do layer: [a/c1] fusion with [b1] success!"));
+    assert_true(test_file_has(context, "results/m_quant.json", "\"_datadump_original_op_names\""));
+    assert_true(test_file_has(context, "results/m_quant.json", "\"a/c1_dequant_layer:0\""));
+    assert_true(test_file_has(context, "results/m_quant.json", "\"s\": \"b1\""));
+    test_command(0, "0 differ", "", "verify --model results/m --iterations 2");
+    test_command(0, "acc = ", "AMCT_LOG_FILE_LEVEL=DEBUG",
+                 "test --model results/m_deploy_model.prototxt --weights "
+                 "results/m_deploy_weights.caffemodel --iterations 2");
+    assert_true(test_file_has(context, "amct_log/a%2Fc1_dequant_layer.log",
+                              "[DEBUG][layer_log.c][DeQuant]["));
     assert_true(qf_file_exists("amct_log/ip_0_quant_layer.log"));
 }
 
 static void log_levels_are_checked(void **state)
 {
     (void)state;
-    expect(1, "AMCT_LOG_LEVEL{'LOUD'} is invalid, only support", "AMCT_LOG_LEVEL=LOUD",
-           "qat config " MODEL "--out none.json");
+    test_command(1, "AMCT_LOG_LEVEL{'LOUD'} is invalid, only support", "AMCT_LOG_LEVEL=LOUD",
+                 "qat config " MODEL "--out none.json");
     assert_false(qf_file_exists("none.json"));
-    expect(1, "AMCT_LOG_FILE_LEVEL{'7'}", "AMCT_LOG_FILE_LEVEL=7",
-           "qat config " MODEL "--out none.json");
+    test_command(1, "AMCT_LOG_FILE_LEVEL{'7'}", "AMCT_LOG_FILE_LEVEL=7",
+                 "qat config " MODEL "--out none.json");
 }
 
 /* No file may grow beyond 4 KiB: the kernel answers as for a full disk. What was there stays. */
 static void a_full_disk_loses_nothing(void **state)
 {
     (void)state;
-    expect(0, "", "", "qat config " MODEL "--out config.json");
-    write_text("full/modified.caffemodel", "precious");
-    write_text("full/modified.prototxt", "precious");
-    expect(1, "cannot write full/modified.caffemodel", "ulimit -f 4; trap '' XFSZ;",
-           PREPARE("full/"));
-    assert_true(file_has("full/modified.caffemodel", "precious"));
-    assert_true(file_has("full/modified.prototxt", "precious"));
-    expect(1, "cannot", "", PREPARE("/proc/no/"));
-    expect(1, "cannot", "ulimit -f 4; trap '' XFSZ;", "train --solver solver.prototxt");
+    test_command(0, "", "", "qat config " MODEL "--out config.json");
+    test_write_text(context, "full/modified.caffemodel", "precious");
+    test_write_text(context, "full/modified.prototxt", "precious");
+    test_command(1, "cannot write full/modified.caffemodel", "ulimit -f 4; trap '' XFSZ;",
+                 PREPARE("full/"));
+    assert_true(test_file_has(context, "full/modified.caffemodel", "precious"));
+    assert_true(test_file_has(context, "full/modified.prototxt", "precious"));
+    test_command(1, "cannot", "", PREPARE("/proc/no/"));
+    test_command(1, "cannot", "ulimit -f 4; trap '' XFSZ;", "train --solver solver.prototxt");
     assert_true(qf_file_exists("float_iter_10.caffemodel"));
 }
 
@@ -296,9 +249,9 @@ static void databases_are_named(void **state)
     static const char *const sources[] = {"empty_lmdb", "missing_lmdb"};
     for (size_t i = 0; i < 2; i++) {
         char *net = test_format(NET, sources[i]);
-        write_text("bad.prototxt", net);
-        expect(1, sources[i], "",
-               "test --model bad.prototxt --weights float_iter_10.caffemodel --iterations 1");
+        test_write_text(context, "bad.prototxt", net);
+        test_command(1, sources[i], "",
+                     "test --model bad.prototxt --weights float_iter_10.caffemodel --iterations 1");
         qf_free(net);
     }
 }
@@ -314,17 +267,18 @@ static void nan_is_named(void **state)
             weights->layer[i]->blobs[0]->data[3] = strtof("nan", NULL);
     assert_ok(context, qf_wire_write(context, "nan.caffemodel", weights, 0644));
     qf_message_free(weights);
-    expect(0, "", "", "qat config " MODEL "--out config.json");
-    expect(1, "Exist NaN in input data, cannot do ARQ quantize. (weight 3 of layer ip)", "",
-           "qat prepare --model net.prototxt --weights nan.caffemodel --config config.json "
-           "--out-model nan/m.prototxt --out-weights nan/m.caffemodel --record nan/record.txt");
+    test_command(0, "", "", "qat config " MODEL "--out config.json");
+    test_command(
+        1, "Exist NaN in input data, cannot do ARQ quantize. (weight 3 of layer ip)", "",
+        "qat prepare --model net.prototxt --weights nan.caffemodel --config config.json "
+        "--out-model nan/m.prototxt --out-weights nan/m.caffemodel --record nan/record.txt");
     assert_false(qf_file_exists("nan/m.prototxt"));
 
-    expect(0, "", "", PREPARE(""));
-    write_text("steep.prototxt",
-               "net: 'modified.prototxt' base_lr: 1e20 lr_policy: 'fixed' max_iter: 50 "
-               "snapshot_after_train: false random_seed: 1");
-    expect(1, "loss", "", "train --solver steep.prototxt --weights modified.caffemodel");
+    test_command(0, "", "", PREPARE(""));
+    test_write_text(context, "steep.prototxt",
+                    "net: 'modified.prototxt' base_lr: 1e20 lr_policy: 'fixed' max_iter: 50 "
+                    "snapshot_after_train: false random_seed: 1");
+    test_command(1, "loss", "", "train --solver steep.prototxt --weights modified.caffemodel");
 }
 
 int main(void)

@@ -267,6 +267,15 @@ qf_status qf_solver_solve(qf_solver *solver)
 
 /* ---- testing ---- */
 
+/* Caffe copies the training net's parameters at each test, and says which layers have no part in
+ * it. Here the nets share them all the time. */
+static void log_layers_left_out(const qf_solver *solver, const qf_net *net)
+{
+    for (int l = 0; l < solver->net->layer_count; l++)
+        if (!qf_net_find_layer(net, solver->net->layers[l]->name))
+            qf_info(solver->context, "Ignoring source layer %s", solver->net->layers[l]->name);
+}
+
 typedef struct scores {
     double *sum;
     int count, *blob; /* which blob each value belongs to */
@@ -307,6 +316,7 @@ qf_status qf_solver_test(qf_solver *solver, int test_net)
     int batches = param->test_iter[test_net];
     qf_status status = QF_OK;
     qf_info(context, "Iteration %d, Testing net (#%d)", solver->iteration, test_net);
+    log_layers_left_out(solver, net);
     for (int i = 0; i < batches; i++) {
         qf_action action = qf_solver_poll(solver);
         if (action == QF_SNAPSHOT && (status = qf_solver_snapshot(solver)) != QF_OK)

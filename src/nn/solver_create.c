@@ -26,7 +26,8 @@ void qf_solver_destroy(qf_solver *solver)
     qf_free(solver);
 }
 
-/* The net message of one source: a file, or one written inside the solver. */
+/* The net message of one source: a file, named by this field of the solver, or one written inside
+ * the solver, in <field>_param. */
 typedef struct net_source {
     const char *file;
     const Caffe__NetParameter *inlined;
@@ -123,27 +124,23 @@ static qf_status build_training_net(qf_solver *solver)
                        "a solver must name its training net in exactly one of the fields net, "
                        "net_param, train_net and train_net_param, but %d are given",
                        count);
-    if (chosen->file)
-        qf_info(solver->context, "Creating training net from net file: %s", chosen->file);
+    qf_info(solver->context, "Creating training net %s %s%s%s",
+            chosen->file ? "from" : "specified in", chosen->field,
+            chosen->file ? " file: " : "_param.", chosen->file ? chosen->file : "");
     QF_TRY(build_net(solver, chosen, CAFFE__PHASE__TRAIN, param->train_state, NULL, &solver->net));
     return load_own_weights(solver, solver->net);
 }
 
 /* Caffe's rule: test_net_param, then test_net, then the shared net as often as test_iter is left.
  */
-static qf_status test_source(const qf_solver *solver, size_t index, net_source *out)
+static net_source test_source(const qf_solver *solver, size_t index)
 {
     const Caffe__SolverParameter *param = solver->param;
-    *out = (net_source){.field = "test_net"};
     if (index < param->n_test_net_param)
-        out->inlined = param->test_net_param[index];
-    else if (index < param->n_test_net_param + param->n_test_net)
-        out->file = param->test_net[index - param->n_test_net_param];
-    else {
-        out->file = param->net;
-        out->inlined = param->net_param;
-    }
-    return QF_OK;
+        return (net_source){NULL, param->test_net_param[index], "test_net"};
+    if (index < param->n_test_net_param + param->n_test_net)
+        return (net_source){param->test_net[index - param->n_test_net_param], NULL, "test_net"};
+    return (net_source){param->net, param->net_param, "net"};
 }
 
 static qf_status build_test_nets(qf_solver *solver)
@@ -162,16 +159,15 @@ static qf_status build_test_nets(qf_solver *solver)
         return qf_fail(context, QF_E_FORMAT,
                        "test_state must be given never or once for each of the %zu test nets",
                        count);
-    if (count && param->test_interval <= 0 && given + (size_t)generic > 0 && !generic)
+    if (count && param->test_interval <= 0)
         return qf_fail(context, QF_E_FORMAT, "test nets need a test_interval > 0");
     solver->test_nets = qf_alloc(count, sizeof(qf_net *));
     if (!solver->test_nets)
         return qf_fail(context, QF_E_MEMORY, "no memory for test nets");
     for (size_t i = 0; i < count; i++) {
-        net_source source;
-        QF_TRY(test_source(solver, i, &source));
-        qf_info(context, "Creating test net (#%zu) specified by %s: %s", i,
-                source.file ? "net file" : "net_param", source.file ? source.file : "(inline)");
+        const net_source source = test_source(solver, i);
+        qf_info(context, "Creating test net (#%zu) specified by %s%s%s", i, source.field,
+                source.file ? " file: " : "_param", source.file ? source.file : "");
         QF_TRY(build_net(solver, &source, CAFFE__PHASE__TEST,
                          param->n_test_state ? param->test_state[i] : NULL, solver->net,
                          &solver->test_nets[i]));
