@@ -444,49 +444,6 @@ static void hdf5_goes_on(void **state)
     qf_net_destroy(nets[1]);
 }
 
-/* ---- limits ---- */
-
-static void limits_are_kept(void **state)
-{
-    (void)state;
-    qf_net *net;
-    qf_image image;
-    qf_context *strict = test_context();
-    put_bmp("a.bmp", 4, 5, 1);
-    assert_fails(strict, qf_context_set_limit(strict, "pixels", 1), "image_pixels");
-    assert_fails(strict, qf_context_set_limit(strict, "image_pixels", 0), "1 to 2147483647");
-    assert_fails(strict, qf_context_set_limits(strict, "image_pixels"), "NAME=NUMBER");
-    assert_fails(strict, qf_context_set_limits(strict, "image_pixels=9X"), "NAME=NUMBER");
-    assert_ok(strict,
-              qf_context_set_limits(strict, "image_pixels=19,list_lines=1,message_nesting=3"));
-    assert_fails(strict, qf_image_read(strict, "a.bmp", QF_COLOR_FORCED, &image),
-                 "20 pixels; the limit image_pixels is 19 (if the file is right, raise it with "
-                 "--limit image_pixels=20");
-    assert_ok(strict, qf_context_set_limits(strict, "image_pixels=1K,tensor_elements=100"));
-    assert_ok(strict, qf_image_read(strict, "a.bmp", QF_COLOR_FORCED, &image));
-    qf_image_release(&image);
-    put_text("list.txt", "a.bmp 1\na.bmp 2\n");
-    put_text("net.prototxt", "layer { name: 'd' type: 'ImageData' top: 'd' top: 'l' "
-                             "image_data_param { source: 'list.txt' } }");
-    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
-                 "list_lines");
-    put_text("net.prototxt",
-             "layer { name: 'd' type: 'DummyData' top: 'd' dummy_data_param { shape "
-             "{ dim: 101 } data_filler { type: 'constant' } } }");
-    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
-                 "tensor_elements");
-    assert_ok(strict, qf_context_set_limits(strict, "tensor_elements=1000,net_bytes=403"));
-    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
-                 "net_bytes");
-    assert_ok(strict, qf_context_set_limits(strict, "message_nesting=1,net_bytes=1M"));
-    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
-                 "message_nesting");
-    assert_ok(strict, qf_context_set_limits(strict, "file_bytes=20"));
-    assert_fails(strict, qf_net_create(strict, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net),
-                 "file_bytes");
-    qf_context_destroy(strict);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,7 +456,6 @@ int main(void)
         cmocka_unit_test(windows_that_fail),
         cmocka_unit_test(transforms_that_do_not_fit),
         cmocka_unit_test(hdf5_goes_on),
-        cmocka_unit_test(limits_are_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

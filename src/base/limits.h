@@ -10,9 +10,11 @@
 #define QF_LIMIT_MAP(X)                                                                            \
     X(QF_LIMIT_FILE_BYTES, "file_bytes", INT32_MAX, INT32_MAX, "bytes")                            \
     X(QF_LIMIT_MESSAGE_NESTING, "message_nesting", 100, 1000, "messages within messages")          \
+    X(QF_LIMIT_MESSAGE_GROWTH, "message_growth", 24, 1 << 20, "bytes for each byte of a file")     \
     X(QF_LIMIT_TENSOR_ELEMENTS, "tensor_elements", INT32_MAX, INT32_MAX, "elements")               \
     X(QF_LIMIT_NET_BYTES, "net_bytes", 0, INT64_MAX, "bytes of blobs")                             \
     X(QF_LIMIT_NET_LAYERS, "net_layers", 100000, INT32_MAX, "layers")                              \
+    X(QF_LIMIT_TIME_STEPS, "time_steps", 4096, 1 << 20, "time steps")                              \
     X(QF_LIMIT_DATUM_CHANNELS, "datum_channels", 1 << 20, INT32_MAX, "channels")                   \
     X(QF_LIMIT_DATUM_VALUES, "datum_values", 1 << 28, INT32_MAX, "values")                         \
     X(QF_LIMIT_IMAGE_PIXELS, "image_pixels", 1 << 27, INT32_MAX, "pixels")                         \

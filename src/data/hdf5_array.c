@@ -45,6 +45,11 @@ bool qf_hdf5_has(int64_t file, const char *name)
     return H5Lexists(file, name, H5P_DEFAULT) > 0;
 }
 
+static qf_status check_count(qf_context *context, const char *name, uint64_t count)
+{
+    return qf_check_limit(context, QF_LIMIT_TENSOR_ELEMENTS, count, "the data set '%s' has", name);
+}
+
 qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, qf_hdf5_shape *out)
 {
     hsize_t dims[H5S_MAX_RANK];
@@ -60,13 +65,14 @@ qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, 
     H5Dclose(set);
     if (out->axes < 0 || out->axes > QF_HDF5_MAX_AXES || (kind != H5T_FLOAT && kind != H5T_INTEGER))
         return qf_fail(context, QF_E_FORMAT, "the data set '%s' is not an array of numbers", name);
+    uint64_t count = 1;
     for (int i = 0; i < out->axes; i++) {
-        if (dims[i] > INT_MAX || !qf_multiply(out->count, (size_t)dims[i], &out->count) ||
-            out->count > INT_MAX)
-            return qf_fail(context, QF_E_FORMAT, "the data set '%s' has more than %d elements",
-                           name, INT_MAX);
+        QF_TRY(check_count(context, name, dims[i]));
+        count *= dims[i]; /* of two numbers below 2^31 */
+        QF_TRY(check_count(context, name, count));
         out->dim[i] = (int)dims[i];
     }
+    out->count = (size_t)count;
     return QF_OK;
 }
 
@@ -95,8 +101,6 @@ qf_status qf_hdf5_read_integer(qf_context *context, int64_t file, const char *na
 /* Whole content of a data set whose elements are `memory` in memory. */
 static qf_status read_raw(hid_t set, hid_t memory, size_t size, qf_buffer *out)
 {
-    if (size > QF_FILE_MAX)
-        return QF_E_FORMAT;
     char *bytes = qf_alloc(size + 1, 1);
     if (!bytes)
         return QF_E_MEMORY;
@@ -119,15 +123,19 @@ qf_status qf_hdf5_read_text(qf_context *context, int64_t file, const char *name,
 {
     hid_t set = qf_hdf5_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
     hid_t type = set >= 0 ? H5Dget_type(set) : -1, space = set >= 0 ? H5Dget_space(set) : -1;
+    const size_t size = type >= 0 ? H5Tget_size(type) : 0;
+    const qf_status fits =
+        qf_check_limit(context, QF_LIMIT_FILE_BYTES, size, "the data set '%s' has", name);
     qf_status status = QF_E_FORMAT;
-    if (type >= 0 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
-        H5Sget_simple_extent_npoints(space) == 1)
-        status = read_raw(set, type, H5Tget_size(type), out);
+    if (fits == QF_OK && size && H5Tget_class(type) == H5T_STRING &&
+        H5Tis_variable_str(type) == 0 && H5Sget_simple_extent_npoints(space) == 1)
+        status = read_raw(set, type, size, out);
     if (status == QF_OK)
         out->size = strlen(qf_buffer_text(out)); /* it was padded with zeros */
     H5Sclose(space);
     H5Tclose(type);
     H5Dclose(set);
+    QF_TRY(fits);
     return explain(context, status, name, "a text");
 }
 

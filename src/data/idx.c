@@ -8,8 +8,6 @@
 #include <string.h>
 #include <zlib.h>
 
-#define IDX_BYTES_MAX ((size_t)1 << 31)
-
 /* The whole file, unpacked if it is .gz. */
 static qf_status load(qf_context *context, const char *path, qf_buffer *out)
 {
@@ -19,14 +17,19 @@ static qf_status load(qf_context *context, const char *path, qf_buffer *out)
     if (!file)
         return qf_fail(context, QF_E_IO, "cannot read %s; %s", path, advice);
     uint8_t *chunk = qf_alloc_raw(CHUNK, 1);
+    qf_status status = QF_OK;
     int got = 0;
-    while (chunk && (got = gzread(file, chunk, CHUNK)) > 0 && out->size <= IDX_BYTES_MAX)
+    while (status == QF_OK && chunk && (got = gzread(file, chunk, CHUNK)) > 0) {
         qf_buffer_append(out, chunk, (size_t)got);
-    int closed = gzclose(file);
-    bool failed = !chunk || got < 0 || closed != Z_OK || out->failed || out->size > IDX_BYTES_MAX;
+        status = qf_check_limit(context, QF_LIMIT_FILE_BYTES, out->size, "%s has", path);
+    }
+    const bool damaged = (gzclose(file) != Z_OK) | (got < 0);
+    if (status == QF_OK && (!chunk || out->failed))
+        status = qf_fail(context, QF_E_MEMORY, "no memory for the contents of %s", path);
+    if (status == QF_OK && damaged)
+        status = qf_fail(context, QF_E_IO, "%s is damaged; %s", path, advice);
     qf_free(chunk);
-    return failed ? qf_fail(context, QF_E_IO, "%s is damaged or too large; %s", path, advice)
-                  : QF_OK;
+    return status;
 }
 
 static uint32_t big_endian(const char *bytes)

@@ -1,15 +1,10 @@
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/allowance.h"
 #include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* What reading a file may allocate: an empty layer takes 2 bytes in a file and a thousand in
- * memory, so a small hostile file could ask for everything. Real files need little more than their
- * size. */
-enum { ALLOWANCE_PER_BYTE = 24 };
-#define ALLOWANCE_BASE ((size_t)64 << 20)
 
 typedef struct budget {
     size_t left;
@@ -99,7 +94,7 @@ static void rename_field(uint8_t *tag)
 
 static bool is_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t size)
 {
-    budget left = {.left = ALLOWANCE_BASE};
+    budget left = {.left = QF_ALLOWANCE_BASE};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &left};
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, size, bytes);
     protobuf_c_message_free_unpacked(message, &allocator);
@@ -141,20 +136,14 @@ static size_t rename_strangers_of_net(uint8_t *net, size_t size)
 qf_status qf_wire_parse(qf_context *context, const char *name, const void *bytes, size_t size,
                         const ProtobufCMessageDescriptor *type, void *out)
 {
-    budget left = {.left = ALLOWANCE_BASE};
-    size_t allowance;
-    if (qf_multiply(size, ALLOWANCE_PER_BYTE, &allowance))
-        left.left += allowance;
+    budget left = {.left = qf_message_allowance(context, size)};
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &left};
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, size, bytes);
     memcpy(out, &message, sizeof message);
     if (message)
         return QF_OK;
     if (left.exhausted)
-        return qf_fail(context, QF_E_FORMAT,
-                       "%s: a file of %zu bytes asks for more memory than any real %s needs; it is "
-                       "damaged or not what it seems",
-                       name, size, type->short_name);
+        return qf_message_exceeds(context, name, size, type);
     size_t where = damaged_at(bytes, size);
     if (where < size)
         return qf_fail(context, QF_E_FORMAT,

@@ -34,6 +34,10 @@ static qf_status read_list(qf_layer *layer, state *s)
         line[strcspn(line, "\r")] = '\0';
         if (!*line)
             continue;
+        status = qf_check_limit(layer->context, QF_LIMIT_LIST_LINES, s->file_count + 1,
+                                "%s has more than", parameter(layer)->source);
+        if (status != QF_OK)
+            break;
         if (!qf_grow(&s->files, &s->file_capacity, s->file_count + 1, sizeof *s->files) ||
             !(s->files[s->file_count] = qf_strdup(line)))
             status = qf_fail(layer->context, QF_E_MEMORY, "no memory for a list of files");
@@ -96,6 +100,8 @@ static qf_status load_top(qf_layer *layer, int64_t file, int top)
                        "rows of the data set '%s' have another shape than in the files before",
                        name);
     QF_TRY(qf_blob_reshape_to(layer->top[top], &shape));
+    QF_TRY(qf_check_limit(layer->context, QF_LIMIT_NET_BYTES, found.count * sizeof(float),
+                          "the data set '%s' has", name));
     s->row_count = rows;
     s->row_size[top] = size;
     qf_free(s->rows[top]);

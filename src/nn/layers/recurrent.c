@@ -7,7 +7,6 @@
 
 /* Each step is layers of its own, and building a net takes time quadratic in
  * its blobs. */
-enum { STEPS_MAX = 4096 };
 
 static const Caffe__RecurrentParameter *param_of(const qf_layer *layer)
 {
@@ -309,10 +308,11 @@ qf_status qf_recurrent_setup(qf_layer *layer, const qf_recurrence *kind)
     r->has_static = layer->bottom_count > 2 + exposed_states(r);
     QF_TRY(check_shapes(layer));
     const qf_shape *x = qf_blob_shape(layer->bottom[0]);
-    if (x->dim[0] < 1 || x->dim[0] > STEPS_MAX)
-        return qf_fail(layer->context, QF_E_VALUE,
-                       "'%s' has %d time steps (its first axis), expected 1 to %d",
-                       layer->bottom[0]->name, x->dim[0], STEPS_MAX);
+    if (x->dim[0] < 1)
+        return qf_fail(layer->context, QF_E_VALUE, "'%s' has 0 time steps (its first axis), expected 1 or more",
+                       layer->bottom[0]->name);
+    QF_TRY(qf_check_limit(layer->context, QF_LIMIT_TIME_STEPS, (uint64_t)x->dim[0],
+                          "'%s' (its first axis) has", layer->bottom[0]->name));
     r->steps = x->dim[0];
     qf_info(layer->context,
             "Initializing recurrent layer: assuming input batch contains %d "
