@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_bool, c_char_p, c_double, c_float, c_int,
-                    c_int64, c_size_t, c_void_p)
+                    c_int64, c_size_t, c_uint64, c_void_p)
 
 # A waiting OpenMP thread spins for milliseconds unless told otherwise; the library's loader reads this.
 if "OMP_WAIT_POLICY" not in os.environ:
@@ -97,6 +97,9 @@ _SIGNATURES = {
     "qf_context_open_amct_log": (_STATUS, [_P]),
     "qf_context_set_threads": (None, [_P, _I]),
     "qf_context_set_seed": (None, [_P, c_int64]),
+    "qf_context_set_limit": (_STATUS, [_P, _S, c_uint64]),
+    "qf_context_set_limits": (_STATUS, [_P, _S]),
+    "qf_limit_describe": (_S, [_I, POINTER(c_uint64), POINTER(_S)]),
     "qf_context_set_python_layers": (None, [_P, POINTER(PythonLayers), _P]),
     "qf_context_fail": (None, [_P, _S]),
     "qf_blob_axes": (_I, [_P]),

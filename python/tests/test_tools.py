@@ -1,4 +1,8 @@
-"""net_spec, io, classifier, detector, draw, coord_map."""
+"""net_spec, io, classifier, detector, draw, coord_map, limits."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -128,3 +132,36 @@ def test_layer_types():
     names = caffe.layer_type_list()
     assert set(names) >= {"Convolution", "Python", "ActivationQAT", "Data"}
     assert caffe_pb2.TEST == caffe.TEST == 1
+
+
+def test_limits_can_be_set():
+    import qaffe
+    with open("net.prototxt", "w") as file:
+        file.write("layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 11 } } }")
+    default, unit = qaffe.limits()["tensor_elements"]
+    assert (default, unit) == (2**31 - 1, "elements")
+    try:
+        qaffe.set_limit("tensor_elements", 10)
+        with pytest.raises(ValueError, match="11 elements; the limit tensor_elements is 10"):
+            caffe.Net("net.prototxt", caffe.TEST)
+        qaffe.set_limit("tensor_elements", 11)
+        assert caffe.Net("net.prototxt", caffe.TEST).blobs["x"].data.shape == (11,)
+    finally:
+        qaffe.set_limit("tensor_elements", default)
+    with pytest.raises(ValueError, match="there are file_bytes,"):
+        qaffe.set_limit("elements", 1)
+    for value in (0, -1, 2**31, 2**64):
+        with pytest.raises(ValueError):
+            qaffe.set_limit("tensor_elements", value)
+
+
+def test_limits_come_from_the_environment():
+    def run(limits):
+        return subprocess.run([sys.executable, "-c", "import caffe; caffe.Net('net.prototxt', caffe.TEST)"],
+                              env=dict(os.environ, QAFFE_LIMITS=limits), capture_output=True, text=True)
+
+    with open("net.prototxt", "w") as file:
+        file.write("layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 11 } } }")
+    assert run("").returncode == run("tensor_elements=11").returncode == 0
+    assert "the limit tensor_elements is 10 " in run("tensor_elements=10").stderr
+    assert "'tensor_elements' is not a limit" in run("tensor_elements").stderr

@@ -1,0 +1,45 @@
+"""Limits on what files may ask for; docs/limits.md has the list."""
+from __future__ import annotations
+
+import os
+from ctypes import byref, c_char_p, c_uint64
+
+from ._library import call, context, library
+
+
+def limits() -> dict[str, tuple[int, str]]:
+    """The limits there are: name -> (default, what is counted). A default of 0 is the machine's memory.
+
+    >>> import qaffe
+    >>> qaffe.limits()["image_pixels"]
+    (134217728, 'pixels')
+    """
+    found = {}
+    default, unit = c_uint64(), c_char_p()
+    while True:
+        name = library.qf_limit_describe(len(found), byref(default), byref(unit))
+        if name is None:
+            return found
+        found[name.decode()] = (default.value, unit.value.decode())
+
+
+def set_limit(name: str, value: int) -> None:
+    """Raise or lower one limit for this process: the largest value that is still taken.
+
+    A file that asks for more is refused with a ValueError that names the limit. ValueError also for an unknown
+    name and for a value that is not possible. The environment variable QAFFE_LIMITS ("name=value,name=value") does
+    the same when the package is imported.
+
+    >>> import qaffe
+    >>> qaffe.set_limit("image_pixels", 256 << 20)
+    >>> qaffe.set_limit("pixels", 1)
+    Traceback (most recent call last):
+    ValueError: there is no limit 'pixels'; there are ...
+    >>> qaffe.set_limit("image_pixels", qaffe.limits()["image_pixels"][0])
+    """
+    if not 0 <= value < 1 << 64:
+        raise ValueError("the limit %s cannot be %d" % (name, value))
+    call(library.qf_context_set_limit, context, name.encode(), value)
+
+
+call(library.qf_context_set_limits, context, os.environ.get("QAFFE_LIMITS", "").encode())
