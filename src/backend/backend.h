@@ -56,8 +56,9 @@ typedef struct qf_pass {
     const float *mean, *inverse;   /* BatchNorm's, or both NULL; inverse: 1 / deviation */
     const float *factor, *summand; /* Scale's; each may be NULL */
     bool relu;
-    float relu_slope; /* of negative values; not negative itself */
-    qf_ulq codes;     /* where codes are wanted; regular (qf_ulq_is_regular) */
+    float relu_slope;        /* of negative values; not negative itself */
+    qf_shift_search *search; /* sees the values in front of the addend; NULL: nobody searches */
+    qf_ulq codes;            /* where codes are wanted; regular (qf_ulq_is_regular) */
 } qf_pass;
 
 /* What a pass' backward reads and writes. Tensors that are zero count as zeros. */

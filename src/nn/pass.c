@@ -1,7 +1,7 @@
 /*
- * The fusion "pass": BatchNorm, Scale, a sum with another blob, ReLU and ActivationQAT, whichever
- * of them stand in this order, run as one operation of the backend, forward and backward. A Split
- * behind ReLU may lie between: its first reader may be the ActivationQAT.
+ * The fusion "pass": BatchNorm, Scale, SearchN, a sum with another blob, ReLU and ActivationQAT,
+ * whichever of them stand in this order, run as one operation of the backend, forward and backward.
+ * A Split behind ReLU may lie between: its first reader may be the ActivationQAT.
  */
 #include "base/memory.h"
 #include "nn/chain.h"
@@ -9,12 +9,13 @@
 #include "nn/layers/batch_norm.h"
 #include "nn/layers/convolution_base.h"
 #include "nn/layers/scale.h"
+#include "nn/layers/search_n.h"
 #include "nn/plan.h"
 
 #include <string.h>
 
 typedef struct state {
-    qf_layer *batch_norm, *scale, *eltwise, *relu, *split, *quantise; /* each may be NULL */
+    qf_layer *batch_norm, *scale, *search, *eltwise, *relu, *split, *quantise; /* or NULL */
     qf_blob *x, *addend, *y; /* addend: Eltwise's other bottom, or NULL; y: the last float value */
     bool writes_y;           /* somebody reads the float value */
     qf_tensor *kept;         /* x, where it was overwritten in place */
@@ -66,11 +67,18 @@ static int match(qf_net *net, qf_group *group)
     } else {
         s->scale = NULL;
     }
+    s->search = qf_chain_take(net, next, "SearchN", value);
+    if (s->search && qf_search_n_is_in_place(s->search)) {
+        pass_on(group, s->search, &value);
+        next++;
+    } else {
+        s->search = NULL;
+    }
     s->eltwise = qf_chain_take(net, next, "Eltwise", value);
     if (s->eltwise && qf_chain_is_plain_sum(s->eltwise)) {
         s->addend = s->eltwise->bottom[s->eltwise->bottom[0] == value || !value ? 1 : 0];
         value = s->eltwise->top[0]; /* what it reads stays visible unless it was in place before */
-        group->in_place &= !s->batch_norm && !s->scale;
+        group->in_place &= !s->batch_norm && !s->scale && !s->search;
         next++;
     } else {
         s->eltwise = NULL;
@@ -143,8 +151,16 @@ static qf_status separate(qf_net *net, qf_group *group)
     if (s->batch_norm)
         qf_batch_norm_repeat(s->batch_norm);
     for (int l = group->first; l <= group->last; l++)
-        QF_TRY(net->layers[l]->type->forward(net->layers[l]));
+        if (net->layers[l] != s->search) /* has seen this batch, and changes nothing */
+            QF_TRY(net->layers[l]->type->forward(net->layers[l]));
     return QF_OK;
+}
+
+static void release(qf_group *group)
+{
+    state *s = group->state;
+    if (s->kept)
+        qf_tensor_forget(s->kept);
 }
 
 static qf_status forward(qf_net *net, qf_group *group)
@@ -167,9 +183,18 @@ static qf_status forward(qf_net *net, qf_group *group)
     QF_TRY(prepare(s, x));
     if (codes)
         QF_TRY(qf_activation_qat_begin(s->quantise, &s->pass.codes));
-    QF_TRY(net->layers[group->first]->operations->pass_forward(
+    if (s->search)
+        QF_TRY(qf_search_n_begin(s->search, &s->pass.search));
+    qf_status status = net->layers[group->first]->operations->pass_forward(
         context, &s->pass, x, s->addend ? s->addend->data : NULL, writes_y ? s->y->data : NULL,
-        codes));
+        codes);
+    qf_shift_search *search = s->pass.search;
+    s->pass.search = NULL; /* backward computes values again */
+    if (status != QF_OK)
+        qf_shift_search_destroy(search);
+    QF_TRY(status);
+    if (search)
+        QF_TRY(qf_search_n_end(s->search, search));
     if (measures)
         QF_TRY(s->quantise->type->forward(s->quantise));
     s->y_is_there = s->writes_y || net->keep_blobs;
@@ -183,6 +208,8 @@ static qf_status forward(qf_net *net, qf_group *group)
         group->ran = false; /* an absurd range: backward goes layer by layer */
         return separate(net, group);
     }
+    if (net->phase == QF_TEST && !net->keep_blobs)
+        release(group); /* there will be no backward pass */
     return codes ? qf_activation_qat_end(s->quantise) : QF_OK;
 }
 
@@ -244,13 +271,6 @@ static qf_status backward(qf_net *net, qf_group *group)
     if (wants_dx && s->eltwise && !affine)
         QF_TRY(qf_tensor_share(net->context, s->x->diff, s->y->diff));
     return s->quantise ? qf_activation_qat_add_gradient(s->quantise, g.d_clip) : QF_OK;
-}
-
-static void release(qf_group *group)
-{
-    state *s = group->state;
-    if (s->kept)
-        qf_tensor_forget(s->kept);
 }
 
 static void destroy(qf_group *group)

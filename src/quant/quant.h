@@ -131,6 +131,7 @@ typedef struct qf_shift_search qf_shift_search;
 qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t channels,
                                 qf_shift_search **out);
 void qf_shift_search_add(qf_shift_search *search, const float *x, size_t rows);
+void qf_shift_search_add_all(qf_shift_search *search, const float *x, size_t rows); /* threaded */
 void qf_shift_search_end(qf_shift_search *search, qf_shift_errors *errors);
 void qf_shift_search_destroy(qf_shift_search *search);
 /* The definition: n values `stride` floats apart, of one channel. */

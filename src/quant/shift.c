@@ -134,15 +134,20 @@ void qf_shift_search_end(qf_shift_search *search, qf_shift_errors *errors)
     qf_shift_search_destroy(search);
 }
 
+void qf_shift_search_add_all(qf_shift_search *search, const float *x, size_t rows)
+{
+#pragma omp parallel for schedule(static)
+    for (size_t row = 0; row < rows; row += QF_SHIFT_ROWS)
+        qf_shift_search_add(search, x + row * search->channels,
+                            rows - row < QF_SHIFT_ROWS ? rows - row : QF_SHIFT_ROWS);
+}
+
 qf_status qf_shift_add_rows(qf_context *context, qf_shift_errors *errors, const float *x,
                             size_t rows, size_t channels, const float *deq)
 {
     qf_shift_search *search;
     QF_TRY(qf_shift_search_begin(context, deq, channels, &search));
-#pragma omp parallel for schedule(static)
-    for (size_t row = 0; row < rows; row += QF_SHIFT_ROWS)
-        qf_shift_search_add(search, x + row * channels,
-                            rows - row < QF_SHIFT_ROWS ? rows - row : QF_SHIFT_ROWS);
+    qf_shift_search_add_all(search, x, rows);
     qf_shift_search_end(search, errors);
     return QF_OK;
 }

@@ -13,7 +13,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { BLOCKS = 64, TILE = 4096, FLUSH_ROWS = 64 };
+enum { BLOCKS = 64, TILE = 4096, FLUSH_ROWS = 64, SEARCH_TILE = 32768, SEARCH_ROWS = 64 };
 
 /* ---- stages, on a tile ---- */
 
@@ -122,10 +122,12 @@ QF_CLONES static void scale_gradient(const qf_pass *pass, const float *d, float 
 
 /* ---- walking over tiles ---- */
 
+/* A search wants more rows of a channel, from a cache that is not the nearest. */
 static size_t tile_rows(const qf_pass *pass)
 {
-    size_t rows = TILE / pass->channels;
-    return rows ? rows : 1;
+    const size_t most = pass->search ? SEARCH_ROWS : SIZE_MAX;
+    const size_t rows = (pass->search ? SEARCH_TILE : TILE) / pass->channels;
+    return rows > most ? most : rows ? rows : 1;
 }
 
 static bool has_affine(const qf_pass *pass)
@@ -143,6 +145,8 @@ static void forward_tile(const qf_pass *pass, const float *x, const float *adden
         normalise(pass, x, y, rows);
         from = y;
     }
+    if (pass->search)
+        qf_shift_search_add(pass->search, from, rows);
     if (addend) {
         if (from != y)
             memcpy(y, from, n * sizeof *y);
@@ -195,16 +199,12 @@ qf_status qf_pass_forward(qf_context *context, const qf_pass *pass, qf_tensor *x
                        pass->channels);
     const size_t rows = pass->rows, channels = pass->channels, step = tile_rows(pass);
 #pragma omp parallel for schedule(static) if (is_large(pass))
-    for (int block = 0; block < BLOCKS; block++) {
-        size_t end = rows * (size_t)(block + 1) / BLOCKS;
-        float *tile = scratch_of(scratch, pass, 1);
-        for (size_t row = rows * (size_t)block / BLOCKS; row < end; row += step) {
-            size_t count = end - row < step ? end - row : step, at = row * channels;
-            float *to = result ? result + at : tile;
-            forward_tile(pass, source + at, summand ? summand + at : NULL, to, count);
-            if (code)
-                qf_ulq_codes_part(to, code + at, count * channels, pass->codes);
-        }
+    for (size_t row = 0; row < rows; row += step) {
+        const size_t count = rows - row < step ? rows - row : step, at = row * channels;
+        float *to = result ? result + at : scratch_of(scratch, pass, 1);
+        forward_tile(pass, source + at, summand ? summand + at : NULL, to, count);
+        if (code)
+            qf_ulq_codes_part(to, code + at, count * channels, pass->codes);
     }
     qf_array_release(scratch);
     return QF_OK;

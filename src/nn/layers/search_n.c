@@ -1,6 +1,8 @@
 /* SearchN: the shift N that brings accumulators into 16 bits, searched while testing
  * (specification, G.3). Stands behind the layer and whatever will be folded into it. Keeps sums of
  * squared errors only, so memory does not depend on batch_num. */
+#include "nn/layers/search_n.h"
+
 #include "nn/layers/batch_norm.h"
 #include "nn/pending_records.h"
 #include "nn/weight_codes.h"
@@ -234,15 +236,6 @@ static qf_status finish_search(qf_layer *layer)
     return status;
 }
 
-static qf_status add_batch(qf_layer *layer)
-{
-    state *s = layer->state;
-    const float *x;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
-    size_t rows = qf_blob_count(layer->bottom[0]) / (s->channels ? s->channels : 1);
-    return qf_shift_add_rows(layer->context, s->errors, x, rows, s->channels, s->deq);
-}
-
 static qf_status setup(qf_layer *layer)
 {
     const Caffe__SearchNParameter *p = param_of(layer);
@@ -256,21 +249,38 @@ static qf_status reshape(qf_layer *layer)
     return layer->top_count ? qf_layer_reshape_like_bottom(layer) : QF_OK;
 }
 
-static qf_status search(qf_layer *layer)
+static int batches_wanted(const qf_layer *layer)
 {
     const Caffe__SearchNParameter *p = param_of(layer);
+    return p->has_batch_num && p->batch_num ? (int)p->batch_num : 1;
+}
+
+bool qf_search_n_is_in_place(const qf_layer *layer)
+{
+    return layer->bottom_count == 1 && layer->top_count == 1 && layer->top[0] == layer->bottom[0];
+}
+
+qf_status qf_search_n_begin(qf_layer *layer, qf_shift_search **search)
+{
     state *s = layer->state;
-    const int batches = p->has_batch_num && p->batch_num ? (int)p->batch_num : 1;
     target t;
-    QF_TRY(find_target(layer, p->layer_name[0], &t));
+    *search = NULL;
+    QF_TRY(find_target(layer, param_of(layer)->layer_name[0], &t));
     uint64_t now = fingerprint(&t);
     if (!s->errors || now != s->fingerprint) {
         QF_TRY(start_search(layer));
         s->fingerprint = now;
     }
-    if (s->calls >= batches)
-        return QF_OK; /* done for these weights */
-    QF_TRY(add_batch(layer));
+    return s->calls < batches_wanted(layer)
+               ? qf_shift_search_begin(layer->context, s->deq, s->channels, search)
+               : QF_OK; /* done for these weights */
+}
+
+qf_status qf_search_n_end(qf_layer *layer, qf_shift_search *search)
+{
+    state *s = layer->state;
+    const int batches = batches_wanted(layer);
+    qf_shift_search_end(search, s->errors);
     s->calls++;
     qf_buffer names = {0};
     list_names(layer, &names);
@@ -287,7 +297,16 @@ static qf_status search(qf_layer *layer)
 
 static qf_status forward(qf_layer *layer)
 {
-    QF_TRY(search(layer));
+    const state *s = layer->state;
+    qf_shift_search *search;
+    const float *x;
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
+    QF_TRY(qf_search_n_begin(layer, &search));
+    if (search) {
+        const size_t count = qf_blob_count(layer->bottom[0]);
+        qf_shift_search_add_all(search, x, count / (s->channels ? s->channels : 1));
+        QF_TRY(qf_search_n_end(layer, search));
+    }
     if (!layer->top_count || layer->top[0] == layer->bottom[0])
         return QF_OK;
     return qf_tensor_copy(layer->context, layer->top[0]->data, layer->bottom[0]->data);

@@ -1,0 +1,14 @@
+/* What a pass (nn/pass.c) needs of SearchN, to show it the values while they are in the cache. */
+#ifndef QF_NN_LAYERS_SEARCH_N_H
+#define QF_NN_LAYERS_SEARCH_N_H
+
+#include "nn/layer.h"
+
+/* Is its top its bottom, so that the values just go on? */
+bool qf_search_n_is_in_place(const qf_layer *layer);
+/* Begin one batch. *search is NULL if the layer has seen all it wants to; else every value goes
+ * there once, and then the end is called, which owns it. */
+qf_status qf_search_n_begin(qf_layer *layer, qf_shift_search **search);
+qf_status qf_search_n_end(qf_layer *layer, qf_shift_search *search);
+
+#endif
