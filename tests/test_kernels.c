@@ -96,6 +96,9 @@ static const struct {
     {3, 2, 64, 1, {2, 2}, {4, 4}, {1, 1}, {1, 1}, {2, 2}, 128},    /* more border than image */
     {2, 36, 257, 1, {1, 1}, {1, 1}, {1, 1}, {1, 1}, {0, 0}, 31},   /* threads share channels */
     {1, 600, 7, 1, {9, 300}, {1, 3}, {1, 1}, {1, 2}, {0, 2}, 100}, /* long rows */
+    {3, 72, 72, 72, {29, 30}, {3, 3}, {2, 1}, {1, 1}, {1, 1}, 140},
+    {2, 128, 128, 128, {9, 8}, {2, 2}, {1, 1}, {1, 1}, {0, 0}, 3}, /* read where they lie */
+    {1, 16, 16, 16, {12, 10}, {4, 5}, {1, 1}, {2, 1}, {3, 2}, 250},
 };
 
 static qf_convolution_shape shape_of(size_t i)
@@ -155,20 +158,19 @@ static void convolutions(void **state)
     }
 }
 
-/* The fast tile of sums against plain loops: every number of vectors, codes of both extremes. */
+/* The fast tiles of sums against plain loops: every number of vectors, codes of both extremes. */
 static void tiles(void **state)
 {
     (void)state;
     enum { TAPS = 3, STEPS = 5, BYTES = 4096, LONGEST = QF_DOT_COLUMNS * QF_DOT_DEPTH * 15 };
     static uint8_t x[BYTES];
     static int8_t w[LONGEST];
-    const size_t tap[TAPS] = {0, 700, 1333};
-    const qf_dot_tile fast = qf_dot_tile_fast();
-    if (!fast)
+    const size_t tap[TAPS * QF_DOT_DEPTH] = {0, 700, 1333, 5, 64, 31, 90, 1000, 411, 2, 1500, 77};
+    if (!qf_dot_tile_fast())
         skip();
     for (int round = 0; round < 40; round++) {
-        const qf_dot_operands operands = {tap, 1 + (size_t)round % TAPS, 1 + (size_t)round % STEPS};
-        const int vectors = 1 + round % 4;
+        qf_dot_operands operands = {tap, 1 + (size_t)round % TAPS, 1 + (size_t)round % STEPS};
+        const int vectors = 1 + round / 2 % 4;
         const uint8_t *position[QF_DOT_ROWS];
         int32_t start[QF_DOT_COLUMNS], found[QF_DOT_ROWS * QF_DOT_COLUMNS],
             expected[QF_DOT_ROWS * QF_DOT_COLUMNS];
@@ -180,8 +182,14 @@ static void tiles(void **state)
             start[i] = (int32_t)qf_random_below(&context->random, 2000001) - 1000000;
         for (int i = 0; i < QF_DOT_ROWS; i++)
             position[i] = x + qf_random_below(&context->random, 2000);
-        fast(position, &operands, w, start, vectors, found);
-        qf_dot_tile_reference(position, &operands, w, start, vectors, expected);
+        if (round % 2) {
+            operands.taps = QF_DOT_DEPTH * (1 + (size_t)round % TAPS);
+            qf_depthwise_tile_fast()(position, &operands, w, start, vectors, found);
+            qf_depthwise_tile_reference(position, &operands, w, start, vectors, expected);
+        } else {
+            qf_dot_tile_fast()(position, &operands, w, start, vectors, found);
+            qf_dot_tile_reference(position, &operands, w, start, vectors, expected);
+        }
         for (int row = 0; row < QF_DOT_ROWS; row++)
             assert_memory_equal(found + row * QF_DOT_COLUMNS, expected + row * QF_DOT_COLUMNS,
                                 (size_t)vectors * QF_DOT_LANES * sizeof *found);

@@ -148,7 +148,7 @@ static void check(size_t index, bool average, bool as_codes)
         assert_ok(context, operations->pooling_forward_integer(context, pooling, x, 0.5f, y));
     else
         assert_ok(context,
-                  operations->pooling_forward(context, pooling, x, y, average ? NULL : mask));
+                  operations->pooling_forward(context, pooling, x, y, average ? NULL : mask, true));
     const bool gaps = (s.out[0] - 1) * s.stride[0] - s.pad[0] >= s.in[0];
     if (!average && as_codes)
         assert_int_equal(qf_tensor_has(y, QF_CODES), !gaps);

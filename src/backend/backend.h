@@ -162,9 +162,10 @@ typedef struct qf_operations {
     qf_status (*pooling_create)(qf_context *, const qf_pooling_shape *, qf_pooling **);
     void (*pooling_destroy)(qf_pooling *);
     /* `mask` (may be NULL): a float tensor of y's shape for Caffe's second top, flat index in the
-     * input image of each maximum. The pooling keeps its own copy for backward. */
+     * input image of each maximum. The pooling keeps its own copy for backward if it shall
+     * `remember`. */
     qf_status (*pooling_forward)(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,
-                                 qf_tensor *mask);
+                                 qf_tensor *mask, bool remember);
     /* AVE over codes: the integer sum of (code − zero), divided by the window's area, times
      * `scale`; y is float. */
     qf_status (*pooling_forward_integer)(qf_context *, qf_pooling *, qf_tensor *x, float scale,

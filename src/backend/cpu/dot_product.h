@@ -23,10 +23,20 @@ typedef struct qf_dot_operands {
 typedef void (*qf_dot_tile)(const uint8_t *const position[QF_DOT_ROWS], const qf_dot_operands *o,
                             const int8_t *w, const int32_t *start, int vectors, int32_t *sums);
 
+/* The depthwise tile has the same shape, but a lane multiplies only the bytes of its own channel,
+ * one a tap (`steps` is not used, `taps` a multiple of QF_DOT_DEPTH):
+ * sums[row][lane] = start[lane] + Σ over taps of position[row][tap + lane] · weight(tap, lane). It
+ * reads all QF_DOT_COLUMNS bytes behind each tap, and makes as many sums. */
+size_t qf_depthwise_place(size_t tap, size_t lane); /* of that weight in a block's `w` */
+
 /* The fastest this processor has; NULL: none but the reference. */
 qf_dot_tile qf_dot_tile_fast(void);
+qf_dot_tile qf_depthwise_tile_fast(void);
 /* Plain loops: what the fast one is tested against. */
 void qf_dot_tile_reference(const uint8_t *const position[QF_DOT_ROWS], const qf_dot_operands *o,
                            const int8_t *w, const int32_t *start, int vectors, int32_t *sums);
+void qf_depthwise_tile_reference(const uint8_t *const position[QF_DOT_ROWS],
+                                 const qf_dot_operands *o, const int8_t *w, const int32_t *start,
+                                 int vectors, int32_t *sums);
 
 #endif

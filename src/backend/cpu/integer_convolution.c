@@ -5,19 +5,19 @@
 #include "base/memory.h"
 
 #include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
-    INPUT_BYTES = 1 << 17, /* of a band: a part of a core's cache, which weights need too */
-#define OUTPUT_VALUES (getenv("OUTV") ? atoi(getenv("OUTV")) : 1 << 16)
-    BAND_TILES = 64,                  /* at most: their addresses lie in the nearest cache */
+    INPUT_BYTES = 1 << 17,   /* of a band: a part of a core's cache, which weights need too */
+    OUTPUT_VALUES = 1 << 16, /* and so many of its output */
+    BAND_TILES = 64,         /* at most: their addresses lie in the nearest cache */
     SINGLE_THREAD_PRODUCTS = 1 << 19, /* so few take less time than waking another thread */
     LONGEST_ROW = 8 * BAND_TILES * QF_DOT_ROWS, /* whole rows are copied for each band */
 };
 
 struct qf_integer_convolution {
     qf_convolution_shape shape; /* always two axes; a pointwise one is one long row */
+    bool depthwise;             /* a tile of channels reads the same channels only */
     qf_dot_tile tile;
     qf_dot_operands operands;
     size_t *tap;
@@ -48,10 +48,15 @@ static size_t extent(const qf_convolution_shape *s, int axis)
     return (size_t)(s->dilation[axis] * (s->kernel[axis] - 1) + 1);
 }
 
+static bool is_depthwise(const qf_convolution_shape *s)
+{
+    return s->groups > 1 && s->groups == s->in_channels && s->groups == s->out_channels;
+}
+
 bool qf_integer_convolution_fits(const qf_convolution_shape *s)
 {
-    return s->groups == 1 && s->spatial_axes <= 2 && s->out[s->spatial_axes - 1] <= LONGEST_ROW &&
-           qf_dot_tile_fast();
+    return (s->groups == 1 || is_depthwise(s)) && s->spatial_axes <= 2 &&
+           s->out[s->spatial_axes - 1] <= LONGEST_ROW && qf_dot_tile_fast();
 }
 
 /* ---- creating ---- */
@@ -78,7 +83,7 @@ static qf_convolution_shape normalised(const qf_convolution_shape *shape)
         s.pad[1] = s.pad[0];
         s.pad[0] = 0;
     }
-    if (is_pointwise(&s) && s.in_channels % QF_DOT_DEPTH == 0) {
+    if (s.groups == 1 && is_pointwise(&s) && s.in_channels % QF_DOT_DEPTH == 0) {
         s.in[1] = s.out[1] = s.batch * s.out[0] * s.out[1];
         s.in[0] = s.out[0] = s.batch = 1;
     }
@@ -86,15 +91,21 @@ static qf_convolution_shape normalised(const qf_convolution_shape *shape)
 }
 
 /* Kernel columns that lie side by side are one run of bytes. */
+static bool joins_columns(const qf_integer_convolution *c)
+{
+    return c->shape.dilation[1] == 1 && !c->depthwise;
+}
+
 static qf_status make_taps(qf_context *context, qf_integer_convolution *c)
 {
     const qf_convolution_shape *s = &c->shape;
     const size_t channels = (size_t)s->in_channels, rows = (size_t)s->kernel[0];
-    const bool joined = s->dilation[1] == 1;
+    const bool joined = joins_columns(c);
     const size_t columns = joined ? 1 : (size_t)s->kernel[1];
     const size_t run = joined ? channels * (size_t)s->kernel[1] : channels;
-    c->copied = c->copied || run % QF_DOT_DEPTH != 0;
-    c->tap = qf_alloc(rows * columns, sizeof *c->tap);
+    c->copied |= run % (c->depthwise ? QF_DOT_COLUMNS : QF_DOT_DEPTH) != 0;
+    /* Depthwise, taps come by the word; those too many have weights of 0. */
+    c->tap = qf_alloc(rounded_up(rows * columns, QF_DOT_DEPTH), sizeof *c->tap);
     if (!c->tap)
         return qf_fail(context, QF_E_MEMORY, "no memory for a convolution");
     const size_t row_step = (size_t)s->dilation[0] * (c->copied ? c->width : c->row);
@@ -102,9 +113,11 @@ static qf_status make_taps(qf_context *context, qf_integer_convolution *c)
         for (size_t column = 0; column < columns; column++)
             c->tap[row * columns + column] =
                 row * row_step + column * (size_t)s->dilation[1] * channels;
-    c->operands =
-        (qf_dot_operands){c->tap, rows * columns, rounded_up(run, QF_DOT_DEPTH) / QF_DOT_DEPTH};
-    c->depth = c->operands.taps * c->operands.steps * QF_DOT_DEPTH;
+    c->operands = (qf_dot_operands){c->tap, rounded_up(rows * columns, QF_DOT_DEPTH), 1};
+    if (!c->depthwise)
+        c->operands =
+            (qf_dot_operands){c->tap, rows * columns, rounded_up(run, QF_DOT_DEPTH) / QF_DOT_DEPTH};
+    c->depth = c->operands.taps * (c->depthwise ? 1 : c->operands.steps * QF_DOT_DEPTH);
     return QF_OK;
 }
 
@@ -112,26 +125,22 @@ static qf_status set_up(qf_context *context, qf_integer_convolution *c)
 {
     const qf_convolution_shape *s = &c->shape;
     const size_t channels = (size_t)s->in_channels, outputs = (size_t)s->out_channels;
+    size_t reach[2]; /* pixels that positions read, borders included */
     for (int i = 0; i < 2; i++) {
-        const size_t reach = (size_t)(s->out[i] - 1) * (size_t)s->stride[i] + extent(s, i);
-        c->copied |= s->pad[i] > 0 || reach > (size_t)s->in[i];
-        c->width = reach * channels; /* of the last axis, in the end */
+        reach[i] = (size_t)(s->out[i] - 1) * (size_t)s->stride[i] + extent(s, i);
+        c->copied |= s->pad[i] > 0 || reach[i] > (size_t)s->in[i];
     }
+    c->depthwise = is_depthwise(s);
+    c->width = reach[1] * channels;
     c->row = (size_t)s->in[1] * channels;
     c->image = (size_t)s->in[0] * c->row;
     c->per_image = (size_t)s->out[0] * (size_t)s->out[1];
-    c->tile = qf_dot_tile_fast();
+    c->tile = c->depthwise ? qf_depthwise_tile_fast() : qf_dot_tile_fast();
     QF_TRY(make_taps(context, c));
     const size_t position = channels * (size_t)s->stride[0] * (size_t)s->stride[1];
-    size_t tiles = smaller(INPUT_BYTES / position, OUTPUT_VALUES / outputs) / QF_DOT_ROWS;
-    if (getenv("MINT")) {
-        size_t mint = atoi(getenv("MINT"));
-        if (tiles < mint)
-            tiles = mint;
-    } else if (tiles < 8)
-        tiles = 8;
-    c->band = QF_DOT_ROWS * smaller(tiles, BAND_TILES);
-    c->weights = qf_alloc(rounded_up(outputs, QF_DOT_LANES), c->depth);
+    const size_t tiles = smaller(INPUT_BYTES / position, OUTPUT_VALUES / outputs) / QF_DOT_ROWS;
+    c->band = QF_DOT_ROWS * (tiles < 8 ? 8 : smaller(tiles, BAND_TILES));
+    c->weights = qf_alloc(rounded_up(outputs, QF_DOT_COLUMNS), c->depth);
     c->weight_sums = qf_alloc(outputs, sizeof *c->weight_sums);
     return c->weights && c->weight_sums
                ? QF_OK
@@ -172,6 +181,18 @@ static int count_vectors(const qf_integer_convolution *c, size_t channel)
     return (int)(rounded_up(smaller(left, QF_DOT_COLUMNS), QF_DOT_LANES) / QF_DOT_LANES);
 }
 
+static void pack_depthwise_channel(qf_integer_convolution *c, const int8_t *w, size_t channel)
+{
+    const size_t kernel = (size_t)c->shape.kernel[0] * (size_t)c->shape.kernel[1];
+    int8_t *packed = c->weights + channel / QF_DOT_COLUMNS * QF_DOT_COLUMNS * c->depth;
+    int32_t sum = 0;
+    for (size_t k = 0; k < kernel; k++) {
+        packed[qf_depthwise_place(k, channel % QF_DOT_COLUMNS)] = w[k];
+        sum += w[k];
+    }
+    c->weight_sums[channel] = sum;
+}
+
 static void pack_channel(qf_integer_convolution *c, const int8_t *w, size_t step, size_t channel)
 {
     const qf_convolution_shape *s = &c->shape;
@@ -179,7 +200,7 @@ static void pack_channel(qf_integer_convolution *c, const int8_t *w, size_t step
     const size_t kernel = (size_t)s->kernel[0] * columns;
     const size_t block = channel / QF_DOT_COLUMNS * QF_DOT_COLUMNS, lane = channel - block;
     const size_t lanes = (size_t)count_vectors(c, block) * QF_DOT_LANES;
-    const bool joined = s->dilation[1] == 1;
+    const bool joined = joins_columns(c);
     const size_t run = c->operands.steps * QF_DOT_DEPTH;
     int8_t *packed = c->weights + block * c->depth;
     int32_t sum = 0;
@@ -197,14 +218,18 @@ static void load_weights(qf_integer_convolution *c, const int8_t *w, bool transp
                          uint64_t version)
 {
     const qf_convolution_shape *s = &c->shape;
-    const size_t outputs = (size_t)s->out_channels,
-                 inputs = (size_t)s->in_channels * (size_t)s->kernel[0] * (size_t)s->kernel[1];
+    const size_t outputs = (size_t)s->out_channels, inputs = (size_t)(s->in_channels / s->groups) *
+                                                             (size_t)s->kernel[0] *
+                                                             (size_t)s->kernel[1];
     if (c->version == version)
         return;
 #pragma omp parallel for schedule(static)
     for (size_t channel = 0; channel < outputs; channel++)
-        pack_channel(c, transposed ? w + channel : w + channel * inputs, transposed ? outputs : 1,
-                     channel);
+        if (c->depthwise)
+            pack_depthwise_channel(c, w + channel * inputs, channel);
+        else
+            pack_channel(c, transposed ? w + channel : w + channel * inputs,
+                         transposed ? outputs : 1, channel);
     c->version = version;
 }
 
@@ -227,7 +252,7 @@ static void copy_rows(const qf_integer_convolution *c, const uint8_t *image, int
         memcpy(to + left, image + (size_t)from * c->row, inside);
         memset(to + left + inside, zero, c->width - left - inside);
     }
-    memset(to, zero, QF_DOT_DEPTH); /* which the last run may read on to */
+    memset(to, zero, QF_DOT_COLUMNS); /* which the last run may read on to */
 }
 
 /* Bytes of the copies that positions of a band need: rows of as many images as it may touch. */
@@ -240,7 +265,7 @@ static size_t copy_bytes(const qf_integer_convolution *c)
     const size_t out_rows = c->band / (size_t)s->out[1] + 2 * images;
     const size_t all = images * (size_t)s->out[0];
     return (smaller(out_rows, all) * (size_t)s->stride[0] + images * extent(s, 0)) * c->width +
-           images * QF_DOT_DEPTH;
+           images * QF_DOT_COLUMNS;
 }
 
 /* Addresses of `count` positions from `first` on, filled up to a whole tile with the last one. */
@@ -261,7 +286,7 @@ static void find_positions(const qf_integer_convolution *c, const uint8_t *x, in
             const size_t needed = (rows - 1) * (size_t)s->stride[0] + extent(s, 0);
             copy_rows(c, from, zero, (ptrdiff_t)row * s->stride[0] - s->pad[0], needed, copy);
             from = copy;
-            copy += needed * c->width + QF_DOT_DEPTH;
+            copy += needed * c->width + QF_DOT_COLUMNS;
         } else {
             from += row * row_step;
         }
@@ -300,6 +325,13 @@ static void hand_over(const job *j, const qf_sum_tile *t, size_t all)
                t->channels * sizeof *t->sums);
 }
 
+/* `bytes` on, the last tile whole. */
+static void move_positions(const uint8_t **position, size_t count, size_t bytes)
+{
+    for (size_t i = 0; bytes && i < rounded_up(count, QF_DOT_ROWS); i++)
+        position[i] += bytes;
+}
+
 /* Positions first … first + count − 1, channels of the blocks block … end − 1. */
 static void run_band(const job *j, size_t first, size_t count, size_t block, size_t end,
                      uint8_t *copy)
@@ -309,6 +341,7 @@ static void run_band(const job *j, size_t first, size_t count, size_t block, siz
     const uint8_t *position[BAND_TILES * QF_DOT_ROWS];
     _Alignas(64) int32_t sums[QF_DOT_ROWS * QF_DOT_COLUMNS];
     find_positions(c, j->x, j->zero, first, count, copy, position);
+    move_positions(position, count, c->depthwise ? block * QF_DOT_COLUMNS : 0);
     for (; block < end; block++) {
         const size_t channel = block * QF_DOT_COLUMNS;
         const int vectors = count_vectors(c, channel);
@@ -320,6 +353,7 @@ static void run_band(const job *j, size_t first, size_t count, size_t block, siz
                     vectors, sums);
             hand_over(j, &tile, outputs);
         }
+        move_positions(position, count, c->depthwise ? QF_DOT_COLUMNS : 0);
     }
 }
 

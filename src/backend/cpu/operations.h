@@ -22,7 +22,7 @@ qf_status qf_requantise(qf_context *, const qf_requantisation *, qf_tensor *acc,
 qf_status qf_pooling_create(qf_context *, const qf_pooling_shape *, qf_pooling **);
 void qf_pooling_destroy(qf_pooling *);
 qf_status qf_pooling_forward(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,
-                             qf_tensor *mask);
+                             qf_tensor *mask, bool remember);
 qf_status qf_pooling_forward_integer(qf_context *, qf_pooling *, qf_tensor *x, float scale,
                                      qf_tensor *y);
 qf_status qf_pooling_backward(qf_context *, qf_pooling *, qf_tensor *dy, qf_tensor *dx);

@@ -5,6 +5,8 @@
 #include "base/vector.h"
 
 #include <float.h>
+#include <omp.h>
+#include <string.h>
 
 /*
  * What MAX remembers for backward: for each output the place of its maximum inside the window,
@@ -212,6 +214,56 @@ static qf_status max_of_codes(qf_context *context, qf_pooling *p, qf_tensor *x, 
     return QF_OK;
 }
 
+/* Where no backward pass can follow there are no places, and a maximum may be taken of rows first,
+ * whose bytes are all alike, and then of columns. */
+QF_CLONES static void max_row_codes_only(const qf_pooling_shape *s, int row, const uint8_t *image,
+                                         uint8_t *highest, uint8_t *y)
+{
+    const size_t channels = (size_t)s->channels, width = (size_t)s->in[1] * channels;
+    const window rows = window_at(s, row, 0);
+    memcpy(highest, image + (size_t)rows.from[0] * width, width);
+    for (int h = rows.from[0] + 1; h < rows.to[0]; h++) {
+        const uint8_t *restrict line = image + (size_t)h * width;
+#pragma omp simd
+        for (size_t i = 0; i < width; i++)
+            highest[i] = highest[i] > line[i] ? highest[i] : line[i];
+    }
+    for (int column = 0; column < s->out[1]; column++, y += channels) {
+        const window w = window_at(s, row, column);
+        memcpy(y, highest + (size_t)w.from[1] * channels, channels);
+        for (int v = w.from[1] + 1; v < w.to[1]; v++) {
+            const uint8_t *restrict pixel = highest + (size_t)v * channels;
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++)
+                y[c] = y[c] > pixel[c] ? y[c] : pixel[c];
+        }
+    }
+}
+
+static qf_status max_of_codes_only(qf_context *context, const qf_pooling *p, qf_tensor *x,
+                                   qf_tensor *y)
+{
+    const qf_pooling_shape *s = &p->shape;
+    const size_t width = (size_t)s->in[1] * (size_t)s->channels, stride = (width + 63) / 64 * 64;
+    const uint8_t *source;
+    uint8_t *result;
+    QF_TRY(qf_tensor_read(context, x, QF_CODES, &source));
+    QF_TRY(qf_tensor_write(context, y, QF_CODES, &result));
+    y->code_scale = x->code_scale;
+    y->code_zero = x->code_zero;
+    qf_array *scratch = qf_array_take(context, (size_t)omp_get_max_threads() * stride);
+    if (!scratch)
+        return qf_fail(context, QF_E_MEMORY, "no memory for pooling");
+#pragma omp parallel for collapse(2) schedule(static)
+    for (int image = 0; image < s->batch; image++)
+        for (int row = 0; row < s->out[0]; row++)
+            max_row_codes_only(s, row, source + input_row(s, image, 0),
+                               (uint8_t *)scratch->bytes + (size_t)omp_get_thread_num() * stride,
+                               result + output_row(s, image, row));
+    qf_array_release(scratch);
+    return QF_OK;
+}
+
 /* ---- AVE ---- */
 
 QF_CLONES static void average_row(const qf_pooling_shape *s, int row, const float *image, float *y)
@@ -295,10 +347,12 @@ qf_status qf_pooling_forward_integer(qf_context *context, qf_pooling *p, qf_tens
 }
 
 qf_status qf_pooling_forward(qf_context *context, qf_pooling *p, qf_tensor *x, qf_tensor *y,
-                             qf_tensor *mask)
+                             qf_tensor *mask, bool remember)
 {
     if (p->shape.average)
         return average_of_floats(context, p, x, y);
+    if (!mask && !remember && qf_tensor_has(x, QF_CODES) && !has_empty_window(&p->shape))
+        return max_of_codes_only(context, p, x, y);
     QF_TRY(make_places(context, p, qf_shape_count(&y->shape)));
     QF_TRY(qf_tensor_has(x, QF_CODES) && !has_empty_window(&p->shape)
                ? max_of_codes(context, p, x, y)

@@ -61,8 +61,8 @@ static qf_status forward_within(qf_layer *layer)
     QF_TRY(qf_write(layer->context, s->squares, QF_NHWC, &squares));
     for (size_t i = 0; i < n; i++)
         squares[i] = x[i] * x[i];
-    QF_TRY(
-        layer->operations->pooling_forward(layer->context, s->average, s->squares, s->scale, NULL));
+    QF_TRY(layer->operations->pooling_forward(layer->context, s->average, s->squares, s->scale,
+                                              NULL, false));
     QF_TRY(qf_update(layer->context, s->scale, QF_NHWC, &scale));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
 #pragma omp parallel for schedule(static)

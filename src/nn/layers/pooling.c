@@ -142,7 +142,8 @@ static qf_status forward(qf_layer *layer)
                                                           y);
     }
     return layer->operations->pooling_forward(layer->context, s->operation, x, y,
-                                              layer->top_count > 1 ? layer->top[1]->data : NULL);
+                                              layer->top_count > 1 ? layer->top[1]->data : NULL,
+                                              layer->propagate_down[0]);
 }
 
 static qf_status backward(qf_layer *layer)

@@ -135,7 +135,8 @@ static qf_status forward(qf_layer *layer)
     state *s = layer->state;
     for (int i = 0; i < s->count; i++)
         QF_TRY(layer->operations->pooling_forward(layer->context, s->levels[i].operation,
-                                                  layer->bottom[0]->data, s->levels[i].data, NULL));
+                                                  layer->bottom[0]->data, s->levels[i].data, NULL,
+                                                  layer->propagate_down[0]));
     return exchange(layer, true);
 }
 
