@@ -245,6 +245,11 @@ qf_status qf_net_param_upgrade(qf_context *context, const char *name, Caffe__Net
         upgrade_batch_norm(net, true);
         qf_info(context, "Successfully upgraded batch norm layers using deprecated params.");
     }
+    QF_TRY(qf_within(context, qf_upgrade_forks(context, net, &old), "%s", name));
+    if (old) {
+        mark_upgraded(out);
+        qf_info(context, "Put layers of Caffe's forks into Caffe's words: %s", name);
+    }
     return QF_OK;
 }
 

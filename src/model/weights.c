@@ -17,6 +17,7 @@ enum {
     /* numbers of fields: of NetParameter, LayerParameter, BlobProto */
     NET_LAYERS_V1 = 2,
     NET_LAYER = 100,
+    LAYER_TYPE = 2,
     LAYER_BLOBS = 7,
     BLOB_DATA = 5,
     SMALLEST_ARRAY = 256, /* floats; smaller ones are unpacked like everything else */
@@ -155,6 +156,9 @@ static bool add_layer(skeleton *s, const field *message)
     for (field f; r.at < r.end;) {
         if (!read_field(&r, &f))
             return false;
+        if (f.number == LAYER_TYPE && f.type == BYTES && f.content.end - f.content.at == 2 &&
+            memcmp(f.content.at, "BN", 2) == 0)
+            return false; /* its blobs go to two layers */
         if (f.number == LAYER_BLOBS && f.type == BYTES) {
             if (!add_blob(s, &f))
                 return false;
