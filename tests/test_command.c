@@ -165,6 +165,27 @@ static void models_are_shown(void **state)
     test_command(0, "n0 -> n1 [label=\"20 x 1 x 28 x 28\"]", "",
                  "inspect --model net.prototxt --dot");
     test_command(2, "exclude each other", "", "inspect --model net.prototxt --dot --json");
+
+    /* Another shape, and a source that is not there. */
+    char *net = test_format(NET, "nowhere_lmdb");
+    test_write_text(context, "nowhere.prototxt", net);
+    qf_free(net);
+    test_command(1, "nowhere_lmdb", "", "inspect --model nowhere.prototxt");
+    test_command(0, "3 x 4 x 12 x 9", "",
+                 "inspect --model nowhere.prototxt --shape x=3x1x40x30 --phase TRAIN");
+    test_command(0, "1 x 4 x 8 x 8", "",
+                 "inspect --model net.prototxt --shape x=1x1x28x28,label=1 "
+                 "--weights float_iter_10.caffemodel");
+    test_command(1, "the net has shape 10 432 (4320), the weights file has 10 256 (2560)", "",
+                 "inspect --model net.prototxt --shape x=1x1x40x30 "
+                 "--weights float_iter_10.caffemodel");
+    test_command(1, "a shape is given for 'c1'", "", "inspect --model net.prototxt --shape c1=1");
+    static const char *const wrong[] = {"x", "x=", "x=1x", "x=1,2", "x=0x1", "x=1x1x28x28y"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char *arguments = test_format("inspect --model net.prototxt --shape %s", wrong[i]);
+        test_command(1, "is not a shape; expected NAME=SIZES", "", arguments);
+        qf_free(arguments);
+    }
     test_command(1, "missing.prototxt", "", "inspect --model missing.prototxt");
 }
 

@@ -451,11 +451,13 @@ typedef struct qf_inspection {
     qf_inspected_layer *layer;
     qf_inspected_edge *edge;
 } qf_inspection;
-/* `weights_file` may be NULL: the plan is then that of weights as they are initialised. `out` is to
- * be released also after a failure. */
+/* `weights_file` may be NULL: the plan is then that of weights as they are initialised. `shapes`,
+ * or NULL: what to begin with in place of what the model says, "data=1x3x224x224,label=1"; a layer
+ * without bottoms that makes such a blob, a data layer too, is then an Input. `out` is to be
+ * released also after a failure. */
 QF_API qf_status qf_inspect(qf_context *context, const char *model_file, const char *weights_file,
-                            qf_phase phase, int level, const char *const *stages,
-                            size_t stage_count, qf_inspection *out);
+                            const char *shapes, qf_phase phase, int level,
+                            const char *const *stages, size_t stage_count, qf_inspection *out);
 QF_API void qf_inspection_release(qf_inspection *inspection);
 
 /* Run <prefix>_fake_quant_* and <prefix>_deploy_* on the same batches and compare the integers

@@ -17,6 +17,12 @@ static const option options[] = {
      .kind = OPTION_FILE,
      .value = "FILE",
      .help = "Its weights (.caffemodel, .caffemodel.h5), to see that they fit."},
+    {.name = "shape",
+     .kind = OPTION_TEXT,
+     .value = "NAME=SIZES",
+     .help = "The shape of a blob that the net begins with, as data=1x3x224x224, in place of the "
+             "model's; several are separated by commas. A data layer that makes the blob is not "
+             "opened, so its source need not be there."},
     {.name = "phase",
      .kind = OPTION_CHOICE,
      .choices = "TRAIN|TEST",
@@ -209,10 +215,10 @@ static qf_status inspect(session *session, const arguments *arguments)
     bool train = same_word(argument_text(arguments, "phase"), "TRAIN");
     if (!stages_split(argument_text(arguments, "stage"), &stages))
         return QF_E_MEMORY;
-    qf_status status =
-        qf_inspect(session->context, argument_text(arguments, "model"),
-                   argument_text(arguments, "weights"), train ? QF_TRAIN : QF_TEST,
-                   argument_integer(arguments, "level"), stages.names, stages.count, &net);
+    qf_status status = qf_inspect(
+        session->context, argument_text(arguments, "model"), argument_text(arguments, "weights"),
+        argument_text(arguments, "shape"), train ? QF_TRAIN : QF_TEST,
+        argument_integer(arguments, "level"), stages.names, stages.count, &net);
     stages_release(&stages);
     if (status == QF_OK)
         (argument_flag(arguments, "json")  ? print_json
@@ -238,6 +244,7 @@ const command command_inspect = {
     .details = "Memory is that of a layer's outputs, for the batch size of the model. A layer that "
                "stays float says why; --json gives all details.",
     .example = "qaffe inspect --model deploy.prototxt --weights lenet.caffemodel\n"
+               "qaffe inspect --model train_val.prototxt --shape data=1x3x224x224\n"
                "qaffe inspect --model deploy.prototxt --dot | dot -Tsvg > net.svg",
     OPTIONS(options),
     .computes = true,

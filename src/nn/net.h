@@ -49,6 +49,9 @@ struct qf_net {
  */
 qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParameter *param,
                                    struct qf_net *share, struct qf_net **out);
+/* The phase and level to build a net for, and stages besides its own. */
+qf_status qf_net_param_set_state(qf_context *context, Caffe__NetParameter *param, qf_phase phase,
+                                 int level, const char *const *stages, size_t stage_count);
 /* From an HDF5 file (nn/weights_hdf5.c). */
 qf_status qf_net_load_weights_hdf5(struct qf_net *net, const char *path);
 qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *weights);

@@ -1,6 +1,7 @@
 /* A net as people look at it: shapes, sizes, cost, and what quantisation will do to each layer. */
 #include "base/memory.h"
 #include "nn/net.h"
+#include "toolkit/input_shapes.h"
 #include "toolkit/toolkit.h"
 
 #include <stdio.h>
@@ -163,32 +164,25 @@ static qf_status inspect(qf_context *context, const Caffe__NetParameter *param, 
     return QF_OK;
 }
 
-/* The layers of a phase, before Splits are inserted. */
-static qf_status read_layers(qf_context *context, const char *model_file, const qf_net *net,
-                             Caffe__NetParameter **out)
-{
-    Caffe__NetParameter *whole;
-    QF_TRY(qf_net_param_read(context, model_file, &whole));
-    Caffe__NetState *own = whole->state;
-    whole->state = net->param->state;
-    qf_status status = qf_net_param_filter(context, whole, out);
-    whole->state = own;
-    qf_message_free(whole);
-    return status;
-}
-
 qf_status qf_inspect(qf_context *context, const char *model_file, const char *weights_file,
-                     qf_phase phase, int level, const char *const *stages, size_t stage_count,
-                     qf_inspection *out)
+                     const char *shapes, qf_phase phase, int level, const char *const *stages,
+                     size_t stage_count, qf_inspection *out)
 {
-    qf_net *net;
-    Caffe__NetParameter *param = NULL, *weights = NULL;
+    qf_net *net = NULL;
+    Caffe__NetParameter *whole, *param = NULL, *weights = NULL;
     qf_config config = {0};
     *out = (qf_inspection){0};
-    QF_TRY(qf_net_create(context, model_file, phase, level, stages, stage_count, &net));
-    qf_status status = weights_file ? qf_net_load_weights(net, weights_file) : QF_OK;
+    QF_TRY(qf_net_param_read(context, model_file, &whole));
+    qf_status status = qf_net_param_set_state(context, whole, phase, level, stages, stage_count);
+    if (status == QF_OK && shapes)
+        status = qf_input_shapes_apply(context, whole, shapes);
     if (status == QF_OK)
-        status = read_layers(context, model_file, net, &param);
+        status = qf_net_create_from_param(context, whole, NULL, &net);
+    status = qf_within(context, status, "%s", model_file);
+    if (status == QF_OK && weights_file)
+        status = qf_net_load_weights(net, weights_file);
+    if (status == QF_OK) /* the layers of the phase, before Splits are inserted */
+        status = qf_net_param_filter(context, whole, &param);
     if (status == QF_OK)
         status = qf_net_to_proto(net, false, &weights);
     if (status == QF_OK) {
@@ -201,6 +195,7 @@ qf_status qf_inspect(qf_context *context, const char *model_file, const char *we
     qf_config_release(&config);
     qf_message_free(weights);
     qf_message_free(param);
+    qf_message_free(whole);
     qf_net_destroy(net);
     return status;
 }
