@@ -49,7 +49,8 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out)
         status = qf_check_limit(context, QF_LIMIT_FILE_BYTES, out->size, "%s has", path);
         if (status != QF_OK)
             goto done;
-        chunk = 65536;
+        const size_t room = out->capacity - out->size - 1; /* at a file's end: that one byte */
+        chunk = room ? room : 65536;
     }
 done:
     close(fd);

@@ -37,6 +37,8 @@ typedef struct qf_layer_type {
     bool source;      /* reads data: excluded from benchmarks of compute */
     /* Backward does not read the values of the bottoms, of the tops: they may be dropped before. */
     bool ignores_bottoms, ignores_tops;
+    /* The same of both, where it depends on the layer's parameters; NULL: they decide nothing. */
+    bool (*ignores_values)(const qf_layer *layer);
     /* Bit i: gradient to bottom i cannot be had even if something below learns (labels). */
     unsigned no_gradient_bottoms;
     /* A file may hold only this many of the parameter blobs: DeQuant's packed words. 0: all of

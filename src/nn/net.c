@@ -332,12 +332,19 @@ qf_status qf_net_backward(qf_net *net)
     return net->debug_info ? qf_net_log_params(net) : QF_OK;
 }
 
+/* Zero needs no array: the memory is the forward pass' until backward takes it again. */
+static void clear_diff(qf_blob *blob)
+{
+    qf_tensor_set_zero(blob->diff);
+    qf_tensor_trim(blob->diff);
+}
+
 void qf_net_clear_param_diffs(qf_net *net)
 {
     for (int i = 0; i < net->learnable_count; i++)
-        qf_tensor_set_zero(net->learnables[i].blob->diff);
+        clear_diff(net->learnables[i].blob);
     for (int i = 0; i < net->alias_count; i++)
-        qf_tensor_set_zero(net->aliases[i].mine->diff);
+        clear_diff(net->aliases[i].mine);
 }
 
 void qf_net_data_statistics(const qf_net *net, double *wait_seconds, double *items)

@@ -18,11 +18,30 @@ typedef struct state {
     qf_layer *batch_norm, *scale, *search, *eltwise, *relu, *split, *quantise; /* or NULL */
     qf_blob *x, *addend, *y; /* addend: Eltwise's other bottom, or NULL; y: the last float value */
     bool writes_y;           /* somebody reads the float value */
+    qf_group *above;         /* the pass that makes the addend, if it can be made again; or NULL */
+    int height;              /* how many arrays y is made of, through the passes above */
     qf_tensor *kept;         /* x, where it was overwritten in place */
     qf_pass pass;            /* of the last forward pass */
     bool batch_statistics;
     bool y_is_there; /* the last forward pass wrote it */
 } state;
+
+static bool is_affine(const state *s)
+{
+    return s->batch_norm || s->scale;
+}
+
+/* Is x overwritten in place? Then `kept` holds it after forward. */
+static bool hides_x(const qf_net *net, const qf_group *group)
+{
+    return net->layers[group->first]->top[0] == ((const state *)group->state)->x;
+}
+
+static qf_tensor *input_of(const qf_net *net, const qf_group *group)
+{
+    const state *s = group->state;
+    return hides_x(net, group) ? s->kept : s->x->data;
+}
 
 /* ---- matching ---- */
 
@@ -47,6 +66,19 @@ static int match_end(const qf_net *net, state *s, int index, const qf_blob *valu
     for (int t = 0; t < split->top_count && !s->quantise; t++)
         s->quantise = qf_chain_take(net, index + 1, "ActivationQAT", split->top[t]);
     return index + 1 + (s->quantise != NULL);
+}
+
+/* The pass that makes the addend from what it keeps anyway, and that does not stand on too many
+ * others. */
+static qf_group *find_above(const qf_net *net, const state *s)
+{
+    for (int g = net->plan->group_count; s->addend && g-- > 0;) {
+        qf_group *group = &net->plan->groups[g];
+        const state *other = group->state;
+        if (group->fusion == &qf_pass_fusion && other->y->data == s->addend->data)
+            return is_affine(other) && other->height < QF_PASS_CHAIN ? group : NULL;
+    }
+    return NULL;
 }
 
 static int match(qf_net *net, qf_group *group)
@@ -102,7 +134,9 @@ static int match(qf_net *net, qf_group *group)
     /* A Split alone behind one stage is nothing to gain. */
     if (stages + (s->quantise != NULL) < 2)
         return 0;
-    s->writes_y = s->eltwise || !s->quantise || s->split;
+    s->writes_y = !s->quantise || s->split || (s->eltwise && !is_affine(s));
+    s->above = find_above(net, s);
+    s->height = 1 + (s->above ? ((const state *)s->above->state)->height : s->addend != NULL);
     return next - group->first;
 }
 
@@ -146,7 +180,7 @@ static qf_status prepare(state *s, qf_tensor *x)
 static qf_status separate(qf_net *net, qf_group *group)
 {
     state *s = group->state;
-    if (net->layers[group->first]->top[0] == s->x)
+    if (hides_x(net, group))
         QF_TRY(qf_tensor_swap(net->context, s->kept, s->x->data));
     if (s->batch_norm)
         qf_batch_norm_repeat(s->batch_norm);
@@ -168,7 +202,7 @@ static qf_status forward(qf_net *net, qf_group *group)
     state *s = group->state;
     qf_context *context = net->context;
     qf_tensor *x = s->x->data;
-    const bool hidden = net->layers[group->first]->top[0] == s->x;
+    const bool hidden = hides_x(net, group);
     /* The first range is measured on the float value, by the layer itself. */
     const bool measures = s->quantise && !qf_activation_qat_has_range(s->quantise);
     const bool writes_y = s->writes_y || net->keep_blobs || measures;
@@ -210,7 +244,62 @@ static qf_status forward(qf_net *net, qf_group *group)
     }
     if (net->phase == QF_TEST && !net->keep_blobs)
         release(group); /* there will be no backward pass */
+    else if (hidden && s->y_is_there && !is_affine(s) && !net->keep_blobs)
+        qf_tensor_drop(x); /* for backward y is enough */
     return codes ? qf_activation_qat_end(s->quantise) : QF_OK;
+}
+
+/* The pass from whose input the addend can be made again now. */
+static const qf_group *above_of(const state *s)
+{
+    return s->above && s->above->ran ? s->above : NULL;
+}
+
+static bool has_gradient(const qf_net *net, const qf_group *group)
+{
+    return net->layer_need_backward[group->last] || net->layer_need_backward[group->first];
+}
+
+static bool has_y(const state *s)
+{
+    return s->y_is_there && !s->y->data->dropped;
+}
+
+/* Does backward look at y, to see what ReLU or the clip range let through? */
+static bool has_masks(const state *s)
+{
+    return s->relu || s->quantise;
+}
+
+/* The gradients of BatchNorm and Scale read x, the masks of ReLU and of the clip range y, which is
+ * made again from x and the addend where BatchNorm or Scale keep x anyway. */
+static bool reads(const qf_net *net, const qf_group *group, const qf_tensor *value)
+{
+    const state *s = group->state;
+    const bool is_x = value == input_of(net, group);
+    if (!has_gradient(net, group))
+        return false;
+    if (is_affine(s))
+        return is_x || (has_masks(s) && s->addend && value == s->addend->data && !above_of(s));
+    return has_masks(s) && (s->y_is_there ? value == s->y->data : is_x);
+}
+
+/* What backward reads: x, and y, if it is still there, or what it was made of. */
+static void list_values(const qf_net *net, const qf_group *group, qf_pass_gradients *g)
+{
+    const state *s = group->state;
+    if (has_y(s) && (s->eltwise || !is_affine(s)))
+        g->y = s->y->data;
+    if (is_affine(s) || !g->y)
+        g->x = input_of(net, group);
+    if (g->y || !has_masks(s))
+        return;
+    for (const qf_group *above = above_of(s); above && !has_y(above->state); above = above_of(s)) {
+        s = above->state;
+        g->above[g->above_count].pass = &s->pass;
+        g->above[g->above_count++].x = input_of(net, above);
+    }
+    g->addend = s->addend ? s->addend->data : NULL;
 }
 
 /* The readers' gradients: the Split's tops but for the one that is quantised, or y's own. */
@@ -249,15 +338,14 @@ static qf_status backward(qf_net *net, qf_group *group)
 {
     state *s = group->state;
     qf_layer *first = net->layers[group->first];
-    if (!net->layer_need_backward[group->last] && !net->layer_need_backward[group->first])
+    if (!has_gradient(net, group))
         return QF_OK;
-    const bool hidden = first->top[0] == s->x, affine = s->batch_norm || s->scale;
+    const bool affine = is_affine(s);
     const int side = s->eltwise && s->eltwise->bottom[0] == s->addend ? 1 : 0;
     const bool wants_dx = first->propagate_down[first == s->eltwise ? side : 0];
     const bool wants_addend = s->eltwise && s->eltwise->propagate_down[1 - side];
-    qf_pass_gradients g = {.x = hidden ? s->kept : s->x->data,
-                           .y = s->y_is_there && (s->eltwise || !affine) ? s->y->data : NULL,
-                           .batch_statistics = s->batch_statistics};
+    qf_pass_gradients g = {.batch_statistics = s->batch_statistics};
+    list_values(net, group, &g);
     list_gradients(s, &g);
     /* A sum hands the gradient on as it is: both sides share it, and it is written once. */
     g.d = s->eltwise ? s->y->diff : NULL;
@@ -287,6 +375,7 @@ const qf_fusion qf_pass_fusion = {
     .forward = forward,
     .backward = backward,
     .separate = separate,
+    .reads = reads,
     .release = release,
     .destroy = destroy,
 };

@@ -56,7 +56,6 @@ static void join_shared(qf_net *net)
                 plan->shares_diff[top] = layer->top[t]->diff == layer->bottom[b]->diff;
                 if (plan->last_use[top] > plan->last_use[bottom])
                     plan->last_use[bottom] = plan->last_use[top];
-                plan->backward_reads[bottom] |= plan->backward_reads[top];
             }
     }
 }
@@ -68,18 +67,13 @@ static void find_lifetimes(qf_net *net)
         plan->producer[i] = -1;
     for (int l = 0; l < net->layer_count; l++) {
         const qf_layer *layer = net->layers[l];
-        const bool backward = net->layer_need_backward[l] && layer->type->backward;
-        for (int b = 0; b < layer->bottom_count; b++) {
-            int blob = layer->bottom[b]->index;
-            plan->last_use[blob] = l;
-            plan->backward_reads[blob] |= backward && !layer->type->ignores_bottoms;
-        }
+        for (int b = 0; b < layer->bottom_count; b++)
+            plan->last_use[layer->bottom[b]->index] = l;
         for (int t = 0; t < layer->top_count; t++) {
             int blob = layer->top[t]->index;
             if (plan->producer[blob] < 0)
                 plan->producer[blob] = l;
             plan->last_use[blob] = l;
-            plan->backward_reads[blob] |= backward && !layer->type->ignores_tops;
         }
     }
     join_shared(net);
@@ -157,12 +151,11 @@ qf_status qf_net_plan_create(qf_net *net)
         plan->group_of = qf_alloc((size_t)net->layer_count, sizeof *plan->group_of);
         plan->last_use = qf_alloc((size_t)net->blob_count, sizeof *plan->last_use);
         plan->producer = qf_alloc((size_t)net->blob_count, sizeof *plan->producer);
-        plan->backward_reads = qf_alloc((size_t)net->blob_count, sizeof *plan->backward_reads);
         plan->shares_data = qf_alloc((size_t)net->blob_count, sizeof *plan->shares_data);
         plan->shares_diff = qf_alloc((size_t)net->blob_count, sizeof *plan->shares_diff);
     }
     if (!plan || !plan->groups || !plan->group_of || !plan->last_use || !plan->producer ||
-        !plan->backward_reads || !plan->shares_data || !plan->shares_diff)
+        !plan->shares_data || !plan->shares_diff)
         return qf_fail(net->context, QF_E_MEMORY, "no memory for a plan");
     plan->no_fusion = wish && strcmp(wish, "0") == 0;
     find_lifetimes(net);
@@ -180,14 +173,13 @@ void qf_net_plan_destroy(qf_net *net)
     qf_free(plan->group_of);
     qf_free(plan->last_use);
     qf_free(plan->producer);
-    qf_free(plan->backward_reads);
     qf_free(plan->shares_data);
     qf_free(plan->shares_diff);
     qf_free(plan);
     net->plan = NULL;
 }
 
-static qf_group *group_at(qf_net *net, int layer)
+static qf_group *group_at(const qf_net *net, int layer)
 {
     int index = net->plan->group_of[layer];
     return index < 0 ? NULL : &net->plan->groups[index];
@@ -238,13 +230,43 @@ int qf_net_plan_hidden_since(const qf_net *net, int first, int last)
 
 /* ---- dropping ---- */
 
+/* Will the backward pass of layer l, or of the group with which it ran, read this value? */
+static bool backward_reads(const qf_net *net, int l, const qf_tensor *value)
+{
+    const qf_layer *layer = net->layers[l];
+    const qf_layer_type *type = layer->type;
+    const qf_group *group = group_at(net, l);
+    if (group && group->ran && group->fusion->reads)
+        return group->fusion->reads(net, group, value);
+    if (!net->layer_need_backward[l] || !type->backward ||
+        (type->ignores_values && type->ignores_values(layer)))
+        return false;
+    for (int b = 0; b < layer->bottom_count && !type->ignores_bottoms; b++)
+        if (layer->bottom[b]->data == value)
+            return true;
+    for (int t = 0; t < layer->top_count && !type->ignores_tops; t++)
+        if (layer->top[t]->data == value)
+            return true;
+    return false;
+}
+
+/* Of a blob that shares its value with no earlier one; all that touch it have run forward. */
+static bool needed_backward(const qf_net *net, int blob)
+{
+    const qf_net_plan *plan = net->plan;
+    for (int l = plan->producer[blob]; l <= plan->last_use[blob]; l++)
+        if (backward_reads(net, l, net->blobs[blob]->data))
+            return true;
+    return false;
+}
+
 void qf_net_plan_drop_after_forward(qf_net *net, int first, int last)
 {
     const qf_net_plan *plan = net->plan;
     const bool training = net->phase == QF_TRAIN;
     for (int i = 0; i < net->blob_count && !net->keep_blobs; i++)
         if (plan->last_use[i] >= first && plan->last_use[i] <= last && !plan->shares_data[i] &&
-            !(training && plan->backward_reads[i]))
+            !(training && needed_backward(net, i)))
             qf_tensor_drop(net->blobs[i]->data);
 }
 

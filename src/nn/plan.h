@@ -34,6 +34,9 @@ typedef struct qf_fusion {
     qf_status (*backward)(qf_net *net, qf_group *group); /* NULL unless `training` */
     /* Bring the layers into the state that a forward pass one by one would have left. */
     qf_status (*separate)(qf_net *net, qf_group *group);
+    /* After a fused forward pass: will the backward pass read this value? NULL: whatever the layers
+     * would read one by one. */
+    bool (*reads)(const qf_net *net, const qf_group *group, const qf_tensor *value);
     void (*release)(qf_group *group); /* give up what was kept for backward; may be NULL */
     void (*destroy)(qf_group *group); /* may be NULL */
 } qf_fusion;
@@ -41,12 +44,11 @@ typedef struct qf_fusion {
 typedef struct qf_net_plan {
     qf_group *groups; /* in order, apart from each other */
     int group_count;
-    int *group_of;        /* for each layer: index of its group, or −1 */
-    int *last_use;        /* for each blob: the last layer whose forward pass touches its value */
-    int *producer;        /* for each blob: the first layer that writes it */
-    bool *backward_reads; /* for each blob: a backward pass reads its value */
-    bool *shares_data;    /* for each blob: its value is that of its producer's bottom (Split) */
-    bool *shares_diff;    /* the same of its gradient (WeightQAT) */
+    int *group_of;     /* for each layer: index of its group, or −1 */
+    int *last_use;     /* for each blob: the last layer whose forward pass touches its value */
+    int *producer;     /* for each blob: the first layer that writes it */
+    bool *shares_data; /* for each blob: its value is that of its producer's bottom (Split) */
+    bool *shares_diff; /* the same of its gradient (WeightQAT) */
     bool no_fusion;
 } qf_net_plan;
 

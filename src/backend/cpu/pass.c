@@ -14,6 +14,8 @@
 #include <string.h>
 
 enum { BLOCKS = 64, TILE = 4096, FLUSH_ROWS = 64, SEARCH_TILE = 32768, SEARCH_ROWS = 64 };
+/* Scratch for each thread: y, its gradient, two for sums, y of a pass above. */
+enum { BACKWARD_TILES = 5 };
 
 /* ---- stages, on a tile ---- */
 
@@ -213,11 +215,27 @@ qf_status qf_pass_forward(qf_context *context, const qf_pass *pass, qf_tensor *x
 /* ---- backward ---- */
 
 typedef struct backward_arrays {
-    const float *x, *y, *codes;
+    const float *x, *y, *addend, *codes;
+    const float *above[QF_PASS_CHAIN];
     const float *dy[QF_PASS_GRADIENTS];
     float *d, *dx;
     uint16_t *rounded; /* dx in bf16, instead of dx */
 } backward_arrays;
+
+/* A tile of y into `value`, through the passes that make the addend, the nearest one's into
+ * `other`.
+ */
+static void value_tile(const qf_pass *pass, const qf_pass_gradients *g, const backward_arrays *a,
+                       size_t at, size_t rows, float *value, float *other)
+{
+    const float *addend = a->addend ? a->addend + at : NULL;
+    for (int i = g->above_count; i-- > 0;) {
+        float *to = i % 2 ? value : other;
+        forward_tile(g->above[i].pass, a->above[i] + at, addend, to, rows);
+        addend = to;
+    }
+    forward_tile(pass, a->x + at, addend, value, rows);
+}
 
 /* The gradient of the sum that enters ReLU, for one tile: that of the codes through the clip range,
  * those of the other readers, all through ReLU. `sums` NULL: the range's gradient is known. */
@@ -227,7 +245,8 @@ static void gradient_tile(const qf_pass *pass, const qf_pass_gradients *g, const
     const size_t n = rows * pass->channels;
     const float *y = a->y ? a->y + at : value;
     if (!a->y && (pass->relu || g->codes))
-        forward_tile(pass, a->x + at, NULL, value, rows);
+        value_tile(pass, g, a, at, rows, value,
+                   value + (BACKWARD_TILES - 1) * tile_rows(pass) * pass->channels);
     bool empty = true;
     if (a->codes) {
         if (d_clip)
@@ -282,7 +301,7 @@ static void first_walk(const qf_pass *pass, const qf_pass_gradients *g, const ba
     for (int block = 0; block < BLOCKS; block++) {
         size_t end = rows * (size_t)(block + 1) / BLOCKS, unflushed = 0;
         double *sum = partial + (size_t)block * width;
-        float *value = scratch_of(scratch, pass, 4), *tile = value + step * channels,
+        float *value = scratch_of(scratch, pass, BACKWARD_TILES), *tile = value + step * channels,
               *short_sums = tile + step * channels;
         memset(sum, 0, width * sizeof *sum);
         memset(short_sums, 0, 2 * channels * sizeof *short_sums);
@@ -320,7 +339,7 @@ static void second_walk(const qf_pass *pass, const qf_pass_gradients *g, const b
 #pragma omp parallel for schedule(static) if (is_large(pass))
     for (int block = 0; block < BLOCKS; block++) {
         size_t end = rows * (size_t)(block + 1) / BLOCKS;
-        float *value = scratch_of(scratch, pass, 4), *tile = value + step * channels;
+        float *value = scratch_of(scratch, pass, BACKWARD_TILES), *tile = value + step * channels;
         for (size_t row = rows * (size_t)block / BLOCKS; row < end; row += step) {
             size_t count = end - row < step ? end - row : step, at = row * channels;
             const float *d = a->d ? a->d + at : tile;
@@ -352,6 +371,10 @@ static qf_status read_gradients(qf_context *context, const qf_pass_gradients *g,
         QF_TRY(qf_read(context, g->x, QF_NHWC, &a->x));
     if (g->y)
         QF_TRY(qf_read(context, g->y, QF_NHWC, &a->y));
+    if (g->addend)
+        QF_TRY(qf_read(context, g->addend, QF_NHWC, &a->addend));
+    for (int i = 0; i < g->above_count; i++)
+        QF_TRY(qf_read(context, g->above[i].x, QF_NHWC, &a->above[i]));
     if (g->codes && !qf_tensor_is_zero(g->codes))
         QF_TRY(qf_read(context, g->codes, QF_NHWC, &a->codes));
     for (int i = 0; i < g->count; i++)
@@ -373,7 +396,7 @@ qf_status qf_pass_backward(qf_context *context, const qf_pass *pass, qf_pass_gra
     } else if (g->dx) {
         QF_TRY(qf_write(context, g->dx, QF_NHWC, &a.dx));
     }
-    qf_array *scratch = take_scratch(context, pass, 4);
+    qf_array *scratch = take_scratch(context, pass, BACKWARD_TILES);
     qf_array *partial = qf_array_take(context, (2 * channels + 2) * BLOCKS * sizeof(double));
     qf_array *rows = qf_array_take(context, 2 * channels * sizeof(float));
     qf_status status = QF_OK;

@@ -152,6 +152,12 @@ static qf_status backward(qf_layer *layer)
     return QF_OK;
 }
 
+/* Only a product's gradient depends on its factors; MAX remembers who won. */
+static bool ignores_values(const qf_layer *layer)
+{
+    return ((const state *)layer->state)->operation != PROD;
+}
+
 static void destroy(qf_layer *layer)
 {
     qf_free(((state *)layer->state)->coefficient);
@@ -165,6 +171,7 @@ const qf_layer_type qf_eltwise_layer = {
     .max_bottoms = -1,
     .min_tops = 1,
     .max_tops = 1,
+    .ignores_values = ignores_values,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,

@@ -157,6 +157,12 @@ static qf_status backward(qf_layer *layer)
                                                layer->bottom[0]->diff);
 }
 
+/* MAX remembers where its values came from, AVE needs none. */
+static bool ignores_values(const qf_layer *layer)
+{
+    return !((const state *)layer->state)->stochastic;
+}
+
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
@@ -171,6 +177,7 @@ const qf_layer_type qf_pooling_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 2,
+    .ignores_values = ignores_values,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
