@@ -4,6 +4,7 @@
 #include "backend/cpu/dot_product.h"
 #include "harness/harness.h"
 
+#include <math.h>
 #include <string.h>
 
 static qf_context *context;
@@ -99,6 +100,8 @@ static const struct {
     {3, 72, 72, 72, {29, 30}, {3, 3}, {2, 1}, {1, 1}, {1, 1}, 140},
     {2, 128, 128, 128, {9, 8}, {2, 2}, {1, 1}, {1, 1}, {0, 0}, 3}, /* read where they lie */
     {1, 16, 16, 16, {12, 10}, {4, 5}, {1, 1}, {2, 1}, {3, 2}, 250},
+    {1, 21, 21, 21, {32, 30}, {4, 4}, {2, 2}, {1, 1}, {1, 1}, 9}, /* upsampling by two */
+    {2, 6, 8, 2, {17, 16}, {5, 4}, {3, 2}, {1, 1}, {1, 1}, 200},
 };
 
 static qf_convolution_shape shape_of(size_t i)
@@ -196,6 +199,53 @@ static void tiles(void **state)
     }
 }
 
+/* Deconvolution of codes as it is trained: integers, scales of each channel and a bias in floats,
+ * against the same in float. */
+static void deconvolutions_of_training(void **state)
+{
+    (void)state;
+    const qf_operations *operations = qf_operations_of(context);
+    for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
+        const qf_convolution_shape s = shape_of(i / 2);
+        const int part = s.in_channels / s.groups;
+        qf_tensor *x = tensor_of(4, (int[]){s.batch, s.out_channels, s.out[0], s.out[1]});
+        qf_tensor *w = tensor_of(4, (int[]){s.out_channels, part, s.kernel[0], s.kernel[1]});
+        qf_tensor *bias = tensor_of(1, (int[]){s.in_channels});
+        qf_tensor *y[2];
+        float scale[1024], *biases;
+        const float *found[2];
+        qf_convolution *convolution;
+        fill_codes(x, shapes[i / 2].zero);
+        fill_weights(w);
+        for (int c = 0; c < part; c++)
+            scale[c] = 0.01f * (float)(c + 1);
+        assert_ok(context, qf_tensor_set_weight_scale(context, w, scale, i % 2 ? part : 1, i % 2));
+        assert_ok(context, qf_write(context, bias, QF_PLAIN, &biases));
+        for (int c = 0; c < s.in_channels; c++)
+            biases[c] = (float)(c - 3);
+        assert_ok(context, operations->convolution_create(context, &s, &convolution));
+        for (int k = 0; k < 2; k++) {
+            y[k] = tensor_of(4, (int[]){s.batch, s.in_channels, s.in[0], s.in[1]});
+            context->compute = k ? QF_COMPUTE_FLOAT : QF_COMPUTE_AUTO;
+            assert_ok(context, operations->deconvolution_forward(context, convolution, x, w,
+                                                                 i % 4 ? bias : NULL, y[k]));
+            assert_ok(context, qf_read(context, y[k], QF_NHWC, &found[k]));
+        }
+        context->compute = QF_COMPUTE_AUTO;
+        float largest = 0;
+        for (size_t k = 0; k < qf_shape_count(&y[0]->shape); k++)
+            largest = fmaxf(largest, fabsf(found[1][k]));
+        for (size_t k = 0; k < qf_shape_count(&y[0]->shape); k++)
+            if (!(fabsf(found[0][k] - found[1][k]) <= 1e-5f * largest))
+                fail_msg("shape %zu: element %zu is %g from codes, %g in float", i / 2, k,
+                         (double)found[0][k], (double)found[1][k]);
+        operations->convolution_destroy(convolution);
+        qf_tensor *all[] = {x, y[0], y[1], w, bias};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+            qf_tensor_release(all[k]);
+    }
+}
+
 static void inner_products(void **state)
 {
     (void)state;
@@ -249,6 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tiles),
         cmocka_unit_test(convolutions),
+        cmocka_unit_test(deconvolutions_of_training),
         cmocka_unit_test(inner_products),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -124,6 +124,10 @@ typedef struct qf_operations {
      * QF_INTEGERS: Σ (u − zero) · q + bias, exact in 32 bits. */
     qf_status (*convolution_forward_integer)(qf_context *, qf_convolution *, qf_tensor *x,
                                              qf_tensor *w, qf_tensor *bias, qf_tensor *y);
+    /* The transposed convolution (Deconvolution): x has the shape that y has above. As above for
+     * codes; the weights' scales are those of axis 1, channels of y. */
+    qf_status (*deconvolution_forward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
+                                       qf_tensor *bias, qf_tensor *y);
     /* The transposed convolution in integers (Deconvolution of deployed models): x has the shape
      * that y has above. */
     qf_status (*deconvolution_forward_integer)(qf_context *, qf_convolution *, qf_tensor *x,

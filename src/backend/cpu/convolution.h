@@ -60,6 +60,8 @@ qf_status qf_convolution_forward(qf_context *, qf_convolution *, qf_tensor *x, q
                                  qf_tensor *bias, qf_tensor *y);
 qf_status qf_convolution_forward_integer(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
                                          qf_tensor *bias, qf_tensor *y);
+qf_status qf_deconvolution_forward(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
+                                   qf_tensor *bias, qf_tensor *y);
 qf_status qf_deconvolution_forward_integer(qf_context *, qf_convolution *, qf_tensor *x,
                                            qf_tensor *w, qf_tensor *bias, qf_tensor *y);
 bool qf_convolution_takes_bf16(qf_context *, qf_convolution *, const qf_tensor *x,

@@ -209,20 +209,3 @@ qf_status qf_convolution_forward_integer(qf_context *context, qf_convolution *c,
     u->zero = x->code_zero;
     return qf_convolution_execute(context, u, kind, codes, result);
 }
-
-qf_status qf_deconvolution_forward_integer(qf_context *context, qf_convolution *c, qf_tensor *x,
-                                           qf_tensor *w, qf_tensor *bias, qf_tensor *y)
-{
-    const uint8_t *codes;
-    const int8_t *weights;
-    const int32_t *bias_values = NULL;
-    int32_t *result;
-    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
-    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
-    if (bias)
-        QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
-    QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
-    qf_deconvolution_integer_reference(&c->shape, codes, x->code_zero, weights, bias_values,
-                                       result);
-    return QF_OK;
-}

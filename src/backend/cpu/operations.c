@@ -6,6 +6,7 @@ const qf_operations qf_cpu_operations = {
     .convolution_destroy = qf_convolution_destroy,
     .convolution_forward = qf_convolution_forward,
     .convolution_forward_integer = qf_convolution_forward_integer,
+    .deconvolution_forward = qf_deconvolution_forward,
     .deconvolution_forward_integer = qf_deconvolution_forward_integer,
     .convolution_takes_bf16 = qf_convolution_takes_bf16,
     .convolution_backward = qf_convolution_backward,

@@ -11,36 +11,20 @@ static qf_status reshape(qf_layer *layer)
     return qf_convolution_reshape(layer, true);
 }
 
-static qf_status add_bias(qf_layer *layer, qf_tensor *y)
-{
-    const float *bias;
-    float *values;
-    qf_extent e = qf_tensor_extent(&y->shape);
-    QF_TRY(qf_read(layer->context, layer->params[1].blob->data, QF_PLAIN, &bias));
-    QF_TRY(qf_update(layer->context, y, QF_NHWC, &values));
-#pragma omp parallel for schedule(static)
-    for (size_t row = 0; row < e.batch * e.inner; row++)
-        for (size_t c = 0; c < e.channels; c++)
-            values[row * e.channels + c] += bias[c];
-    return QF_OK;
-}
-
 static qf_status forward_one(qf_layer *layer, qf_tensor *bottom, qf_tensor *top)
 {
     qf_convolution_state *s = layer->state;
     const qf_operations *run = layer->operations;
     qf_tensor *weights = layer->params[0].blob->data, *x, *y;
+    qf_tensor *bias = s->bias ? layer->params[1].blob->data : NULL;
     if (qf_weights_are_deployed(layer)) {
         QF_TRY(qf_need_codes(layer, bottom));
         return run->deconvolution_forward_integer(layer->context, s->operation, bottom, weights,
-                                                  s->bias ? layer->params[1].blob->data : NULL,
-                                                  top);
+                                                  bias, top);
     }
     QF_TRY(qf_convolution_enter(layer, bottom, 0, true, &x));
     QF_TRY(qf_convolution_enter(layer, top, 1, false, &y));
-    QF_TRY(run->convolution_backward_data(layer->context, s->operation, x, weights, y));
-    if (s->bias)
-        QF_TRY(add_bias(layer, y));
+    QF_TRY(run->deconvolution_forward(layer->context, s->operation, x, weights, bias, y));
     return qf_convolution_leave(layer, top, 1);
 }
 
