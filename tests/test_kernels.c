@@ -226,7 +226,7 @@ static void deconvolutions_of_training(void **state)
         assert_ok(context, operations->convolution_create(context, &s, &convolution));
         for (int k = 0; k < 2; k++) {
             y[k] = tensor_of(4, (int[]){s.batch, s.in_channels, s.in[0], s.in[1]});
-            context->compute = k ? QF_COMPUTE_FLOAT : QF_COMPUTE_AUTO;
+            context->compute = k ? QF_COMPUTE_FLOAT : QF_COMPUTE_INT8;
             assert_ok(context, operations->deconvolution_forward(context, convolution, x, w,
                                                                  i % 4 ? bias : NULL, y[k]));
             assert_ok(context, qf_read(context, y[k], QF_NHWC, &found[k]));

@@ -148,6 +148,14 @@ static bool are_codes(const qf_convolution *c, const qf_tensor *x, const qf_tens
              w->weight_scale_count == c->shape.in_channels / c->shape.groups));
 }
 
+/* In groups a patch falls into small pieces, and float is the faster way. */
+static bool runs_in_int8(const qf_context *context, const qf_convolution *c)
+{
+    return qf_patches_fit(&c->shape) && qf_onednn_has_exact_int8() &&
+           (context->compute == QF_COMPUTE_INT8 ||
+            (context->compute == QF_COMPUTE_AUTO && c->shape.groups == 1));
+}
+
 QF_CLONES static void scale_row(const int32_t *sums, const float *scale, const float *bias,
                                 float *y, size_t n)
 {
@@ -193,8 +201,7 @@ qf_status qf_deconvolution_forward(qf_context *context, qf_convolution *c, qf_te
     float *values;
     if (bias)
         QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
-    if (!are_codes(c, x, w) || !qf_patches_fit(&c->shape) || !qf_onednn_has_exact_int8() ||
-        context->compute == QF_COMPUTE_FLOAT) {
+    if (!are_codes(c, x, w) || !runs_in_int8(context, c)) {
         QF_TRY(qf_convolution_backward_data(context, c, x, w, y));
         if (!bias)
             return QF_OK;
