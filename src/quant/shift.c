@@ -1,4 +1,5 @@
 /* SearchN (specification, G.3). */
+#include "base/array.h"
 #include "base/memory.h"
 #include "quant/shift_tile.h"
 
@@ -40,7 +41,8 @@ struct qf_shift_search {
     bool vnni;
     const float *deq;
     float *inverse;
-    qf_shift_sums *sums; /* blocks for each thread */
+    qf_array *array;
+    qf_shift_sums *sums; /* blocks for each thread; in the array */
 };
 
 qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t channels,
@@ -51,13 +53,14 @@ qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t ch
     qf_shift_search *search = *out = qf_alloc(1, sizeof *search);
     if (search) {
         search->inverse = qf_alloc(channels, sizeof *search->inverse);
-        search->sums = qf_alloc_raw((size_t)threads * blocks, sizeof *search->sums);
+        search->array = qf_array_take(context, (size_t)threads * blocks * sizeof *search->sums);
     }
-    if (!search || !search->inverse || !search->sums) {
+    if (!search || !search->inverse || !search->array) {
         qf_shift_search_destroy(search);
         *out = NULL;
         return qf_fail(context, QF_E_MEMORY, "no memory for the errors of shifts");
     }
+    search->sums = search->array->bytes;
     search->channels = channels;
     search->blocks = blocks;
     search->threads = threads;
@@ -80,7 +83,7 @@ void qf_shift_search_destroy(qf_shift_search *search)
     if (!search)
         return;
     qf_free(search->inverse);
-    qf_free(search->sums);
+    qf_array_release(search->array);
     qf_free(search);
 }
 

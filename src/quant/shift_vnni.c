@@ -47,6 +47,7 @@ bool qf_shift_vnni_available(void)
 typedef struct parts {
     __m512i acc[QF_SHIFT_ROWS];
     __m512i low[GROUPS], high[GROUPS], sign[GROUPS]; /* low: bits 0 ... 7 */
+    uint32_t clipping; /* bit i: group i has an accumulator that shift 1 clips */
 } parts;
 
 /*
@@ -66,11 +67,11 @@ VNNI static inline __m512i accumulators(__m512 x, __m512 deq, __m512 inverse)
     return _mm512_cvttps_epi32(_mm512_add_ps(q, _mm512_castsi512_ps(half)));
 }
 
-VNNI static inline void take_apart(parts *p, size_t group)
+VNNI static inline void take_apart(parts *p, size_t group, const __m512i acc[GROUP])
 {
     const __mmask32 odd_words = 0xaaaaaaaa;
     const __mmask64 odd_bytes = 0xaaaaaaaaaaaaaaaa;
-    const __m512i *acc = p->acc + group * GROUP, second = _mm512_set1_epi16(0x0100);
+    const __m512i second = _mm512_set1_epi16(0x0100);
     const __m512i a = _mm512_mask_blend_epi16(odd_words, acc[0], _mm512_slli_epi32(acc[1], 16));
     const __m512i b = _mm512_mask_blend_epi16(odd_words, acc[2], _mm512_slli_epi32(acc[3], 16));
     p->low[group] = _mm512_mask_blend_epi8(odd_bytes, a, _mm512_slli_epi16(b, 8));
@@ -80,29 +81,46 @@ VNNI static inline void take_apart(parts *p, size_t group)
         _mm512_ternarylogic_epi32(_mm512_srli_epi16(a, 15), _mm512_srli_epi16(b, 7), second, 0xf8);
 }
 
-/* Returns how many groups there are, the last filled up with zeros; *highest: all magnitudes or'd.
- */
+/* `rows` rows of x; the group is filled up with zeros. Adds its magnitudes (of negative numbers,
+ * less 1) to *all, by or, and its bit to p->clipping if one of them clips. */
+VNNI static inline void fill_group(const qf_shift_tile *tile, size_t group, size_t rows,
+                                   __mmask16 lanes, __m512 deq, __m512 inverse, parts *p,
+                                   __m512i *all)
+{
+    const float *x = tile->x + group * GROUP * tile->stride;
+    __m512i acc[GROUP], magnitudes = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (size_t r = 0; r < GROUP; r++) {
+        const __m512 row =
+            r < rows ? _mm512_maskz_loadu_ps(lanes, x + r * tile->stride) : _mm512_setzero_ps();
+        acc[r] = accumulators(row, deq, inverse);
+        p->acc[group * GROUP + r] = acc[r];
+        magnitudes =
+            _mm512_or_si512(magnitudes, _mm512_xor_si512(acc[r], _mm512_srai_epi32(acc[r], 31)));
+    }
+    take_apart(p, group, acc);
+    const __mmask16 clips =
+        _mm512_cmpgt_epu32_mask(magnitudes, _mm512_set1_epi32((INT16_MAX << 1) + 1));
+    p->clipping |= (uint32_t)(clips != 0) << group;
+    *all = _mm512_or_si512(*all, magnitudes);
+}
+
+/* Returns how many groups there are; *highest: all magnitudes or'd. */
 VNNI static size_t fill(const qf_shift_tile *tile, parts *p, uint32_t *highest)
 {
     const __mmask16 lanes = (__mmask16)((1u << tile->channels) - 1);
     const __m512 one = _mm512_set1_ps(1);
     const __m512 deq = _mm512_mask_loadu_ps(one, lanes, tile->deq);
     const __m512 inverse = _mm512_mask_loadu_ps(one, lanes, tile->inverse);
-    const size_t groups = (tile->rows + GROUP - 1) / GROUP;
+    const size_t whole = tile->rows / GROUP, rest = tile->rows % GROUP;
     __m512i all = _mm512_setzero_si512();
-    for (size_t group = 0; group < groups; group++) {
-        for (size_t r = group * GROUP; r < (group + 1) * GROUP; r++) {
-            const __m512 x = r < tile->rows
-                                 ? _mm512_maskz_loadu_ps(lanes, tile->x + r * tile->stride)
-                                 : _mm512_setzero_ps();
-            const __m512i acc = accumulators(x, deq, inverse);
-            p->acc[r] = acc;
-            all = _mm512_or_si512(all, _mm512_xor_si512(acc, _mm512_srai_epi32(acc, 31)));
-        }
-        take_apart(p, group);
-    }
+    p->clipping = 0;
+    for (size_t group = 0; group < whole; group++)
+        fill_group(tile, group, GROUP, lanes, deq, inverse, p, &all);
+    if (rest)
+        fill_group(tile, whole, rest, lanes, deq, inverse, p, &all);
     *highest = (uint32_t)_mm512_reduce_or_epi32(all);
-    return groups;
+    return whole + (rest > 0);
 }
 
 /* Shifts 1 ... 7. */
@@ -185,24 +203,30 @@ VNNI static inline void add_highest(qf_shift_sums *sums, const parts *p, size_t 
 }
 
 /* What clipping makes of the error beyond m^2: lost^2 - m^2 = (lost - m) * (lost + m), which is 0
- * where nothing clips. Magnitudes below 2^28: 64 such products fit. */
-VNNI static void correct_clipping(qf_shift_sums *sums, const parts *p, size_t rows, int shift)
+ * where nothing clips. Magnitudes below 2^28: 64 such products fit. Groups in which this shift
+ * clips nothing are left out for those above. */
+VNNI static void correct_clipping(qf_shift_sums *sums, parts *p, int shift)
 {
     const __m512i highest = _mm512_set1_epi32(INT16_MAX), lowest = _mm512_set1_epi32(INT16_MIN),
                   mask = _mm512_set1_epi32((1 << shift) - 1);
-    const __m128i count = _mm_cvtsi32_si128(shift);
+    const __m512i count = _mm512_set1_epi32(shift);
     __m512i even = _mm512_setzero_si512(), odd = even;
-    for (size_t r = 0; r < rows; r++) {
-        const __m512i acc = p->acc[r], kept = _mm512_sra_epi32(acc, count);
-        const __m512i clip = _mm512_max_epi32(_mm512_min_epi32(kept, highest), lowest);
-        if (_mm512_cmpneq_epi32_mask(kept, clip) == 0)
-            continue;
-        const __m512i lost = _mm512_sub_epi32(_mm512_sll_epi32(clip, count), acc);
-        const __m512i m = _mm512_and_si512(acc, mask);
-        const __m512i less = _mm512_sub_epi32(lost, m), more = _mm512_add_epi32(lost, m);
-        even = _mm512_add_epi64(even, _mm512_mul_epi32(less, more));
-        odd = _mm512_add_epi64(
-            odd, _mm512_mul_epi32(_mm512_srli_epi64(less, 32), _mm512_srli_epi64(more, 32)));
+    for (uint32_t left = p->clipping; left; left &= left - 1) {
+        const int group = __builtin_ctz(left);
+        __mmask16 clips = 0;
+#pragma GCC unroll 4
+        for (int r = 0; r < GROUP; r++) {
+            const __m512i acc = p->acc[group * GROUP + r], kept = _mm512_srav_epi32(acc, count);
+            const __m512i clip = _mm512_max_epi32(_mm512_min_epi32(kept, highest), lowest);
+            const __m512i lost = _mm512_sub_epi32(_mm512_sllv_epi32(clip, count), acc);
+            const __m512i m = _mm512_and_si512(acc, mask);
+            const __m512i less = _mm512_sub_epi32(lost, m), more = _mm512_add_epi32(lost, m);
+            even = _mm512_add_epi64(even, _mm512_mul_epi32(less, more));
+            odd = _mm512_add_epi64(
+                odd, _mm512_mul_epi32(_mm512_srli_epi64(less, 32), _mm512_srli_epi64(more, 32)));
+            clips |= _mm512_cmpneq_epi32_mask(kept, clip);
+        }
+        p->clipping &= ~((uint32_t)(clips == 0) << group);
     }
     int64_t values[2][LANES / 2];
     _mm512_storeu_si512(values[0], even);
@@ -229,9 +253,9 @@ VNNI bool qf_shift_add_tile_vnni(qf_shift_sums *sums, const qf_shift_tile *tile)
     add_low(sums, &p, groups);
     add_high(sums, &p, groups);
     add_highest(sums, &p, groups);
-    for (int shift = 1; shift <= QF_SHIFT_MAX && highest >> shift > INT16_MAX; shift++) {
+    for (int shift = 1; shift <= QF_SHIFT_MAX && p.clipping; shift++) {
         qf_shift_widen(sums);
-        correct_clipping(sums, &p, tile->rows, shift);
+        correct_clipping(sums, &p, shift);
     }
     return true;
 }
