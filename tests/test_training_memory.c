@@ -9,18 +9,29 @@
 
 enum { BLOCKS = 8, CHANNELS = 24 };
 
+static void add_weights(qf_buffer *net, const char *name, const char *codes)
+{
+    qf_buffer_print(net,
+                    "layer { name: '%s_w' type: 'WeightQAT' bottom: '%s' top: '%s_w' "
+                    "param { name: '%s_codes' lr_mult: 0 } param { name: '%s_master' } "
+                    "retrain_weight_quant_param { cout: %d cin: %d h: 3 w: 3 channel_wise: true } "
+                    "}\n",
+                    name, codes, name, name, name, CHANNELS, CHANNELS);
+}
+
 /* Convolution `name`, quantised or not, with BatchNorm and Scale. */
 static void add_convolution(qf_buffer *net, const char *name, const char *from, bool quantised)
 {
-    if (quantised)
+    char codes[16];
+    snprintf(codes, sizeof codes, "%s_q", name);
+    if (quantised) {
         qf_buffer_print(
             net,
-            "layer { name: '%s_q' type: 'ActivationQAT' bottom: '%s' top: '%s_q' "
-            "retrain_data_quant_param { clip_max: 1.5 clip_min: -0.5 ifmr_init: false } }\n"
-            "layer { name: '%s_w' type: 'WeightQAT' bottom: '%s_q' top: '%s_w' "
-            "param { name: '%s_codes' lr_mult: 0 } param { name: '%s_master' } "
-            "retrain_weight_quant_param { cout: %d cin: %d h: 3 w: 3 channel_wise: true } }\n",
-            name, from, name, name, name, name, name, name, CHANNELS, CHANNELS);
+            "layer { name: '%s' type: 'ActivationQAT' bottom: '%s' top: '%s' "
+            "retrain_data_quant_param { clip_max: 1.5 clip_min: -0.5 ifmr_init: false } }\n",
+            codes, from, codes);
+        add_weights(net, name, codes);
+    }
     qf_buffer_print(net, "layer { name: '%s' type: 'Convolution' bottom: '%s%s' top: '%s' ", name,
                     quantised ? name : from, quantised ? "_w" : "", name);
     if (quantised)
@@ -34,6 +45,19 @@ static void add_convolution(qf_buffer *net, const char *name, const char *from, 
         "true filler { type: 'uniform' min: 0.5 max: 1 } bias_filler { type: 'uniform' min: -1 "
         "max: 1 } } }\n",
         CHANNELS, name, name, name, name, name, name);
+}
+
+/* Another convolution of c2's codes: their gradient has two parts. */
+static void add_twin(qf_buffer *net)
+{
+    add_weights(net, "twin", "c2_q");
+    qf_buffer_print(net,
+                    "layer { name: 'twin' type: 'Convolution' bottom: 'twin_w' top: 'twin' "
+                    "param { name: 'twin_codes' lr_mult: 0 } convolution_param { num_output: %d "
+                    "kernel_size: 3 bias_term: false } }\n"
+                    "layer { name: 'twin_loss' type: 'Reduction' bottom: 'twin' top: 'twin_loss' "
+                    "reduction_param { operation: SUMSQ } loss_weight: 1e-4 }\n",
+                    CHANNELS);
 }
 
 /* A chain of residual sums. `shortcut`: the first one adds what a convolution made, else what
@@ -70,6 +94,8 @@ static char *residual_net(bool quantised, bool shortcut)
                             sum, sum, sum);
         strcpy(from, sum);
     }
+    if (quantised && !shortcut)
+        add_twin(&net);
     qf_buffer_print(&net,
                     "layer { name: 'mean' type: 'Pooling' bottom: '%s' top: 'mean' pooling_param { "
                     "pool: AVE kernel_size: 6 stride: 6 } }\n"
@@ -105,10 +131,12 @@ static void open_run(run *r, bool quantised, bool shortcut, bool fusion)
     qf_message_free(param);
     unsetenv("QAFFE_FUSION");
     qf_net_keep_blobs(r->net, false);
-    for (int i = 0; i < BLOCKS && quantised; i++) {
+    for (int i = 0; i <= BLOCKS && quantised; i++) {
         float *w;
         char name[16];
-        snprintf(name, sizeof name, "c%d_w", i);
+        snprintf(name, sizeof name, i < BLOCKS ? "c%d_w" : "twin_w", i);
+        if (!qf_net_find_layer(r->net, name))
+            continue;
         qf_blob *master = qf_net_find_layer(r->net, name)->params[1].blob;
         assert_ok(r->context, qf_blob_mutable_data(master, &w));
         for (size_t k = 0; k < qf_blob_count(master); k++)

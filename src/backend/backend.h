@@ -77,7 +77,8 @@ typedef struct qf_pass_gradients {
     int above_count;
     qf_tensor *dy[QF_PASS_GRADIENTS]; /* the value's gradients, one for each reader */
     int count;
-    qf_tensor *codes;      /* gradient of the codes, or NULL */
+    qf_tensor *codes[QF_PASS_GRADIENTS]; /* gradients of the codes, one for each reader */
+    int code_count;
     qf_ulq_terms terms;    /* of their range */
     bool batch_statistics; /* mean and inverse are those of x */
     qf_tensor *d;  /* receives the gradient in front of ReLU; NULL: nobody asks. May be dy[0] */

@@ -1,7 +1,8 @@
 /*
  * The fusion "pass": BatchNorm, Scale, SearchN, a sum with another blob, ReLU and ActivationQAT,
  * whichever of them stand in this order, run as one operation of the backend, forward and backward.
- * A Split behind ReLU may lie between: its first reader may be the ActivationQAT.
+ * A Split behind ReLU may lie between: its first reader may be the ActivationQAT; and a Split of
+ * the codes may follow.
  */
 #include "base/memory.h"
 #include "nn/chain.h"
@@ -16,6 +17,7 @@
 
 typedef struct state {
     qf_layer *batch_norm, *scale, *search, *eltwise, *relu, *split, *quantise; /* or NULL */
+    qf_layer *code_split;    /* of the codes; or NULL */
     qf_blob *x, *addend, *y; /* addend: Eltwise's other bottom, or NULL; y: the last float value */
     bool writes_y;           /* somebody reads the float value */
     qf_group *above;         /* the pass that makes the addend, if it can be made again; or NULL */
@@ -52,20 +54,27 @@ static void pass_on(qf_group *group, const qf_layer *layer, qf_blob **value)
     *value = layer->top[0];
 }
 
-/* A Split, one of whose readers may be the ActivationQAT that comes next. */
-static int match_end(const qf_net *net, state *s, int index, const qf_blob *value)
+static qf_layer *take_split(const qf_net *net, int index, const qf_blob *value)
 {
     qf_layer *split = qf_chain_take(net, index, "Split", value);
-    if (split && split->top_count > QF_PASS_GRADIENTS)
-        return index;
-    if (!split) {
+    return split && split->top_count <= QF_PASS_GRADIENTS ? split : NULL;
+}
+
+/* A Split, one of whose readers may be the ActivationQAT that comes next, and a Split of its codes.
+ */
+static int match_end(const qf_net *net, state *s, int index, const qf_blob *value)
+{
+    s->split = take_split(net, index, value);
+    if (s->split)
+        index++;
+    else
         s->quantise = qf_chain_take(net, index, "ActivationQAT", value);
-        return index + (s->quantise != NULL);
-    }
-    s->split = split;
-    for (int t = 0; t < split->top_count && !s->quantise; t++)
-        s->quantise = qf_chain_take(net, index + 1, "ActivationQAT", split->top[t]);
-    return index + 1 + (s->quantise != NULL);
+    for (int t = 0; s->split && t < s->split->top_count && !s->quantise; t++)
+        s->quantise = qf_chain_take(net, index, "ActivationQAT", s->split->top[t]);
+    if (!s->quantise)
+        return index;
+    s->code_split = take_split(net, index + 1, s->quantise->top[0]);
+    return index + 1 + (s->code_split != NULL);
 }
 
 /* The pass that makes the addend from what it keeps anyway, and that does not stand on too many
@@ -235,7 +244,7 @@ static qf_status forward(qf_net *net, qf_group *group)
     for (int l = group->first; l <= group->last; l++) {
         qf_tensor *top = net->layers[l]->top[0]->data;
         if (!(s->y_is_there && top == s->y->data) &&
-            !(s->quantise && net->layers[l] == s->quantise))
+            !(s->quantise && top == s->quantise->top[0]->data))
             qf_tensor_drop(top);
     }
     if (measures && !qf_activation_qat_is_regular(s->quantise)) {
@@ -312,10 +321,13 @@ static void list_gradients(const state *s, qf_pass_gradients *g)
     } else if (!s->quantise) {
         g->dy[g->count++] = s->y->diff;
     }
-    if (s->quantise) {
-        g->codes = s->quantise->top[0]->diff;
-        g->terms = qf_activation_qat_terms(s->quantise);
-    }
+    if (!s->quantise)
+        return;
+    g->terms = qf_activation_qat_terms(s->quantise);
+    for (int t = 0; s->code_split && t < s->code_split->top_count; t++)
+        g->codes[g->code_count++] = s->code_split->top[t]->diff;
+    if (!s->code_split)
+        g->codes[g->code_count++] = s->quantise->top[0]->diff;
 }
 
 static qf_status param_gradient(qf_layer *layer, int index, float **out)
@@ -347,6 +359,8 @@ static qf_status backward(qf_net *net, qf_group *group)
     qf_pass_gradients g = {.batch_statistics = s->batch_statistics};
     list_values(net, group, &g);
     list_gradients(s, &g);
+    if (s->code_split && net->keep_blobs) /* somebody may look at the sum of the gradients */
+        QF_TRY(s->code_split->type->backward(s->code_split));
     /* A sum hands the gradient on as it is: both sides share it, and it is written once. */
     g.d = s->eltwise ? s->y->diff : NULL;
     g.dx = wants_dx && (affine || !s->eltwise) ? s->x->diff : NULL;

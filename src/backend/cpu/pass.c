@@ -14,7 +14,8 @@
 #include <string.h>
 
 enum { BLOCKS = 64, TILE = 4096, FLUSH_ROWS = 64, SEARCH_TILE = 32768, SEARCH_ROWS = 64 };
-/* Scratch for each thread: y, its gradient, two for sums, y of a pass above. */
+/* Scratch for each thread: y, its gradient, two for sums, y of a pass above or the codes' gradient.
+ */
 enum { BACKWARD_TILES = 5 };
 
 /* ---- stages, on a tile ---- */
@@ -215,9 +216,10 @@ qf_status qf_pass_forward(qf_context *context, const qf_pass *pass, qf_tensor *x
 /* ---- backward ---- */
 
 typedef struct backward_arrays {
-    const float *x, *y, *addend, *codes;
+    const float *x, *y, *addend;
     const float *above[QF_PASS_CHAIN];
-    const float *dy[QF_PASS_GRADIENTS];
+    const float *dy[QF_PASS_GRADIENTS], *codes[QF_PASS_GRADIENTS];
+    int code_count; /* those that are not zero */
     float *d, *dx;
     uint16_t *rounded; /* dx in bf16, instead of dx */
 } backward_arrays;
@@ -237,6 +239,18 @@ static void value_tile(const qf_pass *pass, const qf_pass_gradients *g, const ba
     forward_tile(pass, a->x + at, addend, value, rows);
 }
 
+/* Where the gradient of the codes is, for one tile: a reader's own, or the sum of them at `other`.
+ */
+static const float *codes_tile(const backward_arrays *a, size_t at, size_t n, float *other)
+{
+    if (a->code_count == 1)
+        return a->codes[0] + at;
+    memcpy(other, a->codes[0] + at, n * sizeof *other);
+    for (int i = 1; i < a->code_count; i++)
+        add(other, a->codes[i] + at, n);
+    return other;
+}
+
 /* The gradient of the sum that enters ReLU, for one tile: that of the codes through the clip range,
  * those of the other readers, all through ReLU. `sums` NULL: the range's gradient is known. */
 static void gradient_tile(const qf_pass *pass, const qf_pass_gradients *g, const backward_arrays *a,
@@ -244,15 +258,16 @@ static void gradient_tile(const qf_pass *pass, const qf_pass_gradients *g, const
 {
     const size_t n = rows * pass->channels;
     const float *y = a->y ? a->y + at : value;
-    if (!a->y && (pass->relu || g->codes))
-        value_tile(pass, g, a, at, rows, value,
-                   value + (BACKWARD_TILES - 1) * tile_rows(pass) * pass->channels);
+    float *other = value + (BACKWARD_TILES - 1) * tile_rows(pass) * pass->channels;
+    if (!a->y && (pass->relu || g->code_count))
+        value_tile(pass, g, a, at, rows, value, other);
     bool empty = true;
-    if (a->codes) {
+    if (a->code_count) {
+        const float *codes = codes_tile(a, at, n, other);
         if (d_clip)
-            qf_ulq_backward_part(y, a->codes + at, d, n, &g->terms, d_clip);
+            qf_ulq_backward_part(y, codes, d, n, &g->terms, d_clip);
         else
-            qf_ulq_mask_part(y, a->codes + at, d, n, &g->terms);
+            qf_ulq_mask_part(y, codes, d, n, &g->terms);
         empty = false;
     }
     for (int i = 0; i < g->count; i++) {
@@ -375,8 +390,9 @@ static qf_status read_gradients(qf_context *context, const qf_pass_gradients *g,
         QF_TRY(qf_read(context, g->addend, QF_NHWC, &a->addend));
     for (int i = 0; i < g->above_count; i++)
         QF_TRY(qf_read(context, g->above[i].x, QF_NHWC, &a->above[i]));
-    if (g->codes && !qf_tensor_is_zero(g->codes))
-        QF_TRY(qf_read(context, g->codes, QF_NHWC, &a->codes));
+    for (int i = 0; i < g->code_count; i++)
+        if (!qf_tensor_is_zero(g->codes[i]))
+            QF_TRY(qf_read(context, g->codes[i], QF_NHWC, &a->codes[a->code_count++]));
     for (int i = 0; i < g->count; i++)
         if (!qf_tensor_is_zero(g->dy[i]))
             QF_TRY(qf_read(context, g->dy[i], QF_NHWC, &a->dy[i]));
