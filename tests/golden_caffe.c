@@ -393,8 +393,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_agree), cmocka_unit_test(documentation_counts_the_cases),
         cmocka_unit_test(blocks_agree), cmocka_unit_test(weights_load_as_in_caffe),
-        cmocka_unit_test(nets_agree),
-        cmocka_unit_test(random_transformations_agree),
+        cmocka_unit_test(nets_agree),   cmocka_unit_test(random_transformations_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,241 +1,16 @@
-"""Blobs, layers, nets and solvers over libqaffe: what pycaffe has in C++."""
-import importlib
+"""Nets and solvers over libqaffe, and all else that pycaffe has in C++ (blobs: _blob.py, layers written in Python: _layer.py)."""
 import time
-from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_void_p
+from ctypes import byref, c_char_p, c_float, c_void_p
 
-import numpy as np
 from google.protobuf import text_format  # scripts expect that importing caffe imports it
 
 from qaffe import _library
-from qaffe._library import Interruptible, call, check, compute, context, discard, library, path, turn
+from qaffe._library import Interruptible, call, check, compute, context, library, path, turn
+from ._blob import Blob, BlobVec, Handle
+from ._layer import Layer, python_layers, run_python
 from .proto import caffe_pb2
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
-
-# ---- blobs ----
-
-
-class _View:
-    """Owner of one array: it stays valid, and in step with its blob, until the last array on it is gone,
-    even if the net goes first."""
-
-    def __init__(self, blob, diff):
-        self._handle, address = c_void_p(), c_void_p()
-        with turn:  # so that nobody reshapes in between
-            call(library.qf_blob_view, blob._handle, diff, byref(self._handle), byref(address))
-            self.__array_interface__ = {"version": 3, "typestr": "<f4", "shape": blob.shape,
-                                        "data": (address.value, False)}
-
-    def __del__(self):
-        discard(library.qf_view_release, self._handle)
-
-
-class Blob:
-    """A named array of a net and its gradient.
-
-    Shapes are Caffe's, (num, channels, height, width) for images. `data` and `diff` are float32 arrays in
-    C order that can be written; what is written is seen by the next forward or backward.
-
-    >>> import caffe, qaffe.examples
-    >>> net = caffe.Net(qaffe.examples.small_net(), caffe.TEST)
-    >>> net.blobs['data'].data[...] = 1
-    >>> net.blobs['data'].shape
-    (2, 1, 8, 8)
-    """
-
-    def __init__(self, handle, owner):
-        self._handle, self._owner = handle, owner
-
-    @property
-    def data(self):
-        """The value, as a writable array of the blob's shape."""
-        return np.asarray(_View(self, False))
-
-    @property
-    def diff(self):
-        """The gradient, as a writable array of the blob's shape."""
-        return np.asarray(_View(self, True))
-
-    @property
-    def shape(self):
-        """The dimensions, a tuple."""
-        return tuple(library.qf_blob_dimension(self._handle, axis)
-                     for axis in range(library.qf_blob_axes(self._handle)))
-
-    @property
-    def count(self):
-        """Number of elements."""
-        return library.qf_blob_count(self._handle)
-
-    def _legacy(self, axis):
-        shape = self.shape
-        return shape[axis] if axis < len(shape) else 1
-
-    num = property(lambda self: self._legacy(0), doc="Dimension 0, or 1 if there are fewer.")
-    channels = property(lambda self: self._legacy(1), doc="Dimension 1, or 1 if there are fewer.")
-    height = property(lambda self: self._legacy(2), doc="Dimension 2, or 1 if there are fewer.")
-    width = property(lambda self: self._legacy(3), doc="Dimension 3, or 1 if there are fewer.")
-
-    def reshape(self, *dimensions):
-        """Change the shape; the net follows with its next forward or `net.reshape()`. ValueError if a
-        dimension is negative or there are more than 32."""
-        compute(library.qf_blob_reshape, self._handle, (c_int * len(dimensions))(*dimensions), len(dimensions))
-
-
-class _Handle:
-    """A net, solver or blob of the library; destroyed with the last Python object that needs it."""
-
-    def __init__(self, value, destroy):
-        self.value, self._destroy = value, destroy
-
-    def __del__(self):
-        discard(self._destroy, self.value)
-
-
-def _layer_blob(handle):
-    """A blob in the hands of a Python layer, which may keep it longer than its net lives."""
-    return Blob(handle, _Handle(library.qf_blob_retain(handle), library.qf_blob_release))
-
-
-class BlobVec(list):
-    """The parameters of a layer, a list of Blob. A Python layer adds to its own in setup().
-
-    >>> import caffe, qaffe.examples
-    >>> net = caffe.Net(qaffe.examples.small_net(), caffe.TEST)
-    >>> [blob.shape for blob in net.params['ip']]
-    [(3, 144), (3,)]
-    """
-
-    _layer = None
-
-    def add_blob(self, *dimensions):
-        """One more parameter of this shape, zero; only in setup() of a Python layer."""
-        if self._layer is None:
-            raise RuntimeError("add_blob is for setup() of a layer written in Python")
-        call(library.qf_layer_add_blob, self._layer, (c_int * len(dimensions))(*dimensions), len(dimensions))
-        index = library.qf_layer_blob_count(self._layer) - 1
-        self.append(_layer_blob(library.qf_layer_blob(self._layer, index)))
-
-
-# ---- layers written in Python ----
-
-
-class Layer:
-    """Base of layers written in Python: `type: "Python"`, `python_param { module: 'm' layer: 'Class' }`.
-
-    Override setup(bottom, top), reshape(bottom, top), forward(bottom, top) and
-    backward(top, propagate_down, bottom); bottom and top are lists of Blob. `param_str`, `phase` and
-    `blobs` are there from setup() on. An exception ends the running call and is raised from it.
-
-    >>> import caffe
-    >>> class Double(caffe.Layer):
-    ...     def reshape(self, bottom, top):
-    ...         top[0].reshape(*bottom[0].shape)
-    ...     def forward(self, bottom, top):
-    ...         top[0].data[...] = 2 * bottom[0].data
-    ...     def backward(self, top, propagate_down, bottom):
-    ...         bottom[0].diff[...] = 2 * top[0].diff
-    >>> Double().blobs
-    []
-    """
-
-    param_str, phase, name, type = "", TRAIN, "", "Python"
-
-    param_str_ = property(lambda self: self.param_str, doc="The name that param_str had before Caffe 1.0.")
-
-    def __init__(self, *_unused):
-        self.blobs = BlobVec()
-
-    def setup(self, bottom, top):
-        """Called once, when the net is built."""
-
-    def reshape(self, bottom, top):
-        """Give the tops their shapes; called before each forward()."""
-
-    def forward(self, bottom, top):
-        """Compute the tops' data."""
-        raise NotImplementedError("%s.forward" % type(self).__name__)
-
-    def backward(self, top, propagate_down, bottom):
-        """Compute the bottoms' diff, for those that propagate_down, a list of bool, names."""
-
-
-_python_layers = {}  # number → (layer object, its handle)
-_next_python_layer = 1
-
-
-def _bottoms(layer):
-    return [_layer_blob(library.qf_layer_bottom(layer, i)) for i in range(library.qf_layer_bottom_count(layer))]
-
-
-def _tops(layer):
-    return [_layer_blob(library.qf_layer_top(layer, i)) for i in range(library.qf_layer_top_count(layer))]
-
-
-def _run(work):
-    """Python code inside a C call: arrays in step before and after, exceptions kept for later."""
-    try:
-        check(library.qf_views_show(context))
-        work()
-        check(library.qf_views_take(context))
-        return 0
-    except BaseException as exception:  # it must not fall through C, not even KeyboardInterrupt
-        return _library.hold(exception)
-
-
-def _setup(_user, handle, state):
-    def work():
-        global _next_python_layer
-        module = importlib.import_module(library.qf_layer_python_module(handle).decode())
-        kind = getattr(module, library.qf_layer_python_class(handle).decode())
-        layer = kind()
-        if not hasattr(layer, "blobs"):  # an __init__ that did not call ours
-            layer.blobs = BlobVec()
-        layer.param_str = library.qf_layer_python_text(handle).decode()
-        layer.phase = library.qf_layer_phase(handle)
-        layer.name = library.qf_layer_name(handle).decode()
-        layer.blobs._layer = handle
-        layer.setup(_bottoms(handle), _tops(handle))
-        layer.blobs._layer = None
-        _python_layers[_next_python_layer] = layer
-        state[0] = _next_python_layer
-        _next_python_layer += 1
-
-    return _run(work)
-
-
-def _layer_of(handle, state):
-    layer = _python_layers[state]
-    for index, blob in enumerate(layer.blobs):
-        now = library.qf_layer_blob(handle, index)
-        if now != blob._handle:  # nets have begun to share weights
-            layer.blobs[index] = _layer_blob(now)
-    return layer
-
-
-def _reshape(_user, handle, state):
-    return _run(lambda: _layer_of(handle, state).reshape(_bottoms(handle), _tops(handle)))
-
-
-def _forward(_user, handle, state):
-    return _run(lambda: _layer_of(handle, state).forward(_bottoms(handle), _tops(handle)))
-
-
-def _backward(_user, handle, state):
-    propagate = [library.qf_layer_propagates(handle, i) for i in range(library.qf_layer_bottom_count(handle))]
-    return _run(lambda: _layer_of(handle, state).backward(_tops(handle), propagate, _bottoms(handle)))
-
-
-def _destroy(_user, state):
-    _python_layers.pop(state, None)
-
-
-_functions = _library.PythonLayers(
-    _library.PythonLayers.Setup(_setup), _library.PythonLayers.Call(_reshape),
-    _library.PythonLayers.Call(_forward), _library.PythonLayers.Call(_backward),
-    _library.PythonLayers.Destroy(_destroy))
-library.qf_context_set_python_layers(context, byref(_functions), None)
-
 
 # ---- nets ----
 
@@ -261,7 +36,7 @@ class _Net:
         stages = [stage.encode() for stage in stages or []]
         compute(library.qf_net_create, context, path(network_file), phase, level,
                 (c_char_p * len(stages))(*stages), len(stages), byref(net))
-        handle = _Handle(net, library.qf_net_destroy)
+        handle = Handle(net, library.qf_net_destroy)
         self._attach(net, handle)
         if weights is not None:
             self.copy_from(weights)
@@ -285,7 +60,7 @@ class _Net:
         """A layer as scripts see it: one written in Python is the object itself."""
         python_layer = library.qf_net_layer_python_state(self._value, index)
         if python_layer is not None:
-            return _python_layers[python_layer]
+            return python_layers[python_layer]
         kind = library.qf_net_layer_type(self._value, index).decode()
         return NetLayer(self._layer_names[index], kind, self._layer_params[index])
 
@@ -392,7 +167,7 @@ class Solver:
         value = c_void_p()
         kind = self._type.encode() if self._type else None
         compute(library.qf_solver_create_as, context, path(solver_file), kind, byref(value))
-        self._value, self._keep = value, _Handle(value, library.qf_solver_destroy)
+        self._value, self._keep = value, Handle(value, library.qf_solver_destroy)
         self.net = self._net_class._from_solver(library.qf_solver_net(value), self._keep)
         self.test_nets = [
             self._net_class._from_solver(library.qf_solver_test_net(value, i), self._keep)
@@ -407,7 +182,7 @@ class Solver:
             for on_start, on_gradients_ready in self._callbacks:
                 (on_gradients_ready if gradients_ready else on_start)()
 
-        return _run(work)
+        return run_python(work)
 
     def _train(self, function, *arguments):
         """Ctrl-C stops between iterations instead of waiting for the end."""

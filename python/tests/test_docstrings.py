@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-MODULES = ["caffe", "caffe._caffe", "caffe.pycaffe", "caffe.io", "caffe.net_spec", "caffe.coord_map",
-           "caffe.classifier", "caffe.detector", "caffe.draw", "amct_caffe", "qaffe", "qaffe._limits", "qaffe._retrain",
-           "qaffe.examples"]
+MODULES = ["caffe", "caffe._blob", "caffe._layer", "caffe._caffe", "caffe.pycaffe", "caffe.io", "caffe.net_spec",
+           "caffe.coord_map", "caffe.classifier", "caffe.detector", "caffe.draw", "amct_caffe", "qaffe",
+           "qaffe._limits", "qaffe._retrain", "qaffe.examples"]
 EXPORTING = ["caffe", "caffe.io", "amct_caffe", "qaffe"]
 
 

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 /* clip16(round_away(acc / 2^shift)) · deq · 2^shift; shift 0: acc · deq. */
-static inline __attribute__((always_inline)) float qf_dequant_lane(int32_t acc, float deq, int32_t shift)
+static inline __attribute__((always_inline)) float qf_dequant_lane(int32_t acc, float deq,
+                                                                   int32_t shift)
 {
     const uint32_t negative = acc < 0;
     const uint32_t magnitude = negative ? 0u - (uint32_t)acc : (uint32_t)acc;
@@ -21,7 +22,8 @@ static inline __attribute__((always_inline)) float qf_dequant_lane(int32_t acc, 
 }
 
 /* The unsigned code: clamp(round_away(x / scale) + zero, 0, 255); NaN gives 0. */
-static inline __attribute__((always_inline)) uint8_t qf_quant_lane(float x, float scale, int32_t zero)
+static inline __attribute__((always_inline)) uint8_t qf_quant_lane(float x, float scale,
+                                                                   int32_t zero)
 {
     /* Adding the number below 1/2, then cutting off, rounds half away: no quotient below a tie is
      * carried over it, and a tie always is. Codes saturate long before ±512. */

@@ -309,7 +309,8 @@ qf_status qf_recurrent_setup(qf_layer *layer, const qf_recurrence *kind)
     QF_TRY(check_shapes(layer));
     const qf_shape *x = qf_blob_shape(layer->bottom[0]);
     if (x->dim[0] < 1)
-        return qf_fail(layer->context, QF_E_VALUE, "'%s' has 0 time steps (its first axis), expected 1 or more",
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "'%s' has 0 time steps (its first axis), expected 1 or more",
                        layer->bottom[0]->name);
     QF_TRY(qf_check_limit(layer->context, QF_LIMIT_TIME_STEPS, (uint64_t)x->dim[0],
                           "'%s' (its first axis) has", layer->bottom[0]->name));
