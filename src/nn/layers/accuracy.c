@@ -64,8 +64,7 @@ static qf_status forward(qf_layer *layer)
                            "label %zu is %g, but there are only %zu classes", item,
                            (double)labels[item], c->classes);
         size_t label = (size_t)labels[item];
-        bool hit = is_correct(c, scores + item / c->inner * c->classes * c->inner + item % c->inner,
-                              label, p->top_k);
+        bool hit = is_correct(c, scores + qf_classes_first(c, item), label, p->top_k);
         correct += hit;
         counted++;
         if (each)

@@ -91,12 +91,6 @@ static float divisor(const qf_layer *layer)
         qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID), &counts);
 }
 
-/* Where the classes of an item begin; they are c->inner apart. */
-static size_t first_class(const qf_classes *c, size_t item)
-{
-    return item / c->inner * c->classes * c->inner + item % c->inner;
-}
-
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
@@ -117,7 +111,7 @@ static qf_status forward(qf_layer *layer)
         QF_TRY(qf_loss_check_label(layer, label[item], item, c->classes));
         const float *row = matrix + (size_t)label[item] * c->classes;
         for (size_t k = 0; k < c->classes; k++) {
-            const float value = p[first_class(c, item) + k * c->inner];
+            const float value = p[qf_classes_first(c, item) + k * c->inner];
             sum -= (double)(row[k] * logf(value > least || isnan(value) ? value : least));
         }
         s->valid++;
@@ -152,7 +146,7 @@ static qf_status backward(qf_layer *layer)
         for (size_t k = 0; row && k < c->classes; k++)
             sum += row[k];
         for (size_t k = 0; k < c->classes; k++) {
-            const size_t at = first_class(c, item) + k * c->inner;
+            const size_t at = qf_classes_first(c, item) + k * c->inner;
             dx[at] = row ? scale * (p[at] * sum - row[k]) : 0;
         }
     }

@@ -15,22 +15,35 @@ qf_classes qf_classes_make(const qf_shape *shape, int axis)
     return c;
 }
 
+size_t qf_classes_first(const qf_classes *c, size_t item)
+{
+    return item / c->inner * c->classes * c->inner + item % c->inner;
+}
+
+bool qf_classes_are_many(const qf_classes *c)
+{
+    return c->outer * c->classes * c->inner > 1 << 12;
+}
+
+void qf_softmax_item(const qf_classes *c, size_t item, const float *x, float *y)
+{
+    const size_t first = qf_classes_first(c, item), end = first + c->classes * c->inner;
+    float max = first < end ? x[first] : 0, sum = 0;
+    for (size_t i = first; i < end; i += c->inner)
+        max = x[i] > max ? x[i] : max;
+    for (size_t i = first; i < end; i += c->inner) {
+        y[i] = expf(x[i] - max);
+        sum += y[i];
+    }
+    for (size_t i = first; i < end; i += c->inner)
+        y[i] /= sum;
+}
+
 void qf_softmax(const qf_classes *c, const float *x, float *y)
 {
-#pragma omp parallel for schedule(static) if (c->outer * c->classes * c->inner > 1 << 12)
-    for (size_t item = 0; item < c->outer * c->inner; item++) {
-        size_t first = item / c->inner * c->classes * c->inner + item % c->inner;
-        size_t end = first + c->classes * c->inner;
-        float max = x[first], sum = 0;
-        for (size_t i = first; i < end; i += c->inner)
-            max = x[i] > max ? x[i] : max;
-        for (size_t i = first; i < end; i += c->inner) {
-            y[i] = expf(x[i] - max);
-            sum += y[i];
-        }
-        for (size_t i = first; i < end; i += c->inner)
-            y[i] /= sum;
-    }
+#pragma omp parallel for schedule(static) if (qf_classes_are_many(c))
+    for (size_t item = 0; item < c->outer * c->inner; item++)
+        qf_softmax_item(c, item, x, y);
 }
 
 static qf_status reshape(qf_layer *layer)
@@ -49,8 +62,7 @@ static qf_status forward(qf_layer *layer)
     float *y;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, c->form, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, c->form, &y));
-    if (c->classes)
-        qf_softmax(c, x, y);
+    qf_softmax(c, x, y);
     return QF_OK;
 }
 
@@ -65,9 +77,9 @@ static qf_status backward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->top[0]->data, c->form, &y));
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, c->form, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, c->form, &dx));
+#pragma omp parallel for schedule(static) if (qf_classes_are_many(c))
     for (size_t item = 0; item < c->outer * c->inner; item++) {
-        size_t first = item / c->inner * c->classes * c->inner + item % c->inner;
-        size_t end = first + c->classes * c->inner;
+        const size_t first = qf_classes_first(c, item), end = first + c->classes * c->inner;
         float sum = 0;
         for (size_t i = first; i < end; i += c->inner)
             sum += dy[i] * y[i];

@@ -52,27 +52,55 @@ static float divisor(const qf_layer *layer)
         qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID), &counts);
 }
 
+static qf_status count_labels(qf_layer *layer, const float *labels)
+{
+    state *s = layer->state;
+    const qf_classes *c = &s->classes;
+    s->valid = 0;
+    for (size_t item = 0; item < c->outer * c->inner; item++) {
+        if (qf_loss_ignores(layer, labels[item]))
+            continue;
+        QF_TRY(qf_loss_check_label(layer, labels[item], item, c->classes));
+        s->valid++;
+    }
+    return QF_OK;
+}
+
+/* Probabilities, and −Σ log p(label) while they are in the cache; in blocks of fixed bounds, so
+ * that the sum does not depend on the number of threads. */
+static double add_losses(const qf_layer *layer, const float *x, const float *labels,
+                         float *probability)
+{
+    enum { BLOCKS = 64 };
+    const qf_classes *c = &((const state *)layer->state)->classes;
+    const size_t items = c->outer * c->inner;
+    double part[BLOCKS] = {0}, sum = 0;
+#pragma omp parallel for schedule(static) if (qf_classes_are_many(c))
+    for (size_t block = 0; block < BLOCKS; block++)
+        for (size_t item = items * block / BLOCKS; item < items * (block + 1) / BLOCKS; item++) {
+            qf_softmax_item(c, item, x, probability);
+            if (qf_loss_ignores(layer, labels[item]))
+                continue;
+            const float p =
+                probability[qf_classes_first(c, item) + (size_t)labels[item] * c->inner];
+            part[block] -= (double)logf(p > FLT_MIN || isnan(p) ? p : FLT_MIN);
+        }
+    for (size_t block = 0; block < BLOCKS; block++)
+        sum += part[block];
+    return sum;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     const qf_classes *c = &s->classes;
     const float *x, *labels;
     float *probability, *loss;
-    double sum = 0;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, c->form, &x));
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
     QF_TRY(qf_write(layer->context, s->probability, c->form, &probability));
-    qf_softmax(c, x, probability);
-    s->valid = 0;
-    for (size_t item = 0; item < c->outer * c->inner; item++) {
-        if (qf_loss_ignores(layer, labels[item]))
-            continue;
-        QF_TRY(qf_loss_check_label(layer, labels[item], item, c->classes));
-        float p = probability[(item / c->inner * c->classes + (size_t)labels[item]) * c->inner +
-                              item % c->inner];
-        sum -= (double)logf(p > FLT_MIN || isnan(p) ? p : FLT_MIN);
-        s->valid++;
-    }
+    QF_TRY(count_labels(layer, labels));
+    const double sum = add_losses(layer, x, labels, probability);
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &loss));
     loss[0] = (float)sum / divisor(layer);
     return layer->top_count > 1
@@ -93,9 +121,10 @@ static qf_status backward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &weight));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, c->form, &dx));
     const float scale = weight[0] / divisor(layer);
+#pragma omp parallel for schedule(static) if (qf_classes_are_many(c))
     for (size_t item = 0; item < c->outer * c->inner; item++) {
-        size_t first = item / c->inner * c->classes * c->inner + item % c->inner;
-        bool ignored = qf_loss_ignores(layer, labels[item]);
+        const size_t first = qf_classes_first(c, item);
+        const bool ignored = qf_loss_ignores(layer, labels[item]);
         for (size_t k = 0; k < c->classes; k++) {
             size_t at = first + k * c->inner;
             float target = k == (size_t)labels[item] ? 1 : 0;
