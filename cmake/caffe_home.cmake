@@ -27,10 +27,13 @@ install(CODE "
     cmake_path(GET link PARENT_PATH folder)
     cmake_path(GET link FILENAME name)
     file(MAKE_DIRECTORY \"\${root}/share/qaffe/caffe-home/build/\${folder}\")
-    file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/qaffe\"
+    file(RELATIVE_PATH target \"/share/qaffe/caffe-home/build/\${folder}\" /${CMAKE_INSTALL_BINDIR}/qaffe)
+    file(CREATE_LINK \"\${target}\"
       \"\${root}/share/qaffe/caffe-home/build/\${link}\" SYMBOLIC)
     if(NOT name MATCHES \"bin$\")
       file(CREATE_LINK qaffe \"\${root}/${CMAKE_INSTALL_BINDIR}/\${name}\" SYMBOLIC)
       file(CREATE_LINK qaffe \"\${root}/${CMAKE_INSTALL_DATADIR}/bash-completion/completions/\${name}\" SYMBOLIC)
+      file(CREATE_LINK qaffe.fish
+        \"\${root}/${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d/\${name}.fish\" SYMBOLIC)
     endif()
   endforeach()")

@@ -1,12 +1,12 @@
-/* Man pages and bash completion, written by the build from the tables of options. */
+/* Man pages, written by the build from the tables of options, and beside them the files of
+ * completion.h. */
 #include "cli/commands.h"
+#include "cli/completion.h"
 
 #include "qaffe/qaffe.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const option options[] = {
     {.name = "out",
@@ -170,132 +170,59 @@ static void put_overview_page(FILE *page)
     put_section(page, "EXIT STATUS", exit_codes);
 }
 
-/* Flags and actions of Caffe's programs; anything else may be a file. */
-static void put_tool_completion(FILE *script)
-{
-    const command *tool;
-    const option *flag;
-    for (size_t i = 0; (tool = command_at(i)); i++) {
-        if (!tool->caffe_tool)
-            continue;
-        fprintf(script, "complete -o default -W \"");
-        for (size_t k = 0; tool->actions && tool->actions[k]; k++)
-            fprintf(script, "%s ", tool->actions[k]->name);
-        for (size_t k = 0; (flag = option_at(tool, k)); k++) {
-            fputs(k ? " --" : "--", script);
-            for (const char *c = flag->name; *c; c++)
-                fputc(*c == '-' ? '_' : *c, script);
-        }
-        fprintf(script, "\" %s\n", tool->name);
-    }
-}
-
-/* Words that complete a command, one case of the shell's `case` each. */
-static void put_completion(FILE *script)
-{
-    const command *each;
-    fputs("# bash completion for qaffe; written by the build from the tables of options\n"
-          "_qaffe()\n{\n"
-          "    local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD - 1]}\"\n"
-          "    local command=\"${COMP_WORDS[1]}\" options=\"\"\n"
-          "    local first=1\n"
-          "    case \"$command\" in\n"
-          "    qat | dataset)\n        command+=\" ${COMP_WORDS[2]}\"\n        first=2\n"
-          "        ;;\n    esac\n"
-          "    COMPREPLY=()\n    if ((COMP_CWORD == 1)); then\n        options=\"",
-          script);
-    const char *last = "";
-    for (size_t i = 0; (each = command_at(i)); i++) {
-        int length = (int)strcspn(each->name, " ");
-        bool repeated = strncmp(last, each->name, (size_t)length + 1) == 0 ||
-                        (each->name[length] && strncmp(last, each->name, (size_t)length) == 0);
-        if (!each->hidden && !each->caffe_tool && !repeated)
-            fprintf(script, "%.*s ", length, each->name);
-        last = each->name;
-    }
-    fputs("help --help --version\"\n    elif ((COMP_CWORD == 2 && first == 2)); then\n"
-          "        case \"${COMP_WORDS[1]}\" in\n",
-          script);
-    static const char *const groups[] = {"qat", "dataset"};
-    for (size_t g = 0; g < COUNT(groups); g++) {
-        fprintf(script, "        %s) options=\"", groups[g]);
-        for (size_t i = 0; (each = command_at(i)); i++)
-            if (strncmp(each->name, groups[g], strlen(groups[g])) == 0)
-                fprintf(script, "%s ", strchr(each->name, ' ') + 1);
-        fputs("\" ;;\n", script);
-    }
-    fputs("        esac\n    else\n        case \"$command:$before\" in\n", script);
-    for (size_t i = 0; (each = command_at(i)); i++) {
-        const option *option;
-        for (size_t k = 0; !each->hidden && !each->caffe_tool && (option = option_at(each, k));
-             k++) {
-            if (option->kind == OPTION_CHOICE) {
-                fprintf(script, "        \"%s:--%s\") options=\"", each->name, option->name);
-                for (const char *c = option->choices; *c; c++)
-                    fputc(*c == '|' ? ' ' : *c, script);
-                fputs("\" ;;\n", script);
-            } else if (option->kind == OPTION_FILE) {
-                fprintf(script, "        \"%s:--%s\")\n", each->name, option->name);
-                fputs("            COMPREPLY=($(compgen -f -- \"$word\"))\n"
-                      "            return\n            ;;\n",
-                      script);
-            }
-        }
-    }
-    for (size_t i = 0; (each = command_at(i)); i++) {
-        const option *option;
-        if (each->hidden || each->caffe_tool)
-            continue;
-        fprintf(script, "        \"%s:\"*) options=\"", each->name);
-        for (size_t k = 0; (option = option_at(each, k)); k++)
-            fprintf(script, "--%s ", option->name);
-        fputs("\" ;;\n", script);
-    }
-    fputs("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n}\n"
-          "complete -o filenames -F _qaffe qaffe\n",
-          script);
-    put_tool_completion(script);
-}
-
-static FILE *open_below(const char *folder, const char *name, const char *ending)
+/* A file of the folder, written by `put`, which is given `what`. */
+static bool write_file(const char *folder, const char *name,
+                       void (*put)(FILE *file, const command *what), const command *what)
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s%s", folder, name, ending);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *file = fopen(path, "w");
-    if (!file)
+    bool written = file != NULL;
+    if (file) {
+        put(file, what);
+        written = !ferror(file);
+        written = fclose(file) == 0 && written;
+    }
+    if (!written)
         fprintf(stderr, "qaffe: cannot write %s: %s\n", path, strerror(errno));
-    return file;
+    return written;
+}
+
+static void put_page(FILE *page, const command *command)
+{
+    if (command)
+        put_command_page(command, page);
+    else
+        put_overview_page(page);
 }
 
 static int run(const arguments *arguments)
 {
+    static const struct {
+        const char *name;
+        void (*put)(FILE *script, const command *ignored);
+    } scripts[] = {
+        {"qaffe.bash", put_bash_completion},
+        {"_qaffe", put_zsh_completion},
+        {"qaffe.fish", put_fish_completion},
+    };
     const char *folder = argument_text(arguments, "out");
-    FILE *file = open_below(folder, "qaffe", ".1");
-    if (!file)
-        return EXIT_FAILED;
-    put_overview_page(file);
-    int failed = fclose(file);
-    if (!(file = open_below(folder, "qaffe", ".bash")))
-        return EXIT_FAILED;
-    put_completion(file);
-    failed |= fclose(file);
+    bool written = write_file(folder, "qaffe.1", put_page, NULL);
+    for (size_t i = 0; i < COUNT(scripts) && written; i++)
+        written = write_file(folder, scripts[i].name, scripts[i].put, NULL);
     const command *each;
-    for (size_t i = 0; (each = command_at(i)); i++) {
-        char name[64];
+    for (size_t i = 0; written && (each = command_at(i)); i++) {
+        char name[64], file[72];
         page_name(each, name, sizeof name);
-        if (each->hidden)
-            continue;
-        if (!(file = open_below(folder, name, ".1")))
-            return EXIT_FAILED;
-        put_command_page(each, file);
-        failed |= fclose(file);
+        snprintf(file, sizeof file, "%s.1", name);
+        written = each->hidden || write_file(folder, file, put_page, each);
     }
-    return failed ? EXIT_FAILED : EXIT_DONE;
+    return written ? EXIT_DONE : EXIT_FAILED;
 }
 
 const command command_document = {
     .name = "documentation",
-    .summary = "Write the man pages and the bash completion.",
+    .summary = "Write the man pages, and completion for bash, zsh and fish.",
     .example = "qaffe documentation --out build/man",
     OPTIONS(options),
     .hidden = true,
