@@ -18,11 +18,22 @@ add_custom_command(
   VERBATIM)
 add_custom_target(qaffe_documentation ALL DEPENDS ${documentation}/qaffe.1)
 install(DIRECTORY ${documentation}/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 FILES_MATCHING PATTERN "*.1")
-# Completion of Caffe's programs is loaded by their names (cmake/caffe_home.cmake links them).
+# Completion of Caffe's programs is loaded by their names: bash's and fish's (cmake/caffe_home.cmake links them).
 install(FILES ${documentation}/qaffe.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
   RENAME qaffe)
+install(FILES ${documentation}/_qaffe DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+install(FILES ${documentation}/qaffe.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 
-# pkg-config
+# pkg-config: the prefix is found from where the file lies, so that `cmake --install --prefix` and moved folders work.
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
+  BASE_DIRECTORY ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig OUTPUT_VARIABLE QAFFE_PC_TO_PREFIX)
+# What a static link needs stands in Libs.private: Requires.private would make even --cflags ask for the .pc files of
+# these libraries, which who links libqaffe.so need not have.
+foreach(library PROTOBUFC JANSSON LMDB JPEG PNG ZLIB HDF5)
+  list(APPEND private_libraries ${${library}_LDFLAGS})
+endforeach()
+list(REMOVE_DUPLICATES private_libraries)
+list(JOIN private_libraries " " QAFFE_PC_PRIVATE)
 configure_file(cmake/qaffe.pc.in ${CMAKE_CURRENT_BINARY_DIR}/qaffe.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/qaffe.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 

@@ -62,6 +62,7 @@ endforeach()
 install(CODE "
   set(root \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}\")
   file(MAKE_DIRECTORY \"\${root}/share/qaffe/caffe-home\")
-  file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/libqaffe.so\"
-    \"\${root}/${QAFFE_PYTHON_DIR}/qaffe/libqaffe.so\" SYMBOLIC)
-  file(CREATE_LINK \"\${CMAKE_INSTALL_PREFIX}/${QAFFE_PYTHON_DIR}\" \"\${root}/share/qaffe/caffe-home/python\" SYMBOLIC)")
+  file(RELATIVE_PATH library \"/${QAFFE_PYTHON_DIR}/qaffe\" \"/${CMAKE_INSTALL_LIBDIR}/libqaffe.so\")
+  file(CREATE_LINK \"\${library}\" \"\${root}/${QAFFE_PYTHON_DIR}/qaffe/libqaffe.so\" SYMBOLIC)
+  file(RELATIVE_PATH packages /share/qaffe/caffe-home \"/${QAFFE_PYTHON_DIR}\")
+  file(CREATE_LINK \"\${packages}\" \"\${root}/share/qaffe/caffe-home/python\" SYMBOLIC)")
