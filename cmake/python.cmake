@@ -45,7 +45,10 @@ if(SKBUILD)
   foreach(package ${installed_packages})
     install(DIRECTORY ${packages}/${package} DESTINATION . FILES_MATCHING PATTERN "*.py")
   endforeach()
-  install(FILES $<TARGET_FILE:qaffe_shared> DESTINATION qaffe RENAME libqaffe.so)
+  # The command, which qaffe/_command.py starts, asks for the library by the name that has the version.
+  install(FILES $<TARGET_FILE:qaffe_shared> DESTINATION qaffe RENAME $<TARGET_SONAME_FILE_NAME:qaffe_shared>)
+  set_target_properties(qaffe PROPERTIES INSTALL_RPATH "$ORIGIN/..")
+  install(TARGETS qaffe RUNTIME DESTINATION qaffe/bin)
   return()
 endif()
 

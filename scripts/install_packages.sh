@@ -5,7 +5,8 @@
 packages=(build-essential cmake ninja-build pkg-config libdnnl-dev libprotobuf-c-dev
           libprotobuf-dev protobuf-c-compiler liblmdb-dev libjansson-dev libturbojpeg0-dev libpng-dev zlib1g-dev
           libhdf5-dev libleveldb-dev)
-test_packages=(libcmocka-dev protobuf-compiler python3-numpy python3-protobuf python3-pytest python3-pil)
+test_packages=(libcmocka-dev protobuf-compiler python3-numpy python3-protobuf python3-pytest python3-pil
+               fish zsh)
 
 install_missing() {
     local missing=()

@@ -19,8 +19,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 def _load():
     here = os.path.dirname(os.path.abspath(__file__))
-    name = "libqaffe.so"
-    candidates = [os.environ.get("QAFFE_LIBRARY"), os.path.join(here, name), name + ".0", name]
+    names = ["libqaffe.so", "libqaffe.so.0"]  # in the build tree, in a wheel
+    candidates = [os.environ.get("QAFFE_LIBRARY")] + [os.path.join(here, name) for name in names] + names[::-1]
     failures = []
     for candidate in filter(None, candidates):
         if os.path.isabs(candidate) and not os.path.exists(candidate):

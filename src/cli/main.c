@@ -155,6 +155,13 @@ static int run(const command *command, int argc, char **argv, bool help)
     return code;
 }
 
+/* amct_caffe is a name for the commands of AMCT: "amct_caffe config" means "qaffe qat config". */
+static bool is_amct(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+    return strcmp(slash ? slash + 1 : program, "amct_caffe") == 0;
+}
+
 int main(int argc, char **argv)
 {
     spin_less(argv);
@@ -163,7 +170,11 @@ int main(int argc, char **argv)
     const command *tool = argc > 0 ? tool_find(argv[0]) : NULL;
     if (tool)
         return run(tool, argc - 1, argv + 1, false);
-    argc--, argv++;
+    static char group[] = "qat";
+    if (argc > 0 && is_amct(argv[0]))
+        argv[0] = group;
+    else
+        argc--, argv++;
     bool help = argc > 0 && (same_word(argv[0], "help") || same_word(argv[0], "--help") ||
                              same_word(argv[0], "-help") || same_word(argv[0], "-h"));
     if (argc > 0 && (same_word(argv[0], "--version") || same_word(argv[0], "-version")))
