@@ -28,6 +28,7 @@ static char *folder;
     "phase: TEST } }"
 
 #define MODEL "--model net.prototxt --weights float_iter_10.caffemodel "
+#define AMCT_LOG "amct_log/amct_caffe.log"
 #define PREPARE(to)                                                                                \
     "qat prepare " MODEL "--config config.json --out-model " to                                    \
     "modified.prototxt --out-weights " to "modified.caffemodel --record " to "record.txt "
@@ -235,6 +236,42 @@ static void the_flow_writes_amct_s_log(void **state)
     assert_true(qf_file_exists("amct_log/ip_0_quant_layer.log"));
 }
 
+/* The log of the last run outlives a command that comes to nothing, and a second process. */
+static void the_log_outlives_failures(void **state)
+{
+    (void)state;
+    static const char *const failing[] = {
+        "qat run --model missing.prototxt --weights float_iter_10.caffemodel",
+        "qat run --model net.prototxt --weights missing.caffemodel",
+        "qat run " MODEL "--train-data missing_lmdb",
+        "qat config --model missing.prototxt --weights float_iter_10.caffemodel --out c.json",
+        "qat prepare --model net.prototxt --weights float_iter_10.caffemodel --config missing.json "
+        "--out-model m.prototxt --out-weights m.caffemodel --record r.txt",
+        "qat export --model missing.prototxt --weights w --record r.txt --out results/x",
+    };
+    test_command(0, "Configuration]: 2 layers can be quantised", "",
+                 "qat config " MODEL "--out config.json");
+    for (size_t i = 0; i < sizeof failing / sizeof *failing; i++) {
+        test_command(1, "missing", "", failing[i]);
+        assert_true(test_file_has(context, AMCT_LOG, "2 layers can be quantised"));
+    }
+    assert_true(test_file_has(context, AMCT_LOG, "ERROR - [AMCT]:[Configuration]: "));
+    test_command(2, "did you mean", "", "qat run --modle net.prototxt");
+    assert_true(test_file_has(context, AMCT_LOG, "2 layers can be quantised"));
+
+    test_command(0, "Another process writes amct_log/amct_caffe.log",
+                 "exec 9<amct_log/amct_caffe.log; flock 9;", PREPARE(""));
+    assert_true(test_file_has(context, AMCT_LOG, "2 layers can be quantised"));
+    assert_true(test_file_has(context, AMCT_LOG, "The modified model is saved"));
+    test_command(0, "", "", PREPARE(""));
+    assert_false(test_file_has(context, AMCT_LOG, "2 layers can be quantised"));
+    assert_false(test_file_has(context, AMCT_LOG, "ERROR"));
+    test_command(0, "cannot write amct_log/amct_caffe.log",
+                 "rm amct_log/amct_caffe.log; ln -s /dev/full amct_log/amct_caffe.log;",
+                 PREPARE(""));
+    assert_int_equal(unlink(AMCT_LOG), 0);
+}
+
 static void log_levels_are_checked(void **state)
 {
     (void)state;
@@ -312,6 +349,7 @@ int main(void)
         cmocka_unit_test(hdf5_snapshots_resume),
         cmocka_unit_test(models_are_shown),
         cmocka_unit_test(the_flow_writes_amct_s_log),
+        cmocka_unit_test(the_log_outlives_failures),
         cmocka_unit_test(log_levels_are_checked),
         cmocka_unit_test(a_full_disk_loses_nothing),
         cmocka_unit_test(databases_are_named),

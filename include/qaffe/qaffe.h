@@ -72,11 +72,13 @@ QF_API const char *qf_error_text(const qf_context *context); /* "" if nothing fa
 /* NULL silences the log. Messages below `lowest` are not formatted at all. */
 QF_API void qf_context_set_log(qf_context *context, qf_log_function sink, void *user,
                                qf_log_level lowest);
-/* Log the AMCT flow as AMCT does: into ./amct_log/amct_caffe.log, whose old content is lost, and to
- * the sink. AMCT_LOG_FILE_LEVEL and AMCT_LOG_LEVEL say from which level on (DEBUG, INFO, WARNING,
- * ERROR; INFO without them); QF_E_VALUE for anything else. A file that cannot be written is only
- * warned of. Whether or not this is called: where AMCT_LOG_FILE_LEVEL is DEBUG when the context is
- * created, Quant, AntiQuant and DeQuant layers append what they first put out, of one image, to
+/* Log the AMCT flow as AMCT does: into ./amct_log/amct_caffe.log and to the sink. The first step
+ * that has read its inputs begins the file anew; a step that fails before is added to it, and so is
+ * everything while another process writes it, which is warned of. AMCT_LOG_FILE_LEVEL and
+ * AMCT_LOG_LEVEL say from which level on (DEBUG, INFO, WARNING, ERROR; INFO without them);
+ * QF_E_VALUE for anything else. A file that cannot be written is only warned of. Whether or not
+ * this is called: where AMCT_LOG_FILE_LEVEL is DEBUG when the context is created, Quant, AntiQuant
+ * and DeQuant layers append what they first put out, of one image, to
  * ./amct_log/<layer>.log. */
 QF_API qf_status qf_context_open_amct_log(qf_context *context);
 QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */

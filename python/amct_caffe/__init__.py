@@ -6,8 +6,8 @@
     ...train new_model with caffe; its TEST phase fills the record...
     amct.save_quant_retrain_model(new_model, retrained_weights, 'Both', 'results/user_model')
 
-Importing begins ./amct_log/amct_caffe.log anew; AMCT_LOG_FILE_LEVEL and AMCT_LOG_LEVEL choose what it and the
-screen show.
+The first step whose arguments and files are good begins ./amct_log/amct_caffe.log anew; AMCT_LOG_FILE_LEVEL and
+AMCT_LOG_LEVEL choose what it and the screen show.
 """
 import functools
 import inspect

@@ -1,6 +1,8 @@
 """amct_caffe: the flow, its checks and its words."""
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -93,3 +95,20 @@ def test_retrain_in_one_call(digits):
         qaffe.retrain(*digits, iterations=10, save_path="qat/n", progress=stop)
     with pytest.raises(ValueError, match="batch_norm"):
         qaffe.retrain(*digits, batch_norm="thaw")
+
+
+def test_the_log_of_the_last_run_outlives_a_failure(folder):
+    model, weights = qaffe.examples.small_model()
+    step = "import amct_caffe; amct_caffe.create_quant_retrain_config('c.json', %r, %r)"
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+
+    def run(model):
+        subprocess.run([sys.executable, "-c", step % (model, weights)], stderr=subprocess.DEVNULL, env=environment)
+        return open("amct_log/amct_caffe.log").read()
+
+    begun = run(model)
+    assert "2 layers can be quantised" in begun
+    (folder / "bad.prototxt").write_text("layer { nme: 'x' }")
+    assert run("bad.prototxt").startswith(begun)
+    assert run("nobody.prototxt").startswith(begun)
+    assert run(model).count("2 layers can be quantised") == 1

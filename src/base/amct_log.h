@@ -1,4 +1,7 @@
-/* AMCT's log of the flow (specification, section J): ./amct_log/amct_caffe.log and the screen. */
+/* AMCT's log of the flow (specification, section J): ./amct_log/amct_caffe.log and the screen.
+ *
+ * A run begins the file anew, but not before its first step has read its inputs: until then its
+ * lines wait in memory, so that a mistyped name costs nobody the log of the last run. */
 #ifndef QF_BASE_AMCT_LOG_H
 #define QF_BASE_AMCT_LOG_H
 
@@ -9,7 +12,9 @@
 #define QF_AMCT_LOG_FOLDER "amct_log"
 
 typedef struct qf_amct_log {
-    FILE *file;                   /* NULL: it could not be written */
+    FILE *file;                   /* NULL: not begun */
+    bool failed;                  /* it cannot be written: there are no lines for it any more */
+    qf_buffer waiting;            /* lines from before the beginning */
     qf_log_level screen, to_file; /* the lowest to show */
 } qf_amct_log;
 
@@ -17,9 +22,13 @@ typedef struct qf_amct_log {
  * sink; else to the sink as any other message. */
 void qf_amct_say(qf_context *context, qf_log_level level, const char *module, const char *format,
                  ...) QF_PRINTF(4, 5);
-/* Keep a failure in the file: the sentence itself is shown by whoever called. Returns `status`. */
+/* A step's arguments and files are good: begin the file, unless an earlier step did. While another
+ * process writes it, the lines are added to the file as it is, and a warning says so. */
+void qf_amct_begin(qf_context *context);
+/* The end of a step. A failure is kept in the file, behind what it has where it was not begun; the
+ * sentence itself is shown by whoever called. Returns `status`. */
 qf_status qf_amct_outcome(qf_context *context, const char *module, qf_status status);
-void qf_amct_log_close(qf_amct_log *log); /* accepts NULL */
+void qf_amct_log_close(qf_context *context); /* if it is open */
 
 /* Append to the log of one layer's data: a record of when and where, then the values. */
 qf_status qf_amct_log_values(qf_context *context, const char *layer, const char *file,

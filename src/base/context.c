@@ -60,7 +60,7 @@ void qf_context_destroy(qf_context *context)
     if (context->backend)
         context->backend_destroy(context->backend);
     qf_pool_release(context->pool);
-    qf_amct_log_close(context->amct_log);
+    qf_amct_log_close(context);
     qf_free(context);
 }
 

@@ -123,13 +123,13 @@ done:
     return status;
 }
 
-qf_status qf_file_open_log(qf_context *context, const char *path, bool empty, FILE **out)
+qf_status qf_file_open_log(qf_context *context, const char *path, FILE **out)
 {
     *out = NULL;
     QF_TRY(make_parents(context, path));
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (empty ? O_TRUNC : O_APPEND), 0640);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0640);
     if (fd >= 0)
-        *out = fdopen(fd, empty ? "w" : "a");
+        *out = fdopen(fd, "a");
     if (fd >= 0 && !*out)
         close(fd);
     return *out ? QF_OK : qf_fail(context, QF_E_IO, "cannot write %s: %s", path, strerror(errno));

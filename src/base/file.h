@@ -17,8 +17,8 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out);
 qf_status qf_file_write(qf_context *context, const char *path, const void *bytes, size_t size,
                         unsigned mode);
 
-/* For logs, which grow while the work goes on: emptied first, or appended to. Mode 640. */
-qf_status qf_file_open_log(qf_context *context, const char *path, bool empty, FILE **out);
+/* For logs, which grow while the work goes on: appended to, and made with mode 640. */
+qf_status qf_file_open_log(qf_context *context, const char *path, FILE **out);
 
 bool qf_file_exists(const char *path);
 /* Fails now if writing `path` later could not succeed (missing or unwritable directory, a

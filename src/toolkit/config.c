@@ -90,12 +90,14 @@ qf_status qf_create_quant_retrain_config(qf_context *context, const char *config
         status = qf_config_defaults(context, net, weights, &config);
     if (status == QF_OK && config_definition)
         status = qf_config_apply_definition(context, net, config_definition, &config);
-    if (status == QF_OK)
+    if (status == QF_OK) {
+        qf_amct_begin(context);
         status = qf_config_write(context, &config, config_file);
+    }
     if (status == QF_OK)
         qf_amct_say(context, QF_INFO, MODULE,
-                    "%zu layers can be quantised; configuration saved in %s", config.count,
-                    config_file);
+                    "%zu layer%s can be quantised; configuration saved in %s", config.count,
+                    config.count == 1 ? "" : "s", config_file);
     qf_config_release(&config);
     qf_message_free(net);
     qf_message_free(weights);

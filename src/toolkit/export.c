@@ -350,8 +350,10 @@ qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained
                                          scale_offset_record_file, &retrained);
     if (status == QF_OK && config_file)
         status = qf_export_check_config(context, &retrained, config_file);
-    if (status == QF_OK)
+    if (status == QF_OK) {
+        qf_amct_begin(context);
         status = qf_export(context, &retrained, save_type, save_path);
+    }
     qf_retrained_release(&retrained);
     return qf_amct_outcome(context, MODULE, status);
 }

@@ -450,8 +450,8 @@ static qf_status prepare(preparation *p)
                     config->name);
         QF_TRY(qf_within(p->context, insert_around(p, config), "layer %s", config->name));
     }
-    qf_amct_say(p->context, QF_INFO, MODULE, "%zu of %zu layers that can be quantised are", enabled,
-                p->config->count);
+    qf_amct_say(p->context, QF_INFO, MODULE, "%zu of %zu layer%s that can be quantised %s", enabled,
+                p->config->count, p->config->count == 1 ? "" : "s", enabled == 1 ? "is" : "are");
     return QF_OK;
 }
 
@@ -468,6 +468,7 @@ static qf_status create_model(preparation *p, qf_config *config, const char *mod
     QF_TRY(qf_config_defaults(context, p->net, p->weights, config));
     QF_TRY(qf_config_read(context, p->net, config_file, config));
     QF_TRY(qf_graph_set_batch_norm(context, p->net, batch_norm));
+    qf_amct_begin(context);
     QF_TRY(prepare(p));
     qf_status status = make_weights(p, &modified);
     if (status == QF_OK)
