@@ -9,6 +9,16 @@ install_missing "${packages[@]}" "${test_packages[@]}"
 
 scripts/check_modules.sh
 
+# Tests say "skipped: …" in a line of its own for what they could not do here.
+say_what_was_skipped() {
+    local skipped
+    skipped=$(sed -n 's/^\(.*: \)\?skipped: /  - /p' build/*/Testing/Temporary/LastTest.log | sort -u)
+    [ -n "$skipped" ] || return 0
+    printf '\n%s\n' '======================== NOT EVERYTHING WAS TESTED ========================'
+    printf '%s\n' "$skipped"
+    printf '%s\n' '==========================================================================='
+}
+
 build_and_test() { # preset
     # Tests may be off from a demo in the same folder. The Python is that of the packages installed above.
     cmake --preset "$1" -DQAFFE_TESTS=ON -DPython3_EXECUTABLE=/usr/bin/python3 >/dev/null
@@ -19,3 +29,4 @@ build_and_test release
 if [ "${1:-}" != --fast ]; then
     build_and_test sanitize
 fi
+say_what_was_skipped

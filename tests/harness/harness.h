@@ -15,9 +15,11 @@
 
 enum { SKIPPED = 77 }; /* exit status by which CTest knows a skipped test */
 
-/* Environment variable QAFFE_GOLDEN or QAFFE_DATA, else ../shared/golden or ../shared/data beside
- * the checkout; NULL, with a message on stdout, where neither is there. */
+/* The recorded cases: where QAFFE_GOLDEN says, else ../shared/golden beside the checkout, else the few
+ * of each kind in tests/golden, with a message on stdout. */
 const char *test_golden_folder(void);
+bool test_golden_is_whole(void); /* not the few */
+/* Real models and data: QAFFE_DATA, else ../shared/data; NULL, with a message, where neither is. */
 const char *test_data_folder(void);
 
 qf_context *test_context(void); /* fails the test if it cannot be made */
