@@ -145,7 +145,7 @@ static void print_line(qf_context *context, qf_log_level level, bool screen, con
         qf_buffer_append(&log->waiting, line, (size_t)end);
     line[end - 1] = '\0';
     if (screen && context->log_sink && level >= log->screen)
-        context->log_sink(context->log_user, level, NULL, 0, line);
+        qf_log_line(context, level, NULL, 0, line);
 }
 
 static void print_pieces(qf_context *context, qf_log_level level, bool screen, const char *module,

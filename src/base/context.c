@@ -3,6 +3,7 @@
 #include "base/amct_log.h"
 #include "base/array.h"
 #include "base/memory.h"
+#include "base/signals.h"
 
 #include <omp.h>
 #include <stdarg.h>
@@ -118,6 +119,14 @@ qf_status qf_within(qf_context *context, qf_status status, const char *format, .
     return status;
 }
 
+void qf_log_line(qf_context *context, qf_log_level level, const char *file, int line,
+                 const char *text)
+{
+    const int depth = qf_signals_suspend(); /* the sink is the user's */
+    context->log_sink(context->log_user, level, file, line, text);
+    qf_signals_resume(depth);
+}
+
 void qf_log(qf_context *context, qf_log_level level, const char *file, int line, const char *format,
             ...)
 {
@@ -138,7 +147,7 @@ void qf_log(qf_context *context, qf_log_level level, const char *file, int line,
     va_end(again);
     va_end(arguments);
     const char *slash = strrchr(file, '/');
-    context->log_sink(context->log_user, level, slash ? slash + 1 : file, line, text);
+    qf_log_line(context, level, slash ? slash + 1 : file, line, text);
     if (text != fixed)
         qf_free(text);
 }

@@ -53,6 +53,10 @@ qf_status qf_within(qf_context *context, qf_status status, const char *format, .
 void qf_log(qf_context *context, qf_log_level level, const char *file, int line, const char *format,
             ...) QF_PRINTF(5, 6);
 
+/* Hand one line to the sink, which must be there, as it is. */
+void qf_log_line(qf_context *context, qf_log_level level, const char *file, int line,
+                 const char *text);
+
 #define qf_debug(context, ...) qf_log((context), QF_DEBUG, __FILE__, __LINE__, __VA_ARGS__)
 #define qf_info(context, ...) qf_log((context), QF_INFO, __FILE__, __LINE__, __VA_ARGS__)
 #define qf_warning(context, ...) qf_log((context), QF_WARNING, __FILE__, __LINE__, __VA_ARGS__)

@@ -1,6 +1,7 @@
 /* The qaffe command, and Caffe's programs, which are links to it: find the command that is meant,
  * read its options, run it. */
 #include "cli/commands.h"
+#include "cli/signals.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -167,6 +168,8 @@ int main(int argc, char **argv)
     spin_less(argv);
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write */
+    if (!signals_start())
+        return EXIT_FAILED;
     const command *tool = argc > 0 ? tool_find(argv[0]) : NULL;
     if (tool)
         return run(tool, argc - 1, argv + 1, false);

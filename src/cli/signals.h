@@ -4,6 +4,9 @@
 
 #include "qaffe/qaffe.h"
 
+/* To be called before any other thread starts: from now on Ctrl-C and hang-up are taken by a thread
+ * of their own. They end the program until a command says otherwise. False: it said why not. */
+bool signals_start(void);
 /* Effects are "stop", "snapshot" or "none". A second SIGINT where the first one asked to stop ends
  * the program at once. */
 void signals_install(const char *sigint_effect, const char *sighup_effect);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/signals.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -134,7 +135,7 @@ qf_status qf_prefetch_next(qf_context *context, qf_prefetch *p, const qf_batch *
 {
     double asked = qf_seconds();
     if (!p->running) {
-        if (pthread_create(&p->thread, NULL, run, p) != 0)
+        if (qf_signals_start_thread(&p->thread, run, p) != 0)
             return qf_fail(context, QF_E_MEMORY, "cannot start a thread to read data");
         p->running = true;
     }

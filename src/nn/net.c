@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/signals.h"
 #include "data/hdf5_array.h"
 #include "nn/pending_records.h"
 #include "nn/plan.h"
@@ -189,7 +190,7 @@ static qf_status check_range(qf_net *net, int low, int high)
     return QF_OK;
 }
 
-qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
+static qf_status run_forward(qf_net *net, int first, int last, float *loss)
 {
     double sum = 0;
     if (loss)
@@ -207,10 +208,19 @@ qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
         if (net->debug_info)
             QF_TRY(qf_net_log_forward(net, net->layers[i]));
         qf_net_plan_drop_after_forward(net, i, next - 1);
+        qf_signals_deliver();
     }
     if (loss)
         *loss = (float)sum;
     return qf_pending_records_write(net);
+}
+
+qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
+{
+    qf_signals_enter();
+    const qf_status status = run_forward(net, first, last, loss);
+    qf_signals_leave();
+    return status;
 }
 
 void qf_net_keep_blobs(qf_net *net, bool keep)
@@ -268,6 +278,7 @@ static qf_status forward_next(qf_net *net, int *index, int first, int last)
     const int i = *index;
     qf_group *group = qf_net_plan_forward_group(net, i, first, last);
     *index = group ? group->last + 1 : i + 1;
+    qf_signals_deliver();
     return qf_within(net->context, group ? forward_group(net, group) : forward_layer(net, i, &loss),
                      "layer %s", net->layers[i]->name);
 }
@@ -303,7 +314,7 @@ static qf_status catch_up(qf_net *net, int first, int last)
     return QF_OK;
 }
 
-qf_status qf_net_backward_range(qf_net *net, int last, int first)
+static qf_status run_backward(qf_net *net, int last, int first)
 {
     if (net->layer_count == 0)
         return QF_OK;
@@ -321,9 +332,18 @@ qf_status qf_net_backward_range(qf_net *net, int last, int first)
         if (net->debug_info && net->layer_need_backward[i])
             QF_TRY(qf_net_log_backward(net, net->layers[i]));
         qf_net_plan_drop_after_backward(net, next + 1, i);
+        qf_signals_deliver();
     }
     QF_TRY(show_alias_gradients(net));
     return qf_pending_records_write(net); /* of what ran forward once more */
+}
+
+qf_status qf_net_backward_range(qf_net *net, int last, int first)
+{
+    qf_signals_enter();
+    const qf_status status = run_backward(net, last, first);
+    qf_signals_leave();
+    return status;
 }
 
 qf_status qf_net_backward(qf_net *net)

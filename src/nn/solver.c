@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/signals.h"
 
 #include <math.h>
 #include <string.h>
@@ -147,7 +148,7 @@ static void smooth_loss(qf_solver *solver, float loss, int done)
     solver->losses[slot] = loss;
 }
 
-static qf_status forward_backward(qf_solver *solver, float *loss)
+static qf_status run_passes(qf_solver *solver, float *loss)
 {
     float sum = 0;
     for (int pass = 0; pass < solver->param->iter_size; pass++) {
@@ -160,6 +161,14 @@ static qf_status forward_backward(qf_solver *solver, float *loss)
     }
     *loss = sum / (float)solver->param->iter_size;
     return QF_OK;
+}
+
+static qf_status forward_backward(qf_solver *solver, float *loss)
+{
+    qf_signals_enter(); /* once for all passes */
+    const qf_status status = run_passes(solver, loss);
+    qf_signals_leave();
+    return status;
 }
 
 /* From iteration freeze_batch_norm_after on, BatchNorm layers use and keep the statistics they

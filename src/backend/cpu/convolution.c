@@ -317,7 +317,6 @@ qf_status qf_convolution_execute(qf_context *context, unit *u, unit_kind kind, c
     if (traits[kind].zero_point)
         arguments[count++] =
             (dnnl_exec_arg_t){DNNL_ARG_ATTR_ZERO_POINTS | DNNL_ARG_SRC, u->zero_point};
-    QF_DNNL(context, dnnl_primitive_execute(u->primitive, onednn->stream, count, arguments));
-    QF_DNNL(context, dnnl_stream_wait(onednn->stream));
+    QF_DNNL(context, qf_onednn_execute(u->primitive, onednn->stream, count, arguments));
     return QF_OK;
 }

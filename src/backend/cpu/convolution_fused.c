@@ -240,9 +240,8 @@ static dnnl_status_t execute(const fused_unit *u, runner *r, const void *x, void
     dnnl_status_t status = dnnl_memory_set_data_handle(r->x, (void *)x);
     if (status == dnnl_success)
         status = dnnl_memory_set_data_handle(r->y, y);
-    if (status == dnnl_success)
-        status = dnnl_primitive_execute(u->primitive, r->stream, count, arguments);
-    return status == dnnl_success ? dnnl_stream_wait(r->stream) : status;
+    return status == dnnl_success ? qf_onednn_execute(u->primitive, r->stream, count, arguments)
+                                  : status;
 }
 
 /* ---- float ---- */
@@ -387,6 +386,7 @@ static qf_status run_pieces(qf_context *context, const qf_convolution *c, fused_
         if (status == dnnl_success)
             qf_requantise_all(q, scratch->bytes, 0, u->rows);
     } else {
+        qf_kernels_begin();
 #pragma omp parallel for schedule(static) num_threads(u->threads)
         for (int piece = 0; piece < u->pieces; piece++) {
             const int thread = omp_get_thread_num();
@@ -398,6 +398,7 @@ static qf_status run_pieces(qf_context *context, const qf_convolution *c, fused_
                 status = mine;
             }
         }
+        qf_kernels_end(status);
     }
     qf_array_release(scratch);
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "convolution");

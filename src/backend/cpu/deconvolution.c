@@ -53,11 +53,11 @@ static dnnl_status_t make_matrix(const void *self, const qf_convolution_shape *s
     const int32_t no_offset = 0;
     dnnl_status_t status = dnnl_success;
     for (int g = 0; g < s->groups && status == dnnl_success; g++)
-        status = dnnl_gemm_u8s8s32(
+        status = QF_KERNEL(dnnl_gemm_u8s8s32(
             'N', 'N', 'F', (dnnl_dim_t)pixels, (dnnl_dim_t)columns, depth, 1,
             of->codes + at->row * (size_t)s->out[1] * (size_t)out + g * depth, out,
             (uint8_t)of->zero, of->weights + (size_t)(g * depth) * columns, (dnnl_dim_t)columns, 0,
-            0, (int32_t *)at->patches + (size_t)g * columns, (dnnl_dim_t)patch, &no_offset);
+            0, (int32_t *)at->patches + (size_t)g * columns, (dnnl_dim_t)patch, &no_offset));
     return status;
 }
 

@@ -43,9 +43,9 @@ static dnnl_status_t make(const void *self, const qf_convolution_shape *s, const
     const size_t first = at->row * (size_t)s->out[1] * (size_t)out;
     if (of->rounded)
         qf_bf16_to_float_part(of->rounded + first, at->own, pixels * (size_t)out);
-    return dnnl_sgemm('N', 'N', (dnnl_dim_t)pixels, patch, out, 1,
-                      of->rounded ? at->own : of->values + first, out, of->weights, patch, 0,
-                      at->patches, patch);
+    return QF_KERNEL(dnnl_sgemm('N', 'N', (dnnl_dim_t)pixels, patch, out, 1,
+                                of->rounded ? at->own : of->values + first, out, of->weights, patch,
+                                0, at->patches, patch));
 }
 
 QF_CLONES static void add(const void *from, void *to, size_t n)

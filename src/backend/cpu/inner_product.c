@@ -105,10 +105,10 @@ static qf_status multiply_codes(qf_context *context, qf_inner_product *p, qf_ten
         multiply_codes_reference(s, codes, x->code_zero, weights, y);
         return QF_OK;
     }
-    QF_DNNL(context, dnnl_gemm_u8s8s32('N', s->transposed ? 'N' : 'T', 'F', s->rows, s->outputs,
-                                       s->inputs, 1, codes, s->inputs, (uint8_t)x->code_zero,
-                                       weights, s->transposed ? s->outputs : s->inputs, 0, 0, y,
-                                       s->outputs, &no_offset));
+    QF_DNNL(context, QF_KERNEL(dnnl_gemm_u8s8s32(
+                         'N', s->transposed ? 'N' : 'T', 'F', s->rows, s->outputs, s->inputs, 1,
+                         codes, s->inputs, (uint8_t)x->code_zero, weights,
+                         s->transposed ? s->outputs : s->inputs, 0, 0, y, s->outputs, &no_offset)));
     return QF_OK;
 }
 

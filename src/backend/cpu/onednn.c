@@ -1,6 +1,7 @@
 #include "backend/cpu/onednn.h"
 
 #include "base/memory.h"
+#include "base/signals.h"
 
 static void destroy(void *backend)
 {
@@ -43,6 +44,39 @@ qf_status qf_onednn_get(qf_context *context, qf_onednn **out)
     return QF_OK;
 }
 
+static bool kernels_move_the_stack(void)
+{
+    const dnnl_version_t *v = dnnl_version();
+    return v->major < 3 || (v->major == 3 && (v->minor < 11 || (v->minor == 11 && v->patch < 2)));
+}
+
+void qf_kernels_begin(void)
+{
+    if (kernels_move_the_stack())
+        qf_signals_hold();
+    else
+        qf_signals_enter();
+}
+
+dnnl_status_t qf_kernels_end(dnnl_status_t status)
+{
+    qf_signals_leave();
+    return status;
+}
+
+static dnnl_status_t execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count,
+                             const dnnl_exec_arg_t *arguments)
+{
+    const dnnl_status_t status = dnnl_primitive_execute(primitive, stream, count, arguments);
+    return status == dnnl_success ? dnnl_stream_wait(stream) : status;
+}
+
+dnnl_status_t qf_onednn_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count,
+                                const dnnl_exec_arg_t *arguments)
+{
+    return QF_KERNEL(execute(primitive, stream, count, arguments));
+}
+
 bool qf_onednn_has_avx512(void)
 {
     const unsigned avx512 = dnnl_cpu_isa_avx512_core;
@@ -72,8 +106,9 @@ qf_status qf_matrix_product(qf_context *context, bool transpose_a, bool transpos
     if (m == 0 || n == 0)
         return QF_OK;
     const int lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
-    QF_DNNL(context, dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a,
-                                lda > 0 ? lda : 1, b, ldb > 0 ? ldb : 1, beta, c, n));
+    QF_DNNL(context,
+            QF_KERNEL(dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a,
+                                 lda > 0 ? lda : 1, b, ldb > 0 ? ldb : 1, beta, c, n)));
     return QF_OK;
 }
 
@@ -155,9 +190,8 @@ static qf_status run_reorder(qf_context *context, qf_operand *operand, void *pla
                                    {DNNL_ARG_ATTR_OUTPUT_SCALES, operand->scale}};
     if (operand->scale)
         QF_DNNL(context, dnnl_memory_set_data_handle(operand->scale, (void *)scale));
-    QF_DNNL(context, dnnl_primitive_execute(operand->reorder, onednn->stream,
-                                            operand->scale ? 3 : 2, arguments));
-    QF_DNNL(context, dnnl_stream_wait(onednn->stream));
+    QF_DNNL(context,
+            qf_onednn_execute(operand->reorder, onednn->stream, operand->scale ? 3 : 2, arguments));
     return QF_OK;
 }
 

@@ -22,6 +22,18 @@ qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *
             return qf_onednn_fail((context), qf_dnnl_, #call);                                     \
     } while (0)
 
+/* Every call that lets oneDNN compute stands in this: before 3.11.2 some of its kernels for matrix
+ * products and convolutions use the stack pointer for other things, and no signal's handler may
+ * run on such a thread (base/signals.h). Threads that compute for a parallel region may do so, too;
+ * the region itself stands between qf_kernels_begin() and qf_kernels_end(). */
+#define QF_KERNEL(call) (qf_kernels_begin(), qf_kernels_end(call))
+void qf_kernels_begin(void);
+dnnl_status_t qf_kernels_end(dnnl_status_t status);
+
+/* Run a primitive to its end. */
+dnnl_status_t qf_onednn_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count,
+                                const dnnl_exec_arg_t *arguments);
+
 /* Are products of 8-bit codes summed exactly? Without VNNI instructions oneDNN adds pairs of
  * products in 16 bits, which saturate. */
 bool qf_onednn_has_exact_int8(void);

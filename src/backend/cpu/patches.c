@@ -103,6 +103,7 @@ qf_status qf_patches_add(qf_context *context, const qf_patches *p, void *images)
     if (!room)
         return qf_fail(context, QF_E_MEMORY, "no memory for %d times %zu values of a convolution",
                        threads, size);
+    qf_kernels_begin();
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads) reduction(max : failed)
     for (int n = 0; n < s->batch; n++)
         for (int band = 0; band < bands; band++) {
@@ -114,8 +115,7 @@ qf_status qf_patches_add(qf_context *context, const qf_patches *p, void *images)
                          (int32_t *)images + (size_t)n * image);
             failed = at_least(failed, (int)status);
         }
+    const dnnl_status_t status = qf_kernels_end((dnnl_status_t)failed);
     qf_array_release(room);
-    return failed == dnnl_success
-               ? QF_OK
-               : qf_onednn_fail(context, (dnnl_status_t)failed, "matrix product");
+    return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "matrix product");
 }

@@ -213,8 +213,7 @@ static qf_status run_product(qf_context *context, product *p, const void *a, con
     QF_DNNL(context, dnnl_memory_set_data_handle(p->c, c));
     const dnnl_exec_arg_t arguments[] = {
         {DNNL_ARG_SRC, p->a}, {DNNL_ARG_WEIGHTS, p->b}, {DNNL_ARG_DST, p->c}};
-    QF_DNNL(context, dnnl_primitive_execute(p->primitive, onednn->stream, 3, arguments));
-    QF_DNNL(context, dnnl_stream_wait(onednn->stream));
+    QF_DNNL(context, qf_onednn_execute(p->primitive, onednn->stream, 3, arguments));
     return QF_OK;
 }
 

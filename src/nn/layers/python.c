@@ -1,5 +1,6 @@
 /* Layers that users write in Python: everything is handed to the functions that the front end set
  * (qf_context_set_python_layers). */
+#include "base/signals.h"
 #include "nn/layer.h"
 #include "nn/net.h"
 
@@ -23,25 +24,28 @@ static qf_status setup(qf_layer *layer)
     return QF_OK;
 }
 
+static qf_status call(qf_layer *layer, qf_status (*function)(void *, qf_layer *, void *))
+{
+    const int depth = qf_signals_suspend();
+    const qf_status status =
+        function(layer->context->python_user, layer, ((state *)layer->state)->theirs);
+    qf_signals_resume(depth);
+    return status;
+}
+
 static qf_status reshape(qf_layer *layer)
 {
-    const qf_context *context = layer->context;
-    return context->python_layers.reshape(context->python_user, layer,
-                                          ((state *)layer->state)->theirs);
+    return call(layer, layer->context->python_layers.reshape);
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    const qf_context *context = layer->context;
-    return context->python_layers.forward(context->python_user, layer,
-                                          ((state *)layer->state)->theirs);
+    return call(layer, layer->context->python_layers.forward);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    const qf_context *context = layer->context;
-    return context->python_layers.backward(context->python_user, layer,
-                                           ((state *)layer->state)->theirs);
+    return call(layer, layer->context->python_layers.backward);
 }
 
 static void destroy(qf_layer *layer)
