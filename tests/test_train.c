@@ -191,6 +191,78 @@ static void signals_can_be_without_effect(void **state)
     }
 }
 
+static void send_until_it_ends(pid_t child, int number, int *ended)
+{
+    while (waitpid(child, ended, WNOHANG) == 0) {
+        kill(child, number);
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    }
+}
+
+/* The first Ctrl-C waits for the end of the iteration; the next one does not. */
+static void ctrl_c_once_more_ends_it(void **state)
+{
+    (void)state;
+    int ended;
+    test_write_text(context, "slow.prototxt",
+                    "net: 'net.prototxt' base_lr: 0.01 lr_policy: 'fixed' max_iter: 10 "
+                    "iter_size: 100000000 snapshot_prefix: 'slow' random_seed: 1");
+    pid_t child = start(QAFFE_COMMAND, "train --solver slow.prototxt");
+    wait_for(child, "] Starting Optimization", 0);
+    send_until_it_ends(child, SIGINT, &ended);
+    assert_true(WIFSIGNALED(ended) && WTERMSIG(ended) == SIGINT);
+    assert_false(test_file_has(context, "log.txt", "Snapshotting"));
+}
+
+/* No handler, in no thread: a thread of its own waits for signals. */
+static void signals_interrupt_no_thread(void **state)
+{
+    (void)state;
+    pid_t child = start(QAFFE_COMMAND, "train --solver endless.prototxt --sighup-effect none");
+    size_t place = wait_for(child, "] Iteration 20 (", 0);
+    char *path = test_format("/proc/%d/status", (int)child), line[256];
+    FILE *file = fopen(path, "r");
+    unsigned long long caught = ~0ull;
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
+        sscanf(line, "SigCgt: %llx", &caught);
+    fclose(file);
+    qf_free(path);
+    assert_int_equal(caught & (1ull << (SIGINT - 1) | 1ull << (SIGHUP - 1)), 0);
+    for (int i = 0; i < 20000; i++)
+        kill(child, SIGHUP);
+    place = wait_for(child, " iters), loss = ", place);
+    kill(child, SIGINT);
+    assert_int_equal(wait_status(child), 0);
+    wait_for(child, "] Optimization Done.", place);
+}
+
+/* Commands that ask for no signals end by them, as any program; nohup's SIGHUP is ignored. */
+static void other_commands_end_by_signals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *program;
+        int number;
+    } rows[] = {
+        {QAFFE_COMMAND, SIGINT},           {QAFFE_COMMAND, SIGHUP},
+        {QAFFE_COMMAND, SIGTERM},          {"nohup " QAFFE_COMMAND, SIGINT},
+        {"nohup " QAFFE_COMMAND, SIGTERM},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        pid_t child = start(rows[i].program,
+                            "time --model net.prototxt --phase TRAIN --iterations 100000000");
+        wait_for(child, "] Performing Forward", 0);
+        if (strstr(rows[i].program, "nohup"))
+            for (int k = 0; k < 100; k++)
+                kill(child, SIGHUP);
+        kill(child, rows[i].number);
+        int ended = wait_status(child);
+        assert_true(WIFSIGNALED(ended));
+        assert_int_equal(WTERMSIG(ended), rows[i].number);
+    }
+}
+
 /* A test pass of hours stops, too, and snapshot_after_train: false holds. */
 static void a_test_pass_is_interrupted(void **state)
 {
@@ -357,6 +429,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signals_do_what_was_asked),
         cmocka_unit_test(signals_can_be_without_effect),
+        cmocka_unit_test(ctrl_c_once_more_ends_it),
+        cmocka_unit_test(signals_interrupt_no_thread),
+        cmocka_unit_test(other_commands_end_by_signals),
         cmocka_unit_test(a_test_pass_is_interrupted),
         cmocka_unit_test(several_test_nets),
         cmocka_unit_test(nets_are_named_in_many_ways),
