@@ -308,8 +308,12 @@ QF_API float qf_solver_loss(const qf_solver *solver);          /* smoothed over 
 /* The outputs of a net, averaged over batches. */
 typedef struct qf_scores qf_scores;
 
-/* Run `iterations` batches and average every output, with the log lines of `caffe test`. The
- * callbacks may be NULL; QF_E_STOPPED when `action` asks to stop. The net is of phase TEST. */
+/* Run `iterations` batches and average every output, each batch counting the same, with the log
+ * lines of `caffe test`. 0 iterations: the whole test set, each item once and the last batch as
+ * small as it must be, from its first item on; every mean is then that of one batch with all items
+ * (accuracies and losses by the labels that count, everything else by items). QF_E_UNSUPPORTED if
+ * no data layer knows how many items it has. The callbacks may be NULL; QF_E_STOPPED when `action`
+ * asks to stop. `out` is to be destroyed also after a failure. The net is of phase TEST. */
 QF_API qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
                              qf_progress_function progress, void *user, qf_scores **out);
 QF_API void qf_scores_destroy(qf_scores *scores);
@@ -318,7 +322,8 @@ QF_API const char *qf_scores_name(const qf_scores *scores, int index); /* of the
 QF_API double qf_scores_value(const qf_scores *scores, int index);
 /* Top-1 accuracy, if the net has such an output, else its first output; NULL name: no output. */
 QF_API double qf_scores_main(const qf_scores *scores, const char **name);
-QF_API double qf_scores_loss(const qf_scores *scores); /* mean weighted loss */
+QF_API double qf_scores_loss(const qf_scores *scores);    /* mean weighted loss */
+QF_API uint64_t qf_scores_items(const qf_scores *scores); /* of a whole test set; else 0 */
 
 /* ---- data sets ---- */
 

@@ -22,9 +22,10 @@ typedef struct option {
     const char *name; /* written with '-'; '_' is read as the same, since Caffe's flags have it */
     option_kind kind;
     bool required;
-    const char *value;    /* what the help calls the value: "FILE" */
-    const char *standard; /* the value when the option is absent, or NULL: there is none */
-    const char *choices;  /* "stop|snapshot|none" */
+    const char *value;          /* what the help calls the value: "FILE" */
+    const char *standard;       /* the value when the option is absent, or NULL: there is none */
+    const char *caffe_standard; /* the same for Caffe's program, where it is another */
+    const char *choices;        /* "stop|snapshot|none" */
     double lowest, highest;
     const char *help;
 } option;

@@ -119,7 +119,8 @@ static void put_flag(const option *option, FILE *stream)
 {
     char name[64], text[1024];
     bool quoted = strcmp(type_name(option), "string") == 0;
-    const char *standard = option->standard              ? option->standard
+    const char *standard = option->caffe_standard        ? option->caffe_standard
+                           : option->standard            ? option->standard
                            : option->kind == OPTION_FLAG ? "false"
                                                          : "";
     snprintf(text, sizeof text, "-%s (%s) type: %s default: %s%s%s",
@@ -167,6 +168,8 @@ static int run_action(const arguments *given)
     sub.caffe = given;
     const option *option, *same;
     for (i = 0; (option = option_at(action, i)); i++) {
+        if (option->caffe_standard)
+            sub.values[i] = option->caffe_standard;
         if ((same = option_find(caffe, option->name, &index)) && given->given[index]) {
             sub.values[i] = given->values[index];
             sub.given[i] = true;

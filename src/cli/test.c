@@ -18,10 +18,11 @@ static const option options[] = {
     {.name = "iterations",
      .kind = OPTION_INTEGER,
      .value = "N",
-     .standard = "50",
-     .lowest = 1,
+     .standard = "0",
+     .caffe_standard = "50",
+     .lowest = 0,
      .highest = 1e9,
-     .help = "How many batches to test."},
+     .help = "How many batches to test; 0: the whole test set, each image once."},
     NET_STATE_OPTIONS,
 };
 
@@ -33,6 +34,9 @@ static void print_scores(const qf_scores *scores)
         table_row(&table, 2, qf_scores_name(scores, i), cell("%.6g", qf_scores_value(scores, i)));
     table_print(&table);
     table_release(&table);
+    if (qf_scores_items(scores))
+        printf("(the whole test set: %llu items, each once)\n",
+               (unsigned long long)qf_scores_items(scores));
 }
 
 static qf_status test(session *session, const arguments *arguments)
@@ -66,9 +70,10 @@ const command command_test = {
     .summary = "Measure a trained net on its test data, as `caffe test` does.",
     .details =
         "Caffe's lines go to stderr, a table of the averaged outputs to stdout. A deploy model "
-        "runs in integers, as it will on the device.",
-    .example = "qaffe test --model lenet_train_test.prototxt --weights lenet_iter_10000.caffemodel "
-               "--iterations 100",
+        "runs in integers, as it will on the device. The whole test set is tested whether or not "
+        "the batch divides it: the last batch is as small as it must be, and the means are those "
+        "of one batch with all images. With --iterations each batch counts the same, as in Caffe.",
+    .example = "qaffe test --model lenet_train_test.prototxt --weights lenet_iter_10000.caffemodel",
     OPTIONS(options),
     .computes = true,
     .run = run,

@@ -30,6 +30,8 @@ typedef struct qf_data_source_type {
     void (*where)(const void *state, qf_data_state *out);
     qf_status (*go)(qf_context *context, void *state, const qf_data_state *to);
     void (*destroy)(void *state);
+    /* How many items there are until they come again; NULL: there is no such number. */
+    qf_status (*count)(qf_context *context, void *state, uint64_t *out);
 } qf_data_source_type;
 
 typedef struct qf_data_source {

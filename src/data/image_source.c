@@ -81,7 +81,14 @@ static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
     return QF_OK;
 }
 
-static const qf_data_source_type type = {add, where, go, destroy};
+static qf_status count(qf_context *context, void *opaque, uint64_t *out)
+{
+    (void)context;
+    *out = ((const state *)opaque)->list.count;
+    return QF_OK;
+}
+
+static const qf_data_source_type type = {add, where, go, destroy, count};
 
 static qf_status check(qf_context *context, const Caffe__ImageDataParameter *p)
 {

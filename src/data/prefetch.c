@@ -172,6 +172,13 @@ qf_status qf_prefetch_restore(qf_context *context, qf_prefetch *p, const qf_data
     return QF_OK;
 }
 
+qf_status qf_prefetch_count(qf_context *context, qf_prefetch *p, uint64_t *out)
+{
+    *out = 0;
+    stop(p); /* the source is used by one thread at a time; the next batch starts it again */
+    return p->source.type->count ? p->source.type->count(context, p->source.state, out) : QF_OK;
+}
+
 double qf_prefetch_waited(const qf_prefetch *p)
 {
     return p->waited;

@@ -18,6 +18,8 @@ qf_status qf_prefetch_next(qf_context *context, qf_prefetch *prefetch, const qf_
 qf_data_state qf_prefetch_state(const qf_prefetch *prefetch);
 qf_status qf_prefetch_restore(qf_context *context, qf_prefetch *prefetch,
                               const qf_data_state *state);
+/* How many items the source has; 0: there is no such number. */
+qf_status qf_prefetch_count(qf_context *context, qf_prefetch *prefetch, uint64_t *out);
 /* Seconds that callers waited for a batch. */
 double qf_prefetch_waited(const qf_prefetch *prefetch);
 

@@ -49,7 +49,12 @@ static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
     return qf_sample_store_seek(context, ((state *)opaque)->store, to->position);
 }
 
-static const qf_data_source_type type = {add, where, go, destroy};
+static qf_status count(qf_context *context, void *opaque, uint64_t *out)
+{
+    return qf_sample_store_count(context, ((state *)opaque)->store, out);
+}
+
+static const qf_data_source_type type = {add, where, go, destroy, count};
 
 static qf_status open(qf_context *context, const Caffe__DataParameter *param,
                       const Caffe__TransformationParameter *transform, bool train,

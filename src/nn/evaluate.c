@@ -1,7 +1,8 @@
-/* Testing a net: what `caffe test` does. */
+/* Testing a net: what `caffe test` does, or the whole test set as if it were one batch. */
 #include "base/clock.h"
 #include "base/memory.h"
 #include "nn/solver.h"
+#include "nn/test_set.h"
 
 #include <string.h>
 #include <time.h>
@@ -9,12 +10,21 @@
 struct qf_scores {
     int count; /* of output values: a blob with several has several */
     char **names;
-    double *sums;
-    float *weights;
-    double loss;
+    double *sums, *shares; /* of values times their weight, and of the weights */
+    float *weights;        /* of losses, in the net's loss */
+    double other_losses;   /* the same as sums, of what no output shows */
+    double batch_shares;
     int main; /* index of the value that matters most; −1: none */
-    int batches;
+    uint64_t items;
 };
+
+/* How a test goes. */
+typedef struct test {
+    qf_net *net;
+    int batches;
+    qf_test_set set; /* items 0: that many batches, all of one weight */
+    double start;
+} test;
 
 void qf_scores_destroy(qf_scores *scores)
 {
@@ -24,6 +34,7 @@ void qf_scores_destroy(qf_scores *scores)
         qf_free(scores->names[i]);
     qf_free(scores->names);
     qf_free(scores->sums);
+    qf_free(scores->shares);
     qf_free(scores->weights);
     qf_free(scores);
 }
@@ -40,8 +51,8 @@ const char *qf_scores_name(const qf_scores *scores, int index)
 
 double qf_scores_value(const qf_scores *scores, int index)
 {
-    return index >= 0 && index < scores->count && scores->batches
-               ? scores->sums[index] / scores->batches
+    return index >= 0 && index < scores->count && scores->shares[index] > 0
+               ? scores->sums[index] / scores->shares[index]
                : 0;
 }
 
@@ -54,7 +65,16 @@ double qf_scores_main(const qf_scores *scores, const char **name)
 
 double qf_scores_loss(const qf_scores *scores)
 {
-    return scores->batches ? scores->loss / scores->batches : 0;
+    double loss = scores->batch_shares > 0 ? scores->other_losses / scores->batch_shares : 0;
+    for (int i = 0; i < scores->count; i++)
+        if (scores->weights[i] != 0)
+            loss += (double)scores->weights[i] * qf_scores_value(scores, i);
+    return loss;
+}
+
+uint64_t qf_scores_items(const qf_scores *scores)
+{
+    return scores->items;
 }
 
 /* Is the blob a top-1 accuracy? */
@@ -79,9 +99,10 @@ static qf_status make_scores(qf_net *net, qf_scores **out)
     if (scores) {
         scores->names = qf_alloc(count, sizeof *scores->names);
         scores->sums = qf_alloc(count, sizeof *scores->sums);
+        scores->shares = qf_alloc(count, sizeof *scores->shares);
         scores->weights = qf_alloc(count, sizeof *scores->weights);
     }
-    if (!scores || !scores->names || !scores->sums || !scores->weights)
+    if (!scores || !scores->names || !scores->sums || !scores->shares || !scores->weights)
         return qf_fail(net->context, QF_E_MEMORY, "no memory for the scores");
     scores->main = -1;
     for (int i = 0; i < net->output_count; i++) {
@@ -100,19 +121,65 @@ static qf_status make_scores(qf_net *net, qf_scores **out)
     return QF_OK;
 }
 
-static qf_status add_batch(qf_net *net, int batch, qf_scores *scores)
+/* The top of a layer that a blob is; NULL: it is an input. */
+static const qf_layer *maker_of(const qf_net *net, const qf_blob *blob, int *top)
 {
-    int at = 0;
-    for (int i = 0; i < net->output_count; i++) {
+    for (int l = net->layer_count - 1; l >= 0; l--)
+        for (*top = 0; *top < net->layers[l]->top_count; (*top)++)
+            if (net->layers[l]->top[*top] == blob)
+                return net->layers[l];
+    return NULL;
+}
+
+/* What a value counts in the mean of a whole test set, and how much of a mean that is: so that the
+ * result is that of one batch with all items, and sums over a batch become sums over a whole one.
+ */
+typedef struct value_weight {
+    double factor, share;
+} value_weight;
+
+static value_weight weight_of(const test *t, double items, const qf_layer *maker, int top,
+                              size_t index)
+{
+    if (t->set.items == 0)
+        return (value_weight){1, 1};
+    const double over = maker && maker->type->mean_over ? maker->type->mean_over(maker, top, index)
+                                                        : QF_MEAN_OF_BATCH;
+    return over == QF_SUM_OF_BATCH    ? (value_weight){t->set.batch, items}
+           : over == QF_MEAN_OF_BATCH ? (value_weight){items, items}
+                                      : (value_weight){over, over};
+}
+
+/* A small last batch may have fewer values: those of its items are counted where they stand in the
+ * first batch. */
+static qf_status add_batch(const test *t, int batch, double loss, qf_scores *scores)
+{
+    const bool last = batch + 1 == t->batches;
+    const double items = last && t->set.items ? t->set.rest : t->set.batch;
+    qf_net *net = t->net;
+    for (int i = 0, at = 0; i < net->output_count; i++) {
         qf_blob *blob = net->blobs[net->outputs[i]];
         const float *values;
+        int top = 0;
+        const int first = at;
+        const qf_layer *maker = maker_of(net, blob, &top);
         QF_TRY(qf_read(net->context, blob->data, QF_PLAIN, &values));
-        for (size_t k = 0; k < qf_blob_count(blob) && at < scores->count; k++, at++) {
-            scores->sums[at] += (double)values[k];
+        for (; at < scores->count && strcmp(scores->names[at], blob->name) == 0; at++) {
+            const size_t k = (size_t)(at - first);
+            if (k >= qf_blob_count(blob))
+                continue;
+            const value_weight weight = weight_of(t, items, maker, top, k);
+            scores->sums[at] += weight.factor * (double)values[k];
+            scores->shares[at] += weight.share;
+            loss -= (double)(scores->weights[at] * values[k]);
             qf_info(net->context, "Batch %d, %s = %g", batch, blob->name, (double)values[k]);
         }
     }
-    scores->batches++;
+    const value_weight weight = weight_of(t, items, NULL, 0, 0);
+    scores->other_losses += weight.factor * loss;
+    scores->batch_shares += weight.share;
+    if (t->set.items)
+        scores->items += (uint64_t)items;
     return QF_OK;
 }
 
@@ -129,46 +196,79 @@ static void log_means(qf_net *net, const qf_scores *scores)
     }
 }
 
-static void report(const qf_net *net, double start, int done, int total,
-                   qf_progress_function progress, void *user)
+static void report(const test *t, int done, qf_progress_function progress, void *user)
 {
-    double wait, items, lapse = qf_seconds() - start;
+    double wait, items, lapse = qf_seconds() - t->start;
     if (!progress)
         return;
-    qf_net_data_statistics(net, &wait, &items);
+    qf_net_data_statistics(t->net, &wait, &items);
     const qf_progress now = {.testing = true,
                              .iteration = done,
-                             .total = total,
+                             .total = t->batches,
                              .items_per_second = lapse > 0 ? items / lapse : 0,
                              .data_wait = lapse > 0 ? wait / lapse : 0};
     progress(user, &now);
 }
 
+static qf_status begin(qf_net *net, int iterations, test *t)
+{
+    *t = (test){.net = net, .batches = iterations};
+    if (iterations < 0)
+        return qf_fail(net->context, QF_E_ARGUMENT, "iterations is %d, expected 0 or more",
+                       iterations);
+    if (iterations == 0) {
+        QF_TRY(qf_test_set_find(net, &t->set));
+        if (t->set.items == 0)
+            return qf_fail(net->context, QF_E_UNSUPPORTED,
+                           "no data layer of the net%s%s knows how many items it has; say how many "
+                           "batches (iterations) to test",
+                           *qf_net_name(net) ? " " : "", qf_net_name(net));
+        QF_TRY(qf_test_set_begin(net));
+        t->batches = t->set.batches;
+        qf_info(net->context, "Testing all %llu items in %d batches.",
+                (unsigned long long)t->set.items, t->batches);
+    } else {
+        qf_info(net->context, "Running for %d iterations.", iterations);
+    }
+    t->start = qf_seconds();
+    return QF_OK;
+}
+
+static qf_status run_batch(const test *t, int batch, qf_scores **scores)
+{
+    float loss = 0;
+    const bool small = t->set.items && batch + 1 == t->batches && t->set.rest < t->set.batch;
+    if (small)
+        qf_test_set_cut(t->net, &t->set);
+    qf_status status = qf_net_forward(t->net, &loss);
+    if (small && batch > 0 && status == QF_E_SHAPE) {
+        qf_warning(
+            t->net->context,
+            "The last %d of %llu items are left out, since the net takes whole batches of %d "
+            "only (%s); a batch_size that divides their number brings them in",
+            t->set.rest, (unsigned long long)t->set.items, t->set.batch,
+            qf_error_text(t->net->context));
+        return QF_OK;
+    }
+    QF_TRY(status);
+    if (!*scores)
+        QF_TRY(make_scores(t->net, scores));
+    return add_batch(t, batch, (double)loss, *scores);
+}
+
 qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
                       qf_progress_function progress, void *user, qf_scores **out)
 {
-    double start = qf_seconds();
+    test t;
     *out = NULL;
-    if (iterations < 1)
-        return qf_fail(net->context, QF_E_ARGUMENT, "iterations is %d, expected 1 or more",
-                       iterations);
-    qf_info(net->context, "Running for %d iterations.", iterations);
-    qf_status status = QF_OK;
-    for (int i = 0; i < iterations && status == QF_OK; i++) {
-        float loss = 0;
-        status = qf_net_forward(net, &loss);
-        if (status == QF_OK && !*out)
-            status = make_scores(net, out);
-        if (status == QF_OK) {
-            (*out)->loss += (double)loss;
-            status = add_batch(net, i, *out);
-        }
-        report(net, start, i + 1, iterations, progress, user);
-        if (status == QF_OK && action && action(user) == QF_STOP)
-            status = qf_fail(net->context, QF_E_STOPPED, "stopped after %d of %d batches", i + 1,
-                             iterations);
+    QF_TRY(begin(net, iterations, &t));
+    for (int i = 0; i < t.batches; i++) {
+        QF_TRY(run_batch(&t, i, out));
+        report(&t, i + 1, progress, user);
+        if (action && action(user) == QF_STOP)
+            return qf_fail(net->context, QF_E_STOPPED, "stopped after %d of %d batches", i + 1,
+                           t.batches);
     }
-    if (status == QF_OK)
-        log_means(net, *out);
-    return status;
+    log_means(net, *out);
+    return QF_OK;
 }

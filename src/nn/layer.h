@@ -12,6 +12,7 @@ struct qf_net;
 struct qf_data_state; /* data/data_source.h */
 
 enum { QF_CARRIED_MAX = 2 };
+enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over */
 
 /*
  * The net calls, in this order: setup once; reshape after setup and before each forward whose
@@ -59,6 +60,13 @@ typedef struct qf_layer_type {
     void (*data_state)(const qf_layer *layer, struct qf_data_state *out);
     qf_status (*data_restore)(qf_layer *layer, const struct qf_data_state *to);
     void (*data_statistics)(const qf_layer *layer, double *wait_seconds, double *items);
+    /* How many items there are until they come again, and in a batch. 0 items: nobody knows. */
+    qf_status (*data_round)(qf_layer *layer, uint64_t *items, int *batch);
+    /* Only the first `items` of the next batch are put out. */
+    void (*data_cut)(qf_layer *layer, int items);
+    /* Of how many items a value of a top was the mean in the last forward pass, or one of
+     * QF_MEAN_…, QF_SUM_OF_BATCH. NULL: the mean of the batch. */
+    double (*mean_over)(const qf_layer *layer, int top, size_t index);
 } qf_layer_type;
 
 typedef struct qf_layer_param {

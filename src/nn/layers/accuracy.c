@@ -1,10 +1,13 @@
 /* Accuracy: share of items whose label is among the top_k; a tie counts against the label. */
+#include "base/memory.h"
 #include "nn/layers/softmax.h"
 
 #include <string.h>
 
 typedef struct state {
     qf_classes classes;
+    size_t counted;  /* labels that were not ignored in the last forward pass */
+    size_t *members; /* the same of each class; NULL: nobody wants to know */
 } state;
 
 static const Caffe__AccuracyParameter *param_of(const qf_layer *layer)
@@ -29,8 +32,14 @@ static qf_status reshape(qf_layer *layer)
         return qf_fail(layer->context, QF_E_VALUE, "top_k is %u, but there are %zu classes",
                        p->top_k, s->classes.classes);
     QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
+    if (layer->top_count < 2)
+        return QF_OK;
+    qf_free(s->members);
+    s->members = qf_alloc(s->classes.classes, sizeof *s->members);
+    if (!s->members)
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory to count the members of classes");
     const qf_shape each = qf_shape_make(1, (int[]){(int)s->classes.classes});
-    return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], &each) : QF_OK;
+    return qf_blob_reshape_to(layer->top[1], &each);
 }
 
 static bool is_correct(const qf_classes *c, const float *scores, size_t label, size_t top_k)
@@ -46,10 +55,12 @@ static bool is_correct(const qf_classes *c, const float *scores, size_t label, s
 static qf_status forward(qf_layer *layer)
 {
     const Caffe__AccuracyParameter *p = param_of(layer);
-    const qf_classes *c = &((state *)layer->state)->classes;
+    state *s = layer->state;
+    const qf_classes *c = &s->classes;
     const float *scores, *labels;
     float *accuracy, *each = NULL;
-    size_t correct = 0, counted = 0, items = c->outer * c->inner;
+    size_t correct = 0, items = c->outer * c->inner;
+    s->counted = 0;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, c->form, &scores));
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
     if (layer->top_count > 1) {
@@ -66,19 +77,30 @@ static qf_status forward(qf_layer *layer)
         size_t label = (size_t)labels[item];
         bool hit = is_correct(c, scores + qf_classes_first(c, item), label, p->top_k);
         correct += hit;
-        counted++;
+        s->counted++;
         if (each)
             each[label] += hit;
     }
     for (size_t k = 0; each && k < c->classes; k++) {
-        size_t members = 0;
+        s->members[k] = 0;
         for (size_t item = 0; item < items; item++)
-            members += (size_t)labels[item] == k;
-        each[k] = members ? each[k] / (float)members : 0;
+            s->members[k] += (size_t)labels[item] == k;
+        each[k] = s->members[k] ? each[k] / (float)s->members[k] : 0;
     }
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &accuracy));
-    accuracy[0] = counted ? (float)correct / (float)counted : 0;
+    accuracy[0] = s->counted ? (float)correct / (float)s->counted : 0;
     return QF_OK;
+}
+
+static double mean_over(const qf_layer *layer, int top, size_t index)
+{
+    const state *s = layer->state;
+    return (double)(top > 0 ? s->members[index] : s->counted);
+}
+
+static void destroy(qf_layer *layer)
+{
+    qf_free(((state *)layer->state)->members);
 }
 
 const qf_layer_type qf_accuracy_layer = {
@@ -91,4 +113,6 @@ const qf_layer_type qf_accuracy_layer = {
     .no_backward = true,
     .reshape = reshape,
     .forward = forward,
+    .mean_over = mean_over,
+    .destroy = destroy,
 };

@@ -9,6 +9,7 @@ enum { BATCH_MAX = 1 << 20, DEPTH_MAX = 1 << 10, DEPTH = 4 /* data_param.prefetc
 
 typedef struct state {
     qf_prefetch *prefetch;
+    int batch, cut; /* cut: how many of the next batch are put out; 0: all */
     double items;
 } state;
 
@@ -33,6 +34,7 @@ static qf_status start(qf_layer *layer, qf_data_source *source, uint32_t batch_s
                        const qf_random *random)
 {
     state *s = layer->state;
+    s->batch = (int)batch_size;
     qf_status status =
         set_shapes(layer, (int)batch_size, source->channels, source->height, source->width);
     if (status == QF_OK)
@@ -92,14 +94,16 @@ static qf_status forward(qf_layer *layer)
     const qf_batch *batch;
     float *images, *labels;
     QF_TRY(qf_prefetch_next(layer->context, s->prefetch, &batch));
-    QF_TRY(set_shapes(layer, batch->size, batch->channels, batch->height, batch->width));
+    const int count = s->cut ? s->cut : batch->size;
+    s->cut = 0;
+    QF_TRY(set_shapes(layer, count, batch->channels, batch->height, batch->width));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &images));
     memcpy(images, batch->images, qf_blob_count(layer->top[0]) * sizeof *images);
-    s->items += batch->size;
+    s->items += count;
     if (layer->top_count < 2)
         return QF_OK;
     QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &labels));
-    memcpy(labels, batch->labels, (size_t)batch->size * sizeof *labels);
+    memcpy(labels, batch->labels, (size_t)count * sizeof *labels);
     return QF_OK;
 }
 
@@ -125,6 +129,18 @@ static void data_statistics(const qf_layer *layer, double *wait_seconds, double 
     *items = s->items;
 }
 
+static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
+{
+    const state *s = layer->state;
+    *batch = s->batch;
+    return qf_prefetch_count(layer->context, s->prefetch, items);
+}
+
+static void data_cut(qf_layer *layer, int items)
+{
+    ((state *)layer->state)->cut = items;
+}
+
 #define DATA_LAYER(stem, type, least_tops, make)                                                   \
     const qf_layer_type qf_##stem##_layer = {                                                      \
         .name = type,                                                                              \
@@ -142,6 +158,8 @@ static void data_statistics(const qf_layer *layer, double *wait_seconds, double 
         .data_state = data_state,                                                                  \
         .data_restore = data_restore,                                                              \
         .data_statistics = data_statistics,                                                        \
+        .data_round = data_round,                                                                  \
+        .data_cut = data_cut,                                                                      \
     }
 
 DATA_LAYER(data, "Data", 1, setup_data);

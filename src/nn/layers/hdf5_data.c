@@ -17,6 +17,7 @@ typedef struct state {
     size_t *row_order, row, row_count;
     uint64_t epoch;
     qf_random shuffle; /* what all orders are made from */
+    int batch, cut;    /* items in the tops now; in the next batch, 0: as many as batch_size */
     double items;
 } state;
 
@@ -94,7 +95,7 @@ static qf_status load_top(qf_layer *layer, int64_t file, int top)
         return qf_fail(layer->context, QF_E_SHAPE, "the data set '%s' has %zu rows, '%s' has %zu",
                        name, rows, layer->top[0]->name, s->row_count);
     qf_shape shape = qf_shape_make(found.axes, found.dim);
-    shape.dim[0] = (int)parameter(layer)->batch_size;
+    shape.dim[0] = s->batch;
     if (s->row_size[top] && !qf_shape_equal(&shape, qf_blob_shape(layer->top[top])))
         return qf_fail(layer->context, QF_E_SHAPE,
                        "rows of the data set '%s' have another shape than in the files before",
@@ -137,6 +138,7 @@ static qf_status setup(qf_layer *layer)
         return qf_fail(layer->context, QF_E_UNSUPPORTED,
                        "HDF5Data does not transform data; remove transform_param");
     s->shuffle = qf_random_fork(&layer->context->random);
+    s->batch = (int)p->batch_size;
     s->rows = qf_alloc((size_t)layer->top_count, sizeof *s->rows);
     s->row_size = qf_alloc((size_t)layer->top_count, sizeof *s->row_size);
     if (!s->rows || !s->row_size)
@@ -166,10 +168,24 @@ static qf_status advance(qf_layer *layer)
     return s->file_count == 1 ? order_rows(layer) : load_file(layer);
 }
 
+static qf_status set_batch(qf_layer *layer, int batch)
+{
+    state *s = layer->state;
+    for (int t = 0; t < layer->top_count && batch != s->batch; t++) {
+        qf_shape shape = *qf_blob_shape(layer->top[t]);
+        shape.dim[0] = batch;
+        QF_TRY(qf_blob_reshape_to(layer->top[t], &shape));
+    }
+    s->batch = batch;
+    return QF_OK;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
-    for (size_t i = 0; i < parameter(layer)->batch_size; i++) {
+    QF_TRY(set_batch(layer, s->cut ? s->cut : (int)parameter(layer)->batch_size));
+    s->cut = 0;
+    for (size_t i = 0; i < (size_t)s->batch; i++) {
         for (int t = 0; t < layer->top_count; t++) {
             float *values;
             const size_t size = s->row_size[t];
@@ -217,6 +233,33 @@ static void data_statistics(const qf_layer *layer, double *wait_seconds, double 
     *items = ((const state *)layer->state)->items;
 }
 
+static qf_status count_rows(qf_layer *layer, const char *path, uint64_t *items)
+{
+    int64_t file;
+    qf_hdf5_shape found;
+    QF_TRY(qf_hdf5_open(layer->context, path, &file));
+    qf_status status = qf_hdf5_describe(layer->context, file, layer->top[0]->name, &found);
+    qf_hdf5_close(file);
+    if (status == QF_OK && found.axes > 0)
+        *items += (uint64_t)found.dim[0];
+    return qf_within(layer->context, status, "%s", path);
+}
+
+static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
+{
+    const state *s = layer->state;
+    *items = 0;
+    *batch = (int)parameter(layer)->batch_size;
+    for (size_t i = 0; i < s->file_count; i++)
+        QF_TRY(count_rows(layer, s->files[i], items));
+    return QF_OK;
+}
+
+static void data_cut(qf_layer *layer, int items)
+{
+    ((state *)layer->state)->cut = items;
+}
+
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
@@ -247,4 +290,6 @@ const qf_layer_type qf_hdf5_data_layer = {
     .data_state = data_state,
     .data_restore = data_restore,
     .data_statistics = data_statistics,
+    .data_round = data_round,
+    .data_cut = data_cut,
 };

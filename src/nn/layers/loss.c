@@ -12,13 +12,17 @@ int qf_loss_normalization(const qf_layer *layer, int otherwise)
     return otherwise;
 }
 
-float qf_loss_divisor(int normalization, const qf_loss_counts *counts)
+double qf_loss_items(int normalization, const qf_loss_counts *counts)
 {
-    const float count = normalization == MODE(FULL)         ? (float)counts->full
-                        : normalization == MODE(VALID)      ? (float)counts->valid
-                        : normalization == MODE(BATCH_SIZE) ? (float)counts->batch
-                                                            : 1;
-    return count > 1 ? count : 1;
+    return normalization == MODE(FULL)         ? (double)counts->full
+           : normalization == MODE(VALID)      ? (double)counts->valid
+           : normalization == MODE(BATCH_SIZE) ? (double)counts->batch
+                                               : QF_SUM_OF_BATCH;
+}
+
+float qf_loss_divisor(double items)
+{
+    return items > 1 ? (float)items : 1;
 }
 
 bool qf_loss_ignores(const qf_layer *layer, float label)

@@ -78,6 +78,14 @@ static qf_status data_restore(qf_layer *layer, const qf_data_state *to)
     return QF_OK;
 }
 
+/* The batch divides what was given: nothing is ever cut. */
+static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
+{
+    *items = ((const state *)layer->state)->count;
+    *batch = (int)parameter(layer)->batch_size;
+    return QF_OK;
+}
+
 const qf_layer_type qf_memory_data_layer = {
     .name = "MemoryData",
     .state_size = sizeof(state),
@@ -93,6 +101,7 @@ const qf_layer_type qf_memory_data_layer = {
     .destroy = destroy,
     .data_state = data_state,
     .data_restore = data_restore,
+    .data_round = data_round,
 };
 
 qf_status qf_net_set_memory_data(qf_net *net, const float *images, const float *labels,

@@ -95,14 +95,20 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &scalar);
 }
 
-static float divisor(const qf_layer *layer)
+static double mean_over(const qf_layer *layer, int top, size_t index)
 {
+    (void)top, (void)index;
     const qf_matching *m = &((const state *)layer->state)->matching;
     const qf_loss_counts counts = {.full = (size_t)m->images * m->priors.count,
                                    .valid = m->match_count,
                                    .batch = (size_t)m->images};
     const int mode = qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
-    return qf_loss_divisor(mode, &counts);
+    return qf_loss_items(mode, &counts);
+}
+
+static float divisor(const qf_layer *layer)
+{
+    return qf_loss_divisor(mean_over(layer, 0, 0));
 }
 
 /* propagate_down in the prototxt also says whether a part counts in the loss at all. */
@@ -223,6 +229,7 @@ const qf_layer_type qf_multi_box_loss_layer = {
     .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,
+    .mean_over = mean_over,
     .forward = forward,
     .backward = backward,
     .destroy = destroy,

@@ -19,13 +19,19 @@ static qf_status reshape(qf_layer *layer)
                    values);
 }
 
-static float divisor(const qf_layer *layer)
+static double mean_over(const qf_layer *layer, int top, size_t index)
 {
+    (void)top, (void)index;
     const qf_loss_counts counts = {qf_blob_count(layer->bottom[0]), ((state *)layer->state)->valid,
                                    qf_loss_batch(layer)};
-    return qf_loss_divisor(
+    return qf_loss_items(
         qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE),
         &counts);
+}
+
+static float divisor(const qf_layer *layer)
+{
+    return qf_loss_divisor(mean_over(layer, 0, 0));
 }
 
 static qf_status forward(qf_layer *layer)
@@ -79,6 +85,7 @@ const qf_layer_type qf_sigmoid_cross_entropy_loss_layer = {
     .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 1,
     .reshape = reshape,
+    .mean_over = mean_over,
     .forward = forward,
     .backward = backward,
 };

@@ -40,16 +40,24 @@ static qf_status reshape(qf_layer *layer)
     return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], bottom) : QF_OK;
 }
 
-static float divisor(const qf_layer *layer)
+static double mean_over(const qf_layer *layer, int top, size_t index)
 {
+    (void)index;
+    if (top > 0) /* probabilities */
+        return QF_MEAN_OF_BATCH;
     const state *s = layer->state;
     const Caffe__SoftmaxParameter *p = QF_LAYER_PARAM(layer, softmax_param, SOFTMAX_, Softmax);
     const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
     /* BATCH_SIZE: all axes before the softmax axis. */
     const qf_loss_counts counts = {s->classes.outer * s->classes.inner, s->valid,
                                    qf_shape_count_range(shape, 0, qf_shape_axis(shape, p->axis))};
-    return qf_loss_divisor(
+    return qf_loss_items(
         qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID), &counts);
+}
+
+static float divisor(const qf_layer *layer)
+{
+    return qf_loss_divisor(mean_over(layer, 0, 0));
 }
 
 static qf_status count_labels(qf_layer *layer, const float *labels)
@@ -146,6 +154,7 @@ const qf_layer_type qf_softmax_with_loss_layer = {
     .no_gradient_bottoms = 1u << 1,
     .setup = setup,
     .reshape = reshape,
+    .mean_over = mean_over,
     .forward = forward,
     .backward = backward,
     .destroy = destroy,
