@@ -19,11 +19,15 @@ case "${1:-}" in
 esac
 
 install_missing "${packages[@]}"
-cmake -S "$here" --preset release -DQAFFE_TESTS=OFF >/dev/null
-cmake --build "$here/build/release" --target qaffe
-PATH="$here/build/release:$PATH"
 demo=${DEMO:-demo}
-mkdir -p "$demo" && cd "$demo"
+mkdir -p "$demo"
+build() {
+    cmake -S "$here" --preset release -DQAFFE_TESTS=OFF && cmake --build "$here/build/release" --target qaffe
+}
+echo "Building qaffe (the compiler's lines: $demo/build.log)"
+build >"$demo/build.log" 2>&1 || { tail -n 30 "$demo/build.log" >&2 && exit 1; }
+PATH="$here/build/release:$PATH"
+cd "$demo"
 
 find_idx() { # images or labels, train or t10k
     for file in "$mnist/$1-idx"*"-ubyte" "$mnist/$1-idx"*"-ubyte.gz"; do
@@ -47,6 +51,6 @@ echo && echo "1. Train LeNet in float"
 qaffe train --solver lenet_solver.prototxt --log-level warning
 echo && echo "2. Quantise it: configure, prepare, retrain, export, test"
 qaffe qat run --model lenet_train_test.prototxt --weights lenet_iter_2000.caffemodel \
-    --iterations 500 --out results/lenet --log-level warning
+    --iterations 500 --out results/lenet
 echo
 echo "The same step by step: README.md, \"A quick tour\". Files: $PWD/results"

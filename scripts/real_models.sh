@@ -19,7 +19,7 @@ model() {
     "$qaffe" qat run --out "$work/$name/q" --log-level warning --seed 1 "$@" >"$work/log" 2>&1 ||
         { cat "$work/log" && failed=1 && return; }
     awk -v name="$name" -v expected="$expected" '
-        $1 == "float" && NF == 4 { f = 100 * $2 } $1 == "fake-quant" { q = 100 * $2 }
+        $1 == "float" && $NF == "KiB" { f = 100 * $2 } $1 == "fake-quant" { q = 100 * $2 }
         $1 == "deploy" { d = 100 * $2 } /^Verified/ { same = $7 }
         END {
             bad = (f - expected > 0.06 || expected - f > 0.06 || f - q > 1 || q != d || same + 0 != 0 || same == "")

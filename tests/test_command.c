@@ -5,6 +5,7 @@
 #include "data/sample_store.h"
 #include "model/model.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -298,6 +299,98 @@ static void a_full_disk_loses_nothing(void **state)
     assert_true(qf_file_exists("float_iter_10.caffemodel"));
 }
 
+static int lines_of(const char *text, size_t *longest)
+{
+    int lines = 0;
+    *longest = 0;
+    for (size_t length; *text; text += length + (text[length] == '\n'), lines++) {
+        length = strcspn(text, "\n");
+        if (length > *longest && text[0] != '\r') /* the live line is taken away again */
+            *longest = length;
+    }
+    return lines;
+}
+
+/* The number behind `label` in what the last command wrote, `column` words further. */
+static double number_at(const char *label, int column)
+{
+    const char *at = strstr(test_output, label);
+    assert_non_null(at);
+    for (at += strlen(label); column > 0; column--)
+        at += strcspn(at + strspn(at, " "), " \n") + strspn(at, " ");
+    return strtod(at, NULL);
+}
+
+/* Plan, progress and result on the screen, everything else in a file; on a test set that the batch
+ * does not divide, with all that the net puts out. */
+static void runs_are_quiet(void **state)
+{
+    (void)state;
+    size_t longest;
+    const char *second =
+        "layer { name: 'top3' type: 'Accuracy' bottom: 'ip' bottom: 'label' top: 'top3' "
+        "accuracy_param { top_k: 3 } include { phase: TEST } }";
+    char *net = test_format(NET "%s", "test_lmdb", second);
+    test_write_text(context, "judged.prototxt", net);
+    qf_free(net);
+#define RUN "qat run --weights float_iter_10.caffemodel --iterations 4 --out quiet/q --seed 1 "
+    test_command(0, "Next: ", "", RUN "--model judged.prototxt --batch-size 15");
+    assert_true(lines_of(test_output, &longest) < 60);
+    assert_null(strstr(test_output, "Iteration "));
+    assert_non_null(strstr(test_output, "all 40 items"));
+    assert_non_null(strstr(test_output, "model          acc"));
+    assert_non_null(strstr(test_output, "Log: quiet/q_run.log"));
+    assert_true(test_file_has(context, "quiet/q_run.log", "] Iteration 0 ("));
+    assert_true(test_file_has(context, "quiet/q_run.log", "] Plan: ip (InnerProduct) quantised"));
+    assert_true(test_file_has(context, "quiet/q_run.log", "] Testing all 40 items in 3 batches."));
+    const double accuracy = number_at("\nfloat ", 0), loss = number_at("\nfloat ", 1),
+                 top3 = number_at("\nfloat ", 2);
+
+    /* What failed before it began left the log; the old files are spoken of once. */
+    test_command(1, "missing", "", RUN "--model missing.prototxt");
+    test_command(1, "missing_lmdb", "", RUN "--model net.prototxt --train-data missing_lmdb");
+    assert_true(test_file_has(context, "quiet/q_run.log", "] Iteration 0 ("));
+    test_command(0, "] Iteration 0 (", "", RUN "--model judged.prototxt --log-level info");
+    assert_non_null(strstr(test_output, "The files of an earlier run that begin with quiet/q are"));
+
+    /* The same numbers from one batch with all images, whatever tests it. */
+    test_command(0, "", "sed -i 's/batch_size: 20/batch_size: 40/' judged.prototxt;",
+                 "test --model judged.prototxt --weights float_iter_10.caffemodel --iterations 1");
+    assert_true(fabs(number_at("\nacc ", 0) - accuracy) < 1e-4);
+    assert_true(fabs(number_at("\ntop3 ", 0) - top3) < 1e-4);
+    assert_true(fabs(number_at("\nloss ", 0) - loss) < 1e-4);
+    test_command(0, "the whole test set: 40 items", "sed -i 's/: 40/: 7/' judged.prototxt;",
+                 "test --model judged.prototxt --weights float_iter_10.caffemodel");
+    assert_true(fabs(number_at("\nacc ", 0) - accuracy) < 1e-4);
+    test_tool(0, "] Batch 49, ",
+              "tools/caffe test -model judged.prototxt -weights float_iter_10.caffemodel");
+
+    /* A log that cannot be written is said; the run goes on. */
+    test_command(0, "cannot keep the log in quiet/q_run.log: Is a directory",
+                 "rm quiet/q_run.log; mkdir quiet/q_run.log;", RUN "--model judged.prototxt");
+}
+
+/* Tables fit a terminal; elsewhere nothing is cut. */
+static void tables_fit_the_terminal(void **state)
+{
+    (void)state;
+    size_t longest;
+    test_command(0, "", "", "qat config " MODEL "--out config.json");
+    test_command(0, "input measured on the first batch; weights per channel; N over 1 batch", "",
+                 PREPARE(""));
+    test_command(0, "how, or why",
+                 "script -qec \"stty cols 60; AMCT_LOG_LEVEL=error " QAFFE_COMMAND
+                 " " PREPARE("") "\" /dev/null | tr -d '\\r'; ",
+                 "--version");
+    char *table = strstr(test_output, "layer "), *end = strstr(table, "Next: ");
+    assert_non_null(end);
+    *end = '\0';
+    lines_of(table, &longest);
+    assert_in_range(longest, 50, 59);
+    assert_non_null(strstr(table, "\na/c1 "));
+    assert_non_null(strstr(table, "weights"));
+}
+
 static void databases_are_named(void **state)
 {
     (void)state;
@@ -352,6 +445,8 @@ int main(void)
         cmocka_unit_test(the_log_outlives_failures),
         cmocka_unit_test(log_levels_are_checked),
         cmocka_unit_test(a_full_disk_loses_nothing),
+        cmocka_unit_test(runs_are_quiet),
+        cmocka_unit_test(tables_fit_the_terminal),
         cmocka_unit_test(databases_are_named),
         cmocka_unit_test(nan_is_named),
     };

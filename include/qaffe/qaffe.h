@@ -242,11 +242,12 @@ typedef enum qf_action { QF_CONTINUE, QF_SNAPSHOT, QF_STOP } qf_action;
 
 /* What a solver reports as it goes; for progress display. */
 typedef struct qf_progress {
-    bool testing;         /* the numbers below are of a test pass */
-    int iteration, total; /* of training, or of the running test pass */
-    float loss, learning_rate;
-    double items_per_second; /* images, averaged over the last second or so */
-    double data_wait;        /* share of the time spent waiting for data, 0 … 1 */
+    bool testing;              /* the numbers below are of a test pass */
+    int iteration, total;      /* of training, or of the running test pass */
+    float loss, learning_rate; /* of training */
+    double items_per_second;   /* images, averaged over the last second or so; 0: not known yet */
+    double data_wait;          /* share of the time spent waiting for data, 0 … 1 */
+    const char *what;          /* "training", "testing the deploy model": a constant; never NULL */
 } qf_progress;
 
 typedef qf_action (*qf_action_function)(void *user); /* polled after each update and test batch */
@@ -494,7 +495,8 @@ typedef struct qf_qat_options {
     const char *config_definition;      /* .cfg, or NULL */
     const char *save_path;              /* folder and prefix of all that is written */
     int iterations, batch_size;         /* batch_size 0: the model's, or 32 */
-    int test_iterations;                /* 0: the whole test set once */
+    int test_iterations;                /* 0: the whole test set once, each item; 100 batches of
+                                           sources that have no end */
     double base_lr, momentum, weight_decay;
     double scale;            /* of pixels, for a net with Input; 1: as they are */
     const char *mean_file;   /* for a net with Input; NULL: none */
@@ -516,17 +518,27 @@ typedef struct qf_qat_row {
     double weight_sqnr, activation_sqnr; /* dB; NAN: does not apply */
 } qf_qat_row;
 
+/* One value that the nets put out in a test: an accuracy, a loss. */
+typedef struct qf_qat_score {
+    char name[128]; /* of the blob; "accuracy[3]" where it has several values */
+    double float_score, fake_quant_score, deploy_score;
+} qf_qat_score;
+
 typedef struct qf_qat_result {
-    char score_name[128];
+    char score_name[128]; /* the one that matters most: qf_scores_main() */
     double float_score, fake_quant_score, deploy_score;
     size_t float_bytes, fake_quant_bytes, deploy_bytes; /* of the weights files */
     int rows;
     qf_qat_row *row;
     qf_verification verification; /* of fake-quant against deploy, over at most 10 test batches */
+    int scores; /* the main one first; blobs of more than 32 values are left out */
+    qf_qat_score *score;
+    uint64_t test_items; /* that each model was tested on, each once; 0: test_batches batches */
+    int test_batches;
 } qf_qat_result;
 
-/* config, prepare, train, export, tests of all three models, and verification. `out` is to be
- * released also after a failure. */
+/* config, prepare, train, export, tests of all three models on the same batches, and verification.
+ * `out` is to be released also after a failure. */
 QF_API qf_status qf_qat_run(qf_context *context, const qf_qat_options *options,
                             qf_action_function action, qf_progress_function progress, void *user,
                             qf_qat_result *out);

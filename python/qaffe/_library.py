@@ -44,7 +44,7 @@ PlanFunction = CFUNCTYPE(None, c_void_p, c_void_p)
 
 class Progress(Structure):
     _fields_ = [("testing", c_bool), ("iteration", c_int), ("total", c_int), ("loss", c_float),
-                ("learning_rate", c_float), ("items_per_second", c_double), ("data_wait", c_double)]
+                ("learning_rate", c_float), ("items_per_second", c_double), ("data_wait", c_double), ("what", c_char_p)]
 
 
 ProgressFunction = CFUNCTYPE(None, c_void_p, POINTER(Progress))
@@ -78,11 +78,17 @@ class Verification(Structure):
                 ("element", c_size_t), ("fake_quant", c_double), ("deploy", c_double)]
 
 
+class QatScore(Structure):
+    _fields_ = [("name", ctypes.c_char * 128), ("float_score", c_double), ("fake_quant_score", c_double),
+                ("deploy_score", c_double)]
+
+
 class QatResult(Structure):
     _fields_ = [("score_name", ctypes.c_char * 128), ("float_score", c_double), ("fake_quant_score", c_double),
                 ("deploy_score", c_double), ("float_bytes", c_size_t), ("fake_quant_bytes", c_size_t),
                 ("deploy_bytes", c_size_t), ("rows", c_int), ("row", POINTER(QatRow)),
-                ("verification", Verification)]
+                ("verification", Verification), ("scores", c_int), ("score", POINTER(QatScore)),
+                ("test_items", c_uint64), ("test_batches", c_int)]
 
 
 _P, _S, _I = c_void_p, c_char_p, c_int  # object, string, int
@@ -310,13 +316,18 @@ def path(name):
 _LEVELS = "DIWE"
 
 
+def log_line(level, file, line, text):
+    """A message of the library as Caffe's log has it; AMCT's lines, which come without a file, are complete."""
+    text = text.decode(errors="replace")
+    if not file:
+        return text
+    now = datetime.datetime.now().strftime("%m%d %H:%M:%S.%f")
+    return "%s%s %5d %s:%d] %s" % (_LEVELS[level], now, threading.get_native_id(), file.decode(), line, text)
+
+
 def _write(_user, level, file, line, text):
     try:
-        text = text.decode(errors="replace")
-        if file:  # else it is a line of AMCT's, complete
-            now = datetime.datetime.now().strftime("%m%d %H:%M:%S.%f")
-            text = "%s%s %5d %s:%d] %s" % (_LEVELS[level], now, threading.get_native_id(), file.decode(), line, text)
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(log_line(level, file, line, text) + "\n")
     except KeyboardInterrupt as exception:  # raised when the library is back
         _pending.append(exception)
     except (OSError, ValueError, AttributeError):
@@ -326,9 +337,19 @@ def _write(_user, level, file, line, text):
 _sink = LogFunction(_write)
 
 
+_lowest = 1
+
+
 def set_log_level(lowest):
     """0 debug, 1 info, 2 warning, 3 error."""
+    global _lowest
+    _lowest = lowest
     library.qf_context_set_log(context, _sink, None, lowest)
+
+
+def log_level():
+    """What set_log_level() was told."""
+    return _lowest
 
 
 # glog's variable, which scripts set before they import caffe: 0 info, 1 warning, 2 and 3 error

@@ -9,6 +9,7 @@ from typing import Callable, Optional, Sequence
 
 from ._library import (ActionFunction, Interruptible, PlanFunction, ProgressFunction, QatOptions, QatResult, check,
                        context, hold, library, turn)
+from ._run_log import ProgressLine, RunLog
 
 _BATCH_NORM = {"model": 0, "frozen": 1, "train": 2}
 
@@ -24,6 +25,15 @@ class LayerResult:
     shift_max: int
     weight_sqnr: float
     input_sqnr: float
+
+
+@dataclass
+class Score:
+    """One value that the nets put out in a test, for each of the three models."""
+    name: str
+    float_score: float
+    fake_quant_score: float
+    deploy_score: float
 
 
 def _decibels(value: float) -> str:
@@ -50,6 +60,9 @@ class Result:
     compared_integers: int
     save_path: str
     layers: list[LayerResult] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)  # all outputs of the net, the main one first
+    test_items: int = 0  # that each model was tested on, each once; 0: a number of batches
+    log: str = ""  # the file that has the whole log
 
     def __str__(self) -> str:
         layers = [["layer", "type", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
@@ -58,13 +71,14 @@ class Result:
                 else "%d-%d" % (row.shift_min, row.shift_max)
             layers.append([row.name, row.type, "%.6g" % row.scale_d, str(row.offset_d), shift,
                            _decibels(row.weight_sqnr), _decibels(row.input_sqnr)])
-        models = [["model", self.score_name, "weights file"]]
-        for name, score, size in (("float", self.float_score, self.float_bytes),
-                                  ("fake-quant", self.fake_quant_score, self.fake_quant_bytes),
-                                  ("deploy", self.deploy_score, self.deploy_bytes)):
-            models.append([name, "%.4f" % score, "%.1f KiB" % (size / 1024)])
-        return "%s\n\n%s\n\nVerified: %d integers, %d differ." % (
-            _table(layers), _table(models), self.compared_integers, self.differing_integers)
+        models = [["output", "float", "fake-quant", "deploy"]]
+        for row in self.scores:
+            models.append([row.name, "%.4f" % row.float_score, "%.4f" % row.fake_quant_score,
+                           "%.4f" % row.deploy_score])
+        models.append(["weights file"] + ["%.1f KiB" % (size / 1024) for size in (
+            self.float_bytes, self.fake_quant_bytes, self.deploy_bytes)])
+        return "%s\n\n%s\n\nVerified: %d integers, %d differ. Log: %s" % (
+            _table(layers), _table(models), self.compared_integers, self.differing_integers, self.log)
 
     def plot(self):
         """A bar chart of the layers' ratios of signal to noise; needs matplotlib. Returns the axes."""
@@ -85,13 +99,15 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             config_definition: Optional[str] = None, batch_size: int = 0, test_iterations: int = 0,
             base_lr: float = 1e-4, momentum: float = 0.9, weight_decay: float = 1e-4, scale: float = 1.0,
             mean_file: Optional[str] = None, mean_values: Sequence[float] = (), batch_norm: str = "model",
-            freeze_batch_norm_after: int = -1,
-            progress: Optional[Callable[[int, int, float], None]] = None) -> Result:
+            freeze_batch_norm_after: int = -1, progress: Optional[Callable[[int, int, float], None]] = None,
+            verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
 
     model, weights: the float net, one to train (with Data layers) or to deploy (with Input; then train_data and
     test_data are LMDBs, and scale, mean_file and mean_values prepare pixels). save_path: folder and beginning of
-    all names. batch_norm: 'model', 'frozen' or 'train'. progress(iteration, total, loss) is called as it trains.
+    all names. batch_norm: 'model', 'frozen' or 'train'. test_iterations: batches of each test; 0: every image once.
+    progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
+    The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
 
     >>> import os, qaffe, qaffe.examples, tempfile
@@ -109,16 +125,21 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     def text(value: Optional[str]) -> Optional[bytes]:
         return None if value is None else os.fsencode(value)
 
+    log_path = save_path + ("run.log" if save_path.endswith("/") else "_run.log")
+    log, line = RunLog(log_path, verbose), ProgressLine()
     means = ",".join("%.9g" % value for value in mean_values) or None
     options = QatOptions(
         text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
         iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
-        text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after, PlanFunction())
+        text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
+        PlanFunction(lambda _user, _plan: log.begin()))
     failed = []
 
     def show(_user, now):
         try:
-            if progress and not now[0].testing:
+            if not progress:
+                line(now[0])
+            elif not now[0].testing:
                 progress(now[0].iteration, now[0].total, now[0].loss)
         except BaseException as exception:  # raised when the library is back
             failed.append(exception)
@@ -126,7 +147,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
 
     result = QatResult()
     try:
-        with turn, Interruptible() as interrupt:
+        with turn, log, Interruptible() as interrupt:
             stop = ActionFunction(lambda _user: 2 if failed or interrupt.wanted else 0)
             check(library.qf_qat_run(context, byref(options), stop, ProgressFunction(show), None, byref(result)))
         return Result(
@@ -135,6 +156,10 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             result.verification.compared, save_path,
             [LayerResult(row.name.decode(), row.type.decode(), row.scale_d, row.offset_d, row.shift_min,
                          row.shift_max, row.weight_sqnr, row.activation_sqnr)
-             for row in (result.row[i] for i in range(result.rows))])
+             for row in (result.row[i] for i in range(result.rows))],
+            [Score(row.name.decode(), row.float_score, row.fake_quant_score, row.deploy_score)
+             for row in (result.score[i] for i in range(result.scores))],
+            result.test_items, log_path)
     finally:
+        line.close()
         library.qf_qat_result_release(byref(result))

@@ -81,12 +81,18 @@ def test_gpu_mode_says_what_to_do():
         amct.set_gpu_mode()
 
 
-def test_retrain_in_one_call(digits):
+def test_retrain_in_one_call(digits, capfd):
     seen = []
     result = qaffe.retrain(*digits, iterations=10, base_lr=0.001, save_path="qat/m",
                            progress=lambda iteration, total, loss: seen.append(iteration))
     assert result.differing_integers == 0 and result.fake_quant_score == result.deploy_score > 0.5
     assert "weights dB" in str(result) and seen[-1] == 10
+    assert result.scores[0].name == result.score_name and result.scores[0].deploy_score == result.deploy_score
+    assert {row.name for row in result.scores} == {"accuracy", "loss"} and result.test_items > 0
+    assert "Iteration" not in capfd.readouterr().err and "] Iteration 0 (" in open(result.log).read()
+    with pytest.raises(OSError):  # and leaves the log of the last run
+        qaffe.retrain("nobody.prototxt", digits[1], save_path="qat/m")
+    assert "] Iteration 0 (" in open(result.log).read()
 
     def stop(iteration, total, loss):
         raise StopIteration("enough")

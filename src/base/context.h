@@ -21,6 +21,7 @@ struct qf_context {
     qf_python_layers python_layers; /* who runs layers of type Python; setup NULL: nobody */
     void *python_user;
     bool log_layer_data; /* AMCT's logs of the first data of Quant layers */
+    bool replaces_run;   /* outputs that exist are an earlier run's, and were spoken of */
     uint64_t limits[QF_LIMIT_COUNT];
     int threads; /* of the compute kernels; at least 1 */
     qf_random random;

@@ -16,12 +16,13 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void progress_open(progress *progress)
+void progress_open(progress *progress, bool quiet)
 {
     *progress = (struct progress){.red = "", .yellow = "", .plain = ""};
     pthread_mutex_init(&progress->lock, NULL);
     const char *terminal = getenv("TERM");
     progress->live = isatty(STDERR_FILENO) && terminal && strcmp(terminal, "dumb") != 0;
+    progress->plain_lines = !progress->live && quiet;
     const char *no_color = getenv("NO_COLOR"); /* https://no-color.org */
     if (progress->live && (!no_color || !*no_color)) {
         progress->red = "\033[31m";
@@ -37,14 +38,16 @@ static void erase(progress *progress)
     progress->shown = false;
 }
 
-static void draw(progress *progress)
+/* One short of the width: a full line would wrap on some terminals. */
+static int room(void)
 {
     struct winsize size;
-    int columns = 80;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
-        columns = size.ws_col;
-    /* One short of the width: a full line would wrap on some terminals. */
-    fprintf(stderr, "\r\033[K%.*s", columns - 1, progress->line);
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1 : 79;
+}
+
+static void draw(progress *progress)
+{
+    fprintf(stderr, "\r\033[K%.*s", room(), progress->line);
     fflush(stderr);
     progress->shown = true;
 }
@@ -79,9 +82,9 @@ void progress_print_above(progress *progress, qf_log_level level, const char *fo
     va_end(arguments);
 }
 
-static void format_bar(char *out, size_t size, double share)
+static void format_bar(char *out, int width, double share)
 {
-    int width = (int)size - 1, full = (int)lround(share * width);
+    const int full = (int)lround(share * width);
     for (int i = 0; i < width; i++)
         out[i] = i < full ? '#' : '.';
     out[width] = '\0';
@@ -89,7 +92,7 @@ static void format_bar(char *out, size_t size, double share)
 
 static void format_duration(char *out, size_t size, double seconds)
 {
-    if (!(seconds >= 0 && seconds < 1e7)) { /* nothing measured yet, or no end in sight */
+    if (!(seconds >= 0 && seconds < 1e7)) { /* no end in sight */
         snprintf(out, size, "-:--");
         return;
     }
@@ -111,30 +114,93 @@ static double remaining_seconds(progress *progress, const qf_progress *now, doub
     return done > 0 ? (clock - progress->started) / done * (now->total - now->iteration) : NAN;
 }
 
+/* Add a piece if it still fits: what matters most comes first. */
+__attribute__((format(printf, 3, 4))) static void add(progress *progress, int columns,
+                                                      const char *format, ...)
+{
+    char piece[128];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(piece, sizeof piece, format, arguments);
+    va_end(arguments);
+    const size_t used = strlen(progress->line), length = strlen(piece);
+    if (used + length <= (size_t)columns && used + length < sizeof progress->line)
+        memcpy(progress->line + used, piece, length + 1);
+}
+
+/* Rates that nobody knows yet are left out. */
+static void describe(progress *progress, const qf_progress *now, double left, int columns)
+{
+    char duration[32];
+    if (!now->testing)
+        add(progress, columns, "  loss %.4g", (double)now->loss);
+    if (now->items_per_second >= 0.05)
+        add(progress, columns, now->items_per_second < 10 ? "  %.1f img/s" : "  %.0f img/s",
+            now->items_per_second);
+    if (!isnan(left)) {
+        format_duration(duration, sizeof duration, left);
+        add(progress, columns, "  ETA %s", duration);
+    }
+    if (now->items_per_second > 0 && now->data_wait >= 0.05)
+        add(progress, columns, "  data wait %.0f%%", 100 * now->data_wait);
+    if (!now->testing)
+        add(progress, columns, "  lr %.3g", (double)now->learning_rate);
+}
+
+static double share_of(const qf_progress *now)
+{
+    const double share = now->total > 0 ? (double)now->iteration / now->total : 0;
+    return share < 0 ? 0 : share > 1 ? 1 : share;
+}
+
+static void update_live(progress *progress, const qf_progress *now, double left)
+{
+    char bar[32];
+    const int columns = room();
+    format_bar(bar, columns < 100 ? 10 : 20, share_of(now));
+    snprintf(progress->line, sizeof progress->line, "%s", now->what);
+    add(progress, columns, " [%s]", bar);
+    add(progress, columns, " %d/%d", now->iteration, now->total);
+    describe(progress, now, left, columns);
+    draw(progress);
+}
+
+static void print_plain(progress *progress, const qf_progress *now, double left)
+{
+    snprintf(progress->line, sizeof progress->line, "%s: %d of %d", now->what, now->iteration,
+             now->total);
+    describe(progress, now, left, (int)sizeof progress->line - 1);
+    fprintf(stderr, "%s\n", progress->line);
+}
+
+/* Has this stage come past one of its marks, and was the line before long enough ago? */
+static bool is_plain_due(progress *progress, const qf_progress *now, double clock)
+{
+    const int steps = now->testing ? 3 : 10, step = (int)(share_of(now) * steps);
+    if (strcmp(progress->what, now->what) != 0) {
+        snprintf(progress->what, sizeof progress->what, "%s", now->what);
+        progress->step = 0;
+    }
+    if (progress->drawn == 0)
+        progress->drawn = clock;
+    if (step <= progress->step || clock - progress->drawn < 2)
+        return false;
+    progress->step = step;
+    return true;
+}
+
 void progress_update(progress *progress, const qf_progress *now)
 {
-    if (!progress->live)
+    if (!progress->live && !progress->plain_lines)
         return;
-    double clock = seconds_now(), left = NAN;
-    if (!now->testing)
-        left = remaining_seconds(progress, now, clock);
-    bool last = now->iteration >= now->total;
-    if (clock - progress->drawn < 0.1 && !last)
+    const double clock = seconds_now();
+    const double left = now->testing ? (double)NAN : remaining_seconds(progress, now, clock);
+    const bool last = now->iteration >= now->total;
+    if (progress->live ? clock - progress->drawn < 0.1 && !last
+                       : !is_plain_due(progress, now, clock))
         return;
-    char bar[21], duration[32];
-    double share = now->total > 0 ? (double)now->iteration / now->total : 0;
-    format_bar(bar, sizeof bar, share < 0 ? 0 : share > 1 ? 1 : share);
-    format_duration(duration, sizeof duration, left);
     pthread_mutex_lock(&progress->lock);
     progress->drawn = clock;
-    if (now->testing)
-        snprintf(progress->line, sizeof progress->line, "[%s] testing, batch %d of %d  %.0f img/s",
-                 bar, now->iteration, now->total, now->items_per_second);
-    else
-        snprintf(progress->line, sizeof progress->line,
-                 "[%s] %d/%d  loss %.4g  lr %.3g  %.0f img/s  data wait %.0f%%  ETA %s", bar,
-                 now->iteration, now->total, (double)now->loss, (double)now->learning_rate,
-                 now->items_per_second, 100 * now->data_wait, duration);
-    draw(progress);
+    (progress->live ? update_live : print_plain)(progress, now, left);
     pthread_mutex_unlock(&progress->lock);
 }

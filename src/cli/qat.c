@@ -107,10 +107,9 @@ qf_batch_norm chosen_batch_norm(const arguments *arguments)
                                         : QF_BATCH_NORM_AS_MODEL;
 }
 
-void print_plan(void *user, const qf_plan *plan)
+void print_plan(const qf_plan *plan)
 {
-    table table = {.left = ALL_COLUMNS};
-    (void)user;
+    table table = {.left = ALL_COLUMNS, .optional = 1};
     table_row(&table, 4, "layer", "type", "treatment", "how, or why");
     for (size_t i = 0; i < plan->rows; i++) {
         const qf_plan_row *row = &plan->row[i];
@@ -129,7 +128,7 @@ static qf_status prepare(qf_context *context, const arguments *a)
                               argument_text(a, "config"), chosen_batch_norm(a), &plan);
     if (status != QF_OK)
         return status;
-    print_plan(NULL, &plan);
+    print_plan(&plan);
     qf_plan_release(&plan);
     return qf_prepare_quant_retrain_model(
         context, argument_text(a, "model"), argument_text(a, "weights"), argument_text(a, "config"),

@@ -14,7 +14,7 @@
     }
 qf_batch_norm chosen_batch_norm(const arguments *arguments);
 
-void print_plan(void *user, const qf_plan *plan); /* fits qf_qat_options.show_plan; ignores user */
+void print_plan(const qf_plan *plan);
 void print_verification(const qf_verification *found);
 
 #endif

@@ -6,6 +6,7 @@
 #include "cli/table.h"
 
 #include <math.h>
+#include <string.h>
 
 static const option options[] = {
     {.name = "model",
@@ -96,27 +97,85 @@ static const char *noise(double decibels)
     return isnan(decibels) ? "-" : isinf(decibels) ? "exact" : cell("%.1f", decibels);
 }
 
-static void print_models(const qf_qat_result *r)
+/* What stands between the prefix and the end of a name, as AMCT has it. */
+static const char *joint_of(const char *prefix)
 {
-    const struct {
-        const char *name;
-        double score;
-        size_t bytes;
-    } models[] = {{"float", r->float_score, r->float_bytes},
-                  {"fake-quant", r->fake_quant_score, r->fake_quant_bytes},
-                  {"deploy", r->deploy_score, r->deploy_bytes}};
+    const size_t length = strlen(prefix);
+    return length && prefix[length - 1] == '/' ? "" : "_";
+}
+
+/* "12.3 KiB" */
+static const char *size_text(size_t bytes)
+{
+    return cell("%.1f KiB", (double)bytes / 1024);
+}
+
+static const char *score_text(double score)
+{
+    return isnan(score) ? "-" : cell(fabs(score) < 1000 ? "%.4f" : "%.6g", score);
+}
+
+/* A row for each model, as long as the outputs have room beside one another. */
+static void print_models_in_rows(const qf_qat_result *r, int outputs)
+{
+    static const char *const names[] = {"model", "float", "fake-quant", "deploy"};
+    const size_t bytes[] = {r->float_bytes, r->fake_quant_bytes, r->deploy_bytes};
     table table = {0};
-    table_row(&table, 3, "model", r->score_name, "weights file");
-    for (size_t i = 0; i < COUNT(models); i++)
-        table_row(&table, 3, models[i].name, cell("%.4f", models[i].score),
-                  cell("%.1f KiB", (double)models[i].bytes / 1024));
+    for (int model = 0; model < 4; model++) {
+        const char *cells[TABLE_COLUMNS];
+        for (int i = 0; i < outputs; i++) {
+            const qf_qat_score *score = &r->score[i];
+            cells[i] = model == 0   ? score->name
+                       : model == 1 ? score_text(score->float_score)
+                       : model == 2 ? score_text(score->fake_quant_score)
+                                    : score_text(score->deploy_score);
+        }
+        table_start_row(&table, names[model]);
+        for (int i = 0; i < outputs; i++)
+            table_add(&table, cells[i]);
+        table_add(&table, model == 0 ? "weights file" : size_text(bytes[model - 1]));
+    }
     table_print(&table);
     table_release(&table);
 }
 
-static void print_layers(const qf_qat_result *r)
+/* A row for each output: as many as there are. */
+static void print_models_in_columns(const qf_qat_result *r)
 {
     table table = {0};
+    table_row(&table, 4, "output", "float", "fake-quant", "deploy");
+    for (int i = 0; i < r->scores; i++)
+        table_row(&table, 4, r->score[i].name, score_text(r->score[i].float_score),
+                  score_text(r->score[i].fake_quant_score), score_text(r->score[i].deploy_score));
+    table_row(&table, 4, "weights file", size_text(r->float_bytes), size_text(r->fake_quant_bytes),
+              size_text(r->deploy_bytes));
+    table_print(&table);
+    table_release(&table);
+}
+
+static void print_models(const qf_qat_result *r)
+{
+    enum { OTHER_COLUMNS = 26, LEAST = 8, SCREEN = 79 }; /* model and weights file; a number */
+    int width = OTHER_COLUMNS;
+    for (int i = 0; i < r->scores; i++) {
+        const int name = (int)strlen(r->score[i].name);
+        width += 2 + (name > LEAST ? name : LEAST);
+    }
+    if (width <= SCREEN && r->scores + 2 <= TABLE_COLUMNS)
+        print_models_in_rows(r, r->scores);
+    else
+        print_models_in_columns(r);
+    if (r->test_items)
+        printf("(each tested on all %llu items of the test set, each once)\n",
+               (unsigned long long)r->test_items);
+    else
+        printf("(each tested on the same %d batch%s)\n", r->test_batches,
+               r->test_batches == 1 ? "" : "es");
+}
+
+static void print_layers(const qf_qat_result *r)
+{
+    table table = {.optional = 1};
     table_row(&table, 7, "layer", "type", "scale_d", "offset_d", "shift N", "weights dB",
               "input dB");
     for (int i = 0; i < r->rows; i++) {
@@ -133,44 +192,120 @@ static void print_layers(const qf_qat_result *r)
     table_release(&table);
 }
 
+/* ---- before training ---- */
+
+enum { PLAN_ROWS = 24 }; /* longer plans are summed up on the screen */
+
+static bool is_alike(const qf_plan_row *a, const qf_plan_row *b)
+{
+    return strcmp(a->type, b->type) == 0 && strcmp(a->treatment, b->treatment) == 0;
+}
+
+/* Layers of one type and treatment, with the reason of the first. */
+static void print_short_plan(const qf_plan *plan)
+{
+    table table = {.left = ALL_COLUMNS};
+    table_row(&table, 4, "layers", "type", "treatment", "how, or why (the first of them)");
+    for (size_t i = 0; i < plan->rows; i++) {
+        int alike = 0;
+        bool seen = false;
+        for (size_t k = 0; k < plan->rows; k++) {
+            alike += is_alike(&plan->row[k], &plan->row[i]);
+            seen |= k < i && is_alike(&plan->row[k], &plan->row[i]);
+        }
+        if (!seen)
+            table_row(&table, 4, cell("%d", alike), plan->row[i].type, plan->row[i].treatment,
+                      plan->row[i].detail);
+    }
+    table_print(&table);
+    table_release(&table);
+    putchar('\n');
+}
+
+/* The work begins: the log, and the plan in it and on the screen. */
+static void show_plan(void *user, const qf_plan *plan)
+{
+    session *session = user;
+    for (size_t i = 0; i < plan->rows; i++)
+        say(session, "Plan: %s (%s) %s: %s", plan->row[i].layer, plan->row[i].type,
+            plan->row[i].treatment, plan->row[i].detail);
+    session_begin_log(session);
+    if (plan->rows > PLAN_ROWS)
+        print_short_plan(plan);
+    else
+        print_plan(plan);
+    printf("Log: %s\n\n", session->run_log.path);
+    fflush(stdout); /* the progress comes on another stream */
+}
+
+/* ---- after it ---- */
+
+static void print_next(const char *prefix)
+{
+    const char *joint = joint_of(prefix);
+    printf("For the device:  %s%sdeploy_model.prototxt\n"
+           "                 %s%sdeploy_weights.caffemodel\n"
+           "The same in float arithmetic, on int8 values:\n"
+           "                 %s%sfake_quant_model.prototxt\n"
+           "                 %s%sfake_quant_weights.caffemodel\n"
+           "Next:            qaffe verify --model %s --iterations 100\n",
+           prefix, joint, prefix, joint, prefix, joint, prefix, joint, prefix);
+}
+
+static void print_result(const qf_qat_result *result, const char *prefix)
+{
+    print_layers(result);
+    puts("(dB: signal to quantisation noise; input: over one test batch)\n");
+    print_models(result);
+    putchar('\n');
+    print_verification(&result->verification);
+    putchar('\n');
+    print_next(prefix);
+}
+
+static void read_options(const arguments *a, qf_qat_options *o)
+{
+    *o = qf_qat_defaults;
+    o->model = argument_text(a, "model");
+    o->weights = argument_text(a, "weights");
+    o->train_data = argument_text(a, "train-data");
+    o->test_data = argument_text(a, "test-data");
+    o->config_definition = argument_text(a, "config-definition");
+    o->save_path = argument_text(a, "out");
+    o->iterations = argument_integer(a, "iterations");
+    o->batch_size = argument_integer(a, "batch-size");
+    o->test_iterations = argument_integer(a, "test-iterations");
+    o->base_lr = argument_number(a, "base-lr");
+    o->scale = argument_number(a, "scale");
+    o->mean_values = argument_text(a, "mean-value");
+    o->mean_file = argument_text(a, "mean-file");
+    o->batch_norm = chosen_batch_norm(a);
+    o->freeze_batch_norm_after = argument_integer(a, "freeze-bn-after");
+    o->show_plan = show_plan;
+}
+
 static int run(const arguments *a)
 {
     session session;
-    qf_qat_options o = qf_qat_defaults;
+    qf_qat_options options;
     qf_qat_result result = {0};
-    if (!session_open(&session, a, QF_INFO))
+    char log[4096];
+    if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;
-    o.model = argument_text(a, "model");
-    o.weights = argument_text(a, "weights");
-    o.train_data = argument_text(a, "train-data");
-    o.test_data = argument_text(a, "test-data");
-    o.config_definition = argument_text(a, "config-definition");
-    o.save_path = argument_text(a, "out");
-    o.iterations = argument_integer(a, "iterations");
-    o.batch_size = argument_integer(a, "batch-size");
-    o.test_iterations = argument_integer(a, "test-iterations");
-    o.base_lr = argument_number(a, "base-lr");
-    o.scale = argument_number(a, "scale");
-    o.mean_values = argument_text(a, "mean-value");
-    o.mean_file = argument_text(a, "mean-file");
-    o.batch_norm = chosen_batch_norm(a);
-    o.freeze_batch_norm_after = argument_integer(a, "freeze-bn-after");
-    o.show_plan = print_plan;
+    read_options(a, &options);
+    snprintf(log, sizeof log, "%s%srun.log", options.save_path, joint_of(options.save_path));
+    session_keep_log(&session, log);
     signals_install("stop", "snapshot");
     qf_status status = qf_context_open_amct_log(session.context);
     if (status == QF_OK)
-        status =
-            qf_qat_run(session.context, &o, requested_action, show_progress, &session, &result);
+        status = qf_qat_run(session.context, &options, requested_action, show_progress, &session,
+                            &result);
+    const bool logged = session.run_log.begun;
     int code = session_close(&session, status);
-    if (status == QF_OK) {
-        print_layers(&result);
-        puts("(dB: signal to quantisation noise; input: over one test batch)\n");
-        print_models(&result);
-        putchar('\n');
-        print_verification(&result.verification);
-        printf("Models: %s_fake_quant_model.prototxt, %s_deploy_model.prototxt\n", o.save_path,
-               o.save_path);
-    }
+    if (status == QF_OK)
+        print_result(&result, options.save_path);
+    else if (logged)
+        fprintf(stderr, "(the log is in %s)\n", log);
     qf_qat_result_release(&result);
     return code;
 }
@@ -182,7 +317,11 @@ const command command_qat_run = {
         "Takes a float Caffe net with its weights and gives the fake-quant and deploy models, "
         "trained to live with int8. Everything that AMCT's steps write is kept beside them, so "
         "each step can be repeated by hand with `qaffe qat config`, `prepare`, `qaffe train`, "
-        "`qaffe qat export`.",
+        "`qaffe qat export`.\n\n"
+        "The screen shows the plan, the progress and the result; the whole log, in the form of "
+        "Caffe's, goes to PREFIX_run.log (--log-level info shows it, too; --verbose also says "
+        "which kernels were chosen). All three models are tested on the same batches: the whole "
+        "test set, each image once, whether or not the batch divides it.",
     .example =
         "qaffe qat run --model lenet_train_test.prototxt --weights lenet_iter_10000.caffemodel \\\n"
         "    --iterations 1000 --out results/lenet",

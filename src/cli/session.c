@@ -10,6 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
+static void warn_of_log(session *session)
+{
+    progress_print_above(&session->progress, QF_WARNING, "%s: cannot keep the log in %s: %s",
+                         command_title(session->command), session->run_log.path, strerror(errno));
+}
+
 /* glog's prefix, which scripts that read Caffe's logs expect:
  * letter, month, day, time with microseconds, thread, file and line. */
 static void print_message(void *user, qf_log_level level, const char *file, int line,
@@ -28,16 +34,33 @@ static void print_message(void *user, qf_log_level level, const char *file, int 
     }
     size_t length = strlen(text);
     int shown = (int)(length && text[length - 1] == '\n' ? length - 1 : length);
-    progress_print_above(&session->progress, level, "%s%.*s", prefix, shown, text);
-    if (session->log_file)
+    const bool screen = level >= session->lowest || (!file && !session->run_log.path);
+    if (screen)
+        progress_print_above(&session->progress, level, "%s%.*s", prefix, shown, text);
+    if (screen && session->log_file)
         fprintf(session->log_file, "%s%.*s\n", prefix, shown, text);
+    if (!run_log_line(&session->run_log, prefix, text, shown))
+        warn_of_log(session);
+}
+
+void session_keep_log(session *session, const char *path)
+{
+    run_log_open(&session->run_log, path);
+    qf_context_set_log(session->context, print_message, session,
+                       session->lowest < QF_INFO ? session->lowest : QF_INFO);
+}
+
+void session_begin_log(session *session)
+{
+    if (!run_log_begin(&session->run_log))
+        warn_of_log(session);
 }
 
 void session_log(session *session, const char *file, int line, const char *format, ...)
 {
     char text[4096];
     va_list arguments;
-    if (session->lowest > QF_INFO)
+    if (session->lowest > QF_INFO && !session->run_log.path)
         return;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
@@ -109,12 +132,12 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
     const char *folder = glog_text(arguments, "log-dir");
     if (folder && !(session->log_file = log_file_open(folder)))
         fprintf(stderr, "%s: cannot keep the log in %s: %s\n", title, folder, strerror(errno));
-    progress_open(&session->progress);
+    session->lowest = chosen_level(arguments, lowest);
+    progress_open(&session->progress, session->lowest > QF_INFO && !glog_flags(arguments));
     if (qf_context_create(&session->context) != QF_OK) {
         fprintf(stderr, "%s: there is not enough memory to start\n", title);
         return false;
     }
-    session->lowest = chosen_level(arguments, lowest);
     qf_context_set_log(session->context, print_message, session, session->lowest);
     if (arguments->command->computes) {
         qf_context_set_threads(session->context, argument_integer(arguments, "threads"));
@@ -140,6 +163,7 @@ int session_close(session *session, qf_status status)
     qf_context_destroy(session->context);
     if (session->log_file)
         fclose(session->log_file);
+    run_log_close(&session->run_log);
     return status == QF_OK ? EXIT_DONE : EXIT_FAILED;
 }
 

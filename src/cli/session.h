@@ -4,6 +4,7 @@
 
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "cli/run_log.h"
 
 #include "qaffe/qaffe.h"
 
@@ -13,10 +14,15 @@ typedef struct session {
     progress progress;
     qf_log_level lowest; /* of the messages that are shown */
     FILE *log_file;      /* of --log_dir; NULL: none */
+    run_log run_log;     /* session_keep_log(); takes what is below `lowest`, too */
 } session;
 
 /* `lowest`: what to print when --log-level is absent. Returns false after a message. */
 bool session_open(session *session, const arguments *arguments, qf_log_level lowest);
+/* Keep all messages of level INFO and above, and what the screen shows, in a file. They wait until
+ * session_begin_log(); AMCT's lines, too, are then shown from `lowest` on only. */
+void session_keep_log(session *session, const char *path);
+void session_begin_log(session *session);
 /* Prints the library's sentence unless `status` is QF_OK, and gives the exit code. */
 int session_close(session *session, qf_status status);
 

@@ -1,5 +1,7 @@
-/* Columns of text on stdout: the first flush left, the others flush right unless
- * the table says otherwise. */
+/* Columns of text on stdout: the first flush left, the others flush right unless the table says
+ * otherwise. On a terminal that is too narrow, the optional column is left out, a last column of
+ * words goes on in the next line, and the first column is shortened in its middle; elsewhere
+ * everything stands as it is, for scripts. */
 #ifndef QF_CLI_TABLE_H
 #define QF_CLI_TABLE_H
 
@@ -10,7 +12,10 @@ enum { TABLE_COLUMNS = 8, ALL_COLUMNS = (1 << TABLE_COLUMNS) - 1 };
 
 typedef struct table {
     unsigned left; /* bit i: column i is flush left, as words are; column 0 always is */
+    int optional;  /* a column to do without; 0: none */
+    int room;      /* columns of the screen; 0: those of the terminal, if stdout is one */
     int columns;
+    int filled; /* cells of the last row */
     size_t rows, capacity;
     char *(*cells)[TABLE_COLUMNS];
     bool failed; /* memory ran out; printing says so */
@@ -18,6 +23,9 @@ typedef struct table {
 
 /* The values of one row, each made with printf; the first row is the head. */
 void table_row(table *table, int columns, ...); /* columns times const char * */
+/* The same a cell at a time. */
+void table_start_row(table *table, const char *first);
+void table_add(table *table, const char *text);
 void table_print(const table *table);
 void table_release(table *table);
 

@@ -206,7 +206,8 @@ static void report(const test *t, int done, qf_progress_function progress, void 
                              .iteration = done,
                              .total = t->batches,
                              .items_per_second = lapse > 0 ? items / lapse : 0,
-                             .data_wait = lapse > 0 ? wait / lapse : 0};
+                             .data_wait = lapse > 0 ? wait / lapse : 0,
+                             .what = "testing"};
     progress(user, &now);
 }
 

@@ -22,17 +22,17 @@ qf_action qf_solver_poll(qf_solver *solver)
 void qf_solver_report(qf_solver *solver, const qf_net *net, bool testing, int iteration, int total,
                       float loss)
 {
-    enum { WINDOW = 1 }; /* seconds over which rates are averaged */
+    const double first_window = 0.2, window = 1; /* seconds over which rates are averaged */
     if (!solver->progress)
         return;
     double now = qf_seconds(), wait, items;
     qf_net_data_statistics(net, &wait, &items);
-    double lapse = now - solver->progress_start;
-    if (items < solver->progress_items || lapse > WINDOW) {
-        if (lapse > 0 && items >= solver->progress_items) {
-            solver->items_per_second = (items - solver->progress_items) / lapse;
-            solver->data_wait = (wait - solver->progress_wait) / lapse;
-        }
+    const double lapse = now - solver->progress_start;
+    const bool another = net != solver->progress_net;
+    if (another || lapse > (solver->items_per_second > 0 ? window : first_window)) {
+        solver->items_per_second = another ? 0 : (items - solver->progress_items) / lapse;
+        solver->data_wait = another ? 0 : (wait - solver->progress_wait) / lapse;
+        solver->progress_net = net;
         solver->progress_start = now;
         solver->progress_items = items;
         solver->progress_wait = wait;
@@ -46,6 +46,7 @@ void qf_solver_report(qf_solver *solver, const qf_net *net, bool testing, int it
         .learning_rate = qf_learning_rate_at(solver->param, solver->iteration, &step),
         .items_per_second = solver->items_per_second,
         .data_wait = solver->data_wait,
+        .what = testing ? "testing" : "training",
     };
     solver->progress(solver->callback_user, &progress);
 }

@@ -58,7 +58,8 @@ struct qf_solver {
     qf_iteration_function on_iteration; /* NULL: nobody wants to know */
     void *on_iteration_user;
     qf_buffer settings;                    /* as text, for qf_solver_settings() */
-    double progress_start, progress_items; /* of the running average that callbacks report */
+    const struct qf_net *progress_net;     /* whose rates callbacks report, */
+    double progress_start, progress_items; /* averaged since then */
     double progress_wait, items_per_second, data_wait;
 };
 

@@ -3,12 +3,10 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "data/sample_store.h"
 #include "nn/solver.h"
 #include "toolkit/export.h"
 #include "toolkit/toolkit.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,12 +25,13 @@ const qf_qat_options qf_qat_defaults = {
 typedef struct run {
     qf_context *context;
     const qf_qat_options *options;
-    qf_action_function action;
-    qf_progress_function progress;
-    void *user;
-    char *file[9]; /* by the names below */
-    int test_iterations;
+    qf_run_callbacks callbacks; /* the caller's */
+    const char *stage;          /* what is going on, for progress */
+    char *file[9];              /* by the names below */
+    qf_run_test test;
 } run;
+
+static const char training[] = "training";
 
 enum { VERIFIED_BATCHES = 10 };
 enum { FLOAT_MODEL, CONFIG, MODIFIED, MODIFIED_WEIGHTS, RECORD, SOLVER, RETRAINED, FAKE, DEPLOY };
@@ -63,49 +62,49 @@ static char *with(const run *r, int file, const char *ending)
     return copy;
 }
 
-/* Batches that show the test set once. */
-static qf_status count_test_batches(run *r, const Caffe__NetParameter *net)
+/* ---- the caller's callbacks, told what is going on ---- */
+
+static qf_action ask(void *user)
 {
-    r->test_iterations = r->options->test_iterations;
-    for (size_t i = 0; i < net->n_layer && !r->test_iterations; i++) {
-        const Caffe__LayerParameter *layer = net->layer[i];
-        bool test =
-            qf_layer_is(layer, "Data") && layer->data_param && layer->data_param->batch_size;
-        for (size_t k = 0; test && k < layer->n_include; k++)
-            test = !layer->include[k]->has_phase || layer->include[k]->phase == CAFFE__PHASE__TEST;
-        if (!test)
-            continue;
-        qf_sample_store *store;
-        QF_TRY(qf_sample_store_open(r->context, layer->data_param->source, &store));
-        uint64_t items = 0, batch = layer->data_param->batch_size;
-        qf_status status = qf_sample_store_count(r->context, store, &items);
-        qf_sample_store_close(store);
-        QF_TRY(status);
-        uint64_t batches = (items + batch - 1) / batch;
-        r->test_iterations = batches > INT_MAX ? INT_MAX : (int)batches;
-    }
-    if (!r->test_iterations)
-        r->test_iterations = 100;
-    return QF_OK;
+    const run *r = user;
+    return r->callbacks.action ? r->callbacks.action(r->callbacks.user) : QF_CONTINUE;
 }
 
-static qf_status test(run *r, const char *model, const char *weights, qf_qat_result *out,
-                      double *score)
+static void tell(void *user, const qf_progress *now)
 {
+    const run *r = user;
+    qf_progress mine = *now;
+    mine.what = r->stage && !(r->stage == training && now->testing) ? r->stage : "calibrating";
+    if (r->callbacks.progress)
+        r->callbacks.progress(r->callbacks.user, &mine);
+}
+
+/* ---- steps ---- */
+
+/* Everything that the flow needs is there and fits together, before anything is written but the
+ * model itself; a net is built for each phase. */
+static qf_status check_inputs(run *r)
+{
+    const qf_random random = r->context->random; /* is that of the run */
     qf_net *net;
-    qf_scores *scores = NULL;
-    QF_TRY(qf_net_create(r->context, model, QF_TEST, 0, NULL, 0, &net));
-    qf_net_keep_blobs(net, false);
-    qf_status status = qf_net_load_weights(net, weights);
-    if (status == QF_OK)
-        status = qf_net_test(net, r->test_iterations, r->action, r->progress, r->user, &scores);
-    if (status == QF_OK) {
-        const char *name;
-        *score = qf_scores_main(scores, &name);
-        snprintf(out->score_name, sizeof out->score_name, "%s", name ? name : "none");
-    }
-    qf_scores_destroy(scores);
+    QF_TRY(qf_net_create(r->context, r->file[FLOAT_MODEL], QF_TRAIN, 0, NULL, 0, &net));
     qf_net_destroy(net);
+    qf_status status = qf_run_test_prepare(r->context, r->file[FLOAT_MODEL], r->options->weights,
+                                           r->options->test_iterations, &r->test);
+    r->context->random = random;
+    return status;
+}
+
+static qf_status test(run *r, const char *model, const char *weights, qf_run_model_kind kind,
+                      qf_qat_result *out)
+{
+    static const char *const stages[] = {"testing the float model", "testing the fake-quant model",
+                                         "testing the deploy model"};
+    const qf_random random = r->context->random; /* training draws the same, tested or not */
+    r->stage = stages[kind];
+    qf_status status = qf_run_test_model(r->context, &r->test, model, weights, kind,
+                                         &(qf_run_callbacks){ask, tell, r}, out);
+    r->context->random = random;
     return status;
 }
 
@@ -114,7 +113,7 @@ static qf_status write_solver(run *r)
     const qf_qat_options *o = r->options;
     Caffe__SolverParameter *solver;
     QF_TRY(qf_message_new(r->context, &caffe__solver_parameter__descriptor, &solver));
-    const int32_t test_iterations = r->test_iterations;
+    const int32_t test_iterations = r->test.batches;
     const int display = o->iterations >= 40 ? o->iterations / 20 : 1;
     solver->has_base_lr = solver->has_max_iter = solver->has_test_interval = solver->has_display =
         true;
@@ -148,7 +147,8 @@ static qf_status train(run *r)
     QF_TRY(write_solver(r));
     QF_TRY(qf_solver_create(r->context, r->file[SOLVER], &solver));
     qf_solver_keep_blobs(solver, false);
-    qf_solver_set_callbacks(solver, r->action, r->progress, r->user);
+    r->stage = training;
+    qf_solver_set_callbacks(solver, ask, tell, r);
     qf_solver_freeze_batch_norm(solver, r->options->freeze_batch_norm_after);
     qf_status status = qf_solver_load_weights(solver, r->file[MODIFIED_WEIGHTS]);
     if (status == QF_OK)
@@ -209,15 +209,15 @@ static qf_status test_exported(run *r, qf_qat_result *out)
 {
     const struct {
         int file;
-        double *score;
+        qf_run_model_kind kind;
         size_t *bytes;
-    } models[] = {{FAKE, &out->fake_quant_score, &out->fake_quant_bytes},
-                  {DEPLOY, &out->deploy_score, &out->deploy_bytes}};
+    } models[] = {{FAKE, QF_RUN_FAKE_QUANT, &out->fake_quant_bytes},
+                  {DEPLOY, QF_RUN_DEPLOY, &out->deploy_bytes}};
     qf_status status = QF_OK;
     for (int i = 0; i < 2 && status == QF_OK; i++) {
         char *model = with(r, models[i].file, "_model.prototxt");
         char *weights = with(r, models[i].file, "_weights.caffemodel");
-        status = model && weights ? test(r, model, weights, out, models[i].score)
+        status = model && weights ? test(r, model, weights, models[i].kind, out)
                                   : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
         *models[i].bytes = weights ? file_size(weights) : 0;
         qf_free(model);
@@ -233,7 +233,7 @@ static qf_status show_plan(const run *r)
         return QF_OK;
     QF_TRY(qf_quant_retrain_plan(r->context, r->file[FLOAT_MODEL], r->options->weights,
                                  r->file[CONFIG], r->options->batch_norm, &plan));
-    r->options->show_plan(r->user, &plan);
+    r->options->show_plan(r->callbacks.user, &plan);
     qf_plan_release(&plan);
     return QF_OK;
 }
@@ -242,13 +242,11 @@ static qf_status execute(run *r, qf_qat_result *out)
 {
     const qf_qat_options *o = r->options;
     Caffe__NetParameter *net;
-    QF_TRY(name_files(r));
     QF_TRY(qf_run_model(r->context, o, &net));
-    qf_status status = count_test_batches(r, net);
-    if (status == QF_OK)
-        status = qf_text_write(r->context, r->file[FLOAT_MODEL], net, 0640);
+    qf_status status = qf_text_write(r->context, r->file[FLOAT_MODEL], net, 0640);
     qf_message_free(net);
     QF_TRY(status);
+    QF_TRY(check_inputs(r));
     QF_TRY(qf_create_quant_retrain_config(r->context, r->file[CONFIG], r->file[FLOAT_MODEL],
                                           o->weights, o->config_definition));
     QF_TRY(qf_prepare_quant_retrain_model(
@@ -256,7 +254,7 @@ static qf_status execute(run *r, qf_qat_result *out)
         r->file[MODIFIED_WEIGHTS], r->file[RECORD], o->batch_norm));
     QF_TRY(show_plan(r));
     out->float_bytes = file_size(o->weights);
-    QF_TRY(test(r, r->file[FLOAT_MODEL], o->weights, out, &out->float_score));
+    QF_TRY(test(r, r->file[FLOAT_MODEL], o->weights, QF_RUN_FLOAT, out));
     QF_TRY(train(r));
     char ending[64];
     snprintf(ending, sizeof ending, "_iter_%d.caffemodel", o->iterations);
@@ -266,20 +264,15 @@ static qf_status execute(run *r, qf_qat_result *out)
     qf_free(weights);
     QF_TRY(status);
     QF_TRY(test_exported(r, out));
-    const int batches =
-        r->test_iterations < VERIFIED_BATCHES ? r->test_iterations : VERIFIED_BATCHES;
-    return qf_verify(r->context, o->save_path, NULL, batches, r->action, r->progress, r->user,
-                     &out->verification);
+    const int batches = r->test.batches < VERIFIED_BATCHES ? r->test.batches : VERIFIED_BATCHES;
+    r->stage = "comparing integers";
+    return qf_verify(r->context, o->save_path, NULL, batches, ask, tell, r, &out->verification);
 }
 
 qf_status qf_qat_run(qf_context *context, const qf_qat_options *options, qf_action_function action,
                      qf_progress_function progress, void *user, qf_qat_result *out)
 {
-    run r = {.context = context,
-             .options = options,
-             .action = action,
-             .progress = progress,
-             .user = user};
+    run r = {.context = context, .options = options, .callbacks = {action, progress, user}};
     *out = (qf_qat_result){0};
     if (!options->model || !options->weights)
         return qf_fail(context, QF_E_ARGUMENT, "a model and its weights are needed");
@@ -289,7 +282,16 @@ qf_status qf_qat_run(qf_context *context, const qf_qat_options *options, qf_acti
             context, QF_E_ARGUMENT,
             "iterations and base_lr must be positive, batch_size and test_iterations not "
             "negative");
-    qf_status status = execute(&r, out);
+    qf_status status = name_files(&r);
+    if (status == QF_OK) {
+        context->replaces_run = qf_file_exists(r.file[RECORD]);
+        if (context->replaces_run)
+            qf_warning(context, "The files of an earlier run that begin with %s are overwritten",
+                       options->save_path);
+        status = execute(&r, out);
+        context->replaces_run = false;
+    }
+    qf_run_test_release(&r.test);
     for (size_t i = 0; i < sizeof r.file / sizeof *r.file; i++)
         qf_free(r.file[i]);
     return status;
@@ -298,5 +300,6 @@ qf_status qf_qat_run(qf_context *context, const qf_qat_options *options, qf_acti
 void qf_qat_result_release(qf_qat_result *result)
 {
     qf_free(result->row);
+    qf_free(result->score);
     *result = (qf_qat_result){0};
 }

@@ -48,7 +48,7 @@ qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files
     }
     for (int i = 0; i < count; i++)
         if (qf_file_exists(files[i]))
-            qf_amct_say(context, QF_WARNING, "Utils",
+            qf_amct_say(context, context->replaces_run ? QF_INFO : QF_WARNING, "Utils",
                         "The file already exists at %s, and it will be overwritten by AMCT",
                         files[i]);
     return QF_OK;

@@ -128,8 +128,10 @@ static qf_status compare(pair *p, int batches, qf_action_function action,
         for (int i = 0; i < p->fake->layer_count; i++)
             QF_TRY(compare_layer(p, i));
         if (progress)
-            progress(user,
-                     &(qf_progress){.testing = true, .iteration = p->batch + 1, .total = batches});
+            progress(user, &(qf_progress){.testing = true,
+                                          .iteration = p->batch + 1,
+                                          .total = batches,
+                                          .what = "comparing integers"});
         if (action && action(user) == QF_STOP)
             return qf_fail(p->context, QF_E_STOPPED, "stopped after %d of %d batches", p->batch + 1,
                            batches);
