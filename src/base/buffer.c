@@ -44,6 +44,11 @@ const char *qf_buffer_text(const qf_buffer *buffer)
     return buffer->data ? buffer->data : "";
 }
 
+qf_status qf_buffer_whole(qf_context *context, const qf_buffer *buffer)
+{
+    return buffer->failed ? qf_fail(context, QF_E_MEMORY, "no memory for a text") : QF_OK;
+}
+
 void qf_buffer_release(qf_buffer *buffer)
 {
     qf_free(buffer->data);

@@ -14,6 +14,8 @@ typedef struct qf_buffer {
 void qf_buffer_append(qf_buffer *buffer, const void *bytes, size_t size);
 void qf_buffer_print(qf_buffer *buffer, const char *format, ...) QF_PRINTF(2, 3);
 const char *qf_buffer_text(const qf_buffer *buffer); /* "" while empty */
-void qf_buffer_release(qf_buffer *buffer);           /* leaves it reusable */
+/* Fails where memory ran out on the way: what is there is not all. */
+qf_status qf_buffer_whole(qf_context *context, const qf_buffer *buffer);
+void qf_buffer_release(qf_buffer *buffer); /* leaves it reusable */
 
 #endif

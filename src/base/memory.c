@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { ALIGNMENT = 64 };
 
@@ -55,6 +56,12 @@ char *qf_strdup(const char *string)
     size_t size = strlen(string) + 1;
     char *copy = qf_alloc_raw(size, 1);
     return copy ? memcpy(copy, string, size) : NULL;
+}
+
+bool qf_memory_is_there(size_t bytes)
+{
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages != MAP_FAILED && munmap(pages, bytes) == 0;
 }
 
 bool qf_grow(void *items, size_t *capacity, size_t count, size_t size)

@@ -17,6 +17,11 @@ void *qf_alloc_raw(size_t count, size_t size);
 void qf_free(void *pointer); /* NULL is a no-op */
 char *qf_strdup(const char *string);
 
+/* Whether so many bytes could be had now: for libraries that crash where memory runs out (oneDNN in
+ * its constructors, HDF5 while it notes the error), to be asked before they are called. It costs a
+ * few microseconds and touches no page. */
+bool qf_memory_is_there(size_t bytes);
+
 /* Grow the array *items (elements of `size` bytes, *capacity of them) to hold at least `count`.
  * New elements are zeroed. False, and unchanged, when memory runs out. */
 bool qf_grow(void *items, size_t *capacity, size_t count, size_t size);

@@ -98,7 +98,7 @@ static const char *treatment(const qf_inspected_layer *layer)
                                                      : cell("float: %s", layer->detail);
 }
 
-static void print_table(const qf_inspection *net)
+static bool print_table(const qf_inspection *net)
 {
     table table = {.left = 1u << 1 | 1u << 2 | 1u << 6};
     table_row(&table, 7, "layer", "type", "output", "parameters", "multiply-adds", "memory",
@@ -109,6 +109,7 @@ static void print_table(const qf_inspection *net)
                   grouped(layer->multiply_adds), bytes(layer->activation_bytes), treatment(layer));
     }
     table_print(&table);
+    const bool whole = !table.failed;
     table_release(&table);
     const totals sum = sum_up(net);
     printf("\nParameters     %s: %s as float", sum.parameters ? grouped(sum.parameters) : "0",
@@ -123,6 +124,7 @@ static void print_table(const qf_inspection *net)
                100 * (double)sum.quantised_multiply_adds / (double)sum.multiply_adds);
     printf("\nActivations    %s for one batch\n",
            sum.activation_bytes ? bytes(sum.activation_bytes) : "0 B");
+    return whole;
 }
 
 static json_t *layer_json(const qf_inspected_layer *layer)
@@ -134,17 +136,19 @@ static json_t *layer_json(const qf_inspected_layer *layer)
                      layer->detail);
 }
 
-static void print_json(const qf_inspection *net)
+static bool print_json(const qf_inspection *net)
 {
     const totals sum = sum_up(net);
+    bool whole = true; /* adding what there was no memory for fails */
     json_t *layers = json_array(), *edges = json_array();
     for (size_t i = 0; i < net->layers; i++)
-        json_array_append_new(layers, layer_json(&net->layer[i]));
+        whole = json_array_append_new(layers, layer_json(&net->layer[i])) == 0 && whole;
     for (size_t i = 0; i < net->edges; i++) {
         const qf_inspected_edge *edge = &net->edge[i];
-        json_array_append_new(edges, json_pack("{ss ss ss ss}", "from", net->layer[edge->from].name,
-                                               "to", net->layer[edge->to].name, "blob", edge->blob,
-                                               "shape", edge->shape));
+        json_t *described =
+            json_pack("{ss ss ss ss}", "from", net->layer[edge->from].name, "to",
+                      net->layer[edge->to].name, "blob", edge->blob, "shape", edge->shape);
+        whole = json_array_append_new(edges, described) == 0 && whole;
     }
     json_t *all = json_pack("{ss so so s{sI sI sI sI sI}}", "name", net->name, "layers", layers,
                             "edges", edges, "totals", "parameters", (json_int_t)sum.parameters,
@@ -152,9 +156,12 @@ static void print_json(const qf_inspection *net)
                             (json_int_t)sum.activation_bytes, "quantised_parameters",
                             (json_int_t)sum.quantised_parameters, "quantised_multiply_adds",
                             (json_int_t)sum.quantised_multiply_adds);
-    json_dumpf(all, stdout, JSON_INDENT(2));
-    putchar('\n');
+    char *text = whole ? json_dumps(all, JSON_INDENT(2)) : NULL;
+    if (text)
+        puts(text);
+    free(text);
     json_decref(all);
+    return text;
 }
 
 /* A string for dot: quotes and backslashes escaped. */
@@ -190,7 +197,7 @@ static void put_node(size_t index, const qf_inspected_layer *layer)
     puts("\"];");
 }
 
-static void print_dot(const qf_inspection *net)
+static bool print_dot(const qf_inspection *net)
 {
     fputs("digraph \"", stdout);
     put_quoted(net->name);
@@ -206,6 +213,7 @@ static void print_dot(const qf_inspection *net)
         puts("\"];");
     }
     puts("}");
+    return true;
 }
 
 static qf_status inspect(session *session, const arguments *arguments)
@@ -220,10 +228,12 @@ static qf_status inspect(session *session, const arguments *arguments)
         argument_text(arguments, "shape"), train ? QF_TRAIN : QF_TEST,
         argument_integer(arguments, "level"), stages.names, stages.count, &net);
     stages_release(&stages);
-    if (status == QF_OK)
-        (argument_flag(arguments, "json")  ? print_json
-         : argument_flag(arguments, "dot") ? print_dot
-                                           : print_table)(&net);
+    if (status == QF_OK && !(argument_flag(arguments, "json")  ? print_json
+                             : argument_flag(arguments, "dot") ? print_dot
+                                                               : print_table)(&net)) {
+        qf_context_fail(session->context, "no memory to show the net");
+        status = QF_E_MEMORY;
+    }
     qf_inspection_release(&net);
     return status;
 }

@@ -17,8 +17,8 @@ static void spin_less(char **argv)
 {
     if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
         return;
-    setenv("GOMP_SPINCOUNT", "10000", 1);
-    execv("/proc/self/exe", argv);
+    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0) /* else it would start itself for ever */
+        execv("/proc/self/exe", argv);
 }
 
 static const command *const commands[] = {

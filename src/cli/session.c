@@ -156,10 +156,11 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
 
 int session_close(session *session, qf_status status)
 {
+    const char *text = qf_error_text(session->context); /* "": this program's own, of no memory */
     progress_close(&session->progress);
     if (status != QF_OK)
         fprintf(stderr, "%s%s: %s%s\n", session->progress.red, command_title(session->command),
-                qf_error_text(session->context), session->progress.plain);
+                *text ? text : "memory ran out", session->progress.plain);
     qf_context_destroy(session->context);
     if (session->log_file)
         fclose(session->log_file);

@@ -63,7 +63,10 @@ bool signals_start(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     const int failed = pthread_create(&thread, NULL, wait_for_signals, NULL);
     if (failed)
-        fprintf(stderr, "qaffe: cannot start a thread: %s\n", strerror(failed));
+        fprintf(stderr,
+                "qaffe: cannot start a thread: %s (is there memory, and does ulimit -u allow "
+                "one more?)\n",
+                strerror(failed));
     else
         pthread_detach(thread);
     return !failed;

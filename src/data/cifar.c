@@ -43,7 +43,9 @@ static qf_status convert(qf_context *context, const char *input, const char *out
     qf_sample_writer *writer = NULL;
     int count = 0;
     qf_buffer_print(&database, "%s/cifar10_%s_%s", output, which, qf_store_format_name(format));
-    qf_status status = qf_sample_writer_create(context, qf_buffer_text(&database), format, &writer);
+    qf_status status = qf_buffer_whole(context, &database);
+    if (status == QF_OK)
+        status = qf_sample_writer_create(context, qf_buffer_text(&database), format, &writer);
     for (int i = 1; i <= (batches ? batches : 1) && status == QF_OK; i++) {
         path.size = 0;
         if (batches) {
@@ -52,7 +54,9 @@ static qf_status convert(qf_context *context, const char *input, const char *out
         } else {
             qf_buffer_print(&path, "%s/test_batch.bin", input);
         }
-        status = put_file(context, qf_buffer_text(&path), writer, &count);
+        status = qf_buffer_whole(context, &path);
+        if (status == QF_OK)
+            status = put_file(context, path.data, writer, &count);
     }
     qf_status finished = qf_sample_writer_finish(context, writer, status == QF_OK);
     qf_buffer_release(&path);

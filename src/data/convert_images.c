@@ -134,7 +134,9 @@ static qf_status put(job *job, size_t index, const qf_listed_image *listed)
         extension(listed->path, type);
     qf_path_join(&path, job->folder, listed->path);
     qf_buffer_print(&key, "%08zu_%s", index, listed->path);
-    qf_status status = qf_file_read(context, qf_buffer_text(&path), &file);
+    qf_status status = qf_buffer_whole(context, path.failed ? &path : &key);
+    if (status == QF_OK)
+        status = qf_file_read(context, path.data, &file);
     if (status == QF_OK)
         status = qf_within(
             context, make_datum(context, job->options, &file, listed->path, type, &bytes, &datum),

@@ -4,28 +4,59 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+/* The eight bytes that HDF5 files begin with, perhaps behind a block of the user's of 512 bytes or
+ * a power of two above. libhdf5 is not asked: its mere start takes memory and does not survive
+ * without. */
 bool qf_is_hdf5(const char *path)
 {
+    static const char signature[8] = "\x89HDF\r\n\x1a\n";
+    char found[sizeof signature];
+    bool is = false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    for (off_t at = 0; fd >= 0 && !is; at = at ? 2 * at : 512) {
+        if (pread(fd, found, sizeof found, at) != (ssize_t)sizeof found)
+            break;
+        is = memcmp(found, signature, sizeof signature) == 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
+qf_status qf_hdf5_ready(qf_context *context)
+{
+    enum { RESERVE = 16 << 20 };
+    if (!qf_memory_is_there(RESERVE))
+        return qf_fail(context, QF_E_MEMORY, "no memory for HDF5 to work with (%d MiB)",
+                       RESERVE >> 20);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* the library's own words would go to stderr */
-    return H5Fis_hdf5(path) > 0;
+    return QF_OK;
+}
+
+qf_status qf_hdf5_failed(qf_context *context, qf_status status)
+{
+    QF_TRY(qf_hdf5_ready(context));
+    return status;
 }
 
 qf_status qf_hdf5_open(qf_context *context, const char *path, int64_t *file)
 {
     *file = -1;
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* the library's own words would go to stderr */
     if (access(path, R_OK) != 0)
         return qf_fail(context, QF_E_IO, "cannot open %s: %s", path, strerror(errno));
+    QF_TRY(qf_hdf5_ready(context));
     *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     return *file >= 0
                ? QF_OK
-               : qf_fail(context, QF_E_FORMAT, "%s is not an HDF5 file, or is damaged", path);
+               : qf_hdf5_failed(context, qf_fail(context, QF_E_FORMAT,
+                                                 "%s is not an HDF5 file, or is damaged", path));
 }
 
 void qf_hdf5_close(int64_t file)
@@ -54,9 +85,11 @@ qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, 
 {
     hsize_t dims[H5S_MAX_RANK];
     *out = (qf_hdf5_shape){.count = 1};
+    QF_TRY(qf_hdf5_ready(context));
     hid_t set = qf_hdf5_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
     if (set < 0)
-        return qf_fail(context, QF_E_FORMAT, "there is no data set '%s'", name);
+        return qf_hdf5_failed(context,
+                              qf_fail(context, QF_E_FORMAT, "there is no data set '%s'", name));
     hid_t space = H5Dget_space(set), type = H5Dget_type(set);
     out->axes = space >= 0 ? H5Sget_simple_extent_dims(space, dims, NULL) : -1;
     H5T_class_t kind = type >= 0 ? H5Tget_class(type) : H5T_NO_CLASS;
@@ -64,7 +97,9 @@ qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, 
     H5Sclose(space);
     H5Dclose(set);
     if (out->axes < 0 || out->axes > QF_HDF5_MAX_AXES || (kind != H5T_FLOAT && kind != H5T_INTEGER))
-        return qf_fail(context, QF_E_FORMAT, "the data set '%s' is not an array of numbers", name);
+        return qf_hdf5_failed(
+            context,
+            qf_fail(context, QF_E_FORMAT, "the data set '%s' is not an array of numbers", name));
     uint64_t count = 1;
     for (int i = 0; i < out->axes; i++) {
         QF_TRY(check_count(context, name, dims[i]));
@@ -78,12 +113,15 @@ qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, 
 
 qf_status qf_hdf5_read(qf_context *context, int64_t file, const char *name, float *values)
 {
+    QF_TRY(qf_hdf5_ready(context));
     hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
     bool good =
         set >= 0 && H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
     if (set >= 0)
         H5Dclose(set);
-    return good ? QF_OK : qf_fail(context, QF_E_FORMAT, "the data set '%s' cannot be read", name);
+    return good ? QF_OK
+                : qf_hdf5_failed(context, qf_fail(context, QF_E_FORMAT,
+                                                  "the data set '%s' cannot be read", name));
 }
 
 qf_status qf_hdf5_read_integer(qf_context *context, int64_t file, const char *name, int *out)
@@ -95,7 +133,9 @@ qf_status qf_hdf5_read_integer(qf_context *context, int64_t file, const char *na
     if (set >= 0)
         H5Dclose(set);
     return good ? QF_OK
-                : qf_fail(context, QF_E_FORMAT, "the data set '%s' is not one whole number", name);
+                : qf_hdf5_failed(context,
+                                 qf_fail(context, QF_E_FORMAT,
+                                         "the data set '%s' is not one whole number", name));
 }
 
 /* Whole content of a data set whose elements are `memory` in memory. */
@@ -121,6 +161,7 @@ static qf_status explain(qf_context *context, qf_status status, const char *name
 
 qf_status qf_hdf5_read_text(qf_context *context, int64_t file, const char *name, qf_buffer *out)
 {
+    QF_TRY(qf_hdf5_ready(context));
     hid_t set = qf_hdf5_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
     hid_t type = set >= 0 ? H5Dget_type(set) : -1, space = set >= 0 ? H5Dget_space(set) : -1;
     const size_t size = type >= 0 ? H5Tget_size(type) : 0;

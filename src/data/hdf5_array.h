@@ -11,6 +11,12 @@ typedef struct qf_hdf5_shape {
     size_t count;
 } qf_hdf5_shape;
 
+/* libhdf5 recurses without end where it has no memory to note an error: whoever is about to call it
+ * asks first whether there is enough for what it does at a time. */
+qf_status qf_hdf5_ready(qf_context *context);
+/* The status of a call that failed, with its sentence; or that memory ran out, if it did. libhdf5
+ * says no reason that could be told apart. */
+qf_status qf_hdf5_failed(qf_context *context, qf_status status);
 /* Does the file exist and begin as HDF5 files do? */
 bool qf_is_hdf5(const char *path);
 /* *file is a handle of the HDF5 library. */

@@ -1,6 +1,7 @@
 #include "data/hdf5_writer.h"
 
 #include "base/file.h"
+#include "data/hdf5_array.h"
 
 #include <hdf5.h>
 #include <stdio.h>
@@ -14,14 +15,14 @@ qf_status qf_hdf5_create(qf_context *context, const char *path, qf_hdf5_writer *
     qf_buffer_print(&out->temporary, "%s.%ld.part", path, (long)getpid());
     if (out->temporary.failed)
         return qf_fail(context, QF_E_MEMORY, "no memory for a file name");
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* the library's own words would go to stderr */
+    QF_TRY(qf_hdf5_ready(context));
     out->file = H5Fcreate(out->temporary.data, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     out->links = H5Pcreate(H5P_LINK_CREATE);
     out->sets = H5Pcreate(H5P_DATASET_CREATE);
     return out->file >= 0 && H5Pset_create_intermediate_group(out->links, 1) >= 0 &&
                    H5Pset_obj_track_times(out->sets, false) >= 0 /* equal data, equal files */
                ? QF_OK
-               : qf_fail(context, QF_E_IO, "cannot create the HDF5 file");
+               : qf_hdf5_failed(context, qf_fail(context, QF_E_IO, "cannot create the HDF5 file"));
 }
 
 /* Takes `space`. */
@@ -35,13 +36,16 @@ static qf_status put(qf_hdf5_writer *writer, const char *name, hid_t type, hid_t
     if (set >= 0)
         good = H5Dclose(set) >= 0 && good;
     H5Sclose(space);
-    return good ? QF_OK : qf_fail(writer->context, QF_E_IO, "cannot write '%s'", name);
+    return good ? QF_OK
+                : qf_hdf5_failed(writer->context,
+                                 qf_fail(writer->context, QF_E_IO, "cannot write '%s'", name));
 }
 
 qf_status qf_hdf5_put_floats(qf_hdf5_writer *writer, const char *name, const int *dimensions,
                              int axes, const float *values)
 {
     hsize_t dims[H5S_MAX_RANK];
+    QF_TRY(qf_hdf5_ready(writer->context));
     for (int i = 0; i < axes; i++)
         dims[i] = (hsize_t)dimensions[i];
     return put(writer, name, H5T_NATIVE_FLOAT,
@@ -50,12 +54,14 @@ qf_status qf_hdf5_put_floats(qf_hdf5_writer *writer, const char *name, const int
 
 qf_status qf_hdf5_put_integer(qf_hdf5_writer *writer, const char *name, int value)
 {
+    QF_TRY(qf_hdf5_ready(writer->context));
     hsize_t one = 1;
     return put(writer, name, H5T_NATIVE_INT, H5Screate_simple(1, &one, NULL), &value);
 }
 
 qf_status qf_hdf5_put_text(qf_hdf5_writer *writer, const char *name, const char *text)
 {
+    QF_TRY(qf_hdf5_ready(writer->context));
     hid_t type = H5Tcopy(H5T_C_S1);
     H5Tset_size(type, strlen(text) + 1);
     qf_status status = put(writer, name, type, H5Screate(H5S_SCALAR), text);
@@ -66,15 +72,18 @@ qf_status qf_hdf5_put_text(qf_hdf5_writer *writer, const char *name, const char 
 qf_status qf_hdf5_put_bytes(qf_hdf5_writer *writer, const char *name, const void *bytes,
                             size_t size)
 {
+    QF_TRY(qf_hdf5_ready(writer->context));
     hsize_t count = size;
     return put(writer, name, H5T_NATIVE_UINT8, H5Screate_simple(1, &count, NULL), bytes);
 }
 
 qf_status qf_hdf5_put_group(qf_hdf5_writer *writer, const char *name)
 {
+    QF_TRY(qf_hdf5_ready(writer->context));
     hid_t group = H5Gcreate2(writer->file, name, writer->links, H5P_DEFAULT, H5P_DEFAULT);
     if (group < 0)
-        return qf_fail(writer->context, QF_E_IO, "cannot write the group '%s'", name);
+        return qf_hdf5_failed(writer->context, qf_fail(writer->context, QF_E_IO,
+                                                       "cannot write the group '%s'", name));
     H5Gclose(group);
     return QF_OK;
 }
@@ -121,6 +130,7 @@ static bool append_rows(hid_t set, int axes, const hsize_t *rows, const float *v
 qf_status qf_hdf5_append_floats(qf_hdf5_writer *writer, const char *name, const int *dimensions,
                                 int axes, const float *values)
 {
+    QF_TRY(qf_hdf5_ready(writer->context));
     hsize_t rows[H5S_MAX_RANK];
     for (int i = 0; i < axes; i++)
         rows[i] = (hsize_t)dimensions[i];
@@ -131,10 +141,12 @@ qf_status qf_hdf5_append_floats(qf_hdf5_writer *writer, const char *name, const 
     if (set >= 0)
         H5Dclose(set);
     return good ? QF_OK
-                : qf_fail(writer->context, QF_E_IO,
-                          "cannot add to the data set '%s' (is the disk full, or have the rows "
-                          "another shape than before?)",
-                          name);
+                : qf_hdf5_failed(
+                      writer->context,
+                      qf_fail(writer->context, QF_E_IO,
+                              "cannot add to the data set '%s' (is the disk full, or have the rows "
+                              "another shape than before?)",
+                              name));
 }
 
 static qf_status sync_file(qf_context *context, const char *path)
@@ -155,7 +167,7 @@ qf_status qf_hdf5_finish(qf_hdf5_writer *writer, qf_status status)
     if (writer->sets >= 0)
         H5Pclose(writer->sets);
     if (created && H5Fclose(writer->file) < 0 && status == QF_OK)
-        status = qf_fail(context, QF_E_IO, "cannot write all of it");
+        status = qf_hdf5_failed(context, qf_fail(context, QF_E_IO, "cannot write all of it"));
     if (status == QF_OK)
         status = sync_file(context, writer->temporary.data);
     if (status == QF_OK && rename(writer->temporary.data, writer->path) != 0)

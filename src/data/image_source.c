@@ -30,8 +30,10 @@ static qf_status read_image(qf_context *context, const state *s, qf_image *out)
     qf_buffer path = {0};
     /* Caffe puts the two together as they are. */
     qf_buffer_print(&path, "%s%s", s->param->root_folder, item->path);
-    qf_status status = qf_image_read(context, qf_buffer_text(&path),
-                                     s->param->is_color ? QF_COLOR_FORCED : QF_GRAY_FORCED, out);
+    qf_status status = qf_buffer_whole(context, &path);
+    if (status == QF_OK)
+        status = qf_image_read(context, path.data,
+                               s->param->is_color ? QF_COLOR_FORCED : QF_GRAY_FORCED, out);
     qf_buffer_release(&path);
     if (status == QF_OK && s->param->new_height) {
         status = qf_image_resize(context, out, (int)s->param->new_height, (int)s->param->new_width);

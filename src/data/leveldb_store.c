@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/guard.h"
 #include "base/memory.h"
 
 #include <dirent.h>
@@ -15,6 +16,18 @@
 #include <string.h>
 #include <unistd.h>
 
+static qf_status no_memory(qf_context *context)
+{
+    return qf_fail(context, QF_E_MEMORY, "no memory for LevelDB to work with");
+}
+
+/* LevelDB allocates in threads of its own, too, where nothing can catch what it throws. */
+static bool is_ready(void)
+{
+    enum { RESERVE = 16 << 20 };
+    return qf_guard_prepare() && qf_memory_is_there(RESERVE);
+}
+
 static qf_status take_error(qf_context *context, const char *what, char *error)
 {
     if (!error)
@@ -24,19 +37,39 @@ static qf_status take_error(qf_context *context, const char *what, char *error)
     return status;
 }
 
-static leveldb_t *open_database(const char *folder, bool create, char **error)
+/* What one call is given and gives, for qf_guard(). */
+typedef struct opening {
+    const char *folder;
+    bool create;
+    leveldb_t *database;
+    char *error;
+} opening;
+
+static void open_guarded(void *data)
 {
     enum { WRITE_BUFFER = 64 << 20, BLOCK = 64 << 10, OPEN_FILES = 100 };
+    opening *o = data;
     leveldb_options_t *options = leveldb_options_create();
     leveldb_options_set_paranoid_checks(options, 1);
-    leveldb_options_set_create_if_missing(options, create);
-    leveldb_options_set_error_if_exists(options, create);
+    leveldb_options_set_create_if_missing(options, o->create);
+    leveldb_options_set_error_if_exists(options, o->create);
     leveldb_options_set_write_buffer_size(options, WRITE_BUFFER);
     leveldb_options_set_block_size(options, BLOCK);
     leveldb_options_set_max_open_files(options, OPEN_FILES);
-    leveldb_t *database = leveldb_open(options, folder, error);
+    o->database = leveldb_open(options, o->folder, &o->error);
     leveldb_options_destroy(options);
-    return database;
+}
+
+static qf_status open_database(qf_context *context, const char *folder, bool create,
+                               const char *failed, leveldb_t **out)
+{
+    opening o = {.folder = folder, .create = create};
+    *out = NULL;
+    if (!is_ready() || !qf_guard(open_guarded, &o))
+        return no_memory(context);
+    *out = o.database;
+    QF_TRY(take_error(context, failed, o.error));
+    return o.database ? QF_OK : no_memory(context); /* not even for the error's text */
 }
 
 /* ---- reading ---- */
@@ -102,9 +135,12 @@ static qf_status link_file(qf_context *context, const reader *r, int folder, con
     qf_buffer from = {0}, to = {0};
     qf_buffer_print(&from, "%s/%s", path, name);
     qf_buffer_print(&to, "%s/%s", r->folder, name);
-    const bool linked = symlink(qf_buffer_text(&from), qf_buffer_text(&to)) == 0;
+    const bool named = !from.failed && !to.failed;
+    const bool linked = named && symlink(from.data, to.data) == 0;
     qf_buffer_release(&from);
     qf_buffer_release(&to);
+    if (!named)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a path");
     return linked ? QF_OK
                   : qf_fail(context, QF_E_IO, "cannot link to its files in %s: %s", r->folder,
                             strerror(errno));
@@ -147,41 +183,58 @@ static void close_reader(void *state)
     qf_free(r);
 }
 
-static qf_status open_reader(qf_context *context, const char *path, void **state)
+static void iterate_guarded(void *data)
 {
-    char *error = NULL;
-    reader *r = qf_alloc(1, sizeof *r);
-    if (!r)
-        return qf_fail(context, QF_E_MEMORY, "no memory for a database");
-    qf_status status = make_links(context, path, r);
-    if (status == QF_OK) {
-        r->database = open_database(r->folder, false, &error);
-        status = take_error(context, "it cannot be opened", error);
-    }
-    if (status != QF_OK) {
-        close_reader(r);
-        return status;
-    }
+    reader *r = data;
     leveldb_readoptions_t *options = leveldb_readoptions_create();
     leveldb_readoptions_set_verify_checksums(options, 1);
     leveldb_readoptions_set_fill_cache(options, 0); /* read in order, once a turn */
     r->iterator = leveldb_create_iterator(r->database, options);
     leveldb_readoptions_destroy(options);
-    *state = r;
-    return QF_OK;
+}
+
+static qf_status open_reader(qf_context *context, const char *path, void **state)
+{
+    reader *r = qf_alloc(1, sizeof *r);
+    if (!r)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a database");
+    qf_status status = make_links(context, path, r);
+    if (status == QF_OK)
+        status = open_database(context, r->folder, false, "it cannot be opened", &r->database);
+    if (status == QF_OK && (!is_ready() || !qf_guard(iterate_guarded, r)))
+        status = no_memory(context);
+    if (status == QF_OK)
+        *state = r;
+    else
+        close_reader(r);
+    return status;
+}
+
+typedef struct step {
+    leveldb_iterator_t *iterator;
+    bool first, found;
+    char *error;
+} step;
+
+static void step_guarded(void *data)
+{
+    step *s = data;
+    if (s->first)
+        leveldb_iter_seek_to_first(s->iterator);
+    else
+        leveldb_iter_next(s->iterator);
+    s->found = leveldb_iter_valid(s->iterator);
+    leveldb_iter_get_error(s->iterator, &s->error);
 }
 
 static qf_status next(qf_context *context, void *state, bool first, qf_sample *out, bool *found)
 {
     reader *r = state;
-    char *error = NULL;
-    if (first)
-        leveldb_iter_seek_to_first(r->iterator);
-    else
-        leveldb_iter_next(r->iterator);
-    *found = leveldb_iter_valid(r->iterator);
-    leveldb_iter_get_error(r->iterator, &error);
-    QF_TRY(take_error(context, "it is damaged", error));
+    step s = {.iterator = r->iterator, .first = first};
+    if (!qf_guard(step_guarded, &s))
+        return no_memory(context);
+    QF_TRY(take_error(context, "it is damaged", s.error));
+    *found = s.found;
     if (*found) {
         out->key = leveldb_iter_key(r->iterator, &out->key_size);
         out->value = leveldb_iter_value(r->iterator, &out->value_size);
@@ -199,38 +252,44 @@ typedef struct writer {
 
 /* What was written last is still in LevelDB's log, which every reader would have to make into a
  * table; opening the database does it once and for all. */
-static void settle(const char *folder, char **error)
+static qf_status settle(qf_context *context, const char *folder)
 {
-    leveldb_t *database = open_database(folder, false, error);
-    if (database)
-        leveldb_close(database);
+    leveldb_t *database;
+    QF_TRY(open_database(context, folder, false, "cannot write", &database));
+    leveldb_close(database);
+    return QF_OK;
 }
 
 static qf_status finish(qf_context *context, void *state, bool keep)
 {
     writer *w = state;
-    char *error = NULL;
+    qf_status status = QF_OK;
     if (w->database)
         leveldb_close(w->database);
     if (keep)
-        settle(w->folder, &error);
-    leveldb_writeoptions_destroy(w->options);
+        status = settle(context, w->folder);
+    if (w->options)
+        leveldb_writeoptions_destroy(w->options);
     qf_free(w->folder);
     qf_free(w);
-    return take_error(context, "cannot write", error);
+    return status;
+}
+
+static void make_options_guarded(void *data)
+{
+    ((writer *)data)->options = leveldb_writeoptions_create();
 }
 
 static qf_status create(qf_context *context, const char *folder, void **state)
 {
-    char *error = NULL;
     writer *w = qf_alloc(1, sizeof *w);
     if (!w || !(w->folder = qf_strdup(folder))) {
         qf_free(w);
         return qf_fail(context, QF_E_MEMORY, "no memory for a database");
     }
-    w->options = leveldb_writeoptions_create();
-    w->database = open_database(folder, true, &error);
-    qf_status status = take_error(context, "cannot create it", error);
+    qf_status status = open_database(context, folder, true, "cannot create it", &w->database);
+    if (status == QF_OK && !qf_guard(make_options_guarded, w))
+        status = no_memory(context);
     if (status == QF_OK)
         *state = w;
     else
@@ -238,13 +297,26 @@ static qf_status create(qf_context *context, const char *folder, void **state)
     return status;
 }
 
+typedef struct putting {
+    const writer *writer;
+    const qf_sample *sample;
+    char *error;
+} putting;
+
+static void put_guarded(void *data)
+{
+    putting *p = data;
+    const qf_sample *sample = p->sample;
+    leveldb_put(p->writer->database, p->writer->options, sample->key, sample->key_size,
+                sample->value, sample->value_size, &p->error);
+}
+
 static qf_status put(qf_context *context, void *state, const qf_sample *sample)
 {
-    writer *w = state;
-    char *error = NULL;
-    leveldb_put(w->database, w->options, sample->key, sample->key_size, sample->value,
-                sample->value_size, &error);
-    return take_error(context, "cannot write", error);
+    putting p = {.writer = state, .sample = sample};
+    if (!is_ready() || !qf_guard(put_guarded, &p))
+        return no_memory(context);
+    return take_error(context, "cannot write", p.error);
 }
 
 const qf_store_type qf_leveldb_store = {

@@ -27,8 +27,11 @@ static qf_status map(qf_context *context, const char *folder, reader *r)
     struct stat info;
     qf_buffer path = {0};
     qf_buffer_print(&path, "%s/data.mdb", folder);
-    int fd = open(qf_buffer_text(&path), O_RDONLY | O_CLOEXEC);
+    const bool named = !path.failed;
+    int fd = named ? open(path.data, O_RDONLY | O_CLOEXEC) : -1;
     qf_buffer_release(&path);
+    if (!named)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a path");
     if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
         const int error = fd < 0 ? errno : EINVAL;
         if (fd >= 0)
@@ -37,10 +40,16 @@ static qf_status map(qf_context *context, const char *folder, reader *r)
     }
     r->size = (size_t)info.st_size;
     r->file = r->size ? mmap(NULL, r->size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    const int error = errno;
     close(fd);
     if (r->file != MAP_FAILED)
         return QF_OK;
     r->file = NULL;
+    if (r->size && error == ENOMEM)
+        return qf_fail(context, QF_E_MEMORY,
+                       "no memory to map data.mdb (%zu bytes of addresses; is there a limit, "
+                       "ulimit -v?)",
+                       r->size);
     return qf_fail(context, QF_E_IO, "data.mdb is empty or cannot be mapped");
 }
 

@@ -38,17 +38,20 @@ qf_status qf_store_format_find(qf_context *context, const char *name, qf_store_f
 }
 
 /* The format whose file is in the folder, or NULL. */
-static const qf_store_type *recognise(const char *path)
+static qf_status recognise(qf_context *context, const char *path, const qf_store_type **out)
 {
-    const qf_store_type *found = NULL;
-    for (int i = 0; i < QF_STORE_FORMATS && !found; i++) {
+    *out = NULL;
+    for (int i = 0; i < QF_STORE_FORMATS && !*out; i++) {
         qf_buffer file = {0};
         qf_buffer_print(&file, "%s/%s", path, qf_store_types[i]->marker);
-        if (!file.failed && qf_file_exists(file.data))
-            found = qf_store_types[i];
+        const bool named = !file.failed;
+        if (named && qf_file_exists(file.data))
+            *out = qf_store_types[i];
         qf_buffer_release(&file);
+        if (!named)
+            return qf_fail(context, QF_E_MEMORY, "no memory for a path");
     }
-    return found;
+    return QF_OK;
 }
 
 static qf_status find_type(qf_context *context, const char *path, const qf_store_type **out)
@@ -62,7 +65,7 @@ static qf_status find_type(qf_context *context, const char *path, const qf_store
             "the database '%s' does not exist (paths are relative to the working directory); "
             "create it with convert_imageset, or correct data_param.source",
             path);
-    *out = recognise(path);
+    QF_TRY(recognise(context, path, out));
     return *out ? QF_OK
                 : qf_fail(context, QF_E_IO,
                           "'%s' is no database: expected a folder with data.mdb (LMDB) or CURRENT "

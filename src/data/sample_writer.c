@@ -40,7 +40,7 @@ static qf_status make(qf_context *context, qf_sample_writer *writer, const char 
     qf_buffer temporary = {0};
     qf_buffer_print(&temporary, "%s.%ld.partial", path, (long)getpid());
     writer->path = qf_strdup(path);
-    writer->temporary = qf_strdup(qf_buffer_text(&temporary));
+    writer->temporary = temporary.failed ? NULL : qf_strdup(temporary.data);
     qf_buffer_release(&temporary);
     if (!writer->path || !writer->temporary)
         return qf_fail(context, QF_E_MEMORY, "no memory for a database");

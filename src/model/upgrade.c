@@ -342,7 +342,9 @@ static qf_status default_snapshot_prefix(qf_context *context, const char *path,
     } else {
         qf_buffer_append(&prefix, path, (size_t)(base - path) + stem);
     }
-    qf_status status = qf_set_string(context, &solver->snapshot_prefix, qf_buffer_text(&prefix));
+    qf_status status = qf_buffer_whole(context, &prefix);
+    if (status == QF_OK)
+        status = qf_set_string(context, &solver->snapshot_prefix, qf_buffer_text(&prefix));
     qf_buffer_release(&prefix);
     QF_TRY(status);
     qf_info(context, "snapshot_prefix was %s to %s",

@@ -86,7 +86,9 @@ static qf_status make_norm(qf_context *context, Caffe__LayerParameter *layer, bo
     qf_message_free(norm->bn_param);
     norm->bn_param = NULL;
     qf_buffer_print(&name, "%s_norm", layer->name ? layer->name : "");
-    qf_status status = qf_set_string(context, &norm->name, qf_buffer_text(&name));
+    qf_status status = qf_buffer_whole(context, &name);
+    if (status == QF_OK)
+        status = qf_set_string(context, &norm->name, name.data);
     qf_buffer_release(&name);
     QF_TRY(status);
     QF_TRY(qf_set_string(context, &norm->type, "BatchNorm"));

@@ -8,7 +8,8 @@
 
 typedef struct budget {
     size_t left;
-    bool exhausted;
+    bool exhausted; /* more was asked for than a file of this size may */
+    bool no_memory;
 } budget;
 
 static void *budget_alloc(void *data, size_t size)
@@ -19,7 +20,9 @@ static void *budget_alloc(void *data, size_t size)
         return NULL;
     }
     b->left -= size;
-    return malloc(size);
+    void *memory = malloc(size);
+    b->no_memory = b->no_memory || !memory;
+    return memory;
 }
 
 static void budget_free(void *data, void *pointer)
@@ -98,7 +101,7 @@ static bool is_message(const ProtobufCMessageDescriptor *type, const uint8_t *by
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &left};
     ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, size, bytes);
     protobuf_c_message_free_unpacked(message, &allocator);
-    return message;
+    return message || left.no_memory; /* then whoever reads it again will say so */
 }
 
 /* The parameters of one layer; how many were renamed. */
@@ -144,6 +147,9 @@ qf_status qf_wire_parse(qf_context *context, const char *name, const void *bytes
         return QF_OK;
     if (left.exhausted)
         return qf_message_exceeds(context, name, size, type);
+    if (left.no_memory)
+        return qf_fail(context, QF_E_MEMORY, "%s: no memory for a %s of %zu bytes", name,
+                       type->short_name, size);
     size_t where = damaged_at(bytes, size);
     if (where < size)
         return qf_fail(context, QF_E_FORMAT,

@@ -1,7 +1,7 @@
 #include "base/file.h"
 #include "toolkit/config.h"
+#include "toolkit/json_file.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,8 @@ static void print_layer(qf_buffer *out, const qf_layer_config *layer)
 {
     json_t *name = json_string(layer->name);
     char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY) : NULL;
-    qf_buffer_print(out, ",\n    %s:{\n        \"retrain_enable\":%s,\n", quoted ? quoted : "\"\"",
+    out->failed = out->failed || !quoted;
+    qf_buffer_print(out, ",\n    %s:{\n        \"retrain_enable\":%s,\n", quoted ? quoted : "",
                     layer->enabled ? "true" : "false");
     qf_buffer_print(out,
                     "        \"retrain_data_config\":{\n            \"algo\":\"ulq_quantize\"");
@@ -274,20 +275,8 @@ static qf_status read_root(reader *r, const json_t *root, const Caffe__NetParame
 qf_status qf_config_read(qf_context *context, const Caffe__NetParameter *net, const char *path,
                          qf_config *config)
 {
-    qf_buffer file = {0};
-    json_error_t error;
-    QF_TRY(qf_file_read(context, path, &file));
-    json_t *root = json_loadb(qf_buffer_text(&file), file.size, JSON_REJECT_DUPLICATES, &error);
-    qf_buffer_release(&file);
-    if (!root && json_error_code(&error) == json_error_duplicate_key)
-        return qf_fail(
-            context, QF_E_FORMAT,
-            "Please delete repeated items in %s, repeated items are found at line %d, column "
-            "%d: %s",
-            path, error.line, error.column, error.text);
-    if (!root)
-        return qf_fail(context, QF_E_FORMAT, "%s:%d:%d: %s", path, error.line, error.column,
-                       error.text);
+    json_t *root;
+    QF_TRY(qf_json_read(context, path, &root));
     reader r = {.context = context, .path = path};
     qf_status status = read_root(&r, root, net, config);
     json_decref(root);

@@ -173,8 +173,10 @@ static qf_status insert_quant(qf_context *context, Caffe__NetParameter *net, con
         return qf_set_string(context, &layer->bottom[0], quant->top[0]);
     qf_buffer name = {0};
     qf_buffer_print(&name, "%s_0_quant_layer", q->name);
-    qf_status status = qf_graph_new_layer(context, qf_buffer_text(&name), "Quant", layer->bottom[0],
-                                          qf_buffer_text(&name), &quant);
+    qf_status status = qf_buffer_whole(context, &name);
+    if (status == QF_OK)
+        status = qf_graph_new_layer(context, qf_buffer_text(&name), "Quant", layer->bottom[0],
+                                    qf_buffer_text(&name), &quant);
     if (status == QF_OK)
         status = set_quant(context, q, scale, quant);
     if (status == QF_OK)
@@ -193,11 +195,13 @@ static qf_status insert_dequant(qf_context *context, Caffe__NetParameter *net,
                                 const qf_quantised *q, int index, bool deploy)
 {
     const char *blob = net->layer[index]->top[0];
-    Caffe__LayerParameter *dequant;
+    Caffe__LayerParameter *dequant = NULL;
     qf_buffer name = {0};
     qf_buffer_print(&name, "%s_dequant_layer", q->name);
-    qf_status status =
-        qf_graph_new_layer(context, qf_buffer_text(&name), "DeQuant", blob, blob, &dequant);
+    qf_status status = qf_buffer_whole(context, &name);
+    if (status == QF_OK)
+        status =
+            qf_graph_new_layer(context, qf_buffer_text(&name), "DeQuant", blob, blob, &dequant);
     qf_buffer_release(&name);
     if (status == QF_OK)
         status = qf_message_new(context, &caffe__de_quant_parameter__descriptor,

@@ -1,7 +1,6 @@
-#include "base/file.h"
 #include "toolkit/export.h"
+#include "toolkit/json_file.h"
 
-#include <jansson.h>
 #include <string.h>
 
 static bool enables(const json_t *settings)
@@ -13,14 +12,8 @@ static bool enables(const json_t *settings)
 qf_status qf_export_check_config(qf_context *context, const qf_retrained *retrained,
                                  const char *config_file)
 {
-    qf_buffer file = {0};
-    json_error_t error;
-    QF_TRY(qf_file_read(context, config_file, &file));
-    json_t *root = json_loadb(qf_buffer_text(&file), file.size, JSON_REJECT_DUPLICATES, &error);
-    qf_buffer_release(&file);
-    if (!root)
-        return qf_fail(context, QF_E_FORMAT, "%s:%d:%d: %s", config_file, error.line, error.column,
-                       error.text);
+    json_t *root;
+    QF_TRY(qf_json_read(context, config_file, &root));
     qf_status status = QF_OK;
     for (size_t i = 0; i < retrained->count && status == QF_OK; i++)
         if (!enables(json_object_get(root, retrained->layers[i].name)))

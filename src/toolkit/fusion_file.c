@@ -2,8 +2,8 @@
  * quantised model stands for. Ascend's tool that compares dumped tensors reads it. */
 #include "base/file.h"
 #include "toolkit/export.h"
+#include "toolkit/json_file.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +75,7 @@ static json_t *operation(const qf_retrained *r, const Caffe__NetParameter *net, 
 qf_status qf_fusion_write(qf_context *context, const qf_retrained *retrained,
                           const Caffe__NetParameter *net, const char *path)
 {
+    qf_json_watch();
     json_t *operations = json_array();
     for (size_t i = 0; i < net->n_layer; i++)
         json_array_append_new(operations, operation(retrained, net, (int)i));
@@ -82,8 +83,9 @@ qf_status qf_fusion_write(qf_context *context, const qf_retrained *retrained,
     json_t *root =
         json_pack("{s:s, s:[{s:s, s:o}]}", "name", name, "graph", "name", name, "op", operations);
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-    qf_status status = text ? qf_file_write(context, path, text, strlen(text), 0640)
-                            : qf_fail(context, QF_E_MEMORY, "no memory to write %s", path);
+    qf_status status = qf_json_had_memory() && text
+                           ? qf_file_write(context, path, text, strlen(text), 0640)
+                           : qf_fail(context, QF_E_MEMORY, "no memory to write %s", path);
     free(text);
     json_decref(root);
     return status;

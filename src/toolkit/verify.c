@@ -27,7 +27,9 @@ static qf_status open_net(qf_context *context, const char *prefix, const char *k
     *out = NULL;
     qf_buffer_print(&model, "%s%s%s_model.prototxt", prefix, joint, kind);
     qf_buffer_print(&weights, "%s%s%s_weights.caffemodel", prefix, joint, kind);
-    qf_status status = qf_net_param_read(context, qf_buffer_text(&model), &param);
+    qf_status status = qf_buffer_whole(context, weights.failed ? &weights : &model);
+    if (status == QF_OK)
+        status = qf_net_param_read(context, model.data, &param);
     if (status == QF_OK && !param->state)
         status = qf_message_new(context, &caffe__net_state__descriptor, &param->state);
     if (status == QF_OK) {

@@ -1,5 +1,6 @@
 #include "backend/cpu/onednn.h"
 
+#include "base/guard.h"
 #include "base/memory.h"
 #include "base/signals.h"
 
@@ -17,8 +18,10 @@ qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *
                                         "unimplemented", "iterator ends", "runtime error",
                                         "not required"};
     bool known = (size_t)status < sizeof names / sizeof *names;
-    return qf_fail(context, status == dnnl_out_of_memory ? QF_E_MEMORY : QF_E_UNSUPPORTED,
-                   "oneDNN: %s (in %.60s)", known ? names[status] : "unknown error", what);
+    if (status == dnnl_out_of_memory)
+        return qf_fail(context, QF_E_MEMORY, "oneDNN: memory ran out (in %.60s)", what);
+    return qf_fail(context, QF_E_UNSUPPORTED, "oneDNN: %s (in %.60s)",
+                   known ? names[status] : "unknown error", what);
 }
 
 qf_status qf_onednn_get(qf_context *context, qf_onednn **out)
@@ -26,7 +29,7 @@ qf_status qf_onednn_get(qf_context *context, qf_onednn **out)
     *out = context->backend;
     if (*out)
         return QF_OK;
-    qf_onednn *onednn = qf_alloc(1, sizeof *onednn);
+    qf_onednn *onednn = qf_guard_prepare() ? qf_alloc(1, sizeof *onednn) : NULL;
     if (!onednn)
         return qf_fail(context, QF_E_MEMORY, "no memory for oneDNN");
     dnnl_status_t status = dnnl_engine_create(&onednn->engine, dnnl_cpu, 0);

@@ -4,8 +4,7 @@
 #define QF_BACKEND_CPU_ONEDNN_H
 
 #include "backend/backend.h"
-
-#include <dnnl.h>
+#include "backend/cpu/onednn_guard.h"
 
 typedef struct qf_onednn {
     dnnl_engine_t engine;
