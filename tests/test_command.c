@@ -337,7 +337,7 @@ static void runs_are_quiet(void **state)
     test_command(0, "Next: ", "", RUN "--model judged.prototxt --batch-size 15");
     assert_true(lines_of(test_output, &longest) < 60);
     assert_null(strstr(test_output, "Iteration "));
-    assert_non_null(strstr(test_output, "all 40 items"));
+    assert_non_null(strstr(test_output, "whole test set: 40 items"));
     assert_non_null(strstr(test_output, "model          acc"));
     assert_non_null(strstr(test_output, "Log: quiet/q_run.log"));
     assert_true(test_file_has(context, "quiet/q_run.log", "] Iteration 0 ("));

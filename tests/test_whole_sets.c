@@ -326,13 +326,51 @@ static void feeds_are_the_same(void **state)
     }
 }
 
+/* The whole flow tests all three models so, whatever is shuffled: float as the reference says, and
+ * both exported models alike in every output. */
+static void the_flow_tests_whole_sets(void **state)
+{
+    (void)state;
+    static const char *const sources[] = {
+        LMDB,
+        "type: 'ImageData' " TOPS "image_data_param { source: 'list.txt' batch_size: %d "
+        "is_color: false }",
+        "type: 'HDF5Data' " TOPS "hdf5_data_param { source: 'files.txt' batch_size: %d }",
+    };
+    enum { BATCH = 5 };
+    qf_scores *expected = reference();
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        qf_qat_options options = qf_qat_defaults;
+        qf_qat_result result;
+        qf_net_destroy(open_net(sources[i], BATCH, "")); /* writes net.prototxt */
+        options.model = "net.prototxt";
+        options.weights = "w.caffemodel";
+        options.iterations = 2;
+        options.save_path = "flow/q";
+        assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
+        assert_int_equal(result.test_items, ITEMS);
+        assert_int_equal(result.test_batches, (ITEMS + BATCH - 1) / BATCH);
+        assert_int_equal(result.scores, qf_scores_count(expected));
+        assert_string_equal(result.score[0].name, "acc"); /* the main one */
+        for (int k = 0; k < result.scores; k++) {
+            const qf_qat_score *score = &result.score[k];
+            assert_true(score->fake_quant_score == score->deploy_score);
+            for (int e = 0; e < qf_scores_count(expected); e++)
+                if (strcmp(score->name, qf_scores_name(expected, e)) == 0 &&
+                    strcmp(score->name, "sum") != 0)
+                    assert_true(fabs(score->float_score - qf_scores_value(expected, e)) < 1e-5);
+        }
+        qf_qat_result_release(&result);
+    }
+    qf_scores_destroy(expected);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_item_counts_once),
-        cmocka_unit_test(memory_data_is_tested_whole),
-        cmocka_unit_test(what_is_left_out_is_said),
-        cmocka_unit_test(feeds_are_the_same),
+        cmocka_unit_test(each_item_counts_once),     cmocka_unit_test(memory_data_is_tested_whole),
+        cmocka_unit_test(what_is_left_out_is_said),  cmocka_unit_test(feeds_are_the_same),
+        cmocka_unit_test(the_flow_tests_whole_sets),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

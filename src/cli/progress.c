@@ -177,15 +177,16 @@ static void print_plain(progress *progress, const qf_progress *now, double left)
 static bool is_plain_due(progress *progress, const qf_progress *now, double clock)
 {
     const int steps = now->testing ? 3 : 10, step = (int)(share_of(now) * steps);
-    if (strcmp(progress->what, now->what) != 0) {
-        snprintf(progress->what, sizeof progress->what, "%s", now->what);
-        progress->step = 0;
+    int *before = now->testing ? &progress->test_step : &progress->train_step;
+    if (now->testing && (now->iteration <= 1 || strcmp(progress->tested, now->what) != 0)) {
+        snprintf(progress->tested, sizeof progress->tested, "%s", now->what);
+        *before = 0;
     }
     if (progress->drawn == 0)
         progress->drawn = clock;
-    if (step <= progress->step || clock - progress->drawn < 2)
+    if (step <= *before || clock - progress->drawn < 2)
         return false;
-    progress->step = step;
+    *before = step;
     return true;
 }
 

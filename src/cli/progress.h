@@ -14,8 +14,8 @@ typedef struct progress {
     bool shown;                       /* the live line is on the screen now */
     char line[512];                   /* its text */
     double drawn;                     /* when, in seconds */
-    char what[64];                    /* the stage that is being drawn, */
-    int step;                         /* and how many of its plain lines there could have been */
+    char tested[64];                  /* the test that is being drawn, */
+    int test_step, train_step;        /* and how many plain lines there could have been */
     double started;                   /* when the pace of training was first measured */
     int first;                        /* the iteration at `started` */
     pthread_mutex_t lock;             /* messages come from several threads */

@@ -244,10 +244,11 @@ static const option verify_options[] = {
 
 void print_verification(const qf_verification *found)
 {
-    printf("Verified: %zu integers behind %d Quant and DeQuant layers, %zu differ; dequantised "
-           "values are at most "
-           "%.3g steps apart.\n",
-           found->compared, found->layers, found->differing, found->largest_distance);
+    printf("Verified: %zu integer%s behind %d Quant and DeQuant layer%s, %zu differ%s; dequantised "
+           "values are at most %.3g steps apart.\n",
+           found->compared, found->compared == 1 ? "" : "s", found->layers,
+           found->layers == 1 ? "" : "s", found->differing, found->differing == 1 ? "s" : "",
+           found->largest_distance);
 }
 
 static int run_verify(const arguments *a)

@@ -166,8 +166,8 @@ static void print_models(const qf_qat_result *r)
     else
         print_models_in_columns(r);
     if (r->test_items)
-        printf("(each tested on all %llu items of the test set, each once)\n",
-               (unsigned long long)r->test_items);
+        printf("(each tested on the whole test set: %llu item%s, each once)\n",
+               (unsigned long long)r->test_items, r->test_items == 1 ? "" : "s");
     else
         printf("(each tested on the same %d batch%s)\n", r->test_batches,
                r->test_batches == 1 ? "" : "es");

@@ -35,8 +35,9 @@ static void print_scores(const qf_scores *scores)
     table_print(&table);
     table_release(&table);
     if (qf_scores_items(scores))
-        printf("(the whole test set: %llu items, each once)\n",
-               (unsigned long long)qf_scores_items(scores));
+        printf("(the whole test set: %llu item%s, each once)\n",
+               (unsigned long long)qf_scores_items(scores),
+               qf_scores_items(scores) == 1 ? "" : "s");
 }
 
 static qf_status test(session *session, const arguments *arguments)

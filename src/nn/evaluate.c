@@ -226,10 +226,10 @@ static qf_status begin(qf_net *net, int iterations, test *t)
                            *qf_net_name(net) ? " " : "", qf_net_name(net));
         QF_TRY(qf_test_set_begin(net));
         t->batches = t->set.batches;
-        qf_info(net->context, "Testing all %llu items in %d batches.",
-                (unsigned long long)t->set.items, t->batches);
+        qf_info(net->context, "Testing all %llu items in %d batch%s.",
+                (unsigned long long)t->set.items, t->batches, t->batches == 1 ? "" : "es");
     } else {
-        qf_info(net->context, "Running for %d iterations.", iterations);
+        qf_info(net->context, "Running for %d iterations.", iterations); /* as Caffe */
     }
     t->start = qf_seconds();
     return QF_OK;

@@ -186,8 +186,8 @@ static void freeze_batch_norm(qf_solver *solver)
             qf_batch_norm_freeze(solver->net->layers[l]);
             frozen++;
         }
-    qf_info(solver->context, "Iteration %d, the statistics of %d BatchNorm layers are frozen",
-            solver->iteration, frozen);
+    qf_info(solver->context, "Iteration %d, the statistics of %d BatchNorm layer%s are frozen",
+            solver->iteration, frozen, frozen == 1 ? "" : "s");
 }
 
 static bool is_due(int interval, int iteration)

@@ -247,6 +247,10 @@ static qf_status execute(run *r, qf_qat_result *out)
     qf_message_free(net);
     QF_TRY(status);
     QF_TRY(check_inputs(r));
+    r->context->replaces_run = qf_file_exists(r->file[RECORD]);
+    if (r->context->replaces_run)
+        qf_warning(r->context, "The files of an earlier run that begin with %s are overwritten",
+                   o->save_path);
     QF_TRY(qf_create_quant_retrain_config(r->context, r->file[CONFIG], r->file[FLOAT_MODEL],
                                           o->weights, o->config_definition));
     QF_TRY(qf_prepare_quant_retrain_model(
@@ -283,14 +287,9 @@ qf_status qf_qat_run(qf_context *context, const qf_qat_options *options, qf_acti
             "iterations and base_lr must be positive, batch_size and test_iterations not "
             "negative");
     qf_status status = name_files(&r);
-    if (status == QF_OK) {
-        context->replaces_run = qf_file_exists(r.file[RECORD]);
-        if (context->replaces_run)
-            qf_warning(context, "The files of an earlier run that begin with %s are overwritten",
-                       options->save_path);
+    if (status == QF_OK)
         status = execute(&r, out);
-        context->replaces_run = false;
-    }
+    context->replaces_run = false;
     qf_run_test_release(&r.test);
     for (size_t i = 0; i < sizeof r.file / sizeof *r.file; i++)
         qf_free(r.file[i]);
