@@ -1,9 +1,15 @@
 /* Training is the same from run to run for the same number of threads: snapshots agree in every
- * byte. */
+ * byte. And the threads that make others wait briefly (base/waiting.h) come and go. */
 #include "harness/harness.h"
 #include "nn/solver.h"
 
+#include <dirent.h>
+#include <omp.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char *const nets[] = {
     /* LeNet's layers, small */
@@ -95,8 +101,92 @@ static void runs_agree(void **state)
     qf_free(folder);
 }
 
+static int count_threads(void)
+{
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; tasks && (task = readdir(tasks));)
+        count += task->d_name[0] != '.';
+    closedir(tasks);
+    return count;
+}
+
+/* Threads start and end in their own time: for half a minute at most. */
+static bool threads_become(int expected)
+{
+    for (int i = 0; i < 3000 && count_threads() != expected; i++)
+        usleep(10000);
+    return count_threads() == expected;
+}
+
+static bool waiting_is_managed(void)
+{
+    return omp_get_num_procs() > 1 && !getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT");
+}
+
+/* One that keeps the team and one of the team, for a team that has all processors. */
+static void a_team_is_kept_as_long_as_contexts_live(void **state)
+{
+    (void)state;
+    if (!waiting_is_managed())
+        skip();
+    const int before = count_threads();
+    qf_context *first = test_context(), *second = test_context();
+    assert_true(threads_become(before + 2));
+    qf_context_destroy(first);
+    assert_true(threads_become(before + 2));
+    if (omp_get_num_procs() > 2) {
+        qf_context_set_threads(second, omp_get_num_procs() - 1);
+        assert_true(threads_become(before + 3));
+    }
+    qf_context_destroy(second);
+    assert_true(threads_become(before));
+}
+
+static void *make_contexts(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < 200; i++)
+        qf_context_destroy(test_context());
+    return NULL;
+}
+
+static void contexts_come_and_go_in_several_threads(void **state)
+{
+    (void)state;
+    const int before = count_threads();
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, make_contexts, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(threads_become(before));
+}
+
+/* The child has the memory of the team that is kept, but none of its threads. */
+static void a_fork_can_destroy_what_it_inherits(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60); /* instead of waiting for ever */
+        qf_context_destroy(context);
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    qf_context_destroy(context);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(runs_agree)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_team_is_kept_as_long_as_contexts_live),
+        cmocka_unit_test(contexts_come_and_go_in_several_threads),
+        cmocka_unit_test(a_fork_can_destroy_what_it_inherits),
+        cmocka_unit_test(runs_agree),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

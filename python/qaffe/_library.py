@@ -12,10 +12,6 @@ import threading
 from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_bool, c_char_p, c_double, c_float, c_int,
                     c_int64, c_size_t, c_uint64, c_void_p)
 
-# A waiting OpenMP thread spins for milliseconds unless told otherwise; the library's loader reads this.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
 
 def _load():
     here = os.path.dirname(os.path.abspath(__file__))

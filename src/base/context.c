@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "base/memory.h"
 #include "base/signals.h"
+#include "base/waiting.h"
 
 #include <omp.h>
 #include <stdarg.h>
@@ -38,6 +39,8 @@ qf_status qf_context_create(qf_context **out)
     const char *layer_level = getenv("AMCT_LOG_FILE_LEVEL");
     context->log_layer_data = layer_level && strcasecmp(layer_level, "DEBUG") == 0;
     qf_limits_reset(context);
+    context->computes = true;
+    qf_waiting_begin();
     qf_context_set_threads(context, 0);
     qf_context_set_seed(context, -1);
     *out = context;
@@ -62,6 +65,8 @@ void qf_context_destroy(qf_context *context)
         context->backend_destroy(context->backend);
     qf_pool_release(context->pool);
     qf_amct_log_close(context);
+    if (context->computes)
+        qf_waiting_end();
     qf_free(context);
 }
 
@@ -81,6 +86,7 @@ void qf_context_set_threads(qf_context *context, int threads)
 {
     context->threads = threads > 0 ? threads : omp_get_num_procs();
     omp_set_num_threads(context->threads);
+    qf_waiting_fit(context->threads);
 }
 
 void qf_context_set_seed(qf_context *context, int64_t seed)

@@ -23,7 +23,8 @@ struct qf_context {
     bool log_layer_data; /* AMCT's logs of the first data of Quant layers */
     bool replaces_run;   /* outputs that exist are an earlier run's, and were spoken of */
     uint64_t limits[QF_LIMIT_COUNT];
-    int threads; /* of the compute kernels; at least 1 */
+    int threads;   /* of the compute kernels; at least 1 */
+    bool computes; /* not one of qf_context_create_for_thread() */
     qf_random random;
     qf_compute compute;   /* how quantised layers run forward, */
     qf_backward backward; /* and backward */

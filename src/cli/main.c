@@ -8,18 +8,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* A thread of GNU OpenMP that waits spins for milliseconds before it sleeps, so on a machine that
- * others use as well the waiting costs many times the work. The runtime reads its settings when it
- * is loaded; so the command sets a shorter spin and starts itself once more. */
-static void spin_less(char **argv)
-{
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
-        return;
-    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0) /* else it would start itself for ever */
-        execv("/proc/self/exe", argv);
-}
 
 static const command *const commands[] = {
     &command_qat_run,
@@ -165,7 +153,6 @@ static bool is_amct(const char *program)
 
 int main(int argc, char **argv)
 {
-    spin_less(argv);
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write */
     if (!signals_start())
