@@ -31,7 +31,8 @@ def case(path):
 def keep(path):
     target = os.path.join(core, os.path.relpath(path, whole))
     if os.path.isdir(path):
-        shutil.copytree(path, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        shutil.copytree(path, target, copy_function=shutil.copyfile, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("lock.mdb"))  # LMDB makes it where it reads
     else:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         shutil.copyfile(path, target)
