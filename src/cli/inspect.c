@@ -100,7 +100,7 @@ static const char *treatment(const qf_inspected_layer *layer)
 
 static bool print_table(const qf_inspection *net)
 {
-    table table = {.left = 1u << 1 | 1u << 2 | 1u << 6};
+    table table = {.left = 1u << 1 | 1u << 2 | 1u << 6, .optional = 1u << 1 | 1u << 5};
     table_row(&table, 7, "layer", "type", "output", "parameters", "multiply-adds", "memory",
               "quantised");
     for (size_t i = 0; i < net->layers; i++) {

@@ -109,7 +109,7 @@ qf_batch_norm chosen_batch_norm(const arguments *arguments)
 
 void print_plan(const qf_plan *plan)
 {
-    table table = {.left = ALL_COLUMNS, .optional = 1};
+    table table = {.left = ALL_COLUMNS, .optional = 1u << 1};
     table_row(&table, 4, "layer", "type", "treatment", "how, or why");
     for (size_t i = 0; i < plan->rows; i++) {
         const qf_plan_row *row = &plan->row[i];

@@ -175,7 +175,7 @@ static void print_models(const qf_qat_result *r)
 
 static void print_layers(const qf_qat_result *r)
 {
-    table table = {.optional = 1};
+    table table = {.optional = 1u << 1};
     table_row(&table, 7, "layer", "type", "scale_d", "offset_d", "shift N", "weights dB",
               "input dB");
     for (int i = 0; i < r->rows; i++) {

@@ -64,7 +64,7 @@ static const char *text_at(const table *table, size_t row, int column)
     return text ? text : "";
 }
 
-enum { GAP = 2, FIRST_LEAST = 12, WORDS_LEAST = 24 };
+enum { GAP = 2, FIRST_LEAST = 12, WORDS_LEAST = 18 };
 
 /* How a table is laid out. */
 typedef struct layout {
@@ -88,25 +88,35 @@ static bool is_words(const table *table, int column)
     return column > 0 && table->left >> column & 1;
 }
 
+/* The width that cannot be had without leaving a column out: words can go on in the next line. */
+static int least_total(const table *table, const layout *l)
+{
+    const int last = table->columns - 1;
+    return is_words(table, last) && l->width[last] > WORDS_LEAST ? l->start[last] + WORDS_LEAST
+                                                                 : l->total;
+}
+
 /* Take away what the screen has no room for: `room` columns, or 0 for as many as there are. */
 static void fit(const table *table, int room, layout *l)
 {
     const int last = table->columns - 1;
-    if (room && l->total > room && table->optional)
-        l->width[table->optional] = 0;
     place(table, l);
+    for (int column = 1; room && column < table->columns; column++)
+        if (table->optional >> column & 1 && least_total(table, l) > room) {
+            l->width[column] = 0;
+            place(table, l);
+        }
     if (room && l->total > room && is_words(table, last)) {
         const int left = room - l->start[last];
         l->width[last] = left > WORDS_LEAST ? left : WORDS_LEAST;
+        place(table, l);
     }
-    place(table, l);
     if (room && l->total > room) {
-        const int left = l->width[0] - (l->total - room);
-        l->width[0] = left > FIRST_LEAST          ? left
-                      : l->width[0] < FIRST_LEAST ? l->width[0]
-                                                  : FIRST_LEAST;
+        const int left = l->width[0] - (l->total - room),
+                  least = l->width[0] < FIRST_LEAST ? l->width[0] : FIRST_LEAST;
+        l->width[0] = left > least ? left : least;
+        place(table, l);
     }
-    place(table, l);
 }
 
 static int room_of(const table *table)
@@ -172,7 +182,6 @@ void table_print(const table *table)
             int length = (int)strlen(text_at(table, row, column));
             l.width[column] = length > l.width[column] ? length : l.width[column];
         }
-    place(table, &l);
     fit(table, room_of(table), &l);
     for (size_t row = 0; row < table->rows; row++) {
         print_row(table, &l, row);

@@ -1,5 +1,5 @@
 /* Columns of text on stdout: the first flush left, the others flush right unless the table says
- * otherwise. On a terminal that is too narrow, the optional column is left out, a last column of
+ * otherwise. On a terminal that is too narrow, optional columns are left out, a last column of
  * words goes on in the next line, and the first column is shortened in its middle; elsewhere
  * everything stands as it is, for scripts. */
 #ifndef QF_CLI_TABLE_H
@@ -11,9 +11,9 @@
 enum { TABLE_COLUMNS = 8, ALL_COLUMNS = (1 << TABLE_COLUMNS) - 1 };
 
 typedef struct table {
-    unsigned left; /* bit i: column i is flush left, as words are; column 0 always is */
-    int optional;  /* a column to do without; 0: none */
-    int room;      /* columns of the screen; 0: those of the terminal, if stdout is one */
+    unsigned left;     /* bit i: column i is flush left, as words are; column 0 always is */
+    unsigned optional; /* bits of the columns to do without, the lowest first */
+    int room;          /* columns of the screen; 0: those of the terminal, if stdout is one */
     int columns;
     int filled; /* cells of the last row */
     size_t rows, capacity;
