@@ -65,15 +65,30 @@ void qf_hdf5_close(int64_t file)
         H5Fclose(file);
 }
 
-bool qf_hdf5_has(int64_t file, const char *name)
+/* 1: it is there, 0: not; negative: whether it is cannot be known. */
+static int link_exists(int64_t file, const char *name)
 {
     char part[512];
     for (const char *slash = name; (slash = strchr(slash + 1, '/'));) {
         snprintf(part, sizeof part, "%.*s", (int)(slash - name), name);
-        if (H5Lexists(file, part, H5P_DEFAULT) <= 0)
-            return false;
+        const int exists = H5Lexists(file, part, H5P_DEFAULT);
+        if (exists <= 0)
+            return exists;
     }
-    return H5Lexists(file, name, H5P_DEFAULT) > 0;
+    return H5Lexists(file, name, H5P_DEFAULT);
+}
+
+qf_status qf_hdf5_find(qf_context *context, int64_t file, const char *name, bool *found)
+{
+    *found = false;
+    QF_TRY(qf_hdf5_ready(context));
+    const int exists = link_exists(file, name);
+    *found = exists > 0;
+    return exists >= 0 ? QF_OK
+                       : qf_hdf5_failed(context, qf_fail(context, QF_E_FORMAT,
+                                                         "the file cannot be searched for '%s': it "
+                                                         "is damaged, or memory ran out",
+                                                         name));
 }
 
 static qf_status check_count(qf_context *context, const char *name, uint64_t count)
@@ -85,11 +100,16 @@ qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, 
 {
     hsize_t dims[H5S_MAX_RANK];
     *out = (qf_hdf5_shape){.count = 1};
-    QF_TRY(qf_hdf5_ready(context));
-    hid_t set = qf_hdf5_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
+    bool found;
+    QF_TRY(qf_hdf5_find(context, file, name, &found));
+    hid_t set = found ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
     if (set < 0)
-        return qf_hdf5_failed(context,
-                              qf_fail(context, QF_E_FORMAT, "there is no data set '%s'", name));
+        return qf_hdf5_failed(
+            context,
+            found ? qf_fail(context, QF_E_FORMAT,
+                            "the data set '%s' cannot be opened: it is damaged, or memory ran out",
+                            name)
+                  : qf_fail(context, QF_E_FORMAT, "there is no data set '%s'", name));
     hid_t space = H5Dget_space(set), type = H5Dget_type(set);
     out->axes = space >= 0 ? H5Sget_simple_extent_dims(space, dims, NULL) : -1;
     H5T_class_t kind = type >= 0 ? H5Tget_class(type) : H5T_NO_CLASS;
@@ -161,8 +181,9 @@ static qf_status explain(qf_context *context, qf_status status, const char *name
 
 qf_status qf_hdf5_read_text(qf_context *context, int64_t file, const char *name, qf_buffer *out)
 {
-    QF_TRY(qf_hdf5_ready(context));
-    hid_t set = qf_hdf5_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
+    bool found;
+    QF_TRY(qf_hdf5_find(context, file, name, &found));
+    hid_t set = found ? H5Dopen2(file, name, H5P_DEFAULT) : -1;
     hid_t type = set >= 0 ? H5Dget_type(set) : -1, space = set >= 0 ? H5Dget_space(set) : -1;
     const size_t size = type >= 0 ? H5Tget_size(type) : 0;
     const qf_status fits =
@@ -193,7 +214,8 @@ qf_status qf_hdf5_read_bytes(qf_context *context, int64_t file, const char *name
 int qf_hdf5_group_size(int64_t file, const char *name)
 {
     H5G_info_t info;
-    return qf_hdf5_has(file, name) && H5Gget_info_by_name(file, name, &info, H5P_DEFAULT) >= 0 &&
+    return link_exists(file, name) > 0 &&
+                   H5Gget_info_by_name(file, name, &info, H5P_DEFAULT) >= 0 &&
                    info.nlinks <= INT_MAX
                ? (int)info.nlinks
                : -1;

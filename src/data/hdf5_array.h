@@ -23,7 +23,7 @@ bool qf_is_hdf5(const char *path);
 qf_status qf_hdf5_open(qf_context *context, const char *path, int64_t *file);
 void qf_hdf5_close(int64_t file);
 /* Does every group on the way to "/data/conv1/0" and the data set itself exist? */
-bool qf_hdf5_has(int64_t file, const char *name);
+qf_status qf_hdf5_find(qf_context *context, int64_t file, const char *name, bool *found);
 /* Fails where it is not an array of numbers, or one with more than INT_MAX elements. */
 qf_status qf_hdf5_describe(qf_context *context, int64_t file, const char *name, qf_hdf5_shape *out);
 /* `values` has room for all of them. */

@@ -4,6 +4,7 @@
 #include "data/sample_store.h"
 #include "model/model.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <zlib.h>
@@ -13,9 +14,12 @@ static qf_status load(qf_context *context, const char *path, qf_buffer *out)
 {
     enum { CHUNK = 1 << 16 };
     static const char advice[] = "expected one of MNIST's files, plain or .gz";
+    errno = ENOMEM; /* what it fails for without setting errno */
     gzFile file = gzopen(path, "rb");
     if (!file)
-        return qf_fail(context, QF_E_IO, "cannot read %s; %s", path, advice);
+        return errno == ENOMEM ? qf_fail(context, QF_E_MEMORY, "no memory to read %s", path)
+                               : qf_fail(context, QF_E_IO, "cannot read %s: %s; %s", path,
+                                         strerror(errno), advice);
     uint8_t *chunk = qf_alloc_raw(CHUNK, 1);
     qf_status status = QF_OK;
     int got = 0;
@@ -23,8 +27,10 @@ static qf_status load(qf_context *context, const char *path, qf_buffer *out)
         qf_buffer_append(out, chunk, (size_t)got);
         status = qf_check_limit(context, QF_LIMIT_FILE_BYTES, out->size, "%s has", path);
     }
+    int error;
+    (void)gzerror(file, &error);
     const bool damaged = (gzclose(file) != Z_OK) | (got < 0);
-    if (status == QF_OK && (!chunk || out->failed))
+    if (status == QF_OK && (!chunk || out->failed || (damaged && error == Z_MEM_ERROR)))
         status = qf_fail(context, QF_E_MEMORY, "no memory for the contents of %s", path);
     if (status == QF_OK && damaged)
         status = qf_fail(context, QF_E_IO, "%s is damaged; %s", path, advice);

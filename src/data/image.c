@@ -127,3 +127,10 @@ void qf_image_release(qf_image *image)
     qf_free(image->pixels);
     *image = (qf_image){0};
 }
+
+qf_status qf_image_damaged(qf_context *context, const char *format, const char *reason)
+{
+    return strcasestr(reason, "memory") /* libpng and TurboJPEG have no codes for it */
+               ? qf_fail(context, QF_E_MEMORY, "no memory to decode a %s image", format)
+               : qf_fail(context, QF_E_FORMAT, "damaged %s image: %s", format, reason);
+}

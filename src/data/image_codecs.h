@@ -21,4 +21,7 @@ int qf_exif_orientation(const uint8_t *file, size_t size);
 /* Turn the image upright. */
 qf_status qf_image_orient(qf_context *context, int orientation, qf_image *image);
 
+/* The failure for what a library says of an image: damage, or that memory ran out. */
+qf_status qf_image_damaged(qf_context *context, const char *format, const char *reason);
+
 #endif

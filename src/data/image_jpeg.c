@@ -17,7 +17,7 @@ static void cmyk_to_bgr(const uint8_t *cmyk, size_t count, uint8_t *bgr)
 
 static qf_status damaged(qf_context *context, tjhandle decoder)
 {
-    return qf_fail(context, QF_E_FORMAT, "damaged JPEG image: %s", tjGetErrorStr2(decoder));
+    return qf_image_damaged(context, "JPEG", tjGetErrorStr2(decoder));
 }
 
 /* The pixels in a format of TurboJPEG's. What is missing at the end of a file is only a warning. */

@@ -83,7 +83,7 @@ static qf_status decode(qf_context *context, reader *r, qf_color color, qf_image
     png_uint_32 width, height;
     int depth, kind;
     if (setjmp(png_jmpbuf(r->png)))
-        return qf_fail(context, QF_E_FORMAT, "damaged PNG image: %s", r->message);
+        return qf_image_damaged(context, "PNG", r->message);
     png_set_read_fn(r->png, r, read_bytes);
     png_set_user_limits(r->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_read_info(r->png, r->info);

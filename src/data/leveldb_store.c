@@ -74,9 +74,11 @@ static qf_status open_database(qf_context *context, const char *folder, bool cre
 
 /* ---- reading ---- */
 
+/* After an exception a database is not closed: LevelDB would wait for work that was announced but
+ * never begun. Its memory is lost then. */
 typedef struct reader {
-    char *folder; /* of links */
-    leveldb_t *database;
+    char *folder;        /* of links */
+    leveldb_t *database; /* NULL also after an exception */
     leveldb_iterator_t *iterator;
 } reader;
 
@@ -201,8 +203,12 @@ static qf_status open_reader(qf_context *context, const char *path, void **state
     qf_status status = make_links(context, path, r);
     if (status == QF_OK)
         status = open_database(context, r->folder, false, "it cannot be opened", &r->database);
-    if (status == QF_OK && (!is_ready() || !qf_guard(iterate_guarded, r)))
+    if (status == QF_OK && !is_ready())
         status = no_memory(context);
+    if (status == QF_OK && !qf_guard(iterate_guarded, r)) {
+        r->database = NULL;
+        status = no_memory(context);
+    }
     if (status == QF_OK)
         *state = r;
     else
@@ -231,8 +237,11 @@ static qf_status next(qf_context *context, void *state, bool first, qf_sample *o
 {
     reader *r = state;
     step s = {.iterator = r->iterator, .first = first};
-    if (!qf_guard(step_guarded, &s))
+    if (!r->iterator || !qf_guard(step_guarded, &s)) {
+        r->iterator = NULL;
+        r->database = NULL;
         return no_memory(context);
+    }
     QF_TRY(take_error(context, "it is damaged", s.error));
     *found = s.found;
     if (*found) {
@@ -313,9 +322,14 @@ static void put_guarded(void *data)
 
 static qf_status put(qf_context *context, void *state, const qf_sample *sample)
 {
-    putting p = {.writer = state, .sample = sample};
-    if (!is_ready() || !qf_guard(put_guarded, &p))
+    writer *w = state;
+    putting p = {.writer = w, .sample = sample};
+    if (!w->database || !is_ready())
         return no_memory(context);
+    if (!qf_guard(put_guarded, &p)) {
+        w->database = NULL;
+        return no_memory(context);
+    }
     return take_error(context, "cannot write", p.error);
 }
 

@@ -83,7 +83,9 @@ static qf_status get_history_blob(qf_context *context, int64_t file, size_t inde
 static qf_status get_run(qf_context *context, int64_t file, Caffe__RunState **out)
 {
     qf_buffer bytes = {0};
-    if (!qf_hdf5_has(file, run_name)) /* Caffe's own */
+    bool found;
+    QF_TRY(qf_hdf5_find(context, file, run_name, &found));
+    if (!found) /* Caffe's own */
         return QF_OK;
     qf_status status = qf_hdf5_read_bytes(context, file, run_name, &bytes);
     if (status == QF_OK)
@@ -104,7 +106,9 @@ static qf_status get_state(qf_context *context, int64_t file, Caffe__SolverState
     state->has_iter = state->has_current_step = true;
     QF_TRY(qf_hdf5_read_integer(context, file, iteration_name, &state->iter));
     QF_TRY(qf_hdf5_read_integer(context, file, step_name, &state->current_step));
-    if (qf_hdf5_has(file, net_name)) {
+    bool has_net;
+    QF_TRY(qf_hdf5_find(context, file, net_name, &has_net));
+    if (has_net) {
         qf_buffer name = {0};
         qf_status status = qf_hdf5_read_text(context, file, net_name, &name);
         if (status == QF_OK)

@@ -87,27 +87,35 @@ static qf_status get(qf_context *context, int64_t file, const parameter *p, bool
     return qf_hdf5_read(context, file, p->path, values);
 }
 
-static bool has_layer(int64_t file, const parameter *p)
+static qf_status find_layer(qf_context *context, int64_t file, const parameter *p, bool *found)
 {
     char group[sizeof p->path];
     snprintf(group, sizeof group, "%.*s", (int)(strrchr(p->path, '/') - p->path), p->path);
-    return qf_hdf5_has(file, group);
+    return qf_hdf5_find(context, file, group, found);
+}
+
+static qf_status get_one(qf_net *net, int64_t file, int layer, int index, bool only_check)
+{
+    parameter p;
+    bool found, layer_found;
+    QF_TRY(describe(net, layer, index, "data", &p));
+    QF_TRY(qf_hdf5_find(net->context, file, p.path, &found));
+    if (found)
+        return get(net->context, file, &p, only_check);
+    QF_TRY(find_layer(net->context, file, &p, &layer_found));
+    if (layer_found && owns(net, layer, index))
+        return qf_fail(net->context, QF_E_SHAPE,
+                       "Incompatible number of blobs for layer %s: the net has %d, the file lacks "
+                       "number %d",
+                       net->layers[layer]->name, net->layers[layer]->param_count, index);
+    return QF_OK;
 }
 
 static qf_status get_all(qf_net *net, int64_t file, bool only_check)
 {
     for (int l = 0; l < net->layer_count; l++)
-        for (int i = 0; i < net->layers[l]->param_count; i++) {
-            parameter p;
-            QF_TRY(describe(net, l, i, "data", &p));
-            if (qf_hdf5_has(file, p.path))
-                QF_TRY(get(net->context, file, &p, only_check));
-            else if (has_layer(file, &p) && owns(net, l, i))
-                return qf_fail(net->context, QF_E_SHAPE,
-                               "Incompatible number of blobs for layer %s: the net has %d, the "
-                               "file lacks number %d",
-                               net->layers[l]->name, net->layers[l]->param_count, i);
-        }
+        for (int i = 0; i < net->layers[l]->param_count; i++)
+            QF_TRY(get_one(net, file, l, i, only_check));
     return QF_OK;
 }
 
@@ -115,8 +123,9 @@ qf_status qf_net_load_weights_hdf5(qf_net *net, const char *path)
 {
     int64_t file;
     QF_TRY(qf_hdf5_open(net->context, path, &file));
-    qf_status status = QF_OK;
-    if (!qf_hdf5_has(file, "/data"))
+    bool found;
+    qf_status status = qf_hdf5_find(net->context, file, "/data", &found);
+    if (status == QF_OK && !found)
         status = qf_fail(net->context, QF_E_FORMAT, "it has no group 'data' as Caffe's files do");
     if (status == QF_OK)
         status = get_all(net, file, true); /* a misfit changes nothing */

@@ -75,7 +75,9 @@ static json_t *operation(const qf_retrained *r, const Caffe__NetParameter *net, 
 qf_status qf_fusion_write(qf_context *context, const qf_retrained *retrained,
                           const Caffe__NetParameter *net, const char *path)
 {
-    qf_json_watch();
+    json_free_t release;
+    if (!qf_json_watch())
+        return qf_fail(context, QF_E_MEMORY, "no memory to write %s", path);
     json_t *operations = json_array();
     for (size_t i = 0; i < net->n_layer; i++)
         json_array_append_new(operations, operation(retrained, net, (int)i));
@@ -83,10 +85,12 @@ qf_status qf_fusion_write(qf_context *context, const qf_retrained *retrained,
     json_t *root =
         json_pack("{s:s, s:[{s:s, s:o}]}", "name", name, "graph", "name", name, "op", operations);
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-    qf_status status = qf_json_had_memory() && text
+    qf_status status = text && !qf_json_ran_out()
                            ? qf_file_write(context, path, text, strlen(text), 0640)
                            : qf_fail(context, QF_E_MEMORY, "no memory to write %s", path);
-    free(text);
+    json_get_alloc_funcs(NULL, &release);
+    release(text);
     json_decref(root);
+    qf_json_unwatch();
     return status;
 }
