@@ -22,10 +22,14 @@ install_missing "${packages[@]}"
 demo=${DEMO:-demo}
 mkdir -p "$demo"
 build() {
-    cmake -S "$here" --preset release -DQAFFE_TESTS=OFF && cmake --build "$here/build/release" --target qaffe
+    cmake -S "$here" --preset release -DQAFFE_TESTS=OFF >/dev/null && cmake --build "$here/build/release" --target qaffe
 }
-echo "Building qaffe (the compiler's lines: $demo/build.log)"
-build >"$demo/build.log" 2>&1 || { tail -n 30 "$demo/build.log" >&2 && exit 1; }
+if [ -t 1 ]; then
+    build # one line that tells how far it is
+else
+    echo "Building qaffe (the compiler's lines: $demo/build.log)"
+    build >"$demo/build.log" 2>&1 || { tail -n 30 "$demo/build.log" >&2 && exit 1; }
+fi
 PATH="$here/build/release:$PATH"
 cd "$demo"
 

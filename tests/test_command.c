@@ -353,6 +353,11 @@ static void runs_are_quiet(void **state)
     test_command(0, "] Iteration 0 (", "", RUN "--model judged.prototxt --log-level info");
     assert_non_null(strstr(test_output, "The files of an earlier run that begin with quiet/q are"));
 
+    /* A data layer for both phases becomes two where there are data for each. */
+    test_command(0, "whole test set: 200 items", "",
+                 RUN "--model judged.prototxt --train-data test_lmdb --test-data train_lmdb");
+    assert_true(test_file_has(context, "quiet/q_float.prototxt", "source: \"train_lmdb\""));
+
     /* The same numbers from one batch with all images, whatever tests it. */
     test_command(0, "", "sed -i 's/batch_size: 20/batch_size: 40/' judged.prototxt;",
                  "test --model judged.prototxt --weights float_iter_10.caffemodel --iterations 1");

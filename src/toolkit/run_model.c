@@ -151,6 +151,21 @@ static bool is_for(const Caffe__LayerParameter *layer, qf_phase phase)
     return true;
 }
 
+/* A Data layer of both phases becomes two, so that each can have data of its own. */
+static qf_status split_phases(qf_context *context, Caffe__NetParameter *net, int index)
+{
+    Caffe__LayerParameter *layer = net->layer[index], *copy;
+    QF_TRY(qf_message_copy(context, layer, &copy));
+    qf_status status = set_rule(context, copy, QF_TEST);
+    if (status == QF_OK)
+        status = set_rule(context, layer, QF_TRAIN);
+    if (status == QF_OK)
+        status = qf_graph_insert(context, net, index + 1, copy);
+    if (status != QF_OK)
+        qf_message_free(copy);
+    return status;
+}
+
 static qf_status set_sources(qf_context *context, const qf_qat_options *options,
                              Caffe__NetParameter *net)
 {
@@ -158,6 +173,9 @@ static qf_status set_sources(qf_context *context, const qf_qat_options *options,
         Caffe__LayerParameter *layer = net->layer[i];
         if (!qf_layer_is(layer, "Data") || !layer->data_param)
             continue;
+        if ((options->train_data || options->test_data) && layer->n_include == 0 &&
+            layer->n_exclude == 0)
+            QF_TRY(split_phases(context, net, (int)i));
         bool train = is_for(layer, QF_TRAIN);
         const char *source = train ? options->train_data : options->test_data;
         if (source) {
