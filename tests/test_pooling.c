@@ -33,21 +33,65 @@ static qf_tensor *tensor_of(int batch, int channels, const int *size)
 /* batch, channels, input, kernel, stride, pad; channels beyond a tile, kernels beyond a byte,
  * strides that leave gaps. */
 static const qf_pooling_shape shapes[] = {
-    {.batch = 2, .channels = 3, .in = {7, 6}, .kernel = {3, 2}, .stride = {2, 2}, .pad = {0, 0}},
-    {.batch = 1, .channels = 300, .in = {9, 9}, .kernel = {3, 3}, .stride = {2, 2}, .pad = {1, 1}},
-    {.batch = 2, .channels = 17, .in = {8, 8}, .kernel = {3, 3}, .stride = {1, 1}, .pad = {1, 2}},
+    {.batch = 2,
+     .channels = 3,
+     .in = {7, 6},
+     .kernel = {3, 2},
+     .stride = {2, 2},
+     .pad = {0, 0},
+     .pad_end = {0, 0}},
+    {.batch = 1,
+     .channels = 300,
+     .in = {9, 9},
+     .kernel = {3, 3},
+     .stride = {2, 2},
+     .pad = {1, 1},
+     .pad_end = {1, 1}},
+    {.batch = 2,
+     .channels = 17,
+     .in = {8, 8},
+     .kernel = {3, 3},
+     .stride = {1, 1},
+     .pad = {1, 2},
+     .pad_end = {1, 2}},
     {.batch = 1, .channels = 5, .in = {18, 17}, .kernel = {16, 17}, .stride = {1, 1}},
     {.batch = 2, .channels = 64, .in = {7, 7}, .kernel = {7, 7}, .stride = {1, 1}},
     {.batch = 1, .channels = 4, .in = {6, 6}, .kernel = {1, 1}, .stride = {4, 4}}, /* gaps */
+    /* other paddings in front than behind; TensorFlow's SAME of even sizes */
+    {.batch = 2,
+     .channels = 20,
+     .in = {8, 6},
+     .kernel = {3, 3},
+     .stride = {2, 2},
+     .pad_end = {1, 1}},
+    {.batch = 1,
+     .channels = 300,
+     .in = {7, 8},
+     .kernel = {3, 4},
+     .stride = {2, 1},
+     .pad = {2, 0},
+     .pad_end = {0, 3}},
+    {.batch = 1,
+     .channels = 3,
+     .in = {5, 5},
+     .kernel = {4, 3},
+     .stride = {3, 2},
+     .pad = {0, 2},
+     .pad_end = {3, 1}}, /* rounded up: windows end behind the padding */
 };
 
-static qf_pooling_shape shape_of(size_t i, bool average)
+typedef enum method { MAX, AVE, AVE_EXC_PAD } method;
+
+static qf_pooling_shape shape_of(size_t i, method pool)
 {
     qf_pooling_shape s = shapes[i];
-    s.average = average;
+    s.average = pool != MAX;
+    s.without_padding = pool == AVE_EXC_PAD;
+    const bool padded = s.pad[0] || s.pad[1] || s.pad_end[0] || s.pad_end[1];
     for (int k = 0; k < 2; k++) {
-        s.out[k] = (s.in[k] + 2 * s.pad[k] - s.kernel[k] + s.stride[k] - 1) / s.stride[k] + 1;
-        if (s.pad[k] && (s.out[k] - 1) * s.stride[k] >= s.in[k] + s.pad[k])
+        s.out[k] =
+            (s.in[k] + s.pad[k] + s.pad_end[k] - s.kernel[k] + s.stride[k] - 1) / s.stride[k] + 1;
+        if (padded && (s.out[k] - 1) * s.stride[k] >= s.in[k] + s.pad[k])
             s.out[k]--;
     }
     return s;
@@ -67,6 +111,16 @@ typedef struct expected {
     float *y, *mask, *dx; /* NHWC */
 } expected;
 
+/* Of a window those inside the image; 1 if there is none. */
+static float count_pixels(const qf_pooling_shape *s, int h0, int v0)
+{
+    int count = 0;
+    for (int h = h0; h < h0 + s->kernel[0]; h++)
+        for (int v = v0; v < v0 + s->kernel[1]; v++)
+            count += h >= 0 && h < s->in[0] && v >= 0 && v < s->in[1];
+    return count ? (float)count : 1;
+}
+
 /* Caffe's definition; x and dy in NHWC. */
 static void reference(const qf_pooling_shape *s, const float *x, const float *dy, expected *e)
 {
@@ -81,9 +135,11 @@ static void reference(const qf_pooling_shape *s, const float *x, const float *dy
                     float sum = 0, best = -FLT_MAX;
                     int where = -1, ends[2] = {h0 + s->kernel[0], v0 + s->kernel[1]};
                     for (int k = 0; k < 2; k++)
-                        if (ends[k] > s->in[k] + s->pad[k])
-                            ends[k] = s->in[k] + s->pad[k];
-                    const float area = (float)((ends[0] - h0) * (ends[1] - v0));
+                        if (ends[k] > s->in[k] + s->pad_end[k])
+                            ends[k] = s->in[k] + s->pad_end[k];
+                    float area = (float)((ends[0] - h0) * (ends[1] - v0));
+                    if (s->without_padding)
+                        area = count_pixels(s, h0, v0);
                     for (int pass = 0; pass < 2; pass++)
                         for (int h = h0 > 0 ? h0 : 0; h < ends[0] && h < s->in[0]; h++)
                             for (int v = v0 > 0 ? v0 : 0; v < ends[1] && v < s->in[1]; v++) {
@@ -118,10 +174,11 @@ static void assert_equal(qf_tensor *tensor, const float *wanted, const char *wha
 }
 
 /* Values are 0.5 · (code − 100): exact in float, also their sums. */
-static void check(size_t index, bool average, bool as_codes)
+static void check(size_t index, method pool, bool as_codes)
 {
+    const bool average = pool != MAX;
     const qf_operations *operations = qf_operations_of(context);
-    const qf_pooling_shape s = shape_of(index, average);
+    const qf_pooling_shape s = shape_of(index, pool);
     qf_tensor *x = tensor_of(s.batch, s.channels, s.in), *y = tensor_of(s.batch, s.channels, s.out),
               *mask = tensor_of(s.batch, s.channels, s.out),
               *dy = tensor_of(s.batch, s.channels, s.out),
@@ -174,8 +231,10 @@ static void all_shapes(void **state)
     for (int threads = 1; threads <= 3; threads++) {
         qf_context_set_threads(context, threads);
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-            for (int kind = 0; kind < 4; kind++)
-                check(i, kind & 1, kind & 2);
+            for (int pool = MAX; pool <= AVE_EXC_PAD; pool++) {
+                check(i, (method)pool, false);
+                check(i, (method)pool, true);
+            }
     }
 }
 

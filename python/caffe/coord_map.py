@@ -34,8 +34,13 @@ def conv_params(fn):
     dilation = np.array(params.get('dilation', 1), ndmin=1)
     assert not {'pad_h', 'pad_w', 'kernel_h', 'kernel_w', 'stride_h', 'stride_w'} & set(fn.params), \
         'cropping does not support legacy _h/_w params'
+    assert not params.get('pad_type', 0), 'cropping needs pad, or pad_t and pad_l, not pad_type'
+    if {'pad_t', 'pad_l'} & set(params):  # what lies behind the image moves nothing
+        pad = [params.get('pad_t', 0), params.get('pad_l', 0)]
+    else:
+        pad = params.get('pad', 0)
     return (axis, np.array(params.get('stride', 1), ndmin=1), (kernel - 1) * dilation + 1,
-            np.array(params.get('pad', 0), ndmin=1))
+            np.array(pad, ndmin=1))
 
 
 def crop_params(fn):

@@ -20,7 +20,10 @@ typedef struct qf_convolution_shape {
     int spatial_axes; /* 1 … 3 (layers add an axis of 1 where Caffe has none) */
     int batch, in_channels, out_channels, groups;
     int in[QF_MAX_SPATIAL], out[QF_MAX_SPATIAL], kernel[QF_MAX_SPATIAL];
-    int stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL], pad[QF_MAX_SPATIAL]; /* dilation ≥ 1 */
+    int stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL]; /* dilation ≥ 1 */
+    /* Before and behind the image. A transposed one may have pad_end down to 1 − stride: so many
+     * pixels at the end are met by no window. */
+    int pad[QF_MAX_SPATIAL], pad_end[QF_MAX_SPATIAL];
 } qf_convolution_shape;
 
 typedef struct qf_convolution qf_convolution; /* primitives for one shape, weights in their order */
@@ -34,9 +37,11 @@ typedef struct qf_inner_product_shape {
 } qf_inner_product_shape;
 
 typedef struct qf_pooling_shape {
-    bool average; /* else MAX */
+    bool average;         /* else MAX */
+    bool without_padding; /* an average of the pixels inside the image; Caffe's counts zeros, too */
     int batch, channels;
-    int in[2], out[2], kernel[2], stride[2], pad[2];
+    int in[2], out[2], kernel[2], stride[2];
+    int pad[2], pad_end[2]; /* before and behind the image */
 } qf_pooling_shape;
 
 typedef struct qf_lrn_shape {

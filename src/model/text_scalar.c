@@ -181,8 +181,8 @@ static qf_status unknown_enum(qf_text_parser *p, const ProtobufCFieldDescriptor 
 {
     const ProtobufCEnumDescriptor *type = field->descriptor;
     suggestion best = {.distance = 64};
-    for (unsigned i = 0; i < type->n_values; i++)
-        consider(&best, token, type->values[i].name);
+    for (unsigned i = 0; i < type->n_value_names; i++)
+        consider(&best, token, type->values_by_name[i].name);
     const char *near = nearest(&best, token);
     return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
                          "the field '%s' has no value '%.*s'%s%s%s", field->name,
@@ -197,12 +197,14 @@ static qf_status read_enum(qf_text_parser *p, const ProtobufCFieldDescriptor *fi
     qf_token token = p->lexer.token;
     if (token.kind == QF_TOKEN_IDENTIFIER) {
         QF_TRY(qf_lexer_next(&p->lexer));
-        for (unsigned i = 0; i < type->n_values; i++)
-            if (strlen(type->values[i].name) == token.size &&
-                memcmp(type->values[i].name, token.text, token.size) == 0) {
-                *out = type->values[i].value;
+        for (unsigned i = 0; i < type->n_value_names; i++) { /* a value may have several names */
+            const ProtobufCEnumValueIndex *named = &type->values_by_name[i];
+            if (strlen(named->name) == token.size &&
+                memcmp(named->name, token.text, token.size) == 0) {
+                *out = type->values[named->index].value;
                 return QF_OK;
             }
+        }
         return unknown_enum(p, field, &token);
     }
     if (token.kind != QF_TOKEN_INTEGER && !qf_text_is_symbol(p, '-'))

@@ -41,12 +41,22 @@ static const char *inner_product_reason(const Caffe__LayerParameter *layer,
     return p && p->axis != 1 ? "its axis is not 1" : NULL;
 }
 
+static bool is_padded(const Caffe__PoolingParameter *p)
+{
+    return p->pad || p->pad_h || p->pad_w || p->pad_l || p->pad_r || p->pad_t || p->pad_b ||
+           p->pad_type;
+}
+
+/* AVE_EXC_PAD without padding is AVE. */
 static const char *pooling_reason(const Caffe__LayerParameter *layer,
                                   const Caffe__LayerParameter *weights)
 {
     const Caffe__PoolingParameter *p = layer->pooling_param;
     (void)weights;
-    if (!p || p->pool != CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE)
+    if (p && p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE_EXC_PAD && is_padded(p))
+        return "its padding is not counted, which AMCT's AVE pooling does";
+    if (!p || (p->pool != CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE &&
+               p->pool != CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE_EXC_PAD))
         return "it is not AVE pooling";
     return p->global_pooling ? "it is global pooling" : NULL;
 }

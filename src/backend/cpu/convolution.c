@@ -31,8 +31,9 @@ static void set_dimensions(qf_convolution *c)
         /* Caffe's division rounds towards zero, so a window may reach beyond the padding. */
         int extent = s->dilation[i] * (s->kernel[i] - 1) + 1;
         int reach = (s->out[i] - 1) * s->stride[i] + extent;
-        bool regular = s->in[i] + 2 * s->pad[i] >= reach;
-        c->pads_end[i] = regular ? s->pad[i] : reach - s->in[i] - s->pad[i];
+        const int end = s->pad_end[i] > 0 ? s->pad_end[i] : 0; /* below 0 windows end before */
+        bool regular = s->in[i] + s->pad[i] + end >= reach;
+        c->pads_end[i] = regular ? end : reach - s->in[i] - s->pad[i];
     }
 }
 

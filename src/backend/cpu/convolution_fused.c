@@ -292,7 +292,7 @@ enum {
 static bool is_pointwise(const qf_convolution_shape *s)
 {
     for (int i = 0; i < s->spatial_axes; i++)
-        if (s->kernel[i] != 1 || s->stride[i] != 1 || s->pad[i] != 0)
+        if (s->kernel[i] != 1 || s->stride[i] != 1 || s->pad[i] != 0 || s->pad_end[i] != 0)
             return false;
     return true;
 }

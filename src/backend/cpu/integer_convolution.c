@@ -64,7 +64,7 @@ bool qf_integer_convolution_fits(const qf_convolution_shape *s)
 static bool is_pointwise(const qf_convolution_shape *s)
 {
     for (int i = 0; i < s->spatial_axes; i++)
-        if (s->kernel[i] != 1 || s->stride[i] != 1 || s->pad[i] != 0)
+        if (s->kernel[i] != 1 || s->stride[i] != 1 || s->pad[i] != 0 || s->pad_end[i] != 0)
             return false;
     return true;
 }
@@ -81,7 +81,8 @@ static qf_convolution_shape normalised(const qf_convolution_shape *shape)
             (*axes)[0] = 1;
         }
         s.pad[1] = s.pad[0];
-        s.pad[0] = 0;
+        s.pad_end[1] = s.pad_end[0];
+        s.pad[0] = s.pad_end[0] = 0;
     }
     if (s.groups == 1 && is_pointwise(&s) && s.in_channels % QF_DOT_DEPTH == 0) {
         s.in[1] = s.out[1] = s.batch * s.out[0] * s.out[1];

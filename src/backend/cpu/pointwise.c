@@ -71,7 +71,7 @@ bool qf_pointwise_fits(const qf_convolution_shape *s)
 {
     bool fits = s->groups == 1;
     for (int i = 0; i < s->spatial_axes; i++)
-        fits &= s->kernel[i] == 1 && s->pad[i] == 0;
+        fits &= s->kernel[i] == 1 && s->pad[i] == 0 && s->pad_end[i] == 0;
     return fits;
 }
 

@@ -22,7 +22,8 @@ struct qf_pooling {
 typedef struct window {
     int start[2];       /* may lie outside the image */
     int from[2], to[2]; /* inside the image */
-    float area;         /* of the window inside image plus padding: the divisor of AVE */
+    float area;         /* the divisor of AVE: of the window inside image plus padding, or inside
+                         * the image */
 } window;
 
 enum { TILE = 256 }; /* channels whose sums and places are kept at once */
@@ -51,13 +52,15 @@ static inline window window_at(const qf_pooling_shape *s, int row, int column)
     const int at[2] = {row, column};
     for (int i = 0; i < 2; i++) {
         int from = at[i] * s->stride[i] - s->pad[i];
-        int to = from + s->kernel[i], limit = s->in[i] + (s->average ? s->pad[i] : 0);
+        int to = from + s->kernel[i], limit = s->in[i] + (s->average ? s->pad_end[i] : 0);
         to = to < limit ? to : limit;
-        w.area *= (float)(to - from);
         w.start[i] = from;
         w.from[i] = from > 0 ? from : 0;
         w.to[i] = to < s->in[i] ? to : s->in[i];
+        w.area *= (float)(s->without_padding ? w.to[i] - w.from[i] : to - from);
     }
+    if (s->without_padding && !(w.from[0] < w.to[0] && w.from[1] < w.to[1]))
+        w.area = 1; /* the mean of no pixels is 0 */
     return w;
 }
 

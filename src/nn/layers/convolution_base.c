@@ -1,5 +1,7 @@
 #include "nn/layers/convolution_base.h"
 
+#include <string.h>
+
 static qf_status bad(const qf_layer *layer, const char *field, long long value,
                      const char *expected)
 {
@@ -34,7 +36,45 @@ static qf_status read_sizes(qf_layer *layer, const char *name, size_t count, con
     return QF_OK;
 }
 
-static qf_status read_geometry(qf_layer *layer)
+/* pad_l, pad_r, pad_t, pad_b (synopsys-caffe): a padding for each side; all 0, they say nothing. */
+static qf_status read_sides(qf_layer *layer, const Caffe__ConvolutionParameter *p, bool transposed)
+{
+    qf_convolution_state *s = layer->state;
+    enum { LARGEST = 1 << 20 };
+    static const char *const names[][2] = {{"pad_t", "pad_b"}, {"pad_l", "pad_r"}};
+    const int sides[2][2] = {{p->pad_t, p->pad_b}, {p->pad_l, p->pad_r}};
+    const bool given = p->pad_l || p->pad_r || p->pad_t || p->pad_b;
+    memcpy(s->pad_end, s->pad, sizeof s->pad);
+    s->same = p->pad_type == 1;
+    if (p->pad_type > 1)
+        return bad(layer, "pad_type", p->pad_type, "0, or 1 for TensorFlow's SAME");
+    if (s->same && transposed)
+        return qf_fail(layer->context, QF_E_UNSUPPORTED,
+                       "pad_type 1 is not for Deconvolution; give pad_l, pad_r, pad_t and pad_b");
+    if (!given && !s->same)
+        return QF_OK;
+    if (p->n_pad || p->has_pad_h || p->has_pad_w || (given && s->same))
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "give either pad (or pad_h and pad_w), or pad_l, pad_r, pad_t and pad_b, or "
+                       "pad_type 1");
+    if (given && s->spatial_axes != 2)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "pad_l, pad_r, pad_t and pad_b are for 2 spatial axes, the bottom has %d",
+                       s->spatial_axes);
+    for (int i = 0; given && i < 2; i++) {
+        const int lowest = transposed ? 1 - s->stride[i] : 0; /* of the end: pixels added there */
+        s->pad[i] = sides[i][0];
+        s->pad_end[i] = sides[i][1];
+        if (s->pad[i] < 0)
+            return bad(layer, names[i][0], s->pad[i], "0 or more");
+        if (s->pad_end[i] < lowest || s->pad_end[i] > LARGEST)
+            return bad(layer, names[i][1], s->pad_end[i],
+                       transposed ? "a number above minus the stride" : "0 or more");
+    }
+    return QF_OK;
+}
+
+static qf_status read_geometry(qf_layer *layer, bool transposed)
 {
     const Caffe__ConvolutionParameter *p =
         QF_LAYER_PARAM(layer, convolution_param, CONVOLUTION_, Convolution);
@@ -61,10 +101,10 @@ static qf_status read_geometry(qf_layer *layer)
         if (s->pad[i] < 0 || s->pad[i] > LARGEST)
             return bad(layer, "pad", s->pad[i], "0 or more");
     }
-    return QF_OK;
+    return read_sides(layer, p, transposed);
 }
 
-qf_status qf_convolution_setup_geometry(qf_layer *layer)
+qf_status qf_convolution_setup_geometry(qf_layer *layer, bool transposed)
 {
     const Caffe__ConvolutionParameter *p =
         QF_LAYER_PARAM(layer, convolution_param, CONVOLUTION_, Convolution);
@@ -75,7 +115,7 @@ qf_status qf_convolution_setup_geometry(qf_layer *layer)
         return qf_fail(layer->context, QF_E_UNSUPPORTED,
                        "the bottom has %d axes behind the channels, at most %d are possible",
                        s->spatial_axes, QF_MAX_SPATIAL);
-    return read_geometry(layer);
+    return read_geometry(layer, transposed);
 }
 
 qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups)
@@ -84,7 +124,7 @@ qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups)
         QF_LAYER_PARAM(layer, convolution_param, CONVOLUTION_, Convolution);
     qf_convolution_state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
-    QF_TRY(qf_convolution_setup_geometry(layer));
+    QF_TRY(qf_convolution_setup_geometry(layer, transposed));
     s->channels = bottom->dim[s->axis];
     s->groups = groups ? groups : (int)p->group;
     s->outputs = (int)p->num_output;
@@ -107,10 +147,21 @@ qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups)
     return s->bias ? qf_layer_add_param(layer, &bias, p->bias_filler) : QF_OK;
 }
 
+/* As many outputs as strides begin in the image; what is odd of the padding comes behind it. */
+static void pad_same(qf_convolution_state *s, int axis, int in)
+{
+    const int64_t extent = (int64_t)s->dilation[axis] * (s->kernel[axis] - 1) + 1;
+    const int64_t strides = ((int64_t)in + s->stride[axis] - 1) / s->stride[axis];
+    const int64_t missing = (strides - 1) * s->stride[axis] + extent - in;
+    const int pad = missing < 0 ? 0 : missing > INT32_MAX ? INT32_MAX : (int)missing;
+    s->pad[axis] = pad / 2;
+    s->pad_end[axis] = pad - pad / 2;
+}
+
 /* Caffe's output sizes; divisions round towards zero, so a kernel beyond the image may give 1. */
 qf_status qf_convolution_output_shape(qf_layer *layer, bool transposed, qf_shape *top)
 {
-    const qf_convolution_state *s = layer->state;
+    qf_convolution_state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     *top = *bottom;
     if (bottom->dim[s->axis] != s->channels)
@@ -120,14 +171,17 @@ qf_status qf_convolution_output_shape(qf_layer *layer, bool transposed, qf_shape
     top->dim[s->axis] = s->outputs;
     for (int i = 0; i < s->spatial_axes; i++) {
         const int in = bottom->dim[s->axis + 1 + i];
+        if (s->same)
+            pad_same(s, i, in);
         const int64_t extent = (int64_t)s->dilation[i] * (s->kernel[i] - 1) + 1;
-        const int64_t pad = 2 * (int64_t)s->pad[i], stride = s->stride[i];
+        const int64_t pad = (int64_t)s->pad[i] + s->pad_end[i], stride = s->stride[i];
         const int64_t out =
             transposed ? stride * (in - 1) + extent - pad : (in + pad - extent) / stride + 1;
         if (out < 0 || out > INT32_MAX)
             return qf_fail(layer->context, QF_E_SHAPE,
-                           "kernel %d, pad %d and stride %d give %lld outputs from an input of %d",
-                           s->kernel[i], s->pad[i], s->stride[i], (long long)out, in);
+                           "kernel %d, padding of %lld in all and stride %d give %lld outputs from "
+                           "an input of %d",
+                           s->kernel[i], (long long)pad, s->stride[i], (long long)out, in);
         top->dim[s->axis + 1 + i] = (int)out;
     }
     return QF_OK;
@@ -162,6 +216,7 @@ static qf_convolution_shape operation_shape(const qf_convolution_state *s, const
         shape.stride[i] = real ? s->stride[i] : 1;
         shape.dilation[i] = real ? s->dilation[i] : 1;
         shape.pad[i] = real ? s->pad[i] : 0;
+        shape.pad_end[i] = real ? s->pad_end[i] : 0;
     }
     return shape;
 }

@@ -9,7 +9,8 @@
 typedef struct qf_convolution_state {
     int axis, spatial_axes;
     int kernel[QF_MAX_SPATIAL], stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL],
-        pad[QF_MAX_SPATIAL];
+        pad[QF_MAX_SPATIAL], pad_end[QF_MAX_SPATIAL];
+    bool same;                     /* the padding follows from the bottom: TensorFlow's SAME */
     int channels, outputs, groups; /* of the layer's bottom and top */
     bool bias;
     qf_convolution_shape shape; /* of the operation: Deconvolution's is the reverse */
@@ -18,8 +19,8 @@ typedef struct qf_convolution_state {
 } qf_convolution_state;
 
 /* Axis, number of spatial axes, kernel, stride, pad and dilation from convolution_param. */
-qf_status qf_convolution_setup_geometry(qf_layer *layer);
-/* The top's shape; needs `channels` and `outputs`. */
+qf_status qf_convolution_setup_geometry(qf_layer *layer, bool transposed);
+/* The top's shape, and the padding if it is `same`; needs `channels` and `outputs`. */
 qf_status qf_convolution_output_shape(qf_layer *layer, bool transposed, qf_shape *top);
 
 /* `transposed`: Deconvolution. `groups` 0: as the prototxt says. */

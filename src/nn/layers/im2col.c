@@ -8,7 +8,7 @@ typedef qf_convolution_state state; /* outputs: channels of the top */
 
 static qf_status setup(qf_layer *layer)
 {
-    QF_TRY(qf_convolution_setup_geometry(layer));
+    QF_TRY(qf_convolution_setup_geometry(layer, false));
     if (((state *)layer->state)->spatial_axes > 0)
         return QF_OK;
     return qf_fail(layer->context, QF_E_SHAPE,

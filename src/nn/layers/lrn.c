@@ -44,7 +44,8 @@ static qf_status reshape(qf_layer *layer)
                                     .out = {h, w},
                                     .kernel = {size, size},
                                     .stride = {1, 1},
-                                    .pad = {pad, pad}};
+                                    .pad = {pad, pad},
+                                    .pad_end = {pad, pad}};
     layer->operations->pooling_destroy(s->average);
     s->average = NULL;
     return layer->operations->pooling_create(layer->context, &shape, &s->average);

@@ -9,6 +9,7 @@ typedef struct state {
     qf_pooling_shape shape;
     qf_pooling *operation;
     bool stochastic; /* then without an operation */
+    bool same;       /* the padding follows from the bottom: TensorFlow's SAME */
     qf_stochastic_pooling draws;
 } state;
 
@@ -19,6 +20,33 @@ static const pooling_param *param_of(const qf_layer *layer)
     return QF_LAYER_PARAM(layer, pooling_param, POOLING_, Pooling);
 }
 
+/* pad, or pad_h and pad_w; or synopsys-caffe's: one for each side (all 0 say nothing), or SAME. */
+static qf_status read_padding(qf_layer *layer)
+{
+    const pooling_param *p = param_of(layer);
+    state *s = layer->state;
+    qf_pooling_shape *shape = &s->shape;
+    const bool sides = p->pad_l || p->pad_r || p->pad_t || p->pad_b;
+    s->same = p->pad_type == 1;
+    if (p->pad_type > 1)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "pooling_param.pad_type is %u, expected 0, or 1 for TensorFlow's SAME",
+                       p->pad_type);
+    if ((sides || s->same) && (p->has_pad || p->has_pad_h || p->has_pad_w || (sides && s->same)))
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "give either pad (or pad_h and pad_w), or pad_l, pad_r, pad_t and pad_b, or "
+                       "pad_type 1");
+    shape->pad[0] = shape->pad_end[0] = (int)(p->has_pad_h ? p->pad_h : p->pad);
+    shape->pad[1] = shape->pad_end[1] = (int)(p->has_pad_w ? p->pad_w : p->pad);
+    if (!sides)
+        return QF_OK;
+    shape->pad[0] = (int)p->pad_t;
+    shape->pad_end[0] = (int)p->pad_b;
+    shape->pad[1] = (int)p->pad_l;
+    shape->pad_end[1] = (int)p->pad_r;
+    return QF_OK;
+}
+
 static qf_status setup(qf_layer *layer)
 {
     const pooling_param *p = param_of(layer);
@@ -26,7 +54,9 @@ static qf_status setup(qf_layer *layer)
     qf_pooling_shape *shape = &s->shape;
     enum { LARGEST = 1 << 20 };
     s->stochastic = p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__STOCHASTIC;
-    shape->average = p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE;
+    shape->without_padding = p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE_EXC_PAD;
+    shape->average =
+        shape->without_padding || p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE;
     if ((shape->average || s->stochastic) && layer->top_count > 1)
         return qf_fail(layer->context, QF_E_FORMAT, "only MAX pooling has a second top (the mask)");
     bool pair = p->has_kernel_h && p->has_kernel_w;
@@ -41,37 +71,59 @@ static qf_status setup(qf_layer *layer)
         shape->kernel[0] = (int)(pair ? p->kernel_h : p->kernel_size);
         shape->kernel[1] = (int)(pair ? p->kernel_w : p->kernel_size);
     }
-    shape->pad[0] = (int)(p->has_pad_h ? p->pad_h : p->pad);
-    shape->pad[1] = (int)(p->has_pad_w ? p->pad_w : p->pad);
+    QF_TRY(read_padding(layer));
     shape->stride[0] = (int)(p->has_stride_h ? p->stride_h : p->stride);
     shape->stride[1] = (int)(p->has_stride_w ? p->stride_w : p->stride);
     for (int i = 0; i < 2; i++) {
         if ((!p->global_pooling && (shape->kernel[i] < 1 || shape->kernel[i] > LARGEST)) ||
-            shape->stride[i] < 1 || shape->stride[i] > LARGEST || shape->pad[i] < 0)
+            shape->stride[i] < 1 || shape->stride[i] > LARGEST || shape->pad[i] < 0 ||
+            shape->pad_end[i] < 0)
             return qf_fail(layer->context, QF_E_VALUE,
                            "pooling_param needs kernel and stride of 1 to %d, found kernel %d, "
                            "stride %d, pad %d",
-                           LARGEST, shape->kernel[i], shape->stride[i], shape->pad[i]);
-        if (s->stochastic && shape->pad[i] != 0)
+                           LARGEST, shape->kernel[i], shape->stride[i],
+                           shape->pad[i] < 0 ? shape->pad[i] : shape->pad_end[i]);
+        const int pad = shape->pad[i] > shape->pad_end[i] ? shape->pad[i] : shape->pad_end[i];
+        if (s->stochastic && (pad != 0 || s->same))
             return qf_fail(layer->context, QF_E_VALUE,
-                           "STOCHASTIC pooling cannot have pad, found %d", shape->pad[i]);
-        if (p->global_pooling && (shape->pad[i] != 0 || shape->stride[i] != 1))
+                           "STOCHASTIC pooling cannot have pad, found %d", pad);
+        if (p->global_pooling && (pad != 0 || s->same || shape->stride[i] != 1))
             return qf_fail(layer->context, QF_E_VALUE,
                            "with global_pooling pad must be 0 and stride 1");
-        if (!p->global_pooling && shape->pad[i] >= shape->kernel[i])
+        if (!p->global_pooling && pad >= shape->kernel[i])
             return qf_fail(layer->context, QF_E_VALUE, "pad %d must be smaller than the kernel %d",
-                           shape->pad[i], shape->kernel[i]);
+                           pad, shape->kernel[i]);
     }
     return QF_OK;
 }
 
+/* round_mode, else ceil_mode (synopsys-caffe's order, and soeaver's word), else round_below. */
+static bool rounds_down(const pooling_param *p)
+{
+    if (p->has_round_mode)
+        return p->round_mode == CAFFE__POOLING_PARAMETER__ROUND_MODE__FLOOR;
+    return p->has_ceil_mode ? !p->ceil_mode : p->round_below;
+}
+
+/* TensorFlow's SAME: as many outputs as strides begin in the image; what is odd of the padding
+ * comes behind it. */
+static void pad_same(qf_pooling_shape *s, int axis)
+{
+    const int64_t strides = ((int64_t)s->in[axis] + s->stride[axis] - 1) / s->stride[axis];
+    const int64_t missing = (strides - 1) * s->stride[axis] + s->kernel[axis] - s->in[axis];
+    const int pad = missing > 0 ? (int)missing : 0; /* less than the kernel */
+    s->pad[axis] = pad / 2;
+    s->pad_end[axis] = pad - pad / 2;
+}
+
 int qf_pooling_output_size(const qf_pooling_shape *s, int axis, bool down)
 {
-    const int64_t span = (int64_t)s->in[axis] + 2 * s->pad[axis] - s->kernel[axis];
+    const int64_t span = (int64_t)s->in[axis] + s->pad[axis] + s->pad_end[axis] - s->kernel[axis];
+    const bool padded = s->pad[0] || s->pad[1] || s->pad_end[0] || s->pad_end[1];
     const int64_t stride = s->stride[axis];
     const float quotient = (float)span / (float)stride;
     int64_t out = (int64_t)(down ? floorf(quotient) : ceilf(quotient)) + 1;
-    if ((s->pad[0] || s->pad[1]) && (out - 1) * stride >= s->in[axis] + s->pad[axis])
+    if (padded && (out - 1) * stride >= s->in[axis] + s->pad[axis])
         out--;
     return out < 1 ? 0 : out > INT32_MAX ? INT32_MAX : (int)out;
 }
@@ -89,16 +141,19 @@ static qf_status reshape(qf_layer *layer)
     qf_shape top = *bottom;
     s->shape.batch = bottom->dim[0];
     s->shape.channels = bottom->dim[1];
-    const bool down = p->round_mode == CAFFE__POOLING_PARAMETER__ROUND_MODE__FLOOR;
+    const bool down = rounds_down(p) || s->same; /* which divides SAME's without rest */
     for (int i = 0; i < 2; i++) {
         s->shape.in[i] = bottom->dim[2 + i];
         if (p->global_pooling)
             s->shape.kernel[i] = s->shape.in[i];
+        if (s->same)
+            pad_same(&s->shape, i);
         s->shape.out[i] = qf_pooling_output_size(&s->shape, i, down);
         if (s->shape.out[i] < 1)
             return qf_fail(layer->context, QF_E_SHAPE,
                            "the kernel %d is larger than the padded input %d: nothing is left",
-                           s->shape.kernel[i], s->shape.in[i] + 2 * s->shape.pad[i]);
+                           s->shape.kernel[i],
+                           s->shape.in[i] + s->shape.pad[i] + s->shape.pad_end[i]);
         top.dim[2 + i] = s->shape.out[i];
     }
     for (int i = 0; i < layer->top_count; i++)

@@ -55,7 +55,7 @@ static qf_status shape_level(qf_layer *layer, int index)
         const int in = bottom->dim[2 + i], kernel = (in - 1) / bins + 1;
         l->shape.in[i] = in;
         l->shape.kernel[i] = l->shape.stride[i] = kernel;
-        l->shape.pad[i] = (kernel * bins - in + 1) / 2;
+        l->shape.pad[i] = l->shape.pad_end[i] = (kernel * bins - in + 1) / 2;
         if (l->shape.pad[i] >= kernel)
             return qf_fail(layer->context, QF_E_SHAPE,
                            "spp_param.pyramid_height %d makes %d bins of %d pixels; that leaves "
