@@ -119,7 +119,9 @@ typedef struct writer {
 } writer;
 
 enum { ITEMS_PER_COMMIT = 1000 };
-#define MAP_SIZE ((size_t)1 << 40) /* an upper limit, as Caffe's; only what is used is stored */
+/* An upper limit, as Caffe's; only what is used is stored. */
+#define LARGEST_MAP ((size_t)1 << 40)
+#define SMALLEST_MAP ((size_t)1 << 30)
 
 static qf_status failed(qf_context *context, int error)
 {
@@ -148,16 +150,28 @@ static qf_status finish(qf_context *context, void *state, bool keep)
     return failed(context, error);
 }
 
+/* Address space may be limited, by ulimit -v or a sanitizer: then the map is smaller. */
+static int open_map(writer *w, const char *folder)
+{
+    for (size_t size = LARGEST_MAP;; size /= 2) {
+        int error = mdb_env_create(&w->env);
+        if (!error)
+            error = mdb_env_set_mapsize(w->env, size);
+        if (!error)
+            error = mdb_env_open(w->env, folder, MDB_NOSYNC, 0644);
+        if (error != ENOMEM || !w->env || size <= SMALLEST_MAP)
+            return error;
+        mdb_env_close(w->env);
+        w->env = NULL;
+    }
+}
+
 static qf_status create(qf_context *context, const char *folder, void **state)
 {
     writer *w = qf_alloc(1, sizeof *w);
     if (!w)
         return qf_fail(context, QF_E_MEMORY, "no memory for a database");
-    int error = mdb_env_create(&w->env);
-    if (!error)
-        error = mdb_env_set_mapsize(w->env, MAP_SIZE);
-    if (!error)
-        error = mdb_env_open(w->env, folder, MDB_NOSYNC, 0644);
+    int error = open_map(w, folder);
     if (!error)
         error = begin(w);
     if (error) {
