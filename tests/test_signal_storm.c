@@ -5,13 +5,14 @@
 
 #include <omp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 static qf_context *context;
 static char *folder;
-static volatile sig_atomic_t handled;
+static atomic_int handled; /* signals, in whichever thread */
 
 /* Products that are long enough for the kernels that use the stack pointer for other things. */
 static const char net[] =
@@ -54,7 +55,7 @@ static void on_signal(int number)
 {
     volatile char frame[2048];
     memset((char *)frame, number, sizeof frame);
-    handled = handled + (frame[17] == number);
+    handled += frame[17] == number;
 }
 
 static void set_timers(int microseconds)

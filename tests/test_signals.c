@@ -51,7 +51,7 @@ static bool thread_is_closed(void)
 static int count_threads(bool (*question)(void))
 {
     int count = 0;
-#pragma omp parallel reduction(+ : count)
+#pragma omp parallel num_threads(omp_get_max_threads()) reduction(+ : count)
     count += question();
     return count;
 }
@@ -425,7 +425,7 @@ static int calls_before_delivery; /* −1: it was delivered too early */
 static void raise_once(void)
 {
     if (calls == 1)
-        kill(getpid(), SIGALRM);
+        pthread_kill(pthread_self(), SIGALRM);
     if (handled && calls_before_delivery == 0)
         calls_before_delivery = calls == 1 ? -1 : calls - 1;
     nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);

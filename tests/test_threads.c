@@ -121,6 +121,9 @@ static bool threads_become(int expected)
 
 static bool waiting_is_managed(void)
 {
+#ifdef __clang__ /* its OpenMP never gives threads back */
+    return false;
+#endif
     return omp_get_num_procs() > 1 && !getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT");
 }
 
@@ -154,6 +157,8 @@ static void *make_contexts(void *unused)
 static void contexts_come_and_go_in_several_threads(void **state)
 {
     (void)state;
+    if (!waiting_is_managed())
+        skip();
     const int before = count_threads();
     pthread_t threads[3];
     for (int i = 0; i < 3; i++)

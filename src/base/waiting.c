@@ -7,9 +7,10 @@
  * sleeps. */
 #include "base/waiting.h"
 
+#include "base/signals.h"
+
 #include <omp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -51,17 +52,6 @@ static void *keep_team(void *turn)
     return NULL;
 }
 
-/* Signals are the business of the program's own threads. */
-static bool start(void)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const bool started = pthread_create(&kept.thread, NULL, keep_team, (void *)kept.turn) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
-
 void qf_waiting_begin(void)
 {
     pthread_mutex_lock(&kept.lock);
@@ -81,7 +71,7 @@ void qf_waiting_fit(int threads)
         kept.size = size;
     if (!kept.started) {
         kept.process = getpid();
-        kept.started = start();
+        kept.started = qf_signals_start_thread(&kept.thread, keep_team, (void *)kept.turn) == 0;
     }
     pthread_cond_broadcast(&kept.changed);
     pthread_mutex_unlock(&kept.lock);
