@@ -97,6 +97,8 @@ static int match(qf_net *net, qf_group *group)
     qf_blob *value = NULL;
     group->in_place = true;
     s->batch_norm = qf_chain_take(net, next, "BatchNorm", NULL);
+    if (s->batch_norm && !qf_batch_norm_has_eps_inside(s->batch_norm))
+        return 0;
     if (s->batch_norm) {
         pass_on(group, s->batch_norm, &value);
         next++;

@@ -2,8 +2,8 @@
 
 #include "base/amct_log.h"
 #include "base/memory.h"
+#include "nn/layers/batch_norm.h"
 
-#include <math.h>
 #include <string.h>
 
 /* What folding needs to know of one output channel: y = k · x + shift. */
@@ -26,7 +26,7 @@ static qf_status need_blobs(qf_context *context, const Caffe__LayerParameter *la
                          layer->name, channels);
 }
 
-/* k = γ / √(σ² + eps), shift = β − k · μ. */
+/* k = γ / √(σ² + eps), or γ / (σ + eps) as add_eps_before_sqrt says; shift = β − k · μ. */
 static qf_status read_affine(qf_context *context, const Caffe__NetParameter *net, qf_fold fold,
                              affine *a)
 {
@@ -36,10 +36,12 @@ static qf_status read_affine(qf_context *context, const Caffe__NetParameter *net
         return qf_fail(context, QF_E_FORMAT,
                        "the third blob of BatchNorm layer %s must be one number", norm->name);
     float sum = norm->blobs[2]->data[0], weight = sum == 0 ? 0 : 1 / sum;
-    float eps = norm->batch_norm_param ? norm->batch_norm_param->eps : 1e-5f;
+    const Caffe__BatchNormParameter defaults = CAFFE__BATCH_NORM_PARAMETER__INIT;
+    const Caffe__BatchNormParameter *param =
+        norm->batch_norm_param ? norm->batch_norm_param : &defaults;
     for (size_t c = 0; c < a->count; c++) {
         float mean = norm->blobs[0]->data[c] * weight, variance = norm->blobs[1]->data[c] * weight;
-        a->factor[c] = 1 / sqrtf(variance + eps);
+        a->factor[c] = qf_batch_norm_inverse(param, variance);
         a->shift[c] = -mean * a->factor[c];
     }
     if (fold.scale == QF_NONE)

@@ -1,5 +1,6 @@
 /* BatchNorm, as Caffe has it: running sums in three blobs (mean, variance, their common weight); y
- * = (x − mean) / sqrt(variance + eps). Scale and shift are a Scale layer's. */
+ * = (x − mean) / sqrt(variance + eps), or / (sqrt(variance) + eps) where add_eps_before_sqrt is
+ * false (synopsys-caffe). Scale and shift are a Scale layer's. */
 #include "nn/layers/batch_norm.h"
 
 #include "base/memory.h"
@@ -11,7 +12,7 @@ enum { MEAN, VARIANCE, WEIGHT };
 typedef struct state {
     bool frozen, global;   /* global: as of the last forward pass */
     bool repeat;           /* the next forward pass is the last one again */
-    float *mean, *inverse; /* of the last forward pass; inverse: 1 / sqrt(variance + eps) */
+    float *mean, *inverse; /* of the last forward pass; inverse: 1 / deviation */
     float *variance, *constant;
     double *sums[2];
     size_t channels;
@@ -22,6 +23,16 @@ typedef struct state {
 static const Caffe__BatchNormParameter *param_of(const qf_layer *layer)
 {
     return QF_LAYER_PARAM(layer, batch_norm_param, BATCH_NORM_, BatchNorm);
+}
+
+float qf_batch_norm_inverse(const Caffe__BatchNormParameter *p, float variance)
+{
+    return p->add_eps_before_sqrt ? 1 / sqrtf(variance + p->eps) : 1 / (sqrtf(variance) + p->eps);
+}
+
+bool qf_batch_norm_has_eps_inside(const qf_layer *layer)
+{
+    return param_of(layer)->add_eps_before_sqrt;
 }
 
 void qf_batch_norm_freeze(qf_layer *layer)
@@ -133,7 +144,7 @@ qf_status qf_batch_norm_statistics(qf_layer *layer, qf_tensor *x, qf_batch_norm_
         s->global = qf_batch_norm_is_global(layer);
         QF_TRY(s->global ? running_statistics(layer) : batch_statistics(layer, x));
         for (size_t c = 0; c < s->channels; c++)
-            s->inverse[c] = 1 / sqrtf(s->variance[c] + param_of(layer)->eps);
+            s->inverse[c] = qf_batch_norm_inverse(param_of(layer), s->variance[c]);
     }
     s->repeat = false;
     *out = (qf_batch_norm_factors){s->mean, s->inverse, s->global};
@@ -168,6 +179,16 @@ static qf_status forward(qf_layer *layer)
     return QF_OK;
 }
 
+/* 1 / sqrt(variance + eps), or 1 / sqrt(variance) where eps is added behind the root: what the
+ * deviation is differentiated to. */
+static float slope_of_deviation(const Caffe__BatchNormParameter *p, float inverse)
+{
+    if (p->add_eps_before_sqrt)
+        return inverse;
+    const float deviation = 1 / inverse - p->eps;
+    return deviation > 0 ? 1 / deviation : 0; /* 0: all of x is its mean */
+}
+
 /* Batch statistics depend on x, too: dx = inverse · (dy − mean(dy) − x̂ · mean(dy · x̂)). */
 static qf_status backward(qf_layer *layer)
 {
@@ -183,7 +204,8 @@ static qf_status backward(qf_layer *layer)
         QF_TRY(layer->operations->channel_products(layer->context, layer->top[0]->diff, s->input,
                                                    s->mean, s->sums[0], s->sums[1]));
         for (size_t c = 0; c < channels; c++) {
-            factor[c] = (float)(s->sums[1][c] / (double)rows) * inverse[c] * inverse[c];
+            factor[c] = (float)(s->sums[1][c] / (double)rows) * inverse[c] *
+                        slope_of_deviation(param_of(layer), inverse[c]);
             constant[c] = (float)(s->sums[0][c] / (double)rows);
         }
         QF_TRY(qf_read(layer->context, s->input, QF_NHWC, &x));

@@ -4,6 +4,11 @@
 
 #include "nn/layer.h"
 
+/* 1 / the deviation that a layer of these settings divides by. */
+float qf_batch_norm_inverse(const Caffe__BatchNormParameter *param, float variance);
+/* Is eps part of the variance, as in Caffe? Else of the deviation: another gradient. */
+bool qf_batch_norm_has_eps_inside(const qf_layer *layer);
+
 /* From now on the layer normalises by its running statistics and leaves them alone. */
 void qf_batch_norm_freeze(qf_layer *layer);
 /* Does it normalise by running statistics now? */
@@ -11,7 +16,7 @@ bool qf_batch_norm_is_global(const qf_layer *layer);
 
 /* What the next pass normalises by; borrowed until the next call. */
 typedef struct qf_batch_norm_factors {
-    const float *mean, *inverse; /* of each channel; inverse: 1 / sqrt(variance + eps) */
+    const float *mean, *inverse; /* of each channel; inverse: 1 / deviation */
     bool global;                 /* running statistics, not those of x */
 } qf_batch_norm_factors;
 

@@ -1,5 +1,6 @@
 /* Interp (DeepLab, PSPNet): the images enlarged or made smaller, bilinear, corners on corners.
- * pad_beg and pad_end cut pixels off first (they are not positive). */
+ * pad_beg and pad_end cut pixels off first (they are not positive). With use_blob_size (soeaver's
+ * fork) the top is as large as the second bottom. */
 #include "nn/layer.h"
 
 #include "base/memory.h"
@@ -33,9 +34,16 @@ static qf_status setup(qf_layer *layer)
                        "interp_param: pad_beg and pad_end cut pixels off, so they must be 0 or "
                        "negative; found %d and %d",
                        p->pad_beg, p->pad_end);
-    if (!factor && !(p->has_height && p->has_width))
+    if (layer->bottom_count != (p->use_blob_size ? 2 : 1))
         return qf_fail(layer->context, QF_E_FORMAT,
-                       "interp_param needs height and width, zoom_factor, or shrink_factor");
+                       p->use_blob_size ? "with use_blob_size Interp needs a second bottom, whose "
+                                          "size the top gets"
+                                        : "Interp has a second bottom, but interp_param does not "
+                                          "say use_blob_size: true");
+    if (!factor && !(p->has_height && p->has_width) && !p->use_blob_size)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "interp_param needs height and width, zoom_factor, shrink_factor, or "
+                       "use_blob_size");
     if (p->zoom_factor < 1 || p->shrink_factor < 1)
         return qf_fail(layer->context, QF_E_VALUE,
                        "interp_param: zoom_factor %d and shrink_factor %d must be at least 1",
@@ -50,8 +58,11 @@ static void destroy(qf_layer *layer)
 }
 
 /* Factors count the gaps between pixels, not pixels; one that is not named is 1. */
-static int64_t size_of_top(const interp_param *p, int64_t in, bool height)
+static int64_t size_of_top(const qf_layer *layer, int64_t in, bool height)
 {
+    const interp_param *p = param_of(layer);
+    if (p->use_blob_size)
+        return qf_blob_shape(layer->bottom[1])->dim[height ? 2 : 3];
     if (!p->has_zoom_factor && !p->has_shrink_factor)
         return height ? p->height : p->width;
     const int64_t gaps = (in - 1) / p->shrink_factor;
@@ -83,9 +94,12 @@ static qf_status reshape(qf_layer *layer)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "'%s' must have 4 axes (num, channels, height, width) and a size",
                        layer->bottom[0]->name);
+    if (p->use_blob_size && qf_blob_shape(layer->bottom[1])->axes != 4)
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "'%s', whose size the top gets, must have 4 axes", layer->bottom[1]->name);
     for (int axis = 0; axis < 2; axis++) {
         const int64_t in = (int64_t)bottom->dim[2 + axis] + p->pad_beg + p->pad_end;
-        const int64_t out = in < 1 ? 0 : size_of_top(p, in, axis == 0);
+        const int64_t out = in < 1 ? 0 : size_of_top(layer, in, axis == 0);
         if (in < 1 || out < 1 || out > INT_MAX)
             return qf_fail(layer->context, QF_E_SHAPE,
                            "interp_param makes %lld of the %lld pixels along axis %d of '%s'; both "
@@ -136,6 +150,8 @@ static qf_status backward(qf_layer *layer)
     const size_t channels = (size_t)top->dim[1], width = (size_t)bottom->dim[3];
     const float *dy;
     float *dx;
+    if (layer->bottom_count > 1 && layer->propagate_down[1]) /* only its shape counts */
+        qf_tensor_set_zero(layer->bottom[1]->diff);
     if (!layer->propagate_down[0])
         return QF_OK;
     qf_tensor_set_zero(layer->bottom[0]->diff);
@@ -169,7 +185,7 @@ const qf_layer_type qf_interp_layer = {
     .name = "Interp",
     .state_size = sizeof(state),
     .min_bottoms = 1,
-    .max_bottoms = 1,
+    .max_bottoms = 2,
     .min_tops = 1,
     .max_tops = 1,
     .own_tops = true,

@@ -1,4 +1,4 @@
-/* Parameter: a learnable blob as a top. */
+/* Parameter: a learnable blob as a top. Forks fill it; Caffe's begins with 0. */
 #include "nn/layer.h"
 
 static qf_status setup(qf_layer *layer)
@@ -13,7 +13,7 @@ static qf_status setup(qf_layer *layer)
                            (long long)p->shape->dim[i]);
         shape.dim[shape.axes++] = (int)p->shape->dim[i];
     }
-    return qf_layer_add_param(layer, &shape, NULL);
+    return qf_layer_add_param(layer, &shape, p->filler ? p->filler : p->blob_filler);
 }
 
 static qf_status reshape(qf_layer *layer)

@@ -90,7 +90,7 @@ static qf_status fold_factors(qf_layer *layer, const target *t, float *factor, s
         QF_TRY(qf_read(layer->context, t->batch_norm->params[2].blob->data, QF_PLAIN, &sum));
         float weight = sum[0] == 0 ? 0 : 1 / sum[0];
         for (size_t c = 0; c < channels; c++)
-            factor[c] /= sqrtf(variance[c] * weight + p->eps);
+            factor[c] *= qf_batch_norm_inverse(p, variance[c] * weight);
     }
     if (t->scale) {
         if (qf_blob_count(t->scale->params[0].blob) != channels)
