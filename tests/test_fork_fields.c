@@ -162,13 +162,192 @@ static void averages_without_padding(void **state)
                   "1 1 2 2 (4)", zero);
 }
 
+static void relu_with_bounds(void **state)
+{
+    (void)state;
+    const float x[] = {-3, 0.5f, 2, 5, 6.5f, 100};
+    const float six[] = {0, 0.5f, 2, 5, 6, 6}, four[] = {0, 0.5f, 2, 4, 4, 4},
+                both[] = {1, 1, 2, 4, 4, 4}, least[] = {1, 1, 2, 5, 6.5f, 100},
+                plain[] = {0, 0.5f, 2, 5, 6.5f, 100};
+    static const char form[] = "1 6 (6)";
+    expect_values("1 6", "type: 'ReLU' relu_param { relu6: true }", x, 6, form, six);
+    expect_values("1 6", "type: 'ReLU' relu_param { relu6: true engine: CAFFE maximum: 9 }", x, 6,
+                  form, six);
+    expect_values("1 6", "type: 'ReLU' relu_param { relu6: true maximum: 4 }", x, 6, form, four);
+    expect_values("1 6", "type: 'ReLU' relu_param { maximum: 4 minimum: 1 }", x, 6, form, both);
+    expect_values("1 6", "type: 'ReLU' relu_param { minimum: 1 }", x, 6, form, least);
+    expect_values("1 6", "type: 'ReLU' relu_param { minimum: -1 }", x, 6, form, plain);
+    expect_values("1 6", "type: 'ReLU' relu_param { relu6: false }", x, 6, form, plain);
+    expect_refused("1 6", "type: 'ReLU' relu_param { relu6: true negative_slope: 0.1 }",
+                   "layer it: a ReLU with relu6, maximum or minimum cannot have a negative_slope");
+    expect_refused("1 6", "type: 'ReLU' relu_param { maximum: 1 minimum: 2 }", "min not above max");
+    qf_net *net;
+    assert_ok(context, test_one_layer(context, QF_TEST, (const char *[]){"1 6", NULL},
+                                      "type: 'ReLU' relu_param { relu6: true }", 1, &net));
+    assert_string_equal(net->layers[1]->type->name, "ReLU6");
+    qf_net_destroy(net);
+}
+
+/* ---- BatchNorm ---- */
+
+static void fill_param(qf_net *net, int layer, int param, float first, float second)
+{
+    test_fill(context, net->layers[layer]->params[param].blob, (float[]){first, second}, 2);
+}
+
+static void eps_behind_the_root(void **state)
+{
+    (void)state;
+    qf_net *net;
+    const float x[] = {1, 2, 3, 4};
+    assert_ok(context,
+              test_one_layer(context, QF_TEST, (const char *[]){"1 2 1 2", NULL},
+                             "type: 'BatchNorm' batch_norm_param { eps: 0.5 add_eps_before_sqrt: "
+                             "false }",
+                             1, &net));
+    fill_param(net, 1, 0, 1, 2);
+    fill_param(net, 1, 1, 4, 2.25f);
+    test_fill(context, net->layers[1]->params[2].blob, (float[]){1}, 1);
+    test_fill(context, net->layers[1]->bottom[0], x, 4);
+    test_forward(context, net);
+    test_expect(context, net, 0, "1 2 1 2 (4)", (float[]){0, 0.4f, 0.5f, 1});
+    qf_net_destroy(net);
+}
+
+/* Weights of one BatchNorm of two channels, as NVIDIA's Caffe writes them. */
+static char *five_blobs(const char *folder, bool early)
+{
+    static const float blobs[][2] = {{1, 2}, {4, 2.25f}, {1}, {2, -1}, {0.5f, 10}};
+    static const int late_order[] = {0, 1, 2, 3, 4}, early_order[] = {3, 4, 0, 1, 2};
+    Caffe__NetParameter *weights;
+    Caffe__LayerParameter *layer;
+    assert_ok(context, qf_message_new(context, &caffe__net_parameter__descriptor, &weights));
+    assert_ok(context, qf_message_new(context, &caffe__layer_parameter__descriptor, &layer));
+    assert_ok(context,
+              qf_append(context, &weights->n_layer, &weights->layer, &layer, sizeof layer));
+    assert_ok(context, qf_set_string(context, &layer->name, "it"));
+    assert_ok(context, qf_set_string(context, &layer->type, "BatchNorm"));
+    for (int b = 0; b < 5; b++) {
+        const int from = (early ? early_order : late_order)[b];
+        const int64_t count = from == 2 ? 1 : 2;
+        Caffe__BlobProto *blob;
+        assert_ok(context, qf_message_new(context, &caffe__blob_proto__descriptor, &blob));
+        assert_ok(context, qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob));
+        assert_ok(context, qf_message_new(context, &caffe__blob_shape__descriptor, &blob->shape));
+        assert_ok(context,
+                  qf_append(context, &blob->shape->n_dim, &blob->shape->dim, &count, sizeof count));
+        for (int64_t i = 0; i < count; i++)
+            assert_ok(context, qf_append(context, &blob->n_data, &blob->data, &blobs[from][i],
+                                         sizeof(float)));
+    }
+    char *path = test_format("%s/nv.caffemodel", folder);
+    assert_ok(context, qf_wire_write(context, path, weights, 0640));
+    qf_message_free(weights);
+    return path;
+}
+
+static void scale_in_batch_norm(void **state)
+{
+    (void)state;
+    qf_net *net;
+    char *folder = test_make_directory(), *path = five_blobs(folder, false);
+    const float x[] = {1, 3, 2, 5};
+    const char *const bottoms[] = {"1 2 1 2", NULL};
+    assert_ok(context,
+              test_one_layer(context, QF_TEST, bottoms,
+                             "type: 'BatchNorm' param { lr_mult: 1 } param { lr_mult: 1 } "
+                             "param { lr_mult: 1 } param { lr_mult: 3 } batch_norm_param { eps: "
+                             "1e-9 use_global_stats: false scale_bias: true scale_filler { value: "
+                             "7 } bias_filler { value: 8 } }",
+                             1, &net));
+    assert_int_equal(net->layer_count, 3);
+    const qf_layer *scale = net->layers[2];
+    const float *values;
+    assert_string_equal(scale->name, "it_scale");
+    assert_ok(context, qf_blob_data(scale->params[0].blob, &values));
+    assert_float_equal(values[1], 7, 0);
+    assert_ok(context, qf_blob_data(scale->params[1].blob, &values));
+    assert_float_equal(values[1], 8, 0);
+    assert_float_equal(scale->params[0].lr_mult, 3, 0);
+    assert_float_equal(scale->params[1].lr_mult, 1, 0);
+    assert_float_equal(net->layers[1]->params[0].lr_mult, 0, 0);
+    assert_ok(context, qf_net_load_weights(net, path));
+    test_fill(context, net->layers[1]->bottom[0], x, 4);
+    test_forward(context, net);
+    const float wanted[] = {0.5f, 2.5f, 10, 8};
+    assert_ok(context, qf_blob_data(qf_net_blob(net, "y0"), &values));
+    for (int i = 0; i < 4; i++)
+        assert_float_equal(values[i], wanted[i], 1e-4);
+    qf_net_destroy(net);
+    /* the weights that a plain BatchNorm takes: the rest is not lost in silence */
+    assert_ok(context, test_one_layer(context, QF_TEST, bottoms, "type: 'BatchNorm'", 1, &net));
+    assert_ok(context, qf_net_load_weights(net, path));
+    qf_net_destroy(net);
+    qf_free(path);
+    path = five_blobs(folder, true);
+    assert_ok(context, test_one_layer(context, QF_TEST, bottoms, "type: 'BatchNorm'", 1, &net));
+    assert_fails(context, qf_net_load_weights(net, path), "in the order of an early NVIDIA Caffe");
+    qf_net_destroy(net);
+    qf_free(path);
+    test_remove_directory(folder);
+    qf_free(folder);
+}
+
+/* ---- Parameter, Interp ---- */
+
+static void parameter_is_filled(void **state)
+{
+    (void)state;
+    static const char *const fields[] = {"blob_filler", "filler"};
+    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
+    for (int i = 0; i < 2; i++) {
+        qf_net *net;
+        const float *values;
+        char *text = test_format("layer { name: 'it' type: 'Parameter' top: 'y' parameter_param { "
+                                 "shape { dim: 2 } %s { type: 'constant' value: 5 } } }",
+                                 fields[i]);
+        assert_ok(context, qf_file_write(context, path, text, strlen(text), 0640));
+        assert_ok(context, qf_net_create(context, path, QF_TEST, 0, NULL, 0, &net));
+        test_forward(context, net);
+        assert_ok(context, qf_blob_data(qf_net_blob(net, "y"), &values));
+        assert_float_equal(values[0], 5, 0);
+        assert_float_equal(values[1], 5, 0);
+        qf_net_destroy(net);
+        qf_free(text);
+    }
+    test_remove_directory(folder);
+    qf_free(path);
+    qf_free(folder);
+}
+
+static void interp_takes_a_size(void **state)
+{
+    (void)state;
+    qf_net *net;
+    const char *const bottoms[] = {"1 1 1 2", "1 3 2 3", NULL};
+    assert_ok(context,
+              test_one_layer(context, QF_TEST, bottoms,
+                             "type: 'Interp' interp_param { use_blob_size: true }", 1, &net));
+    test_fill(context, net->layers[1]->bottom[0], (float[]){1, 3}, 2);
+    test_forward(context, net);
+    test_expect(context, net, 0, "1 1 2 3 (6)", (float[]){1, 2, 3, 1, 2, 3});
+    qf_net_destroy(net);
+    assert_fails(context,
+                 test_one_layer(context, QF_TEST, bottoms,
+                                "type: 'Interp' interp_param { zoom_factor: 2 }", 1, &net),
+                 "does not say use_blob_size: true");
+    expect_refused("1 1 1 2", "type: 'Interp' interp_param { use_blob_size: true }",
+                   "needs a second bottom");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pooling_rounds),
-        cmocka_unit_test(convolutions_pad_sides),
-        cmocka_unit_test(wrong_padding),
-        cmocka_unit_test(averages_without_padding),
+        cmocka_unit_test(pooling_rounds),      cmocka_unit_test(convolutions_pad_sides),
+        cmocka_unit_test(wrong_padding),       cmocka_unit_test(averages_without_padding),
+        cmocka_unit_test(relu_with_bounds),    cmocka_unit_test(eps_behind_the_root),
+        cmocka_unit_test(scale_in_batch_norm), cmocka_unit_test(parameter_is_filled),
+        cmocka_unit_test(interp_takes_a_size),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

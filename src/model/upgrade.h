@@ -11,6 +11,8 @@ qf_status qf_upgrade_v0(qf_context *context, Caffe__NetParameter *net, bool *cle
 qf_status qf_upgrade_v1(qf_context *context, Caffe__NetParameter *net);
 /* Layers and fields that only forks of Caffe have → those of Caffe, in place. */
 qf_status qf_upgrade_forks(qf_context *context, Caffe__NetParameter *net, bool *changed);
+/* A part of that: fields of layers that Caffe has, too. *changed becomes true if there were any. */
+qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, bool *changed);
 
 /* The settings of a layer's parameter `index`, made if they are not there. */
 qf_status qf_upgrade_param_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,

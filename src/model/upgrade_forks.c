@@ -236,5 +236,6 @@ qf_status qf_upgrade_forks(qf_context *context, Caffe__NetParameter *net, bool *
         *changed |= hole || depthwise;
     }
     *changed |= has_bn;
+    QF_TRY(qf_upgrade_fork_fields(context, net, changed));
     return has_bn ? replace_bn(context, net) : QF_OK;
 }

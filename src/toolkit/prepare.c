@@ -67,6 +67,8 @@ static qf_status set_multipliers(qf_context *context, Caffe__LayerParameter *lay
 static bool is_rectified(const Caffe__NetParameter *net, const char *blob, int before)
 {
     int producer = qf_graph_producer(net, blob, before);
+    if (producer != QF_NONE && qf_layer_is(net->layer[producer], "ReLU6"))
+        return true;
     if (producer == QF_NONE || !qf_layer_is(net->layer[producer], "ReLU"))
         return false;
     const Caffe__ReLUParameter *p = net->layer[producer]->relu_param;

@@ -1,0 +1,191 @@
+/*
+ * Fields that forks gave to layers of Caffe's, in Caffe's layers:
+ *  - `relu6`, `maximum` and `minimum` of ReLU (synopsys-caffe) make it a ReLU6 or a Clip;
+ *  - BatchNorm with `scale_bias` (NVIDIA's Caffe) is BatchNorm and Scale. The BatchNorm keeps the
+ *    layer's name, the Scale is "<name>_scale". Five blobs: mean, variance, their weight, scale,
+ *    bias.
+ */
+#include "model/field.h"
+#include "model/upgrade.h"
+
+#include <float.h>
+#include <string.h>
+
+static const char *name_of(const Caffe__LayerParameter *layer)
+{
+    return layer->name ? layer->name : "";
+}
+
+static bool is_type(const Caffe__LayerParameter *layer, const char *type)
+{
+    return layer->type && strcmp(layer->type, type) == 0;
+}
+
+/* ---- ReLU with bounds ---- */
+
+static bool is_bounded(const Caffe__LayerParameter *layer)
+{
+    const Caffe__ReLUParameter *p = layer->relu_param;
+    return is_type(layer, "ReLU") && p && (p->relu6 || p->maximum > 0 || p->minimum != 0);
+}
+
+static qf_status upgrade_bounds(qf_context *context, Caffe__LayerParameter *layer)
+{
+    const Caffe__ReLUParameter *p = layer->relu_param;
+    const float lower = p->minimum > 0 ? p->minimum : 0;
+    float upper = p->relu6 ? 6 : FLT_MAX;
+    if (p->maximum > 0 && p->maximum < upper)
+        upper = p->maximum;
+    if (p->negative_slope != 0)
+        return qf_fail(context, QF_E_UNSUPPORTED,
+                       "layer %s: a ReLU with relu6, maximum or minimum cannot have a "
+                       "negative_slope (%g); write a ReLU and a Clip layer instead",
+                       name_of(layer), (double)p->negative_slope);
+    if (lower == 0 && upper == FLT_MAX) {
+        layer->relu_param->has_minimum = false;
+        layer->relu_param->minimum = 0;
+        return QF_OK;
+    }
+    const bool relu6 = lower == 0 && upper == 6;
+    QF_TRY(qf_set_string(context, &layer->type, relu6 ? "ReLU6" : "Clip"));
+    if (!relu6) {
+        qf_message_free(layer->clip_param);
+        layer->clip_param = NULL;
+        QF_TRY(qf_message_new(context, &caffe__clip_parameter__descriptor, &layer->clip_param));
+        layer->clip_param->min = lower;
+        layer->clip_param->max = upper;
+    }
+    qf_message_free(layer->relu_param);
+    layer->relu_param = NULL;
+    return QF_OK;
+}
+
+/* ---- BatchNorm with a Scale in it ---- */
+
+static bool has_scale_bias(const Caffe__LayerParameter *layer)
+{
+    const Caffe__BatchNormParameter *p = layer->batch_norm_param;
+    return is_type(layer, "BatchNorm") &&
+           (layer->n_blobs == 5 || (p && (p->scale_bias || p->scale_filler || p->bias_filler)));
+}
+
+static qf_status check_scale_bias(qf_context *context, const Caffe__LayerParameter *layer)
+{
+    if (layer->n_bottom > 1 || layer->n_top > 1)
+        return qf_fail(context, QF_E_FORMAT,
+                       "layer %s: a BatchNorm has one bottom and one top, but this one has %zu "
+                       "and %zu",
+                       name_of(layer), layer->n_bottom, layer->n_top);
+    if (layer->n_blobs != 0 && layer->n_blobs != 3 && layer->n_blobs != 5)
+        return qf_fail(context, QF_E_FORMAT,
+                       "layer %s: a BatchNorm with scale_bias has 5 blobs, but this one has %zu",
+                       name_of(layer), layer->n_blobs);
+    if (layer->n_blobs == 5 && layer->blobs[4]->n_data == 1 && layer->blobs[2]->n_data != 1)
+        return qf_fail(context, QF_E_FORMAT,
+                       "layer %s: the third blob of a BatchNorm must be one number; these five "
+                       "are in the order of an early NVIDIA Caffe (scale and bias first), expected "
+                       "mean, variance, one number, scale, bias",
+                       name_of(layer));
+    return QF_OK;
+}
+
+/* The layer without its blobs and settings of them, as a Scale in place behind itself. */
+static qf_status make_scale(qf_context *context, Caffe__LayerParameter *layer,
+                            Caffe__LayerParameter **out)
+{
+    const size_t blobs = layer->n_blobs, specs = layer->n_param;
+    qf_buffer name = {0};
+    layer->n_blobs = layer->n_param = 0;
+    const qf_status copied = qf_message_copy(context, layer, out);
+    layer->n_blobs = blobs;
+    layer->n_param = specs;
+    QF_TRY(copied);
+    Caffe__LayerParameter *scale = *out;
+    qf_message_free(scale->batch_norm_param);
+    scale->batch_norm_param = NULL;
+    scale->n_propagate_down = 0;
+    qf_buffer_print(&name, "%s_scale", name_of(layer));
+    qf_status status = qf_set_string(context, &scale->name, qf_buffer_text(&name));
+    qf_buffer_release(&name);
+    QF_TRY(status);
+    QF_TRY(qf_set_string(context, &scale->type, "Scale"));
+    if (scale->n_bottom && scale->n_top)
+        QF_TRY(qf_set_string(context, &scale->bottom[0], scale->top[0]));
+    qf_message_free(scale->scale_param);
+    scale->scale_param = NULL;
+    QF_TRY(qf_message_new(context, &caffe__scale_parameter__descriptor, &scale->scale_param));
+    scale->scale_param->has_bias_term = scale->scale_param->bias_term = true;
+    return QF_OK;
+}
+
+/* What is of the Scale goes there. Nothing can fail but memory. */
+static qf_status divide(qf_context *context, Caffe__LayerParameter *norm,
+                        Caffe__LayerParameter *scale)
+{
+    Caffe__BatchNormParameter *p = norm->batch_norm_param;
+    norm->n_loss_weight = 0; /* of the top, which the Scale writes last */
+    while (norm->n_blobs > 3) {
+        QF_TRY(qf_append(context, &scale->n_blobs, &scale->blobs, &norm->blobs[3],
+                         sizeof *norm->blobs));
+        if (norm->n_blobs > 4)
+            norm->blobs[3] = norm->blobs[4];
+        norm->n_blobs--;
+    }
+    for (; norm->n_param > 5; norm->n_param--)
+        qf_message_free(norm->param[norm->n_param - 1]);
+    while (norm->n_param > 3) {
+        QF_TRY(qf_append(context, &scale->n_param, &scale->param, &norm->param[3],
+                         sizeof *norm->param));
+        if (norm->n_param > 4)
+            norm->param[3] = norm->param[4];
+        norm->n_param--;
+    }
+    for (size_t i = 0; i < norm->n_param;
+         i++) { /* statistics are never learned, whatever is said */
+        norm->param[i]->has_lr_mult = norm->param[i]->has_decay_mult = true;
+        norm->param[i]->lr_mult = norm->param[i]->decay_mult = 0;
+    }
+    if (!p)
+        return QF_OK;
+    scale->scale_param->filler = p->scale_filler;
+    scale->scale_param->bias_filler = p->bias_filler;
+    p->scale_filler = p->bias_filler = NULL;
+    p->has_scale_bias = p->scale_bias = false;
+    if (!p->use_global_stats) /* NVIDIA's default: as the phase says */
+        p->has_use_global_stats = false;
+    if (p->eps < 1e-5f) /* cuDNN's smallest */
+        p->eps = 1e-5f;
+    return QF_OK;
+}
+
+static qf_status split_scale_bias(qf_context *context, Caffe__NetParameter *net, size_t index)
+{
+    Caffe__LayerParameter *layer = net->layer[index], *scale = NULL;
+    QF_TRY(check_scale_bias(context, layer));
+    qf_status status = make_scale(context, layer, &scale);
+    if (status == QF_OK)
+        status = divide(context, layer, scale);
+    if (status == QF_OK)
+        status = qf_append(context, &net->n_layer, &net->layer, &scale, sizeof scale);
+    if (status != QF_OK) {
+        qf_message_free(scale);
+        return status;
+    }
+    memmove(net->layer + index + 2, net->layer + index + 1,
+            (net->n_layer - index - 2) * sizeof *net->layer);
+    net->layer[index + 1] = scale;
+    return QF_OK;
+}
+
+qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, bool *changed)
+{
+    for (size_t i = 0; i < net->n_layer; i++) {
+        const bool bounded = is_bounded(net->layer[i]), scaled = has_scale_bias(net->layer[i]);
+        if (bounded)
+            QF_TRY(upgrade_bounds(context, net->layer[i]));
+        if (scaled)
+            QF_TRY(split_scale_bias(context, net, i));
+        *changed |= bounded || scaled;
+    }
+    return QF_OK;
+}
