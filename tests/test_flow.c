@@ -191,6 +191,78 @@ static void verification_finds_a_flipped_bit(void **state)
                  "no_lmdb");
 }
 
+/* ---- sources that deliver something else each time they are opened ---- */
+
+static void write_hdf5(void)
+{
+    qf_net *net;
+    write_text("writer.prototxt",
+               "layer { name: 'noise' type: 'DummyData' top: 'data' top: 'label' dummy_data_param {"
+               " shape { dim: 64 dim: 1 dim: 28 dim: 28 } shape { dim: 64 }"
+               " data_filler { type: 'uniform' min: 0 max: 1 } data_filler { value: 3 } } }"
+               "layer { name: 'out' type: 'HDF5Output' bottom: 'data' bottom: 'label' "
+               "hdf5_output_param { file_name: 'noise.h5' } }");
+    assert_ok(context, qf_net_create(context, "writer.prototxt", QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_forward(net, NULL));
+    qf_net_destroy(net);
+    write_text("noise.txt", "noise.h5\n");
+}
+
+/* The model with another source of data: what stands in front of its second layer is replaced. */
+static void replace_source(const char *from, const char *to, const char *source)
+{
+    qf_buffer file = {0}, text = {0};
+    assert_ok(context, qf_file_read(context, from, &file));
+    const char *first = strstr(qf_buffer_text(&file), "layer {");
+    const char *rest = first ? strstr(first + 1, "\nlayer {") : NULL;
+    assert_non_null(rest);
+    qf_buffer_print(&text, "%s%s", source, rest);
+    write_text(to, qf_buffer_text(&text));
+    qf_buffer_release(&file);
+    qf_buffer_release(&text);
+}
+
+static void verification_feeds_both_the_same_batch(void **state)
+{
+    (void)state;
+    static const char *const sources[] = {
+        "layer { name: 'd' type: 'Data' top: 'data' top: 'label' transform_param { mirror: true "
+        "scale: 0.00390625 } data_param { source: 'test_lmdb' batch_size: 20 backend: LMDB } }",
+        "layer { name: 'd' type: 'Data' top: 'data' top: 'label' transform_param { scale: "
+        "0.00390625 } data_param { source: 'test_lmdb' batch_size: 20 backend: LMDB rand_skip: "
+        "200 } }",
+        "layer { name: 'd' type: 'HDF5Data' top: 'data' top: 'label' hdf5_data_param { source: "
+        "'noise.txt' batch_size: 20 shuffle: true } }",
+        "layer { name: 'd' type: 'DummyData' top: 'data' dummy_data_param { shape { dim: 20 dim: 1 "
+        "dim: 28 dim: 28 } data_filler { type: 'uniform' min: 0 max: 1 } } }"
+        "layer { name: 'l' type: 'DummyData' top: 'label' dummy_data_param { shape { dim: 20 } "
+        "data_filler { value: 3 } } }",
+        /* and a layer inside that draws, in both models alike */
+        "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { scale: 0.00390625 "
+        "} data_param { source: 'test_lmdb' batch_size: 20 backend: LMDB } }"
+        "layer { name: 'n' type: 'DummyData' top: 'n' dummy_data_param { shape { dim: 20 dim: 1 "
+        "dim: 28 dim: 28 } data_filler { type: 'gaussian' std: 0.1 } } }"
+        "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 'n' top: 'data' }",
+    };
+    qf_verification found;
+    write_hdf5();
+    retrain();
+    assert_ok(context,
+              qf_save_quant_retrain_model(context, "modified.prototxt", "qat_iter_20.caffemodel",
+                                          QF_SAVE_BOTH, "same/m", "record.txt", NULL));
+    write_part("same/m_deploy_weights.caffemodel", "same/r_deploy_weights.caffemodel", 1, 1, false);
+    write_part("same/m_fake_quant_weights.caffemodel", "same/r_fake_quant_weights.caffemodel", 1, 1,
+               false);
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        replace_source("same/m_fake_quant_model.prototxt", "same/r_fake_quant_model.prototxt",
+                       sources[i]);
+        replace_source("same/m_deploy_model.prototxt", "same/r_deploy_model.prototxt", sources[i]);
+        assert_ok(context, qf_verify(context, "same/r", NULL, 3, NULL, NULL, NULL, &found));
+        assert_int_equal(found.differing, 0);
+        assert_true(found.compared > 1000);
+    }
+}
+
 static void one_command_does_it_all(void **state)
 {
     (void)state;
@@ -351,6 +423,7 @@ int main(void)
         cmocka_unit_test(resuming_is_exact),
         cmocka_unit_test(models_agree_after_the_flow),
         cmocka_unit_test(verification_finds_a_flipped_bit),
+        cmocka_unit_test(verification_feeds_both_the_same_batch),
         cmocka_unit_test(one_command_does_it_all),
         cmocka_unit_test(the_plan_names_every_layer),
         cmocka_unit_test(bad_nets),

@@ -1,6 +1,9 @@
 /* Do a fake-quant model and its deploy model compute the same integers? Both run on the same
  * batches, layer by layer; codes are compared behind every Quant, dequantised values, in units of
- * their step, behind every DeQuant. */
+ * their step, behind every DeQuant.
+ *
+ * Only the fake-quant model's sources are read: what they put out is handed to the deploy model.
+ * Two sources of the same settings may well deliver different batches (shuffle, mirror, noise). */
 #include "base/file.h"
 #include "nn/net.h"
 #include "toolkit/graph.h"
@@ -101,6 +104,40 @@ static qf_status compare_values(pair *p, const qf_layer *fake, const qf_layer *d
     return QF_OK;
 }
 
+/* Does it bring values into the net that no other layer made? Parameter's top is its weights. */
+static bool is_source(const qf_layer *layer)
+{
+    return layer->bottom_count == 0 && layer->param_count == 0;
+}
+
+static qf_status hand_over(pair *p, const qf_layer *from, const qf_layer *to)
+{
+    if (from->top_count != to->top_count)
+        return qf_fail(p->context, QF_E_MISMATCH,
+                       "the models are not of one net: layer %s has %d and %d tops", from->name,
+                       from->top_count, to->top_count);
+    for (int t = 0; t < from->top_count; t++) {
+        QF_TRY(qf_blob_reshape_like(to->top[t], from->top[t]));
+        QF_TRY(qf_tensor_share(p->context, to->top[t]->data, from->top[t]->data));
+    }
+    return QF_OK;
+}
+
+/* Layers that draw random numbers draw the same in both models. */
+static qf_status run_layer(pair *p, int index)
+{
+    const qf_layer *fake = p->fake->layers[index], *deploy = p->deploy->layers[index];
+    const qf_random random = p->context->random;
+    QF_TRY(qf_net_forward_range(p->fake, index, index, NULL));
+    if (is_source(fake) && is_source(deploy))
+        return hand_over(p, fake, deploy);
+    const qf_random after = p->context->random;
+    p->context->random = random;
+    const qf_status status = qf_net_forward_range(p->deploy, index, index, NULL);
+    p->context->random = after;
+    return status;
+}
+
 static qf_status compare_layer(pair *p, int index)
 {
     const qf_layer *fake = p->fake->layers[index], *deploy = p->deploy->layers[index];
@@ -108,8 +145,7 @@ static qf_status compare_layer(pair *p, int index)
         return qf_fail(p->context, QF_E_MISMATCH,
                        "the models are not of one net: layer %d is %s in one, %s in the other",
                        index, fake->name, deploy->name);
-    QF_TRY(qf_net_forward_range(p->fake, index, index, NULL));
-    QF_TRY(qf_net_forward_range(p->deploy, index, index, NULL));
+    QF_TRY(run_layer(p, index));
     const bool quant = strcmp(fake->type->name, "Quant") == 0,
                dequant = strcmp(fake->type->name, "DeQuant") == 0;
     if (p->batch == 0)
