@@ -112,6 +112,18 @@ static void resuming_is_exact(void **state)
     qf_free(rest);
 }
 
+/* A prefix of any depth, and one that names a folder to come: Caffe's rule for folders. */
+static void snapshots_make_their_folders(void **state)
+{
+    (void)state;
+    write_solver("deep.prototxt", "lenet.prototxt", 1, 1, "a/b/c/deep", "");
+    train("deep.prototxt", NULL, NULL);
+    assert_true(qf_file_exists("a/b/c/deep_iter_1.solverstate"));
+    write_solver("deep.prototxt", "lenet.prototxt", 1, 1, "e/f/g/", "");
+    train("deep.prototxt", NULL, NULL);
+    assert_true(qf_file_exists("e/f/g/deep_iter_1.caffemodel"));
+}
+
 static void prepare(void)
 {
     assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "lenet.prototxt",
@@ -421,6 +433,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resuming_is_exact),
+        cmocka_unit_test(snapshots_make_their_folders),
         cmocka_unit_test(models_agree_after_the_flow),
         cmocka_unit_test(verification_finds_a_flipped_bit),
         cmocka_unit_test(verification_feeds_both_the_same_batch),

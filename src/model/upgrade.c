@@ -321,17 +321,24 @@ qf_status qf_net_param_parse_binary(qf_context *context, const char *name, const
         qf_wire_parse(context, name, bytes, size, &caffe__net_parameter__descriptor, out), out);
 }
 
+/* A folder that is there, or that will be made: what ends in a slash can be no file. */
+static bool is_folder(const char *path)
+{
+    struct stat info;
+    const size_t length = strlen(path);
+    return (length && path[length - 1] == '/') || (stat(path, &info) == 0 && S_ISDIR(info.st_mode));
+}
+
 /* Snapshots are named after the solver's file unless it says otherwise. */
 static qf_status default_snapshot_prefix(qf_context *context, const char *path,
                                          Caffe__SolverParameter *solver)
 {
-    struct stat info;
     const char *base = strrchr(path, '/');
     base = base ? base + 1 : path;
     const char *dot = strrchr(base, '.');
     size_t stem = dot && dot != base ? (size_t)(dot - base) : strlen(base);
     bool given = solver->snapshot_prefix != NULL;
-    if (given && (stat(solver->snapshot_prefix, &info) != 0 || !S_ISDIR(info.st_mode)))
+    if (given && !is_folder(solver->snapshot_prefix))
         return QF_OK;
     qf_buffer prefix = {0};
     if (given) {
