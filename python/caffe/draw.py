@@ -9,7 +9,8 @@ _COLOURS = {'Convolution': '#FF5050', 'Deconvolution': '#FF5050', 'Pooling': '#F
 
 def get_pooling_types_dict():
     """Number → name of the pooling methods."""
-    return {number: name for name, number in caffe_pb2.PoolingParameter.PoolMethod.items()}
+    names = list(caffe_pb2.PoolingParameter.PoolMethod.items())
+    return {number: name for name, number in reversed(names)}  # of several names the first
 
 
 def get_edge_label(layer):

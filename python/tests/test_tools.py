@@ -52,6 +52,9 @@ def test_coordinates():
     assert coord_map_from_to(n.up, n.data) == (1, 1, 0)
     n.crop = crop(n.data, n.up)
     assert list(n.crop.fn.params["crop_param"]["offset"]) == [0]
+    n.sides = L.Convolution(n.data, num_output=1, kernel_size=3, pad_t=2, pad_l=1, pad_r=4)
+    axis, scale, shift = coord_map_from_to(n.sides, n.data)
+    assert axis == 1 and np.all(scale == 1) and list(shift) == [-1, 0]
     other = L.Input()
     with pytest.raises(RuntimeError):
         coord_map_from_to(n.up, other)
@@ -126,6 +129,7 @@ def test_drawing():
     from caffe import draw
     graph = draw.get_pydot_graph(lenet().to_proto(), "LR").to_string()
     assert "conv_Convolution" in graph and "ip_blob" in graph
+    assert draw.get_pooling_types_dict()[3] == "AVE_EXC_PAD"
 
 
 def test_layer_types():
