@@ -120,83 +120,28 @@ static const struct {
                                                                                         "kernel_"
                                                                                         "size: 2"),
      "c1", "c2"},
+    /* clang-format off */
     {"fields of forks",
-     INPUT("dim: 2 dim: 3 dim: 17 dim: 14") CONV("c1", "data",
-                                                 "num_output: 16 kernel_size: 3 stride: 2 pad_r: 1 "
-                                                 "pad_b: 1") "layer { name: 'n1' type: 'BatchNorm' "
-                                                             "bottom: 'c1' top: 'c1' "
-                                                             "batch_norm_param { eps: "
-                                                             "0.1 add_eps_before_sqrt: false "
-                                                             "scale_bias: true scale_filler { "
-                                                             "type: 'uniform' min: "
-                                                             "-1.5 max: 1.5 } } } "
-                                                             "layer { name: 'r1' type: 'ReLU' "
-                                                             "bottom: 'c1' top: 'c1' relu_param { "
-                                                             "relu6: true } } " CONV(
-                                                                 "dw", "c1",
-                                                                 "num_output: 16 group: 16 "
-                                                                 "kernel_size: 3 stride: 2 "
-                                                                 "pad_type: 1") NORM("dw")
-                                                                 RELU("dw") POOL(
-                                                                     "p1", "dw",
-                                                                     "kernel_size: 3 pad_r: 1 "
-                                                                     "pad_t: 2 pad_b: 1 ceil_mode: "
-                                                                     "false") CONV("c2", "p1",
-                                                                                   "num_output: 24 "
-                                                                                   "kernel_size: 1 "
-                                                                                   "pad_b: 1")
-                                                                     RELU("c2") POOL(
-                                                                         "p2",
-                                                                         "c2",
-                                                                         "pool: AVE_EXC_PAD "
-                                                                         "kernel_size: 2 stride: 2")
-                                                                         POOL("p3", "p2",
-                                                                              "pool: AVE_TF "
-                                                                              "kernel_size: 3 pad: "
-                                                                              "1")
-                                                                             POOL(
-                                                                                 "p4",
-                                                                                 "p3",
-                                                                                 "pool: AVE "
-                                                                                 "kernel_size: 2 "
-                                                                                 "pad_l: 1 pad_b: "
-                                                                                 "1") "layer { "
-                                                                                      "name: 'up' "
-                                                                                      "type: "
-                                                                                      "'Deconvoluti"
-                                                                                      "on' bottom: "
-                                                                                      "'p4' top: "
-                                                                                      "'up' "
-                                                                                      "convolution_"
-                                                                                      "param { "
-                                                                                      "num_output: "
-                                                                                      "12 "
-                                                                                      "kernel_size:"
-                                                                                      " 3 stride: "
-                                                                                      "2 pad_l: 1 "
-                                                                                      "pad_t: 1 "
-                                                                                      "pad_b: -1 "
-                                                                                      "weight_"
-                                                                                      "filler { "
-                                                                                      "type: "
-                                                                                      "'msra' } } "
-                                                                                      "} " CONV(
-                                                                                          "c3",
-                                                                                          "up",
-                                                                                          "num_"
-                                                                                          "output: "
-                                                                                          "6 "
-                                                                                          "kernel_"
-                                                                                          "size: 3 "
-                                                                                          "pad_t: "
-                                                                                          "2 "
-                                                                                          "pad_l: "
-                                                                                          "1") RELU("c3")
-                                                                                          DENSE(
-                                                                                              "fc",
-                                                                                              "c3",
-                                                                                              "5"),
+     INPUT("dim: 2 dim: 3 dim: 17 dim: 14")
+     CONV("c1", "data", "num_output: 16 kernel_size: 3 stride: 2 pad_r: 1 pad_b: 1")
+     "layer { name: 'n1' type: 'BatchNorm' bottom: 'c1' top: 'c1' batch_norm_param { eps: 0.1 "
+     "add_eps_before_sqrt: false scale_bias: true scale_filler { type: 'uniform' min: -15 max: 15 "
+     "} } } "
+     "layer { name: 'r1' type: 'ReLU' bottom: 'c1' top: 'c1' relu_param { relu6: true } } "
+     CONV("dw", "c1", "num_output: 16 group: 16 kernel_size: 3 stride: 2 pad_type: 1")
+     NORM("dw") RELU("dw")
+     POOL("p1", "dw", "kernel_size: 3 pad_r: 1 pad_t: 2 pad_b: 1 ceil_mode: false")
+     CONV("c2", "p1", "num_output: 24 kernel_size: 1 pad_b: 1") RELU("c2")
+     POOL("p2", "c2", "pool: AVE_EXC_PAD kernel_size: 2 stride: 2")
+     POOL("p3", "p2", "pool: AVE_TF kernel_size: 3 pad: 1")
+     POOL("p4", "p3", "pool: AVE kernel_size: 2 pad_l: 1 pad_b: 1")
+     "layer { name: 'up' type: 'Deconvolution' bottom: 'p4' top: 'up' convolution_param { "
+     "num_output: 12 kernel_size: 3 stride: 2 pad_l: 1 pad_t: 1 pad_b: -1 weight_filler { type: "
+     "'msra' } } } "
+     CONV("c3", "up", "num_output: 6 kernel_size: 3 pad_t: 2 pad_l: 1") RELU("c3")
+     DENSE("fc", "c3", "5"),
      "c1", "c2"},
+    /* clang-format on */
     {"deconvolution and one that reads its own addend",
      INPUT("dim: 2 dim: 4 dim: 6 dim: 6") "layer { name: 'up' type: 'Deconvolution' bottom: 'data' "
                                           "top: 'up' convolution_param { "

@@ -99,6 +99,7 @@ typedef struct qf_pass_gradients {
 typedef struct qf_epilogue {
     bool sum, relu;
     float relu_slope; /* of negative values */
+    float relu_limit; /* not 0: ReLU6's 6, without a slope then */
 } qf_epilogue;
 
 /* Behind an integer one: value = qf_dequant(accumulator, deq, shift) (+ addend), through ReLU;

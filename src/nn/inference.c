@@ -15,10 +15,11 @@
 enum { FOLDED_PARAMS = 7 }; /* weights, bias; three of BatchNorm; two of Scale */
 
 typedef struct state {
-    qf_layer *convolution, *batch_norm, *scale, *eltwise, *relu; /* all but the first may be NULL */
-    qf_blob *addend, *y;            /* addend: Eltwise's other bottom */
-    qf_tensor *weights, *bias;      /* folded; owned */
-    uint64_t folded[FOLDED_PARAMS]; /* versions of what they hold */
+    qf_layer *convolution, *batch_norm, *scale, *eltwise; /* all but the first may be NULL */
+    qf_layer *relu, *relu6;                               /* at most one of them is not NULL */
+    qf_blob *addend, *y;                                  /* addend: Eltwise's other bottom */
+    qf_tensor *weights, *bias;                            /* folded; owned */
+    uint64_t folded[FOLDED_PARAMS];                       /* versions of what they hold */
 } state;
 
 static bool is_float_net(const qf_net *net)
@@ -68,6 +69,9 @@ static int match(qf_net *net, qf_group *group)
         pass_on(group, s->eltwise, &value, &next);
     }
     s->relu = qf_chain_take(net, next, "ReLU", value);
+    s->relu6 = s->relu ? NULL : qf_chain_take(net, next, "ReLU6", value);
+    if (s->relu6)
+        pass_on(group, s->relu6, &value, &next);
     if (s->relu)
         pass_on(group, s->relu, &value, &next);
     s->y = value;
@@ -190,8 +194,9 @@ static qf_status forward(qf_net *net, qf_group *group)
     qf_tensor *weights = convolution->params[0].blob->data, *y = s->y->data;
     qf_tensor *bias = has_bias(convolution) ? convolution->params[1].blob->data : NULL;
     const qf_epilogue epilogue = {.sum = s->addend,
-                                  .relu = s->relu,
-                                  .relu_slope = s->relu ? qf_chain_relu_slope(s->relu) : 0};
+                                  .relu = s->relu || s->relu6,
+                                  .relu_slope = s->relu ? qf_chain_relu_slope(s->relu) : 0,
+                                  .relu_limit = s->relu6 ? 6 : 0};
     if (s->batch_norm || s->scale) {
         QF_TRY(fold(s));
         weights = s->weights;

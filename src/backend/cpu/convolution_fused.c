@@ -121,7 +121,10 @@ static dnnl_status_t set_attributes(dnnl_primitive_attr_t attributes, bool integ
         return status;
     if (epilogue->sum)
         status = dnnl_post_ops_append_sum(operations, 1);
-    if (status == dnnl_success && epilogue->relu)
+    if (status == dnnl_success && epilogue->relu && epilogue->relu_limit > 0)
+        status =
+            dnnl_post_ops_append_eltwise(operations, 1, dnnl_eltwise_clip, 0, epilogue->relu_limit);
+    else if (status == dnnl_success && epilogue->relu)
         status =
             dnnl_post_ops_append_eltwise(operations, 1, dnnl_eltwise_relu, epilogue->relu_slope, 0);
     if (status == dnnl_success)
@@ -248,7 +251,8 @@ static dnnl_status_t execute(const fused_unit *u, runner *r, const void *x, void
 
 static bool same_epilogue(const qf_epilogue *a, const qf_epilogue *b)
 {
-    return a->sum == b->sum && a->relu == b->relu && a->relu_slope == b->relu_slope;
+    return a->sum == b->sum && a->relu == b->relu && a->relu_slope == b->relu_slope &&
+           a->relu_limit == b->relu_limit;
 }
 
 qf_status qf_convolution_forward_fused(qf_context *context, qf_convolution *c, qf_tensor *x,
