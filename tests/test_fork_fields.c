@@ -114,6 +114,8 @@ static void wrong_padding(void **state)
         {CONV("kernel_size: 3 pad_h: 0 pad_t: 1"), "give either pad"},
         {CONV("kernel_size: 3 pad_type: 1 pad_t: 1"), "give either pad"},
         {CONV("kernel_size: 3 pad_type: 2"), "pad_type is 2, expected 0, or 1"},
+        {CONV("kernel_size: 3 pad_t: 2000000000"), "pad_t is 2000000000"},
+        {CONV("kernel_size: 9 dilation: 1048576 pad_type: 1"), "outputs from an input of 10"},
         {CONV("kernel_size: 3 pad_t: -1"), "pad_t is -1, expected 0 or more"},
         {CONV("kernel_size: 3 pad_b: -1"), "pad_b is -1, expected 0 or more"},
         {CONV("kernel_size: 3 pad_r: 2000000000"), "pad_r is 2000000000"},

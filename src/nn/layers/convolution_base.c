@@ -65,7 +65,7 @@ static qf_status read_sides(qf_layer *layer, const Caffe__ConvolutionParameter *
         const int lowest = transposed ? 1 - s->stride[i] : 0; /* of the end: pixels added there */
         s->pad[i] = sides[i][0];
         s->pad_end[i] = sides[i][1];
-        if (s->pad[i] < 0)
+        if (s->pad[i] < 0 || s->pad[i] > LARGEST)
             return bad(layer, names[i][0], s->pad[i], "0 or more");
         if (s->pad_end[i] < lowest || s->pad_end[i] > LARGEST)
             return bad(layer, names[i][1], s->pad_end[i],
@@ -147,13 +147,15 @@ qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups)
     return s->bias ? qf_layer_add_param(layer, &bias, p->bias_filler) : QF_OK;
 }
 
-/* As many outputs as strides begin in the image; what is odd of the padding comes behind it. */
+/* As many outputs as strides begin in the image; what is odd of the padding comes behind it. No
+ * more than `pad` could be: then outputs are missing, which is said. */
 static void pad_same(qf_convolution_state *s, int axis, int in)
 {
+    enum { LARGEST = 2 << 20 };
     const int64_t extent = (int64_t)s->dilation[axis] * (s->kernel[axis] - 1) + 1;
     const int64_t strides = ((int64_t)in + s->stride[axis] - 1) / s->stride[axis];
     const int64_t missing = (strides - 1) * s->stride[axis] + extent - in;
-    const int pad = missing < 0 ? 0 : missing > INT32_MAX ? INT32_MAX : (int)missing;
+    const int pad = missing < 0 ? 0 : missing > LARGEST ? LARGEST : (int)missing;
     s->pad[axis] = pad / 2;
     s->pad_end[axis] = pad - pad / 2;
 }
