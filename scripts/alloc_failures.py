@@ -12,6 +12,7 @@ import argparse
 import concurrent.futures
 import os
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -151,11 +152,12 @@ class Runner:
             return name
         return os.path.join(self.build, name if name == 'qaffe' else 'caffe-home/build/' + name)
 
-    def execute(self, command, folder, variables):
+    def execute(self, command, folder, variables, limit=None):
         environment = dict(os.environ, GOMP_SPINCOUNT='1000', TMPDIR=folder, **variables)
         try:
             done = subprocess.run([self.program(command[0])] + command[1:], cwd=folder, env=environment,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False)
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False,
+                                  preexec_fn=limit)
         except subprocess.TimeoutExpired:
             return 'does not end', ''
         return done.returncode, done.stderr.decode(errors='replace')
@@ -237,6 +239,24 @@ class Runner:
         return runs, wrong
 
 
+    def check_limits(self, command):
+        """The same under what ulimit -v and ulimit -n set: the number of runs, and of wrong ones."""
+        limits = [(resource.RLIMIT_AS, 'bytes of addresses', mega << 20) for mega in range(50, 250, 10)]
+        limits += [(resource.RLIMIT_NOFILE, 'open files', count) for count in range(4, 14)]
+        wrong = 0
+        for kind, name, value in limits:
+            folder = tempfile.mkdtemp(dir=self.folder)
+            shutil.copytree(self.base, folder, dirs_exist_ok=True)
+            code, errors = self.execute(command, folder, {}, lambda: resource.setrlimit(kind, (value, value)))
+            last = errors.strip().split('\n')[-1]
+            if not (code == 0 or (code == 127 and 'shared libraries' in last) or
+                    (code == 1 and re.search('memory|too many open files', last, re.IGNORECASE))):
+                print(f'{" ".join(command)}: {value} {name}: exit code {code}, "{last}"')
+                wrong += 1
+            shutil.rmtree(folder)
+        return len(limits), wrong
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--places', type=int, default=0)
@@ -250,6 +270,8 @@ def main():
         for command in lines(COMMANDS):
             if given.only in ' '.join(command):
                 runs, wrong = runner.check(command, given.places)
+                if command[1] == 'train':
+                    runs, wrong = (sum(pair) for pair in zip((runs, wrong), runner.check_limits(command)))
                 total, bad = total + runs, bad + wrong
                 print(f'{" ".join(command)}: {runs} runs, {wrong} wrong', flush=True)
         print(f'{total} runs with failing allocations: {bad} did not end with a sentence or left files')

@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "base/memory.h"
 #include "base/signals.h"
+#include "base/start_threads.h"
 #include "base/waiting.h"
 
 #include <omp.h>
@@ -87,6 +88,18 @@ void qf_context_set_threads(qf_context *context, int threads)
     context->threads = threads > 0 ? threads : omp_get_num_procs();
     omp_set_num_threads(context->threads);
     qf_waiting_fit(context->threads);
+}
+
+void qf_context_start_threads(qf_context *context)
+{
+    const int possible = qf_threads_start(context->threads);
+    if (possible < context->threads)
+        qf_warning(context,
+                   "%d of %d threads can be started (is there memory, and what does ulimit -u "
+                   "say?): computing with %d",
+                   possible, context->threads, possible);
+    if (possible < context->threads)
+        qf_context_set_threads(context, possible);
 }
 
 void qf_context_set_seed(qf_context *context, int64_t seed)

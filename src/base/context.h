@@ -36,6 +36,10 @@ struct qf_context {
  * qf_context_create() it leaves the number of OpenMP's threads alone. */
 qf_status qf_context_create_for_thread(qf_context *parent, qf_context **out);
 
+/* OpenMP's threads are there from here on, fewer of them, with a warning, where not all can be had.
+ */
+void qf_context_start_threads(qf_context *context);
+
 /* Record why something failed and return `status`, so that a failure is one line. The text is a
  * sentence for the user: what was found, what was expected, what to do next. */
 qf_status qf_fail(qf_context *context, qf_status status, const char *format, ...) QF_PRINTF(3, 4);

@@ -8,6 +8,7 @@
 #include "base/waiting.h"
 
 #include "base/signals.h"
+#include "base/start_threads.h"
 
 #include <omp.h>
 #include <pthread.h>
@@ -42,7 +43,8 @@ static void *keep_team(void *turn)
         if (made < kept.size) {
             const int size = made = kept.size;
             pthread_mutex_unlock(&kept.lock);
-            make_team(size);
+            if (qf_threads_possible(size))
+                make_team(size);
             pthread_mutex_lock(&kept.lock);
         } else {
             pthread_cond_wait(&kept.changed, &kept.lock);

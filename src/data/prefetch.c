@@ -136,7 +136,10 @@ qf_status qf_prefetch_next(qf_context *context, qf_prefetch *p, const qf_batch *
     double asked = qf_seconds();
     if (!p->running) {
         if (qf_signals_start_thread(&p->thread, run, p) != 0)
-            return qf_fail(context, QF_E_MEMORY, "cannot start a thread to read data");
+            return qf_fail(
+                context, QF_E_MEMORY,
+                "cannot start a thread to read data (is there memory, and does ulimit -u allow one "
+                "more?)");
         p->running = true;
     }
     pthread_mutex_lock(&p->lock);

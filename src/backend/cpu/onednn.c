@@ -2,7 +2,9 @@
 
 #include "base/guard.h"
 #include "base/memory.h"
+
 #include "base/signals.h"
+#include <string.h>
 
 static void destroy(void *backend)
 {
@@ -18,10 +20,13 @@ qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *
                                         "unimplemented", "iterator ends", "runtime error",
                                         "not required"};
     bool known = (size_t)status < sizeof names / sizeof *names;
+    /* The name of the function, of a whole call. */
+    const char *name = strstr(what, "dnnl_") ? strstr(what, "dnnl_") : what;
+    const int length = (int)strcspn(name, "(");
     if (status == dnnl_out_of_memory)
-        return qf_fail(context, QF_E_MEMORY, "oneDNN: memory ran out (in %.60s)", what);
-    return qf_fail(context, QF_E_UNSUPPORTED, "oneDNN: %s (in %.60s)",
-                   known ? names[status] : "unknown error", what);
+        return qf_fail(context, QF_E_MEMORY, "oneDNN: memory ran out (in %.*s)", length, name);
+    return qf_fail(context, QF_E_UNSUPPORTED, "oneDNN: %s (in %.*s)",
+                   known ? names[status] : "unknown error", length, name);
 }
 
 qf_status qf_onednn_get(qf_context *context, qf_onednn **out)
