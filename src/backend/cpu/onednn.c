@@ -2,8 +2,8 @@
 
 #include "base/guard.h"
 #include "base/memory.h"
-
 #include "base/signals.h"
+
 #include <string.h>
 
 static void destroy(void *backend)
