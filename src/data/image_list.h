@@ -14,11 +14,13 @@ typedef struct qf_image_list {
     qf_buffer text;
     qf_listed_image *items;
     size_t count, capacity;
+    size_t odd_labels; /* lines whose label is missing or no whole number */
 } qf_image_list;
 
-/* A path may contain blanks: the label is what follows the last one. Empty lines are left out, \r
- * before a line's end too. Strict: a line without a whole number is an error. Else, as in Caffe,
- * what is no number counts as far as it is one, and a line without a blank has label 0. */
+/* A path may contain blanks: the label is what follows the last blanks or tabs. A mark of byte order,
+ * empty lines, blanks and \r at a line's end are left out. A label with a fraction is an error.
+ * Strict: so is any that is no whole number, or none. Else they are read as Caffe does, with a
+ * warning: what is no number counts as far as it is one, and a line without a blank has label 0. */
 typedef enum qf_list_rules {
     QF_LIST_STRICT,
     QF_LIST_LENIENT,
