@@ -111,7 +111,7 @@ static void test_refusals(void **state)
     } cases[] = {
         {INPUT IP("a", "dta", ""), "layer a: unknown bottom blob 'dta'"},
         {INPUT "layer { name: 'x' type: 'Convolutoin' bottom: 'data' top: 'x' }",
-         "layer x: unknown layer type 'Convolutoin'; known types: "},
+         "layer x: unknown layer type 'Convolutoin'; the nearest are Convolution, "},
         {INPUT "layer { name: 'x' type: 'ReLU' top: 'x' }", "a ReLU layer takes 1 bottom blob"},
         {INPUT IP("a", "data", "") "layer { name: 'b' type: 'ReLU' bottom: 'data' top: 'a' }",
          "top blob 'a' is produced by several layers"},

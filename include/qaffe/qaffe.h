@@ -84,6 +84,11 @@ QF_API qf_status qf_context_open_amct_log(qf_context *context);
 QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
 QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: from the clock */
 
+/* What happens to a field of a .prototxt that neither Caffe nor this library knows: reading the file
+ * fails (the default), or it is warned of, kept and written again with the model, but does nothing.
+ * Fields of forks that are known to change nothing here are kept in any case. */
+QF_API void qf_context_keep_unknown_fields(qf_context *context, bool keep);
+
 /* Limits on what files may ask for (docs/limits.md): QF_E_ARGUMENT for an unknown name,
  * QF_E_VALUE for a value that is not possible. */
 QF_API qf_status qf_context_set_limit(qf_context *context, const char *name, uint64_t value);

@@ -99,6 +99,7 @@ _SIGNATURES = {
     "qf_context_open_amct_log": (_STATUS, [_P]),
     "qf_context_set_threads": (None, [_P, _I]),
     "qf_context_set_seed": (None, [_P, c_int64]),
+    "qf_context_keep_unknown_fields": (None, [_P, c_bool]),
     "qf_context_set_limit": (_STATUS, [_P, _S, c_uint64]),
     "qf_context_set_limits": (_STATUS, [_P, _S]),
     "qf_limit_describe": (_S, [_I, POINTER(c_uint64), POINTER(_S)]),

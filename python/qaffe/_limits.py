@@ -42,4 +42,16 @@ def set_limit(name: str, value: int) -> None:
     call(library.qf_context_set_limit, context, name.encode(), value)
 
 
+def keep_unknown_fields(keep: bool = True) -> None:
+    """Read on where a .prototxt has a field that nobody knows: it is warned of and kept, but does nothing.
+
+    Otherwise, as at the start, such a file is refused.
+
+    >>> import qaffe
+    >>> qaffe.keep_unknown_fields()
+    >>> qaffe.keep_unknown_fields(False)
+    """
+    library.qf_context_keep_unknown_fields(context, keep)
+
+
 call(library.qf_context_set_limits, context, os.environ.get("QAFFE_LIMITS", "").encode())

@@ -107,6 +107,11 @@ void qf_context_set_seed(qf_context *context, int64_t seed)
     qf_random_seed(&context->random, seed >= 0 ? (uint64_t)seed : qf_random_entropy());
 }
 
+void qf_context_keep_unknown_fields(qf_context *context, bool keep)
+{
+    context->keep_unknown_fields = keep;
+}
+
 void qf_context_set_compute(qf_context *context, qf_compute forward, qf_backward backward)
 {
     context->compute = forward;

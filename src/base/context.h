@@ -25,6 +25,8 @@ struct qf_context {
     uint64_t limits[QF_LIMIT_COUNT];
     int threads;   /* of the compute kernels; at least 1 */
     bool computes; /* not one of qf_context_create_for_thread() */
+    bool keep_unknown_fields;
+    uint64_t last_mention; /* of fields without effect: model/kept_text.h */
     qf_random random;
     qf_compute compute;   /* how quantised layers run forward, */
     qf_backward backward; /* and backward */

@@ -15,6 +15,14 @@ static const option shared_options[] = {
      .help =
          "Raise or lower what files may ask for, as image_pixels=256M; several are separated by "
          "commas. The names: docs/limits.md. The environment's QAFFE_LIMITS is read before."},
+    {.name = "unknown-fields",
+     .kind = OPTION_CHOICE,
+     .value = "HOW",
+     .choices = "refuse|keep",
+     .standard = "refuse",
+     .help = "What to do with a field of a .prototxt that nobody knows: refuse the file, or warn, "
+             "go on "
+             "without it and keep it in what is written."},
     {.name = "help", .kind = OPTION_FLAG, .help = "Print this help and stop."},
 };
 

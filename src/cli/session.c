@@ -143,6 +143,8 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
         qf_context_set_threads(session->context, argument_integer(arguments, "threads"));
         qf_context_set_seed(session->context, argument_integer(arguments, "seed"));
     }
+    qf_context_keep_unknown_fields(session->context,
+                                   same_word(argument_text(arguments, "unknown-fields"), "keep"));
     const char *environment = getenv("QAFFE_LIMITS"), *limits = argument_text(arguments, "limit");
     if (qf_context_set_limits(session->context, environment ? environment : "") != QF_OK ||
         qf_context_set_limits(session->context, limits ? limits : "") != QF_OK) {

@@ -16,6 +16,7 @@ typedef struct qf_text_parser {
     locale_t locale; /* "C": numbers have a point whatever the user's language */
     int depth;
     size_t size, allowance; /* of the text; bytes that messages may still take */
+    struct qf_kept_summary *kept; /* fields without effect so far */
 } qf_text_parser;
 
 bool qf_text_is_symbol(const qf_text_parser *p, char symbol);
@@ -26,6 +27,9 @@ qf_status qf_text_expect_symbol(qf_text_parser *p, char symbol);
 /* The field of this type whose name is nearest to what was typed, if that looks like a slip; or
  * NULL. */
 const char *qf_text_nearest_field(const ProtobufCMessageDescriptor *type, const qf_token *typed);
+
+/* Has the enum of this field a value of this name? */
+bool qf_text_enum_has(const ProtobufCFieldDescriptor *field, const qf_token *word);
 
 /* A value in the form that protobuf-c stores for the field's type. */
 typedef union qf_text_value {

@@ -5,6 +5,8 @@
 #include "base/file.h"
 #include "model/allowance.h"
 #include "model/field.h"
+#include "model/kept_text.h"
+#include "model/model.h"
 #include "model/text_parser.h"
 
 #include <stdlib.h>
@@ -45,6 +47,73 @@ static qf_status unknown_field(qf_text_parser *p, const ProtobufCMessageDescript
                          type->short_name,
                          (int)(name->size < QF_TEXT_SHOWN ? name->size : QF_TEXT_SHOWN), name->text,
                          near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+/* The first token of a field's value; the lexer stands behind the name and stays there. */
+static qf_token value_ahead(const qf_text_parser *p)
+{
+    qf_lexer ahead = p->lexer;
+    if (ahead.token.kind == QF_TOKEN_SYMBOL && *ahead.token.text == ':' &&
+        qf_lexer_next(&ahead) != QF_OK)
+        ahead.token.kind = QF_TOKEN_END; /* reading it says what is wrong */
+    return ahead.token;
+}
+
+static qf_status skip_separator(qf_text_parser *p)
+{
+    bool separator;
+    QF_TRY(qf_text_try_symbol(p, ';', &separator));
+    return separator ? QF_OK : qf_text_try_symbol(p, ',', &separator);
+}
+
+/* Files half old and half new: what Caffe cannot read, or reads in part without a word. */
+static qf_status check_generation(qf_text_parser *p, const ProtobufCMessage *message,
+                                  const ProtobufCFieldDescriptor *field)
+{
+    const qf_token value = value_ahead(p);
+    const bool is_type = strcmp(field->name, "type") == 0;
+    if (is_type && message->descriptor == &caffe__v1_layer_parameter__descriptor &&
+        value.kind == QF_TOKEN_STRING)
+        return qf_lexer_fail(&p->lexer, value.line, value.column,
+                             "'layers' is the old form, whose types are words without quotes; with "
+                             "type: %.*s it is 'layer': rename it, and all others of the file",
+                             (int)(value.size < QF_TEXT_SHOWN ? value.size : QF_TEXT_SHOWN),
+                             value.text);
+    if (is_type && message->descriptor == &caffe__layer_parameter__descriptor &&
+        value.kind == QF_TOKEN_IDENTIFIER)
+        return qf_lexer_fail(&p->lexer, value.line, value.column,
+                             "the type of a 'layer' stands in quotes, as type: \"Convolution\"; "
+                             "words without, as %.*s, are those of the old form, 'layers'",
+                             (int)(value.size < QF_TEXT_SHOWN ? value.size : QF_TEXT_SHOWN),
+                             value.text);
+    return QF_OK;
+}
+
+/* A field that Caffe does not have, or has with other values. *kept: it was dealt with. */
+static qf_status keep_foreign(qf_text_parser *p, ProtobufCMessage *message,
+                              const ProtobufCFieldDescriptor *field, const qf_token *name,
+                              bool *kept)
+{
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+    const qf_token value = value_ahead(p);
+    const bool again = field && qf_field_is_set(message, field) &&
+                       field->label == PROTOBUF_C_LABEL_OPTIONAL &&
+                       qf_fork_field_is_repeated(type, field->name);
+    const bool foreign =
+        !field || (field->type == PROTOBUF_C_TYPE_ENUM && value.kind == QF_TOKEN_IDENTIFIER &&
+                   !qf_text_enum_has(field, &value));
+    const bool idle = again || (foreign && qf_fork_field_is_idle(type, name, &value));
+    *kept = idle || (!field && p->lexer.context->keep_unknown_fields);
+    if (!*kept)
+        return QF_OK;
+    if (idle)
+        qf_kept_count(p->kept, name->text, name->size);
+    else
+        qf_warning(p->lexer.context, "%s:%d:%d: %s has no field '%.*s': kept, without effect",
+                   p->lexer.name, name->line, name->column, type->short_name,
+                   (int)(name->size < QF_TEXT_SHOWN ? name->size : QF_TEXT_SHOWN), name->text);
+    QF_TRY(qf_kept_read(p, message, name));
+    return skip_separator(p);
 }
 
 static void store_singular(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
@@ -127,8 +196,13 @@ static qf_status parse_field(qf_text_parser *p, ProtobufCMessage *message)
         text[name.size] = '\0';
         field = protobuf_c_message_descriptor_get_field_by_name(type, text);
     }
+    bool kept;
+    QF_TRY(keep_foreign(p, message, field, &name, &kept));
+    if (kept)
+        return QF_OK;
     if (!field)
         return unknown_field(p, type, &name);
+    QF_TRY(check_generation(p, message, field));
     bool repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
     /* A required scalar has no flag; parse_fields keeps track of those. */
     bool tracked = field->label == PROTOBUF_C_LABEL_REQUIRED &&
@@ -149,9 +223,7 @@ static qf_status parse_field(qf_text_parser *p, ProtobufCMessage *message)
         QF_TRY(read_list(p, message, field));
     else
         QF_TRY(read_element(p, message, field));
-    bool separator;
-    QF_TRY(qf_text_try_symbol(p, ';', &separator));
-    return separator ? QF_OK : qf_text_try_symbol(p, ',', &separator);
+    return skip_separator(p);
 }
 
 /* Required fields that are missing, anywhere below. protobuf-c has no flag for a required scalar,
@@ -208,7 +280,9 @@ qf_status qf_text_parse(qf_context *context, const char *name, const char *text,
 {
     ProtobufCMessage *message = NULL;
     memcpy(out, &message, sizeof message);
+    qf_kept_summary kept = {.names = 0};
     qf_text_parser p = {.locale = newlocale(LC_ALL_MASK, "C", (locale_t)0),
+                        .kept = &kept,
                         .size = size,
                         .allowance = qf_message_allowance(context, size)};
     if (!p.locale)
@@ -223,6 +297,7 @@ qf_status qf_text_parse(qf_context *context, const char *name, const char *text,
         qf_message_free(message);
         return status;
     }
+    qf_kept_report(context, name, &kept);
     memcpy(out, &message, sizeof message);
     return QF_OK;
 }

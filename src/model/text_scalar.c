@@ -1,4 +1,5 @@
 /* Values of protobuf's text format: numbers, words, strings. */
+#include "base/nearest.h"
 #include "model/text_parser.h"
 
 #include <ctype.h>
@@ -45,31 +46,6 @@ qf_status qf_text_expect_symbol(qf_text_parser *p, char symbol)
 
 /* ---- suggestions ---- */
 
-static size_t edit_distance(const char *a, size_t a_size, const char *b)
-{
-    size_t row[64], b_size = strlen(b);
-    if (b_size >= sizeof row / sizeof *row || a_size > 64)
-        return 64;
-    for (size_t j = 0; j <= b_size; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_size; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_size; j++) {
-            size_t above = row[j];
-            size_t best =
-                diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[b_size];
-}
-
 /* The candidate nearest to what was typed, if near enough to be a slip. */
 typedef struct suggestion {
     const char *name;
@@ -78,7 +54,7 @@ typedef struct suggestion {
 
 static void consider(suggestion *best, const qf_token *typed, const char *candidate)
 {
-    size_t distance = edit_distance(typed->text, typed->size, candidate);
+    size_t distance = qf_word_distance(typed->text, typed->size, candidate);
     if (distance < best->distance) {
         best->distance = distance;
         best->name = candidate;
@@ -92,7 +68,7 @@ static const char *nearest(const suggestion *best, const qf_token *typed)
 
 const char *qf_text_nearest_field(const ProtobufCMessageDescriptor *type, const qf_token *typed)
 {
-    suggestion best = {.distance = 64};
+    suggestion best = {.distance = QF_WORD_FAR};
     for (unsigned i = 0; i < type->n_fields; i++)
         consider(&best, typed, type->fields[i].name);
     return nearest(&best, typed);
@@ -180,7 +156,7 @@ static qf_status unknown_enum(qf_text_parser *p, const ProtobufCFieldDescriptor 
                               const qf_token *token)
 {
     const ProtobufCEnumDescriptor *type = field->descriptor;
-    suggestion best = {.distance = 64};
+    suggestion best = {.distance = QF_WORD_FAR};
     for (unsigned i = 0; i < type->n_value_names; i++)
         consider(&best, token, type->values_by_name[i].name);
     const char *near = nearest(&best, token);
@@ -189,6 +165,16 @@ static qf_status unknown_enum(qf_text_parser *p, const ProtobufCFieldDescriptor 
                          (int)(token->size < QF_TEXT_SHOWN ? token->size : QF_TEXT_SHOWN),
                          token->text, near ? "; did you mean '" : "", near ? near : "",
                          near ? "'?" : "");
+}
+
+bool qf_text_enum_has(const ProtobufCFieldDescriptor *field, const qf_token *word)
+{
+    const ProtobufCEnumDescriptor *type = field->descriptor;
+    for (unsigned i = 0; i < type->n_value_names; i++)
+        if (strlen(type->values_by_name[i].name) == word->size &&
+            memcmp(type->values_by_name[i].name, word->text, word->size) == 0)
+            return true;
+    return false;
 }
 
 static qf_status read_enum(qf_text_parser *p, const ProtobufCFieldDescriptor *field, int *out)

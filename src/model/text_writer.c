@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "model/field.h"
+#include "model/kept_text.h"
 
 #include <inttypes.h>
 #include <locale.h>
@@ -115,6 +116,7 @@ static void print_fields(qf_buffer *out, const ProtobufCMessage *message, int in
             }
         }
     }
+    qf_kept_print(out, message, indent);
 }
 
 void qf_text_print(const void *message, qf_buffer *out)

@@ -130,8 +130,10 @@ qf_status qf_upgrade_v1(qf_context *context, Caffe__NetParameter *net)
     if (net->n_layer)
         return qf_fail(
             context, QF_E_FORMAT,
-            "the net has both 'layer' and 'layers' fields; 'layers' is the old form: rename "
-            "them all to 'layer' and give types as strings (type: \"Convolution\")");
+            "the net has both 'layer' and 'layers' fields; 'layers' is the old form (the first is "
+            "'%s'): rename them all to 'layer' and give types as strings (type: "
+            "\"Convolution\")",
+            net->layers[0]->name ? net->layers[0]->name : "");
     for (size_t i = 0; i < net->n_layers; i++) {
         Caffe__LayerParameter *layer;
         QF_TRY(qf_message_new(context, &caffe__layer_parameter__descriptor, &layer));

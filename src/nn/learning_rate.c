@@ -49,18 +49,32 @@ static double sigmoid(const schedule *s)
     return 1 / (1 + exp(-(double)s->param->gamma * (s->iteration - s->param->stepsize)));
 }
 
+/* The rate itself of each stage, up to and with the iteration where it ends; the last one goes on.
+ */
+static double multifixed(const schedule *s)
+{
+    const Caffe__SolverParameter *p = s->param;
+    size_t stage = 0;
+    while (stage + 1 < p->n_stagelr && s->iteration > p->stageiter[stage])
+        stage++;
+    return (double)p->stagelr[stage];
+}
+
+enum need { STEPSIZE = 1, GAMMA = 2, POWER = 4, MAX_ITER = 8, STAGES = 16 };
+
 static const struct {
     const char *name;
-    bool needs_step_size, needs_gamma, needs_power, needs_max_iter;
-    double (*factor)(const schedule *s);
+    int needs;                             /* enum need */
+    double (*factor)(const schedule *now); /* of base_lr; with STAGES the rate itself */
 } policies[] = {
-    {"fixed", false, false, false, false, fixed},
-    {"step", true, true, false, false, stepwise},
-    {"exp", false, true, false, false, exponential},
-    {"inv", false, true, true, false, inverse},
-    {"multistep", false, true, false, false, multistep},
-    {"poly", false, false, true, true, polynomial},
-    {"sigmoid", true, true, false, false, sigmoid},
+    {"fixed", 0, fixed},
+    {"step", STEPSIZE | GAMMA, stepwise},
+    {"exp", GAMMA, exponential},
+    {"inv", GAMMA | POWER, inverse},
+    {"multistep", GAMMA, multistep},
+    {"poly", POWER | MAX_ITER, polynomial},
+    {"sigmoid", STEPSIZE | GAMMA, sigmoid},
+    {"multifixed", STAGES, multifixed},
 };
 
 enum { POLICIES = sizeof policies / sizeof *policies };
@@ -73,31 +87,47 @@ static int find_policy(const char *name)
     return -1;
 }
 
+static qf_status check_stages(qf_context *context, const Caffe__SolverParameter *param)
+{
+    if (!param->n_stagelr || param->n_stagelr != param->n_stageiter)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "lr_policy '%s' needs as many stagelr as stageiter, and at least one; there "
+                       "are %zu and %zu",
+                       param->lr_policy, param->n_stagelr, param->n_stageiter);
+    for (size_t i = 0; i < param->n_stagelr; i++)
+        if (!(param->stagelr[i] >= 0) || isinf(param->stagelr[i]))
+            return qf_fail(context, QF_E_ARGUMENT, "stagelr must be numbers ≥ 0");
+    return QF_OK;
+}
+
 qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParameter *param)
 {
     const char *name = param->lr_policy ? param->lr_policy : "";
-    int policy = find_policy(name);
+    const int policy = find_policy(name), needs = policy < 0 ? 0 : policies[policy].needs;
     if (policy < 0)
-        return qf_fail(
-            context, QF_E_ARGUMENT,
-            "unknown lr_policy '%s'; there are fixed, step, exp, inv, multistep, poly and "
-            "sigmoid",
-            name);
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "unknown lr_policy '%s'; there are fixed, step, exp, inv, multistep, poly, "
+                       "sigmoid and multifixed",
+                       name);
+    if (needs & STAGES)
+        return check_stages(context, param);
     if (!param->has_base_lr || !(param->base_lr >= 0) || isinf(param->base_lr))
         return qf_fail(context, QF_E_ARGUMENT, "base_lr must be given and be a number ≥ 0");
-    if (policies[policy].needs_step_size && param->stepsize <= 0)
+    if (needs & STEPSIZE && param->stepsize <= 0)
         return qf_fail(context, QF_E_ARGUMENT, "lr_policy '%s' needs a stepsize > 0", name);
-    if (policies[policy].needs_gamma && !(param->has_gamma && param->gamma >= 0))
+    if (needs & GAMMA && !(param->has_gamma && param->gamma >= 0))
         return qf_fail(context, QF_E_ARGUMENT, "lr_policy '%s' needs a gamma ≥ 0", name);
-    if (policies[policy].needs_power && !(param->has_power && param->power >= 0))
+    if (needs & POWER && !(param->has_power && param->power >= 0))
         return qf_fail(context, QF_E_ARGUMENT, "lr_policy '%s' needs a power ≥ 0", name);
-    if (policies[policy].needs_max_iter && param->max_iter <= 0)
+    if (needs & MAX_ITER && param->max_iter <= 0)
         return qf_fail(context, QF_E_ARGUMENT, "lr_policy '%s' needs max_iter > 0", name);
     return QF_OK;
 }
 
 float qf_learning_rate_at(const Caffe__SolverParameter *param, int iteration, int *step)
 {
+    const int policy = find_policy(param->lr_policy);
     schedule now = {param, iteration, step};
-    return (float)(param->base_lr * policies[find_policy(param->lr_policy)].factor(&now));
+    const double factor = policies[policy].factor(&now);
+    return (float)(policies[policy].needs & STAGES ? factor : param->base_lr * factor);
 }

@@ -4,6 +4,7 @@
  */
 #include "base/memory.h"
 #include "base/names.h"
+#include "base/nearest.h"
 #include "nn/plan.h"
 
 #include <stdlib.h>
@@ -250,14 +251,10 @@ static qf_status add_params(builder *build, int layer_index)
 
 static qf_status unknown_type(qf_context *context, const char *type)
 {
-    qf_buffer names = {0};
-    for (const qf_layer_type *const *known = qf_layer_types; *known; known++)
-        qf_buffer_print(&names, "%s%s", names.size ? ", " : "", (*known)->name);
-    qf_status status =
-        qf_fail(context, QF_E_UNSUPPORTED, "unknown layer type '%s'; known types: %s", type,
-                qf_buffer_text(&names));
-    qf_buffer_release(&names);
-    return status;
+    char near[256];
+    return qf_fail(context, QF_E_UNSUPPORTED,
+                   "unknown layer type '%s'; the nearest are %s. `qaffe layers` lists all", type,
+                   qf_nearest_three(near, sizeof near, type, qf_layer_type_name));
 }
 
 static qf_status make_layer(builder *build, const Caffe__LayerParameter *param, qf_layer **out)

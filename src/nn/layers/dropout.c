@@ -1,5 +1,6 @@
 /* Dropout: in TRAIN each value is 0 with probability dropout_ratio, else scaled so that the mean
- * stays; with scale_train: false (caffe-fast-rcnn) they are not, but all are scaled in TEST. */
+ * stays; with scale_train: false (caffe-fast-rcnn) they are not, but all are scaled in TEST. With
+ * sample_weights_test: true (Bayesian SegNet) TEST is as TRAIN. */
 #include "nn/layer.h"
 
 #include "base/memory.h"
@@ -14,6 +15,12 @@ typedef struct state {
 static float ratio_of(const qf_layer *layer)
 {
     return QF_LAYER_PARAM(layer, dropout_param, DROPOUT_, Dropout)->dropout_ratio;
+}
+
+static bool drops(const qf_layer *layer)
+{
+    return layer->phase == QF_TRAIN ||
+           QF_LAYER_PARAM(layer, dropout_param, DROPOUT_, Dropout)->sample_weights_test;
 }
 
 static qf_status setup(qf_layer *layer)
@@ -61,7 +68,7 @@ static qf_status forward(qf_layer *layer)
     state *s = layer->state;
     qf_tensor *x = layer->bottom[0]->data, *y = layer->top[0]->data;
     size_t n = qf_shape_count(&x->shape);
-    if (layer->phase != QF_TRAIN)
+    if (!drops(layer))
         return scale_all(layer, y, x);
     if (!qf_grow(&s->keep, &s->capacity, n, 1))
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for a mask");
@@ -77,8 +84,8 @@ static qf_status backward(qf_layer *layer)
 {
     if (!layer->propagate_down[0])
         return QF_OK;
-    return layer->phase == QF_TRAIN ? apply(layer, layer->top[0]->diff, layer->bottom[0]->diff)
-                                    : scale_all(layer, layer->bottom[0]->diff, layer->top[0]->diff);
+    return drops(layer) ? apply(layer, layer->top[0]->diff, layer->bottom[0]->diff)
+                        : scale_all(layer, layer->bottom[0]->diff, layer->top[0]->diff);
 }
 
 static void destroy(qf_layer *layer)

@@ -1,0 +1,223 @@
+/* Fields of Caffe's forks: those without effect are read, written again and mentioned once; others
+ * are refused with the nearest name, or kept with a warning each where that is asked for. */
+#include "harness/harness.h"
+#include "model/model.h"
+#include "nn/net.h"
+#include "nn/solver.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define DATA                                                                                       \
+    "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 1 dim: 2 } } }"
+
+/* What was logged, line by line. */
+static void collect(void *user, qf_log_level level, const char *file, int line, const char *text)
+{
+    (void)level, (void)file, (void)line;
+    qf_buffer_print(user, "%s\n", text);
+}
+
+static Caffe__NetParameter *parse(qf_context *context, const char *text)
+{
+    Caffe__NetParameter *net;
+    assert_ok(context, qf_text_parse(context, "net", text, strlen(text),
+                                     &caffe__net_parameter__descriptor, &net));
+    return net;
+}
+
+static void expect_text(const void *message, const char *expected)
+{
+    qf_buffer text = {0};
+    qf_text_print(message, &text);
+    assert_string_equal(qf_buffer_text(&text), expected);
+    qf_buffer_release(&text);
+}
+
+static const char forks[] =
+    "name: \"n\" engine: 'MKLDNN' mem_param { optimize_train: true exclude: [\"a\", \"b\"] nested "
+    "< x: -1.5e3 > }, default_forward_type: FLOAT16;\n"
+    "layer { name: \"c\" engine: 'x' 'y' forward_type: FLOAT convolution_param { engine: MKL2017 "
+    "conv_algos_override: \"1,2\" } }\n"
+    "layer { name: \"d\" dropout_param { engine: CUDNN } transform_param { resize_param { height: "
+    "1 } "
+    "resize_param { height: 2 } } }";
+static const char forks_written[] =
+    "name: \"n\"\n"
+    "layer {\n  name: \"c\"\n  convolution_param {\n    engine: MKL2017\n"
+    "    conv_algos_override: \"1,2\"\n  }\n  engine: 'x' 'y'\n  forward_type: FLOAT\n}\n"
+    "layer {\n  name: \"d\"\n  transform_param {\n    resize_param {\n      height: 1\n    }\n"
+    "    resize_param { height: 2 }\n  }\n  dropout_param {\n    engine: CUDNN\n  }\n}\n"
+    "engine: 'MKLDNN'\n"
+    "mem_param { optimize_train: true exclude: [ \"a\" , \"b\" ] nested < x: - 1.5e3 > }\n"
+    "default_forward_type: FLOAT16\n";
+
+static void fields_without_effect_are_kept_and_mentioned_once(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    qf_buffer log = {0};
+    qf_context_set_log(context, collect, &log, QF_WARNING);
+    Caffe__NetParameter *net = parse(context, forks), *copy;
+    expect_text(net, forks_written);
+    assert_string_equal(qf_buffer_text(&log),
+                        "net: fields of a fork of Caffe that change nothing here: engine (4), "
+                        "mem_param, default_forward_type, forward_type, conv_algos_override, "
+                        "resize_param\n");
+    assert_ok(context, qf_message_copy(context, net, &copy));
+    expect_text(copy, forks_written);
+    qf_message_free(copy);
+    qf_message_free(net);
+    net = parse(context, forks_written); /* what was written reads the same */
+    expect_text(net, forks_written);
+    qf_message_free(net);
+    qf_buffer_release(&log);
+    net = parse(context, forks_written);
+    assert_string_equal(qf_buffer_text(&log), "");
+    qf_message_free(net);
+    qf_context_destroy(context);
+}
+
+/* Nobody reads them there, and they come back as text. */
+static void kept_fields_pass_through_binary_files(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    char *folder = test_make_directory(), *path = test_format("%s/net.bin", folder);
+    Caffe__NetParameter *net = parse(context, forks), *again;
+    assert_ok(context, qf_wire_write(context, path, net, 0644));
+    assert_ok(context, qf_wire_read(context, path, &caffe__net_parameter__descriptor, &again));
+    expect_text(again, forks_written);
+    qf_message_free(net);
+    qf_message_free(again);
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_free(path);
+    qf_context_destroy(context);
+}
+
+static void other_fields_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"layer { nam: 'x' }", "net:1:12: LayerParameter has no field 'nam'; did you mean 'name'?"},
+        {"layer { convolution_param { relu: true } }", "ConvolutionParameter has no field 'relu'"},
+        {"layer { dropout_param { engin: CUDNN } }", "has no field 'engin'"},
+        {"layer { loss_param { normalization: FUL } }", "no value 'FUL'; did you mean 'FULL'?"},
+        {"engine: ", "expected a value, but the file ends"},
+        {"engine 'x'", "expected ':' or '{'"},
+        {"mem_param { a: 1", "the '{' here is never closed"},
+        {"mem_param: -", "but the file ends"},
+        {"layers { type: \"Input\" }", "net:1:16: 'layers' is the old form"},
+        {"layer { type: RELU }", "net:1:15: the type of a 'layer' stands in quotes"},
+        {"layer { loss_param { } loss_param { } }", "given twice"},
+    };
+    qf_context *context = test_context();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Caffe__NetParameter *net;
+        assert_fails(context,
+                     qf_text_parse(context, "net", cases[i][0], strlen(cases[i][0]),
+                                   &caffe__net_parameter__descriptor, &net),
+                     cases[i][1]);
+    }
+    qf_context_destroy(context);
+}
+
+static void unknown_fields_are_kept_if_asked_for(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    qf_buffer log = {0};
+    qf_context_set_log(context, collect, &log, QF_WARNING);
+    qf_context_keep_unknown_fields(context, true);
+    Caffe__NetParameter *net =
+        parse(context, "layer { name: \"a\"\n my_param { x: 1 }\n my_scale: 3 } other: TRUE");
+    expect_text(net,
+                "layer {\n  name: \"a\"\n  my_param { x: 1 }\n  my_scale: 3\n}\nother: TRUE\n");
+    assert_string_equal(qf_buffer_text(&log),
+                        "net:2:2: LayerParameter has no field 'my_param': kept, without effect\n"
+                        "net:3:2: LayerParameter has no field 'my_scale': kept, without effect\n"
+                        "net:3:16: NetParameter has no field 'other': kept, without effect\n");
+    qf_message_free(net);
+    qf_buffer_release(&log);
+    qf_context_destroy(context);
+}
+
+static void mixed_generations_name_a_layer(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    Caffe__NetParameter *net = parse(context, DATA "layers { name: 'old' type: RELU bottom: 'data' "
+                                                   "top: 'data' }");
+    qf_upgrade outcome;
+    assert_fails(context, qf_net_param_upgrade(context, "net", net, &outcome), "'old'");
+    qf_message_free(net);
+    qf_context_destroy(context);
+}
+
+/* The stages of MobileNet-YOLO's sgd_solver.cpp: up to and with stageiter. */
+static void stages_have_rates_of_their_own(void **state)
+{
+    (void)state;
+    static const char settings[] =
+        "lr_policy: 'multifixed' stagelr: 0.1 stagelr: 0.5 stagelr: 0.25 "
+        "stageiter: 2 stageiter: 4 stageiter: 6 eval_type: \"detection\" "
+        "ap_version: \"11point\" show_per_class_result: true";
+    static const float expected[] = {0.1f, 0.1f, 0.1f, 0.5f, 0.5f, 0.25f, 0.25f, 0.25f, 0.25f};
+    qf_context *context = test_context();
+    Caffe__SolverParameter *solver;
+    assert_ok(context, qf_text_parse(context, "solver", settings, strlen(settings),
+                                     &caffe__solver_parameter__descriptor, &solver));
+    assert_ok(context, qf_learning_rate_check(context, solver));
+    int step = 0;
+    for (int i = 0; i < 9; i++)
+        assert_true(qf_learning_rate_at(solver, i, &step) == expected[i]);
+    solver->n_stageiter = 2;
+    assert_fails(context, qf_learning_rate_check(context, solver), "there are 3 and 2");
+    solver->n_stageiter = 3;
+    qf_message_free(solver);
+    qf_context_destroy(context);
+}
+
+/* Bayesian SegNet: two passes in TEST differ, each value is dropped or doubled. */
+static void dropout_samples_in_tests_if_asked_for(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "layer { name: 'data' type: 'DummyData' top: 'data' dummy_data_param { shape { dim: 400 } "
+        "data_filler { value: 1 } } } layer { name: 'd' type: 'Dropout' bottom: 'data' top: 'd' "
+        "dropout_param { sample_weights_test: true } }";
+    qf_context *context = test_context();
+    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
+    assert_ok(context, qf_file_write(context, path, text, sizeof text - 1, 0644));
+    qf_net *net;
+    assert_ok(context, qf_net_create(context, path, QF_TEST, 0, NULL, 0, &net));
+    const float *values;
+    int dropped = 0;
+    assert_ok(context, qf_net_forward(net, NULL));
+    assert_ok(context, qf_blob_data(qf_net_blob(net, "d"), &values));
+    for (int i = 0; i < 400; i++) {
+        assert_true(values[i] == 0 || values[i] == 2);
+        dropped += values[i] == 0;
+    }
+    assert_in_range(dropped, 100, 300);
+    qf_net_destroy(net);
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_free(path);
+    qf_context_destroy(context);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fields_without_effect_are_kept_and_mentioned_once),
+        cmocka_unit_test(kept_fields_pass_through_binary_files),
+        cmocka_unit_test(other_fields_are_refused),
+        cmocka_unit_test(unknown_fields_are_kept_if_asked_for),
+        cmocka_unit_test(mixed_generations_name_a_layer),
+        cmocka_unit_test(stages_have_rates_of_their_own),
+        cmocka_unit_test(dropout_samples_in_tests_if_asked_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
