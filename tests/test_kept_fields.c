@@ -8,9 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DATA                                                                                       \
-    "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 1 dim: 2 } } }"
-
 /* What was logged, line by line. */
 static void collect(void *user, qf_log_level level, const char *file, int line, const char *text)
 {
@@ -109,6 +106,10 @@ static void other_fields_are_refused(void **state)
         {"mem_param { a: 1", "the '{' here is never closed"},
         {"mem_param: -", "but the file ends"},
         {"layers { type: \"Input\" }", "net:1:16: 'layers' is the old form"},
+        {"layer { } layers { }", "net:1:18: 'layers' behind 'layer'"},
+        {"layers { } layer { }", "net:1:18: 'layer' behind 'layers'"},
+        {"layer { squeeze_param { } }", "no field 'squeeze_param'; if it is of a layer type"},
+        {"layer { pooling_param { pool: DEF_ALL } }", "no value 'DEF_ALL'; the nearest is '"},
         {"layer { type: RELU }", "net:1:15: the type of a 'layer' stands in quotes"},
         {"layer { loss_param { } loss_param { } }", "given twice"},
     };
@@ -143,15 +144,15 @@ static void unknown_fields_are_kept_if_asked_for(void **state)
     qf_context_destroy(context);
 }
 
+/* Of a binary file, where there is no place to name. */
 static void mixed_generations_name_a_layer(void **state)
 {
     (void)state;
+    static const uint8_t binary[] = "\x12\5\x22\3old\xa2\6";
     qf_context *context = test_context();
-    Caffe__NetParameter *net = parse(context, DATA "layers { name: 'old' type: RELU bottom: 'data' "
-                                                   "top: 'data' }");
-    qf_upgrade outcome;
-    assert_fails(context, qf_net_param_upgrade(context, "net", net, &outcome), "'old'");
-    qf_message_free(net);
+    Caffe__NetParameter *net;
+    assert_fails(context, qf_net_param_parse_binary(context, "net", binary, sizeof binary, &net),
+                 "'old'");
     qf_context_destroy(context);
 }
 
@@ -176,6 +177,72 @@ static void stages_have_rates_of_their_own(void **state)
     assert_fails(context, qf_learning_rate_check(context, solver), "there are 3 and 2");
     solver->n_stageiter = 3;
     qf_message_free(solver);
+    qf_context_destroy(context);
+}
+
+static Caffe__SolverParameter *parse_solver(qf_context *context, const char *text)
+{
+    Caffe__SolverParameter *solver;
+    assert_ok(context, qf_text_parse(context, "solver", text, strlen(text),
+                                     &caffe__solver_parameter__descriptor, &solver));
+    return solver;
+}
+
+/* Intel's warmup_iter is a line, NVIDIA's rampup_interval a parabola; poly ends at min_lr. */
+static void rates_begin_and_end_as_in_forks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *settings;
+        float rates[6];
+    } cases[] = {
+        {"lr_policy: 'fixed' base_lr: 1 warmup_iter: 4 warmup_start_lr: 0.5",
+         {0.5f, 0.625f, 0.75f, 0.875f, 1, 1}},
+        {"lr_policy: 'fixed' base_lr: 1 rampup_interval: 4", {0, 0.0625f, 0.25f, 0.5625f, 1, 1}},
+        {"lr_policy: 'poly' power: 1 max_iter: 4 base_lr: 1 min_lr: 0.5",
+         {1, 0.875f, 0.75f, 0.625f, 0.5f, 0.5f}},
+        {"lr_policy: 'step' gamma: 0.5 stepsize: 1 base_lr: 1 min_lr: 0.25",
+         {1, 0.5f, 0.25f, 0.25f, 0.25f, 0.25f}},
+    };
+    qf_context *context = test_context();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Caffe__SolverParameter *solver = parse_solver(context, cases[i].settings);
+        assert_ok(context, qf_learning_rate_check(context, solver));
+        int step = 0;
+        for (int at = 0; at < 6; at++)
+            assert_true(qf_learning_rate_at(solver, at, &step) == cases[i].rates[at]);
+        qf_message_free(solver);
+    }
+    Caffe__SolverParameter *solver = parse_solver(context, "lr_policy: 'stepp' base_lr: 1");
+    assert_fails(context, qf_learning_rate_check(context, solver),
+                 "unknown lr_policy 'stepp'; the nearest are step, ");
+    qf_message_free(solver);
+    qf_context_destroy(context);
+}
+
+/* R-FCN: the sum of all losses by a number of its own; here both labels cost ln 2. */
+static void losses_are_divided_by_a_fixed_number(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "layer { name: 'x' type: 'DummyData' top: 'x' top: 'label' dummy_data_param { shape { dim: "
+        "2 "
+        "dim: 2 } shape { dim: 2 } } } layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'x' "
+        "bottom: 'label' top: 'l' loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 8 } "
+        "}";
+    qf_context *context = test_context();
+    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
+    assert_ok(context, qf_file_write(context, path, text, sizeof text - 1, 0644));
+    qf_net *net;
+    const float *values;
+    assert_ok(context, qf_net_create(context, path, QF_TRAIN, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_forward(net, NULL));
+    assert_ok(context, qf_blob_data(qf_net_blob(net, "l"), &values));
+    assert_float_equal(values[0], 2 * 0.6931472f / 8, 1e-6f);
+    qf_net_destroy(net);
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_free(path);
     qf_context_destroy(context);
 }
 
@@ -217,6 +284,8 @@ int main(void)
         cmocka_unit_test(unknown_fields_are_kept_if_asked_for),
         cmocka_unit_test(mixed_generations_name_a_layer),
         cmocka_unit_test(stages_have_rates_of_their_own),
+        cmocka_unit_test(rates_begin_and_end_as_in_forks),
+        cmocka_unit_test(losses_are_divided_by_a_fixed_number),
         cmocka_unit_test(dropout_samples_in_tests_if_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,7 +22,7 @@ static const struct {
     {"LayerParameter",
      "forward_type backward_type forward_math backward_math cudnn_math_override debug debug_dtype "
      "mem_param blobs_dtype bottom_mlu_dtype top_mlu_dtype external_output sparsity showtop "
-     "reshape_every_iter"},
+     "reshape_every_iter quantization_param"},
     {"ConvolutionParameter",
      "cudnn_convolution_algo_seeker conv_algos_override conv_algorithm sparse_mode "
      "weight_fixed=false relu=false same_mode=false yuv_input=false dis_mode=false "
@@ -55,7 +55,7 @@ static const struct {
      "eval_type ap_version show_per_class_result store_blobs_in_old_format solver_data_type "
      "test_and_snapshot_last_epochs=0 larc=false larc_eta larc_policy larc_turbo=false "
      "local_lr_auto=false local_gw_ratio disabled_update=false test_offset=0 group_id richness "
-     "plateau_winsize rampup_interval=0 warmup_iter=0 min_lr=0 gan_solver=false "
+     "plateau_winsize gan_solver=false "
      "momentum_policy=fixed weight_decay_policy=fixed clip_weights=-1"},
 };
 

@@ -43,10 +43,17 @@ static qf_status unknown_field(qf_text_parser *p, const ProtobufCMessageDescript
 {
     const char *near = qf_text_nearest_field(type, name);
     const qf_token *at = &p->lexer.token; /* protoc complains behind the name */
-    return qf_lexer_fail(&p->lexer, at->line, at->column, "%s has no field '%.*s'%s%s%s",
+    static const char ending[] = "_param";
+    const size_t end = sizeof ending - 1;
+    const bool of_layer = type == &caffe__layer_parameter__descriptor && name->size > end &&
+                          memcmp(name->text + name->size - end, ending, end) == 0;
+    return qf_lexer_fail(&p->lexer, at->line, at->column, "%s has no field '%.*s'%s%s%s%s",
                          type->short_name,
                          (int)(name->size < QF_TEXT_SHOWN ? name->size : QF_TEXT_SHOWN), name->text,
-                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+                         of_layer ? "; if it is of a layer type that is not in `qaffe layers`, "
+                                    "--unknown-fields keep reads on without it"
+                                  : "");
 }
 
 /* The first token of a field's value; the lexer stands behind the name and stays there. */
@@ -72,6 +79,23 @@ static qf_status check_generation(qf_text_parser *p, const ProtobufCMessage *mes
 {
     const qf_token value = value_ahead(p);
     const bool is_type = strcmp(field->name, "type") == 0;
+    if (message->descriptor == &caffe__net_parameter__descriptor) {
+        const Caffe__NetParameter *net = (const Caffe__NetParameter *)(const void *)message;
+        const bool old = strcmp(field->name, "layers") == 0;
+        const bool mixed =
+            (old && net->n_layer) || (strcmp(field->name, "layer") == 0 && net->n_layers);
+        if (mixed) /* where Caffe finds out, and what it says before it does */
+            qf_info(p->lexer.context,
+                    "Attempting to upgrade input file specified using deprecated "
+                    "V1LayerParameter: %s",
+                    p->lexer.name);
+        if (mixed)
+            return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
+                                 "'%s' behind '%s': 'layers' is the old form, and a net has one "
+                                 "or the other; rename all to 'layer' and give types as strings "
+                                 "(type: \"Convolution\")",
+                                 field->name, old ? "layer" : "layers");
+    }
     if (is_type && message->descriptor == &caffe__v1_layer_parameter__descriptor &&
         value.kind == QF_TOKEN_STRING)
         return qf_lexer_fail(&p->lexer, value.line, value.column,

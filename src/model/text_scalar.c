@@ -61,9 +61,14 @@ static void consider(suggestion *best, const qf_token *typed, const char *candid
     }
 }
 
+/* "_param" at the end of both makes no words alike. */
 static const char *nearest(const suggestion *best, const qf_token *typed)
 {
-    return best->distance <= 1 + typed->size / 3 ? best->name : NULL;
+    enum { ENDING = 6 };
+    size_t size = typed->size;
+    if (size > ENDING && memcmp(typed->text + size - ENDING, "_param", ENDING) == 0)
+        size -= ENDING;
+    return best->distance <= 1 + size / 3 ? best->name : NULL;
 }
 
 const char *qf_text_nearest_field(const ProtobufCMessageDescriptor *type, const qf_token *typed)
@@ -161,10 +166,13 @@ static qf_status unknown_enum(qf_text_parser *p, const ProtobufCFieldDescriptor 
         consider(&best, token, type->values_by_name[i].name);
     const char *near = nearest(&best, token);
     return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
-                         "the field '%s' has no value '%.*s'%s%s%s", field->name,
+                         "the field '%s' has no value '%.*s'; %s '%s'%s", field->name,
                          (int)(token->size < QF_TEXT_SHOWN ? token->size : QF_TEXT_SHOWN),
-                         token->text, near ? "; did you mean '" : "", near ? near : "",
-                         near ? "'?" : "");
+                         token->text, near ? "did you mean" : "the nearest is",
+                         near        ? near
+                         : best.name ? best.name
+                                     : type->values_by_name[0].name,
+                         near ? "?" : "");
 }
 
 bool qf_text_enum_has(const ProtobufCFieldDescriptor *field, const qf_token *word)

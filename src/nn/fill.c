@@ -1,3 +1,4 @@
+#include "base/nearest.h"
 #include "nn/blob.h"
 
 #include <math.h>
@@ -115,8 +116,14 @@ static const struct {
     {"bilinear", 4, false, fill_bilinear},
 };
 
+static const char *filler_name(int index)
+{
+    return (size_t)index < sizeof fillers / sizeof *fillers ? fillers[index].name : NULL;
+}
+
 qf_status qf_fill(qf_blob *blob, const Caffe__FillerParameter *filler)
 {
+    char near[64];
     qf_context *context = blob->context;
     if (!filler || (strcmp(filler->type, "constant") == 0 && filler->value == 0)) {
         qf_tensor_set_zero(blob->data);
@@ -142,8 +149,6 @@ qf_status qf_fill(qf_blob *blob, const Caffe__FillerParameter *filler)
             fillers[i].fill(&fill);
         return QF_OK;
     }
-    return qf_fail(context, QF_E_ARGUMENT,
-                   "unknown filler type '%s'; there are constant, gaussian, positive_unitball, "
-                   "uniform, xavier, msra and bilinear",
-                   filler->type);
+    return qf_fail(context, QF_E_ARGUMENT, "unknown filler type '%s'; the nearest are %s",
+                   filler->type, qf_nearest_three(near, sizeof near, filler->type, filler_name));
 }

@@ -1,3 +1,4 @@
+#include "base/nearest.h"
 #include "nn/solver.h"
 
 #include <math.h>
@@ -100,15 +101,33 @@ static qf_status check_stages(qf_context *context, const Caffe__SolverParameter 
     return QF_OK;
 }
 
+static const char *policy_name(int index)
+{
+    return index < POLICIES ? policies[index].name : NULL;
+}
+
+static qf_status check_start(qf_context *context, const Caffe__SolverParameter *param)
+{
+    const float rates[] = {param->warmup_start_lr, param->rampup_lr, param->min_lr};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
+        if (!(rates[i] >= 0) || isinf(rates[i]))
+            return qf_fail(context, QF_E_ARGUMENT,
+                           "warmup_start_lr, rampup_lr and min_lr must be numbers ≥ 0");
+    if (param->warmup_iter > 0 && param->rampup_interval > 0)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "warmup_iter and rampup_interval both say how the rate begins; give one");
+    return QF_OK;
+}
+
 qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParameter *param)
 {
     const char *name = param->lr_policy ? param->lr_policy : "";
+    char near[64];
     const int policy = find_policy(name), needs = policy < 0 ? 0 : policies[policy].needs;
     if (policy < 0)
-        return qf_fail(context, QF_E_ARGUMENT,
-                       "unknown lr_policy '%s'; there are fixed, step, exp, inv, multistep, poly, "
-                       "sigmoid and multifixed",
-                       name);
+        return qf_fail(context, QF_E_ARGUMENT, "unknown lr_policy '%s'; the nearest are %s", name,
+                       qf_nearest_three(near, sizeof near, name, policy_name));
+    QF_TRY(check_start(context, param));
     if (needs & STAGES)
         return check_stages(context, param);
     if (!param->has_base_lr || !(param->base_lr >= 0) || isinf(param->base_lr))
@@ -124,10 +143,26 @@ qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParamet
     return QF_OK;
 }
 
+static double start_at(const Caffe__SolverParameter *param, int iteration)
+{
+    if (iteration < param->warmup_iter) {
+        const double part = (double)iteration / param->warmup_iter;
+        return part * param->base_lr + (1 - part) * param->warmup_start_lr;
+    }
+    const double part = (double)iteration / param->rampup_interval;
+    return param->rampup_lr + (double)(param->base_lr - param->rampup_lr) * part * part;
+}
+
 float qf_learning_rate_at(const Caffe__SolverParameter *param, int iteration, int *step)
 {
     const int policy = find_policy(param->lr_policy);
     schedule now = {param, iteration, step};
+    if (iteration < param->warmup_iter || iteration < param->rampup_interval)
+        return (float)fmax(start_at(param, iteration), param->min_lr);
     const double factor = policies[policy].factor(&now);
-    return (float)(policies[policy].needs & STAGES ? factor : param->base_lr * factor);
+    const double rate = policies[policy].needs & STAGES         ? factor
+                        : policies[policy].factor == polynomial ? /* falls to min_lr, not to 0 */
+                            (double)(param->base_lr - param->min_lr) * factor + param->min_lr
+                                                                : param->base_lr * factor;
+    return (float)fmax(rate, param->min_lr);
 }

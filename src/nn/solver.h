@@ -30,7 +30,7 @@ typedef struct qf_update_rule {
 } qf_update_rule;
 
 const qf_update_rule *qf_update_rule_find(const char *name);
-const char *qf_update_rule_names(void); /* "SGD, Nesterov, …" for messages */
+const char *qf_update_rule_name(int index); /* NULL past the end */
 
 /* Rate of `iteration` (nn/learning_rate.c); may advance *step, the state of "multistep". */
 qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParameter *param);

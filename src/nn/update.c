@@ -120,9 +120,9 @@ const qf_update_rule *qf_update_rule_find(const char *name)
     return NULL;
 }
 
-const char *qf_update_rule_names(void)
+const char *qf_update_rule_name(int index)
 {
-    return "SGD, Nesterov, AdaGrad, RMSProp, AdaDelta and Adam";
+    return (size_t)index < sizeof rules / sizeof *rules ? rules[index].name : NULL;
 }
 
 /* ---- one update of the net ---- */

@@ -90,8 +90,7 @@ static double mean_over(const qf_layer *layer, int top, size_t index)
     const int axis = qf_shape_axis(shape, param_of(layer)->axis);
     const qf_loss_counts counts = {s->classes.outer * s->classes.inner, s->valid,
                                    qf_shape_count_range(shape, 0, axis)};
-    return qf_loss_items(
-        qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID), &counts);
+    return qf_loss_items(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID, &counts);
 }
 
 static float divisor(const qf_layer *layer)

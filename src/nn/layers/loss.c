@@ -2,9 +2,8 @@
 
 #define MODE(name) CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__##name
 
-int qf_loss_normalization(const qf_layer *layer, int otherwise)
+static int normalization(const Caffe__LossParameter *p, int otherwise)
 {
-    const Caffe__LossParameter *p = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
     if (p->has_normalization)
         return (int)p->normalization;
     if (p->has_normalize)
@@ -12,12 +11,21 @@ int qf_loss_normalization(const qf_layer *layer, int otherwise)
     return otherwise;
 }
 
-double qf_loss_items(int normalization, const qf_loss_counts *counts)
+double qf_loss_items(const qf_layer *layer, int otherwise, const qf_loss_counts *counts)
 {
-    return normalization == MODE(FULL)         ? (double)counts->full
-           : normalization == MODE(VALID)      ? (double)counts->valid
-           : normalization == MODE(BATCH_SIZE) ? (double)counts->batch
-                                               : QF_SUM_OF_BATCH;
+    const Caffe__LossParameter *p = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
+    switch (normalization(p, otherwise)) {
+    case MODE(FULL):
+        return (double)counts->full;
+    case MODE(VALID):
+        return (double)counts->valid;
+    case MODE(BATCH_SIZE):
+        return (double)counts->batch;
+    case MODE(PRE_FIXED):
+        return (double)p->pre_fixed_normalizer;
+    default:
+        return QF_SUM_OF_BATCH;
+    }
 }
 
 float qf_loss_divisor(double items)

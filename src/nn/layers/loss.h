@@ -11,10 +11,9 @@ typedef struct qf_loss_counts {
     size_t batch; /* images */
 } qf_loss_counts;
 
-/* loss_param.normalization; else what the older loss_param.normalize means; else `otherwise`. */
-int qf_loss_normalization(const qf_layer *layer, int otherwise);
-/* The items over which this normalization takes the mean, or QF_SUM_OF_BATCH. */
-double qf_loss_items(int normalization, const qf_loss_counts *counts);
+/* The items over which the mean is taken, or QF_SUM_OF_BATCH: as loss_param.normalization says;
+ * else what the older loss_param.normalize means; else as the mode `otherwise`. */
+double qf_loss_items(const qf_layer *layer, int otherwise, const qf_loss_counts *counts);
 /* What the sum is divided by: at least 1, so that a batch without labels gives no NaN. */
 float qf_loss_divisor(double items);
 /* Labels are cut to integers before they are compared with loss_param.ignore_label. */

@@ -102,8 +102,7 @@ static double mean_over(const qf_layer *layer, int top, size_t index)
     const qf_loss_counts counts = {.full = (size_t)m->images * m->priors.count,
                                    .valid = m->match_count,
                                    .batch = (size_t)m->images};
-    const int mode = qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID);
-    return qf_loss_items(mode, &counts);
+    return qf_loss_items(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID, &counts);
 }
 
 static float divisor(const qf_layer *layer)

@@ -24,9 +24,7 @@ static double mean_over(const qf_layer *layer, int top, size_t index)
     (void)top, (void)index;
     const qf_loss_counts counts = {qf_blob_count(layer->bottom[0]), ((state *)layer->state)->valid,
                                    qf_loss_batch(layer)};
-    return qf_loss_items(
-        qf_loss_normalization(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE),
-        &counts);
+    return qf_loss_items(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__BATCH_SIZE, &counts);
 }
 
 static float divisor(const qf_layer *layer)
