@@ -361,6 +361,39 @@ static void weights_of_another_fork(void **state)
     qf_free(folder);
 }
 
+/* NVIDIA's Caffe: raw_data_type (10) and raw_data (12), as doubles, floats or halves. */
+static void weights_of_nvidia(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t size, bytes[32];
+    } blobs[] = {
+        {30, {0x3a, 3,    0x0a, 1, 2, 0x50, 0, 0x62, 16,   0,    0,    0, 0,    0, 0,
+              0xf0, 0x3f, 0,    0, 0, 0,    0, 0,    0xe0, 0xbf, 0x58, 1, 0x6a, 1, 7}},
+        {22, {0x3a, 3,    0x0a, 1, 2, 0x50, 1,    0x62, 8,    0, 0,
+              0x80, 0x3f, 0,    0, 0, 0xbf, 0x58, 1,    0x6a, 1, 7}},
+        {13, {0x3a, 3, 0x0a, 1, 2, 0x50, 2, 0x62, 4, 0, 0x3c, 0, 0xb8}},
+    };
+    char *folder = test_make_directory(), *path = test_format("%s/w.caffemodel", folder);
+    for (size_t i = 0; i < sizeof blobs / sizeof *blobs; i++) {
+        uint8_t bytes[48] = {0xa2, 6, (uint8_t)(blobs[i].size + 5), 0x0a, 1, 'c', 0x3a};
+        Caffe__NetParameter *net;
+        bytes[7] = blobs[i].size;
+        memcpy(bytes + 8, blobs[i].bytes, blobs[i].size);
+        assert_ok(context, qf_file_write(context, path, bytes, 8u + blobs[i].size, 0640));
+        assert_ok(context, qf_net_param_read_binary(context, path, &net));
+        const Caffe__BlobProto *blob = net->layer[0]->blobs[0];
+        assert_int_equal(i == 0 ? blob->n_double_data : blob->n_data, 2);
+        assert_true((i == 0 ? blob->double_data[0] : (double)blob->data[0]) == 1);
+        assert_true((i == 0 ? blob->double_data[1] : (double)blob->data[1]) == -0.5);
+        assert_false(blob->has_int8_data || blob->n_int32_data || blob->has_half_data);
+        qf_message_free(net);
+    }
+    test_remove_directory(folder);
+    qf_free(path);
+    qf_free(folder);
+}
+
 /* ---- what cannot be ---- */
 
 static void refused(void **state)
@@ -470,6 +503,7 @@ int main(void)
         cmocka_unit_test(normalize),
         cmocka_unit_test(products),
         cmocka_unit_test(weights_of_another_fork),
+        cmocka_unit_test(weights_of_nvidia),
         cmocka_unit_test(refused),
         cmocka_unit_test(refused_in_place),
     };

@@ -2,6 +2,8 @@
 #include "base/memory.h"
 #include "model/allowance.h"
 #include "model/model.h"
+#include "model/raw_blobs.h"
+#include "model/wire_field.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,13 +33,6 @@ static void budget_free(void *data, void *pointer)
     free(pointer);
 }
 
-/* One field of a message in wire format. */
-typedef struct wire_field {
-    size_t start, value, end; /* offsets: of the tag, of the value (behind a length), behind all */
-    uint64_t number;
-    int type;
-} wire_field;
-
 static bool read_varint(const uint8_t *bytes, size_t size, size_t *at, uint64_t *out)
 {
     *out = 0;
@@ -49,8 +44,7 @@ static bool read_varint(const uint8_t *bytes, size_t size, size_t *at, uint64_t 
     return false;
 }
 
-/* False: the field at `start` is damaged or cut off. */
-static bool read_field(const uint8_t *bytes, size_t size, size_t start, wire_field *out)
+bool qf_wire_read_field(const uint8_t *bytes, size_t size, size_t start, qf_wire_field *out)
 {
     size_t at = start;
     uint64_t tag, number = 0;
@@ -62,16 +56,16 @@ static bool read_field(const uint8_t *bytes, size_t size, size_t start, wire_fie
     const uint64_t skip = type == 1 ? 8 : type == 5 ? 4 : type == 2 ? number : 0;
     if (type == 3 || type == 4 || type > 5 || skip > size - at)
         return false;
-    *out = (wire_field){start, at, at + (size_t)skip, tag >> 3, type};
+    *out = (qf_wire_field){start, at, at + (size_t)skip, tag >> 3, type};
     return true;
 }
 
 /* Walks the outermost fields; the offset of the one that is damaged, or `size`. */
 static size_t damaged_at(const uint8_t *bytes, size_t size)
 {
-    wire_field field = {0};
+    qf_wire_field field = {0};
     while (field.end < size)
-        if (!read_field(bytes, size, field.end, &field))
+        if (!qf_wire_read_field(bytes, size, field.end, &field))
             return field.end;
     return size;
 }
@@ -109,8 +103,8 @@ static size_t rename_strangers(uint8_t *layer, size_t size)
 {
     const ProtobufCMessageDescriptor *type = &caffe__layer_parameter__descriptor;
     size_t renamed = 0;
-    wire_field field = {0};
-    while (field.end < size && read_field(layer, size, field.end, &field)) {
+    qf_wire_field field = {0};
+    while (field.end < size && qf_wire_read_field(layer, size, field.end, &field)) {
         const ProtobufCFieldDescriptor *known =
             field.number >= FIRST_PARAMETERS && field.number <= UINT32_MAX
                 ? protobuf_c_message_descriptor_get_field(type, (unsigned)field.number)
@@ -129,8 +123,8 @@ static size_t rename_strangers(uint8_t *layer, size_t size)
 static size_t rename_strangers_of_net(uint8_t *net, size_t size)
 {
     size_t renamed = 0;
-    wire_field field = {0};
-    while (field.end < size && read_field(net, size, field.end, &field))
+    qf_wire_field field = {0};
+    while (field.end < size && qf_wire_read_field(net, size, field.end, &field))
         if (field.number == LAYER && field.type == 2)
             renamed += rename_strangers(net + field.value, field.end - field.value);
     return renamed;
@@ -163,6 +157,31 @@ qf_status qf_wire_parse(qf_context *context, const char *name, const void *bytes
         name, type->short_name, size);
 }
 
+/* Once more, as the file of a fork of Caffe; `failed` if it is not one. */
+static qf_status read_as_fork(qf_context *context, const char *path, qf_buffer *file,
+                              qf_status failed, void *out)
+{
+    const size_t raw = qf_raw_blobs_translate((uint8_t *)file->data, file->size);
+    const size_t renamed = rename_strangers_of_net((uint8_t *)file->data, file->size);
+    if (!raw && !renamed)
+        return failed;
+    if (renamed)
+        qf_warning(context,
+                   "%s: %zu parameters of layers are those of another fork of Caffe and are passed "
+                   "over; the weights are read all the same",
+                   path, renamed);
+    QF_TRY(qf_wire_parse(context, path, qf_buffer_text(file), file->size,
+                         &caffe__net_parameter__descriptor, out));
+    Caffe__NetParameter *net;
+    memcpy(&net, out, sizeof net);
+    const qf_status status = qf_raw_blobs_widen(context, net);
+    if (status != QF_OK) {
+        qf_message_free(net);
+        memset(out, 0, sizeof net);
+    }
+    return status;
+}
+
 qf_status qf_wire_read(qf_context *context, const char *path,
                        const ProtobufCMessageDescriptor *type, void *out)
 {
@@ -171,17 +190,8 @@ qf_status qf_wire_read(qf_context *context, const char *path,
     qf_status status = qf_file_read(context, path, &file);
     if (status == QF_OK)
         status = qf_wire_parse(context, path, qf_buffer_text(&file), file.size, type, out);
-    if (status == QF_E_FORMAT && type == &caffe__net_parameter__descriptor) {
-        const size_t renamed = rename_strangers_of_net((uint8_t *)file.data, file.size);
-        if (renamed) {
-            qf_warning(
-                context,
-                "%s: %zu parameters of layers are those of another fork of Caffe and are passed "
-                "over; the weights are read all the same",
-                path, renamed);
-            status = qf_wire_parse(context, path, qf_buffer_text(&file), file.size, type, out);
-        }
-    }
+    if (status == QF_E_FORMAT && type == &caffe__net_parameter__descriptor)
+        status = read_as_fork(context, path, &file, status, out);
     qf_buffer_release(&file);
     return status;
 }
