@@ -57,6 +57,18 @@ done:
     return status;
 }
 
+qf_status qf_file_read_text(qf_context *context, const char *path, qf_buffer *out)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    const size_t before = out->size, length = sizeof mark - 1;
+    QF_TRY(qf_file_read(context, path, out));
+    if (out->size - before >= length && memcmp(out->data + before, mark, length) == 0) {
+        out->size -= length;
+        memmove(out->data + before, out->data + before + length, out->size - before + 1);
+    }
+    return QF_OK;
+}
+
 static qf_status make_parents(qf_context *context, const char *path)
 {
     char *copy = qf_strdup(path);

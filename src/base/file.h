@@ -12,6 +12,9 @@
 /* Append the whole file to *out. */
 qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out);
 
+/* The same of a text; without the byte order mark that some editors put in front of UTF-8. */
+qf_status qf_file_read_text(qf_context *context, const char *path, qf_buffer *out);
+
 /* Write beside the target, sync, rename over it. Missing parent directories are created with mode
  * 750; the file gets `mode` (AMCT's outputs: 0640, everything else: 0644). */
 qf_status qf_file_write(qf_context *context, const char *path, const void *bytes, size_t size,

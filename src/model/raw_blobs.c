@@ -39,7 +39,7 @@ static void rename_field(uint8_t *tag, int number)
 static int array_of(const uint8_t *blob, size_t size)
 {
     qf_wire_field field = {0};
-    while (field.end < size && qf_wire_read_field(blob, size, field.end, &field))
+    while (field.end < size && qf_wire_field_read(blob, size, size, field.end, &field))
         if (field.number == RAW_DATA_TYPE && field.type == VARINT && blob[field.end - 1] < TYPES)
             return arrays[blob[field.end - 1]];
     return 0;
@@ -51,7 +51,7 @@ static bool translate_blob(uint8_t *blob, size_t size)
     qf_wire_field field = {0};
     if (!array)
         return false;
-    while (field.end < size && qf_wire_read_field(blob, size, field.end, &field)) {
+    while (field.end < size && qf_wire_field_read(blob, size, size, field.end, &field)) {
         if (field.number == RAW_DATA && field.type == BYTES)
             rename_field(blob + field.start, array);
         else if (field.number >= RAW_DATA_TYPE && field.number <= RAW_DIFF)
@@ -64,7 +64,7 @@ size_t qf_raw_blobs_translate(uint8_t *net, size_t size)
 {
     size_t count = 0;
     qf_wire_field layer = {0};
-    while (layer.end < size && qf_wire_read_field(net, size, layer.end, &layer)) {
+    while (layer.end < size && qf_wire_field_read(net, size, size, layer.end, &layer)) {
         const unsigned blobs = layer.number == NET_LAYER       ? LAYER_BLOBS
                                : layer.number == NET_LAYERS_V1 ? LAYER_BLOBS_V1
                                                                : 0;
@@ -72,7 +72,7 @@ size_t qf_raw_blobs_translate(uint8_t *net, size_t size)
         const size_t end = layer.end - layer.value;
         qf_wire_field blob = {0};
         while (blobs && layer.type == BYTES && blob.end < end &&
-               qf_wire_read_field(bytes, end, blob.end, &blob))
+               qf_wire_field_read(bytes, end, end, blob.end, &blob))
             if (blob.number == blobs && blob.type == BYTES)
                 count += translate_blob(bytes + blob.value, blob.end - blob.value);
     }

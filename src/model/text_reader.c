@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "model/allowance.h"
 #include "model/field.h"
+#include "model/file_type.h"
 #include "model/kept_text.h"
 #include "model/model.h"
 #include "model/text_parser.h"
@@ -331,9 +332,9 @@ qf_status qf_text_read(qf_context *context, const char *path,
 {
     qf_buffer file = {0};
     memcpy(out, &(void *){NULL}, sizeof(void *));
-    qf_status status = qf_file_read(context, path, &file);
+    qf_status status = qf_file_read_text(context, path, &file);
     if (status == QF_OK)
         status = qf_text_parse(context, path, qf_buffer_text(&file), file.size, type, out);
     qf_buffer_release(&file);
-    return status;
+    return qf_wrong_file(context, status, path, qf_file_type_of_message(type, true));
 }

@@ -1,6 +1,8 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/allowance.h"
+#include "model/field.h"
+#include "model/file_type.h"
 #include "model/model.h"
 #include "model/raw_blobs.h"
 #include "model/wire_field.h"
@@ -33,39 +35,12 @@ static void budget_free(void *data, void *pointer)
     free(pointer);
 }
 
-static bool read_varint(const uint8_t *bytes, size_t size, size_t *at, uint64_t *out)
-{
-    *out = 0;
-    for (int shift = 0; *at < size && shift <= 63; shift += 7) {
-        *out |= (uint64_t)(bytes[*at] & 0x7f) << shift;
-        if (!(bytes[(*at)++] & 0x80))
-            return true;
-    }
-    return false;
-}
-
-bool qf_wire_read_field(const uint8_t *bytes, size_t size, size_t start, qf_wire_field *out)
-{
-    size_t at = start;
-    uint64_t tag, number = 0;
-    if (!read_varint(bytes, size, &at, &tag))
-        return false;
-    const int type = (int)(tag & 7);
-    if ((type == 0 || type == 2) && !read_varint(bytes, size, &at, &number))
-        return false;
-    const uint64_t skip = type == 1 ? 8 : type == 5 ? 4 : type == 2 ? number : 0;
-    if (type == 3 || type == 4 || type > 5 || skip > size - at)
-        return false;
-    *out = (qf_wire_field){start, at, at + (size_t)skip, tag >> 3, type};
-    return true;
-}
-
 /* Walks the outermost fields; the offset of the one that is damaged, or `size`. */
 static size_t damaged_at(const uint8_t *bytes, size_t size)
 {
     qf_wire_field field = {0};
     while (field.end < size)
-        if (!qf_wire_read_field(bytes, size, field.end, &field))
+        if (!qf_wire_field_read(bytes, size, size, field.end, &field))
             return field.end;
     return size;
 }
@@ -104,7 +79,7 @@ static size_t rename_strangers(uint8_t *layer, size_t size)
     const ProtobufCMessageDescriptor *type = &caffe__layer_parameter__descriptor;
     size_t renamed = 0;
     qf_wire_field field = {0};
-    while (field.end < size && qf_wire_read_field(layer, size, field.end, &field)) {
+    while (field.end < size && qf_wire_field_read(layer, size, size, field.end, &field)) {
         const ProtobufCFieldDescriptor *known =
             field.number >= FIRST_PARAMETERS && field.number <= UINT32_MAX
                 ? protobuf_c_message_descriptor_get_field(type, (unsigned)field.number)
@@ -124,7 +99,7 @@ static size_t rename_strangers_of_net(uint8_t *net, size_t size)
 {
     size_t renamed = 0;
     qf_wire_field field = {0};
-    while (field.end < size && qf_wire_read_field(net, size, field.end, &field))
+    while (field.end < size && qf_wire_field_read(net, size, size, field.end, &field))
         if (field.number == LAYER && field.type == 2)
             renamed += rename_strangers(net + field.value, field.end - field.value);
     return renamed;
@@ -182,6 +157,31 @@ static qf_status read_as_fork(qf_context *context, const char *path, qf_buffer *
     return status;
 }
 
+/* None of the fields that the message has: what was read is another message. */
+static bool is_void(const ProtobufCMessage *message)
+{
+    for (unsigned i = 0; i < message->descriptor->n_fields; i++)
+        if (qf_field_is_set(message, &message->descriptor->fields[i]))
+            return false;
+    return true;
+}
+
+/* What was read without complaint may be another message all the same. */
+static qf_status refuse_stranger(qf_context *context, const char *path, size_t size,
+                                 const ProtobufCMessageDescriptor *type, void *out)
+{
+    ProtobufCMessage *message;
+    memcpy(&message, out, sizeof message);
+    if (!size ||
+        !(is_void(message) || (message->n_unknown_fields &&
+                               qf_file_is_other(path, qf_file_type_of_message(type, false)))))
+        return QF_OK;
+    qf_message_free(message);
+    memset(out, 0, sizeof message);
+    return qf_fail(context, QF_E_FORMAT, "%s: not a %s: its fields are others", path,
+                   type->short_name);
+}
+
 qf_status qf_wire_read(qf_context *context, const char *path,
                        const ProtobufCMessageDescriptor *type, void *out)
 {
@@ -192,8 +192,10 @@ qf_status qf_wire_read(qf_context *context, const char *path,
         status = qf_wire_parse(context, path, qf_buffer_text(&file), file.size, type, out);
     if (status == QF_E_FORMAT && type == &caffe__net_parameter__descriptor)
         status = read_as_fork(context, path, &file, status, out);
+    if (status == QF_OK)
+        status = refuse_stranger(context, path, file.size, type, out);
     qf_buffer_release(&file);
-    return status;
+    return qf_wrong_file(context, status, path, qf_file_type_of_message(type, false));
 }
 
 qf_status qf_wire_write(qf_context *context, const char *path, const void *message, unsigned mode)
