@@ -40,6 +40,11 @@ typedef struct qf_layer_type {
     bool ignores_bottoms, ignores_tops;
     /* The same of both, where it depends on the layer's parameters; NULL: they decide nothing. */
     bool (*ignores_values)(const qf_layer *layer);
+    /* Of its tops, backward only asks which values are positive. In place, the layer leaves
+     * positive what is positive and nothing else, except where it lets no gradient through
+     * (Dropout); NULL: it does not. */
+    bool reads_signs;
+    bool (*keeps_signs)(const qf_layer *layer);
     /* Bit i: gradient to bottom i cannot be had even if something below learns (labels). */
     unsigned no_gradient_bottoms;
     /* A file may hold only this many of the parameter blobs: DeQuant's packed words. 0: all of

@@ -155,6 +155,7 @@ static qf_status forward_layer(qf_net *net, int index, double *loss)
     qf_layer *layer = net->layers[index];
     QF_TRY(follow_shapes(net, index));
     QF_TRY(refresh_aliases(net, index));
+    QF_TRY(qf_overwritten_keep(net, index, index));
     double start = net->timing ? qf_seconds() : 0;
     QF_TRY(layer->type->forward(layer));
     layer->ran = true;
@@ -171,6 +172,7 @@ static qf_status forward_group(qf_net *net, qf_group *group)
         QF_TRY(follow_shapes(net, i));
         QF_TRY(refresh_aliases(net, i));
     }
+    QF_TRY(qf_overwritten_keep(net, group->first, group->last));
     double start = net->timing ? qf_seconds() : 0;
     group->ran = true; /* unless the fusion thinks better of it */
     QF_TRY(group->fusion->forward(net, group));
@@ -255,7 +257,9 @@ static qf_status backward_layer(qf_net *net, int index)
     QF_TRY(start_gradients(layer));
     double start = net->timing ? qf_seconds() : 0;
     clear_alias_gradients(net, index);
+    QF_TRY(qf_overwritten_exchange(net, index, index));
     QF_TRY(layer->type->backward(layer));
+    QF_TRY(qf_overwritten_exchange(net, index, index));
     QF_TRY(collect_alias_gradients(net, index));
     if (net->timing)
         layer->backward_seconds += qf_seconds() - start;
@@ -265,7 +269,9 @@ static qf_status backward_layer(qf_net *net, int index)
 static qf_status backward_group(qf_net *net, qf_group *group)
 {
     double start = net->timing ? qf_seconds() : 0;
+    QF_TRY(qf_overwritten_exchange(net, group->first, group->last));
     QF_TRY(group->fusion->backward(net, group));
+    QF_TRY(qf_overwritten_exchange(net, group->first, group->last));
     if (net->timing)
         net->layers[group->first]->backward_seconds += qf_seconds() - start;
     return QF_OK;

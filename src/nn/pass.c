@@ -77,15 +77,29 @@ static int match_end(const qf_net *net, state *s, int index, const qf_blob *valu
     return index + 1 + (s->code_split != NULL);
 }
 
+/* Is the value that layer `from` left changed in place before layer `to`? */
+static bool is_overwritten(const qf_net *net, const qf_tensor *value, int from, int to)
+{
+    for (int l = from + 1; l < to; l++)
+        for (int t = 0; t < net->layers[l]->top_count && t < net->layers[l]->bottom_count; t++)
+            if (net->layers[l]->top[t]->data == value &&
+                net->layers[l]->top[t] == net->layers[l]->bottom[t])
+                return true;
+    return false;
+}
+
 /* The pass that makes the addend from what it keeps anyway, and that does not stand on too many
  * others. */
-static qf_group *find_above(const qf_net *net, const state *s)
+static qf_group *find_above(const qf_net *net, const state *s, int first)
 {
     for (int g = net->plan->group_count; s->addend && g-- > 0;) {
         qf_group *group = &net->plan->groups[g];
         const state *other = group->state;
         if (group->fusion == &qf_pass_fusion && other->y->data == s->addend->data)
-            return is_affine(other) && other->height < QF_PASS_CHAIN ? group : NULL;
+            return is_affine(other) && other->height < QF_PASS_CHAIN &&
+                           !is_overwritten(net, other->y->data, group->last, first)
+                       ? group
+                       : NULL;
     }
     return NULL;
 }
@@ -146,7 +160,7 @@ static int match(qf_net *net, qf_group *group)
     if (stages + (s->quantise != NULL) < 2)
         return 0;
     s->writes_y = !s->quantise || s->split || (s->eltwise && !is_affine(s));
-    s->above = find_above(net, s);
+    s->above = find_above(net, s, group->first);
     s->height = 1 + (s->above ? ((const state *)s->above->state)->height : s->addend != NULL);
     return next - group->first;
 }

@@ -159,6 +159,7 @@ qf_status qf_net_plan_create(qf_net *net)
         return qf_fail(net->context, QF_E_MEMORY, "no memory for a plan");
     plan->no_fusion = wish && strcmp(wish, "0") == 0;
     find_lifetimes(net);
+    QF_TRY(qf_overwritten_find(net));
     return find_groups(net);
 }
 
@@ -169,6 +170,7 @@ void qf_net_plan_destroy(qf_net *net)
         return;
     for (int g = 0; g < plan->group_count; g++)
         destroy_group(&plan->groups[g]);
+    qf_overwritten_destroy(net);
     qf_free(plan->groups);
     qf_free(plan->group_of);
     qf_free(plan->last_use);
@@ -230,8 +232,7 @@ int qf_net_plan_hidden_since(const qf_net *net, int first, int last)
 
 /* ---- dropping ---- */
 
-/* Will the backward pass of layer l, or of the group with which it ran, read this value? */
-static bool backward_reads(const qf_net *net, int l, const qf_tensor *value)
+bool qf_net_plan_backward_reads(const qf_net *net, int l, const qf_tensor *value)
 {
     const qf_layer *layer = net->layers[l];
     const qf_layer_type *type = layer->type;
@@ -254,9 +255,14 @@ static bool backward_reads(const qf_net *net, int l, const qf_tensor *value)
 static bool needed_backward(const qf_net *net, int blob)
 {
     const qf_net_plan *plan = net->plan;
-    for (int l = plan->producer[blob]; l <= plan->last_use[blob]; l++)
-        if (backward_reads(net, l, net->blobs[blob]->data))
+    const qf_tensor *value = net->blobs[blob]->data;
+    for (int l = plan->producer[blob]; l <= plan->last_use[blob]; l++) {
+        const qf_group *group = group_at(net, l);
+        const bool ran = group && group->ran;
+        if (qf_net_plan_backward_reads(net, l, value) &&
+            !qf_overwritten_is_kept(net, ran ? group->first : l, ran ? group->last : l, value))
             return true;
+    }
     return false;
 }
 
@@ -284,6 +290,7 @@ void qf_net_plan_drop_after_backward(qf_net *net, int first, int last)
         if (!plan->shares_diff[i])
             qf_tensor_forget(net->blobs[i]->diff);
     }
+    qf_overwritten_release(net, first, last);
     const qf_group *group = group_at(net, first);
     if (group && group->fusion->release)
         group->fusion->release((qf_group *)group);

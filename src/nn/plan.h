@@ -10,6 +10,7 @@
 #define QF_NN_PLAN_H
 
 #include "nn/net.h"
+#include "nn/overwritten.h"
 
 typedef struct qf_group {
     const struct qf_fusion *fusion;
@@ -49,6 +50,8 @@ typedef struct qf_net_plan {
     int *producer;     /* for each blob: the first layer that writes it */
     bool *shares_data; /* for each blob: its value is that of its producer's bottom (Split) */
     bool *shares_diff; /* the same of its gradient (WeightQAT) */
+    qf_overwritten *overwritten; /* nn/overwritten.h */
+    int overwritten_count;
     bool no_fusion;
 } qf_net_plan;
 
@@ -65,6 +68,9 @@ qf_status qf_net_plan_backward_group(qf_net *net, int layer, int first, int last
 /* The first layer of the first group in layers first … last that ran and left nothing for backward;
  * −1: there is none. */
 int qf_net_plan_hidden_since(const qf_net *net, int first, int last);
+
+/* Will the backward pass of layer l, or of the group with which it ran, read this value? */
+bool qf_net_plan_backward_reads(const qf_net *net, int l, const qf_tensor *value);
 
 /* In nets that need not keep blobs: drop what no one reads any more, after the forward or backward
  * passes of layers first … last. */

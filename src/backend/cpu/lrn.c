@@ -2,6 +2,8 @@
  * scale = k + alpha / size · Σ x² over the window, y = x · scale^−beta. */
 #include "backend/cpu/operations.h"
 
+#include "base/memory.h"
+
 #include <math.h>
 
 /* Sums of a window of `size` over the channels of one row. */
@@ -44,35 +46,50 @@ qf_status qf_lrn_forward(qf_context *context, const qf_lrn_shape *s, qf_tensor *
     return QF_OK;
 }
 
-/* dx = dy · scale^−beta − 2 alpha beta / size · x · Σ dy · y / scale. */
+/* dx = dy · scale^−beta − 2 alpha beta / size · x · Σ ratio, ratio = dy · y / scale, of one row; dx
+ * may be dy. */
+static void backward_row(const qf_lrn_shape *s, int channels, const float *x, const float *scale,
+                         const float *dy, const float *ratio, float *dx)
+{
+    const float factor = 2 * s->alpha * s->beta / (float)s->local_size;
+    const int before = (s->local_size - 1) / 2, after = s->local_size - before - 1;
+    for (int c = 0; c < channels; c++) {
+        /* The windows that channel c is part of: a window's reach, mirrored. */
+        int from = c - after < 0 ? 0 : c - after;
+        int to = c + before >= channels ? channels - 1 : c + before;
+        float sum = 0;
+        for (int i = from; i <= to; i++)
+            sum += ratio[i];
+        dx[c] = dy[c] * powf(scale[c], -s->beta) - factor * x[c] * sum;
+    }
+}
+
 qf_status qf_lrn_backward(qf_context *context, const qf_lrn_shape *s, qf_tensor *x,
                           qf_tensor *scale, qf_tensor *y, qf_tensor *dy, qf_tensor *dx)
 {
     const float *source, *scales, *values, *gradient;
     float *result;
-    qf_extent e = qf_tensor_extent(&x->shape);
-    const int channels = (int)e.channels;
+    const qf_extent e = qf_tensor_extent(&x->shape);
+    bool complete = true;
     QF_TRY(qf_read(context, x, QF_NHWC, &source));
     QF_TRY(qf_read(context, scale, QF_NHWC, &scales));
     QF_TRY(qf_read(context, y, QF_NHWC, &values));
     QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
     QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-    const float factor = 2 * s->alpha * s->beta / (float)s->local_size;
-    const int before = (s->local_size - 1) / 2, after = s->local_size - before - 1;
-#pragma omp parallel for schedule(static)
-    for (size_t row = 0; row < e.batch * e.inner; row++) {
-        size_t at = row * e.channels;
-        for (int c = 0; c < channels; c++) {
-            /* The windows that channel c is part of: a window's reach, mirrored. */
-            int from = c - after < 0 ? 0 : c - after;
-            int to = c + before >= channels ? channels - 1 : c + before;
-            float sum = 0;
-            for (int i = from; i <= to; i++)
-                sum += gradient[at + (size_t)i] * values[at + (size_t)i] / scales[at + (size_t)i];
-            result[at + (size_t)c] =
-                gradient[at + (size_t)c] * powf(scales[at + (size_t)c], -s->beta) -
-                factor * source[at + (size_t)c] * sum;
+#pragma omp parallel reduction(&& : complete)
+    {
+        float *ratio = qf_alloc_raw(e.channels, sizeof *ratio);
+        complete = ratio;
+#pragma omp for schedule(static)
+        for (size_t row = 0; row < e.batch * e.inner; row++) {
+            const size_t at = row * e.channels;
+            for (size_t c = 0; c < e.channels && ratio; c++)
+                ratio[c] = gradient[at + c] * values[at + c] / scales[at + c];
+            if (ratio)
+                backward_row(s, (int)e.channels, source + at, scales + at, gradient + at, ratio,
+                             result + at);
         }
+        qf_free(ratio);
     }
-    return QF_OK;
+    return complete ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for a row of LRN");
 }

@@ -72,6 +72,7 @@ const qf_layer_type qf_deconvolution_layer = {
     .min_tops = 1,
     .max_tops = -1,
     .equal_count = true,
+    .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,

@@ -93,6 +93,13 @@ static void destroy(qf_layer *layer)
     qf_free(((state *)layer->state)->keep);
 }
 
+/* What it sets to 0 has no gradient. */
+static bool keeps_signs(const qf_layer *layer)
+{
+    (void)layer;
+    return true;
+}
+
 const qf_layer_type qf_dropout_layer = {
     .name = "Dropout",
     .state_size = sizeof(state),
@@ -102,6 +109,7 @@ const qf_layer_type qf_dropout_layer = {
     .max_tops = 1,
     .ignores_bottoms = true,
     .ignores_tops = true,
+    .keeps_signs = keeps_signs,
     .setup = setup,
     .reshape = qf_layer_reshape_like_bottom,
     .forward = forward,

@@ -9,7 +9,8 @@ typedef struct state {
     float *coefficient; /* SUM: of each bottom */
     uint8_t *winner;    /* MAX: which bottom each value came from */
     size_t capacity;
-    qf_form form; /* of the last forward pass */
+    qf_form form;            /* of the last forward pass */
+    qf_tensor *kept, *first; /* PROD in place: the first bottom as it was; what to read for it */
 } state;
 
 enum {
@@ -89,16 +90,26 @@ static qf_status forward(qf_layer *layer)
     state *s = layer->state;
     float *y;
     size_t n = qf_blob_count(layer->top[0]);
-    s->form = qf_tensor_any_float(layer->bottom[0]->data);
+    s->first = layer->bottom[0]->data;
+    if (s->operation == PROD)
+        QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->first));
+    s->form = qf_tensor_any_float(s->first);
     if (s->operation == MAX && !qf_grow(&s->winner, &s->capacity, n, 1))
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for a mask");
+    const float *x;
+    QF_TRY(qf_read(layer->context, s->first, s->form, &x)); /* before it is written in place */
     QF_TRY(qf_write(layer->context, layer->top[0]->data, s->form, &y));
-    for (int b = 0; b < layer->bottom_count; b++) {
-        const float *x;
+    combine(s, 0, x, y, n);
+    for (int b = 1; b < layer->bottom_count; b++) {
         QF_TRY(qf_read(layer->context, layer->bottom[b]->data, s->form, &x));
         combine(s, b, x, y, n);
     }
     return QF_OK;
+}
+
+static qf_tensor *bottom_of(const qf_layer *layer, int index)
+{
+    return index == 0 ? ((const state *)layer->state)->first : layer->bottom[index]->data;
 }
 
 /* dy times all other bottoms: right where a factor is zero, unlike y / x. */
@@ -109,16 +120,17 @@ static qf_status backward_product(qf_layer *layer, int index, const float *dy, f
     const float *y, *x;
     if (!stable) {
         QF_TRY(qf_read(layer->context, layer->top[0]->data, s->form, &y));
-        QF_TRY(qf_read(layer->context, layer->bottom[index]->data, s->form, &x));
+        QF_TRY(qf_read(layer->context, bottom_of(layer, index), s->form, &x));
         for (size_t i = 0; i < n; i++)
             dx[i] = y[i] / x[i] * dy[i];
         return QF_OK;
     }
-    memcpy(dx, dy, n * sizeof *dx);
+    if (dx != dy)
+        memcpy(dx, dy, n * sizeof *dx);
     for (int b = 0; b < layer->bottom_count; b++) {
         if (b == index)
             continue;
-        QF_TRY(qf_read(layer->context, layer->bottom[b]->data, s->form, &x));
+        QF_TRY(qf_read(layer->context, bottom_of(layer, b), s->form, &x));
         for (size_t i = 0; i < n; i++)
             dx[i] *= x[i];
     }
@@ -132,7 +144,7 @@ static qf_status backward(qf_layer *layer)
     size_t n = qf_blob_count(layer->top[0]);
     qf_form form = s->operation == SUM ? qf_tensor_any_float(layer->top[0]->diff) : s->form;
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, form, &dy));
-    for (int b = 0; b < layer->bottom_count; b++) {
+    for (int b = layer->bottom_count; b-- > 0;) { /* in place, dy becomes the first's */
         float *dx;
         if (!layer->propagate_down[b])
             continue;
@@ -162,6 +174,7 @@ static void destroy(qf_layer *layer)
 {
     qf_free(((state *)layer->state)->coefficient);
     qf_free(((state *)layer->state)->winner);
+    qf_tensor_release(((state *)layer->state)->kept);
 }
 
 const qf_layer_type qf_eltwise_layer = {

@@ -111,6 +111,8 @@ static qf_status backward(qf_layer *layer)
         .max_bottoms = 1,                                                                          \
         .min_tops = 1,                                                                             \
         .max_tops = 1,                                                                             \
+        .ignores_bottoms = true,                                                                   \
+        .ignores_tops = true,                                                                      \
         .reshape = stem##_reshape,                                                                 \
         .forward = forward,                                                                        \
         .backward = backward,                                                                      \

@@ -327,6 +327,13 @@ static void destroy(qf_layer *layer)
     qf_free(s->scale_w);
 }
 
+/* It only looks. */
+static bool keeps_signs(const qf_layer *layer)
+{
+    (void)layer;
+    return true;
+}
+
 const qf_layer_type qf_search_n_layer = {
     .name = "SearchN",
     .state_size = sizeof(state),
@@ -334,6 +341,9 @@ const qf_layer_type qf_search_n_layer = {
     .max_bottoms = -1,
     .min_tops = 0,
     .max_tops = 1,
+    .ignores_bottoms = true,
+    .ignores_tops = true,
+    .keeps_signs = keeps_signs,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,

@@ -7,6 +7,9 @@ typedef struct constants {
     float a, b, c; /* what they are: see each function's setup */
 } constants;
 
+/* What backward reads of the input and of the output. */
+typedef enum reads { INPUT = 1, OUTPUT = 2 } reads;
+
 typedef struct state {
     constants k;
     qf_tensor *kept, *input;
@@ -37,7 +40,7 @@ static qf_status run_forward(qf_layer *layer, forward_function apply, bool keep)
     return QF_OK;
 }
 
-static qf_status run_backward(qf_layer *layer, backward_function apply)
+static qf_status run_backward(qf_layer *layer, backward_function apply, reads wanted)
 {
     state *s = layer->state;
     const float *x, *y, *dy;
@@ -47,9 +50,12 @@ static qf_status run_backward(qf_layer *layer, backward_function apply)
     qf_tensor *gradient = layer->top[0]->diff;
     qf_form form = qf_tensor_any_float(gradient);
     size_t n = qf_shape_count(&gradient->shape);
-    QF_TRY(qf_read(layer->context, s->input, form, &x));
-    QF_TRY(qf_read(layer->context, layer->top[0]->data, form, &y));
     QF_TRY(qf_read(layer->context, gradient, form, &dy));
+    x = y = dy; /* what is not wanted is not looked at */
+    if (wanted & INPUT)
+        QF_TRY(qf_read(layer->context, s->input, form, &x));
+    if (wanted & OUTPUT)
+        QF_TRY(qf_read(layer->context, layer->top[0]->data, form, &y));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, form, &dx));
 #pragma omp parallel for schedule(static) if (n > CHUNK)
     for (size_t at = 0; at < n; at += CHUNK)
@@ -147,6 +153,11 @@ static qf_status relu_setup(qf_layer *layer)
     return QF_OK;
 }
 
+static bool relu_keeps_signs(const qf_layer *layer)
+{
+    return ((const state *)layer->state)->k.a >= 0;
+}
+
 static qf_status elu_setup(qf_layer *layer)
 {
     ((state *)layer->state)->k.a = QF_LAYER_PARAM(layer, elu_param, ELU, ELU)->alpha;
@@ -214,40 +225,46 @@ static qf_status threshold_setup(qf_layer *layer)
     return QF_OK;
 }
 
-#define LAYER(stem, type_name, setup_function, keep)                                               \
+/* `keep`: whether the input is kept where the layer works in place. More fields may follow. */
+#define LAYER(stem, type_name, setup_function, keep, wanted, ...)                                  \
     static qf_status stem##_layer_forward(qf_layer *layer)                                         \
     {                                                                                              \
+        const constants k = ((const state *)layer->state)->k;                                      \
+        (void)k;                                                                                   \
         return run_forward(layer, stem##_forward, keep);                                           \
     }                                                                                              \
     static qf_status stem##_layer_backward(qf_layer *layer)                                        \
     {                                                                                              \
-        return run_backward(layer, stem##_backward);                                               \
+        return run_backward(layer, stem##_backward, wanted);                                       \
     }                                                                                              \
-    const qf_layer_type qf_##stem##_layer = {                                                      \
-        .name = type_name,                                                                         \
-        .state_size = sizeof(state),                                                               \
-        .min_bottoms = 1,                                                                          \
-        .max_bottoms = 1,                                                                          \
-        .min_tops = 1,                                                                             \
-        .max_tops = 1,                                                                             \
-        .setup = setup_function,                                                                   \
-        .reshape = qf_layer_reshape_like_bottom,                                                   \
-        .forward = stem##_layer_forward,                                                           \
-        .backward = stem##_layer_backward,                                                         \
-        .destroy = destroy,                                                                        \
-    };
+    const qf_layer_type qf_##stem##_layer = {.name = type_name,                                    \
+                                             .state_size = sizeof(state),                          \
+                                             .min_bottoms = 1,                                     \
+                                             .max_bottoms = 1,                                     \
+                                             .min_tops = 1,                                        \
+                                             .max_tops = 1,                                        \
+                                             .setup = setup_function,                              \
+                                             .reshape = qf_layer_reshape_like_bottom,              \
+                                             .forward = stem##_layer_forward,                      \
+                                             .backward = stem##_layer_backward,                    \
+                                             .destroy = destroy,                                   \
+                                             .ignores_bottoms = !((wanted)&INPUT),                 \
+                                             .ignores_tops = !((wanted)&OUTPUT),                   \
+                                             __VA_ARGS__};
 
-LAYER(relu, "ReLU", relu_setup, false)
-LAYER(sigmoid, "Sigmoid", NULL, false)
-LAYER(tan_h, "TanH", NULL, false)
-LAYER(elu, "ELU", elu_setup, false)
-LAYER(power, "Power", power_setup, true)
-LAYER(abs_val, "AbsVal", NULL, true)
-LAYER(bnll, "BNLL", NULL, true)
-LAYER(clip, "Clip", clip_setup, true)
-LAYER(exp, "Exp", exp_setup, false)
-LAYER(log, "Log", log_setup, true)
-LAYER(swish, "Swish", swish_setup, true)
+/* ReLU and ELU in place: the output has the input's signs unless the slope is negative. */
+LAYER(relu, "ReLU", relu_setup, k.a < 0, INPUT | OUTPUT, .reads_signs = true,
+      .keeps_signs = relu_keeps_signs)
+LAYER(sigmoid, "Sigmoid", NULL, false, OUTPUT)
+LAYER(tan_h, "TanH", NULL, false, OUTPUT)
+LAYER(elu, "ELU", elu_setup, k.a < 0, INPUT | OUTPUT)
+LAYER(power, "Power", power_setup, true, INPUT)
+LAYER(abs_val, "AbsVal", NULL, true, INPUT)
+LAYER(bnll, "BNLL", NULL, true, INPUT)
+LAYER(clip, "Clip", clip_setup, true, INPUT)
+LAYER(exp, "Exp", exp_setup, false, OUTPUT)
+LAYER(log, "Log", log_setup, true, INPUT)
+LAYER(swish, "Swish", swish_setup, true, INPUT | OUTPUT)
 
 static qf_status threshold_layer_forward(qf_layer *layer)
 {
@@ -266,5 +283,5 @@ const qf_layer_type qf_threshold_layer = {
     .reshape = qf_layer_reshape_like_bottom,
     .forward = threshold_layer_forward,
 };
-LAYER(relu6, "ReLU6", NULL, false)
-LAYER(hswish, "Hswish", NULL, true)
+LAYER(relu6, "ReLU6", NULL, false, INPUT | OUTPUT)
+LAYER(hswish, "Hswish", NULL, true, INPUT)

@@ -1,0 +1,117 @@
+#include "nn/overwritten.h"
+
+#include "base/memory.h"
+#include "nn/plan.h"
+
+static bool is_in_place(const qf_layer *layer, const qf_blob *blob)
+{
+    for (int t = 0; t < layer->top_count && t < layer->bottom_count; t++)
+        if (layer->top[t] == blob && layer->bottom[t] == blob)
+            return true;
+    return false;
+}
+
+static bool may_read_tops(const qf_layer *layer)
+{
+    const qf_layer_type *type = layer->type;
+    return type->backward && !type->ignores_tops &&
+           !(type->ignores_values && type->ignores_values(layer));
+}
+
+/* Is what the writer's backward pass reads of the value still in it behind this layer? */
+static bool spares(const qf_layer *layer, const qf_layer *writer)
+{
+    return writer->type->reads_signs && layer->type->keeps_signs && layer->type->keeps_signs(layer);
+}
+
+/* The layer that spoils the value for its writer; the number of layers: there is none. */
+static int find_spoiler(const qf_net *net, int writer, const qf_blob *blob)
+{
+    int l = writer + 1;
+    while (l < net->layer_count &&
+           (!is_in_place(net->layers[l], blob) || spares(net->layers[l], net->layers[writer])))
+        l++;
+    return l;
+}
+
+qf_status qf_overwritten_find(qf_net *net)
+{
+    qf_net_plan *plan = net->plan;
+    size_t capacity = 0;
+    for (int w = 0; w < net->layer_count; w++) {
+        const qf_layer *writer = net->layers[w];
+        for (int t = 0; t < writer->top_count && may_read_tops(writer); t++) {
+            const int layer = find_spoiler(net, w, writer->top[t]);
+            if (layer == net->layer_count)
+                continue;
+            if (!qf_grow(&plan->overwritten, &capacity, (size_t)plan->overwritten_count + 1,
+                         sizeof *plan->overwritten))
+                return qf_fail(net->context, QF_E_MEMORY, "no memory for a plan");
+            plan->overwritten[plan->overwritten_count++] =
+                (qf_overwritten){w, layer, writer->top[t], NULL, false};
+        }
+    }
+    return QF_OK;
+}
+
+void qf_overwritten_destroy(qf_net *net)
+{
+    for (int i = 0; i < net->plan->overwritten_count; i++)
+        qf_tensor_release(net->plan->overwritten[i].kept);
+    qf_free(net->plan->overwritten);
+}
+
+static qf_status keep(qf_net *net, qf_overwritten *o)
+{
+    if (!o->kept)
+        QF_TRY(qf_tensor_create(net->context, &o->kept));
+    QF_TRY(qf_tensor_share(net->context, o->kept, o->blob->data));
+    o->is_kept = true;
+    return QF_OK;
+}
+
+qf_status qf_overwritten_keep(qf_net *net, int first, int last)
+{
+    const bool backward_may_follow = net->phase == QF_TRAIN || net->keep_blobs;
+    for (int i = 0; i < net->plan->overwritten_count; i++) {
+        qf_overwritten *o = &net->plan->overwritten[i];
+        if (o->writer >= first && o->writer <= last)
+            o->is_kept = false; /* of an earlier pass */
+        else if (o->layer >= first && o->layer <= last && backward_may_follow &&
+                 qf_net_plan_backward_reads(net, o->writer, o->blob->data))
+            QF_TRY(
+                qf_within(net->context, keep(net, o), "the value of %s before it", o->blob->name));
+    }
+    return QF_OK;
+}
+
+qf_status qf_overwritten_exchange(qf_net *net, int first, int last)
+{
+    for (int i = 0; i < net->plan->overwritten_count; i++) {
+        qf_overwritten *o = &net->plan->overwritten[i];
+        if (o->is_kept && o->writer >= first && o->writer <= last)
+            QF_TRY(qf_tensor_swap(net->context, o->kept, o->blob->data));
+    }
+    return QF_OK;
+}
+
+void qf_overwritten_release(qf_net *net, int first, int last)
+{
+    for (int i = 0; i < net->plan->overwritten_count; i++) {
+        qf_overwritten *o = &net->plan->overwritten[i];
+        if (!o->is_kept || o->writer < first || o->writer > last)
+            continue;
+        qf_tensor_forget(o->kept);
+        o->is_kept = false;
+    }
+}
+
+bool qf_overwritten_is_kept(const qf_net *net, int first, int last, const qf_tensor *value)
+{
+    for (int i = 0; i < net->plan->overwritten_count; i++) {
+        const qf_overwritten *o = &net->plan->overwritten[i];
+        if (o->is_kept && o->writer >= first && o->writer <= last && o->blob->data == value)
+            return true;
+    }
+    return false;
+}
