@@ -174,6 +174,59 @@ static void models_agree_after_the_flow(void **state)
     assert_true(fake == deploy);
 }
 
+/* LeNet with a channel of conv1 that has no weight (bias 0.11) and one with next to none, whose
+ * bias would need more integers than there are. */
+static void write_dead_channels(const char *name)
+{
+    qf_net *net;
+    float *w, *b;
+    assert_ok(context, qf_net_create(context, "lenet.prototxt", QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_load_weights(net, "float_iter_60.caffemodel"));
+    const qf_layer *conv = qf_net_find_layer(net, "conv1");
+    assert_ok(context, qf_blob_mutable_data(conv->params[0].blob, &w));
+    assert_ok(context, qf_blob_mutable_data(conv->params[1].blob, &b));
+    for (size_t i = 0; i < 25; i++) {
+        w[3 * 25 + i] = 0;
+        w[7 * 25 + i] = i ? 0 : 1.6e-5f;
+    }
+    b[3] = 0.11f;
+    b[7] = 2.5f;
+    assert_ok(context, qf_net_save_weights_binary(net, name, false));
+    qf_net_destroy(net);
+}
+
+static void dead_channels_export_their_bias(void **state)
+{
+    (void)state;
+    qf_verification found;
+    qf_net *net;
+    const float *y;
+    write_dead_channels("dead.caffemodel");
+    assert_ok(context, qf_create_quant_retrain_config(context, "dead.json", "lenet.prototxt",
+                                                      "dead.caffemodel", NULL));
+    assert_ok(context, qf_create_quant_retrain_model(context, "lenet.prototxt", "dead.caffemodel",
+                                                     "dead.json", "dead.prototxt",
+                                                     "dead_modified.caffemodel", "dead.txt"));
+    write_text("dead_solver.prototxt",
+               "net: 'dead.prototxt' test_iter: 4 test_interval: 1 base_lr: 0 lr_policy: 'fixed' "
+               "max_iter: 1 snapshot: 1 snapshot_prefix: 'dead'");
+    train("dead_solver.prototxt", "dead_modified.caffemodel", NULL);
+    assert_ok(context,
+              qf_save_quant_retrain_model(context, "dead.prototxt", "dead_iter_1.caffemodel",
+                                          QF_SAVE_BOTH, "dead/m", "dead.txt", "dead.json"));
+    assert_ok(context, qf_verify(context, "dead/m", NULL, 2, NULL, NULL, NULL, &found));
+    assert_ok(context,
+              qf_net_create(context, "dead/m_deploy_model.prototxt", QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_load_weights(net, "dead/m_deploy_weights.caffemodel"));
+    assert_ok(context, qf_net_forward(net, NULL));
+    assert_ok(context, qf_blob_data(qf_net_blob(net, "conv1"), &y));
+    for (size_t i = 0; i < 24 * 24; i++) {
+        assert_true(y[3 * 24 * 24 + i] > 0.1099f && y[3 * 24 * 24 + i] < 0.1101f);
+        assert_true(y[7 * 24 * 24 + i] > 2.499f && y[7 * 24 * 24 + i] < 2.501f);
+    }
+    qf_net_destroy(net);
+}
+
 static void write_part(const char *from, const char *to, size_t numerator, size_t denominator,
                        bool flip)
 {
@@ -435,6 +488,7 @@ int main(void)
         cmocka_unit_test(resuming_is_exact),
         cmocka_unit_test(snapshots_make_their_folders),
         cmocka_unit_test(models_agree_after_the_flow),
+        cmocka_unit_test(dead_channels_export_their_bias),
         cmocka_unit_test(verification_finds_a_flipped_bit),
         cmocka_unit_test(verification_feeds_both_the_same_batch),
         cmocka_unit_test(one_command_does_it_all),

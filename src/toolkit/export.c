@@ -58,19 +58,6 @@ static qf_status deploy_dequant_blobs(qf_context *context, const qf_quantised *q
     return qf_graph_give_blob(context, layer, blob, status);
 }
 
-/* The channel of weight code i: as folded (quantised.c). */
-static size_t scale_index(const qf_quantised *q, const Caffe__LayerParameter *layer, size_t i)
-{
-    const Caffe__BlobProto *w = layer->blobs[0];
-    if (q->scales == 1)
-        return 0;
-    if (!qf_layer_is(layer, "Deconvolution"))
-        return i / (q->code_count / q->scales);
-    size_t kernel = w->shape ? (size_t)(w->shape->dim[2] * w->shape->dim[3])
-                             : (size_t)w->height * (size_t)w->width;
-    return i / kernel % q->scales;
-}
-
 /* Bias codes, in steps of the accumulator. */
 static qf_status bias_code(qf_context *context, const qf_quantised *q, const Caffe__BlobProto *bias,
                            size_t c, int32_t *code)
@@ -91,7 +78,7 @@ static qf_status fake_weights(qf_context *context, const qf_quantised *q,
         return qf_fail(context, QF_E_MISMATCH, "layer %s has %zu weights, its factors are for %zu",
                        layer->name, w->n_data, q->code_count);
     for (size_t i = 0; i < q->code_count; i++)
-        w->data[i] = (float)q->codes[i] * q->scale[scale_index(q, layer, i)];
+        w->data[i] = (float)q->codes[i] * q->scale[qf_quantised_scale_of(q, layer, i)];
     for (size_t c = 0; b && c < b->n_data; c++) {
         int32_t code;
         QF_TRY(bias_code(context, q, b, c, &code));

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "quant/quant.h"
+#include "toolkit/dead_channels.h"
 #include "toolkit/toolkit.h"
 
 #include <stdio.h>
@@ -434,6 +435,8 @@ static qf_status check_weights(const preparation *p)
         if (!blob->n_data)
             return qf_fail(p->context, QF_E_FORMAT, "the weights of layer %s are not float32",
                            config->name);
+        QF_TRY(qf_warn_dead_channels(p->context, p->net, p->weights,
+                                     qf_graph_find(p->net, config->name)));
     }
     return QF_OK;
 }

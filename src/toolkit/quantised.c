@@ -6,6 +6,7 @@
 #include "toolkit/support.h"
 #include "toolkit/toolkit.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -197,6 +198,16 @@ static qf_status remove_inserted(qf_context *context, Caffe__NetParameter *net)
     return QF_OK;
 }
 
+static bool has_weight(const qf_quantised *q, bool deconvolution, size_t kernel, size_t count,
+                       size_t channel)
+{
+    const size_t inner = deconvolution ? kernel : q->code_count / count;
+    for (size_t i = 0; i < q->code_count; i++)
+        if (q->codes[i] && i / inner % count == channel)
+            return true;
+    return false;
+}
+
 /* Folding multiplies the weights of channel c by k: the scale takes |k|, the codes its sign. */
 static qf_status fold_codes(qf_context *context, qf_quantised *q, bool deconvolution, size_t kernel,
                             const float *factors, size_t count)
@@ -206,6 +217,8 @@ static qf_status fold_codes(qf_context *context, qf_quantised *q, bool deconvolu
         return qf_fail(context, QF_E_MEMORY, "no memory for scales");
     for (size_t c = 0; c < count; c++) {
         scale[c] = qf_folded_scale(q->scale[c % q->scales], factors[c]);
+        if (!(scale[c] <= 1 / FLT_EPSILON) && !has_weight(q, deconvolution, kernel, count, c))
+            scale[c] = 1; /* of nothing; a variance of 0 made it infinite */
         qf_status status = qf_process_scale(context, &scale[c]);
         if (status != QF_OK) {
             qf_free(scale);
@@ -216,6 +229,8 @@ static qf_status fold_codes(qf_context *context, qf_quantised *q, bool deconvolu
     size_t inner = deconvolution ? kernel : q->code_count / count;
     for (size_t i = 0; i < q->code_count; i++) {
         size_t c = i / inner % count;
+        if (q->codes[i] == 0)
+            continue;
         /* ±1, or less where the scale could not follow */
         float ratio = factors[c] * q->scale[c % q->scales] / scale[c];
         float code = qf_round_away((float)q->codes[i] * ratio);
@@ -227,8 +242,7 @@ static qf_status fold_codes(qf_context *context, qf_quantised *q, bool deconvolu
     return QF_OK;
 }
 
-/* Elements of one filter in space. */
-static size_t kernel_size(const Caffe__LayerParameter *layer)
+size_t qf_kernel_size(const Caffe__LayerParameter *layer)
 {
     const Caffe__BlobProto *w = layer->blobs[0];
     return w->shape && w->shape->n_dim == 4 ? (size_t)(w->shape->dim[2] * w->shape->dim[3])
@@ -352,8 +366,8 @@ static qf_status fold_all(qf_context *context, qf_retrained *r, const qf_record 
         if (q) {
             size_t before = q->scales;
             const Caffe__LayerParameter *layer = r->net->layer[i];
-            status = fold_codes(context, q, qf_layer_is(layer, "Deconvolution"), kernel_size(layer),
-                                factors, count);
+            status = fold_codes(context, q, qf_layer_is(layer, "Deconvolution"),
+                                qf_kernel_size(layer), factors, count);
             if (status == QF_OK)
                 status = spread_shifts(context, q, before);
         }
@@ -378,8 +392,12 @@ static qf_status take_apart(qf_context *context, qf_retrained *r,
     for (size_t i = 0; i < r->count; i++)
         QF_TRY(take_shifts(context, record, &r->layers[i]));
     QF_TRY(fold_all(context, r, record));
-    for (size_t i = 0; i < r->count; i++)
-        r->layers[i].type = r->net->layer[qf_graph_find(r->net, r->layers[i].name)]->type;
+    for (size_t i = 0; i < r->count; i++) {
+        const Caffe__LayerParameter *layer =
+            r->net->layer[qf_graph_find(r->net, r->layers[i].name)];
+        r->layers[i].type = layer->type;
+        QF_TRY(qf_fit_biases(context, layer, &r->layers[i]));
+    }
     return QF_OK;
 }
 

@@ -37,4 +37,13 @@ qf_status qf_retrained_read(qf_context *context, const char *model_file, const c
                             const char *record_file, qf_retrained *out);
 void qf_retrained_release(qf_retrained *retrained);
 
+/* The index of the scale that weight code `code` has, of the codes of `layer`. */
+size_t qf_quantised_scale_of(const qf_quantised *q, const Caffe__LayerParameter *layer,
+                             size_t code);
+/* Elements of one filter in space, of a Convolution or Deconvolution that carries its blobs. */
+size_t qf_kernel_size(const Caffe__LayerParameter *layer);
+/* Where the bias of `layer`, folded, does not fit its scales: other scales, codes and shifts
+ * (toolkit/fit_bias.c). */
+qf_status qf_fit_biases(qf_context *context, const Caffe__LayerParameter *layer, qf_quantised *q);
+
 #endif
