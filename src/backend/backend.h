@@ -146,6 +146,9 @@ typedef struct qf_operations {
                                    const qf_tensor *w);
     qf_status (*convolution_backward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
                                       qf_tensor *dy, qf_tensor *dw, qf_tensor *dx);
+    /* What such gradients cost in bf16, float being 1; 0 where there are no instructions for bf16.
+     * Measured at each call, which takes some tens of milliseconds, more on a busy machine. */
+    qf_status (*bf16_cost)(qf_context *, double *cost);
     /* For inference only: convolution_forward with an epilogue; w and bias as floats. May round
      * differently. */
     qf_status (*convolution_forward_fused)(qf_context *, qf_convolution *, qf_tensor *x,

@@ -53,10 +53,12 @@ static const option engine_options[] = {
     {.name = "backward",
      .kind = OPTION_CHOICE,
      .value = "HOW",
-     .choices = "f32|bf16",
+     .choices = "auto|f32|bf16",
      .standard = "f32",
-     .help = "How such layers compute gradients: in float, or twice as fast in bf16 where the "
-             "processor has it, which rounds incoming gradients (codes are exact in bf16)."},
+     .help = "How such layers compute gradients: in float, or in bf16, which rounds incoming "
+             "gradients (codes are exact in bf16). Some processors are twice as fast in bf16, some "
+             "slower: auto measures once and takes it where it pays. A resumed run goes on as it "
+             "began."},
     {.name = "verbose",
      .kind = OPTION_FLAG,
      .help = "The same as --log-level debug: also which layers run as one, and which kernels were "

@@ -109,13 +109,14 @@ static qf_log_level chosen_level(const arguments *arguments, qf_log_level standa
 static void choose_compute(session *session, const arguments *arguments)
 {
     const char *compute = argument_text(arguments, "compute");
+    const char *backward = argument_text(arguments, "backward");
     qf_context_set_compute(session->context,
                            same_word(compute, "float")  ? QF_COMPUTE_FLOAT
                            : same_word(compute, "int8") ? QF_COMPUTE_INT8
                                                         : QF_COMPUTE_AUTO,
-                           same_word(argument_text(arguments, "backward"), "bf16")
-                               ? QF_BACKWARD_BF16
-                               : QF_BACKWARD_F32);
+                           same_word(backward, "bf16")   ? QF_BACKWARD_BF16
+                           : same_word(backward, "auto") ? QF_BACKWARD_AUTO
+                                                         : QF_BACKWARD_F32);
 }
 
 bool session_open(session *session, const arguments *arguments, qf_log_level lowest)

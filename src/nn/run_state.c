@@ -1,6 +1,7 @@
 #include "nn/run_state.h"
 
 #include "data/data_source.h"
+#include "nn/backward_choice.h"
 
 #include <string.h>
 
@@ -110,6 +111,8 @@ qf_status qf_run_state_save(qf_solver *solver, Caffe__RunState **out)
     const qf_net *net;
     QF_TRY(qf_message_new(context, &caffe__run_state__descriptor, out));
     QF_TRY(save_random(context, &context->random, &(*out)->n_random, &(*out)->random));
+    (*out)->has_bf16_backward = solver->backward_chosen;
+    (*out)->bf16_backward = solver->backward == QF_BACKWARD_BF16;
     for (int n = 0; (net = net_at(solver, n)); n++)
         for (int l = 0; l < net->layer_count; l++) {
             if (net->layers[l]->type->data_state)
@@ -125,6 +128,8 @@ qf_status qf_run_state_restore(qf_solver *solver, const Caffe__RunState *state)
     if (!state)
         return QF_OK;
     QF_TRY(restore_random(context, state->n_random, state->random, &context->random));
+    if (state->has_bf16_backward)
+        qf_solver_keep_backward(solver, state->bf16_backward ? QF_BACKWARD_BF16 : QF_BACKWARD_F32);
     for (size_t i = 0; i < state->n_data; i++) {
         const Caffe__DataState *data = state->data[i];
         qf_net *net = data->net < 0 ? NULL : net_at(solver, data->net);

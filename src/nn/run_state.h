@@ -1,5 +1,6 @@
 /* What a snapshot needs beyond Caffe's so that a resumed run is bit for bit the run that was
- * stopped: the random numbers to come, and where each source of data stands. */
+ * stopped: the random numbers to come, where each source of data stands, and how gradients are
+ * computed. */
 #ifndef QF_NN_RUN_STATE_H
 #define QF_NN_RUN_STATE_H
 

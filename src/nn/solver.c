@@ -1,6 +1,7 @@
 /* The training loop, in the order and with the log lines of Caffe's. */
 #include "nn/solver.h"
 
+#include "nn/backward_choice.h"
 #include "nn/layers/batch_norm.h"
 
 #include "base/clock.h"
@@ -166,9 +167,14 @@ static qf_status run_passes(qf_solver *solver, float *loss)
 
 static qf_status forward_backward(qf_solver *solver, float *loss)
 {
+    qf_context *context = solver->context;
+    const qf_backward asked = context->backward;
+    QF_TRY(qf_solver_choose_backward(solver));
+    context->backward = solver->backward;
     qf_signals_enter(); /* once for all passes */
     const qf_status status = run_passes(solver, loss);
     qf_signals_leave();
+    context->backward = asked;
     return status;
 }
 

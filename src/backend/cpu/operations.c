@@ -10,6 +10,7 @@ const qf_operations qf_cpu_operations = {
     .deconvolution_forward_integer = qf_deconvolution_forward_integer,
     .convolution_takes_bf16 = qf_convolution_takes_bf16,
     .convolution_backward = qf_convolution_backward,
+    .bf16_cost = qf_cpu_bf16_cost,
     .convolution_forward_fused = qf_convolution_forward_fused,
     .convolution_forward_requantised = qf_convolution_forward_requantised,
     .requantise = qf_requantise,

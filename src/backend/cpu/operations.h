@@ -4,6 +4,8 @@
 
 #include "backend/cpu/convolution.h"
 
+qf_status qf_cpu_bf16_cost(qf_context *, double *cost);
+
 qf_status qf_inner_product_create(qf_context *, const qf_inner_product_shape *,
                                   qf_inner_product **);
 void qf_inner_product_destroy(qf_inner_product *);
