@@ -59,7 +59,7 @@ static qf_status load_usual(qf_net *net, const char *path)
     QF_TRY(qf_net_param_read_binary(net->context, path, &weights));
     qf_status status = qf_net_copy_weights(net, weights);
     qf_message_free(weights);
-    return status;
+    return status == QF_OK ? qf_net_check_weights_given(net, path) : status;
 }
 
 static void check(files *f, const void *bytes, size_t size)
@@ -122,12 +122,43 @@ static void damaged(void **state)
     qf_free(copy);
 }
 
+/* Weights of another net are refused by the names of layers; a net without parameters takes any. */
+static void nothing_fits(void **state)
+{
+    files *f = *state;
+    static const struct {
+        const char *layers; /* of the net that the weights are given to */
+        bool fits;
+        const char *said;
+    } cases[] = {
+        {"layer { name: 'other' type: 'InnerProduct' bottom: 'x' top: 'y' "
+         "inner_product_param { num_output: 2 } }",
+         false, "whose layers with parameters are other;"},
+        {"layer { name: 'r' type: 'ReLU' bottom: 'x' top: 'y' }", true, ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qf_net *net;
+        char *text = test_format("layer { name: 'x' type: 'Input' top: 'x' "
+                                 "input_param { shape { dim: 1 dim: 3 } } } %s",
+                                 cases[i].layers);
+        assert_ok(f->context, qf_file_write(f->context, f->damaged, text, strlen(text), 0644));
+        qf_free(text);
+        assert_ok(f->context, qf_net_create(f->context, f->damaged, QF_TEST, 0, NULL, 0, &net));
+        if (cases[i].fits)
+            assert_ok(f->context, qf_net_load_weights(net, f->weights));
+        else
+            assert_fails(f->context, qf_net_load_weights(net, f->weights), cases[i].said);
+        qf_net_destroy(net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_file),
         cmocka_unit_test(cut_off),
         cmocka_unit_test(damaged),
+        cmocka_unit_test(nothing_fits),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -184,9 +184,12 @@ typedef struct qf_net qf_net;
 QF_API qf_status qf_net_create(qf_context *context, const char *prototxt, qf_phase phase, int level,
                                const char *const *stages, size_t stage_count, qf_net **out);
 QF_API void qf_net_destroy(qf_net *net);
-/* Copy parameters from a .caffemodel into the layers of the same names. Nothing is changed when it
- * fails. QF_E_SHAPE names layer, blob and both shapes. */
+/* Copy parameters from a .caffemodel into the layers of the same names. Layers that no file
+ * has given anything are named in a warning; where that is all of them, QF_E_MISMATCH. Nothing is
+ * changed when it fails. QF_E_SHAPE names layer, blob and both shapes. */
 QF_API qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
+/* Several files, separated by commas, as Caffe's --weights names them. */
+QF_API qf_status qf_net_load_weights_list(qf_net *net, const char *caffemodels);
 QF_API qf_status qf_net_save_weights(qf_net *net, const char *caffemodel);
 /* The same in Caffe's HDF5 format, which qf_net_load_weights() recognises, whatever the name. */
 QF_API qf_status qf_net_save_weights_hdf5(qf_net *net, const char *path, bool with_diff);

@@ -17,16 +17,6 @@ void stages_release(stages *stages)
     free(stages->text);
 }
 
-static qf_status load_each(qf_net *net, const char *list)
-{
-    char *copy = strdup(list), *rest = copy, *file;
-    qf_status status = copy ? QF_OK : QF_E_MEMORY;
-    while (status == QF_OK && (file = strsep(&rest, ",")))
-        status = qf_net_load_weights(net, file);
-    free(copy);
-    return status;
-}
-
 qf_status open_net(session *session, const arguments *arguments, qf_phase phase, qf_net **out)
 {
     stages stages;
@@ -40,7 +30,7 @@ qf_status open_net(session *session, const arguments *arguments, qf_phase phase,
                       argument_integer(arguments, "level"), stages.names, stages.count, out);
     stages_release(&stages);
     if (status == QF_OK && weights)
-        status = load_each(*out, weights);
+        status = qf_net_load_weights_list(*out, weights);
     if (status != QF_OK) {
         qf_net_destroy(*out);
         *out = NULL;

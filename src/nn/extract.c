@@ -133,7 +133,7 @@ qf_status qf_extract_features(qf_context *context, const char *model, const char
     if (status == QF_OK)
         status = qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net);
     if (status == QF_OK)
-        status = qf_net_load_weights(net, weights);
+        status = qf_net_load_weights_list(net, weights);
     if (status == QF_OK)
         status = open_databases(context, net, model, backend, &all);
     if (status == QF_OK)

@@ -95,7 +95,8 @@ struct qf_layer {
     qf_layer_param *params;
     void *state;
     bool data_logged;
-    bool ran; /* a forward pass since the last reshape: backward has what it needs */
+    bool weights_given; /* a file has given it its parameters (nn/weights_fit.c) */
+    bool ran;           /* a forward pass since the last reshape: backward has what it needs */
 
     double forward_seconds, backward_seconds; /* sums, kept while the net is being timed */
 };

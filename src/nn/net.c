@@ -435,6 +435,7 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
         qf_debug(net->context, "Copying source layer %s", source->name);
         for (int k = 0; k < (int)source->n_blobs; k++)
             QF_TRY(qf_blob_from_proto(layer->params[k].blob, source->blobs[k], false));
+        layer->weights_given |= source->n_blobs > 0;
     }
     /* A parameter shared under another shape was loaded into the alias: hand it to the owner. */
     for (int i = 0; i < net->alias_count; i++) {
@@ -450,7 +451,7 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
     return QF_OK;
 }
 
-qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
+qf_status qf_net_load_weights_file(qf_net *net, const char *caffemodel)
 {
     qf_weights weights;
     if (qf_is_hdf5(caffemodel))
@@ -459,6 +460,24 @@ qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
     qf_status status = qf_net_copy_weights(net, weights.net);
     qf_weights_release(&weights);
     return qf_within(net->context, status, "%s", caffemodel);
+}
+
+qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
+{
+    QF_TRY(qf_net_load_weights_file(net, caffemodel));
+    return qf_net_check_weights_given(net, caffemodel);
+}
+
+qf_status qf_net_load_weights_list(qf_net *net, const char *caffemodels)
+{
+    char *list = qf_strdup(caffemodels), *rest = list, *file;
+    if (!list)
+        return qf_fail(net->context, QF_E_MEMORY, "no memory for a file name");
+    qf_status status = QF_OK;
+    while (status == QF_OK && (file = strsep(&rest, ",")))
+        status = qf_net_load_weights_file(net, file + strspn(file, " "));
+    qf_free(list);
+    return status == QF_OK ? qf_net_check_weights_given(net, caffemodels) : status;
 }
 
 static int stored_params(const qf_layer *layer)

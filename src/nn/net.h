@@ -52,9 +52,14 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
 /* The phase and level to build a net for, and stages besides its own. */
 qf_status qf_net_param_set_state(qf_context *context, Caffe__NetParameter *param, qf_phase phase,
                                  int level, const char *const *stages, size_t stage_count);
-/* From an HDF5 file (nn/weights_hdf5.c). */
+/* From an HDF5 file (nn/weights_hdf5.c). Layers that got their parameters are marked, here too. */
 qf_status qf_net_load_weights_hdf5(struct qf_net *net, const char *path);
+/* Of either format; whether layers have got nothing is asked later. */
+qf_status qf_net_load_weights_file(struct qf_net *net, const char *caffemodel);
 qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *weights);
+/* How many layers with parameters a file has given them; a warning names those that have got
+ * nothing, and where none did, that is an error (nn/weights_fit.c). */
+qf_status qf_net_check_weights_given(struct qf_net *net, const char *files);
 /* The trained net as Caffe stores it: all layers, Splits too, with their blobs. */
 qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);
 qf_status qf_net_save_weights_binary(struct qf_net *net, const char *caffemodel, bool with_diff);

@@ -92,7 +92,7 @@ static qf_status load_weights(qf_solver *solver, qf_net *net, const char *caffem
         qf_info(solver->context, "Finetuning from %s", file);
         status = qf_snapshot_refuse_state(solver->context, file);
         if (status == QF_OK)
-            status = qf_net_load_weights(net, file);
+            status = qf_net_load_weights_file(net, file);
     }
     qf_free(list);
     return status;
@@ -103,7 +103,10 @@ static qf_status load_own_weights(qf_solver *solver, qf_net *net)
 {
     for (size_t i = 0; i < solver->param->n_weights; i++)
         QF_TRY(load_weights(solver, net, solver->param->weights[i]));
-    return QF_OK;
+    /* A test net has the training net's parameters, of which is spoken once. */
+    return solver->param->n_weights && !net->shares_with
+               ? qf_net_check_weights_given(net, "the solver's weights")
+               : QF_OK;
 }
 
 static qf_status build_training_net(qf_solver *solver)
@@ -324,6 +327,7 @@ qf_status qf_solver_create_with(qf_context *context, const char *solver_prototxt
 qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels)
 {
     QF_TRY(load_weights(solver, solver->net, caffemodels));
+    QF_TRY(qf_net_check_weights_given(solver->net, caffemodels));
     for (int i = 0; i < solver->test_net_count; i++)
         QF_TRY(load_weights(solver, solver->test_nets[i], caffemodels));
     return QF_OK;

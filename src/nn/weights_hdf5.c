@@ -100,8 +100,10 @@ static qf_status get_one(qf_net *net, int64_t file, int layer, int index, bool o
     bool found, layer_found;
     QF_TRY(describe(net, layer, index, "data", &p));
     QF_TRY(qf_hdf5_find(net->context, file, p.path, &found));
-    if (found)
+    if (found) {
+        net->layers[layer]->weights_given |= !only_check;
         return get(net->context, file, &p, only_check);
+    }
     QF_TRY(find_layer(net->context, file, &p, &layer_found));
     if (layer_found && owns(net, layer, index))
         return qf_fail(net->context, QF_E_SHAPE,

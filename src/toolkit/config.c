@@ -87,6 +87,8 @@ qf_status qf_create_quant_retrain_config(qf_context *context, const char *config
     if (status == QF_OK)
         status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
     if (status == QF_OK)
+        status = qf_toolkit_check_weights(context, net, weights, weights_file);
+    if (status == QF_OK)
         status = qf_config_defaults(context, net, weights, &config);
     if (status == QF_OK && config_definition)
         status = qf_config_apply_definition(context, net, config_definition, &config);

@@ -180,7 +180,7 @@ qf_status qf_inspect(qf_context *context, const char *model_file, const char *we
         status = qf_net_create_from_param(context, whole, NULL, &net);
     status = qf_within(context, status, "%s", model_file);
     if (status == QF_OK && weights_file)
-        status = qf_net_load_weights(net, weights_file);
+        status = qf_net_load_weights_list(net, weights_file);
     if (status == QF_OK) /* the layers of the phase, before Splits are inserted */
         status = qf_net_param_filter(context, whole, &param);
     if (status == QF_OK)

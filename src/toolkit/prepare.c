@@ -470,6 +470,7 @@ static qf_status create_model(preparation *p, qf_config *config, const char *mod
     const char *outputs[] = {modified_model_file, modified_weights_file, p->record};
     QF_TRY(qf_toolkit_check_outputs(context, outputs, 3));
     QF_TRY(qf_toolkit_read(context, model_file, weights_file, &p->net, &p->weights));
+    QF_TRY(qf_toolkit_check_weights(context, p->net, p->weights, weights_file));
     QF_TRY(qf_config_defaults(context, p->net, p->weights, config));
     QF_TRY(qf_config_read(context, p->net, config_file, config));
     QF_TRY(qf_graph_set_batch_norm(context, p->net, batch_norm));

@@ -409,6 +409,8 @@ qf_status qf_retrained_read(qf_context *context, const char *model_file, const c
     *out = (qf_retrained){0};
     qf_status status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
     if (status == QF_OK)
+        status = qf_toolkit_check_weights(context, net, weights, weights_file);
+    if (status == QF_OK)
         status = qf_record_read(context, record_file, &record);
     if (status == QF_OK && !net->state)
         status = qf_message_new(context, &caffe__net_state__descriptor, &net->state);

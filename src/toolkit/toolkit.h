@@ -9,6 +9,10 @@
 /* Model and weights, both upgraded; weights may be NULL. The caller frees both messages. */
 qf_status qf_toolkit_read(qf_context *context, const char *model_file, const char *weights_file,
                           Caffe__NetParameter **net, Caffe__NetParameter **weights);
+/* Names layers with parameters for which the file has nothing: in a warning, or, where it has
+ * nothing for any of them, in an error. Infinite values are an error, too. */
+qf_status qf_toolkit_check_weights(qf_context *context, const Caffe__NetParameter *net,
+                                   const Caffe__NetParameter *weights, const char *file);
 /* Could these files be written? Says which of them exist and will be overwritten, as AMCT does. */
 qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count);
 /* What preparing will do to layer `index`; false: nothing to say of it. *row is zero before. */

@@ -1,0 +1,100 @@
+/* The question of nn/weights_fit.c before a net is built: data layers need not find their sources.
+ */
+#include "toolkit/toolkit.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { NAMES = 8 }; /* that are shown */
+
+/* A Scale or Bias of two bottoms has no parameters of its own. */
+static bool has_parameters(const Caffe__LayerParameter *layer)
+{
+    static const char *const types[] = {
+        "BatchNorm", "Bias",         "Convolution", "Deconvolution", "DepthwiseConvolution",
+        "Embed",     "InnerProduct", "LSTM",        "Normalize",     "PReLU",
+        "Parameter", "RNN",          "Scale"};
+    const bool joins = qf_layer_is(layer, "Scale") || qf_layer_is(layer, "Bias");
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (qf_layer_is(layer, types[i]))
+            return !joins || layer->n_bottom == 1;
+    return false;
+}
+
+static const char *shared_name(const Caffe__LayerParameter *layer)
+{
+    const char *name = layer->n_param ? layer->param[0]->name : NULL;
+    return name && *name ? name : NULL;
+}
+
+/* Another layer that shares parameters with this one is in the file. */
+static bool is_shared(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
+                      const Caffe__LayerParameter *layer)
+{
+    const char *name = shared_name(layer);
+    for (size_t i = 0; name && i < net->n_layer; i++) {
+        const char *other = shared_name(net->layer[i]);
+        if (other && strcmp(other, name) == 0 && qf_find_layer(weights, net->layer[i]->name))
+            return true;
+    }
+    return false;
+}
+
+/* NaN or infinity cannot be quantised. */
+static qf_status check_finite(qf_context *context, const char *file,
+                              const Caffe__LayerParameter *layer)
+{
+    for (size_t b = 0; b < layer->n_blobs; b++)
+        for (size_t i = 0; i < layer->blobs[b]->n_data; i++)
+            if (isinf(layer->blobs[b]->data[i]))
+                return qf_fail(context, QF_E_VALUE,
+                               "%s: layer %s, blob %zu: value %zu is infinite; training has "
+                               "diverged, or the file is damaged",
+                               file, layer->name, b, i);
+    return QF_OK;
+}
+
+static qf_status report(qf_context *context, const char *file, int all, int given, int lacking,
+                        const qf_buffer *names)
+{
+    if (names->failed)
+        return qf_fail(context, QF_E_MEMORY, "no memory for the names of layers");
+    if (all && !given)
+        return qf_fail(context, QF_E_MISMATCH,
+                       "%s: nothing in it is for this net, whose layers with parameters are %s; "
+                       "layers are matched by name: are these the weights of another net?",
+                       file, qf_buffer_text(names));
+    if (lacking)
+        qf_warning(context, "%s: %d of %d layers with parameters got nothing: %s", file, lacking,
+                   all, qf_buffer_text(names));
+    return QF_OK;
+}
+
+qf_status qf_toolkit_check_weights(qf_context *context, const Caffe__NetParameter *net,
+                                   const Caffe__NetParameter *weights, const char *file)
+{
+    qf_buffer names = {0};
+    int all = 0, given = 0, lacking = 0;
+    qf_status status = QF_OK;
+    for (size_t i = 0; i < net->n_layer && status == QF_OK; i++) {
+        const Caffe__LayerParameter *layer = net->layer[i];
+        const Caffe__LayerParameter *stored = qf_find_layer(weights, layer->name);
+        if (!has_parameters(layer))
+            continue;
+        all++;
+        if (stored && !stored->n_blobs)
+            status = qf_fail(context, QF_E_SHAPE,
+                             "%s: layer %s has parameter blobs, the weights file has 0 for it",
+                             file, layer->name);
+        else if (stored)
+            given++, status = check_finite(context, file, stored);
+        else if (!is_shared(net, weights, layer) && lacking++ < NAMES)
+            qf_buffer_print(&names, "%s%s", lacking > 1 ? ", " : "", layer->name);
+    }
+    if (lacking > NAMES)
+        qf_buffer_print(&names, " and %d more", lacking - NAMES);
+    if (status == QF_OK)
+        status = report(context, file, all, given, lacking, &names);
+    qf_buffer_release(&names);
+    return status;
+}
