@@ -234,8 +234,8 @@ static void show_plan(void *user, const qf_plan *plan)
         print_short_plan(plan);
     else
         print_plan(plan);
-    printf("Log: %s\n\n", session->run_log.path);
-    fflush(stdout); /* the progress comes on another stream */
+    fflush(stdout); /* the rest, until the result, comes on another stream */
+    fprintf(stderr, "Log: %s\n\n", session->run_log.path);
 }
 
 /* ---- after it ---- */
