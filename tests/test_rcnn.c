@@ -332,12 +332,29 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* py-faster-rcnn's layer in Python, where there is no Python. */
+static void proposal_of_python(void **state)
+{
+    (void)state;
+    qf_net *net = MAKE("type: 'Python' python_param { module: 'rpn.proposal_layer' layer: "
+                       "'ProposalLayer' param_str: \"'feat_stride': 8\\n'scales': [4, 8]\" }",
+                       1, "1 12 5 6", "1 24 5 6", "1 3");
+    const qf_layer *layer = net->layers[net->layer_count - 1];
+    assert_string_equal(layer->type->name, "Proposal");
+    const Caffe__ProposalParameter *p = layer->param->proposal_param;
+    assert_true(p->feat_stride == 8 && p->n_scale == 2 && p->scale[1] == 8);
+    assert_true(p->pre_nms_topn == 12000 && p->post_nms_topn == 2000);
+    assert_int_equal(qf_blob_shape(layer->top[0])->dim[1], 5);
+    qf_net_destroy(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(roi_pooling), cmocka_unit_test(ps_roi_pooling),
-        cmocka_unit_test(roi_align),   cmocka_unit_test(proposal),
-        cmocka_unit_test(refused),     cmocka_unit_test(refused_values),
+        cmocka_unit_test(roi_pooling),        cmocka_unit_test(ps_roi_pooling),
+        cmocka_unit_test(roi_align),          cmocka_unit_test(proposal),
+        cmocka_unit_test(proposal_of_python), cmocka_unit_test(refused),
+        cmocka_unit_test(refused_values),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -132,7 +132,7 @@ def test_ctrl_c_stops_solve_and_retrain(solver_file, digits):
 def test_nan_names_the_layer(solver_file):
     with open("steep.prototxt", "w") as file:
         file.write("net: 'net.prototxt' base_lr: 1e30 lr_policy: 'fixed' max_iter: 20 snapshot_after_train: false")
-    with pytest.raises(ValueError, match="loss is NaN.*layer ip"):
+    with pytest.raises(ValueError, match="diverged.*layer loss"):
         caffe.SGDSolver("steep.prototxt").step(20)
 
 

@@ -6,6 +6,7 @@
 #include "base/names.h"
 #include "base/nearest.h"
 #include "nn/plan.h"
+#include "nn/python_proposal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -524,7 +525,9 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
     if (status != QF_OK)
         goto done;
     log_param(context, net->param);
-    status = qf_insert_splits(context, net->param);
+    status = qf_python_proposal_replace(context, net->param, net->phase == QF_TRAIN);
+    if (status == QF_OK)
+        status = qf_insert_splits(context, net->param);
     if (status == QF_OK)
         status = build_layers(&build);
     if (status == QF_OK && share)

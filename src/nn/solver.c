@@ -10,6 +10,7 @@
 #include "base/signals.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -109,10 +110,30 @@ static qf_status log_training_outputs(qf_solver *solver)
 
 /* ---- training ---- */
 
+/* "the training diverged: loss 2.3 at iteration 0, 1e+30 at iteration 40; …": where a pass fails
+ * for what is in the net, and the loss had grown tenfold before. Otherwise the failure as it is. */
+static qf_status explain_divergence(qf_solver *solver, qf_status status)
+{
+    const float then = solver->first_loss, now = solver->last_loss;
+    if (status != QF_E_VALUE || solver->first_iteration < 0 || !(fabsf(now) > 10 * fabsf(then)) ||
+        !(then != 0))
+        return status;
+    return qf_within(solver->context, status,
+                     "iteration %d: the training diverged: the loss was %g at iteration %d and %g "
+                     "before this one; try base_lr: %g or clip_gradients, from the last good "
+                     "snapshot",
+                     solver->iteration, (double)then, solver->first_iteration, (double)now,
+                     (double)solver->param->base_lr / 10);
+}
+
 /* Which layer made the first NaN: the sentence that a user with an exploding loss needs. */
 static qf_status explain_nan(qf_solver *solver)
 {
     qf_net *net = solver->net;
+    char before[96] = "";
+    if (solver->first_iteration >= 0)
+        snprintf(before, sizeof before, " (%g at iteration %d, %g before this one)",
+                 (double)solver->first_loss, solver->first_iteration, (double)solver->last_loss);
     for (int l = 0; l < net->layer_count; l++) {
         const qf_layer *layer = net->layers[l];
         for (int i = 0; i < layer->param_count + layer->top_count; i++) {
@@ -126,14 +147,17 @@ static qf_status explain_nan(qf_solver *solver)
                 if (isnan(values[k]) || isinf(values[k]))
                     return qf_fail(
                         solver->context, QF_E_VALUE,
-                        "iteration %d: the loss is NaN; the first value that is not finite "
-                        "is in %s %d of layer %s. Lower base_lr or set clip_gradients, and "
-                        "resume from the last snapshot",
-                        solver->iteration, is_param ? "parameter" : "top",
-                        is_param ? i : i - layer->param_count, layer->name);
+                        "iteration %d: the training diverged: the loss is not finite%s; the first "
+                        "such value "
+                        "is in %s %d of layer %s. Try base_lr: %g or clip_gradients, from the last "
+                        "good snapshot",
+                        solver->iteration, before, is_param ? "parameter" : "top",
+                        is_param ? i : i - layer->param_count, layer->name,
+                        (double)solver->param->base_lr / 10);
         }
     }
-    return qf_fail(solver->context, QF_E_VALUE, "iteration %d: the loss is NaN", solver->iteration);
+    return qf_fail(solver->context, QF_E_VALUE, "iteration %d: the loss is not finite%s",
+                   solver->iteration, before);
 }
 
 static void smooth_loss(qf_solver *solver, float loss, int done)
@@ -155,13 +179,18 @@ static qf_status run_passes(qf_solver *solver, float *loss)
     float sum = 0;
     for (int pass = 0; pass < solver->param->iter_size; pass++) {
         float part;
-        QF_TRY(qf_net_forward(solver->net, &part));
-        if (isnan(part))
+        QF_TRY(explain_divergence(solver, qf_net_forward(solver->net, &part)));
+        if (!isfinite(part))
             return explain_nan(solver);
-        QF_TRY(qf_net_backward(solver->net));
+        QF_TRY(explain_divergence(solver, qf_net_backward(solver->net)));
         sum += part;
     }
     *loss = sum / (float)solver->param->iter_size;
+    solver->last_loss = *loss;
+    if (solver->first_iteration < 0) {
+        solver->first_iteration = solver->iteration;
+        solver->first_loss = *loss;
+    }
     return QF_OK;
 }
 

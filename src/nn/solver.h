@@ -48,7 +48,9 @@ struct qf_solver {
     float *losses; /* the last average_loss losses, a ring */
     int loss_count;
     float smoothed_loss;
-    bool stopping; /* an action asked to stop */
+    float first_loss, last_loss; /* of single iterations, since the solver was made */
+    int first_iteration;         /* the one of first_loss; -1: none yet */
+    bool stopping;               /* an action asked to stop */
     bool batch_norm_frozen;
     bool backward_chosen;                               /* nn/backward_choice.h */
     qf_backward backward;                               /* then F32 or BF16 */
