@@ -154,7 +154,8 @@ static bool is_amct(const char *program)
 int main(int argc, char **argv)
 {
     setlocale(LC_CTYPE, "");
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write, */
+    signal(SIGXFSZ, SIG_IGN); /* and so does a file that becomes larger than is allowed */
     if (!signals_start())
         return EXIT_FAILED;
     const command *tool = argc > 0 ? tool_find(argv[0]) : NULL;
