@@ -15,7 +15,7 @@ static const struct {
     {"", "engine"},
     {"NetParameter",
      "mem_param opt_level top_mlu_dtype debug_dtype multinode compile_net_state "
-     "bn_stats_batch_size "
+     "bn_stats_batch_size=0 "
      "default_forward_type default_backward_type default_forward_math default_backward_math "
      "default_cudnn_math_override default_conv_algos_override eltwise_mem_sharing reduce_buckets "
      "global_grad_scale global_grad_scale_adaptive"},
