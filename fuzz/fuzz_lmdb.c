@@ -2,6 +2,9 @@
 #include "data/lmdb_pages.h"
 #include "fuzz.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 /* A tree whose branches share children has more items than any file could name. */
 enum { ITEMS = 1000 };
 
@@ -13,7 +16,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     qf_lmdb_pages pages;
     qf_sample sample;
     bool found = true;
-    if (qf_lmdb_pages_open(context, data, size, 0, &pages) == QF_OK)
+    const int file = memfd_create("lmdb", MFD_CLOEXEC);
+    fuzz_require(file >= 0 && write(file, data, size) == (ssize_t)size, "no file in memory");
+    if (qf_lmdb_pages_open(context, file, 0, &pages) == QF_OK)
         for (int i = 0; i < ITEMS && found; i++) {
             if (qf_lmdb_pages_next(context, &pages, i == 0, &sample, &found) != QF_OK)
                 break;
@@ -22,6 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             for (size_t k = 0; found && k < sample.value_size; k++)
                 seen ^= ((const uint8_t *)sample.value)[k];
         }
+    qf_lmdb_pages_close(&pages);
+    close(file);
     qf_context_destroy(context);
     return 0;
 }

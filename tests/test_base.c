@@ -3,6 +3,8 @@
 #include "base/random.h"
 #include "harness/harness.h"
 
+#include "base/output.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,8 +106,8 @@ static void test_files_are_written_whole_or_not(void **state)
     assert_fails(context, qf_file_write(context, slash, "x", 1, 0644), "file's name but a path");
     assert_fails(context, qf_file_read(context, folder, &read_back), "is a directory");
     assert_fails(context, qf_file_read(context, below, &read_back), "cannot open");
-    assert_fails(context, qf_file_probe(context, below), "cannot");
-    assert_ok(context, qf_file_probe(context, path));
+    assert_fails(context, qf_output_probe(context, below), "cannot");
+    assert_ok(context, qf_output_probe(context, path));
     assert_false(qf_file_exists(below));
     qf_free(below);
     qf_free(slash);

@@ -290,13 +290,40 @@ static void a_full_disk_loses_nothing(void **state)
     test_command(0, "", "", "qat config " MODEL "--out config.json");
     test_write_text(context, "full/modified.caffemodel", "precious");
     test_write_text(context, "full/modified.prototxt", "precious");
-    test_command(1, "cannot write full/modified.caffemodel", "ulimit -f 4;",
-                 PREPARE("full/"));
+    test_write_text(context, "full/record.txt", "precious");
+    test_command(1,
+                 "cannot write full/modified.caffemodel: the file would be larger than is allowed",
+                 "ulimit -f 4;", PREPARE("full/"));
     assert_true(test_file_has(context, "full/modified.caffemodel", "precious"));
     assert_true(test_file_has(context, "full/modified.prototxt", "precious"));
+    assert_true(test_file_has(context, "full/record.txt", "precious"));
     test_command(1, "cannot", "", PREPARE("/proc/no/"));
-    test_command(1, "cannot", "ulimit -f 4;", "train --solver solver.prototxt");
+    test_command(1, "ulimit -f", "ulimit -f 4;", "train --solver solver.prototxt");
     assert_true(qf_file_exists("float_iter_10.caffemodel"));
+    assert_int_equal(system("ls full float_iter* | grep partial"), 1 << 8);
+    test_command(0, "cannot keep the log in the folder of --log_dir",
+                 "mkdir -p logs; ulimit -f 2;",
+                 "caffe test --log_dir=logs -model net.prototxt -weights float_iter_10.caffemodel "
+                 "-iterations 2");
+    assert_non_null(strstr(test_output, "Batch 1, loss = "));
+    assert_int_equal(system(QAFFE_COMMAND " train --solver solver.prototxt 2>/dev/full"), 1 << 8);
+}
+
+/* What is read is not written over, whatever it is called. */
+static void inputs_are_kept(void **state)
+{
+    (void)state;
+    test_command(0, "", "", "qat config " MODEL "--out config.json");
+    test_command(1, "'./net.prototxt' is read and would be written over", "",
+                 "qat config " MODEL "--out ./net.prototxt");
+    test_command(1, "'linked' is read and would be written over",
+                 "ln -sf float_iter_10.caffemodel linked;",
+                 "qat prepare " MODEL "--config config.json --out-model modified.prototxt "
+                 "--out-weights linked --record record.txt");
+    test_command(1, "two outputs have the same name './x'", "",
+                 "qat prepare " MODEL
+                 "--config config.json --out-model x --out-weights ./x --record record.txt");
+    test_command(0, "Accuracy", "", "inspect " MODEL);
 }
 
 static int lines_of(const char *text, size_t *longest)
@@ -450,6 +477,7 @@ int main(void)
         cmocka_unit_test(the_log_outlives_failures),
         cmocka_unit_test(log_levels_are_checked),
         cmocka_unit_test(a_full_disk_loses_nothing),
+        cmocka_unit_test(inputs_are_kept),
         cmocka_unit_test(runs_are_quiet),
         cmocka_unit_test(tables_fit_the_terminal),
         cmocka_unit_test(databases_are_named),

@@ -103,6 +103,31 @@ static void put_store(const char *path, qf_store_format format, int count)
     assert_ok(context, qf_sample_writer_finish(context, writer, true));
 }
 
+/* An LMDB that others remove or cut off while it is read: the one goes on, the other ends in a
+ * sentence, not in a bus error. */
+static void databases_that_change_under_way(void **state)
+{
+    (void)state;
+    qf_sample_store *store;
+    qf_sample sample;
+    put_store("going", QF_STORE_LMDB, 3000);
+    assert_ok(context, qf_sample_store_open(context, "going", &store));
+    assert_ok(context, qf_sample_store_next(context, store, &sample));
+    test_remove_directory("going");
+    for (int i = 0; i < 3000; i++)
+        assert_ok(context, qf_sample_store_next(context, store, &sample));
+    qf_sample_store_close(store);
+
+    put_store("cut", QF_STORE_LMDB, 3000);
+    assert_ok(context, qf_sample_store_open(context, "cut", &store));
+    assert_int_equal(truncate("cut/data.mdb", 3 * 4096), 0);
+    qf_status status = QF_OK;
+    for (int i = 0; i < 3000 && status == QF_OK; i++)
+        status = qf_sample_store_next(context, store, &sample);
+    assert_fails(context, status, "data.mdb became shorter while it was read");
+    qf_sample_store_close(store);
+}
+
 static void databases_come_back(void **state)
 {
     (void)state;
@@ -453,6 +478,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bitmaps_are_decoded),
         cmocka_unit_test(databases_come_back),
+        cmocka_unit_test(databases_that_change_under_way),
         cmocka_unit_test(damaged_databases_fail),
         cmocka_unit_test(stopped_runs_go_on),
         cmocka_unit_test(shuffling_loses_nothing),

@@ -22,6 +22,11 @@ struct qf_context {
     void *python_user;
     bool log_layer_data; /* AMCT's logs of the first data of Quant layers */
     bool replaces_run;   /* outputs that exist are an earlier run's, and were spoken of */
+    struct {             /* base/output.h: of the step that is under way */
+        struct qf_output *items;
+        size_t count, capacity;
+        int depth; /* 0: each output stands for itself */
+    } outputs;
     uint64_t limits[QF_LIMIT_COUNT];
     int threads;   /* of the compute kernels; at least 1 */
     bool computes; /* not one of qf_context_create_for_thread() */

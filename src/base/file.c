@@ -1,7 +1,10 @@
 #include "base/file.h"
 
+#include "base/disk.h"
 #include "base/memory.h"
+#include "base/output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,7 +14,7 @@
 
 qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(qf_outputs_readable(context, path), O_RDONLY | O_CLOEXEC);
     struct stat info;
     if (fd < 0)
         return qf_fail(context, QF_E_IO, "cannot open %s: %s", path, strerror(errno));
@@ -27,6 +30,7 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out)
         goto done;
     /* One byte more than the file: the read that finds the end needs room. */
     size_t chunk = S_ISREG(info.st_mode) ? (size_t)info.st_size + 1 : 65536;
+    const size_t before = out->size;
     for (;;) {
         size_t needed = out->size + chunk + 1;
         if (!out->data && (out->data = qf_alloc_raw(needed, 1))) /* nobody reads it before read() */
@@ -52,6 +56,11 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out)
         const size_t room = out->capacity - out->size - 1; /* at a file's end: that one byte */
         chunk = room ? room : 65536;
     }
+    if (S_ISREG(info.st_mode) && out->size - before < (size_t)info.st_size)
+        status = qf_fail(context, QF_E_IO,
+                         "%s became shorter while it was read (%zu bytes of %zu); try again when "
+                         "nobody writes to it",
+                         path, out->size - before, (size_t)info.st_size);
 done:
     close(fd);
     return status;
@@ -69,7 +78,7 @@ qf_status qf_file_read_text(qf_context *context, const char *path, qf_buffer *ou
     return QF_OK;
 }
 
-static qf_status make_parents(qf_context *context, const char *path)
+qf_status qf_make_parents(qf_context *context, const char *path)
 {
     char *copy = qf_strdup(path);
     if (!copy)
@@ -79,7 +88,7 @@ static qf_status make_parents(qf_context *context, const char *path)
         *slash = '\0';
         if (mkdir(copy, 0750) != 0 && errno != EEXIST) {
             status = qf_fail(context, QF_E_IO, "cannot create the directory %s: %s", copy,
-                             strerror(errno));
+                             qf_writing_reason(errno));
             break;
         }
         *slash = '/';
@@ -88,63 +97,45 @@ static qf_status make_parents(qf_context *context, const char *path)
     return status;
 }
 
-/* Opens "<path>.XXXXXX" for writing; its name replaces the bytes of `temporary`. */
-static qf_status open_beside(qf_context *context, const char *path, qf_buffer *temporary, int *fd)
+static qf_status put_bytes(qf_context *context, const qf_output *output, const char *bytes,
+                           size_t size)
 {
-    struct stat info;
-    if (!*path || path[strlen(path) - 1] == '/' ||
-        (stat(path, &info) == 0 && S_ISDIR(info.st_mode)))
-        return qf_fail(context, QF_E_ARGUMENT, "'%s' should be a file's name but a path", path);
-    QF_TRY(make_parents(context, path));
-    qf_buffer_print(temporary, "%s.XXXXXX", path);
-    if (temporary->failed)
-        return qf_fail(context, QF_E_MEMORY, "no memory for a path");
-    *fd = mkstemp(temporary->data);
-    if (*fd < 0)
-        return qf_fail(context, QF_E_IO, "cannot write %s: %s", path, strerror(errno));
+    for (size_t written = 0; written < size;) {
+        ssize_t step = write(output->fd, bytes + written, size - written);
+        if (step < 0 && errno == EINTR)
+            continue;
+        if (step < 0) {
+            const int error = errno;
+            if (output->temporary)
+                (void)!ftruncate(output->fd, 0); /* so that what is free can be told */
+            return qf_fail_writing(context, output->path, error, size);
+        }
+        written += (size_t)step;
+    }
     return QF_OK;
 }
 
 qf_status qf_file_write(qf_context *context, const char *path, const void *bytes, size_t size,
                         unsigned mode)
 {
-    qf_buffer temporary = {0};
-    int fd = -1;
-    qf_status status = open_beside(context, path, &temporary, &fd);
-    if (status != QF_OK)
-        goto done;
-    for (size_t written = 0; written < size;) {
-        ssize_t step = write(fd, (const char *)bytes + written, size - written);
-        if (step < 0 && errno == EINTR)
-            continue;
-        if (step < 0) {
-            status = qf_fail(context, QF_E_IO, "cannot write %s: %s", path, strerror(errno));
-            goto done;
-        }
-        written += (size_t)step;
-    }
-    if (fchmod(fd, (mode_t)mode) != 0 || fsync(fd) != 0 || rename(temporary.data, path) != 0)
-        status = qf_fail(context, QF_E_IO, "cannot write %s: %s", path, strerror(errno));
-done:
-    if (fd >= 0) {
-        close(fd);
-        if (status != QF_OK)
-            unlink(temporary.data);
-    }
-    qf_buffer_release(&temporary);
-    return status;
+    qf_output output;
+    QF_TRY(qf_output_open(context, path, false, (mode_t)mode, &output));
+    const qf_size_guard guard = qf_size_guard_begin();
+    qf_status status = put_bytes(context, &output, bytes, size);
+    qf_size_guard_end(&guard);
+    return qf_output_finish(context, &output, status);
 }
 
 qf_status qf_file_open_log(qf_context *context, const char *path, FILE **out)
 {
     *out = NULL;
-    QF_TRY(make_parents(context, path));
+    QF_TRY(qf_make_parents(context, path));
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND, 0640);
     if (fd >= 0)
         *out = fdopen(fd, "a");
     if (fd >= 0 && !*out)
         close(fd);
-    return *out ? QF_OK : qf_fail(context, QF_E_IO, "cannot write %s: %s", path, strerror(errno));
+    return *out ? QF_OK : qf_fail_writing(context, path, errno, 0);
 }
 
 bool qf_file_exists(const char *path)
@@ -152,15 +143,72 @@ bool qf_file_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
-qf_status qf_file_probe(qf_context *context, const char *path)
+/* The folder that holds, or would hold, a file; false: it is not there. */
+static bool folder_of(const char *path, struct stat *out)
 {
-    qf_buffer temporary = {0};
-    int fd = -1;
-    qf_status status = open_beside(context, path, &temporary, &fd);
-    if (fd >= 0) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    const bool found = folder && stat(folder, out) == 0;
+    free(folder);
+    return found;
+}
+
+static bool same_place(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+bool qf_file_same(const char *a, const char *b)
+{
+    struct stat one, other;
+    const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+    if (strcmp(a, b) == 0)
+        return true;
+    if (stat(a, &one) == 0 && stat(b, &other) == 0)
+        return S_ISREG(one.st_mode) &&
+               same_place(&one, &other); /* two outputs to /dev/null are fine */
+    return strcmp(slash_a ? slash_a + 1 : a, slash_b ? slash_b + 1 : b) == 0 &&
+           folder_of(a, &one) && folder_of(b, &other) && same_place(&one, &other);
+}
+
+/* Does something with each file of a folder; false, with errno, where that or reading failed. */
+static bool each_file(const char *path, bool (*act)(int folder, const char *name))
+{
+    bool good = true;
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            good = act(dirfd(folder), entry->d_name) && good;
+    const int error = errno;
+    if (folder)
+        closedir(folder);
+    errno = error;
+    return folder && good;
+}
+
+static bool remove_file(int folder, const char *name)
+{
+    return unlinkat(folder, name, 0) == 0;
+}
+
+static bool sync_file(int folder, const char *name)
+{
+    const int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+    const bool good = fd >= 0 && fsync(fd) == 0;
+    const int error = errno;
+    if (fd >= 0)
         close(fd);
-        unlink(temporary.data);
-    }
-    qf_buffer_release(&temporary);
-    return status;
+    errno = error;
+    return good;
+}
+
+void qf_remove_flat_folder(const char *path)
+{
+    (void)each_file(path, remove_file);
+    (void)rmdir(path);
+}
+
+int qf_sync_flat_folder(const char *path)
+{
+    return each_file(path, sync_file) ? 0 : -1;
 }

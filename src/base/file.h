@@ -15,8 +15,8 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out);
 /* The same of a text; without the byte order mark that some editors put in front of UTF-8. */
 qf_status qf_file_read_text(qf_context *context, const char *path, qf_buffer *out);
 
-/* Write beside the target, sync, rename over it. Missing parent directories are created with mode
- * 750; the file gets `mode` (AMCT's outputs: 0640, everything else: 0644). */
+/* As an output of base/output.h: complete or not there at all. The file gets `mode` (AMCT's
+ * outputs: 0640, everything else: 0644), or that of the file it replaces. */
 qf_status qf_file_write(qf_context *context, const char *path, const void *bytes, size_t size,
                         unsigned mode);
 
@@ -24,8 +24,13 @@ qf_status qf_file_write(qf_context *context, const char *path, const void *bytes
 qf_status qf_file_open_log(qf_context *context, const char *path, FILE **out);
 
 bool qf_file_exists(const char *path);
-/* Fails now if writing `path` later could not succeed (missing or unwritable directory, a
- * directory in its place). Creates missing parent directories; leaves nothing else behind. */
-qf_status qf_file_probe(qf_context *context, const char *path);
+/* Do both names lead, or would they lead, to one file? */
+bool qf_file_same(const char *a, const char *b);
+
+/* The folders above `path`, with mode 750. */
+qf_status qf_make_parents(qf_context *context, const char *path);
+/* Remove, or bring to the disk, a folder and the files in it; no folders below. */
+void qf_remove_flat_folder(const char *path);
+int qf_sync_flat_folder(const char *path); /* 0, or -1 with errno */
 
 #endif

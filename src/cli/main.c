@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Threads that wait should neither spin for milliseconds, as GNU OpenMP's do by default, nor sleep
@@ -140,6 +141,15 @@ static int run_command(const command *command, int argc, char **argv, bool help)
     return command->run(&given);
 }
 
+/* Did messages go to a full disk? Nothing but the exit code can say so. A reader that went away, or
+ * a stream that was closed before, is as somebody wanted it. */
+static bool messages_lost(void)
+{
+    struct stat info;
+    return ferror(stderr) && fstat(STDERR_FILENO, &info) == 0 && !S_ISFIFO(info.st_mode) &&
+           !S_ISSOCK(info.st_mode);
+}
+
 static int run(const command *command, int argc, char **argv, bool help)
 {
     arguments given;
@@ -154,7 +164,7 @@ static int run(const command *command, int argc, char **argv, bool help)
         fprintf(stderr, "%s: standard output: %s\n", command_title(command), strerror(errno));
         return EXIT_FAILED;
     }
-    return code;
+    return code == EXIT_DONE && messages_lost() ? EXIT_FAILED : code;
 }
 
 /* amct_caffe is a name for the commands of AMCT: "amct_caffe config" means "qaffe qat config". */

@@ -10,10 +10,21 @@
 #include <time.h>
 #include <unistd.h>
 
-static void warn_of_log(session *session)
+static void warn_of_log(session *session, const char *place)
 {
     progress_print_above(&session->progress, QF_WARNING, "%s: cannot keep the log in %s: %s",
-                         command_title(session->command), session->run_log.path, strerror(errno));
+                         command_title(session->command), place, strerror(errno));
+}
+
+/* A log that cannot be written is given up, after a word about it. */
+static void put_into_log_file(session *session, const char *prefix, const char *text, int shown)
+{
+    if (fprintf(session->log_file, "%s%.*s\n", prefix, shown, text) >= 0 &&
+        fflush(session->log_file) == 0)
+        return;
+    warn_of_log(session, "the folder of --log_dir");
+    fclose(session->log_file);
+    session->log_file = NULL;
 }
 
 /* glog's prefix, which scripts that read Caffe's logs expect:
@@ -38,9 +49,9 @@ static void print_message(void *user, qf_log_level level, const char *file, int 
     if (screen)
         progress_print_above(&session->progress, level, "%s%.*s", prefix, shown, text);
     if (screen && session->log_file)
-        fprintf(session->log_file, "%s%.*s\n", prefix, shown, text);
+        put_into_log_file(session, prefix, text, shown);
     if (!run_log_line(&session->run_log, prefix, text, shown))
-        warn_of_log(session);
+        warn_of_log(session, session->run_log.path);
 }
 
 void session_keep_log(session *session, const char *path)
@@ -53,7 +64,7 @@ void session_keep_log(session *session, const char *path)
 void session_begin_log(session *session)
 {
     if (!run_log_begin(&session->run_log))
-        warn_of_log(session);
+        warn_of_log(session, session->run_log.path);
 }
 
 void session_log(session *session, const char *file, int line, const char *format, ...)

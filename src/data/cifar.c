@@ -1,5 +1,6 @@
 /* CIFAR-10's binary batches as databases, as Caffe's convert_cifar_data. */
 #include "base/file.h"
+#include "base/output.h"
 #include "data/sample_store.h"
 #include "model/model.h"
 
@@ -69,8 +70,12 @@ qf_status qf_convert_cifar(qf_context *context, const char *input_folder, const 
 {
     qf_store_format format;
     QF_TRY(qf_store_format_find(context, backend, &format));
+    const size_t mark = qf_outputs_begin(context);
     qf_info(context, "Writing Training data");
-    QF_TRY(convert(context, input_folder, output_folder, "train", format, 5));
-    qf_info(context, "Writing Testing data");
-    return convert(context, input_folder, output_folder, "test", format, 0);
+    qf_status status = convert(context, input_folder, output_folder, "train", format, 5);
+    if (status == QF_OK) {
+        qf_info(context, "Writing Testing data");
+        status = convert(context, input_folder, output_folder, "test", format, 0);
+    }
+    return qf_outputs_end(context, mark, status);
 }

@@ -1,5 +1,6 @@
 #include "data/digits.h"
 
+#include "base/output.h"
 #include "data/sample_store.h"
 #include "model/model.h"
 
@@ -207,6 +208,9 @@ qf_status qf_make_digits(qf_context *context, const char *train_lmdb, const char
         return qf_fail(context, QF_E_ARGUMENT, "a data set needs at least one image");
     qf_random_seed(&random, (uint64_t)seed);
     test_random = qf_random_fork(&random); /* the test images do not depend on how many train */
-    QF_TRY(make_set(context, train_lmdb, train_count, &random));
-    return make_set(context, test_lmdb, test_count, &test_random);
+    const size_t mark = qf_outputs_begin(context);
+    qf_status status = make_set(context, train_lmdb, train_count, &random);
+    if (status == QF_OK)
+        status = make_set(context, test_lmdb, test_count, &test_random);
+    return qf_outputs_end(context, mark, status);
 }

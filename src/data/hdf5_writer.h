@@ -1,14 +1,15 @@
-/* A new HDF5 file, written beside its target and renamed over it when it is complete. */
+/* A new HDF5 file, an output of base/output.h: complete, or not there at all. */
 #ifndef QF_DATA_HDF5_WRITER_H
 #define QF_DATA_HDF5_WRITER_H
 
-#include "base/buffer.h"
+#include "base/output.h"
 
 typedef struct qf_hdf5_writer {
     qf_context *context;
-    const char *path; /* borrowed */
-    qf_buffer temporary;
+    const char *path; /* borrowed; NULL: not created */
+    qf_output output;
     int64_t file, links, sets; /* handles of the HDF5 library */
+    uint64_t reserved;         /* bytes from the file's begin for which there is room on the disk */
 } qf_hdf5_writer;
 
 /* `path` stays valid until qf_hdf5_finish(), which is called whether or not this succeeds. */

@@ -4,6 +4,7 @@
 #include "data/store_type.h"
 
 #include "base/buffer.h"
+#include "base/disk.h"
 #include "base/file.h"
 #include "base/guard.h"
 #include "base/memory.h"
@@ -32,7 +33,12 @@ static qf_status take_error(qf_context *context, const char *what, char *error)
 {
     if (!error)
         return QF_OK;
-    qf_status status = qf_fail(context, QF_E_IO, "%s: %s", what, error);
+    static const int known[] = {ENOSPC, EDQUOT, EFBIG, EROFS};
+    const char *text = error;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strstr(error, strerror(known[i]))) /* all that LevelDB tells of it */
+            text = qf_writing_reason(known[i]);
+    qf_status status = qf_fail(context, QF_E_IO, "%s: %s", what, text);
     leveldb_free(error);
     return status;
 }

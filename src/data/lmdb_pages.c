@@ -1,6 +1,12 @@
 #include "data/lmdb_pages.h"
 
+#include "base/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* The format of liblmdb 0.9 on machines of 64 bits, little endian: pages of `page_size` bytes, the
  * first two of them meta pages of alternating transactions, then a B+ tree of branches and leaves;
@@ -40,17 +46,57 @@ static qf_status damaged(qf_context *context, uint64_t page, const char *what)
                    what);
 }
 
-/* The page of that number and kind. */
-static qf_status get_page(qf_context *context, const qf_lmdb_pages *pages, uint64_t page,
-                          unsigned kinds, const uint8_t **out)
+/* Bytes of the file, from `at` on. */
+static qf_status read_at(qf_context *context, const qf_lmdb_pages *pages, size_t at, uint8_t *out,
+                         size_t size)
 {
-    *out = pages->file;
-    if (page < META_PAGES || page >= pages->size / pages->page_size)
+    for (size_t done = 0; done < size;) {
+        const ssize_t got = pread(pages->file, out + done, size - done, (off_t)(at + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return qf_fail(context, QF_E_IO, "cannot read data.mdb: %s", strerror(errno));
+        if (got == 0)
+            return qf_fail(context, QF_E_IO,
+                           "data.mdb became shorter while it was read: it had %zu bytes and now "
+                           "ends at %zu; write it again, or try again when nobody writes to it",
+                           pages->size, at + done);
+        done += (size_t)got;
+    }
+    return QF_OK;
+}
+
+static qf_status check_page(qf_context *context, const uint8_t *bytes, uint64_t page,
+                            unsigned kinds)
+{
+    const unsigned flags = (unsigned)number(bytes + AT_FLAGS, 2) & PAGE_KINDS;
+    return number(bytes, 8) != page || !(flags & kinds) || (flags & ~kinds)
+               ? damaged(context, page, "is not what it should be")
+               : QF_OK;
+}
+
+static bool lies_inside(const qf_lmdb_pages *pages, uint64_t page)
+{
+    return page >= META_PAGES && page < pages->size / pages->page_size;
+}
+
+/* The branch or leaf on this level of the cursor's stack. */
+static qf_status get_page(qf_context *context, qf_lmdb_pages *pages, int level, const uint8_t **out)
+{
+    const uint64_t page = pages->page[level];
+    uint8_t **bytes = &pages->level[level].bytes;
+    *out = *bytes;
+    if (*bytes && pages->level[level].page == page)
+        return QF_OK;
+    if (!lies_inside(pages, page))
         return damaged(context, page, "lies outside of the file");
-    *out = pages->file + page * pages->page_size;
-    const unsigned flags = (unsigned)number(*out + AT_FLAGS, 2) & PAGE_KINDS;
-    if (number(*out, 8) != page || !(flags & kinds) || (flags & ~kinds))
-        return damaged(context, page, "is not what it should be");
+    if (!*bytes && !(*bytes = qf_alloc_raw(pages->page_size, 1)))
+        return qf_fail(context, QF_E_MEMORY, "no memory for a page");
+    pages->level[level].page = no_page;
+    QF_TRY(read_at(context, pages, page * pages->page_size, *bytes, pages->page_size));
+    QF_TRY(check_page(context, *bytes, page, BRANCH | LEAF));
+    pages->level[level].page = page;
+    *out = *bytes;
     return QF_OK;
 }
 
@@ -75,15 +121,17 @@ static qf_status get_node(qf_context *context, const qf_lmdb_pages *pages, const
     return QF_OK;
 }
 
-static bool read_meta(const uint8_t *file, size_t size, size_t at, qf_lmdb_pages *out,
+/* The meta page that begins at `at`; false: it is none. */
+static bool read_meta(const qf_lmdb_pages *file, size_t at, qf_lmdb_pages *out,
                       uint64_t *transaction)
 {
-    if (size < at || size - at < META_SIZE)
+    uint8_t meta[META_SIZE];
+    if (pread(file->file, meta, sizeof meta, (off_t)at) != (ssize_t)sizeof meta)
         return false;
-    const uint8_t *meta = file + at;
     if (!(number(meta + AT_FLAGS, 2) & META) || number(meta + MAGIC_AT, 4) != magic ||
         number(meta + MAGIC_AT + 4, 4) != version)
         return false;
+    *out = *file;
     out->page_size = (size_t)number(meta + PAGE_SIZE_AT, 4);
     out->entries = number(meta + MAIN_AT + 32, 8);
     out->root = number(meta + MAIN_AT + 40, 8);
@@ -92,23 +140,35 @@ static bool read_meta(const uint8_t *file, size_t size, size_t at, qf_lmdb_pages
            (out->page_size & (out->page_size - 1)) == 0;
 }
 
-qf_status qf_lmdb_pages_open(qf_context *context, const void *file, size_t size,
-                             uint64_t transaction, qf_lmdb_pages *out)
+qf_status qf_lmdb_pages_open(qf_context *context, int file, uint64_t transaction,
+                             qf_lmdb_pages *out)
 {
-    qf_lmdb_pages metas[META_PAGES] = {{0}};
+    struct stat info;
+    qf_lmdb_pages metas[META_PAGES];
     uint64_t ids[META_PAGES];
-    if (!read_meta(file, size, 0, &metas[0], &ids[0]) ||
-        !read_meta(file, size, metas[0].page_size, &metas[1], &ids[1]) ||
-        metas[1].page_size != metas[0].page_size || size / metas[0].page_size < META_PAGES)
+    *out = (qf_lmdb_pages){.file = file};
+    if (fstat(file, &info) != 0)
+        return qf_fail(context, QF_E_IO, "cannot read data.mdb: %s", strerror(errno));
+    out->size = (size_t)info.st_size;
+    if (!read_meta(out, 0, &metas[0], &ids[0]) ||
+        !read_meta(out, metas[0].page_size, &metas[1], &ids[1]) ||
+        metas[1].page_size != metas[0].page_size || out->size / metas[0].page_size < META_PAGES)
         return qf_fail(context, QF_E_FORMAT,
                        "data.mdb is damaged or not of LMDB on a machine of 64 bits");
     const int newest = transaction ? ids[1] == transaction : ids[1] > ids[0];
     *out = metas[newest];
-    if (out->entries > size / NODE_HEADER)
+    if (out->entries > out->size / NODE_HEADER)
         return damaged(context, (uint64_t)newest, "counts more items than the file can hold");
-    out->file = file;
-    out->size = size;
+    (void)posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);
     return QF_OK;
+}
+
+void qf_lmdb_pages_close(qf_lmdb_pages *pages)
+{
+    for (int i = 0; i < QF_LMDB_DEPTH_MAX; i++)
+        qf_free(pages->level[i].bytes);
+    qf_free(pages->value);
+    *pages = (qf_lmdb_pages){.file = -1};
 }
 
 /* From the node on top of the stack down to the first item below it. */
@@ -118,7 +178,7 @@ static qf_status descend(qf_context *context, qf_lmdb_pages *pages, const uint8_
         const uint64_t page = pages->page[pages->depth - 1];
         const uint8_t *bytes, *node;
         size_t room;
-        QF_TRY(get_page(context, pages, page, BRANCH | LEAF, &bytes));
+        QF_TRY(get_page(context, pages, pages->depth - 1, &bytes));
         *leaf = bytes;
         if (number(bytes + AT_FLAGS, 2) & LEAF)
             return number(bytes + AT_FLAGS, 2) & BRANCH
@@ -138,7 +198,7 @@ static qf_status advance(qf_context *context, qf_lmdb_pages *pages)
     while (pages->depth > 0) {
         const uint8_t *bytes;
         const int top = pages->depth - 1;
-        QF_TRY(get_page(context, pages, pages->page[top], BRANCH | LEAF, &bytes));
+        QF_TRY(get_page(context, pages, top, &bytes));
         if (++pages->index[top] < node_count(bytes))
             return QF_OK;
         pages->depth--;
@@ -147,20 +207,32 @@ static qf_status advance(qf_context *context, qf_lmdb_pages *pages)
 }
 
 /* The value of `size` bytes that begins on an overflow page. */
-static qf_status big_value(qf_context *context, const qf_lmdb_pages *pages, uint64_t page,
-                           size_t size, const void **out)
+static qf_status big_value(qf_context *context, qf_lmdb_pages *pages, uint64_t page, size_t size,
+                           const void **out)
 {
-    const uint8_t *bytes;
-    QF_TRY(get_page(context, pages, page, OVERFLOWING, &bytes));
-    const size_t count = (size_t)number(bytes + AT_PAGES, 4);
-    if (count > pages->size / pages->page_size - page ||
-        count * pages->page_size < size + PAGE_HEADER)
+    const size_t bytes = PAGE_HEADER + size;
+    if (!lies_inside(pages, page))
+        return damaged(context, page, "lies outside of the file");
+    if ((pages->size / pages->page_size - page) * pages->page_size < bytes)
         return damaged(context, page, "is too short for its value");
-    *out = bytes + PAGE_HEADER;
+    QF_TRY(qf_check_limit(context, QF_LIMIT_FILE_BYTES, size, "an item has"));
+    if (bytes > pages->value_capacity) {
+        qf_free(pages->value);
+        pages->value_capacity = bytes + bytes / 4;
+        if (!(pages->value = qf_alloc_raw(pages->value_capacity, 1))) {
+            pages->value_capacity = 0;
+            return qf_fail(context, QF_E_MEMORY, "no memory for an item of %zu bytes", size);
+        }
+    }
+    QF_TRY(read_at(context, pages, page * pages->page_size, pages->value, bytes));
+    QF_TRY(check_page(context, pages->value, page, OVERFLOWING));
+    if ((size_t)number(pages->value + AT_PAGES, 4) * pages->page_size < bytes)
+        return damaged(context, page, "is too short for its value");
+    *out = pages->value + PAGE_HEADER;
     return QF_OK;
 }
 
-static qf_status take_item(qf_context *context, const qf_lmdb_pages *pages, const uint8_t *leaf,
+static qf_status take_item(qf_context *context, qf_lmdb_pages *pages, const uint8_t *leaf,
                            unsigned index, qf_sample *out)
 {
     const uint8_t *node;

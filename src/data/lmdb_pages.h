@@ -1,5 +1,6 @@
 /* The pages of an LMDB file, each checked before it is believed. liblmdb trusts what it reads: a
- * damaged file can crash it. */
+ * damaged file can crash it. They are read, not mapped: a file that others cut off meanwhile then
+ * gives an error, not a bus error. */
 #ifndef QF_DATA_LMDB_PAGES_H
 #define QF_DATA_LMDB_PAGES_H
 
@@ -8,18 +9,25 @@
 enum { QF_LMDB_DEPTH_MAX = 32 }; /* liblmdb's CURSOR_STACK */
 
 typedef struct qf_lmdb_pages {
-    const uint8_t *file;
+    int file; /* borrowed */
     size_t size, page_size;
     uint64_t entries, root;
     int depth;                         /* of the cursor's stack; 0: before the first item */
     uint64_t page[QF_LMDB_DEPTH_MAX];  /* from the root to a leaf */
     unsigned index[QF_LMDB_DEPTH_MAX]; /* of the node taken in each */
+    struct {
+        uint64_t page;  /* what the bytes are of */
+        uint8_t *bytes; /* NULL: nothing was read on this level */
+    } level[QF_LMDB_DEPTH_MAX];
+    uint8_t *value; /* the last that did not fit a leaf, with its page's head before it */
+    size_t value_capacity;
 } qf_lmdb_pages;
 
-/* The main database of a file in memory, as its newest complete transaction left it; with
- * `transaction` other than 0 as that one did. */
-qf_status qf_lmdb_pages_open(qf_context *context, const void *file, size_t size,
-                             uint64_t transaction, qf_lmdb_pages *out);
+/* The main database of a file, as its newest complete transaction left it; with `transaction` other
+ * than 0 as that one did. */
+qf_status qf_lmdb_pages_open(qf_context *context, int file, uint64_t transaction,
+                             qf_lmdb_pages *out);
+void qf_lmdb_pages_close(qf_lmdb_pages *pages); /* harmless after a failure, and twice */
 /* As qf_store_type's next. */
 qf_status qf_lmdb_pages_next(qf_context *context, qf_lmdb_pages *pages, bool first, qf_sample *out,
                              bool *found);

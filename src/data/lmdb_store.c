@@ -3,6 +3,7 @@
 #include "data/store_type.h"
 
 #include "base/buffer.h"
+#include "base/disk.h"
 #include "base/memory.h"
 #include "data/lmdb_pages.h"
 
@@ -10,54 +11,68 @@
 #include <fcntl.h>
 #include <lmdb.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static char *file_in(const char *folder, const char *name)
+{
+    qf_buffer path = {0};
+    qf_buffer_print(&path, "%s/%s", folder, name);
+    return path.failed ? (qf_buffer_release(&path), NULL) : path.data;
+}
+
+/* liblmdb makes the lock file without room on the disk and writes to it through memory: on a full
+ * disk the process would end with a bus error. 0, or an errno. */
+static int make_room_for_lock(const char *folder)
+{
+    enum { LOCK_BYTES = 8192, PAGE = 4096, BLOCK = 512 /* of stat() */ };
+    struct stat info;
+    char *path = file_in(folder, "lock.mdb");
+    if (!path)
+        return ENOMEM;
+    int error = 0;
+    if (stat(path, &info) != 0 || info.st_blocks < PAGE / BLOCK) {
+        const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        error = fd < 0 ? errno : posix_fallocate(fd, 0, LOCK_BYTES);
+        if (fd >= 0)
+            close(fd);
+    }
+    qf_free(path);
+    return error;
+}
+
+/* ---- reading ---- */
 
 typedef struct reader {
     MDB_env *env;
     MDB_txn *txn;
-    void *file;
-    size_t size;
+    int file; /* data.mdb */
     qf_lmdb_pages pages;
 } reader;
 
-static qf_status map(qf_context *context, const char *folder, reader *r)
+static qf_status open_file(qf_context *context, const char *folder, reader *r)
 {
     struct stat info;
-    qf_buffer path = {0};
-    qf_buffer_print(&path, "%s/data.mdb", folder);
-    const bool named = !path.failed;
-    int fd = named ? open(path.data, O_RDONLY | O_CLOEXEC) : -1;
-    qf_buffer_release(&path);
-    if (!named)
+    char *path = file_in(folder, "data.mdb");
+    if (!path)
         return qf_fail(context, QF_E_MEMORY, "no memory for a path");
-    if (fd < 0 || fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        const int error = fd < 0 ? errno : EINVAL;
-        if (fd >= 0)
-            close(fd);
-        return qf_fail(context, QF_E_IO, "cannot read data.mdb: %s", strerror(error));
-    }
-    r->size = (size_t)info.st_size;
-    r->file = r->size ? mmap(NULL, r->size, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    r->file = open(path, O_RDONLY | O_CLOEXEC);
     const int error = errno;
-    close(fd);
-    if (r->file != MAP_FAILED)
-        return QF_OK;
-    r->file = NULL;
-    if (r->size && error == ENOMEM)
-        return qf_fail(context, QF_E_MEMORY,
-                       "no memory to map data.mdb (%zu bytes of addresses; is there a limit, "
-                       "ulimit -v?)",
-                       r->size);
-    return qf_fail(context, QF_E_IO, "data.mdb is empty or cannot be mapped");
+    qf_free(path);
+    if (r->file < 0)
+        return qf_fail(context, QF_E_IO, "cannot read data.mdb: %s", strerror(error));
+    if (fstat(r->file, &info) != 0 || !S_ISREG(info.st_mode))
+        return qf_fail(context, QF_E_IO, "data.mdb is not a file");
+    return QF_OK;
 }
 
 /* A reader's place in the lock file keeps writers from using the pages again. On read-only media
- * there is none, and nobody writes. */
+ * there is none, and nobody writes; on a full disk there may be none. */
 static int take_place(const char *path, reader *r)
 {
-    int error = mdb_env_create(&r->env);
+    int error = make_room_for_lock(path);
+    if (!error)
+        error = mdb_env_create(&r->env);
     if (!error)
         error = mdb_env_open(r->env, path, MDB_RDONLY | MDB_NOTLS, 0644);
     if (!error)
@@ -72,8 +87,9 @@ static void close_reader(void *state)
         mdb_txn_abort(r->txn);
     if (r->env)
         mdb_env_close(r->env);
-    if (r->file)
-        munmap(r->file, r->size);
+    qf_lmdb_pages_close(&r->pages);
+    if (r->file >= 0)
+        close(r->file);
     qf_free(r);
 }
 
@@ -82,15 +98,13 @@ static qf_status open_reader(qf_context *context, const char *path, void **state
     reader *r = qf_alloc(1, sizeof *r);
     if (!r)
         return qf_fail(context, QF_E_MEMORY, "no memory for a database");
-    qf_status status = map(context, path, r);
+    r->file = -1;
+    qf_status status = open_file(context, path, r);
     if (status == QF_OK)
-        status = qf_lmdb_pages_open(context, r->file, r->size, 0, &r->pages);
+        status = qf_lmdb_pages_open(context, r->file, 0, &r->pages);
     if (status == QF_OK && access(path, W_OK) == 0 && take_place(path, r) == 0) {
-        munmap(r->file, r->size); /* it may have grown */
-        r->file = NULL;
-        status = map(context, path, r);
-        if (status == QF_OK)
-            status = qf_lmdb_pages_open(context, r->file, r->size, mdb_txn_id(r->txn), &r->pages);
+        qf_lmdb_pages_close(&r->pages); /* it may have grown */
+        status = qf_lmdb_pages_open(context, r->file, mdb_txn_id(r->txn), &r->pages);
     }
     if (status == QF_OK)
         *state = r;
@@ -112,6 +126,7 @@ static qf_status next(qf_context *context, void *state, bool first, qf_sample *o
 /* ---- writing ---- */
 
 typedef struct writer {
+    char *file; /* data.mdb */
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi dbi;
@@ -123,9 +138,16 @@ enum { ITEMS_PER_COMMIT = 1000 };
 #define LARGEST_MAP ((size_t)1 << 40)
 #define SMALLEST_MAP ((size_t)1 << 30)
 
-static qf_status failed(qf_context *context, int error)
+/* liblmdb calls a write that was cut short an input/output error; the next one tells why. */
+static qf_status failed(qf_context *context, const writer *w, int error)
 {
-    return error ? qf_fail(context, QF_E_IO, "cannot write: %s", mdb_strerror(error)) : QF_OK;
+    if (!error)
+        return QF_OK;
+    const int reason = error == EIO ? qf_error_at_end(w->file) : 0;
+    return qf_fail(context, QF_E_IO, "cannot write: %s",
+                   reason      ? qf_writing_reason(reason)
+                   : error > 0 ? qf_writing_reason(error)
+                               : mdb_strerror(error));
 }
 
 static int begin(writer *w)
@@ -146,8 +168,10 @@ static qf_status finish(qf_context *context, void *state, bool keep)
         error = mdb_env_sync(w->env, 1);
     if (w->env)
         mdb_env_close(w->env);
+    qf_status status = failed(context, w, error);
+    qf_free(w->file);
     qf_free(w);
-    return failed(context, error);
+    return status;
 }
 
 /* Address space may be limited, by ulimit -v or a sanitizer: then the map is smaller. */
@@ -169,17 +193,21 @@ static int open_map(writer *w, const char *folder)
 static qf_status create(qf_context *context, const char *folder, void **state)
 {
     writer *w = qf_alloc(1, sizeof *w);
-    if (!w)
+    if (!w || !(w->file = file_in(folder, "data.mdb"))) {
+        qf_free(w);
         return qf_fail(context, QF_E_MEMORY, "no memory for a database");
-    int error = open_map(w, folder);
+    }
+    int error = make_room_for_lock(folder);
+    if (!error)
+        error = open_map(w, folder);
     if (!error)
         error = begin(w);
-    if (error) {
+    qf_status status = failed(context, w, error);
+    if (status == QF_OK)
+        *state = w;
+    else
         (void)finish(context, w, false);
-        return failed(context, error);
-    }
-    *state = w;
-    return QF_OK;
+    return status;
 }
 
 static qf_status put(qf_context *context, void *state, const qf_sample *sample)
@@ -195,7 +223,7 @@ static qf_status put(qf_context *context, void *state, const qf_sample *sample)
         if (!error)
             error = begin(w);
     }
-    return failed(context, error);
+    return failed(context, w, error);
 }
 
 const qf_store_type qf_lmdb_store = {

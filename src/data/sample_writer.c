@@ -1,69 +1,47 @@
 #include "data/sample_store.h"
 
 #include "base/buffer.h"
-#include "base/file.h"
+#include "base/disk.h"
 #include "base/memory.h"
+#include "base/output.h"
 #include "data/store_type.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct qf_sample_writer {
     const qf_store_type *type;
     void *state;
-    char *path, *temporary;
+    qf_output output;
     qf_buffer packed;
 };
 
-void qf_remove_flat_folder(const char *path)
-{
-    DIR *folder = opendir(path);
-    for (struct dirent *entry; folder && (entry = readdir(folder));)
-        if (entry->d_name[0] != '.')
-            (void)unlinkat(dirfd(folder), entry->d_name, 0);
-    if (folder)
-        closedir(folder);
-    (void)rmdir(path);
-}
-
 static qf_status within(qf_context *context, const qf_sample_writer *writer, qf_status status)
 {
-    return qf_within(context, status, "the %s '%s'", writer->type->title, writer->path);
+    return qf_within(context, status, "the %s '%s'", writer->type->title, writer->output.path);
 }
 
-static qf_status make(qf_context *context, qf_sample_writer *writer, const char *path)
+static qf_status create_state(qf_context *context, qf_sample_writer *writer)
 {
-    qf_buffer temporary = {0};
-    qf_buffer_print(&temporary, "%s.%ld.partial", path, (long)getpid());
-    writer->path = qf_strdup(path);
-    writer->temporary = temporary.failed ? NULL : qf_strdup(temporary.data);
-    qf_buffer_release(&temporary);
-    if (!writer->path || !writer->temporary)
-        return qf_fail(context, QF_E_MEMORY, "no memory for a database");
-    if (mkdir(writer->temporary, 0755) != 0)
-        return qf_fail(context, QF_E_IO, "cannot create the folder %s: %s", writer->temporary,
-                       strerror(errno));
-    return within(context, writer,
-                  writer->type->create(context, writer->temporary, &writer->state));
+    const qf_size_guard guard = qf_size_guard_begin();
+    qf_status status = writer->type->create(context, writer->output.temporary, &writer->state);
+    qf_size_guard_end(&guard);
+    return within(context, writer, status);
 }
 
 qf_status qf_sample_writer_create(qf_context *context, const char *path, qf_store_format format,
                                   qf_sample_writer **out)
 {
     *out = NULL;
-    if (qf_file_exists(path))
-        return qf_fail(context, QF_E_IO, "'%s' exists already; remove it or choose another name",
-                       path);
-    QF_TRY(qf_file_probe(context, path));
     qf_sample_writer *writer = qf_alloc(1, sizeof *writer);
     if (!writer)
         return qf_fail(context, QF_E_MEMORY, "no memory for a database");
     writer->type = qf_store_types[format];
-    qf_status status = make(context, writer, path);
+    qf_status status = qf_output_open(context, path, true, 0755, &writer->output);
+    if (status != QF_OK) {
+        qf_free(writer);
+        return status;
+    }
+    status = create_state(context, writer);
     if (status == QF_OK)
         *out = writer;
     else
@@ -75,7 +53,10 @@ qf_status qf_sample_writer_put(qf_context *context, qf_sample_writer *writer, co
                                const void *value, size_t size)
 {
     const qf_sample sample = {key, value, strlen(key), size};
-    return within(context, writer, writer->type->put(context, writer->state, &sample));
+    const qf_size_guard guard = qf_size_guard_begin();
+    qf_status status = writer->type->put(context, writer->state, &sample);
+    qf_size_guard_end(&guard);
+    return within(context, writer, status);
 }
 
 qf_status qf_sample_writer_put_datum(qf_context *context, qf_sample_writer *writer, const char *key,
@@ -93,16 +74,14 @@ qf_status qf_sample_writer_finish(qf_context *context, qf_sample_writer *writer,
     if (!writer)
         return QF_OK;
     qf_status status = QF_OK;
-    if (writer->state)
+    if (writer->state) {
+        const qf_size_guard guard = qf_size_guard_begin();
         status = within(context, writer, writer->type->finish(context, writer->state, keep));
-    if (keep && status == QF_OK && rename(writer->temporary, writer->path) != 0)
-        status = qf_fail(context, QF_E_IO, "cannot write the database '%s': %s", writer->path,
-                         strerror(errno));
-    if ((!keep || status != QF_OK) && writer->temporary)
-        qf_remove_flat_folder(writer->temporary);
-    qf_free(writer->path);
-    qf_free(writer->temporary);
+        qf_size_guard_end(&guard);
+    }
+    const qf_status named =
+        qf_output_finish(context, &writer->output, keep ? status : QF_E_STOPPED);
     qf_buffer_release(&writer->packed);
     qf_free(writer);
-    return status;
+    return keep ? named : status;
 }

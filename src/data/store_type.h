@@ -25,7 +25,4 @@ typedef struct qf_store_type {
 extern const qf_store_type qf_lmdb_store, qf_leveldb_store;
 extern const qf_store_type *const qf_store_types[QF_STORE_FORMATS];
 
-/* Remove a folder and the files in it; no folders below. */
-void qf_remove_flat_folder(const char *path);
-
 #endif

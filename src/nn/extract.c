@@ -1,5 +1,6 @@
 /* Values of blobs into databases of float datums, as Caffe's extract_features. */
 #include "base/memory.h"
+#include "base/output.h"
 #include "data/sample_store.h"
 #include "nn/net.h"
 
@@ -110,6 +111,7 @@ static qf_status extract(qf_context *context, qf_net *net, features *all, int ba
 
 static qf_status close_databases(qf_context *context, features *all, qf_status status)
 {
+    const size_t mark = qf_outputs_begin(context);
     for (size_t i = 0; i < all->count; i++) {
         feature *feature = &all->items[i];
         if (status == QF_OK)
@@ -117,6 +119,7 @@ static qf_status close_databases(qf_context *context, features *all, qf_status s
         qf_status closed = qf_sample_writer_finish(context, feature->writer, status == QF_OK);
         status = status == QF_OK ? closed : status;
     }
+    status = qf_outputs_end(context, mark, status);
     qf_free(all->names);
     qf_free(all->databases);
     qf_free(all->items);

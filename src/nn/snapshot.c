@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/output.h"
 #include "nn/run_state.h"
 #include "nn/state_hdf5.h"
 
@@ -46,7 +47,7 @@ qf_status qf_snapshot_probe(qf_context *context, const Caffe__SolverParameter *p
     qf_buffer name = {0};
     qf_status status = snapshot_name(context, param, 0, format_of(param)->model, &name);
     if (status == QF_OK)
-        status = qf_file_probe(context, name.data);
+        status = qf_output_probe(context, name.data);
     qf_buffer_release(&name);
     return status;
 }
@@ -80,6 +81,22 @@ static qf_status make_state(qf_solver *solver, const char *learned_net, Caffe__S
     return qf_run_state_save(solver, &state->run);
 }
 
+/* Weights and state together, the weights first: a state whose weights are there can always be
+ * resumed. */
+static qf_status write_both(qf_solver *solver, const format *format, const char *model,
+                            const char *state_file, const Caffe__SolverState *state)
+{
+    qf_context *context = solver->context;
+    const size_t mark = qf_outputs_begin(context);
+    qf_info(context, "Snapshotting to %s file %s", format->words, model);
+    qf_status status = format->write_model(solver->net, model, solver->param->snapshot_diff);
+    if (status == QF_OK) {
+        qf_info(context, "Snapshotting solver state to %s file %s", format->words, state_file);
+        status = format->write_state(context, state_file, state);
+    }
+    return qf_outputs_end(context, mark, status);
+}
+
 qf_status qf_solver_snapshot(qf_solver *solver)
 {
     qf_context *context = solver->context;
@@ -92,15 +109,9 @@ qf_status qf_solver_snapshot(qf_solver *solver)
         status = snapshot_name(context, param, solver->iteration, format->state, &state_file);
     if (status != QF_OK)
         goto done;
-    /* The weights first: a state whose weights are there can always be resumed. */
-    qf_info(context, "Snapshotting to %s file %s", format->words, model.data);
-    status = format->write_model(solver->net, model.data, param->snapshot_diff);
-    if (status != QF_OK)
-        goto done;
-    qf_info(context, "Snapshotting solver state to %s file %s", format->words, state_file.data);
     status = make_state(solver, model.data, &state);
     if (status == QF_OK)
-        status = format->write_state(context, state_file.data, state);
+        status = write_both(solver, format, model.data, state_file.data, state);
 done:
     qf_message_free(state);
     qf_buffer_release(&model);

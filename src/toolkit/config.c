@@ -83,7 +83,8 @@ qf_status qf_create_quant_retrain_config(qf_context *context, const char *config
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
-    qf_status status = qf_toolkit_check_outputs(context, &config_file, 1);
+    const char *inputs[] = {model_file, weights_file, config_definition};
+    qf_status status = qf_toolkit_check_outputs(context, &config_file, 1, inputs, 3);
     if (status == QF_OK)
         status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
     if (status == QF_OK)

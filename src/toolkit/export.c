@@ -3,6 +3,7 @@
 #include "toolkit/export.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/output.h"
 #include "quant/quant.h"
 #include "toolkit/toolkit.h"
 
@@ -283,29 +284,52 @@ static qf_status make_model(qf_context *context, const qf_retrained *retrained,
     files->weights = qf_toolkit_name(save_path, kind->weights);
     if (!files->model || !files->weights)
         return qf_fail(context, QF_E_MEMORY, "no memory for file names");
-    QF_TRY(
-        qf_toolkit_check_outputs(context, (const char *const[]){files->model, files->weights}, 2));
     return build(context, retrained, kind->deploy, net);
+}
+
+static qf_status check_outputs(qf_context *context, const model_files *files, const char *fusion,
+                               const char *const *inputs, int input_count)
+{
+    const char *outputs[2 * KINDS + 1];
+    int count = 0;
+    for (int i = 0; i < KINDS; i++) {
+        if (!files[i].model)
+            continue;
+        outputs[count++] = files[i].model;
+        outputs[count++] = files[i].weights;
+    }
+    outputs[count++] = fusion;
+    return qf_toolkit_check_outputs(context, outputs, count, inputs, input_count);
 }
 
 static qf_status write_all(qf_context *context, const qf_retrained *retrained,
                            Caffe__NetParameter **nets, const model_files *files, const char *fusion)
 {
     /* Both models have the same layers. */
-    QF_TRY(qf_toolkit_check_outputs(context, &fusion, 1));
     QF_TRY(qf_fusion_write(context, retrained, nets[0] ? nets[0] : nets[1], fusion));
     for (int i = 0; i < KINDS; i++) {
         if (!nets[i])
             continue;
         QF_TRY(write_model(context, nets[i], &files[i]));
-        qf_amct_say(context, QF_INFO, MODULE, "The %s model is saved in %s and %s", kinds[i].name,
-                    files[i].model, files[i].weights);
     }
     return QF_OK;
 }
 
+static qf_status save_together(qf_context *context, const qf_retrained *retrained,
+                               Caffe__NetParameter **nets, const model_files *files,
+                               const char *fusion)
+{
+    const size_t mark = qf_outputs_begin(context);
+    QF_TRY(qf_outputs_end(context, mark, write_all(context, retrained, nets, files, fusion)));
+    for (int i = 0; i < KINDS; i++)
+        if (nets[i])
+            qf_amct_say(context, QF_INFO, MODULE, "The %s model is saved in %s and %s",
+                        kinds[i].name, files[i].model, files[i].weights);
+    return QF_OK;
+}
+
 qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_type save_type,
-                    const char *save_path)
+                    const char *save_path, const char *const *inputs, int input_count)
 {
     model_files files[KINDS] = {{0}};
     Caffe__NetParameter *nets[KINDS] = {NULL};
@@ -315,7 +339,9 @@ qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_
         if (save_type & kinds[i].type)
             status = make_model(context, retrained, &kinds[i], save_path, &files[i], &nets[i]);
     if (status == QF_OK)
-        status = write_all(context, retrained, nets, files, fusion);
+        status = check_outputs(context, files, fusion, inputs, input_count);
+    if (status == QF_OK)
+        status = save_together(context, retrained, nets, files, fusion);
     for (int i = 0; i < KINDS; i++) {
         qf_message_free(nets[i]);
         qf_free(files[i].model);
@@ -343,7 +369,9 @@ qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained
         status = qf_export_check_config(context, &retrained, config_file);
     if (status == QF_OK) {
         qf_amct_begin(context);
-        status = qf_export(context, &retrained, save_type, save_path);
+        const char *inputs[] = {retrained_model_file, retrained_weights_file,
+                                scale_offset_record_file, config_file};
+        status = qf_export(context, &retrained, save_type, save_path, inputs, 4);
     }
     qf_retrained_release(&retrained);
     return qf_amct_outcome(context, MODULE, status);

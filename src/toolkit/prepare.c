@@ -2,6 +2,7 @@
  * every enabled layer, SearchN behind it (specification, section E). */
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/output.h"
 #include "quant/quant.h"
 #include "toolkit/dead_channels.h"
 #include "toolkit/toolkit.h"
@@ -467,8 +468,9 @@ static qf_status create_model(preparation *p, qf_config *config, const char *mod
 {
     qf_context *context = p->context;
     Caffe__NetParameter *modified = NULL;
+    const char *inputs[] = {model_file, weights_file, config_file};
     const char *outputs[] = {modified_model_file, modified_weights_file, p->record};
-    QF_TRY(qf_toolkit_check_outputs(context, outputs, 3));
+    QF_TRY(qf_toolkit_check_outputs(context, outputs, 3, inputs, 3));
     QF_TRY(qf_toolkit_read(context, model_file, weights_file, &p->net, &p->weights));
     QF_TRY(qf_toolkit_check_weights(context, p->net, p->weights, weights_file));
     QF_TRY(qf_config_defaults(context, p->net, p->weights, config));
@@ -477,14 +479,15 @@ static qf_status create_model(preparation *p, qf_config *config, const char *mod
     qf_amct_begin(context);
     QF_TRY(prepare(p));
     qf_status status = make_weights(p, &modified);
-    if (status == QF_OK)
-        status = qf_file_write(context, p->record, "", 0, 0640);
+    const size_t mark = qf_outputs_begin(context);
     if (status == QF_OK)
         status = qf_wire_write(context, modified_weights_file, modified, 0640);
     if (status == QF_OK)
         status = qf_text_write(context, modified_model_file, p->net, 0640);
+    if (status == QF_OK) /* last: it empties what an earlier net may still need */
+        status = qf_file_write(context, p->record, "", 0, 0640);
     qf_message_free(modified);
-    return status;
+    return qf_outputs_end(context, mark, status);
 }
 
 qf_status qf_prepare_quant_retrain_model(qf_context *context, const char *model_file,

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/output.h"
 #include "nn/solver.h"
 #include "toolkit/export.h"
 #include "toolkit/toolkit.h"
@@ -44,12 +45,16 @@ static const char *const endings[] = {
 
 static qf_status name_files(run *r)
 {
+    const char *inputs[] = {r->options->model, r->options->weights, r->options->config_definition};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         r->file[i] = qf_toolkit_name(r->options->save_path, endings[i]);
         if (!r->file[i])
             return qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
     }
-    return qf_file_probe(r->context, r->file[CONFIG]);
+    for (int i = 0; i < RETRAINED; i++)
+        QF_TRY(qf_toolkit_check_inputs(r->context, r->file[i], inputs,
+                                       (int)(sizeof inputs / sizeof *inputs)));
+    return qf_output_probe(r->context, r->file[CONFIG]);
 }
 
 /* A file of ours with another ending: "<prefix>_deploy" + "_model.prototxt". */
@@ -144,7 +149,6 @@ static qf_status write_solver(run *r)
 static qf_status train(run *r)
 {
     qf_solver *solver;
-    QF_TRY(write_solver(r));
     QF_TRY(qf_solver_create(r->context, r->file[SOLVER], &solver));
     qf_solver_keep_blobs(solver, false);
     r->stage = training;
@@ -190,7 +194,8 @@ static qf_status export_and_report(run *r, const char *weights, qf_qat_result *o
 {
     qf_retrained retrained;
     QF_TRY(qf_retrained_read(r->context, r->file[MODIFIED], weights, r->file[RECORD], &retrained));
-    qf_status status = qf_export(r->context, &retrained, QF_SAVE_BOTH, r->options->save_path);
+    qf_status status =
+        qf_export(r->context, &retrained, QF_SAVE_BOTH, r->options->save_path, NULL, 0);
     if (status == QF_OK)
         status = fill_rows(r->context, &retrained, out);
     qf_retrained_release(&retrained);
@@ -238,7 +243,8 @@ static qf_status show_plan(const run *r)
     return QF_OK;
 }
 
-static qf_status execute(run *r, qf_qat_result *out)
+/* All that training needs. */
+static qf_status set_up(run *r)
 {
     const qf_qat_options *o = r->options;
     Caffe__NetParameter *net;
@@ -251,11 +257,19 @@ static qf_status execute(run *r, qf_qat_result *out)
     if (r->context->replaces_run)
         qf_warning(r->context, "The files of an earlier run that begin with %s are overwritten",
                    o->save_path);
+    QF_TRY(write_solver(r));
     QF_TRY(qf_create_quant_retrain_config(r->context, r->file[CONFIG], r->file[FLOAT_MODEL],
                                           o->weights, o->config_definition));
-    QF_TRY(qf_prepare_quant_retrain_model(
+    return qf_prepare_quant_retrain_model(
         r->context, r->file[FLOAT_MODEL], o->weights, r->file[CONFIG], r->file[MODIFIED],
-        r->file[MODIFIED_WEIGHTS], r->file[RECORD], o->batch_norm));
+        r->file[MODIFIED_WEIGHTS], r->file[RECORD], o->batch_norm);
+}
+
+static qf_status execute(run *r, qf_qat_result *out)
+{
+    const qf_qat_options *o = r->options;
+    const size_t mark = qf_outputs_begin(r->context);
+    QF_TRY(qf_outputs_end(r->context, mark, set_up(r)));
     QF_TRY(show_plan(r));
     out->float_bytes = file_size(o->weights);
     QF_TRY(test(r, r->file[FLOAT_MODEL], o->weights, QF_RUN_FLOAT, out));
@@ -263,8 +277,8 @@ static qf_status execute(run *r, qf_qat_result *out)
     char ending[64];
     snprintf(ending, sizeof ending, "_iter_%d.caffemodel", o->iterations);
     char *weights = with(r, RETRAINED, ending);
-    status = weights ? export_and_report(r, weights, out)
-                     : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
+    qf_status status = weights ? export_and_report(r, weights, out)
+                               : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
     qf_free(weights);
     QF_TRY(status);
     QF_TRY(test_exported(r, out));

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/output.h"
 
 #include <string.h>
 
@@ -36,15 +37,29 @@ static qf_status check_name(qf_context *context, const char *file)
     return QF_OK;
 }
 
-qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count)
+qf_status qf_toolkit_check_inputs(qf_context *context, const char *file, const char *const *inputs,
+                                  int count)
+{
+    for (int i = 0; i < count; i++)
+        if (inputs[i] && qf_file_same(file, inputs[i]))
+            return qf_fail(context, QF_E_ARGUMENT,
+                           "'%s' is read and would be written over; choose another name for the "
+                           "output",
+                           file);
+    return QF_OK;
+}
+
+qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count,
+                                   const char *const *inputs, int input_count)
 {
     for (int i = 0; i < count; i++) {
         QF_TRY(check_name(context, files[i]));
         for (int k = 0; k < i; k++)
-            if (strcmp(files[i], files[k]) == 0)
+            if (qf_file_same(files[i], files[k]))
                 return qf_fail(context, QF_E_ARGUMENT, "two outputs have the same name '%s'",
                                files[i]);
-        QF_TRY(qf_file_probe(context, files[i]));
+        QF_TRY(qf_toolkit_check_inputs(context, files[i], inputs, input_count));
+        QF_TRY(qf_output_probe(context, files[i]));
     }
     for (int i = 0; i < count; i++)
         if (qf_file_exists(files[i]))

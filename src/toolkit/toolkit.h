@@ -13,8 +13,13 @@ qf_status qf_toolkit_read(qf_context *context, const char *model_file, const cha
  * nothing for any of them, in an error. Infinite values are an error, too. */
 qf_status qf_toolkit_check_weights(qf_context *context, const Caffe__NetParameter *net,
                                    const Caffe__NetParameter *weights, const char *file);
-/* Could these files be written? Says which of them exist and will be overwritten, as AMCT does. */
-qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count);
+/* Could these files be written, and would none of them replace another or one of the inputs (NULL
+ * where there is none)? Says which of them exist and will be overwritten, as AMCT does. */
+qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count,
+                                   const char *const *inputs, int input_count);
+/* Fails where the file is one of the inputs (NULL: none), which would be written over. */
+qf_status qf_toolkit_check_inputs(qf_context *context, const char *file, const char *const *inputs,
+                                  int count);
 /* What preparing will do to layer `index`; false: nothing to say of it. *row is zero before. */
 bool qf_plan_describe(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
                       const qf_config *config, int index, qf_plan_row *row);

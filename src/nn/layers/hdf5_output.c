@@ -1,6 +1,5 @@
 /* HDF5Output: writes its bottoms as the data sets "data" and "label". Each pass adds its rows
  * (Caffe aborts in the second). The file is complete under its name when the net goes. */
-#include "base/file.h"
 #include "data/hdf5_writer.h"
 #include "nn/layer.h"
 
@@ -23,7 +22,7 @@ static qf_status setup(qf_layer *layer)
 {
     if (!file_name(layer))
         return qf_fail(layer->context, QF_E_FORMAT, "hdf5_output_param names no file_name");
-    return qf_file_probe(layer->context, file_name(layer));
+    return qf_output_probe(layer->context, file_name(layer));
 }
 
 /* The four axes that Caffe writes whatever the blob has. */
@@ -65,7 +64,7 @@ static qf_status forward(qf_layer *layer)
         QF_TRY(four_axes(layer, layer->bottom[i], dimensions));
         QF_TRY(qf_read(layer->context, layer->bottom[i]->data, QF_PLAIN, &values));
         s->status = qf_hdf5_append_floats(&s->writer, names[i], dimensions, AXES, values);
-        QF_TRY(qf_within(layer->context, s->status, "%s", file_name(layer)));
+        QF_TRY(s->status);
     }
     return QF_OK;
 }
