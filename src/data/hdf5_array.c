@@ -52,7 +52,10 @@ qf_status qf_hdf5_open(qf_context *context, const char *path, int64_t *file)
     if (access(path, R_OK) != 0)
         return qf_fail(context, QF_E_IO, "cannot open %s: %s", path, strerror(errno));
     QF_TRY(qf_hdf5_ready(context));
+    errno = 0;
     *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    if (*file < 0 && (errno == EMFILE || errno == ENFILE))
+        return qf_fail(context, QF_E_IO, "cannot open %s: %s", path, strerror(errno));
     return *file >= 0
                ? QF_OK
                : qf_hdf5_failed(context, qf_fail(context, QF_E_FORMAT,
