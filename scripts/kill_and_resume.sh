@@ -4,7 +4,7 @@
 #   scripts/kill_and_resume.sh [KILLS]        default 50; QAFFE=path of the command, SEED=number
 set -eu
 kills=${1:-50}
-seed=${SEED:-$(date +%s)}
+seed=${SEED:-$(($(date +%s) % 100000))}
 qaffe=${QAFFE:-$(dirname "$0")/../build/release/qaffe}
 qaffe=$(realpath "$qaffe")
 folder=$(mktemp -d "${TMPDIR:-/tmp}/kill-and-resume-XXXXXX")
@@ -42,11 +42,9 @@ test_iter: 5 test_interval: 70 snapshot: 15 snapshot_prefix: "run" snapshot_form
 END
 done
 
-# A number from 0 up to, not including, $1; the same sequence for the same seed.
-draws=0
+# A number from 0 up to, not including, $1, for this round; the same sequence for the same seed.
 random() {
-  draws=$((draws + 1))
-  awk -v seed="$seed" -v draw=$draws -v below="$1" 'BEGIN { srand(seed * 1000 + draw); print int(rand() * below) }'
+  awk -v seed="$seed" -v round=$round -v below="$1" 'BEGIN { srand(seed * 1000 + round); print int(rand() * below) }'
 }
 
 train() { "$qaffe" train --threads 2 --solver "../solver_$1.prototxt" $2 >>log 2>&1; }
