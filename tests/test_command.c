@@ -173,6 +173,7 @@ static void models_are_shown(void **state)
     test_write_text(context, "nowhere.prototxt", net);
     qf_free(net);
     test_command(1, "nowhere_lmdb", "", "inspect --model nowhere.prototxt");
+    assert_non_null(strstr(test_output, "--shape x=1x3x224x224"));
     test_command(0, "3 x 4 x 12 x 9", "",
                  "inspect --model nowhere.prototxt --shape x=3x1x40x30 --phase TRAIN");
     test_command(0, "1 x 4 x 8 x 8", "",
