@@ -360,7 +360,7 @@ static void lists_become_databases(void **state)
     write_png("one.png", 3);
     write_png("two words.png", 1);
     assert_ok(context,
-              qf_file_write(context, "list.txt", "one.png 5\r\n\ntwo words.png 7", 28, 0644));
+              qf_file_write(context, "list.txt", "one.png 5\r\n\ntwo words.png 7", 27, 0644));
     assert_ok(context, qf_convert_images(context, "list.txt", ".", -1, "images_lmdb"));
     assert_ok(context, qf_sample_store_open(context, "images_lmdb", &store));
     assert_ok(context, qf_sample_store_count(context, store, &count));
@@ -388,7 +388,8 @@ static void list_fails(const char *text, const char *part)
 static void bad_lists(void **state)
 {
     (void)state;
-    list_fails("", "names no images");
+    list_fails("", "bad.txt is empty, but a list of images and labels is expected");
+    list_fails("\n \n", "names no images");
     list_fails("one.png", "bad.txt:1");
     list_fails("one.png five", "bad.txt:1");
     list_fails("one.png 99999999999", "bad.txt:1");

@@ -335,7 +335,7 @@ static void lists_that_fail(void **state)
     Caffe__ImageDataParameter plain = CAFFE__IMAGE_DATA_PARAMETER__INIT, other = plain;
     qf_data_source source;
     put_bmp("a.bmp", 4, 4, 1);
-    assert_fails(context, open_list("", plain, &source), "names no images");
+    assert_fails(context, open_list("", plain, &source), "list.txt is empty");
     assert_fails(context, open_list("\n\nnobody.png 3\n", plain, &source),
                  "list.txt:3: cannot open");
     assert_fails(context, open_list("list.txt 3\n", plain, &source), "list.txt");
@@ -344,9 +344,10 @@ static void lists_that_fail(void **state)
     other = plain;
     other.root_folder = "nowhere/";
     assert_fails(context, open_list("a.bmp 3\n", other, &source), "nowhere/a.bmp");
-    assert_fails(context, open_list("a.bmp 1\na.bmp 3.6\n", plain, &source),
-                 "list.txt:2: labels of images are whole numbers, but this one is 3.6");
-    assert_fails(context, open_list("a.bmp 4294967296\n", plain, &source), "fits in 32 bits");
+    assert_fails(
+        context, open_list("a.bmp 1\na.bmp 3.6\n", plain, &source),
+        "list.txt:2: labels of images are whole numbers that fit in 32 bits, but this one is 3.6");
+    assert_fails(context, open_list("a.bmp 4294967296\n", plain, &source), "fit in 32 bits");
     assert_ok(context, open_list("a.bmp", plain, &source)); /* no label: 0 */
     qf_data_source_close(&source);
 }
@@ -357,7 +358,8 @@ static void windows_that_fail(void **state)
     static const struct {
         const char *text, *part;
     } bad[] = {
-        {"", "names no images"},
+        {"", "is empty"},
+        {" \n", "names no images"},
         {"0\na.bmp", "windows.txt:1: expected #"},
         {"# 0\na.bmp\n3\n4\n4\n1\n1 0.9 0 0 2", "expected a window's y2"},
         {"# 0\na.bmp\n3\n4\n4\n1\n0 0.9 0 0 2 2", "expected 1 or more"},
@@ -407,7 +409,7 @@ static void transforms_that_do_not_fit(void **state)
     put_store("db", QF_STORE_LMDB, 3);
     put_mean(3, 3, 4);
     assert_fails(context, build(DATA_NET("db", "mean_file: 'mean.binaryproto'"), &net),
-                 "the mean file is of 3 x 3 x 4, an image of 1 x 3 x 4");
+                 "the mean file mean.binaryproto is of 3 x 3 x 4, an image of 1 x 3 x 4");
     assert_fails(context, build(DATA_NET("db", "mean_file: 'nowhere'"), &net), "nowhere");
     assert_fails(context, build(DATA_NET("db", "mean_value: 1 mean_value: 2"), &net),
                  "2 mean_value");

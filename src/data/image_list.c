@@ -1,9 +1,9 @@
 #include "data/image_list.h"
 
-#include "base/file.h"
 #include "base/memory.h"
+#include "data/list_text.h"
+#include "model/file_type.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,47 +19,38 @@ static char *last_word(char *line)
     return word == line ? NULL : word;
 }
 
-/* *whole: the word is a whole number, "2.0" too. Else what Caffe makes of it: what stands in front
- * of the first other character, or 0. */
-static int32_t read_label(const char *word, bool *whole)
+/* *odd: it is no number, or there is none; it counts then as in Caffe, as far as it is one. */
+static qf_status take_label(qf_context *context, const char *name, int line, const char *word,
+                            int32_t *label, bool *odd)
 {
-    char *end;
-    const double value = strtod(word, &end);
-    *whole =
-        end != word && !*end && value >= INT32_MIN && value <= INT32_MAX && value == floor(value);
-    return *whole ? (int32_t)value : (int32_t)strtol(word, NULL, 10);
-}
-
-/* Has it digits behind the point that a whole number loses? */
-static bool is_fraction(const char *word)
-{
-    char *end;
-    const double value = strtod(word, &end);
-    return end != word && !*end && value != floor(value);
+    double value;
+    *label = 0;
+    *odd = !word || !qf_list_integer(word, INT32_MIN, INT32_MAX, label);
+    if (!*odd)
+        return QF_OK;
+    if (word && qf_list_number(word, &value))
+        return qf_fail(
+            context, QF_E_FORMAT,
+            "%s:%d: labels of images are whole numbers that fit in 32 bits, but this one "
+            "is %.80s; for others take HDF5Data",
+            name, line, word);
+    *label = word ? (int32_t)strtol(word, NULL, 10) : 0;
+    return QF_OK;
 }
 
 static qf_status take_line(qf_context *context, const char *name, int number, qf_list_rules rules,
                            char *line, qf_image_list *out)
 {
     char *word = last_word(line);
-    bool whole = false;
-    const int32_t label = word ? read_label(word, &whole) : 0;
-    if (word && is_fraction(word))
-        return qf_fail(
-            context, QF_E_FORMAT,
-            "%s:%d: labels of images are whole numbers, but this one is %.80s; for others "
-            "take HDF5Data",
-            name, number, word);
-    if (!whole && (rules == QF_LIST_STRICT || (word && label != strtol(word, NULL, 10))))
+    bool odd;
+    int32_t label;
+    QF_TRY(take_label(context, name, number, word, &label, &odd));
+    if (odd && rules == QF_LIST_STRICT)
         return qf_fail(context, QF_E_FORMAT,
-                       "%s:%d: expected a path and a label, a whole number that fits in 32 bits, "
-                       "found '%.80s'",
-                       name, number, line);
-    if (!whole && out->odd_labels++ == 0)
-        qf_warning(context,
-                   "%s:%d: expected a path and a label, found '%.80s'; the label counts "
-                   "as %d",
-                   name, number, line, (int)label);
+                       "%s:%d: expected a path and a label, a whole number, found '%.80s'", name,
+                       number, line);
+    out->first_odd = odd && !out->odd_labels ? out->count : out->first_odd;
+    out->odd_labels += odd;
     QF_TRY(qf_check_limit(context, QF_LIMIT_LIST_LINES, out->count + 1, "%s has more than", name));
     if (!qf_grow(&out->items, &out->capacity, out->count + 1, sizeof *out->items))
         return qf_fail(context, QF_E_MEMORY, "no memory for the list of images");
@@ -72,33 +63,44 @@ static qf_status take_line(qf_context *context, const char *name, int number, qf
 static qf_status parse(qf_context *context, const char *name, qf_list_rules rules,
                        qf_image_list *out)
 {
-    static const char mark[] = "\xEF\xBB\xBF"; /* byte order, as editors on Windows write it */
     char *rest = out->text.data;
     int number = 1;
-    if (rest && strncmp(rest, mark, sizeof mark - 1) == 0)
-        rest += sizeof mark - 1;
     for (char *line; (line = strsep(&rest, "\n")); number++) {
-        line[strcspn(line, "\r")] = '\0';
         for (char *end = line + strlen(line); end > line && strchr(blanks, end[-1]);)
             *--end = '\0';
         if (*line || (rules == QF_LIST_EVERY_LINE && rest))
             QF_TRY(take_line(context, name, number, rules, line, out));
     }
-    if (out->odd_labels > 1)
-        qf_warning(context, "%s: %zu lines have no whole number as label", name, out->odd_labels);
     return out->count ? QF_OK : qf_fail(context, QF_E_FORMAT, "%s names no images", name);
+}
+
+/* Lines without labels are what Caffe reads, too; but it may be no list at all. */
+static qf_status check_labels(qf_context *context, const char *name, const qf_image_list *list)
+{
+    const qf_listed_image *first = list->items + list->first_odd;
+    if (!list->odd_labels)
+        return QF_OK;
+    if (qf_file_is_other(name, QF_FILE_IMAGE_LIST))
+        return qf_fail(context, QF_E_FORMAT, "%s is no list of images and labels", name);
+    qf_warning(context, "%s:%d: expected a path and a label; the label of '%.80s' counts as %d",
+               name, first->line, first->path, (int)first->label);
+    if (list->odd_labels > 1)
+        qf_warning(context, "%s: %zu lines have no whole number as label", name, list->odd_labels);
+    return QF_OK;
 }
 
 qf_status qf_image_list_read(qf_context *context, const char *path, qf_list_rules rules,
                              qf_image_list *out)
 {
     *out = (qf_image_list){0};
-    qf_status status = qf_file_read(context, path, &out->text);
+    qf_status status = qf_list_text_read(context, path, &out->text);
     if (status == QF_OK)
         status = parse(context, path, rules, out);
+    if (status == QF_OK)
+        status = check_labels(context, path, out);
     if (status != QF_OK)
         qf_image_list_release(out);
-    return status;
+    return qf_wrong_file(context, status, path, QF_FILE_IMAGE_LIST);
 }
 
 void qf_image_list_release(qf_image_list *list)

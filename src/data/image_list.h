@@ -14,13 +14,14 @@ typedef struct qf_image_list {
     qf_buffer text;
     qf_listed_image *items;
     size_t count, capacity;
-    size_t odd_labels; /* lines whose label is missing or no whole number */
+    size_t odd_labels, first_odd; /* items whose label is missing or no number; the first of them */
 } qf_image_list;
 
-/* A path may contain blanks: the label is what follows the last blanks or tabs. A mark of byte order,
- * empty lines, blanks and \r at a line's end are left out. A label with a fraction is an error.
- * Strict: so is any that is no whole number, or none. Else they are read as Caffe does, with a
- * warning: what is no number counts as far as it is one, and a line without a blank has label 0. */
+/* A path may contain blanks: the label is what follows the last blanks or tabs. A mark of byte
+ * order, empty lines, and blanks and \r at a line's end are left out. A label that is a number but
+ * no whole one is an error. Strict: so is any that is no number, or none. Else they are read as
+ * Caffe does, with a warning: what is no number counts as far as it is one, and a line without a
+ * blank has label 0; unless the file is of another type altogether. */
 typedef enum qf_list_rules {
     QF_LIST_STRICT,
     QF_LIST_LENIENT,

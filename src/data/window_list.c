@@ -1,11 +1,10 @@
 #include "data/window_list.h"
 
-#include "base/buffer.h"
-#include "base/file.h"
 #include "base/memory.h"
+#include "data/list_text.h"
+#include "model/file_type.h"
 
-#include <errno.h>
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 /* The file is words between blanks and line ends:
@@ -21,49 +20,19 @@ enum { INTEGER_MAX = 1 << 28 }; /* of sizes and places; sums of a few are intege
 typedef struct reader {
     qf_context *context;
     const Caffe__WindowDataParameter *param;
-    char *at;
-    int line;
-    bool cut; /* the last word ended where its line did */
+    qf_list_words words;
 } reader;
-
-/* The next word, or NULL at the end of the file. */
-static char *take_word(reader *r)
-{
-    static const char blanks[] = " \t\r\n";
-    r->line += r->cut;
-    r->cut = false;
-    for (; *r->at && strchr(blanks, *r->at); r->at++)
-        r->line += *r->at == '\n';
-    char *word = r->at;
-    r->at += strcspn(r->at, blanks);
-    if (*r->at) {
-        r->cut = *r->at == '\n';
-        *r->at++ = '\0';
-    }
-    return *word ? word : NULL;
-}
 
 static qf_status unexpected(reader *r, const char *what, const char *found)
 {
     return qf_fail(r->context, QF_E_FORMAT, "%s:%d: expected %s, found '%.80s'", r->param->source,
-                   r->line, what, found ? found : "the end of the file");
-}
-
-static qf_status take_number(reader *r, const char *what, double low, double high, double *out)
-{
-    char *word = take_word(r), *end = NULL;
-    *out = word ? strtod(word, &end) : 0;
-    if (!word || end == word || *end || !(*out >= low && *out <= high))
-        return unexpected(r, what, word);
-    return QF_OK;
+                   r->words.line, what, found ? found : "the end of the file");
 }
 
 static qf_status take_integer(reader *r, const char *what, int low, int *out)
 {
-    double value;
-    QF_TRY(take_number(r, what, low, INTEGER_MAX, &value));
-    *out = (int)value;
-    return QF_OK;
+    const char *word = qf_list_next_word(&r->words);
+    return word && qf_list_integer(word, low, INTEGER_MAX, out) ? QF_OK : unexpected(r, what, word);
 }
 
 static qf_status add_window(reader *r, qf_windows *to, const qf_window *window)
@@ -81,9 +50,12 @@ static qf_status take_window(reader *r, qf_window_list *out)
 {
     qf_window w = {.image = out->image_count - 1};
     double overlap;
+    const char *word;
     QF_TRY(take_integer(r, "the class of a window", -INTEGER_MAX, &w.label));
-    w.line = r->line;
-    QF_TRY(take_number(r, "a window's overlap with an object", -1e30, 1e30, &overlap));
+    w.line = r->words.line;
+    word = qf_list_next_word(&r->words);
+    if (!word || !qf_list_number(word, &overlap) || fabs(overlap) > 1e30)
+        return unexpected(r, "a window's overlap with an object", word);
     QF_TRY(take_integer(r, "a window's x1", -INTEGER_MAX, &w.left));
     QF_TRY(take_integer(r, "a window's y1", -INTEGER_MAX, &w.top));
     QF_TRY(take_integer(r, "a window's x2", -INTEGER_MAX, &w.right));
@@ -108,8 +80,8 @@ static qf_status take_image(reader *r, qf_window_list *out)
     if ((size_t)index != out->image_count)
         return qf_fail(r->context, QF_E_FORMAT,
                        "%s:%d: image %d follows %zu images; they are numbered from 0",
-                       r->param->source, r->line, index, out->image_count);
-    const char *path = take_word(r);
+                       r->param->source, r->words.line, index, out->image_count);
+    const char *path = qf_list_next_word(&r->words);
     if (!path)
         return unexpected(r, "the path of an image", path);
     qf_buffer whole = {0};
@@ -126,7 +98,7 @@ static qf_status take_image(reader *r, qf_window_list *out)
     if (channels != QF_WINDOW_CHANNELS)
         return qf_fail(r->context, QF_E_SHAPE,
                        "%s:%d: an image has %d channels; windows are taken from images of %d",
-                       r->param->source, r->line, channels, QF_WINDOW_CHANNELS);
+                       r->param->source, r->words.line, channels, QF_WINDOW_CHANNELS);
     QF_TRY(take_integer(r, "an image's height", 1, &height));
     QF_TRY(take_integer(r, "an image's width", 1, &width));
     QF_TRY(take_integer(r, "the number of an image's windows", 0, &windows));
@@ -137,7 +109,7 @@ static qf_status take_image(reader *r, qf_window_list *out)
 
 static qf_status parse(reader *r, qf_window_list *out)
 {
-    for (char *word; (word = take_word(r));) {
+    for (char *word; (word = qf_list_next_word(&r->words));) {
         if (strcmp(word, "#") != 0)
             return unexpected(r, "# and the number of an image", word);
         QF_TRY(take_image(r, out));
@@ -152,14 +124,14 @@ qf_status qf_window_list_read(qf_context *context, const Caffe__WindowDataParame
 {
     qf_buffer text = {0};
     *out = (qf_window_list){0};
-    qf_status status = qf_file_read(context, param->source, &text);
-    reader r = {.context = context, .param = param, .at = text.data, .line = 1};
+    qf_status status = qf_list_text_read(context, param->source, &text);
+    reader r = {.context = context, .param = param, .words = {.at = text.data, .line = 1}};
     if (status == QF_OK)
         status = parse(&r, out);
     qf_buffer_release(&text);
     if (status != QF_OK)
         qf_window_list_release(out);
-    return status;
+    return qf_wrong_file(context, status, param->source, QF_FILE_WINDOW_LIST);
 }
 
 void qf_window_list_release(qf_window_list *list)

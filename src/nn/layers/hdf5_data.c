@@ -4,12 +4,17 @@
 #include "base/memory.h"
 #include "data/data_source.h"
 #include "data/hdf5_array.h"
+#include "data/list_text.h"
+#include "model/file_type.h"
 #include "nn/layer.h"
 
 #include <string.h>
 
 typedef struct state {
-    char **files;
+    struct {
+        char *path;
+        int line; /* in the list */
+    } * files;
     size_t file_count, file_capacity;
     size_t *file_order, file; /* which file is in memory: file_order[file] */
     float **rows;             /* per top: all rows of the file */
@@ -26,28 +31,30 @@ static const Caffe__HDF5DataParameter *parameter(const qf_layer *layer)
     return layer->param->hdf5_data_param;
 }
 
+/* Words, as Caffe reads them: a name has no blanks in it. */
+static qf_status take_files(qf_layer *layer, char *text, state *s)
+{
+    const char *list = parameter(layer)->source;
+    qf_list_words words = {.at = text, .line = 1};
+    for (const char *word; (word = qf_list_next_word(&words)); s->file_count++) {
+        QF_TRY(qf_check_limit(layer->context, QF_LIMIT_LIST_LINES, s->file_count + 1,
+                              "%s has more than", list));
+        if (!qf_grow(&s->files, &s->file_capacity, s->file_count + 1, sizeof *s->files) ||
+            !(s->files[s->file_count].path = qf_strdup(word)))
+            return qf_fail(layer->context, QF_E_MEMORY, "no memory for a list of files");
+        s->files[s->file_count].line = words.line;
+    }
+    return s->file_count ? QF_OK
+                         : qf_fail(layer->context, QF_E_FORMAT, "%s names no HDF5 files", list);
+}
+
 static qf_status read_list(qf_layer *layer, state *s)
 {
+    const char *list = parameter(layer)->source;
     qf_buffer text = {0};
-    qf_status status = qf_file_read(layer->context, parameter(layer)->source, &text);
-    char *rest = text.data;
-    for (char *line; status == QF_OK && (line = strsep(&rest, "\n"));) {
-        line[strcspn(line, "\r")] = '\0';
-        if (!*line)
-            continue;
-        status = qf_check_limit(layer->context, QF_LIMIT_LIST_LINES, s->file_count + 1,
-                                "%s has more than", parameter(layer)->source);
-        if (status != QF_OK)
-            break;
-        if (!qf_grow(&s->files, &s->file_capacity, s->file_count + 1, sizeof *s->files) ||
-            !(s->files[s->file_count] = qf_strdup(line)))
-            status = qf_fail(layer->context, QF_E_MEMORY, "no memory for a list of files");
-        else
-            s->file_count++;
-    }
-    if (status == QF_OK && s->file_count == 0)
-        status = qf_fail(layer->context, QF_E_FORMAT, "%s names no HDF5 files",
-                         parameter(layer)->source);
+    qf_status status = qf_list_text_read(layer->context, list, &text);
+    if (status == QF_OK)
+        status = take_files(layer, text.data, s);
     qf_buffer_release(&text);
     return status;
 }
@@ -112,17 +119,23 @@ static qf_status load_top(qf_layer *layer, int64_t file, int top)
     return qf_hdf5_read(layer->context, file, name, s->rows[top]);
 }
 
+static qf_status within_list(qf_layer *layer, size_t file, qf_status status)
+{
+    const state *s = layer->state;
+    return qf_within(layer->context, status, "%s:%d", parameter(layer)->source,
+                     s->files[file].line);
+}
+
 static qf_status load_file(qf_layer *layer)
 {
     state *s = layer->state;
-    const char *path = s->files[s->file_order[s->file]];
+    const size_t index = s->file_order[s->file];
     int64_t file;
-    QF_TRY(qf_hdf5_open(layer->context, path, &file));
-    qf_status status = QF_OK;
+    qf_status status = qf_hdf5_open(layer->context, s->files[index].path, &file);
     for (int t = 0; t < layer->top_count && status == QF_OK; t++)
-        status = load_top(layer, file, t);
+        status = qf_within(layer->context, load_top(layer, file, t), "%s", s->files[index].path);
     qf_hdf5_close(file);
-    QF_TRY(qf_within(layer->context, status, "%s", path));
+    QF_TRY(within_list(layer, index, status));
     s->row = 0;
     return order_rows(layer);
 }
@@ -143,9 +156,12 @@ static qf_status setup(qf_layer *layer)
     s->row_size = qf_alloc((size_t)layer->top_count, sizeof *s->row_size);
     if (!s->rows || !s->row_size)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for %d tops", layer->top_count);
-    QF_TRY(read_list(layer, s));
-    QF_TRY(order_files(layer));
-    return load_file(layer);
+    qf_status status = read_list(layer, s);
+    if (status == QF_OK)
+        status = order_files(layer);
+    if (status == QF_OK)
+        status = load_file(layer);
+    return qf_wrong_file(layer->context, status, p->source, QF_FILE_HDF5_LIST);
 }
 
 static qf_status reshape(qf_layer *layer)
@@ -222,7 +238,7 @@ static qf_status data_restore(qf_layer *layer, const qf_data_state *to)
     if (to->position >= s->row_count)
         return qf_fail(
             layer->context, QF_E_MISMATCH, "%s has %zu rows, but the run stood at row %llu",
-            s->files[s->file_order[s->file]], s->row_count, (unsigned long long)to->position);
+            s->files[s->file_order[s->file]].path, s->row_count, (unsigned long long)to->position);
     s->row = (size_t)to->position;
     return QF_OK;
 }
@@ -233,16 +249,20 @@ static void data_statistics(const qf_layer *layer, double *wait_seconds, double 
     *items = ((const state *)layer->state)->items;
 }
 
-static qf_status count_rows(qf_layer *layer, const char *path, uint64_t *items)
+static qf_status count_rows(qf_layer *layer, size_t index, uint64_t *items)
 {
+    const state *s = layer->state;
     int64_t file;
-    qf_hdf5_shape found;
-    QF_TRY(qf_hdf5_open(layer->context, path, &file));
-    qf_status status = qf_hdf5_describe(layer->context, file, layer->top[0]->name, &found);
+    qf_hdf5_shape found = {0};
+    qf_status status = qf_hdf5_open(layer->context, s->files[index].path, &file);
+    if (status == QF_OK)
+        status = qf_within(layer->context,
+                           qf_hdf5_describe(layer->context, file, layer->top[0]->name, &found),
+                           "%s", s->files[index].path);
     qf_hdf5_close(file);
     if (status == QF_OK && found.axes > 0)
         *items += (uint64_t)found.dim[0];
-    return qf_within(layer->context, status, "%s", path);
+    return within_list(layer, index, status);
 }
 
 static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
@@ -251,7 +271,7 @@ static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
     *items = 0;
     *batch = (int)parameter(layer)->batch_size;
     for (size_t i = 0; i < s->file_count; i++)
-        QF_TRY(count_rows(layer, s->files[i], items));
+        QF_TRY(count_rows(layer, i, items));
     return QF_OK;
 }
 
@@ -264,7 +284,7 @@ static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
     for (size_t i = 0; i < s->file_count; i++)
-        qf_free(s->files[i]);
+        qf_free(s->files[i].path);
     for (int t = 0; s->rows && t < layer->top_count; t++)
         qf_free(s->rows[t]);
     qf_free(s->files);
