@@ -203,7 +203,8 @@ static void mnist_becomes_a_database(void **state)
     assert_ok(context, qf_file_write(context, "two", two, sizeof two, 0644));
     test_tool(1, "images has 60 images, but two has 2 labels",
               "examples/mnist/convert_mnist_data.bin images two none");
-    test_tool(1, "not an idx file", "examples/mnist/convert_mnist_data.bin labels labels none");
+    test_tool(1, "labels holds labels, but images are expected",
+              "examples/mnist/convert_mnist_data.bin labels labels none");
 }
 
 /* As many pairs as images: two channels, label 1 exactly where both show the same digit. */

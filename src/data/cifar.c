@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/output.h"
 #include "data/sample_store.h"
+#include "model/file_type.h"
 #include "model/model.h"
 
 #include <stdio.h>
@@ -33,7 +34,7 @@ static qf_status put_file(qf_context *context, const char *path, qf_sample_write
         status = qf_sample_writer_put_datum(context, writer, key, &datum);
     }
     qf_buffer_release(&file);
-    return status;
+    return qf_wrong_file(context, status, path, QF_FILE_CIFAR);
 }
 
 /* data_batch_1.bin … data_batch_<batches>.bin, or test_batch.bin for none. */

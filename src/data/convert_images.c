@@ -6,6 +6,7 @@
 #include "data/image_encode.h"
 #include "data/image_list.h"
 #include "data/sample_store.h"
+#include "model/file_type.h"
 #include "model/model.h"
 
 #include <ctype.h>
@@ -141,6 +142,7 @@ static qf_status put(job *job, size_t index, const qf_listed_image *listed)
         status = qf_within(
             context, make_datum(context, job->options, &file, listed->path, type, &bytes, &datum),
             "%s", qf_buffer_text(&path));
+    status = qf_wrong_file(context, status, path.data, QF_FILE_IMAGE);
     bool unreadable = status == QF_E_IO || status == QF_E_FORMAT || status == QF_E_UNSUPPORTED;
     bool skipped = unreadable && job->options->skip_unreadable;
     if (skipped) {
@@ -199,6 +201,10 @@ qf_status qf_convert_imageset(qf_context *context, const char *list, const char 
         qf_info(context, "Opened %s %s", options->backend, database);
     for (size_t i = 0; i < images.count && status == QF_OK; i++)
         status = put(&job, i, &images.items[i]);
+    if (status == QF_OK && !job.count && qf_file_is_other(list, QF_FILE_IMAGE_LIST))
+        status = qf_fail(context, QF_E_FORMAT, "%s names no images that are there", list);
+    if (!job.count)
+        status = qf_wrong_file(context, status, list, QF_FILE_IMAGE_LIST);
     qf_status finished = qf_sample_writer_finish(context, job.writer, status == QF_OK);
     status = status == QF_OK ? finished : status;
     if (status == QF_OK && job.count % REPORT != 0)

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/file_type.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -56,10 +57,10 @@ qf_status qf_hdf5_open(qf_context *context, const char *path, int64_t *file)
     *file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (*file < 0 && (errno == EMFILE || errno == ENFILE))
         return qf_fail(context, QF_E_IO, "cannot open %s: %s", path, strerror(errno));
-    return *file >= 0
-               ? QF_OK
-               : qf_hdf5_failed(context, qf_fail(context, QF_E_FORMAT,
-                                                 "%s is not an HDF5 file, or is damaged", path));
+    if (*file >= 0)
+        return QF_OK;
+    qf_status status = qf_fail(context, QF_E_FORMAT, "%s is not an HDF5 file, or is damaged", path);
+    return qf_hdf5_failed(context, qf_wrong_file(context, status, path, QF_FILE_HDF5));
 }
 
 void qf_hdf5_close(int64_t file)

@@ -2,6 +2,7 @@
 #include "base/buffer.h"
 #include "base/memory.h"
 #include "data/sample_store.h"
+#include "model/file_type.h"
 #include "model/model.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ static qf_status load(qf_context *context, const char *path, qf_buffer *out)
     if (status == QF_OK && damaged)
         status = qf_fail(context, QF_E_IO, "%s is damaged; %s", path, advice);
     qf_free(chunk);
-    return status;
+    return qf_wrong_file(context, status, path, QF_FILE_IDX);
 }
 
 static uint32_t big_endian(const char *bytes)
@@ -48,10 +49,18 @@ static uint32_t big_endian(const char *bytes)
 static qf_status check(qf_context *context, const char *path, const qf_buffer *file, int axes,
                        uint32_t *sizes)
 {
+    static const uint32_t bytes = 0x800; /* and the number of axes */
     size_t header = 4 + 4 * (size_t)axes, expected = 1;
-    if (file->size < header || big_endian(file->data) != 0x800u + (unsigned)axes)
-        return qf_fail(context, QF_E_FORMAT, "%s is not an idx file of %d-dimensional bytes", path,
-                       axes);
+    const uint32_t magic = file->size >= 4 ? big_endian(file->data) : 0;
+    if (magic == bytes + (axes == 1 ? 3 : 1))
+        return qf_fail(context, QF_E_FORMAT,
+                       "%s holds %s, but %s are expected; were the two files exchanged?", path,
+                       axes == 1 ? "images" : "labels", axes == 1 ? "labels" : "images");
+    if (file->size < header || magic != bytes + (uint32_t)axes)
+        return qf_wrong_file(context,
+                             qf_fail(context, QF_E_FORMAT,
+                                     "%s is not an idx file of %d-dimensional bytes", path, axes),
+                             path, QF_FILE_IDX);
     for (int i = 0; i < axes; i++) {
         sizes[i] = big_endian(file->data + 4 + 4 * i);
         if (!qf_multiply(expected, sizes[i], &expected))

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/image_codecs.h"
+#include "model/file_type.h"
 #include "model/model.h"
 
 #include <string.h>
@@ -78,7 +79,7 @@ qf_status qf_image_read(qf_context *context, const char *path, qf_color color, q
         status = qf_within(context, qf_image_decode(context, file.data, file.size, color, out),
                            "%s", path);
     qf_buffer_release(&file);
-    return status;
+    return qf_wrong_file(context, status, path, QF_FILE_IMAGE);
 }
 
 qf_image qf_image_part(const qf_image *image, int top, int left, int height, int width)

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "data/image_list.h"
+#include "model/file_type.h"
 
 typedef struct state {
     const Caffe__ImageDataParameter *param;
@@ -131,7 +132,8 @@ static qf_status open(qf_context *context, bool train,
     QF_TRY(qf_image_list_read(context, s->param->source, QF_LIST_LENIENT, &s->list));
     qf_info(context, "A total of %zu images.", s->list.count);
     QF_TRY(start_order(context, s, random));
-    QF_TRY(read_image(context, s, &image));
+    QF_TRY(qf_wrong_file(context, read_image(context, s, &image), s->param->source,
+                         QF_FILE_IMAGE_LIST));
     out->channels = image.channels;
     qf_status status =
         qf_transform_shape(context, &s->transform, &image, &out->height, &out->width);

@@ -4,7 +4,10 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/store_type.h"
+#include "model/file_type.h"
 
+#include <dirent.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -54,6 +57,46 @@ static qf_status recognise(qf_context *context, const char *path, const qf_store
     return QF_OK;
 }
 
+/* A folder in this one that is a database, the first by name; *found stays empty without. */
+static qf_status find_within(qf_context *context, const char *path, qf_buffer *found)
+{
+    const qf_store_type *type;
+    struct dirent **entries;
+    const int count = scandir(path, &entries, NULL, alphasort);
+    qf_status status = QF_OK;
+    for (int i = 0; i < count; i++) {
+        qf_buffer inner = {0};
+        if (entries[i]->d_name[0] != '.' && !found->size && status == QF_OK) {
+            qf_buffer_print(&inner, "%s/%s", path, entries[i]->d_name);
+            status = qf_buffer_whole(context, &inner);
+            if (status == QF_OK)
+                status = recognise(context, inner.data, &type);
+            if (status == QF_OK && type)
+                qf_buffer_print(found, "%s", inner.data);
+        }
+        qf_buffer_release(&inner);
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+    return status == QF_OK && found->failed ? qf_buffer_whole(context, found) : status;
+}
+
+/* What lies there is a file, or a folder of something else. */
+static qf_status refuse(qf_context *context, const char *path, bool is_folder)
+{
+    qf_buffer meant = {0};
+    QF_TRY(is_folder ? find_within(context, path, &meant) : QF_OK);
+    qf_status status = qf_fail(
+        context, QF_E_IO,
+        "'%s' is no database: expected a folder with data.mdb (LMDB) or CURRENT (LevelDB)%s%s",
+        path, meant.size ? "; did you mean " : "", qf_buffer_text(&meant));
+    qf_buffer_release(&meant);
+    return is_folder && qf_file_type_of(path) == QF_FILE_FOLDER
+               ? status
+               : qf_wrong_file(context, status, path, QF_FILE_DATABASE);
+}
+
 static qf_status find_type(qf_context *context, const char *path, const qf_store_type **out)
 {
     struct stat info;
@@ -66,11 +109,7 @@ static qf_status find_type(qf_context *context, const char *path, const qf_store
             "create it with convert_imageset, or correct data_param.source",
             path);
     QF_TRY(recognise(context, path, out));
-    return *out ? QF_OK
-                : qf_fail(context, QF_E_IO,
-                          "'%s' is no database: expected a folder with data.mdb (LMDB) or CURRENT "
-                          "(LevelDB)",
-                          path);
+    return *out ? QF_OK : refuse(context, path, S_ISDIR(info.st_mode));
 }
 
 static qf_status within(qf_context *context, const qf_sample_store *store, qf_status status)

@@ -56,6 +56,19 @@ static qf_status count(qf_context *context, void *opaque, uint64_t *out)
 
 static const qf_data_source_type type = {add, where, go, destroy, count};
 
+/* The one that is there is read, but Caffe would not. */
+static void compare_backend(qf_context *context, const Caffe__DataParameter *param,
+                            const qf_sample_store *store)
+{
+    const qf_store_format named =
+        param->backend == CAFFE__DATA_PARAMETER__DB__LMDB ? QF_STORE_LMDB : QF_STORE_LEVELDB;
+    const qf_store_format found = qf_sample_store_format(store);
+    if (param->has_backend && named != found)
+        qf_warning(context, "data_param.backend is %s, but %s is a database of the format %s",
+                   named == QF_STORE_LMDB ? "LMDB" : "LEVELDB", param->source,
+                   qf_store_format_name(found));
+}
+
 static qf_status open(qf_context *context, const Caffe__DataParameter *param,
                       const Caffe__TransformationParameter *transform, bool train,
                       qf_random *random, state *s, qf_data_source *out)
@@ -65,6 +78,7 @@ static qf_status open(qf_context *context, const Caffe__DataParameter *param,
     QF_TRY(qf_sample_store_open(context, param->source, &s->store));
     qf_info(context, "Opened %s %s", qf_store_format_name(qf_sample_store_format(s->store)),
             param->source);
+    compare_backend(context, param, s->store);
     QF_TRY(qf_within(context, next_image(context, s, &image), "item 0"));
     out->channels = image.channels;
     qf_status status =

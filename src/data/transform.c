@@ -9,7 +9,8 @@ static qf_status load_mean(qf_context *context, const char *path, qf_transform *
     Caffe__BlobProto *blob;
     int dims[32], axes;
     QF_TRY(qf_wire_read(context, path, &caffe__blob_proto__descriptor, &blob));
-    qf_status status = qf_blob_proto_shape(context, blob, dims, &axes, NULL);
+    qf_status status =
+        qf_within(context, qf_blob_proto_shape(context, blob, dims, &axes, NULL), "%s", path);
     size_t count = 1;
     for (int i = 0; status == QF_OK && i < axes; i++)
         if (!qf_multiply(count, (size_t)dims[i], &count))
@@ -78,10 +79,10 @@ qf_status qf_transform_shape(qf_context *context, const qf_transform *t, const q
                     t->mean_width != image->width))
         return qf_fail(
             context, QF_E_SHAPE,
-            "the mean file is of %d x %d x %d, an image of %d x %d x %d (channels x height x "
+            "the mean file %s is of %d x %d x %d, an image of %d x %d x %d (channels x height x "
             "width)",
-            t->mean_channels, t->mean_height, t->mean_width, image->channels, image->height,
-            image->width);
+            t->param->mean_file, t->mean_channels, t->mean_height, t->mean_width, image->channels,
+            image->height, image->width);
     return QF_OK;
 }
 

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "data/window_list.h"
+#include "model/file_type.h"
 
 #include <math.h>
 #include <string.h>
@@ -125,9 +126,8 @@ static qf_status read_image(qf_context *context, const state *s, const qf_window
     const char *path = s->list.images[window->image];
     if (!file)
         return qf_image_read(context, path, QF_COLOR_FORCED, out);
-    return qf_within(context,
-                     qf_image_decode(context, file->data, file->size, QF_COLOR_FORCED, out), "%s",
-                     path);
+    qf_status status = qf_image_decode(context, file->data, file->size, QF_COLOR_FORCED, out);
+    return qf_wrong_file(context, qf_within(context, status, "%s", path), path, QF_FILE_IMAGE);
 }
 
 /* Cut out, and warped to its size in the crop. */
@@ -227,10 +227,10 @@ static qf_status check_mean(qf_context *context, const state *s)
     if (m->mean && (m->mean_channels != QF_WINDOW_CHANNELS || m->mean_width < s->crop ||
                     m->mean_height < last))
         return qf_fail(context, QF_E_SHAPE,
-                       "the mean file is of %d x %d x %d (channels x height x width), expected %d "
-                       "channels and at least %d x %d",
-                       m->mean_channels, m->mean_height, m->mean_width, QF_WINDOW_CHANNELS, s->crop,
-                       s->crop);
+                       "the mean file %s is of %d x %d x %d (channels x height x width), expected "
+                       "%d channels and at least %d x %d",
+                       s->transform->mean_file, m->mean_channels, m->mean_height, m->mean_width,
+                       QF_WINDOW_CHANNELS, s->crop, s->crop);
     return QF_OK;
 }
 

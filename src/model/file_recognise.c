@@ -47,6 +47,9 @@ static const struct {
     {0, BYTES("\x89HDF\r\n\x1a\n"), "keras_version", QF_FILE_KERAS},
     {0, BYTES("\x89HDF\r\n\x1a\n"), "model_weights", QF_FILE_KERAS},
     {0, BYTES("\x89HDF\r\n\x1a\n"), NULL, QF_FILE_HDF5},
+    {512, BYTES("\x89HDF\r\n\x1a\n"), NULL, QF_FILE_HDF5}, /* behind a block of the user's */
+    {1024, BYTES("\x89HDF\r\n\x1a\n"), NULL, QF_FILE_HDF5},
+    {2048, BYTES("\x89HDF\r\n\x1a\n"), NULL, QF_FILE_HDF5},
     {0, BYTES("\x89PNG\r\n\x1a\n"), NULL, QF_FILE_IMAGE},
     {0, BYTES("\xff\xd8\xff"), NULL, QF_FILE_IMAGE},
     {0, BYTES("GIF8"), NULL, QF_FILE_OTHER_IMAGE},
@@ -143,9 +146,9 @@ static const struct {
     {"<?xml", "<html", QF_FILE_HTML},
     {"<?xml", NULL, QF_FILE_XML},
     {"{", "\"retrain_enable\"", QF_FILE_CONFIG},
+    {"{", "\"quant_enable\"", QF_FILE_POST_TRAINING_CONFIG},
     {"{", "\"graph\"", QF_FILE_QUANT_JSON},
     {"{", "\"", QF_FILE_JSON},
-    {"[", NULL, QF_FILE_JSON},
     {"# 0\n", NULL, QF_FILE_WINDOW_LIST},
     {"# 0\r\n", NULL, QF_FILE_WINDOW_LIST},
 };
@@ -163,7 +166,12 @@ static qf_file_type by_beginning(const head *h)
             (!beginnings[i].within || contains(h, beginnings[i].within)))
             return beginnings[i].type;
     }
-    return QF_FILE_UNKNOWN;
+    /* The names in a list may begin with a bracket, but none ends the file in one. */
+    size_t end = h->have;
+    while (end > at && isspace(h->bytes[end - 1]))
+        end--;
+    return end > at + 1 && h->bytes[at] == '[' && h->bytes[end - 1] == ']' ? QF_FILE_JSON
+                                                                           : QF_FILE_UNKNOWN;
 }
 
 /* ---- messages as text: which message has the outermost fields? ---- */
@@ -287,7 +295,6 @@ static const struct {
 } messages[] = {
     {" 1v 2b 3b 4b 5v 6b 7b 8b 14b 20b 25b ", " 7b 8b ", false, true, QF_FILE_ONNX},
     {" 1b 2b 3v 4b ", " 1b ", true, false, QF_FILE_TENSORFLOW},
-    {" 1v 2b ", " 2b ", false, true, QF_FILE_STATE},
     {" 1v 2b 3b 4v 1000b ", " 1v ", false, true, QF_FILE_STATE},
     {" 1b 2b 3b 4v 4b 5v 6b 7v 8b 100b ", " 100b ", false, true, QF_FILE_WEIGHTS},
     {" 1b 2b 3b 4v 4b 5v 6b 7v 8b 100b ", " 2b ", false, true, QF_FILE_WEIGHTS},

@@ -5,34 +5,57 @@
 
 static const struct {
     const char *words;
-    const char *remedy; /* wherever it stands; NULL: the pair says */
+    const char *remedy; /* who takes it, or what makes it good; a pair may say better */
     bool text;
 } types[QF_FILE_TYPES] = {
-    [QF_FILE_NET] = {"a net (.prototxt)", NULL, true},
-    [QF_FILE_SOLVER] = {"a solver (.prototxt)", NULL, true},
-    [QF_FILE_WEIGHTS] = {"a weights file (binary .caffemodel)", NULL, false},
+    [QF_FILE_NET] = {"a net (.prototxt)", "--model takes it", true},
+    [QF_FILE_SOLVER] = {"a solver (.prototxt)", "`qaffe train --solver` takes it", true},
+    [QF_FILE_WEIGHTS] = {"a weights file (binary .caffemodel)", "--weights takes it", false},
     [QF_FILE_WEIGHTS_TEXT] = {"a net with its weights as text",
                               "a binary .caffemodel has them in the form that is read", true},
-    [QF_FILE_STATE] = {"a solver's state (.solverstate)", NULL, false},
-    [QF_FILE_BLOB] = {"a blob such as a mean image (.binaryproto)", NULL, false},
-    [QF_FILE_RECORD] = {"a record of quantisation factors", NULL, true},
-    [QF_FILE_CONFIG_DEFINITION] = {"a simplified configuration (.cfg)", NULL, true},
-    [QF_FILE_CONFIG] = {"a quantisation configuration (.json)", NULL, true},
-    [QF_FILE_QUANT_JSON] = {"the quant.json of an exported model", NULL, true},
-    [QF_FILE_HDF5] = {"an HDF5 file", NULL, false},
-    [QF_FILE_HDF5_STATE] = {"a solver's state in HDF5 (.solverstate.h5)", NULL, false},
-    [QF_FILE_DATABASE] = {"a folder with a database (LMDB or LevelDB)", NULL, false},
-    [QF_FILE_LMDB_DATA] = {"the data.mdb of an LMDB", NULL, false},
-    [QF_FILE_IMAGE] = {"an image (JPEG, PNG or BMP)", NULL, false},
-    [QF_FILE_IMAGE_LIST] = {"a list of images and labels", NULL, true},
-    [QF_FILE_HDF5_LIST] = {"a list of HDF5 files", NULL, true},
-    [QF_FILE_WINDOW_LIST] = {"a list of windows in images", NULL, true},
-    [QF_FILE_IDX] = {"one of MNIST's files", NULL, false},
-    [QF_FILE_CIFAR] = {"one of CIFAR-10's binary batches", NULL, false},
+    [QF_FILE_STATE] = {"a solver's state (.solverstate)", "`qaffe train --snapshot` takes it",
+                       false},
+    [QF_FILE_BLOB] = {"a blob such as a mean image (.binaryproto)",
+                      "transform_param.mean_file takes it", false},
+    [QF_FILE_RECORD] = {"a record of quantisation factors",
+                        "`qaffe qat prepare` and `qaffe qat export` take it as --record", true},
+    [QF_FILE_CONFIG_DEFINITION] = {"a simplified configuration (.cfg)",
+                                   "--config-definition of `qaffe qat config` and `qaffe qat "
+                                   "run` takes it",
+                                   true},
+    [QF_FILE_CONFIG] = {"a quantisation configuration (.json)",
+                        "`qaffe qat prepare --config` takes it", true},
+    [QF_FILE_QUANT_JSON] = {"the quant.json of an exported model",
+                            "Ascend's comparison of dumped tensors takes it", true},
+    [QF_FILE_POST_TRAINING_CONFIG] = {"a configuration of quantisation after training (.json)",
+                                      "`qaffe qat config` makes one for retraining", true},
+    [QF_FILE_HDF5] = {"an HDF5 file",
+                      "a list of an HDF5Data layer names it, or --weights if it holds weights",
+                      false},
+    [QF_FILE_HDF5_WEIGHTS] = {"a weights file in HDF5 (.caffemodel.h5)", "--weights takes it",
+                              false},
+    [QF_FILE_HDF5_STATE] = {"a solver's state in HDF5 (.solverstate.h5)",
+                            "`qaffe train --snapshot` takes it", false},
+    [QF_FILE_DATABASE] = {"a folder with a database (LMDB or LevelDB)",
+                          "data_param.source of a Data layer takes it", false},
+    [QF_FILE_LMDB_DATA] = {"the data.mdb of an LMDB",
+                           "data_param.source of a Data layer takes the folder that it is in",
+                           false},
+    [QF_FILE_IMAGE] = {"an image (JPEG, PNG or BMP)",
+                       "a list for convert_imageset or a layer of type ImageData names it", false},
+    [QF_FILE_IMAGE_LIST] = {"a list of images and labels",
+                            "convert_imageset and image_data_param.source take it", true},
+    [QF_FILE_HDF5_LIST] = {"a list of HDF5 files", "hdf5_data_param.source takes it", true},
+    [QF_FILE_WINDOW_LIST] = {"a list of windows in images", "window_data_param.source takes it",
+                             true},
+    [QF_FILE_IDX] = {"one of MNIST's files", "convert_mnist_data makes a database of it", false},
+    [QF_FILE_CIFAR] = {"one of CIFAR-10's binary batches",
+                       "convert_cifar_data makes a database of its folder", false},
     [QF_FILE_OTHER_IMAGE] = {"an image in a format that is not read (GIF, TIFF or WebP)",
                              "convert it to PNG or JPEG", false},
-    [QF_FILE_NPY] = {"a NumPy array (.npy)", NULL, false},
-    [QF_FILE_NPZ] = {"an archive of NumPy arrays (.npz)", NULL, false},
+    [QF_FILE_NPY] = {"a NumPy array (.npy)", "h5py writes it to an HDF5 file for HDF5Data", false},
+    [QF_FILE_NPZ] = {"an archive of NumPy arrays (.npz)",
+                     "h5py writes them to an HDF5 file for HDF5Data", false},
     [QF_FILE_PYTORCH] = {"a PyTorch model", "convert it to Caffe first", false},
     [QF_FILE_PICKLE] = {"a Python pickle (an older PyTorch model, perhaps)",
                         "convert it to Caffe first", false},
@@ -43,7 +66,9 @@ static const struct {
                                    false},
     [QF_FILE_TFLITE] = {"a TensorFlow Lite model", "convert it to Caffe first", false},
     [QF_FILE_KERAS] = {"a Keras model in HDF5", "convert it to Caffe first", false},
-    [QF_FILE_LEVELDB_TABLE] = {"a table of a LevelDB or a TensorFlow checkpoint", NULL, false},
+    [QF_FILE_LEVELDB_TABLE] = {"a table of a LevelDB or a TensorFlow checkpoint",
+                               "data_param.source of a Data layer takes the folder of a LevelDB",
+                               false},
     [QF_FILE_LFS_POINTER] = {"a Git LFS pointer, which only stands for the file",
                              "fetch the content with `git lfs pull`", true},
     [QF_FILE_HTML] = {"a web page (HTML), as a failed download leaves it", "fetch the file again",
@@ -75,23 +100,49 @@ static const struct {
     {QF_FILE_SOLVER, QF_FILE_WEIGHTS, "give a .caffemodel"},
     {QF_FILE_STATE, QF_FILE_WEIGHTS,
      "give the .caffemodel that was written with it, or resume from it with --snapshot"},
-    {QF_FILE_HDF5_STATE, QF_FILE_WEIGHTS, "give the .caffemodel.h5 that was written with it"},
-    {QF_FILE_HDF5_STATE, QF_FILE_HDF5, "give the .caffemodel.h5 that was written with it"},
+    {QF_FILE_HDF5_STATE, QF_FILE_WEIGHTS,
+     "give the .caffemodel.h5 that was written with it, or resume from it with --snapshot"},
+    {QF_FILE_HDF5_STATE, QF_FILE_HDF5_WEIGHTS,
+     "give the .caffemodel.h5 that was written with it, or resume from it with --snapshot"},
     {QF_FILE_WEIGHTS, QF_FILE_STATE,
      "give the .solverstate that was written with it, or start from these weights with --weights"},
+    {QF_FILE_HDF5, QF_FILE_STATE,
+     "give the .solverstate or .solverstate.h5 of the snapshot; if these are weights, start from "
+     "them with --weights"},
     {QF_FILE_HDF5, QF_FILE_WEIGHTS,
      "save such weights in Python as a .caffemodel: caffe.Net(model, weights, phase).save(name)"},
     {QF_FILE_LMDB_DATA, QF_FILE_DATABASE, "give the folder that it is in"},
+    {QF_FILE_LEVELDB_TABLE, QF_FILE_DATABASE, "give the folder that it is in"},
+    {QF_FILE_IMAGE, QF_FILE_DATABASE,
+     "make a database of a list of such images with convert_imageset, or read the list with a "
+     "layer of type ImageData"},
     {QF_FILE_IMAGE_LIST, QF_FILE_DATABASE,
      "make a database of it with convert_imageset, or read it with a layer of type ImageData"},
     {QF_FILE_HDF5, QF_FILE_DATABASE, "a layer of type HDF5Data reads it, from a list of files"},
+    {QF_FILE_HDF5_LIST, QF_FILE_DATABASE, "a layer of type HDF5Data reads it"},
+    {QF_FILE_WINDOW_LIST, QF_FILE_DATABASE, "a layer of type WindowData reads it"},
     {QF_FILE_DATABASE, QF_FILE_IMAGE_LIST, "a layer of type Data reads databases"},
+    {QF_FILE_DATABASE, QF_FILE_HDF5_LIST, "a layer of type Data reads databases"},
+    {QF_FILE_DATABASE, QF_FILE_WINDOW_LIST, "a layer of type Data reads databases"},
+    {QF_FILE_HDF5_LIST, QF_FILE_IMAGE_LIST, "a layer of type HDF5Data reads it"},
+    {QF_FILE_WINDOW_LIST, QF_FILE_IMAGE_LIST, "a layer of type WindowData reads it"},
+    {QF_FILE_IMAGE_LIST, QF_FILE_HDF5_LIST, "a layer of type ImageData reads it"},
+    {QF_FILE_IMAGE_LIST, QF_FILE_WINDOW_LIST, "a layer of type ImageData reads it"},
     {QF_FILE_IMAGE, QF_FILE_IMAGE_LIST, "give a text file that names it"},
+    {QF_FILE_IMAGE, QF_FILE_WINDOW_LIST, "give a text file that names it, and its windows"},
     {QF_FILE_HDF5, QF_FILE_HDF5_LIST, "give a text file that names it"},
+    {QF_FILE_HDF5_LIST, QF_FILE_HDF5, "the list of an HDF5Data layer names HDF5 files themselves"},
     {QF_FILE_NPY, QF_FILE_BLOB,
      "caffe.io.array_to_blobproto(array).SerializeToString() gives the bytes of a .binaryproto"},
-    {QF_FILE_CONFIG_DEFINITION, QF_FILE_CONFIG, "`qaffe qat config` makes the .json of it"},
+    {QF_FILE_IMAGE, QF_FILE_BLOB, "compute_image_mean makes the mean of a database"},
+    {QF_FILE_DATABASE, QF_FILE_BLOB, "compute_image_mean makes the mean image of it"},
+    {QF_FILE_CONFIG_DEFINITION, QF_FILE_CONFIG,
+     "`qaffe qat config --config-definition` makes the .json of it"},
     {QF_FILE_CONFIG, QF_FILE_CONFIG_DEFINITION, "give it to `qaffe qat prepare` as --config"},
+    {QF_FILE_NET, QF_FILE_CONFIG, "`qaffe qat config` makes one of a net and its weights"},
+    {QF_FILE_WEIGHTS, QF_FILE_CONFIG, "`qaffe qat config` makes one of a net and its weights"},
+    {QF_FILE_PICKLE, QF_FILE_CIFAR,
+     "these may be the batches for Python; take the binary version of CIFAR-10"},
 };
 
 /* May a file of the one type be read as the other? Then the reader's own sentence says more. */
@@ -101,12 +152,15 @@ static bool fits(qf_file_type found, qf_file_type wanted)
            (found == QF_FILE_JSON && wanted == QF_FILE_CONFIG) ||
            (found == QF_FILE_TEXT && types[wanted].text) ||
            (found == QF_FILE_KERAS && wanted == QF_FILE_HDF5) ||
-           (found == QF_FILE_HDF5 && wanted == QF_FILE_HDF5_STATE);
+           (found == QF_FILE_HDF5_STATE && wanted == QF_FILE_HDF5) ||
+           (found == QF_FILE_HDF5 && wanted == QF_FILE_HDF5_WEIGHTS) ||
+           (found == QF_FILE_GZIP && wanted == QF_FILE_IDX);
 }
 
 bool qf_file_is_other(const char *path, qf_file_type wanted)
 {
-    const qf_file_type found = wanted == QF_FILE_UNKNOWN ? wanted : qf_file_type_of(path);
+    const qf_file_type found =
+        !path || wanted == QF_FILE_UNKNOWN ? QF_FILE_UNKNOWN : qf_file_type_of(path);
     return found != QF_FILE_UNKNOWN && !fits(found, wanted);
 }
 

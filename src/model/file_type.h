@@ -24,6 +24,7 @@ typedef enum qf_file_type {
     QF_FILE_CONFIG,
     QF_FILE_QUANT_JSON,
     QF_FILE_HDF5,
+    QF_FILE_HDF5_WEIGHTS, /* wanted only: any HDF5 file may be it */
     QF_FILE_HDF5_STATE,
     QF_FILE_DATABASE, /* a folder with an LMDB or a LevelDB */
     QF_FILE_LMDB_DATA,
@@ -32,8 +33,9 @@ typedef enum qf_file_type {
     QF_FILE_HDF5_LIST,
     QF_FILE_WINDOW_LIST,
     QF_FILE_IDX,
-    QF_FILE_CIFAR,
+    QF_FILE_CIFAR, /* wanted only: bytes without a mark */
     /* What is not. */
+    QF_FILE_POST_TRAINING_CONFIG,
     QF_FILE_OTHER_IMAGE,
     QF_FILE_NPY,
     QF_FILE_NPZ,

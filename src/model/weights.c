@@ -5,6 +5,7 @@
  */
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/file_type.h"
 #include "model/model.h"
 
 #include <string.h>
@@ -229,7 +230,7 @@ qf_status qf_weights_read(qf_context *context, const char *path, qf_weights *out
         if (done)
             done = qf_net_param_parse_binary(context, path, qf_buffer_text(&s.bytes), s.bytes.size,
                                              &out->net) == QF_OK &&
-                   attach(out, &s);
+                   out->net->n_layer > 0 && attach(out, &s);
         if (!done)
             status = read_usual(context, path, out);
     }
@@ -237,7 +238,7 @@ qf_status qf_weights_read(qf_context *context, const char *path, qf_weights *out
     qf_free(s.arrays);
     if (status != QF_OK)
         qf_weights_release(out);
-    return status;
+    return qf_wrong_file(context, status, path, QF_FILE_WEIGHTS);
 }
 
 void qf_weights_release(qf_weights *weights)

@@ -3,6 +3,8 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
+#include "data/hdf5_array.h"
+#include "model/file_type.h"
 #include "nn/run_state.h"
 #include "nn/state_hdf5.h"
 
@@ -184,25 +186,33 @@ static qf_status find_learned_net(qf_context *context, const char *state_file, c
     return out->failed ? qf_fail(context, QF_E_MEMORY, "no memory for a file name") : QF_OK;
 }
 
-qf_status qf_snapshot_refuse_state(qf_context *context, const char *path)
+/* Where reading failed the sentence names the file that was meant, by the name of this one. */
+qf_status qf_snapshot_meant_weights(qf_context *context, qf_status status, const char *path)
 {
     const char *end = state_extension(path);
-    return end ? qf_fail(
-                     context, QF_E_ARGUMENT,
-                     "%s holds a solver's state, not weights; take %.*s.caffemodel%s, or resume "
-                     "from the state with --snapshot",
-                     path, (int)(end - path), path, end + strlen(".solverstate"))
-               : QF_OK;
+    if (status == QF_OK || status == QF_E_MEMORY || !end)
+        return status;
+    const qf_file_type type = qf_file_type_of(path);
+    return type == QF_FILE_STATE || type == QF_FILE_HDF5_STATE
+               ? qf_fail(context, QF_E_ARGUMENT,
+                         "%s holds a solver's state, not weights; take %.*s.caffemodel%s, or "
+                         "resume from the state with --snapshot",
+                         path, (int)(end - path), path, end + strlen(".solverstate"))
+               : status;
 }
 
-/* "net_iter_100.caffemodel" given for a state: say which file was meant. */
-static qf_status refuse_weights(qf_context *context, const char *path)
+/* The same of "net_iter_100.caffemodel" given for a state. */
+static qf_status meant_state(qf_context *context, qf_status status, const char *path)
 {
     const char *end = strstr(path, ".caffemodel");
     while (end && strstr(end + 1, ".caffemodel"))
         end = strstr(end + 1, ".caffemodel");
-    if (!end || (strcmp(end, ".caffemodel") != 0 && strcmp(end, ".caffemodel.h5") != 0))
-        return QF_OK;
+    if (status == QF_OK || status == QF_E_MEMORY || !end ||
+        (strcmp(end, ".caffemodel") != 0 && strcmp(end, ".caffemodel.h5") != 0))
+        return status;
+    const qf_file_type type = qf_file_type_of(path);
+    if (type != QF_FILE_WEIGHTS && type != QF_FILE_HDF5)
+        return status;
     char state[4096];
     snprintf(state, sizeof state, "%.*s.solverstate%s", (int)(end - path), path,
              end + strlen(".caffemodel"));
@@ -213,13 +223,20 @@ static qf_status refuse_weights(qf_context *context, const char *path)
                    state);
 }
 
+/* In whichever format it is: names may say anything. */
 static qf_status read_state(qf_context *context, const char *path, Caffe__SolverState **out)
 {
     *out = NULL;
-    QF_TRY(refuse_weights(context, path));
-    return ends_with(path, ".h5")
-               ? qf_state_read_hdf5(context, path, out)
-               : qf_wire_read(context, path, &caffe__solver_state__descriptor, out);
+    qf_status status = qf_is_hdf5(path)
+                           ? qf_state_read_hdf5(context, path, out)
+                           : qf_wire_read(context, path, &caffe__solver_state__descriptor, out);
+    if (status == QF_OK && !(*out)->has_iter) { /* weights of the oldest kind can be read so */
+        qf_message_free(*out);
+        *out = NULL;
+        status = qf_fail(context, QF_E_FORMAT, "%s: there is no iteration in it", path);
+        status = qf_wrong_file(context, status, path, QF_FILE_STATE);
+    }
+    return meant_state(context, status, path);
 }
 
 qf_status qf_solver_restore(qf_solver *solver, const char *solverstate)

@@ -7,7 +7,8 @@
 /* Can snapshots be written where snapshot_prefix says? */
 qf_status qf_snapshot_probe(qf_context *context, const Caffe__SolverParameter *param);
 
-/* A state given where weights are wanted: a sentence that names them. */
-qf_status qf_snapshot_refuse_state(qf_context *context, const char *path);
+/* Call with how reading weights from `path` ended: where that is a solver's state the sentence
+ * names the weights that were written with it. Returns the status. */
+qf_status qf_snapshot_meant_weights(qf_context *context, qf_status status, const char *path);
 
 #endif

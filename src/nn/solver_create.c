@@ -90,9 +90,8 @@ static qf_status load_weights(qf_solver *solver, qf_net *net, const char *caffem
     for (char *file; status == QF_OK && (file = strsep(&rest, ","));) {
         file += strspn(file, " ");
         qf_info(solver->context, "Finetuning from %s", file);
-        status = qf_snapshot_refuse_state(solver->context, file);
-        if (status == QF_OK)
-            status = qf_net_load_weights_file(net, file);
+        status =
+            qf_snapshot_meant_weights(solver->context, qf_net_load_weights_file(net, file), file);
     }
     qf_free(list);
     return status;

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "data/hdf5_array.h"
 #include "data/hdf5_writer.h"
+#include "model/file_type.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,5 +143,6 @@ qf_status qf_state_read_hdf5(qf_context *context, const char *path, Caffe__Solve
         qf_message_free(*out);
         *out = NULL;
     }
-    return qf_within(context, status, "%s", path);
+    status = qf_within(context, status, "%s", path);
+    return qf_wrong_file(context, status, path, QF_FILE_HDF5_STATE);
 }

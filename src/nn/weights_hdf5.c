@@ -2,6 +2,7 @@
  * several layers share is stored once, with its owner. */
 #include "data/hdf5_array.h"
 #include "data/hdf5_writer.h"
+#include "model/file_type.h"
 #include "nn/net.h"
 
 #include <stdio.h>
@@ -121,7 +122,7 @@ static qf_status get_all(qf_net *net, int64_t file, bool only_check)
     return QF_OK;
 }
 
-qf_status qf_net_load_weights_hdf5(qf_net *net, const char *path)
+static qf_status load(qf_net *net, const char *path)
 {
     int64_t file;
     QF_TRY(qf_hdf5_open(net->context, path, &file));
@@ -135,4 +136,9 @@ qf_status qf_net_load_weights_hdf5(qf_net *net, const char *path)
         status = get_all(net, file, false);
     qf_hdf5_close(file);
     return qf_within(net->context, status, "%s", path);
+}
+
+qf_status qf_net_load_weights_hdf5(qf_net *net, const char *path)
+{
+    return qf_wrong_file(net->context, load(net, path), path, QF_FILE_HDF5_WEIGHTS);
 }

@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "model/file_type.h"
 #include "toolkit/config.h"
 #include "toolkit/json_file.h"
 
@@ -272,8 +273,8 @@ static qf_status read_root(reader *r, const json_t *root, const Caffe__NetParame
                      r->path);
 }
 
-qf_status qf_config_read(qf_context *context, const Caffe__NetParameter *net, const char *path,
-                         qf_config *config)
+static qf_status read_config(qf_context *context, const Caffe__NetParameter *net, const char *path,
+                             qf_config *config)
 {
     json_t *root;
     QF_TRY(qf_json_read(context, path, &root));
@@ -281,4 +282,10 @@ qf_status qf_config_read(qf_context *context, const Caffe__NetParameter *net, co
     qf_status status = read_root(&r, root, net, config);
     json_decref(root);
     return status;
+}
+
+qf_status qf_config_read(qf_context *context, const Caffe__NetParameter *net, const char *path,
+                         qf_config *config)
+{
+    return qf_wrong_file(context, read_config(context, net, path, config), path, QF_FILE_CONFIG);
 }

@@ -1,3 +1,4 @@
+#include "model/file_type.h"
 #include "toolkit/export.h"
 #include "toolkit/json_file.h"
 
@@ -9,8 +10,8 @@ static bool enables(const json_t *settings)
     return json_is_object(settings) && (!enable || json_is_true(enable));
 }
 
-qf_status qf_export_check_config(qf_context *context, const qf_retrained *retrained,
-                                 const char *config_file)
+static qf_status check_config(qf_context *context, const qf_retrained *retrained,
+                              const char *config_file)
 {
     json_t *root;
     QF_TRY(qf_json_read(context, config_file, &root));
@@ -36,4 +37,11 @@ qf_status qf_export_check_config(qf_context *context, const qf_retrained *retrai
     }
     json_decref(root);
     return status;
+}
+
+qf_status qf_export_check_config(qf_context *context, const qf_retrained *retrained,
+                                 const char *config_file)
+{
+    return qf_wrong_file(context, check_config(context, retrained, config_file), config_file,
+                         QF_FILE_CONFIG);
 }

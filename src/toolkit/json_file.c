@@ -78,7 +78,7 @@ qf_status qf_json_read(qf_context *context, const char *path, json_t **out)
     qf_buffer file = {0};
     json_error_t error;
     *out = NULL;
-    qf_status status = qf_file_read(context, path, &file);
+    qf_status status = qf_file_read_text(context, path, &file);
     bool had_memory = status == QF_OK && qf_json_watch();
     if (had_memory) {
         qf_buffer rest = file;
