@@ -304,6 +304,29 @@ static void texts(void)
     put("fuzz_hdf5", "sets", "\0\4\2\3\1\1\2\0\2\2\3\3\7\0\1\0\x11\1\5\0\x16\1\1\1", 24);
 }
 
+/* One of each kind of mark. */
+static void file_types(void)
+{
+    static const char target[] = "fuzz_file_type";
+    static const char json[] = "{\"a\": {\"retrain_enable\": true}}";
+    put_text(target, "net", "# a net\nname: 'n' layer { name: 'a' blobs { data: 1 } }");
+    put_text(target, "solver", "net: \"a\\\"{\" base_lr: 1\nmax_iter: 3");
+    put_text(target, "json", json);
+    put_text(target, "list", "a b.png 3\nc.png\t4\r\n");
+    put_text(target, "arrays", "a.h5\nb.hdf5\n");
+    put_text(target, "lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n");
+    put_text(target, "page", "\xef\xbb\xbf\n <!DOCTYPE HTML><html>");
+    put(target, "wide", "n\0a\0m\0e\0:\0 \0", 12);
+    put(target, "weights", "\x0a\x01n\xa2\x06\x03\x0a\x01\x61", 9);
+    put(target, "state", "\x08\x05\x12\x03net\x20\x01", 9);
+    put(target, "blob", "\x08\x01\x10\x01\x18\x01\x20\x01\x2a\x04\0\0\x80\x3f", 14);
+    put(target, "onnx", "\x08\x07\x12\x02pt\x3a\x02\x0a\0\x42\x02\x10\x0b", 14);
+    put(target, "hdf5", "\x89HDF\r\n\x1a\n learned_net", 20);
+    put(target, "lmdb", "\0\0\0\0\0\0\0\0\0\0\x08\0\0\0\0\0\xde\xc0\xef\xbe", 20);
+    put(target, "bmp", "BM\x20\0\0\0\0\0\0\0\x1a\0\0\0\x0c\0\0\0\1\0\1\0\1\0\x18\0\0\0\0\0\0\0",
+        32);
+}
+
 int main(int count, char **arguments)
 {
     fuzz_require(count == 2, "usage: make_seeds FOLDER");
@@ -314,6 +337,7 @@ int main(int count, char **arguments)
     databases();
     models();
     mean_file();
+    file_types();
     states();
     texts();
     char command[512];
