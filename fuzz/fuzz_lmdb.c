@@ -1,4 +1,5 @@
 /* The pages of an LMDB file. */
+#include "base/memory.h"
 #include "data/lmdb_pages.h"
 #include "fuzz.h"
 
@@ -18,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool found = true;
     const int file = memfd_create("lmdb", MFD_CLOEXEC);
     fuzz_require(file >= 0 && write(file, data, size) == (ssize_t)size, "no file in memory");
-    if (qf_lmdb_pages_open(context, file, 0, &pages) == QF_OK)
+    const bool opened = qf_lmdb_pages_open(context, file, 0, &pages) == QF_OK;
+    if (opened)
         for (int i = 0; i < ITEMS && found; i++) {
             if (qf_lmdb_pages_next(context, &pages, i == 0, &sample, &found) != QF_OK)
                 break;
@@ -27,6 +29,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             for (size_t k = 0; found && k < sample.value_size; k++)
                 seen ^= ((const uint8_t *)sample.value)[k];
         }
+    uint64_t *places;
+    if (opened && qf_lmdb_pages_places(context, &pages, &places) == QF_OK) {
+        for (uint64_t i = 0; i < ITEMS && i < pages.entries; i++)
+            (void)qf_lmdb_pages_at(context, &pages, places[i], &sample);
+        qf_free(places);
+    }
     qf_lmdb_pages_close(&pages);
     close(file);
     qf_context_destroy(context);

@@ -86,30 +86,37 @@ static int tear_down(void **state)
 
 /* Stopped after 6 iterations and resumed, or not stopped: the same weights, bit for bit. Random
  * crops and mirroring come from the data's own generator, dropout from the run's. */
-static void resuming_is_exact(void **state)
+static void check_resuming(const char *data_param)
 {
-    (void)state;
-    write_text(
-        "crop.prototxt",
+    char *net = test_format(
         "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { crop_size: 24 "
-        "mirror: true } "
-        "data_param { source: 'train_lmdb' batch_size: 32 backend: LMDB } }"
+        "mirror: true } data_param { source: 'train_lmdb' backend: LMDB %s } }"
         "layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'ip' inner_product_param { "
         "num_output: 10 "
         "weight_filler { type: 'gaussian' std: 0.001 } } }"
         "layer { name: 'drop' type: 'Dropout' bottom: 'ip' top: 'ip' }"
-        "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }");
+        "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }",
+        data_param);
     const char *solver =
         "net: 'crop.prototxt' base_lr: 0.0001 momentum: 0.9 lr_policy: 'fixed' max_iter: 12 "
         "snapshot: 6 random_seed: 5 snapshot_prefix: '%s'";
     char *whole = test_format(solver, "whole"), *rest = test_format(solver, "rest");
+    write_text("crop.prototxt", net);
     write_text("whole.prototxt", whole);
     write_text("rest.prototxt", rest);
     train("whole.prototxt", NULL, NULL);
     train("rest.prototxt", NULL, "whole_iter_6.solverstate");
     assert_same_files("whole_iter_12.caffemodel", "rest_iter_12.caffemodel");
+    qf_free(net);
     qf_free(whole);
     qf_free(rest);
+}
+
+static void resuming_is_exact(void **state)
+{
+    (void)state;
+    check_resuming("batch_size: 32");
+    check_resuming("batch_size: 150 shuffle: true"); /* into the second epoch of 1500 */
 }
 
 /* A prefix of any depth, and one that names a folder to come: Caffe's rule for folders. */

@@ -248,6 +248,29 @@ static qf_status open_store(uint64_t seed, qf_data_source *out)
     return qf_store_source_open(context, &param, &transform, true, &random, out);
 }
 
+static qf_status open_shuffled(const char *path, uint64_t seed, qf_data_source *out)
+{
+    static Caffe__DataParameter param = CAFFE__DATA_PARAMETER__INIT;
+    static Caffe__TransformationParameter transform;
+    qf_random random;
+    qf_random_seed(&random, seed);
+    transform = crop_and_mirror();
+    param.source = (char *)path;
+    param.shuffle = true;
+    param.rand_skip = 1000;
+    return qf_store_source_open(context, &param, &transform, true, &random, out);
+}
+
+static qf_status open_shuffled_lmdb(uint64_t seed, qf_data_source *out)
+{
+    return open_shuffled("shuffled_lmdb", seed, out);
+}
+
+static qf_status open_shuffled_leveldb(uint64_t seed, qf_data_source *out)
+{
+    return open_shuffled("shuffled_leveldb", seed, out);
+}
+
 static const char image_list[] =
     "\xEF\xBB\xBF"
     "a.bmp 0\r\nb c.bmp \t 1\r\n \r\na.bmp\t2\nb c.bmp 3.0  \na.bmp 4\na.bmp 5\n"
@@ -286,7 +309,11 @@ static void stopped_runs_go_on(void **state)
     put_text("windows.txt", "# 0\na.bmp\n3\n4\n5\n4\n1 0.9 0 0 2 2\n2 0.8 1 1 4 3\n0 0.1 2 0 4 3\n"
                             "0 0 0 1 3 3\n# 1 ./a.bmp 3 4 5 1 7 1 0 0 4 3");
     put_store("some_db", QF_STORE_LEVELDB, 4);
+    put_store("shuffled_lmdb", QF_STORE_LMDB, 7);
+    put_store("shuffled_leveldb", QF_STORE_LEVELDB, 7);
     check_resuming(open_store, false);
+    check_resuming(open_shuffled_lmdb, true);
+    check_resuming(open_shuffled_leveldb, true);
     check_resuming(open_images, true);
     check_resuming(open_windows, true);
 }
@@ -318,6 +345,44 @@ static void shuffling_loses_nothing(void **state)
     }
     assert_memory_not_equal(labels, labels + IMAGES, IMAGES * sizeof *labels);
     qf_prefetch_destroy(prefetch);
+}
+
+/* The same of a database of several pages, in both formats with the same orders. */
+static void databases_are_shuffled(void **state)
+{
+    (void)state;
+    enum { ITEMS = 600, EPOCHS = 2, ALL = ITEMS * EPOCHS };
+    static float labels[QF_STORE_FORMATS][ALL], values[ALL];
+    for (int format = 0; format < QF_STORE_FORMATS; format++) {
+        char *path = test_format("orders_%d", format);
+        Caffe__DataParameter param = CAFFE__DATA_PARAMETER__INIT;
+        qf_data_source source;
+        qf_prefetch *prefetch;
+        qf_random random;
+        uint64_t count;
+        qf_random_seed(&random, 5);
+        put_store(path, (qf_store_format)format, ITEMS);
+        param.source = path;
+        param.shuffle = true;
+        assert_ok(context, qf_store_source_open(context, &param, NULL, true, &random, &source));
+        assert_ok(context, qf_prefetch_create(context, &source, 1, 1, &random, &prefetch));
+        assert_ok(context, qf_prefetch_count(context, prefetch, &count));
+        assert_int_equal(count, ITEMS);
+        take(prefetch, ALL, labels[format], values);
+        for (int e = 0; e < EPOCHS; e++) {
+            bool seen[ITEMS] = {0};
+            for (int i = 0; i < ITEMS; i++)
+                seen[(int)labels[format][e * ITEMS + i] - 100] = true;
+            for (int i = 0; i < ITEMS; i++)
+                assert_true(seen[i]);
+        }
+        assert_memory_not_equal(labels[format], labels[format] + ITEMS, ITEMS * sizeof(float));
+        for (int i = 0; i < ALL; i++) /* pixel and label belong together */
+            assert_int_equal((int)values[i], ((int)labels[format][i] - 100) % 256);
+        qf_prefetch_destroy(prefetch);
+        qf_free(path);
+    }
+    assert_memory_equal(labels[0], labels[1], sizeof labels[0]);
 }
 
 static qf_status open_list(const char *text, Caffe__ImageDataParameter param, qf_data_source *out)
@@ -484,6 +549,7 @@ int main(void)
         cmocka_unit_test(damaged_databases_fail),
         cmocka_unit_test(stopped_runs_go_on),
         cmocka_unit_test(shuffling_loses_nothing),
+        cmocka_unit_test(databases_are_shuffled),
         cmocka_unit_test(lists_that_fail),
         cmocka_unit_test(windows_that_fail),
         cmocka_unit_test(transforms_that_do_not_fit),

@@ -193,6 +193,9 @@ static void each_item_counts_once(void **state)
         LMDB,
         "type: 'Data' " TOPS "data_param { source: 'leveldb' batch_size: %d backend: LEVELDB }",
         "type: 'Data' " TOPS "data_param { source: 'lmdb' batch_size: %d rand_skip: 9 }",
+        "type: 'Data' " TOPS "data_param { source: 'lmdb' batch_size: %d shuffle: true }",
+        "type: 'Data' " TOPS "data_param { source: 'leveldb' batch_size: %d shuffle: true "
+        "rand_skip: 9 }",
         "type: 'ImageData' " TOPS
         "image_data_param { source: 'list.txt' batch_size: %d is_color: false }",
         "type: 'ImageData' " TOPS "image_data_param { source: 'list.txt' batch_size: %d "
@@ -288,6 +291,7 @@ static void feeds_are_the_same(void **state)
         "is_color: false shuffle: true } transform_param { mirror: true crop_size: 2 }",
         "type: 'Data' " TOPS "data_param { source: 'lmdb' batch_size: %d rand_skip: 9 } "
         "transform_param { mirror: true }",
+        "type: 'Data' " TOPS "data_param { source: 'leveldb' batch_size: %d shuffle: true }",
         "type: 'HDF5Data' " TOPS "hdf5_data_param { source: 'files.txt' batch_size: %d "
         "shuffle: true }",
         "type: 'DummyData' " TOPS "dummy_data_param { shape { dim: %d dim: 12 } shape { dim: 5 } "

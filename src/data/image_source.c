@@ -1,18 +1,14 @@
 /* ImageData: image files of a list, resized if asked for, in order or shuffled anew each epoch. */
-#include "data/data_source.h"
-
 #include "base/memory.h"
 #include "data/image_list.h"
+#include "data/item_order.h"
 #include "model/file_type.h"
 
 typedef struct state {
     const Caffe__ImageDataParameter *param;
     qf_transform transform;
     qf_image_list list;
-    size_t *order; /* NULL: as listed */
-    qf_random shuffle;
-    uint64_t epoch;
-    size_t position;
+    qf_item_order order;
 } state;
 
 static void destroy(void *opaque)
@@ -20,14 +16,14 @@ static void destroy(void *opaque)
     state *s = opaque;
     qf_transform_release(&s->transform);
     qf_image_list_release(&s->list);
-    qf_free(s->order);
+    qf_item_order_release(&s->order);
     qf_free(s);
 }
 
 /* The image at the present position. */
 static qf_status read_image(qf_context *context, const state *s, qf_image *out)
 {
-    const qf_listed_image *item = &s->list.items[s->order ? s->order[s->position] : s->position];
+    const qf_listed_image *item = &s->list.items[qf_item_order_item(&s->order)];
     qf_buffer path = {0};
     /* Caffe puts the two together as they are. */
     qf_buffer_print(&path, "%s%s", s->param->root_folder, item->path);
@@ -53,35 +49,19 @@ static qf_status add(qf_context *context, void *opaque, qf_random *random, int i
     QF_TRY(read_image(context, s, &image));
     qf_status status = qf_batch_add_image(context, batch, index, &s->transform, &image, random);
     qf_image_release(&image);
-    if (++s->position == s->list.count) {
-        s->position = 0;
-        s->epoch++;
-        if (s->order)
-            qf_epoch_order(&s->shuffle, s->epoch, s->order, s->list.count);
-    }
+    qf_item_order_advance(&s->order);
     return status;
 }
 
 static void where(const void *opaque, qf_data_state *out)
 {
-    const state *s = opaque;
-    out->epoch = s->epoch;
-    out->position = s->position;
-    out->shuffle = s->shuffle;
+    qf_item_order_where(&((const state *)opaque)->order, out);
 }
 
 static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
 {
     state *s = opaque;
-    if (to->position >= s->list.count)
-        return qf_fail(context, QF_E_MISMATCH, "%s has %zu images, but the run stood at image %llu",
-                       s->param->source, s->list.count, (unsigned long long)to->position);
-    s->position = (size_t)to->position;
-    s->epoch = to->epoch;
-    s->shuffle = to->shuffle;
-    if (s->order)
-        qf_epoch_order(&s->shuffle, s->epoch, s->order, s->list.count);
-    return QF_OK;
+    return qf_item_order_go(context, &s->order, to, s->param->source);
 }
 
 static qf_status count(qf_context *context, void *opaque, uint64_t *out)
@@ -106,16 +86,10 @@ static qf_status check(qf_context *context, const Caffe__ImageDataParameter *p)
 
 static qf_status start_order(qf_context *context, state *s, qf_random *random)
 {
-    if (s->param->shuffle) {
-        s->shuffle = qf_random_fork(random);
-        s->order = qf_alloc(s->list.count, sizeof *s->order);
-        if (!s->order)
-            return qf_fail(context, QF_E_MEMORY, "no memory to shuffle %zu images", s->list.count);
-        qf_epoch_order(&s->shuffle, 0, s->order, s->list.count);
-    }
+    QF_TRY(qf_item_order_start(context, s->list.count, s->param->shuffle, random, &s->order));
     if (s->param->rand_skip)
-        s->position = qf_random_below(random, s->param->rand_skip);
-    return s->position < s->list.count
+        s->order.position = qf_random_below(random, s->param->rand_skip);
+    return s->order.position < s->list.count
                ? QF_OK
                : qf_fail(context, QF_E_VALUE,
                          "image_data_param.rand_skip is %u, but %s has only %zu images",

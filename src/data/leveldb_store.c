@@ -86,6 +86,8 @@ typedef struct reader {
     char *folder;        /* of links */
     leveldb_t *database; /* NULL also after an exception */
     leveldb_iterator_t *iterator;
+    char *keys; /* of all items, one behind the other; `ends` NULL: not asked for */
+    size_t *ends, count, keys_capacity, ends_capacity;
 } reader;
 
 /* A varint of 64 bits at *at; false where it does not end before `end`. */
@@ -188,6 +190,8 @@ static void close_reader(void *state)
     if (r->folder && *r->folder)
         qf_remove_flat_folder(r->folder);
     qf_free(r->folder);
+    qf_free(r->keys);
+    qf_free(r->ends);
     qf_free(r);
 }
 
@@ -225,13 +229,17 @@ static qf_status open_reader(qf_context *context, const char *path, void **state
 typedef struct step {
     leveldb_iterator_t *iterator;
     bool first, found;
+    const char *key; /* go to this one; NULL: to the first or next */
+    size_t key_size;
     char *error;
 } step;
 
 static void step_guarded(void *data)
 {
     step *s = data;
-    if (s->first)
+    if (s->key)
+        leveldb_iter_seek(s->iterator, s->key, s->key_size);
+    else if (s->first)
         leveldb_iter_seek_to_first(s->iterator);
     else
         leveldb_iter_next(s->iterator);
@@ -239,22 +247,64 @@ static void step_guarded(void *data)
     leveldb_iter_get_error(s->iterator, &s->error);
 }
 
-static qf_status next(qf_context *context, void *state, bool first, qf_sample *out, bool *found)
+static qf_status take_step(qf_context *context, reader *r, step *s, qf_sample *out)
 {
-    reader *r = state;
-    step s = {.iterator = r->iterator, .first = first};
-    if (!r->iterator || !qf_guard(step_guarded, &s)) {
+    s->iterator = r->iterator;
+    if (!r->iterator || !qf_guard(step_guarded, s)) {
         r->iterator = NULL;
         r->database = NULL;
         return no_memory(context);
     }
-    QF_TRY(take_error(context, "it is damaged", s.error));
-    *found = s.found;
-    if (*found) {
+    QF_TRY(take_error(context, "it is damaged", s->error));
+    if (s->found) {
         out->key = leveldb_iter_key(r->iterator, &out->key_size);
         out->value = leveldb_iter_value(r->iterator, &out->value_size);
     }
     return QF_OK;
+}
+
+static qf_status next(qf_context *context, void *state, bool first, qf_sample *out, bool *found)
+{
+    step s = {.first = first};
+    QF_TRY(take_step(context, state, &s, out));
+    *found = s.found;
+    return QF_OK;
+}
+
+static qf_status add_key(qf_context *context, reader *r, const qf_sample *sample)
+{
+    const size_t start = r->count ? r->ends[r->count - 1] : 0, end = start + sample->key_size;
+    if (!qf_grow(&r->keys, &r->keys_capacity, end + 1, 1) ||
+        !qf_grow(&r->ends, &r->ends_capacity, r->count + 1, sizeof *r->ends))
+        return qf_fail(context, QF_E_MEMORY, "no memory for the keys of its items");
+    memcpy(r->keys + start, sample->key, sample->key_size);
+    r->ends[r->count++] = end;
+    return QF_OK;
+}
+
+static qf_status index_items(qf_context *context, void *state, size_t *count)
+{
+    reader *r = state;
+    qf_sample sample;
+    bool found = r->count == 0;
+    for (bool first = true; found; first = false) {
+        QF_TRY(next(context, r, first, &sample, &found));
+        if (found)
+            QF_TRY(add_key(context, r, &sample));
+    }
+    *count = r->count;
+    return QF_OK;
+}
+
+static qf_status at(qf_context *context, void *state, size_t item, qf_sample *out)
+{
+    reader *r = state;
+    const size_t start = item ? r->ends[item - 1] : 0, size = r->ends[item] - start;
+    step s = {.key = r->keys + start, .key_size = size};
+    QF_TRY(take_step(context, r, &s, out));
+    return s.found && out->key_size == size && memcmp(out->key, s.key, size) == 0
+               ? QF_OK
+               : qf_fail(context, QF_E_IO, "it is gone");
 }
 
 /* ---- writing ---- */
@@ -346,6 +396,8 @@ const qf_store_type qf_leveldb_store = {
     .open = open_reader,
     .close = close_reader,
     .next = next,
+    .index = index_items,
+    .at = at,
     .create = create,
     .put = put,
     .finish = finish,

@@ -176,8 +176,8 @@ static qf_status descend(qf_context *context, qf_lmdb_pages *pages, const uint8_
 {
     for (;;) {
         const uint64_t page = pages->page[pages->depth - 1];
-        const uint8_t *bytes, *node;
-        size_t room;
+        const uint8_t *bytes, *node = NULL;
+        size_t room = 0;
         QF_TRY(get_page(context, pages, pages->depth - 1, &bytes));
         *leaf = bytes;
         if (number(bytes + AT_FLAGS, 2) & LEAF)
@@ -235,8 +235,8 @@ static qf_status big_value(qf_context *context, qf_lmdb_pages *pages, uint64_t p
 static qf_status take_item(qf_context *context, qf_lmdb_pages *pages, const uint8_t *leaf,
                            unsigned index, qf_sample *out)
 {
-    const uint8_t *node;
-    size_t room;
+    const uint8_t *node = NULL;
+    size_t room = 0;
     QF_TRY(get_node(context, pages, leaf, index, &node, &room));
     const uint64_t page = number(leaf, 8);
     const unsigned flags = (unsigned)number(node + 4, 2);
@@ -254,15 +254,20 @@ static qf_status take_item(qf_context *context, qf_lmdb_pages *pages, const uint
                : QF_OK;
 }
 
+static void start(qf_lmdb_pages *pages)
+{
+    pages->depth = pages->root != no_page;
+    pages->page[0] = pages->root;
+    pages->index[0] = 0;
+}
+
 qf_status qf_lmdb_pages_next(qf_context *context, qf_lmdb_pages *pages, bool first, qf_sample *out,
                              bool *found)
 {
     const uint8_t *leaf;
     *found = false;
     if (first) {
-        pages->depth = pages->root != no_page;
-        pages->page[0] = pages->root;
-        pages->index[0] = 0;
+        start(pages);
     } else {
         QF_TRY(advance(context, pages));
     }
@@ -271,4 +276,58 @@ qf_status qf_lmdb_pages_next(qf_context *context, qf_lmdb_pages *pages, bool fir
     QF_TRY(descend(context, pages, &leaf));
     *found = true;
     return take_item(context, pages, leaf, pages->index[pages->depth - 1], out);
+}
+
+/* ---- any item: a place is a leaf's page and the number of a node in it ---- */
+
+enum { NODE_BITS = 16 };
+
+static qf_status collect(qf_context *context, qf_lmdb_pages *pages, uint64_t *out)
+{
+    uint64_t count = 0;
+    start(pages);
+    while (pages->depth > 0) {
+        const uint8_t *leaf;
+        QF_TRY(descend(context, pages, &leaf));
+        const uint64_t page = pages->page[pages->depth - 1];
+        const unsigned nodes = node_count(leaf);
+        if (nodes == 0)
+            return damaged(context, page, "is a leaf without items");
+        if (nodes > pages->entries - count)
+            return damaged(context, page, "has items beyond those that the file counts");
+        for (unsigned i = 0; i < nodes; i++)
+            out[count++] = page << NODE_BITS | i;
+        pages->depth--;
+        QF_TRY(advance(context, pages));
+    }
+    return count == pages->entries
+               ? QF_OK
+               : qf_fail(context, QF_E_FORMAT, "it is damaged: it counts %llu items, but has %llu",
+                         (unsigned long long)pages->entries, (unsigned long long)count);
+}
+
+qf_status qf_lmdb_pages_places(qf_context *context, qf_lmdb_pages *pages, uint64_t **out)
+{
+    *out = qf_alloc_raw((size_t)pages->entries, sizeof **out);
+    if (!*out)
+        return qf_fail(context, QF_E_MEMORY, "no memory for the places of %llu items",
+                       (unsigned long long)pages->entries);
+    qf_status status = collect(context, pages, *out);
+    pages->depth = 0;
+    if (status != QF_OK) {
+        qf_free(*out);
+        *out = NULL;
+    }
+    (void)posix_fadvise(pages->file, 0, 0, POSIX_FADV_RANDOM);
+    return status;
+}
+
+qf_status qf_lmdb_pages_at(qf_context *context, qf_lmdb_pages *pages, uint64_t place,
+                           qf_sample *out)
+{
+    const uint8_t *leaf;
+    pages->depth = 0;
+    pages->page[0] = place >> NODE_BITS;
+    QF_TRY(get_page(context, pages, 0, &leaf));
+    return take_item(context, pages, leaf, (unsigned)(place & ((1U << NODE_BITS) - 1)), out);
 }

@@ -31,5 +31,10 @@ void qf_lmdb_pages_close(qf_lmdb_pages *pages); /* harmless after a failure, and
 /* As qf_store_type's next. */
 qf_status qf_lmdb_pages_next(qf_context *context, qf_lmdb_pages *pages, bool first, qf_sample *out,
                              bool *found);
+/* Where each item lies, in the order of keys, from the branches and leaves alone; qf_free(). */
+qf_status qf_lmdb_pages_places(qf_context *context, qf_lmdb_pages *pages, uint64_t **out);
+/* The item at one of these places. qf_lmdb_pages_next() must begin with the first afterwards. */
+qf_status qf_lmdb_pages_at(qf_context *context, qf_lmdb_pages *pages, uint64_t place,
+                           qf_sample *out);
 
 #endif

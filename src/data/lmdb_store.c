@@ -48,6 +48,7 @@ typedef struct reader {
     MDB_txn *txn;
     int file; /* data.mdb */
     qf_lmdb_pages pages;
+    uint64_t *places; /* of all items; NULL: not asked for */
 } reader;
 
 static qf_status open_file(qf_context *context, const char *folder, reader *r)
@@ -88,6 +89,7 @@ static void close_reader(void *state)
     if (r->env)
         mdb_env_close(r->env);
     qf_lmdb_pages_close(&r->pages);
+    qf_free(r->places);
     if (r->file >= 0)
         close(r->file);
     qf_free(r);
@@ -121,6 +123,19 @@ static uint64_t count(const void *state)
 static qf_status next(qf_context *context, void *state, bool first, qf_sample *out, bool *found)
 {
     return qf_lmdb_pages_next(context, &((reader *)state)->pages, first, out, found);
+}
+
+static qf_status index_items(qf_context *context, void *state, size_t *count)
+{
+    reader *r = state;
+    *count = (size_t)r->pages.entries;
+    return r->places ? QF_OK : qf_lmdb_pages_places(context, &r->pages, &r->places);
+}
+
+static qf_status at(qf_context *context, void *state, size_t item, qf_sample *out)
+{
+    reader *r = state;
+    return qf_lmdb_pages_at(context, &r->pages, r->places[item], out);
 }
 
 /* ---- writing ---- */
@@ -234,6 +249,8 @@ const qf_store_type qf_lmdb_store = {
     .close = close_reader,
     .count = count,
     .next = next,
+    .index = index_items,
+    .at = at,
     .create = create,
     .put = put,
     .finish = finish,

@@ -183,12 +183,17 @@ qf_status qf_sample_store_next(qf_context *context, qf_sample_store *store, qf_s
     return QF_OK;
 }
 
+static void start_anew(qf_sample_store *store)
+{
+    store->started = false;
+    store->position = 0;
+}
+
 qf_status qf_sample_store_seek(qf_context *context, qf_sample_store *store, uint64_t index)
 {
     qf_sample sample;
     index = store->count ? index % store->count : index;
-    store->started = false;
-    store->position = 0;
+    start_anew(store);
     for (uint64_t i = 0; i < index; i++) {
         QF_TRY(qf_sample_store_next(context, store, &sample));
         if (store->count && index >= store->count) /* its end was found on the way */
@@ -208,4 +213,21 @@ qf_status qf_sample_store_count(qf_context *context, qf_sample_store *store, uin
     }
     *out = store->count;
     return QF_OK;
+}
+
+qf_status qf_sample_store_index(qf_context *context, qf_sample_store *store, size_t *count)
+{
+    start_anew(store);
+    QF_TRY(within(context, store, store->type->index(context, store->state, count)));
+    store->count = *count;
+    return QF_OK;
+}
+
+qf_status qf_sample_store_at(qf_context *context, qf_sample_store *store, size_t item,
+                             qf_sample *out)
+{
+    start_anew(store);
+    return qf_within(context,
+                     within(context, store, store->type->at(context, store->state, item, out)),
+                     "item %zu", item);
 }

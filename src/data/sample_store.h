@@ -34,6 +34,12 @@ qf_status qf_sample_store_seek(qf_context *context, qf_sample_store *store, uint
 /* Borrowed until the next call; after the last item comes the first. */
 qf_status qf_sample_store_next(qf_context *context, qf_sample_store *store, qf_sample *out);
 
+/* For any order: learns where every item is (in an LMDB 8 bytes each, in a LevelDB their keys), and
+ * how many there are. Then each can be had by its number; qf_sample_store_next() begins anew. */
+qf_status qf_sample_store_index(qf_context *context, qf_sample_store *store, size_t *count);
+qf_status qf_sample_store_at(qf_context *context, qf_sample_store *store, size_t item,
+                             qf_sample *out); /* borrowed until the next call */
+
 /* ---- writing: complete under its name after qf_sample_writer_finish(), or not there at all ----
  */
 

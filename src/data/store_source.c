@@ -1,27 +1,38 @@
-/* Data: datums of an LMDB or a LevelDB. */
-#include "data/data_source.h"
-
+/* Data: datums of an LMDB or a LevelDB, as stored or shuffled anew each epoch. */
 #include "base/memory.h"
 #include "data/datum.h"
+#include "data/item_order.h"
 #include "data/sample_store.h"
 
 typedef struct state {
+    const Caffe__DataParameter *param;
     qf_sample_store *store;
     qf_transform transform;
+    qf_item_order order; /* count 0: as stored, where the store knows its place */
 } state;
 
 static void destroy(void *opaque)
 {
     state *s = opaque;
     qf_transform_release(&s->transform);
+    qf_item_order_release(&s->order);
     qf_sample_store_close(s->store);
     qf_free(s);
 }
 
+static bool is_shuffled(const state *s)
+{
+    return s->order.count != 0;
+}
+
+/* The image at the present position; the store moves on, the order does not. */
 static qf_status next_image(qf_context *context, state *s, qf_image *out)
 {
     qf_sample sample;
-    QF_TRY(qf_sample_store_next(context, s->store, &sample));
+    if (is_shuffled(s))
+        QF_TRY(qf_sample_store_at(context, s->store, qf_item_order_item(&s->order), &sample));
+    else
+        QF_TRY(qf_sample_store_next(context, s->store, &sample));
     return qf_datum_decode(context, sample.value, sample.value_size, s->transform.color, out);
 }
 
@@ -30,23 +41,32 @@ static qf_status add(qf_context *context, void *opaque, qf_random *random, int i
 {
     state *s = opaque;
     qf_image image;
-    const unsigned long long position = qf_sample_store_position(s->store);
+    const unsigned long long item =
+        is_shuffled(s) ? qf_item_order_item(&s->order) : qf_sample_store_position(s->store);
     qf_status status = next_image(context, s, &image);
     if (status == QF_OK) {
         status = qf_batch_add_image(context, batch, index, &s->transform, &image, random);
         qf_image_release(&image);
     }
-    return qf_within(context, status, "item %llu", position);
+    if (is_shuffled(s))
+        qf_item_order_advance(&s->order);
+    return qf_within(context, status, "item %llu", item);
 }
 
 static void where(const void *opaque, qf_data_state *out)
 {
-    out->position = qf_sample_store_position(((const state *)opaque)->store);
+    const state *s = opaque;
+    if (is_shuffled(s))
+        qf_item_order_where(&s->order, out);
+    else
+        out->position = qf_sample_store_position(s->store);
 }
 
 static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
 {
-    return qf_sample_store_seek(context, ((state *)opaque)->store, to->position);
+    state *s = opaque;
+    return is_shuffled(s) ? qf_item_order_go(context, &s->order, to, s->param->source)
+                          : qf_sample_store_seek(context, s->store, to->position);
 }
 
 static qf_status count(qf_context *context, void *opaque, uint64_t *out)
@@ -69,6 +89,20 @@ static void compare_backend(qf_context *context, const Caffe__DataParameter *par
                    qf_store_format_name(found));
 }
 
+/* To the first item, or rand_skip beyond it. */
+static qf_status start_order(qf_context *context, state *s, qf_random *random)
+{
+    size_t items = 0;
+    if (s->param->shuffle) {
+        QF_TRY(qf_sample_store_index(context, s->store, &items));
+        QF_TRY(qf_item_order_start(context, items, true, random, &s->order));
+    }
+    const uint32_t skip = s->param->rand_skip ? qf_random_below(random, s->param->rand_skip) : 0;
+    if (is_shuffled(s))
+        s->order.position = skip % items;
+    return is_shuffled(s) ? QF_OK : qf_sample_store_seek(context, s->store, skip);
+}
+
 static qf_status open(qf_context *context, const Caffe__DataParameter *param,
                       const Caffe__TransformationParameter *transform, bool train,
                       qf_random *random, state *s, qf_data_source *out)
@@ -85,8 +119,7 @@ static qf_status open(qf_context *context, const Caffe__DataParameter *param,
         qf_transform_shape(context, &s->transform, &image, &out->height, &out->width);
     qf_image_release(&image);
     QF_TRY(status);
-    return qf_sample_store_seek(context, s->store,
-                                param->rand_skip ? qf_random_below(random, param->rand_skip) : 0);
+    return start_order(context, s, random);
 }
 
 qf_status qf_store_source_open(qf_context *context, const Caffe__DataParameter *param,
@@ -96,6 +129,7 @@ qf_status qf_store_source_open(qf_context *context, const Caffe__DataParameter *
     state *s = qf_alloc(1, sizeof *s);
     if (!s)
         return qf_fail(context, QF_E_MEMORY, "no memory for a source of data");
+    s->param = param;
     qf_data_source opened = {.type = &type, .state = s};
     qf_status status = open(context, param, transform, train, random, s, &opened);
     if (status == QF_OK)

@@ -15,6 +15,9 @@ typedef struct qf_store_type {
     uint64_t (*count)(const void *state);
     /* The first item, or the one after the last that was given; false in *found at the end. */
     qf_status (*next)(qf_context *context, void *state, bool first, qf_sample *out, bool *found);
+    /* Learn where each item is, once, and how many there are; then any of them by its number. */
+    qf_status (*index)(qf_context *context, void *state, size_t *count);
+    qf_status (*at)(qf_context *context, void *state, size_t item, qf_sample *out);
 
     qf_status (*create)(qf_context *context, const char *folder, void **state);
     qf_status (*put)(qf_context *context, void *state, const qf_sample *sample);

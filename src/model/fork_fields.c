@@ -43,7 +43,7 @@ static const struct {
     {"LossParameter", "label_smoothing=0 adaptive_weighting=false weight_by_label_freqs=false"},
     {"DataParameter",
      "threads parser_threads cache precache disk_reader_threads huge_video_dataset verbose "
-     "shuffle=false rand_permute=false"},
+     "rand_permute=false"},
     {"TransformationParameter",
      "use_gpu_transform forward_packing display debug_params interpolation_algo_down "
      "interpolation_algo_up random_seed num_labels flow=false is_flow=false bgr2rgb=false "
