@@ -1,240 +1,40 @@
 /* A net with a layer of every type goes through config, prepare and export: what is quantised is,
- * and all else is written as it was, parameters, weights and all. A new type is to be listed here.
- */
-#include "harness/harness.h"
+ * and all else is written as it was, parameters, weights and all. */
+#include "harness/every_type.h"
 #include "nn/net.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { BOTTOMS_MAX = 4 };
-
-typedef enum kind {
-    FLOAT,     /* stays as it is */
-    QUANTISED, /* does not */
-    /* Stays as it is and reads what the test does not have: in the net, but in no pass. */
-    ASLEEP,
-    OF_THE_FLOW, /* AMCT's own: a net that has it is already prepared, so it is not in this one */
-} kind;
-
-/* Bottoms: a shape, filled from −1 to 1; "2 3 = 1", filled with 1; or "@x", the first top of layer
- * x. */
-static const struct row {
-    const char *type, *bottoms[BOTTOMS_MAX], *param;
-    int tops;
-    kind kind;
-} rows[] = {
-#define IMAGES "2 4 6 6"
-#define NOTHING                                                                                    \
-    {                                                                                              \
-        NULL                                                                                       \
-    }
-    {"AbsVal", {IMAGES}, "", 1, FLOAT},
-    {"Accuracy", {"2 5", "2 = 1"}, "accuracy_param { top_k: 2 }", 1, FLOAT},
-    {"ActivationQAT", NOTHING, "", 0, OF_THE_FLOW},
-    {"AntiQuant", NOTHING, "", 0, OF_THE_FLOW},
-    {"ArgMax", {IMAGES}, "argmax_param { axis: 1 top_k: 2 }", 1, FLOAT},
-    {"Axpy", {"2 4 1 1", IMAGES, IMAGES}, "", 1, FLOAT},
-    {"BatchMatMul", {"2 3 4", "2 5 4"}, "batch_matmul_param { adj_x2: true }", 1, FLOAT},
-    {"BatchNorm", {IMAGES}, "batch_norm_param { eps: 0.01 }", 1, FLOAT},
-    {"BatchReindex", {IMAGES, "3 = 1"}, "", 1, FLOAT},
-    {"Bias", {IMAGES}, "bias_param { filler { value: 2 } }", 1, FLOAT},
-    {"BNLL", {IMAGES}, "", 1, FLOAT},
-    {"Clip", {IMAGES}, "clip_param { min: -0.5 max: 0.5 }", 1, FLOAT},
-    {"Concat", {IMAGES, "2 3 6 6"}, "concat_param { axis: 1 }", 1, FLOAT},
-    {"ContrastiveLoss", {"2 4", "2 4", "2 = 1"}, "contrastive_loss_param { margin: 2 }", 1, FLOAT},
-    {"Convolution", {IMAGES}, "convolution_param { num_output: 3 kernel_size: 3 }", 1, QUANTISED},
-    {"Convolution", {"2 4 6"}, "convolution_param { num_output: 3 kernel_size: 3 }", 1, FLOAT},
-    {"CReLU", {IMAGES}, "crelu_param { negative_slope: 0.25 }", 1, FLOAT},
-    {"Crop", {IMAGES, "2 4 3 3"}, "crop_param { offset: 1 }", 1, FLOAT},
-    {"Data", NOTHING, "data_param { source: 'somewhere' batch_size: 2 }", 2, ASLEEP},
-    {"DeQuant", NOTHING, "", 0, OF_THE_FLOW},
-    {"Deconvolution", {IMAGES}, "convolution_param { num_output: 3 kernel_size: 2 }", 1, QUANTISED},
-    {"Deconvolution",
-     {IMAGES},
-     "convolution_param { num_output: 4 kernel_size: 2 group: 2 }",
-     1,
-     FLOAT},
-    {"DepthwiseConvolution",
-     {IMAGES},
-     "convolution_param { num_output: 4 kernel_size: 3 group: 4 }",
-     1,
-     FLOAT},
-    {"DetectionOutput",
-     {"2 48", "2 36", "@PriorBox"},
-     "detection_output_param { num_classes: 3 code_type: CENTER_SIZE keep_top_k: 5 nms_param { "
-     "nms_threshold: 0.4 top_k: 9 } save_output_param { output_format: 'VOC' resize_param { prob: "
-     "1 "
-     "interp_mode: LINEAR } } }",
-     1,
-     FLOAT},
-    {"Dropout", {IMAGES}, "dropout_param { dropout_ratio: 0.3 }", 1, FLOAT},
-    {"DummyData", NOTHING, "dummy_data_param { shape { dim: 2 } }", 1, FLOAT},
-    {"Eltwise", {IMAGES, IMAGES}, "eltwise_param { operation: MAX }", 1, FLOAT},
-    {"ELU", {IMAGES}, "elu_param { alpha: 0.5 }", 1, FLOAT},
-    {"Embed", {"2 3 = 1"}, "embed_param { input_dim: 4 num_output: 3 }", 1, FLOAT},
-    {"EuclideanLoss", {"2 4", "2 4"}, "", 1, FLOAT},
-    {"Exp", {IMAGES}, "exp_param { base: 2 }", 1, FLOAT},
-    {"Filter", {"2 4", "2 = 1"}, "", 1, FLOAT},
-    {"Flatten", {IMAGES}, "flatten_param { end_axis: 2 }", 1, FLOAT},
-    {"HDF5Data", NOTHING, "hdf5_data_param { source: 'list' batch_size: 2 }", 1, ASLEEP},
-    {"HDF5Output", {"2 3", "2 3"}, "hdf5_output_param { file_name: 'x.h5' }", 0, ASLEEP},
-    {"HingeLoss", {"2 4", "2 = 1"}, "hinge_loss_param { norm: L2 }", 1, FLOAT},
-    {"Hswish", {IMAGES}, "", 1, FLOAT},
-    {"Im2col", {IMAGES}, "convolution_param { kernel_size: 2 }", 1, FLOAT},
-    {"ImageData", NOTHING, "image_data_param { source: 'list' batch_size: 2 }", 2, ASLEEP},
-    {"InfogainLoss", {"2 4", "2 = 1", "4 4"}, "", 1, FLOAT},
-    {"InnerProduct", {IMAGES}, "inner_product_param { num_output: 3 }", 1, QUANTISED},
-    {"InnerProduct", {IMAGES}, "inner_product_param { num_output: 3 transpose: true }", 1, FLOAT},
-    {"Input", NOTHING, "input_param { shape { dim: 2 dim: 3 } }", 1, FLOAT},
-    {"Interp", {IMAGES}, "interp_param { height: 9 width: 8 }", 1, FLOAT},
-    {"Log", {"2 3 = 2"}, "log_param { base: 2 }", 1, FLOAT},
-    {"LRN", {IMAGES}, "lrn_param { local_size: 3 alpha: 0.2 }", 1, FLOAT},
-    {"LSTM", {"3 2 4", "3 2 = 1"}, "recurrent_param { num_output: 3 }", 1, FLOAT},
-    {"LSTMUnit", {"1 2 3", "1 2 12", "1 2 = 1"}, "", 2, FLOAT},
-    {"MatMul", {"2 3 4", "5 4"}, "matmul_param { transpose_b: true }", 1, FLOAT},
-    {"MatMul", {"2 3 4"}, "matmul_param { blob_shape: 4 blob_shape: 2 }", 1, FLOAT},
-    {"MemoryData", NOTHING, "memory_data_param { batch_size: 2 channels: 1 height: 2 width: 2 }", 2,
-     ASLEEP},
-    {"MultiBoxLoss",
-     {"2 48", "2 36", "@PriorBox", "1 1 2 8 = -1"},
-     "multibox_loss_param { num_classes: 3 mining_type: HARD_EXAMPLE nms_param { eta: 0.5 } }",
-     1,
-     FLOAT},
-    {"MultinomialLogisticLoss", {"2 4 = 0.25", "2 = 1"}, "", 1, FLOAT},
-    {"MVN", {IMAGES}, "mvn_param { across_channels: true }", 1, FLOAT},
-    {"Normalize",
-     {IMAGES},
-     "norm_param { across_spatial: false channel_shared: false scale_filler { value: 20 } }",
-     1,
-     FLOAT},
-    {"Parameter", NOTHING, "parameter_param { shape { dim: 2 } }", 1, FLOAT},
-    {"PassThrough",
-     {IMAGES},
-     "pass_through_param { block_height: 2 block_width: 3 num_output: 24 }",
-     1,
-     FLOAT},
-    {"Permute", {IMAGES}, "permute_param { order: 0 order: 2 order: 3 order: 1 }", 1, FLOAT},
-    {"PReLU", {IMAGES}, "prelu_param { channel_shared: true }", 1, FLOAT},
-    {"Pooling", {IMAGES}, "pooling_param { pool: AVE kernel_size: 2 stride: 2 }", 1, QUANTISED},
-    {"Pooling", {IMAGES}, "pooling_param { pool: MAX kernel_size: 2 stride: 2 }", 2, FLOAT},
-    {"Pooling", {IMAGES}, "pooling_param { pool: AVE global_pooling: true }", 1, FLOAT},
-    {"Power", {IMAGES}, "power_param { power: 2 shift: 2 }", 1, FLOAT},
-    {"PriorBox",
-     {"2 4 2 2", "2 3 20 20"},
-     "prior_box_param { min_size: 4 max_size: 8 aspect_ratio: 2 flip: false variance: 0.1 }",
-     1,
-     FLOAT},
-    {"Proposal",
-     {"2 2 3 3", "2 4 3 3", "1 3 = 40"},
-     "proposal_param { ratio: 1 scale: 1 nms_thresh: 0.6 post_nms_topn: 3 }",
-     2,
-     FLOAT},
-    {"PSROIPooling",
-     {IMAGES, "2 5 = 1"},
-     "psroi_pooling_param { output_dim: 1 group_size: 2 spatial_scale: 0.5 }",
-     1,
-     FLOAT},
-    {"Python", NOTHING, "python_param { module: 'm' layer: 'L' param_str: '{}' }", 1, ASLEEP},
-    {"Quant", NOTHING, "", 0, OF_THE_FLOW},
-    {"Reduction", {IMAGES}, "reduction_param { operation: MEAN axis: 1 }", 1, FLOAT},
-    {"ReLU", {IMAGES}, "relu_param { negative_slope: 0.1 }", 1, FLOAT},
-    {"ReLU6", {IMAGES}, "", 1, FLOAT},
-    {"Reorg", {IMAGES}, "reorg_param { stride: 2 reverse: true }", 1, FLOAT},
-    {"Reshape", {IMAGES}, "reshape_param { shape { dim: 0 dim: -1 } }", 1, FLOAT},
-    {"Reverse", {IMAGES}, "reverse_param { axis: 2 axis: -1 }", 1, FLOAT},
-    {"RNN", {"3 2 4", "3 2 = 1"}, "recurrent_param { num_output: 3 }", 1, FLOAT},
-    {"ROIAlign",
-     {IMAGES, "2 5 = 1"},
-     "roi_align_param { pooled_h: 2 pooled_w: 3 sampling_ratio: 2 roi_end_mode: 1 }",
-     1,
-     FLOAT},
-    {"ROIPooling",
-     {IMAGES, "2 5 = 1"},
-     "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.5 spatial_scale_w: 0.25 }",
-     1,
-     FLOAT},
-    {"Scale", {IMAGES}, "scale_param { bias_term: true filler { value: 2 } }", 1, FLOAT},
-    {"SearchN", NOTHING, "", 0, OF_THE_FLOW},
-    {"ShuffleChannel", {IMAGES}, "shuffle_channel_param { group: 2 }", 1, FLOAT},
-    {"Sigmoid", {IMAGES}, "", 1, FLOAT},
-    {"SigmoidCrossEntropyLoss", {"2 4", "2 4 = 1"}, "", 1, FLOAT},
-    {"Silence", {IMAGES}, "", 0, FLOAT},
-    {"Slice", {IMAGES}, "slice_param { slice_point: 1 }", 2, FLOAT},
-    {"SmoothL1Loss", {"2 4", "2 4", "2 4", "2 4"}, "smooth_l1_loss_param { sigma: 3 }", 1, FLOAT},
-    {"Softmax", {IMAGES}, "softmax_param { axis: 2 }", 1, FLOAT},
-    {"SoftmaxWithLoss", {"2 4", "2 = 1"}, "loss_param { normalization: FULL }", 1, FLOAT},
-    {"Split", {IMAGES}, "", 2, FLOAT},
-    {"SPP", {IMAGES}, "spp_param { pyramid_height: 2 }", 1, FLOAT},
-    {"Swish", {IMAGES}, "swish_param { beta: 2 }", 1, FLOAT},
-    {"TanH", {IMAGES}, "", 1, FLOAT},
-    {"Threshold", {IMAGES}, "threshold_param { threshold: 0.5 }", 1, FLOAT},
-    {"Tile", {IMAGES}, "tile_param { tiles: 2 }", 1, FLOAT},
-    {"Upsample", {IMAGES}, "upsample_param { scale: 2 }", 1, FLOAT},
-    {"Upsample",
-     {"2 4 3 3", "2 4 3 3 = 5"},
-     "upsample_param { upsample_h: 6 upsample_w: 6 }",
-     1,
-     FLOAT},
-    {"WeightQAT", NOTHING, "", 0, OF_THE_FLOW},
-    {"WindowData", NOTHING, "window_data_param { source: 'windows' batch_size: 2 }", 2, ASLEEP},
-};
-enum { ROWS = sizeof rows / sizeof *rows };
-
 static qf_context *context;
 
 /* ---- the net ---- */
 
-static void print_bottom(qf_buffer *out, const char *layer, int index, const char *bottom)
+static const test_type *row_named(const char *name)
 {
-    const char *value = strchr(bottom, '=');
-    int used = 0, dim;
-    qf_buffer_print(out,
-                    "layer { name: '%s_in%d' type: 'DummyData' top: '%s_in%d' dummy_data_param "
-                    "{ shape {",
-                    layer, index, layer, index);
-    for (const char *at = bottom; sscanf(at, "%d%n", &dim, &used) == 1; at += used)
-        qf_buffer_print(out, " dim: %d", dim);
-    if (value)
-        qf_buffer_print(out, " } data_filler { value: %s } } }\n", value + 1);
-    else
-        qf_buffer_print(out, " } data_filler { type: 'uniform' min: -1 max: 1 } } }\n");
-}
-
-/* The layer of a type's first row bears its name, those behind it a number more. */
-static char *name_of(const struct row *row)
-{
-    int earlier = 0;
-    for (const struct row *r = rows; r < row; r++)
-        earlier += strcmp(r->type, row->type) == 0;
-    return earlier ? test_format("%s%d", row->type, earlier) : qf_strdup(row->type);
-}
-
-static const struct row *row_named(const char *name)
-{
-    const struct row *found = NULL;
-    for (const struct row *row = rows; row < rows + ROWS; row++) {
-        char *its = name_of(row);
+    const test_type *found = NULL;
+    for (const test_type *row = test_types; row < test_types + test_type_count; row++) {
+        char *its = test_type_name(row);
         found = strcmp(its, name) == 0 ? row : found;
         qf_free(its);
     }
     return found;
 }
 
-static void print_row(qf_buffer *out, const struct row *row, bool reads_others)
+static void print_row(qf_buffer *out, const test_type *row, bool reads_others)
 {
     bool reads = false;
-    for (int b = 0; b < BOTTOMS_MAX && row->bottoms[b]; b++)
+    for (int b = 0; b < TEST_TYPE_BOTTOMS_MAX && row->bottoms[b]; b++)
         reads |= row->bottoms[b][0] == '@';
-    if (row->kind == OF_THE_FLOW || reads != reads_others)
+    if (row->kind == TEST_OF_THE_FLOW || reads != reads_others)
         return;
-    char *name = name_of(row);
-    for (int b = 0; b < BOTTOMS_MAX && row->bottoms[b]; b++)
+    char *name = test_type_name(row);
+    for (int b = 0; b < TEST_TYPE_BOTTOMS_MAX && row->bottoms[b]; b++)
         if (row->bottoms[b][0] != '@')
-            print_bottom(out, name, b, row->bottoms[b]);
+            test_print_bottom(out, name, b, row->bottoms[b]);
     qf_buffer_print(out, "layer { name: '%s' type: '%s' %s", name, row->type, row->param);
-    for (int b = 0; b < BOTTOMS_MAX && row->bottoms[b]; b++) {
+    for (int b = 0; b < TEST_TYPE_BOTTOMS_MAX && row->bottoms[b]; b++) {
         if (row->bottoms[b][0] == '@')
             qf_buffer_print(out, " bottom: '%s_out0'", row->bottoms[b] + 1);
         else
@@ -242,7 +42,7 @@ static void print_row(qf_buffer *out, const struct row *row, bool reads_others)
     }
     for (int t = 0; t < row->tops; t++)
         qf_buffer_print(out, " top: '%s_out%d'", name, t);
-    qf_buffer_print(out, row->kind == ASLEEP ? " include { stage: 'never' } }\n" : " }\n");
+    qf_buffer_print(out, row->kind == TEST_ASLEEP ? " include { stage: 'never' } }\n" : " }\n");
     qf_free(name);
 }
 
@@ -251,7 +51,7 @@ static void write_net(const char *path)
     qf_buffer text = {0};
     qf_buffer_print(&text, "name: 'every type'\n");
     for (int second = 0; second < 2; second++)
-        for (const struct row *row = rows; row < rows + ROWS; row++)
+        for (const test_type *row = test_types; row < test_types + test_type_count; row++)
             print_row(&text, row, second);
     assert_ok(context, qf_file_write(context, path, qf_buffer_text(&text), text.size, 0640));
     qf_buffer_release(&text);
@@ -305,16 +105,16 @@ static void compare(const char *original, const char *path, bool exported)
     assert_ok(context, qf_net_param_read(context, path, &after));
     for (size_t i = 0; i < before->n_layer; i++) {
         const Caffe__LayerParameter *layer = before->layer[i], *now = find(after, layer->name);
-        const struct row *row = row_named(layer->name);
-        if (row && row->kind == ASLEEP && exported) {
+        const test_type *row = row_named(layer->name);
+        if (row && row->kind == TEST_ASLEEP && exported) {
             assert_null(now);
             continue;
         }
         if (!now)
             fail_msg("%s has no layer %s", path, layer->name);
-        if (row && row->kind == QUANTISED ? same(layer, now) : !same(layer, now))
+        if (row && row->kind == TEST_QUANTISED ? same(layer, now) : !same(layer, now))
             fail_msg("%s: the layer %s is %s", path, layer->name,
-                     row && row->kind == QUANTISED ? "untouched" : "not what it was");
+                     row && row->kind == TEST_QUANTISED ? "untouched" : "not what it was");
     }
     qf_message_free(before);
     qf_message_free(after);
@@ -329,8 +129,8 @@ static void compare_weights(const char *original, const char *path)
     assert_ok(context, qf_net_param_read_binary(context, path, &after));
     for (size_t i = 0; i < before->n_layer; i++) {
         const Caffe__LayerParameter *layer = before->layer[i], *now = find(after, layer->name);
-        const struct row *row = row_named(layer->name);
-        if (!row || row->kind != FLOAT || layer->n_blobs == 0)
+        const test_type *row = row_named(layer->name);
+        if (!row || row->kind != TEST_FLOAT || layer->n_blobs == 0)
             continue;
         if (!now || now->n_blobs != layer->n_blobs)
             fail_msg("%s lacks weights of %s", path, layer->name);
@@ -350,10 +150,10 @@ static void every_type_is_listed(void **state)
     (void)state;
     for (const qf_layer_type *const *type = qf_layer_types; *type; type++) {
         bool listed = false;
-        for (const struct row *row = rows; row < rows + ROWS; row++)
+        for (const test_type *row = test_types; row < test_types + test_type_count; row++)
             listed |= strcmp(row->type, (*type)->name) == 0;
         if (!listed)
-            fail_msg("list the type %s in %s", (*type)->name, __FILE__);
+            fail_msg("list the type %s in tests/harness/every_type.c", (*type)->name);
     }
 }
 

@@ -463,14 +463,8 @@ static void refused_in_place(void **state)
                                "dim: 1 dim: 4 dim: 2 dim: 2 "
                                "} } } layer { name: 'it' type: 'Upsample' bottom: 'x' top: 'x' "
                                "upsample_param { scale: 2 } }";
-    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
     qf_net *net;
-    assert_ok(context, qf_file_write(context, path, text, strlen(text), 0640));
-    assert_fails(context, qf_net_create(context, path, QF_TEST, 0, NULL, 0, &net),
-                 "cannot work in place");
-    test_remove_directory(folder);
-    qf_free(path);
-    qf_free(folder);
+    assert_fails(context, test_net_of(context, text, QF_TEST, &net), "cannot work in place");
 }
 
 static int set_up(void **state)

@@ -63,7 +63,6 @@ static void print_layer(qf_buffer *out, const struct kind *kind, const char *nam
 
 static qf_net *build(const struct kind *first, const struct kind *second, bool in_place)
 {
-    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
     qf_buffer text = {0};
     qf_net *net;
     qf_buffer_print(&text,
@@ -75,13 +74,9 @@ static qf_net *build(const struct kind *first, const struct kind *second, bool i
     qf_random_seed(&context->random, 5); /* the weights' */
     print_layer(&text, first, "first", in_place ? "y" : "b", "y");
     print_layer(&text, second, "second", "y", "y");
-    assert_ok(context, qf_file_write(context, path, qf_buffer_text(&text), text.size, 0640));
-    if (qf_net_create(context, path, QF_TRAIN, 0, NULL, 0, &net) != QF_OK)
+    if (test_net_of(context, qf_buffer_text(&text), QF_TRAIN, &net) != QF_OK)
         fail_msg("%s\n%s", qf_error_text(context), qf_buffer_text(&text));
-    test_remove_directory(folder);
     qf_buffer_release(&text);
-    qf_free(path);
-    qf_free(folder);
     return net;
 }
 

@@ -84,9 +84,9 @@ QF_API qf_status qf_context_open_amct_log(qf_context *context);
 QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
 QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: from the clock */
 
-/* What happens to a field of a .prototxt that neither Caffe nor this library knows: reading the file
- * fails (the default), or it is warned of, kept and written again with the model, but does nothing.
- * Fields of forks that are known to change nothing here are kept in any case. */
+/* What happens to a field of a .prototxt that neither Caffe nor this library knows: reading the
+ * file fails (the default), or it is warned of, kept and written again with the model, but does
+ * nothing. Fields of forks that are known to change nothing here are kept in any case. */
 QF_API void qf_context_keep_unknown_fields(qf_context *context, bool keep);
 
 /* Limits on what files may ask for (docs/limits.md): QF_E_ARGUMENT for an unknown name,
@@ -236,7 +236,11 @@ QF_API int qf_net_layer_top(const qf_net *net, int layer, int index);
 QF_API int qf_net_blob_count(const qf_net *net);
 QF_API const char *qf_net_blob_name(const qf_net *net, int blob);
 QF_API qf_blob *qf_net_blob_at(qf_net *net, int blob);
-QF_API qf_blob *qf_net_blob(qf_net *net, const char *name); /* NULL: no blob of that name */
+/* The blob that a name stands for: an input's own, else the last one written. (A layer that writes
+ * over its bottom, but cannot work in place, has a blob of its own of the same name.) −1, NULL:
+ * there is none. */
+QF_API int qf_net_blob_index(const qf_net *net, const char *name);
+QF_API qf_blob *qf_net_blob(qf_net *net, const char *name);
 QF_API int qf_net_input_count(const qf_net *net);
 QF_API int qf_net_input(const qf_net *net, int index); /* index of a blob */
 QF_API int qf_net_output_count(const qf_net *net);

@@ -49,6 +49,7 @@ class _Net:
         self._blob_names = [library.qf_net_blob_name(value, i).decode() for i in blobs]
         self._blobs = BlobVec(Blob(library.qf_net_blob_at(value, i), keep) for i in blobs)
         self._blob_loss_weights = [library.qf_net_loss_weight(value, i) for i in blobs]
+        self._named_blobs = {name: library.qf_net_blob_index(value, name.encode()) for name in self._blob_names}
         self._layer_names = [library.qf_net_layer_name(value, i).decode() for i in layers]
         self._inputs = [library.qf_net_input(value, i) for i in range(library.qf_net_input_count(value))]
         self._outputs = [library.qf_net_output(value, i) for i in range(library.qf_net_output_count(value))]

@@ -41,8 +41,9 @@ class Net(_Net):
 
     def _attach(self, value, keep):
         super()._attach(value, keep)
-        self.blobs = OrderedDict(zip(self._blob_names, self._blobs))
-        self.blob_loss_weights = OrderedDict(zip(self._blob_names, self._blob_loss_weights))
+        self.blobs = OrderedDict((name, self._blobs[i]) for name, i in self._named_blobs.items())
+        self.blob_loss_weights = OrderedDict(
+            (name, self._blob_loss_weights[i]) for name, i in self._named_blobs.items())
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
         self.params = OrderedDict((name, blobs) for name, blobs in zip(self._layer_names, self._layer_params) if blobs)
         self.inputs = [self._blob_names[i] for i in self._inputs]

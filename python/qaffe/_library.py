@@ -158,6 +158,7 @@ _SIGNATURES = {
     "qf_net_blob_count": (_I, [_P]),
     "qf_net_blob_name": (_S, [_P, _I]),
     "qf_net_blob_at": (_P, [_P, _I]),
+    "qf_net_blob_index": (_I, [_P, _S]),
     "qf_net_input_count": (_I, [_P]),
     "qf_net_input": (_I, [_P, _I]),
     "qf_net_output_count": (_I, [_P]),

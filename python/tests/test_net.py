@@ -277,3 +277,39 @@ def test_threads_take_turns():
     for thread in threads:
         thread.join()
     assert not failed
+
+
+IN_PLACE = """
+force_backward: true
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 1 dim: 4 dim: 4 } } }
+layer { name: "a" type: "Convolution" bottom: "x" top: "y" convolution_param { num_output: 2 kernel_size: 1
+        weight_filler { value: 1 } } }
+layer { name: "b" type: "Pooling" bottom: "y" top: "y" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "c" type: "Python" bottom: "y" top: "y" python_param { module: "in_place" layer: "First" } }
+layer { name: "d" type: "InnerProduct" bottom: "y" top: "y" inner_product_param { num_output: 3
+        weight_filler { value: 0.5 } } }
+"""
+
+
+def test_in_place_whatever_the_type(tmp_path, monkeypatch):
+    """A name stands for the last blob; a Python layer that changes a part finds the rest."""
+    (tmp_path / "net.prototxt").write_text(IN_PLACE)
+    (tmp_path / "in_place.py").write_text(
+        "import caffe\n"
+        "class First(caffe.Layer):\n"
+        "    def setup(self, bottom, top): pass\n"
+        "    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)\n"
+        "    def forward(self, bottom, top): top[0].data[0] = 0\n"
+        "    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = top[0].diff\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+    assert list(net.blobs) == ["x", "y"] and net.outputs == ["y"]
+    assert net.blobs["y"].shape == (2, 3) and net.blobs["x"].shape == (2, 1, 4, 4)
+    x = np.random.RandomState(0).rand(2, 1, 4, 4).astype(np.float32)
+    out = net.forward(x=x)["y"]
+    pooled = x.reshape(2, 2, 2, 2, 2).max(axis=(2, 4))
+    np.testing.assert_allclose(out[1], np.full(3, pooled[1].sum()), rtol=1e-5)  # 2 channels, times 0.5
+    assert (out[0] == 0).all()
+    np.testing.assert_array_equal(net.blobs["x"].data, x)
+    net.backward(y=np.ones((2, 3), np.float32))
+    assert np.count_nonzero(net.blobs["x"].diff) == 8  # where each window has its maximum

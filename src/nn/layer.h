@@ -21,7 +21,8 @@ enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over
  *
  * setup     check parameters, create parameter blobs (qf_layer_add_param). Bottom shapes are known.
  * reshape   give the tops their shapes; prepare backend operations.
- * forward   bottom data → top data. A top may be the same blob as its bottom (in place).
+ * forward   bottom data → top data. Where in_place says so, a top may be the same blob as
+ *           its bottom.
  * backward  top diff → bottom diff (assigned; only where layer->propagate_down[i]) and parameter
  *           diffs (added; only where layer->params[i].propagate).
  */
@@ -30,12 +31,13 @@ typedef struct qf_layer_type {
     size_t state_size;            /* bytes of private state, zeroed before setup */
     int min_bottoms, max_bottoms; /* max −1: any number */
     int min_tops, max_tops;
-    bool equal_count; /* as many tops as bottoms */
-    bool loss;        /* top 0 has loss weight 1 unless the prototxt says so */
-    bool no_backward; /* data sources, Accuracy, ArgMax: never propagates */
-    bool logs_data;   /* AMCT logs what it first puts out (nn/layer_log.c) */
-    bool own_tops;    /* never in place: a top that is a bottom is refused */
-    bool source;      /* reads data: excluded from benchmarks of compute */
+    bool equal_count;  /* as many tops as bottoms */
+    bool loss;         /* top 0 has loss weight 1 unless the prototxt says so */
+    bool no_backward;  /* data sources, Accuracy, ArgMax: never propagates */
+    bool logs_data;    /* AMCT logs what it first puts out (nn/layer_log.c) */
+    bool in_place;     /* top i may be bottom i; else a top of this name gets a blob of its own */
+    bool lasting_tops; /* its tops are written once, so nobody may write over them */
+    bool source;       /* reads data: excluded from benchmarks of compute */
     /* Backward does not read the values of the bottoms, of the tops: they may be dropped before. */
     bool ignores_bottoms, ignores_tops;
     /* The same of both, where it depends on the layer's parameters; NULL: they decide nothing. */

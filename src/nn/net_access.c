@@ -87,12 +87,21 @@ qf_blob *qf_net_blob_at(qf_net *net, int blob)
     return net->blobs[blob];
 }
 
+int qf_net_blob_index(const qf_net *net, const char *name)
+{
+    for (int i = 0; i < net->input_count; i++)
+        if (strcmp(net->blobs[net->inputs[i]]->name, name) == 0)
+            return net->inputs[i];
+    for (int i = net->blob_count; i-- > 0;)
+        if (strcmp(net->blobs[i]->name, name) == 0)
+            return i;
+    return -1;
+}
+
 qf_blob *qf_net_blob(qf_net *net, const char *name)
 {
-    for (int i = 0; i < net->blob_count; i++)
-        if (strcmp(net->blobs[i]->name, name) == 0)
-            return net->blobs[i];
-    return NULL;
+    const int index = qf_net_blob_index(net, name);
+    return index < 0 ? NULL : net->blobs[index];
 }
 
 int qf_net_input_count(const qf_net *net)

@@ -11,14 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a blob, while its net is built. */
+typedef struct blob_state {
+    bool available; /* made and not read yet */
+    bool need_backward;
+    bool lasting; /* its source makes its value once, for all passes */
+} blob_state;
+
 /* State of a build that the finished net does not need. */
 typedef struct builder {
     qf_net *net;
-    bool *available;          /* per blob: made and not read yet */
-    bool *blob_need_backward; /* per blob */
-    size_t blob_capacity, available_capacity, need_capacity, weight_capacity;
+    blob_state *blobs; /* beside net->blobs */
+    size_t blob_capacity, state_capacity, weight_capacity;
     size_t learnable_capacity, alias_capacity;
-    qf_names blob_names, param_names; /* → index of a blob, of a learnable */
+    qf_names blob_names, param_names; /* → index of a name's last blob, of a learnable */
     size_t memory;                    /* elements of all tops */
     size_t parameters;                /* elements of all parameters */
 } builder;
@@ -35,9 +41,7 @@ static qf_status new_blob(builder *build, const char *name, int *index)
     if (!qf_grow(&net->blobs, &build->blob_capacity, count, sizeof *net->blobs) ||
         !qf_grow(&net->blob_loss_weight, &build->weight_capacity, count,
                  sizeof *net->blob_loss_weight) ||
-        !qf_grow(&build->available, &build->available_capacity, count, sizeof *build->available) ||
-        !qf_grow(&build->blob_need_backward, &build->need_capacity, count,
-                 sizeof *build->blob_need_backward))
+        !qf_grow(&build->blobs, &build->state_capacity, count, sizeof *build->blobs))
         return no_memory(build);
     *index = net->blob_count;
     QF_TRY(qf_blob_create(net->context, name, &net->blobs[*index]));
@@ -53,50 +57,74 @@ static qf_status connect_bottoms(builder *build, qf_layer *layer)
     const Caffe__LayerParameter *param = layer->param;
     for (int i = 0; i < layer->bottom_count; i++) {
         int index = qf_names_get(&build->blob_names, param->bottom[i]);
-        if (index < 0 || !build->available[index])
+        if (index < 0 || !build->blobs[index].available)
             return qf_fail(net->context, QF_E_FORMAT, "unknown bottom blob '%s' (bottom index %d)",
                            param->bottom[i], i);
         qf_info(net->context, "%s <- %s", layer->name, param->bottom[i]);
-        build->available[index] = false;
+        build->blobs[index].available = false;
         layer->bottom[i] = net->blobs[index];
         layer->propagate_down[i] =
-            param->n_propagate_down ? param->propagate_down[i] : build->blob_need_backward[index];
+            param->n_propagate_down ? param->propagate_down[i] : build->blobs[index].need_backward;
     }
     return QF_OK;
+}
+
+/* Does the top have the name of the bottom of its index: is it written in place? */
+static bool is_named_in_place(const qf_layer *layer, int i)
+{
+    return i < layer->bottom_count && strcmp(layer->param->bottom[i], layer->param->top[i]) == 0;
+}
+
+/* May the layer write over this bottom: does it know how, and has nobody else a use for the value?
+ */
+static bool may_overwrite(const builder *build, const qf_layer *layer, const qf_blob *bottom)
+{
+    return layer->type->in_place && bottom->data->references == 1 &&
+           !build->blobs[bottom->index].lasting;
+}
+
+/* Is this the value of one of the layer's bottoms, perhaps through a Split? */
+static bool reads_value(const qf_layer *layer, const qf_blob *blob)
+{
+    for (int i = 0; i < layer->bottom_count; i++)
+        if (layer->bottom[i]->data == blob->data)
+            return true;
+    return false;
+}
+
+/* A layer that writes over what it reads and cannot do so in place, or must not, gets a blob of its
+ * own, which has the name from there on. */
+static qf_status connect_top(builder *build, const qf_layer *layer, int i, int *index)
+{
+    qf_net *net = build->net;
+    const char *name = layer->param->top[i];
+    const int before = qf_names_get(&build->blob_names, name);
+    const bool in_place = is_named_in_place(layer, i);
+    qf_info(net->context, "%s -> %s%s", layer->name, name, in_place ? " (in-place)" : "");
+    *index = before;
+    if (in_place && may_overwrite(build, layer, layer->bottom[i]))
+        return QF_OK;
+    if (before >= 0 && !in_place && !reads_value(layer, net->blobs[before]))
+        return qf_fail(net->context, QF_E_FORMAT,
+                       "top blob '%s' is produced by several layers; give each its own name", name);
+    QF_TRY(new_blob(build, name, index));
+    build->blobs[*index].lasting = layer->type->lasting_tops;
+    return qf_names_set(&build->blob_names, name, *index) ? QF_OK : no_memory(build);
 }
 
 static qf_status connect_tops(builder *build, qf_layer *layer)
 {
     qf_net *net = build->net;
-    const Caffe__LayerParameter *param = layer->param;
     for (int i = 0; i < layer->top_count; i++) {
         int index;
-        if ((size_t)i >= param->n_top) {
+        if ((size_t)i < layer->param->n_top) {
+            QF_TRY(connect_top(build, layer, i, &index));
+            build->blobs[index].available = true;
+        } else { /* nobody can ask for it, so it is no output either */
             qf_info(net->context, "%s -> (automatic)", layer->name);
             QF_TRY(new_blob(build, "(automatic)", &index));
-            layer->top[i] = net->blobs[index];
-            continue; /* nobody can ask for it, so it is no output either */
-        }
-        const char *name = param->top[i];
-        if (i < layer->bottom_count && strcmp(param->bottom[i], name) == 0) {
-            if (layer->type->own_tops)
-                return qf_fail(net->context, QF_E_FORMAT,
-                               "a %s layer cannot work in place; give its top '%s' another name",
-                               layer->type->name, name);
-            qf_info(net->context, "%s -> %s (in-place)", layer->name, name);
-            index = layer->bottom[i]->index;
-        } else {
-            if (qf_names_get(&build->blob_names, name) >= 0)
-                return qf_fail(
-                    net->context, QF_E_FORMAT,
-                    "top blob '%s' is produced by several layers; give each its own name", name);
-            qf_info(net->context, "%s -> %s", layer->name, name);
-            QF_TRY(new_blob(build, name, &index));
-            if (!qf_names_set(&build->blob_names, name, index))
-                return no_memory(build);
         }
         layer->top[i] = net->blobs[index];
-        build->available[index] = true;
     }
     return QF_OK;
 }
@@ -335,7 +363,7 @@ static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
     net->layer_need_backward[index] = below;
     QF_TRY(add_params(build, index));
     for (int i = 0; i < layer->top_count && net->layer_need_backward[index]; i++)
-        build->blob_need_backward[layer->top[i]->index] = true;
+        build->blobs[layer->top[i]->index].need_backward = true;
     return QF_OK;
 }
 
@@ -409,6 +437,28 @@ static void sort_outputs(qf_net *net)
         }
 }
 
+static const qf_layer *producer_of(const qf_net *net, const qf_blob *blob)
+{
+    for (int l = 0; l < net->layer_count; l++)
+        for (int t = 0; t < net->layers[l]->top_count; t++)
+            if (net->layers[l]->top[t] == blob)
+                return net->layers[l];
+    return NULL;
+}
+
+/* A name stands for one blob only, and users give inputs by name. */
+static qf_status check_output(const qf_net *net, int output)
+{
+    const qf_blob *blob = net->blobs[output];
+    if (qf_net_blob_index(net, blob->name) == output)
+        return QF_OK;
+    const qf_layer *layer = producer_of(net, blob);
+    return qf_fail(net->context, QF_E_FORMAT,
+                   "layer %s of type %s cannot work in place, so its top '%s', an output of the "
+                   "net, would be another blob than the input of this name; give the top its own",
+                   layer->name, layer->type->name, blob->name);
+}
+
 /* Blobs that nobody reads are outputs; tops of Input layers are inputs. */
 static qf_status list_ends(builder *build)
 {
@@ -422,9 +472,11 @@ static qf_status list_ends(builder *build)
             for (int i = 0; i < net->layers[l]->top_count; i++)
                 net->inputs[net->input_count++] = net->layers[l]->top[i]->index;
     for (int i = 0; i < net->blob_count; i++)
-        if (build->available[i])
+        if (build->blobs[i].available)
             net->outputs[net->output_count++] = i;
     sort_outputs(net);
+    for (int i = 0; i < net->output_count; i++)
+        QF_TRY(check_output(net, net->outputs[i]));
     for (int i = 0; i < net->output_count; i++)
         qf_info(net->context, "This network produces output %s", net->blobs[net->outputs[i]]->name);
     return QF_OK;
@@ -540,8 +592,7 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
     *out = net;
     net = NULL;
 done:
-    qf_free(build.available);
-    qf_free(build.blob_need_backward);
+    qf_free(build.blobs);
     qf_names_release(&build.blob_names);
     qf_names_release(&build.param_names);
     qf_net_destroy(net);

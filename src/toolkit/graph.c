@@ -94,6 +94,58 @@ qf_status qf_graph_new_layer(qf_context *context, const char *name, const char *
     return status;
 }
 
+static qf_status rename_in(qf_context *context, size_t count, char **names, const char *from,
+                           const char *to)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], from) == 0)
+            QF_TRY(qf_set_string(context, &names[i], to));
+    return QF_OK;
+}
+
+static bool comes_from_source(const Caffe__NetParameter *net, const char *blob, int before)
+{
+    for (int i = 0; i < before; i++)
+        if (net->layer[i]->n_bottom == 0 && qf_layer_writes(net->layer[i], blob))
+            return true;
+    return false;
+}
+
+/* From the tops of layer `first` on to the bottoms of layer `last`. */
+static qf_status rename_between(qf_context *context, Caffe__NetParameter *net, int first, int last,
+                                const char *from, const char *to)
+{
+    for (int i = first; i <= last && i < (int)net->n_layer; i++) {
+        Caffe__LayerParameter *layer = net->layer[i];
+        if (i > first)
+            QF_TRY(rename_in(context, layer->n_bottom, layer->bottom, from, to));
+        if (i < last)
+            QF_TRY(rename_in(context, layer->n_top, layer->top, from, to));
+    }
+    return QF_OK;
+}
+
+qf_status qf_graph_name_apart(qf_context *context, Caffe__NetParameter *net, int index)
+{
+    const Caffe__LayerParameter *layer = net->layer[index];
+    if (layer->n_bottom == 0 || layer->n_top == 0 || strcmp(layer->bottom[0], layer->top[0]) != 0)
+        return QF_OK;
+    const bool rename_top = comes_from_source(net, layer->top[0], index);
+    qf_buffer from = {0}, to = {0};
+    qf_buffer_print(&from, "%s", layer->top[0]);
+    qf_buffer_print(&to, rename_top ? "%s_top" : "%s_bottom", layer->name);
+    qf_status status = qf_buffer_whole(context, &from);
+    if (status == QF_OK)
+        status = qf_buffer_whole(context, &to);
+    if (status == QF_OK)
+        status = rename_between(context, net, rename_top ? index : 0,
+                                rename_top ? (int)net->n_layer : index, qf_buffer_text(&from),
+                                qf_buffer_text(&to));
+    qf_buffer_release(&from);
+    qf_buffer_release(&to);
+    return status;
+}
+
 /* The only reader of a layer's only top, if it is of this type and takes nothing else; QF_NONE. */
 static int sole_reader(const Caffe__NetParameter *net, int index, const char *type)
 {

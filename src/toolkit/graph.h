@@ -27,6 +27,10 @@ void qf_graph_remove(Caffe__NetParameter *net, int index);
 qf_status qf_graph_new_layer(qf_context *context, const char *name, const char *type,
                              const char *bottom, const char *top, Caffe__LayerParameter **out);
 
+/* A layer whose top has the name of its bottom gets two names: what stands before it is renamed,
+ * or, where that comes from a source of data, what stands behind it. */
+qf_status qf_graph_name_apart(qf_context *context, Caffe__NetParameter *net, int index);
+
 /* Append a blob, whose making ended with status `made`, to a layer's; frees it on failure. */
 qf_status qf_graph_give_blob(qf_context *context, Caffe__LayerParameter *layer,
                              Caffe__BlobProto *blob, qf_status made);

@@ -307,6 +307,7 @@ static qf_status insert_around(preparation *p, const qf_layer_config *config)
 {
     int index = qf_graph_find(p->net, config->name);
     Caffe__LayerParameter *activation;
+    QF_TRY(qf_graph_name_apart(p->context, p->net, index)); /* its bottom is going to be another */
     QF_TRY(insert_activation(p, config, &index, &activation));
     if (!config->support.has_weights)
         return qf_set_string(p->context, &p->net->layer[index]->bottom[0], activation->top[0]);

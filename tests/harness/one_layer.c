@@ -1,13 +1,45 @@
 #include "harness/one_layer.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+qf_status test_net_of(qf_context *context, const char *text, qf_phase phase, qf_net **out)
+{
+    Caffe__NetParameter *param;
+    qf_upgrade upgrade;
+    QF_TRY(qf_text_parse(context, "net", text, strlen(text), &caffe__net_parameter__descriptor,
+                         &param));
+    qf_status status = qf_net_param_upgrade(context, "net", param, &upgrade);
+    if (status == QF_OK)
+        status = qf_net_param_set_state(context, param, phase, 0, NULL, 0);
+    if (status == QF_OK)
+        status = qf_net_create_from_param(context, param, NULL, out);
+    qf_message_free(param);
+    return status;
+}
+
+char *test_name_values(const char *text, bool apart)
+{
+    char *named = qf_strdup(text), *to = named;
+    for (const char *at = text; *at; at++) {
+        if (*at != '#') {
+            *to++ = *at;
+        } else if (apart) {
+            *to++ = '_';
+        } else {
+            while (isdigit((unsigned char)at[1]))
+                at++;
+        }
+    }
+    *to = '\0';
+    return named;
+}
+
 qf_status test_one_layer(qf_context *context, qf_phase phase, const char *const *shapes,
                          const char *rest, int tops, qf_net **out)
 {
-    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
     qf_buffer text = {0};
     int bottoms = 0;
     qf_buffer_print(&text, "force_backward: true layer { name: 'in' type: 'Input' input_param {");
@@ -27,12 +59,8 @@ qf_status test_one_layer(qf_context *context, qf_phase phase, const char *const 
     for (int i = 0; i < tops; i++)
         qf_buffer_print(&text, " top: 'y%d'", i);
     qf_buffer_print(&text, " }\n");
-    assert_ok(context, qf_file_write(context, path, qf_buffer_text(&text), text.size, 0640));
-    qf_status status = qf_net_create(context, path, phase, 0, NULL, 0, out);
-    test_remove_directory(folder);
+    const qf_status status = test_net_of(context, qf_buffer_text(&text), phase, out);
     qf_buffer_release(&text);
-    qf_free(path);
-    qf_free(folder);
     return status;
 }
 

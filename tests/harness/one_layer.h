@@ -7,6 +7,13 @@
 
 enum { TEST_BOTTOMS_MAX = 5 };
 
+/* The net of a prototxt that is in no file. */
+qf_status test_net_of(qf_context *context, const char *text, qf_phase phase, qf_net **out);
+
+/* The text of two nets in one: "y#1" and "y#2" become y, written in place, or, apart, y_1 and y_2.
+ * qf_free() it. */
+char *test_name_values(const char *text, bool apart);
+
 /* shapes: one for each bottom, as in "2 3 4 4"; ended by NULL. `rest`: the type and parameters in
  * prototxt. Bottoms x0, x1 …, tops y0, y1 …; all values are 0. */
 qf_status test_one_layer(qf_context *context, qf_phase phase, const char *const *shapes,

@@ -83,7 +83,6 @@ const qf_layer_type qf_axpy_layer = {
     .max_bottoms = 3,
     .min_tops = 1,
     .max_tops = 1,
-    .own_tops = true,
     .ignores_tops = true,
     .reshape = reshape,
     .forward = forward,

@@ -236,6 +236,7 @@ const qf_layer_type qf_batch_norm_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
+    .in_place = true,
     .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,

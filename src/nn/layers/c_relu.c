@@ -81,7 +81,6 @@ const qf_layer_type qf_c_relu_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
-    .own_tops = true,
     .ignores_tops = true,
     .reshape = reshape,
     .forward = forward,

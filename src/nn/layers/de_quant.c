@@ -189,6 +189,7 @@ const qf_layer_type qf_de_quant_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
+    .in_place = true,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .packed_params = 1,

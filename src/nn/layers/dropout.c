@@ -107,6 +107,7 @@ const qf_layer_type qf_dropout_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
+    .in_place = true,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .keeps_signs = keeps_signs,

@@ -184,6 +184,7 @@ const qf_layer_type qf_eltwise_layer = {
     .max_bottoms = -1,
     .min_tops = 1,
     .max_tops = 1,
+    .in_place = true,
     .ignores_values = ignores_values,
     .setup = setup,
     .reshape = reshape,

@@ -131,6 +131,7 @@ const qf_layer_type qf_dummy_data_layer = {
     .min_tops = 1,
     .max_tops = -1,
     .no_backward = true,
+    .lasting_tops = true,
     .source = true,
     .setup = dummy_setup,
     .reshape = nothing,

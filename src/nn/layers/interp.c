@@ -188,7 +188,6 @@ const qf_layer_type qf_interp_layer = {
     .max_bottoms = 2,
     .min_tops = 1,
     .max_tops = 1,
-    .own_tops = true,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .setup = setup,

@@ -142,6 +142,7 @@ const qf_layer_type qf_lrn_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
+    .in_place = true,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,

@@ -177,7 +177,6 @@ static qf_status backward(qf_layer *layer)
         .max_bottoms = 2,                                                                          \
         .min_tops = 1,                                                                             \
         .max_tops = 1,                                                                             \
-        .own_tops = true,                                                                          \
         .ignores_tops = true,                                                                      \
         .setup = stem##_setup,                                                                     \
         .reshape = reshape,                                                                        \

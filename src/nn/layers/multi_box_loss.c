@@ -224,7 +224,6 @@ const qf_layer_type qf_multi_box_loss_layer = {
     .loss = true,
     .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 2 | 1u << 3,
-    .own_tops = true,
     .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,

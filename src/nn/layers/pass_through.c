@@ -78,7 +78,6 @@ const qf_layer_type qf_pass_through_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
-    .own_tops = true,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .reshape = reshape,

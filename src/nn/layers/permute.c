@@ -112,7 +112,6 @@ const qf_layer_type qf_permute_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
-    .own_tops = true,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .setup = setup,

@@ -209,7 +209,6 @@ const qf_layer_type qf_prior_box_layer = {
     .min_tops = 1,
     .max_tops = 1,
     .no_backward = true,
-    .own_tops = true,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,

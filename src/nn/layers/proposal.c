@@ -253,7 +253,6 @@ const qf_layer_type qf_proposal_layer = {
     .min_tops = 1,
     .max_tops = 2,
     .no_backward = true,
-    .own_tops = true,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,

@@ -143,7 +143,6 @@ const qf_layer_type qf_ps_roi_pooling_layer = {
     .min_tops = 1,
     .max_tops = 1,
     .no_gradient_bottoms = 1u << 1,
-    .own_tops = true,
     .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,

@@ -4,6 +4,8 @@
 #include "nn/layer.h"
 #include "nn/net.h"
 
+#include <string.h>
+
 typedef struct state {
     void *theirs;
     bool made;
@@ -38,8 +40,22 @@ static qf_status reshape(qf_layer *layer)
     return call(layer, layer->context->python_layers.reshape);
 }
 
+/* Written in place, but on a blob of its own (nn/net_build.c): such layers may change only a part
+ * of what is there. */
+static qf_status fill_tops(const qf_layer *layer)
+{
+    for (int i = 0; i < layer->top_count && i < layer->bottom_count; i++)
+        if (layer->top[i] != layer->bottom[i] &&
+            strcmp(layer->top[i]->name, layer->param->bottom[i]) == 0 &&
+            qf_blob_count(layer->top[i]) == qf_blob_count(layer->bottom[i]))
+            QF_TRY(qf_tensor_copy_elements(layer->context, layer->top[i]->data,
+                                           layer->bottom[i]->data));
+    return QF_OK;
+}
+
 static qf_status forward(qf_layer *layer)
 {
+    QF_TRY(fill_tops(layer));
     return call(layer, layer->context->python_layers.forward);
 }
 
@@ -61,6 +77,7 @@ const qf_layer_type qf_python_layer = {
     .state_size = sizeof(state),
     .max_bottoms = -1,
     .max_tops = -1,
+    .in_place = true,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,

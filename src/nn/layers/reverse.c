@@ -69,7 +69,6 @@ const qf_layer_type qf_reverse_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
-    .own_tops = true,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .reshape = reshape,

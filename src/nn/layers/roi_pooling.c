@@ -138,7 +138,6 @@ const qf_layer_type qf_roi_pooling_layer = {
     .min_tops = 1,
     .max_tops = 1,
     .no_gradient_bottoms = 1u << 1 | 1u << 2,
-    .own_tops = true,
     .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,

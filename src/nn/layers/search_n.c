@@ -341,6 +341,7 @@ const qf_layer_type qf_search_n_layer = {
     .max_bottoms = -1,
     .min_tops = 0,
     .max_tops = 1,
+    .in_place = true,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .keeps_signs = keeps_signs,

@@ -96,6 +96,7 @@ const qf_layer_type qf_softmax_layer = {
     .max_bottoms = 1,
     .min_tops = 1,
     .max_tops = 1,
+    .in_place = true,
     .ignores_bottoms = true,
     .reshape = reshape,
     .forward = forward,

@@ -243,6 +243,7 @@ static qf_status threshold_setup(qf_layer *layer)
                                              .max_bottoms = 1,                                     \
                                              .min_tops = 1,                                        \
                                              .max_tops = 1,                                        \
+                                             .in_place = true,                                     \
                                              .setup = setup_function,                              \
                                              .reshape = qf_layer_reshape_like_bottom,              \
                                              .forward = stem##_layer_forward,                      \
