@@ -12,6 +12,7 @@
 typedef struct qf_overwritten {
     int writer, layer; /* whose backward pass may read the value; which overwrites it */
     qf_blob *blob;
+    bool spared;     /* what is read of the value is still in it behind this layer */
     qf_tensor *kept; /* NULL until it was needed once */
     bool is_kept;    /* the last forward pass kept it */
 } qf_overwritten;
