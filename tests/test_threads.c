@@ -1,11 +1,16 @@
 /* Training is the same from run to run for the same number of threads: snapshots agree in every
- * byte. And the threads that make others wait briefly (base/waiting.h) come and go. */
+ * byte. And the threads that make others wait briefly (base/waiting.h)
+ * come and go. */
+#include "base/clock.h"
+#include "base/waiting.h"
 #include "harness/harness.h"
 #include "nn/solver.h"
 
 #include <dirent.h>
 #include <omp.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -127,15 +132,41 @@ static bool waiting_is_managed(void)
     return omp_get_num_procs() > 1 && !getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT");
 }
 
-/* One that keeps the team and one of the team, for a team that has all processors. */
-static void a_team_is_kept_as_long_as_contexts_live(void **state)
+/* Until the library decided that threads sleep soon: half a minute at most. */
+static bool looks_keep_a_team(int expected)
+{
+    const double end = qf_seconds() + 30;
+    while (count_threads() != expected && qf_seconds() < end)
+        qf_waiting_look();
+    return threads_become(expected);
+}
+
+/* On one processor together with a process that wants it, too. */
+static void a_team_is_kept_beside_other_work(void **state)
 {
     (void)state;
-    if (!waiting_is_managed())
+    if (!waiting_is_managed() || access("/proc/thread-self/schedstat", R_OK) != 0)
         skip();
     const int before = count_threads();
     qf_context *first = test_context(), *second = test_context();
-    assert_true(threads_become(before + 2));
+    assert_int_equal(count_threads(), before);
+    cpu_set_t all, one;
+    sched_getaffinity(0, sizeof all, &all);
+    CPU_ZERO(&one);
+    for (int i = 0; CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &one);
+    sched_setaffinity(0, sizeof one, &one);
+    const pid_t other = fork();
+    if (other == 0) {
+        alarm(60);
+        for (;;)
+            __asm__ volatile("");
+    }
+    assert_true(looks_keep_a_team(before + 2));
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+    sched_setaffinity(0, sizeof all, &all);
     qf_context_destroy(first);
     assert_true(threads_become(before + 2));
     if (omp_get_num_procs() > 2) {
@@ -146,11 +177,31 @@ static void a_team_is_kept_as_long_as_contexts_live(void **state)
     assert_true(threads_become(before));
 }
 
+static void a_team_that_is_not_needed_ends(void **state)
+{
+    (void)state;
+    if (!waiting_is_managed())
+        skip();
+    const int before = count_threads();
+    qf_context *context = test_context();
+    for (int i = 0; i < 3; i++) {
+        qf_waiting_keep_team(true);
+        assert_true(threads_become(before + 2));
+        qf_waiting_keep_team(false);
+        assert_true(threads_become(before + 1));
+    }
+    qf_context_destroy(context);
+    assert_true(threads_become(before));
+}
+
 static void *make_contexts(void *unused)
 {
     (void)unused;
-    for (int i = 0; i < 200; i++)
-        qf_context_destroy(test_context());
+    for (int i = 0; i < 200; i++) {
+        qf_context *context = test_context();
+        qf_waiting_keep_team(i % 3 > 0);
+        qf_context_destroy(context);
+    }
     return NULL;
 }
 
@@ -173,6 +224,7 @@ static void a_fork_can_destroy_what_it_inherits(void **state)
 {
     (void)state;
     qf_context *context = test_context();
+    qf_waiting_keep_team(true);
     pid_t child = fork();
     if (child == 0) {
         alarm(60); /* instead of waiting for ever */
@@ -188,7 +240,8 @@ static void a_fork_can_destroy_what_it_inherits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_team_is_kept_as_long_as_contexts_live),
+        cmocka_unit_test(a_team_is_kept_beside_other_work),
+        cmocka_unit_test(a_team_that_is_not_needed_ends),
         cmocka_unit_test(contexts_come_and_go_in_several_threads),
         cmocka_unit_test(a_fork_can_destroy_what_it_inherits),
         cmocka_unit_test(runs_agree),

@@ -13,11 +13,6 @@ from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_bool, c_char_p, c_do
                     c_int64, c_size_t, c_uint64, c_void_p)
 
 
-# As the command (src/cli/main.c): OpenMP's loader reads how long a waiting thread spins.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
-
 def _load():
     here = os.path.dirname(os.path.abspath(__file__))
     names = ["libqaffe.so", "libqaffe.so.0"]  # in the build tree, in a wheel

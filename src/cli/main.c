@@ -11,18 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Threads that wait should neither spin for milliseconds, as GNU OpenMP's do by default, nor sleep
- * at once, as the library has it where it comes too late to choose (base/waiting.c): alone on a
- * machine that costs a tenth of the time. The runtime reads its settings when it is loaded; so the
- * command sets a short spin and starts itself once more. */
-static void spin_less(char **argv)
-{
-    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
-        return;
-    if (setenv("GOMP_SPINCOUNT", "10000", 1) == 0) /* else it would start itself for ever */
-        execv("/proc/self/exe", argv);
-}
-
 static const command *const commands[] = {
     &command_qat_run,
     &command_qat_config,
@@ -176,7 +164,6 @@ static bool is_amct(const char *program)
 
 int main(int argc, char **argv)
 {
-    spin_less(argv);
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN); /* a closed pipe shows as a failed write, */
     signal(SIGXFSZ, SIG_IGN); /* and so does a file that becomes larger than is allowed */

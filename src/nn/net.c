@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/signals.h"
+#include "base/waiting.h"
 #include "data/hdf5_array.h"
 #include "nn/pending_records.h"
 #include "nn/plan.h"
@@ -192,6 +193,12 @@ static qf_status check_range(qf_net *net, int low, int high)
     return QF_OK;
 }
 
+static void between_layers(void)
+{
+    qf_signals_deliver();
+    qf_waiting_look();
+}
+
 static qf_status run_forward(qf_net *net, int first, int last, float *loss)
 {
     double sum = 0;
@@ -210,7 +217,7 @@ static qf_status run_forward(qf_net *net, int first, int last, float *loss)
         if (net->debug_info)
             QF_TRY(qf_net_log_forward(net, net->layers[i]));
         qf_net_plan_drop_after_forward(net, i, next - 1);
-        qf_signals_deliver();
+        between_layers();
     }
     if (loss)
         *loss = (float)sum;
@@ -284,7 +291,7 @@ static qf_status forward_next(qf_net *net, int *index, int first, int last)
     const int i = *index;
     qf_group *group = qf_net_plan_forward_group(net, i, first, last);
     *index = group ? group->last + 1 : i + 1;
-    qf_signals_deliver();
+    between_layers();
     return qf_within(net->context, group ? forward_group(net, group) : forward_layer(net, i, &loss),
                      "layer %s", net->layers[i]->name);
 }
@@ -338,7 +345,7 @@ static qf_status run_backward(qf_net *net, int last, int first)
         if (net->debug_info && net->layer_need_backward[i])
             QF_TRY(qf_net_log_backward(net, net->layers[i]));
         qf_net_plan_drop_after_backward(net, next + 1, i);
-        qf_signals_deliver();
+        between_layers();
     }
     QF_TRY(show_alias_gradients(net));
     return qf_pending_records_write(net); /* of what ran forward once more */
