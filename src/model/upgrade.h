@@ -14,6 +14,12 @@ qf_status qf_upgrade_forks(qf_context *context, Caffe__NetParameter *net, bool *
 /* A part of that: fields of layers that Caffe has, too. *changed becomes true if there were any. */
 qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, bool *changed);
 
+const char *qf_upgrade_name(const Caffe__LayerParameter *layer); /* "" without */
+bool qf_upgrade_is(const Caffe__LayerParameter *layer, const char *type);
+/* A copy named "<name><ending>", of another type, without blobs and their settings. It is the
+ * caller's also where this fails. */
+qf_status qf_upgrade_twin(qf_context *context, Caffe__LayerParameter *layer, const char *ending,
+                          const char *type, Caffe__LayerParameter **out);
 /* The settings of a layer's parameter `index`, made if they are not there. */
 qf_status qf_upgrade_param_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,
                               Caffe__ParamSpec **out);

@@ -11,22 +11,12 @@
 #include <float.h>
 #include <string.h>
 
-static const char *name_of(const Caffe__LayerParameter *layer)
-{
-    return layer->name ? layer->name : "";
-}
-
-static bool is_type(const Caffe__LayerParameter *layer, const char *type)
-{
-    return layer->type && strcmp(layer->type, type) == 0;
-}
-
 /* ---- ReLU with bounds ---- */
 
 static bool is_bounded(const Caffe__LayerParameter *layer)
 {
     const Caffe__ReLUParameter *p = layer->relu_param;
-    return is_type(layer, "ReLU") && p && (p->relu6 || p->maximum > 0 || p->minimum != 0);
+    return qf_upgrade_is(layer, "ReLU") && p && (p->relu6 || p->maximum > 0 || p->minimum != 0);
 }
 
 static qf_status upgrade_bounds(qf_context *context, Caffe__LayerParameter *layer)
@@ -40,7 +30,7 @@ static qf_status upgrade_bounds(qf_context *context, Caffe__LayerParameter *laye
         return qf_fail(context, QF_E_UNSUPPORTED,
                        "layer %s: a ReLU with relu6, maximum or minimum cannot have a "
                        "negative_slope (%g); write a ReLU and a Clip layer instead",
-                       name_of(layer), (double)p->negative_slope);
+                       qf_upgrade_name(layer), (double)p->negative_slope);
     if (lower == 0 && upper == FLT_MAX) {
         layer->relu_param->has_minimum = false;
         layer->relu_param->minimum = 0;
@@ -65,7 +55,7 @@ static qf_status upgrade_bounds(qf_context *context, Caffe__LayerParameter *laye
 static bool has_scale_bias(const Caffe__LayerParameter *layer)
 {
     const Caffe__BatchNormParameter *p = layer->batch_norm_param;
-    return is_type(layer, "BatchNorm") &&
+    return qf_upgrade_is(layer, "BatchNorm") &&
            (layer->n_blobs == 5 || (p && (p->scale_bias || p->scale_filler || p->bias_filler)));
 }
 
@@ -75,17 +65,17 @@ static qf_status check_scale_bias(qf_context *context, const Caffe__LayerParamet
         return qf_fail(context, QF_E_FORMAT,
                        "layer %s: a BatchNorm has one bottom and one top, but this one has %zu "
                        "and %zu",
-                       name_of(layer), layer->n_bottom, layer->n_top);
+                       qf_upgrade_name(layer), layer->n_bottom, layer->n_top);
     if (layer->n_blobs != 0 && layer->n_blobs != 3 && layer->n_blobs != 5)
         return qf_fail(context, QF_E_FORMAT,
                        "layer %s: a BatchNorm with scale_bias has 5 blobs, but this one has %zu",
-                       name_of(layer), layer->n_blobs);
+                       qf_upgrade_name(layer), layer->n_blobs);
     if (layer->n_blobs == 5 && layer->blobs[4]->n_data == 1 && layer->blobs[2]->n_data != 1)
         return qf_fail(context, QF_E_FORMAT,
                        "layer %s: the third blob of a BatchNorm must be one number; these five "
                        "are in the order of an early NVIDIA Caffe (scale and bias first), expected "
                        "mean, variance, one number, scale, bias",
-                       name_of(layer));
+                       qf_upgrade_name(layer));
     return QF_OK;
 }
 
@@ -93,22 +83,11 @@ static qf_status check_scale_bias(qf_context *context, const Caffe__LayerParamet
 static qf_status make_scale(qf_context *context, Caffe__LayerParameter *layer,
                             Caffe__LayerParameter **out)
 {
-    const size_t blobs = layer->n_blobs, specs = layer->n_param;
-    qf_buffer name = {0};
-    layer->n_blobs = layer->n_param = 0;
-    const qf_status copied = qf_message_copy(context, layer, out);
-    layer->n_blobs = blobs;
-    layer->n_param = specs;
-    QF_TRY(copied);
+    QF_TRY(qf_upgrade_twin(context, layer, "_scale", "Scale", out));
     Caffe__LayerParameter *scale = *out;
     qf_message_free(scale->batch_norm_param);
     scale->batch_norm_param = NULL;
     scale->n_propagate_down = 0;
-    qf_buffer_print(&name, "%s_scale", name_of(layer));
-    qf_status status = qf_set_string(context, &scale->name, qf_buffer_text(&name));
-    qf_buffer_release(&name);
-    QF_TRY(status);
-    QF_TRY(qf_set_string(context, &scale->type, "Scale"));
     if (scale->n_bottom && scale->n_top)
         QF_TRY(qf_set_string(context, &scale->bottom[0], scale->top[0]));
     qf_message_free(scale->scale_param);

@@ -11,12 +11,6 @@
 #include "model/upgrade.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-static bool is_type(const Caffe__LayerParameter *layer, const char *type)
-{
-    return layer->type && strcmp(layer->type, type) == 0;
-}
 
 /* ---- hole ---- */
 
@@ -31,7 +25,7 @@ static qf_status upgrade_hole(qf_context *context, Caffe__LayerParameter *layer)
     Caffe__ConvolutionParameter *p = layer->convolution_param;
     if (p->n_dilation)
         return qf_fail(context, QF_E_FORMAT, "layer %s: hole and dilation mean the same; give one",
-                       layer->name ? layer->name : "");
+                       qf_upgrade_name(layer));
     const uint32_t square = p->has_hole ? p->hole : 1;
     const uint32_t sides[] = {p->has_hole_h ? p->hole_h : square,
                               p->has_hole_w ? p->hole_w : square};
@@ -74,24 +68,11 @@ static qf_status append_one(qf_context *context, Caffe__LayerParameter *layer)
 static qf_status make_norm(qf_context *context, Caffe__LayerParameter *layer, bool of_segnet,
                            Caffe__LayerParameter **out)
 {
-    const size_t blobs = layer->n_blobs, specs = layer->n_param;
     const Caffe__BNParameter *p = layer->bn_param;
-    qf_buffer name = {0};
-    layer->n_blobs = layer->n_param = 0;
-    const qf_status copied = qf_message_copy(context, layer, out);
-    layer->n_blobs = blobs;
-    layer->n_param = specs;
-    QF_TRY(copied);
+    QF_TRY(qf_upgrade_twin(context, layer, "_norm", "BatchNorm", out));
     Caffe__LayerParameter *norm = *out;
     qf_message_free(norm->bn_param);
     norm->bn_param = NULL;
-    qf_buffer_print(&name, "%s_norm", layer->name ? layer->name : "");
-    qf_status status = qf_buffer_whole(context, &name);
-    if (status == QF_OK)
-        status = qf_set_string(context, &norm->name, name.data);
-    qf_buffer_release(&name);
-    QF_TRY(status);
-    QF_TRY(qf_set_string(context, &norm->type, "BatchNorm"));
     QF_TRY(
         qf_message_new(context, &caffe__batch_norm_parameter__descriptor, &norm->batch_norm_param));
     Caffe__BatchNormParameter *q = norm->batch_norm_param;
@@ -178,11 +159,11 @@ static qf_status upgrade_bn(qf_context *context, Caffe__LayerParameter *layer, s
     if (layer->n_blobs && layer->n_blobs != 2 && layer->n_blobs != 4)
         return qf_fail(context, QF_E_FORMAT,
                        "layer %s: a BN has 2 blobs (SegNet) or 4 (PSPNet), but this one has %zu",
-                       layer->name ? layer->name : "", layer->n_blobs);
+                       qf_upgrade_name(layer), layer->n_blobs);
     if (layer->n_bottom != 1 || layer->n_top != 1)
         return qf_fail(context, QF_E_FORMAT,
                        "layer %s: a BN has one bottom and one top, but this one has %zu and %zu",
-                       layer->name ? layer->name : "", layer->n_bottom, layer->n_top);
+                       qf_upgrade_name(layer), layer->n_bottom, layer->n_top);
     if (normalises) {
         Caffe__LayerParameter *norm = NULL;
         qf_status status = make_norm(context, layer, of_segnet, &norm);
@@ -206,7 +187,7 @@ static qf_status replace_bn(qf_context *context, Caffe__NetParameter *net)
     size_t count = 0;
     qf_status status = QF_OK;
     for (size_t i = 0; i < net->n_layer; i++) { /* after a failure only the owner changes */
-        if (status == QF_OK && is_type(net->layer[i], "BN"))
+        if (status == QF_OK && qf_upgrade_is(net->layer[i], "BN"))
             status = upgrade_bn(context, net->layer[i], &count, &layers);
         if (qf_append(context, &count, &layers, &net->layer[i], sizeof *layers) != QF_OK) {
             qf_message_free(net->layer[i]);
@@ -227,12 +208,12 @@ qf_status qf_upgrade_forks(qf_context *context, Caffe__NetParameter *net, bool *
     *changed = false;
     for (size_t i = 0; i < net->n_layer; i++) {
         Caffe__LayerParameter *layer = net->layer[i];
-        const bool hole = has_hole(layer), depthwise = is_type(layer, "ConvolutionDepthwise");
+        const bool hole = has_hole(layer), depthwise = qf_upgrade_is(layer, "ConvolutionDepthwise");
         if (hole)
             QF_TRY(upgrade_hole(context, layer));
         if (depthwise)
             QF_TRY(qf_set_string(context, &layer->type, "DepthwiseConvolution"));
-        has_bn |= is_type(layer, "BN");
+        has_bn |= qf_upgrade_is(layer, "BN");
         *changed |= hole || depthwise;
     }
     *changed |= has_bn;
