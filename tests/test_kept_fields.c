@@ -98,7 +98,10 @@ static void other_fields_are_refused(void **state)
     (void)state;
     static const char *const cases[][2] = {
         {"layer { nam: 'x' }", "net:1:12: LayerParameter has no field 'nam'; did you mean 'name'?"},
-        {"layer { convolution_param { relu: true } }", "ConvolutionParameter has no field 'relu'"},
+        {"layer { convolution_param { relu: true } }",
+         "net:1:33: ConvolutionParameter.relu of Caffe's forks is read with the value false only: "
+         "with another it changes what is computed, which is not done here; remove it "
+         "(--unknown-fields keep, in Python qaffe.keep_unknown_fields(), reads on without it)"},
         {"layer { dropout_param { engin: CUDNN } }", "has no field 'engin'"},
         {"layer { loss_param { normalization: FUL } }", "no value 'FUL'; did you mean 'FULL'?"},
         {"engine: ", "expected a value, but the file ends"},
@@ -108,7 +111,7 @@ static void other_fields_are_refused(void **state)
         {"layers { type: \"Input\" }", "net:1:16: 'layers' is the old form"},
         {"layer { } layers { }", "net:1:18: 'layers' behind 'layer'"},
         {"layers { } layer { }", "net:1:18: 'layer' behind 'layers'"},
-        {"layer { squeeze_param { } }", "no field 'squeeze_param'; if it is of a layer type"},
+        {"layer { squeeze_param { } }", "no field 'squeeze_param'; is it of a layer type"},
         {"layer { pooling_param { pool: DEF_ALL } }", "no value 'DEF_ALL'; the nearest is '"},
         {"layer { type: RELU }", "net:1:15: the type of a 'layer' stands in quotes"},
         {"layer { loss_param { } loss_param { } }", "given twice"},
@@ -120,6 +123,45 @@ static void other_fields_are_refused(void **state)
                      qf_text_parse(context, "net", cases[i][0], strlen(cases[i][0]),
                                    &caffe__net_parameter__descriptor, &net),
                      cases[i][1]);
+    }
+    qf_context_destroy(context);
+}
+
+/* Fields of solvers of forks that change the training: never read without a word. */
+static void fields_that_change_training_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"larc: true", "larc of Caffe's forks is read with the value false only: with another it "
+                       "gives each layer a learning rate"},
+        {"larc_turbo: true", "LARC of NVIDIA's Caffe"},
+        {"local_lr_auto: true", "LARS of Intel's Caffe"},
+        {"momentum_policy: 'poly'", "with the value fixed only: with another it changes the mom"},
+        {"weight_decay_policy: \"poly\"", "it changes the weight decay"},
+        {"clip_weights: 0.01", "with the value -1 only: with another it cuts weights"},
+        {"gan_solver: true", "in turns"},
+        {"disabled_update: true", "leaves the weights"},
+        {"warmup_ratio: 2", "SolverParameter has no field 'warmup_ratio'"},
+    };
+    static const char *const read[] = {
+        "larc: false larc_eta: 0.001 larc_policy: 'clip'",
+        "local_lr_auto: false local_gw_ratio: 0.001",
+        "clip_weights: -1",
+        "momentum_policy: 'fixed' max_momentum: 0.99 momentum_power: 1",
+    };
+    qf_context *context = test_context();
+    Caffe__SolverParameter *solver;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_fails(context,
+                     qf_text_parse(context, "solver", cases[i][0], strlen(cases[i][0]),
+                                   &caffe__solver_parameter__descriptor, &solver),
+                     cases[i][1]);
+        assert_non_null(strstr(qf_error_text(context), "--unknown-fields keep"));
+    }
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++) {
+        assert_ok(context, qf_text_parse(context, "solver", read[i], strlen(read[i]),
+                                         &caffe__solver_parameter__descriptor, &solver));
+        qf_message_free(solver);
     }
     qf_context_destroy(context);
 }
@@ -141,6 +183,40 @@ static void unknown_fields_are_kept_if_asked_for(void **state)
                         "net:3:16: NetParameter has no field 'other': kept, without effect\n");
     qf_message_free(net);
     qf_buffer_release(&log);
+    qf_context_destroy(context);
+}
+
+/* Old nets become new ones with them, wherever in a layer they stood. */
+static void kept_fields_survive_upgrades(void **state)
+{
+    (void)state;
+    static const char *const nets[] = {
+        "layers { name: 'a' type: POOLING my_scale: 3 pooling_param { pool: MAX my_pad: 2 } }",
+        "layers { layer { name: 'a' type: 'pool' pool: MAX my_scale: 3 } my_pad: 2 } my_net: 1",
+        "layers { layer { name: 'a' type: 'conv' num_output: 1 kernelsize: 1 weight_filler { type: "
+        "'xavier' my_pad: 2 } my_scale: 3 } }",
+    };
+    qf_context *context = test_context();
+    char *folder = test_make_directory(), *path = test_format("%s/net.prototxt", folder);
+    qf_context_set_log(context, NULL, NULL, QF_ERROR);
+    qf_context_keep_unknown_fields(context, true);
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        Caffe__NetParameter *net;
+        qf_buffer text = {0};
+        assert_ok(context, qf_file_write(context, path, nets[i], strlen(nets[i]), 0644));
+        assert_ok(context, qf_net_param_read(context, path, &net));
+        assert_int_equal(net->n_layer, 1);
+        assert_int_equal(net->n_layers, 0);
+        qf_text_print(net, &text);
+        assert_non_null(strstr(text.data, "my_scale: 3"));
+        assert_non_null(strstr(text.data, "my_pad: 2"));
+        assert_true(!strstr(nets[i], "my_net") || strstr(text.data, "my_net: 1"));
+        qf_buffer_release(&text);
+        qf_message_free(net);
+    }
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_free(path);
     qf_context_destroy(context);
 }
 
@@ -217,6 +293,9 @@ static void rates_begin_and_end_as_in_forks(void **state)
     assert_fails(context, qf_learning_rate_check(context, solver),
                  "unknown lr_policy 'stepp'; the nearest are step, ");
     qf_message_free(solver);
+    solver = parse_solver(context, "lr_policy: 'plateau' plateau_winsize: 500 base_lr: 1");
+    assert_fails(context, qf_learning_rate_check(context, solver), "which is not done here");
+    qf_message_free(solver);
     qf_context_destroy(context);
 }
 
@@ -281,7 +360,9 @@ int main(void)
         cmocka_unit_test(fields_without_effect_are_kept_and_mentioned_once),
         cmocka_unit_test(kept_fields_pass_through_binary_files),
         cmocka_unit_test(other_fields_are_refused),
+        cmocka_unit_test(fields_that_change_training_are_refused),
         cmocka_unit_test(unknown_fields_are_kept_if_asked_for),
+        cmocka_unit_test(kept_fields_survive_upgrades),
         cmocka_unit_test(mixed_generations_name_a_layer),
         cmocka_unit_test(stages_have_rates_of_their_own),
         cmocka_unit_test(rates_begin_and_end_as_in_forks),

@@ -56,7 +56,27 @@ static const struct {
      "test_and_snapshot_last_epochs=0 larc=false larc_eta larc_policy larc_turbo=false "
      "local_lr_auto=false local_gw_ratio disabled_update=false test_offset=0 group_id richness "
      "plateau_winsize gan_solver=false "
-     "momentum_policy=fixed weight_decay_policy=fixed clip_weights=-1"},
+     "momentum_policy=fixed max_momentum momentum_power "
+     "weight_decay_policy=fixed max_weight_decay weight_decay_power clip_weights=-1"},
+};
+
+/* What fields of solvers do with other values, for the refusal. */
+static const struct {
+    const char *names, *effect;
+} solver_effects[] = {
+    {"larc larc_turbo", "it gives each layer a learning rate by the norms of its weights and "
+                        "gradients (LARC of NVIDIA's Caffe)"},
+    {"local_lr_auto",
+     "it gives each layer a learning rate by the norms of its weights and gradients "
+     "(LARS of Intel's Caffe)"},
+    {"momentum_policy", "it changes the momentum on the way (NVIDIA's Caffe)"},
+    {"weight_decay_policy", "it changes the weight decay on the way (NVIDIA's Caffe)"},
+    {"clip_weights", "it cuts weights after each step"},
+    {"gan_solver", "it trains two nets in turns (synopsys-caffe)"},
+    {"disabled_update", "it leaves the weights as they are (Intel's Caffe)"},
+    {"test_and_snapshot_last_epochs", "it tests and writes snapshots after the last epochs "
+                                      "(NVIDIA's Caffe)"},
+    {"test_offset", "it moves the iterations of tests (Intel's Caffe)"},
 };
 
 /* Forks in which these are repeated: MobileNet-YOLO. */
@@ -67,7 +87,11 @@ static const struct {
     {"TransformationParameter", "emit_constraint"},
 };
 
-enum { GROUPS = sizeof idle / sizeof *idle, REPEATED = sizeof repeated / sizeof *repeated };
+enum {
+    GROUPS = sizeof idle / sizeof *idle,
+    EFFECTS = sizeof solver_effects / sizeof *solver_effects,
+    REPEATED = sizeof repeated / sizeof *repeated
+};
 
 /* Is the token this word, without the quotes of a string? */
 static bool says(const qf_token *token, const char *word, size_t size)
@@ -96,6 +120,47 @@ bool qf_fork_field_is_idle(const ProtobufCMessageDescriptor *type, const qf_toke
             is_listed(idle[i].names, name, value))
             return true;
     return false;
+}
+
+/* The value, behind "=", with which a field is without effect; its size in *size. NULL: none. */
+static const char *idle_value(const char *names, const qf_token *name, size_t *size)
+{
+    for (const char *word = names; *word; word += strspn(word, " ")) {
+        const size_t whole = strcspn(word, " "), plain = strcspn(word, " =");
+        *size = plain < whole ? whole - plain - 1 : 0;
+        if (*size && says(name, word, plain))
+            return word + plain + 1;
+        word += whole;
+    }
+    return NULL;
+}
+
+static const char *solver_effect(const qf_token *name)
+{
+    for (size_t i = 0; i < EFFECTS; i++)
+        if (is_listed(solver_effects[i].names, name, name))
+            return solver_effects[i].effect;
+    return NULL;
+}
+
+bool qf_fork_field_refusal(const ProtobufCMessageDescriptor *type, const qf_token *name,
+                           qf_buffer *out)
+{
+    const bool of_solver = type == &caffe__solver_parameter__descriptor;
+    const char *effect = of_solver ? solver_effect(name) : NULL;
+    size_t size = 0;
+    const char *value = NULL;
+    for (size_t i = 0; i < GROUPS && !value; i++)
+        if (*idle[i].message && strcmp(idle[i].message, type->short_name) == 0)
+            value = idle_value(idle[i].names, name, &size);
+    if (!value)
+        return false;
+    qf_buffer_print(out,
+                    "%s.%.*s of Caffe's forks is read with the value %.*s only: with another %s",
+                    type->short_name, (int)name->size, name->text, (int)size, value,
+                    effect ? effect : "it changes what is computed");
+    qf_buffer_print(out, ", which is not done here; remove it");
+    return true;
 }
 
 bool qf_fork_field_is_repeated(const ProtobufCMessageDescriptor *type, const char *name)

@@ -111,12 +111,38 @@ qf_status qf_kept_read(qf_text_parser *p, ProtobufCMessage *message, const qf_to
     return status;
 }
 
+static bool is_kept(const ProtobufCMessageUnknownField *field)
+{
+    return field->tag == KEPT_NUMBER && field->wire_type == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
+}
+
+qf_status qf_kept_move(qf_context *context, ProtobufCMessage *from, ProtobufCMessage *to)
+{
+    const size_t all = (size_t)from->n_unknown_fields + to->n_unknown_fields;
+    if (!from->n_unknown_fields)
+        return QF_OK;
+    ProtobufCMessageUnknownField *fields = realloc(to->unknown_fields, all * sizeof *fields);
+    if (!fields)
+        return qf_fail(context, QF_E_MEMORY, "no memory for fields that are kept");
+    unsigned stay = 0;
+    to->unknown_fields = fields;
+    for (unsigned i = 0; i < from->n_unknown_fields; i++) {
+        ProtobufCMessageUnknownField *field = &from->unknown_fields[i];
+        if (is_kept(field))
+            fields[to->n_unknown_fields++] = *field;
+        else
+            from->unknown_fields[stay++] = *field;
+    }
+    from->n_unknown_fields = stay;
+    return QF_OK;
+}
+
 void qf_kept_print(qf_buffer *out, const ProtobufCMessage *message, int indent)
 {
     for (unsigned i = 0; i < message->n_unknown_fields; i++) {
         const ProtobufCMessageUnknownField *field = &message->unknown_fields[i];
         size_t length = 0;
-        if (field->tag != KEPT_NUMBER || field->wire_type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+        if (!is_kept(field))
             continue;
         while (length < field->len && field->data[length] & 0x80)
             length++;

@@ -1,8 +1,8 @@
 /*
  * Fields that Caffe's messages do not have, kept as text so that they are written again.
  *
- * They lie in the message as one of protobuf's unknown fields, under a number that nobody else uses;
- * so copies have them too, and in binary files they are what every reader skips.
+ * They lie in the message as one of protobuf's unknown fields, under a number that nobody else
+ * uses; so copies have them too, and in binary files they are what every reader skips.
  */
 #ifndef QF_MODEL_KEPT_TEXT_H
 #define QF_MODEL_KEPT_TEXT_H
@@ -23,12 +23,19 @@ typedef struct qf_kept_summary {
 
 /* Keep the field whose name was just read; the lexer stands behind the name. */
 qf_status qf_kept_read(qf_text_parser *p, ProtobufCMessage *message, const qf_token *name);
+/* Give what a message keeps to the one that takes its place. Fields of numbers unknown here stay:
+ * there they may be others. */
+qf_status qf_kept_move(qf_context *context, ProtobufCMessage *from, ProtobufCMessage *to);
 /* Print what a message keeps, each field in a line of its own. */
 void qf_kept_print(qf_buffer *out, const ProtobufCMessage *message, int indent);
 
 /* Does a field of a fork change nothing here? `value` is its text. */
 bool qf_fork_field_is_idle(const ProtobufCMessageDescriptor *type, const qf_token *name,
                            const qf_token *value);
+/* The beginning of a refusal, where a field of a fork has another value than that; false: it is not
+ * known, or has no such value. */
+bool qf_fork_field_refusal(const ProtobufCMessageDescriptor *type, const qf_token *name,
+                           qf_buffer *out);
 /* Do forks give this field several times, where Caffe has one, and nothing here reads it? */
 bool qf_fork_field_is_repeated(const ProtobufCMessageDescriptor *type, const char *name);
 

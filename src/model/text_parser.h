@@ -15,7 +15,7 @@ typedef struct qf_text_parser {
     qf_lexer lexer;
     locale_t locale; /* "C": numbers have a point whatever the user's language */
     int depth;
-    size_t size, allowance; /* of the text; bytes that messages may still take */
+    size_t size, allowance;       /* of the text; bytes that messages may still take */
     struct qf_kept_summary *kept; /* fields without effect so far */
 } qf_text_parser;
 

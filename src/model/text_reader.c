@@ -39,31 +39,55 @@ static qf_status read_message(qf_text_parser *p, const ProtobufCFieldDescriptor 
     return status;
 }
 
+/* What is wrong with a field that the message does not have: a typing error, a fork's field that
+ * would change something, or a layer type that nobody here knows. */
+static void describe_unknown(const ProtobufCMessageDescriptor *type, const qf_token *name,
+                             qf_buffer *out)
+{
+    static const char ending[] = "_param";
+    const size_t end = sizeof ending - 1;
+    const char *near = qf_text_nearest_field(type, name);
+    if (qf_fork_field_refusal(type, name, out))
+        return;
+    qf_buffer_print(out, "%s has no field '%.*s'", type->short_name,
+                    (int)(name->size < QF_TEXT_SHOWN ? name->size : QF_TEXT_SHOWN), name->text);
+    if (near)
+        qf_buffer_print(out, "; did you mean '%s'?", near);
+    if (type == &caffe__layer_parameter__descriptor && name->size > end &&
+        memcmp(name->text + name->size - end, ending, end) == 0)
+        qf_buffer_print(out, "; is it of a layer type that is not in `qaffe layers`?");
+}
+
 static qf_status unknown_field(qf_text_parser *p, const ProtobufCMessageDescriptor *type,
                                const qf_token *name)
 {
-    const char *near = qf_text_nearest_field(type, name);
     const qf_token *at = &p->lexer.token; /* protoc complains behind the name */
-    static const char ending[] = "_param";
-    const size_t end = sizeof ending - 1;
-    const bool of_layer = type == &caffe__layer_parameter__descriptor && name->size > end &&
-                          memcmp(name->text + name->size - end, ending, end) == 0;
-    return qf_lexer_fail(&p->lexer, at->line, at->column, "%s has no field '%.*s'%s%s%s%s",
-                         type->short_name,
-                         (int)(name->size < QF_TEXT_SHOWN ? name->size : QF_TEXT_SHOWN), name->text,
-                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
-                         of_layer ? "; if it is of a layer type that is not in `qaffe layers`, "
-                                    "--unknown-fields keep reads on without it"
-                                  : "");
+    qf_buffer what = {0};
+    describe_unknown(type, name, &what);
+    qf_status status = qf_buffer_whole(p->lexer.context, &what);
+    if (status == QF_OK)
+        status = qf_lexer_fail(&p->lexer, at->line, at->column,
+                               "%s (--unknown-fields keep, in Python qaffe.keep_unknown_fields(), "
+                               "reads on without it)",
+                               what.data);
+    qf_buffer_release(&what);
+    return status;
 }
 
-/* The first token of a field's value; the lexer stands behind the name and stays there. */
+/* The first token of a field's value, or the first two of "-1"; the lexer stands behind the name
+ * and stays there. */
 static qf_token value_ahead(const qf_text_parser *p)
 {
     qf_lexer ahead = p->lexer;
     if (ahead.token.kind == QF_TOKEN_SYMBOL && *ahead.token.text == ':' &&
         qf_lexer_next(&ahead) != QF_OK)
         ahead.token.kind = QF_TOKEN_END; /* reading it says what is wrong */
+    const qf_token first = ahead.token;
+    if (first.kind != QF_TOKEN_SYMBOL || *first.text != '-' || qf_lexer_next(&ahead) != QF_OK ||
+        ahead.token.text != first.text + first.size)
+        return first;
+    ahead.token.text = first.text; /* a number with its sign */
+    ahead.token.size += first.size;
     return ahead.token;
 }
 

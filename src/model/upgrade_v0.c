@@ -1,6 +1,7 @@
 /* V0 nets (2013): every parameter lies flat in one message, types are lower-case strings, padding
  * is a layer of its own. */
 #include "model/field.h"
+#include "model/kept_text.h"
 #include "model/upgrade.h"
 
 #include <string.h>
@@ -148,9 +149,11 @@ static qf_status upgrade_layer(qf_context *context, layer_v1 *from, layer_v1 **o
     for (int i = 0; i < 2; i++)
         QF_TRY(qf_field_move(context, &from->base, field_of(type, kept[i]), &(*out)->base,
                              field_of(type, kept[i])));
+    QF_TRY(qf_kept_move(context, &from->base, &(*out)->base));
     Caffe__V0LayerParameter *old = from->layer;
     if (!old)
         return QF_OK;
+    QF_TRY(qf_kept_move(context, &old->base, &(*out)->base));
     for (size_t i = 0; old->type && i < sizeof layer_types / sizeof *layer_types; i++)
         if (strcmp(old->type, layer_types[i].name) == 0) {
             (*out)->has_type = true;

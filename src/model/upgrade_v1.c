@@ -1,6 +1,7 @@
 /* V1 nets (2014): `layers` with types in capitals; learning rates and names of parameters in
  * parallel lists. */
 #include "model/field.h"
+#include "model/kept_text.h"
 #include "model/upgrade.h"
 
 #include <string.h>
@@ -116,6 +117,7 @@ static qf_status upgrade_layer(qf_context *context, Caffe__V1LayerParameter *old
         QF_TRY(qf_set_string(context, &layer->type, type_names[type]));
     }
     QF_TRY(upgrade_params(context, old, layer));
+    QF_TRY(qf_kept_move(context, &old->base, &layer->base));
     for (unsigned i = 0; i < from->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &from->fields[i];
         if (!is_changed(field->name))

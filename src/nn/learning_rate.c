@@ -124,6 +124,11 @@ qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParamet
     const char *name = param->lr_policy ? param->lr_policy : "";
     char near[64];
     const int policy = find_policy(name), needs = policy < 0 ? 0 : policies[policy].needs;
+    if (strcmp(name, "plateau") == 0)
+        return qf_fail(
+            context, QF_E_ARGUMENT,
+            "lr_policy 'plateau' of Caffe's forks lowers the rate where the loss no longer "
+            "falls, which is not done here; take 'multistep' with a stepvalue for each");
     if (policy < 0)
         return qf_fail(context, QF_E_ARGUMENT, "unknown lr_policy '%s'; the nearest are %s", name,
                        qf_nearest_three(near, sizeof near, name, policy_name));
