@@ -59,7 +59,7 @@ static qf_status load_usual(qf_net *net, const char *path)
     QF_TRY(qf_net_param_read_binary(net->context, path, &weights));
     qf_status status = qf_net_copy_weights(net, weights);
     qf_message_free(weights);
-    return status == QF_OK ? qf_net_check_weights_given(net, path) : status;
+    return status == QF_OK ? qf_net_check_weights(net, path) : status;
 }
 
 static void check(files *f, const void *bytes, size_t size)

@@ -3,9 +3,7 @@
 #include "backend/view.h"
 
 #include "base/memory.h"
-#include "base/vector.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,15 +106,6 @@ static bool legacy_shape_fits(const qf_shape *shape, const int stored[4])
     return true;
 }
 
-/* Looks at all values, which is faster than stopping at the first. */
-QF_CLONES static bool has_nan(const float *values, size_t count)
-{
-    unsigned found = 0;
-    for (size_t i = 0; i < count; i++)
-        found |= values[i] != values[i];
-    return found;
-}
-
 qf_status qf_blob_check_proto(qf_blob *blob, const Caffe__BlobProto *proto, bool reshape)
 {
     qf_context *context = blob->context;
@@ -135,13 +124,6 @@ qf_status qf_blob_check_proto(qf_blob *blob, const Caffe__BlobProto *proto, bool
         return qf_fail(context, QF_E_FORMAT,
                        "the weights file has %zu values for a blob of shape %s",
                        stored_count(proto), qf_shape_text(&stored, theirs, sizeof theirs));
-    const size_t floats = has_nan(proto->data, proto->n_data) ? proto->n_data : 0;
-    for (size_t i = 0; i < floats; i++)
-        if (isnan(proto->data[i]))
-            return qf_fail(context, QF_E_VALUE, "value %zu in the weights file is NaN", i);
-    for (size_t i = 0; i < proto->n_double_data; i++)
-        if (isnan(proto->double_data[i]))
-            return qf_fail(context, QF_E_VALUE, "value %zu in the weights file is NaN", i);
     return QF_OK;
 }
 

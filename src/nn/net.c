@@ -472,7 +472,7 @@ qf_status qf_net_load_weights_file(qf_net *net, const char *caffemodel)
 qf_status qf_net_load_weights(qf_net *net, const char *caffemodel)
 {
     QF_TRY(qf_net_load_weights_file(net, caffemodel));
-    return qf_net_check_weights_given(net, caffemodel);
+    return qf_net_check_weights(net, caffemodel);
 }
 
 qf_status qf_net_load_weights_list(qf_net *net, const char *caffemodels)
@@ -484,7 +484,7 @@ qf_status qf_net_load_weights_list(qf_net *net, const char *caffemodels)
     while (status == QF_OK && (file = strsep(&rest, ",")))
         status = qf_net_load_weights_file(net, file + strspn(file, " "));
     qf_free(list);
-    return status == QF_OK ? qf_net_check_weights_given(net, caffemodels) : status;
+    return status == QF_OK ? qf_net_check_weights(net, caffemodels) : status;
 }
 
 static int stored_params(const qf_layer *layer)

@@ -57,9 +57,11 @@ qf_status qf_net_load_weights_hdf5(struct qf_net *net, const char *path);
 /* Of either format; whether layers have got nothing is asked later. */
 qf_status qf_net_load_weights_file(struct qf_net *net, const char *caffemodel);
 qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *weights);
-/* How many layers with parameters a file has given them; a warning names those that have got
- * nothing, and where none did, that is an error (nn/weights_fit.c). */
-qf_status qf_net_check_weights_given(struct qf_net *net, const char *files);
+/* After the last of `files` that a net is given. How many layers with parameters they have given
+ * them: a warning names those that have got nothing, and where none did, that is an error. Values
+ * that are no numbers are named in warnings (nn/weights_values.c). */
+qf_status qf_net_check_weights(struct qf_net *net, const char *files);
+qf_status qf_net_check_weights_finite(struct qf_net *net, const char *files);
 /* The trained net as Caffe stores it: all layers, Splits too, with their blobs. */
 qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);
 qf_status qf_net_save_weights_binary(struct qf_net *net, const char *caffemodel, bool with_diff);

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/finite.h"
 #include "base/output.h"
 #include "data/hdf5_array.h"
 #include "model/file_type.h"
@@ -9,6 +10,7 @@
 #include "nn/state_hdf5.h"
 
 #include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 /* One of Caffe's two formats. */
@@ -122,6 +124,27 @@ done:
 }
 
 /* A history blob as it will be taken; nothing is changed until all of them fit. */
+/* A momentum that is NaN makes the weights NaN in the first iteration. */
+static qf_status check_values(qf_context *context, const Caffe__BlobProto *blob, size_t index)
+{
+    char text[128];
+    for (size_t i = 0; i < blob->n_double_data; i++)
+        if (isnan(blob->double_data[i]))
+            return qf_fail(context, QF_E_VALUE, "value %zu is NaN; go on from an earlier snapshot",
+                           i);
+    if (qf_all_finite(blob->data, blob->n_data))
+        return QF_OK;
+    const qf_odd_values odd = qf_find_odd_values(blob->data, blob->n_data);
+    qf_odd_values_text(&odd, blob->n_data, text, sizeof text);
+    if (odd.nan)
+        return qf_fail(context, QF_E_VALUE,
+                       "%s; the training had diverged, or the file is damaged: go on from an "
+                       "earlier snapshot",
+                       text);
+    qf_warning(context, "history blob %zu of the state: %s", index, text);
+    return QF_OK;
+}
+
 static qf_status take_history(qf_solver *solver, const Caffe__SolverState *state, bool check_only)
 {
     size_t count = (size_t)(solver->net->learnable_count * solver->rule->histories);
@@ -138,6 +161,8 @@ static qf_status take_history(qf_solver *solver, const Caffe__SolverState *state
         qf_status status = check_only ? qf_blob_check_proto(&view, state->history[i], false)
                                       : qf_blob_from_proto(&view, state->history[i], false);
         QF_TRY(qf_within(solver->context, status, "history blob %zu", i));
+        if (status == QF_OK && check_only)
+            status = check_values(solver->context, state->history[i], i);
     }
     return QF_OK;
 }

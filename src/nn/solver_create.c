@@ -104,7 +104,7 @@ static qf_status load_own_weights(qf_solver *solver, qf_net *net)
         QF_TRY(load_weights(solver, net, solver->param->weights[i]));
     /* A test net has the training net's parameters, of which is spoken once. */
     return solver->param->n_weights && !net->shares_with
-               ? qf_net_check_weights_given(net, "the solver's weights")
+               ? qf_net_check_weights(net, "the solver's weights")
                : QF_OK;
 }
 
@@ -326,7 +326,7 @@ qf_status qf_solver_create_with(qf_context *context, const char *solver_prototxt
 qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels)
 {
     QF_TRY(load_weights(solver, solver->net, caffemodels));
-    QF_TRY(qf_net_check_weights_given(solver->net, caffemodels));
+    QF_TRY(qf_net_check_weights(solver->net, caffemodels));
     for (int i = 0; i < solver->test_net_count; i++)
         QF_TRY(load_weights(solver, solver->test_nets[i], caffemodels));
     return QF_OK;

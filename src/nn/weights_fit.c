@@ -42,7 +42,7 @@ static bool lacks_weights(const qf_net *net, const qf_layer *layer)
     return false;
 }
 
-qf_status qf_net_check_weights_given(qf_net *net, const char *files)
+static qf_status check_given(qf_net *net, const char *files)
 {
     qf_buffer names = {0};
     int all = 0, given = 0, lacking = 0;
@@ -70,4 +70,10 @@ qf_status qf_net_check_weights_given(qf_net *net, const char *files)
                    files, lacking, all, qf_buffer_text(&names));
     qf_buffer_release(&names);
     return status;
+}
+
+qf_status qf_net_check_weights(qf_net *net, const char *files)
+{
+    QF_TRY(check_given(net, files));
+    return qf_net_check_weights_finite(net, files);
 }

@@ -2,7 +2,8 @@
  */
 #include "toolkit/toolkit.h"
 
-#include <math.h>
+#include "base/finite.h"
+
 #include <string.h>
 
 enum { NAMES = 8 }; /* that are shown */
@@ -40,17 +41,26 @@ static bool is_shared(const Caffe__NetParameter *net, const Caffe__NetParameter 
     return false;
 }
 
-/* NaN or infinity cannot be quantised. */
 static qf_status check_finite(qf_context *context, const char *file,
                               const Caffe__LayerParameter *layer)
 {
-    for (size_t b = 0; b < layer->n_blobs; b++)
-        for (size_t i = 0; i < layer->blobs[b]->n_data; i++)
-            if (isinf(layer->blobs[b]->data[i]))
-                return qf_fail(context, QF_E_VALUE,
-                               "%s: layer %s, blob %zu: value %zu is infinite; training has "
-                               "diverged, or the file is damaged",
-                               file, layer->name, b, i);
+    for (size_t b = 0; b < layer->n_blobs; b++) {
+        const Caffe__BlobProto *blob = layer->blobs[b];
+        if (qf_all_finite(blob->data, blob->n_data))
+            continue;
+        char text[128];
+        const qf_odd_values odd = qf_find_odd_values(blob->data, blob->n_data);
+        qf_odd_values_text(&odd, blob->n_data, text, sizeof text);
+        return odd.nan ? qf_fail(context, QF_E_VALUE, /* AMCT's words in front */
+                                 "Exist NaN in input data, cannot do ARQ quantize. (weight %zu of "
+                                 "layer %s) %s: layer %s, blob %zu: %s; training has diverged, or "
+                                 "the file is damaged",
+                                 odd.first, layer->name, file, layer->name, b, text)
+                       : qf_fail(context, QF_E_VALUE,
+                                 "%s: layer %s, blob %zu: %s; training has diverged, or the file "
+                                 "is damaged",
+                                 file, layer->name, b, text);
+    }
     return QF_OK;
 }
 
