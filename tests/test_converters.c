@@ -4,10 +4,14 @@
 #include "harness/command.h"
 #include "model/model.h"
 
+#include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -250,6 +254,69 @@ static void mnist_becomes_pairs(void **state)
               "examples/siamese/convert_mnist_siamese_data.bin images");
 }
 
+/* ---- conversions that are broken off ---- */
+
+/* The one name that ends so; NULL: none. For qf_free(). */
+static char *find_partial(void)
+{
+    char *found = NULL;
+    DIR *open = opendir(".");
+    for (struct dirent *entry; (entry = readdir(open));)
+        if (strstr(entry->d_name, ".partial"))
+            found = found ? found : qf_strdup(entry->d_name);
+    closedir(open);
+    return found;
+}
+
+/* A conversion that stands still, since its second image is a pipe into which nobody writes. */
+static pid_t start_endless(const char *arguments)
+{
+    const pid_t child = fork();
+    if (child == 0) {
+        char *line = test_format("exec " QAFFE_CAFFE_HOME "/build/tools/convert_imageset %s ./ "
+                                 "endless.txt endless_db 2>/dev/null",
+                                 arguments);
+        execl("/bin/sh", "sh", "-c", line, NULL);
+        _exit(127);
+    }
+    char *partial;
+    while (!(partial = find_partial())) {
+        assert_int_equal(waitpid(child, NULL, WNOHANG), 0); /* it is still there */
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    }
+    qf_free(partial);
+    return child;
+}
+
+static void broken_off_conversions_leave_nothing(void **state)
+{
+    (void)state;
+    static const char *const formats[] = {"--backend=lmdb --encoded",
+                                          "--backend=leveldb --encoded"};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGKILL};
+    assert_int_equal(mkfifo("pipe.png", 0600), 0);
+    test_write_text(context, "endless.txt", "pipe.png 1\n");
+    test_write_text(context, "none.txt", "absent.png 1\n");
+    for (size_t f = 0; f < 2; f++) {
+        for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+            int how;
+            const pid_t child = start_endless(formats[f]);
+            kill(child, numbers[i]);
+            assert_int_equal(waitpid(child, &how, 0), child);
+            assert_true(WIFSIGNALED(how) && WTERMSIG(how) == numbers[i]);
+            char *left = find_partial();
+            assert_true(!left == (numbers[i] != SIGKILL));
+            qf_free(left);
+        }
+        /* What kill -9 left, the next conversion to the same name removes. */
+        char *line = test_format("tools/convert_imageset %s ./ none.txt endless_db", formats[f]);
+        test_tool(0, "Could not open or find file", line);
+        assert_null(find_partial());
+        test_remove_directory("endless_db");
+        qf_free(line);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +324,7 @@ int main(void)
         cmocka_unit_test(cifar_that_is_none),
         cmocka_unit_test(mnist_becomes_a_database),
         cmocka_unit_test(mnist_becomes_pairs),
+        cmocka_unit_test(broken_off_conversions_leave_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

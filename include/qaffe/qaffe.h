@@ -89,6 +89,11 @@ QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: fr
  * nothing. Fields of forks that are known to change nothing here are kept in any case. */
 QF_API void qf_context_keep_unknown_fields(qf_context *context, bool keep);
 
+/* For a program that is about to end by a signal: removes what is not complete yet of all outputs
+ * of the process, in all contexts. From then on nothing is completed; a thread that tries to waits
+ * for ever. Call it from a thread that waits for signals, not from a signal's handler. */
+QF_API void qf_abandon_outputs(void);
+
 /* Limits on what files may ask for (docs/limits.md): QF_E_ARGUMENT for an unknown name,
  * QF_E_VALUE for a value that is not possible. */
 QF_API qf_status qf_context_set_limit(qf_context *context, const char *name, uint64_t value);

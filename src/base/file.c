@@ -171,11 +171,15 @@ bool qf_file_same(const char *a, const char *b)
            folder_of(a, &one) && folder_of(b, &other) && same_place(&one, &other);
 }
 
-/* Does something with each file of a folder; false, with errno, where that or reading failed. */
+/* Does something with each file of a folder, which is no link to one; false, with errno, where that
+ * or reading failed. */
 static bool each_file(const char *path, bool (*act)(int folder, const char *name))
 {
     bool good = true;
-    DIR *folder = opendir(path);
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+    if (fd >= 0 && !folder)
+        close(fd);
     for (struct dirent *entry; folder && (entry = readdir(folder));)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             good = act(dirfd(folder), entry->d_name) && good;

@@ -4,6 +4,7 @@
 #include "base/disk.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/unfinished.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -106,46 +107,36 @@ static qf_status find_target(qf_context *context, const char *path, bool folder,
 
 /* ---- one output ---- */
 
-/* Another name in the target's folder; NULL: no memory. */
-static char *name_beside(const char *target, const char *ending)
+/* What other names in the target's folder begin with: as much of its name as leaves room for what
+ * comes behind it. */
+static void begin_name(qf_buffer *name, const char *target)
 {
-    enum { KEPT = 100 }; /* bytes of its name: there must be room for ours behind it */
+    enum { KEPT = 100 };
     const char *base = last_part(target);
     size_t kept = strlen(base);
     if (kept > KEPT)
         for (kept = KEPT; kept && ((unsigned char)base[kept] & 0xc0) == 0x80;)
             kept--; /* letters of UTF-8 stay whole */
-    unsigned number = (unsigned)getpid();
-    (void)!getentropy(&number, sizeof number);
-    qf_buffer name = {0};
-    qf_buffer_append(&name, target, (size_t)(base - target) + kept);
-    qf_buffer_print(&name, ".%08x.%s", number, ending);
-    return name.failed ? (qf_buffer_release(&name), NULL) : name.data;
+    qf_buffer_append(name, target, (size_t)(base - target) + kept);
+    qf_buffer_append(name, ".", 1);
 }
 
 static qf_status make_temporary(qf_context *context, qf_output *output, mode_t mode)
 {
-    enum { TRIES = 100 };
-    int made = -1;
-    for (int i = 0; i < TRIES && made < 0; i++) {
-        qf_free(output->temporary);
-        output->temporary = name_beside(output->target, "partial");
-        if (!output->temporary)
-            return qf_fail(context, QF_E_MEMORY, "no memory for a path");
-        if (output->folder)
-            made = mkdir(output->temporary, mode);
-        else
-            made = output->fd =
-                open(output->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-        if (made < 0 && errno != EEXIST)
-            break;
-    }
-    if (made >= 0)
-        return QF_OK;
+    qf_buffer prefix = {0};
+    begin_name(&prefix, output->target);
+    errno = ENOMEM;
+    if (!prefix.failed)
+        output->unfinished =
+            qf_unfinished_make(prefix.data, ".partial", output->folder, mode, &output->fd);
     const int error = errno;
-    qf_free(output->temporary);
-    output->temporary = NULL;
-    return qf_fail_writing(context, output->path, error, 0);
+    qf_buffer_release(&prefix);
+    if (output->unfinished) {
+        output->temporary = qf_unfinished_path(output->unfinished);
+        return QF_OK;
+    }
+    return error == ENOMEM ? qf_fail(context, QF_E_MEMORY, "no memory to write %s", output->path)
+                           : qf_fail_writing(context, output->path, error, 0);
 }
 
 /* As if the file that is there had been written over. */
@@ -160,11 +151,11 @@ static void take_mode(const qf_output *output)
 
 static void release(qf_output *output)
 {
+    qf_unfinished_forget(output->unfinished);
     if (output->fd >= 0)
         close(output->fd);
     qf_free(output->path);
     qf_free(output->target);
-    qf_free(output->temporary);
     qf_free(output->before);
     *output = (qf_output){.fd = -1};
 }
@@ -224,28 +215,29 @@ static qf_status bring_to_disk(qf_context *context, qf_output *output)
     return error ? qf_fail_writing(context, output->path, error, 0) : QF_OK;
 }
 
-static qf_status give_name(qf_context *context, const qf_output *output)
+/* Keeps an output for the end of the step. */
+static qf_status put_off(qf_context *context, qf_output *output)
 {
-    return rename(output->temporary, output->target) == 0
-               ? QF_OK
-               : qf_fail_writing(context, output->path, errno, 0);
+    if (!qf_grow(&context->outputs.items, &context->outputs.capacity, context->outputs.count + 1,
+                 sizeof *output))
+        return qf_fail(context, QF_E_MEMORY, "no memory to write %s", output->path);
+    context->outputs.items[context->outputs.count++] = *output;
+    *output = (qf_output){.fd = -1};
+    return QF_OK;
+}
+
+static qf_status finish_file(qf_context *context, qf_output *output)
+{
+    QF_TRY(bring_to_disk(context, output));
+    return put_off(context, output);
 }
 
 qf_status qf_output_finish(qf_context *context, qf_output *out, qf_status status)
 {
-    if (status == QF_OK)
-        status = bring_to_disk(context, out);
-    if (status == QF_OK && out->temporary && context->outputs.depth > 0) {
-        if (qf_grow(&context->outputs.items, &context->outputs.capacity, context->outputs.count + 1,
-                    sizeof *out)) {
-            context->outputs.items[context->outputs.count++] = *out;
-            *out = (qf_output){.fd = -1};
-            return QF_OK;
-        }
-        status = qf_fail(context, QF_E_MEMORY, "no memory to write %s", out->path);
+    if (status == QF_OK && out->temporary) {
+        const size_t mark = qf_outputs_begin(context); /* it stands for itself where it is alone */
+        status = qf_outputs_end(context, mark, finish_file(context, out));
     }
-    if (status == QF_OK && out->temporary)
-        status = give_name(context, out);
     if (status == QF_OK)
         release(out);
     else
@@ -264,7 +256,8 @@ size_t qf_outputs_begin(qf_context *context)
 const char *qf_outputs_readable(const qf_context *context, const char *path)
 {
     for (size_t i = context->outputs.count; i-- > 0;)
-        if (strcmp(context->outputs.items[i].path, path) == 0)
+        if (context->outputs.items[i].temporary &&
+            strcmp(context->outputs.items[i].path, path) == 0)
             return context->outputs.items[i].temporary;
     return path;
 }
@@ -273,13 +266,24 @@ const char *qf_outputs_readable(const qf_context *context, const char *path)
  * no second names: there a later failure finds the first outputs replaced. */
 static void keep_before(qf_output *output)
 {
+    unsigned number = (unsigned)getpid();
+    qf_buffer name = {0};
     if (!output->replaces)
         return;
-    output->before = name_beside(output->target, "before");
-    if (output->before && link(output->target, output->before) != 0) {
-        qf_free(output->before);
-        output->before = NULL;
-    }
+    (void)!getentropy(&number, sizeof number);
+    begin_name(&name, output->target);
+    qf_buffer_print(&name, "%08x.before", number);
+    if (!name.failed && link(output->target, name.data) == 0)
+        output->before = name.data;
+    else
+        qf_buffer_release(&name);
+}
+
+static qf_status give_name(qf_context *context, const qf_output *output)
+{
+    return rename(output->temporary, output->target) == 0
+               ? QF_OK
+               : qf_fail_writing(context, output->path, errno, 0);
 }
 
 static void take_name_back(const qf_output *output)
@@ -296,6 +300,7 @@ static qf_status name_all(qf_context *context)
     const size_t count = context->outputs.count;
     qf_status status = QF_OK;
     size_t named = 0;
+    qf_unfinished_hold();
     for (size_t i = 0; i < count && count > 1; i++)
         keep_before(&items[i]);
     while (named < count && (status = give_name(context, &items[named])) == QF_OK)
@@ -305,6 +310,7 @@ static qf_status name_all(qf_context *context)
     for (size_t i = 0; i < count; i++)
         if (items[i].before)
             unlink(items[i].before); /* gone already where it came back */
+    qf_unfinished_release();
     return status;
 }
 

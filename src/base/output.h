@@ -10,17 +10,19 @@
 #include <sys/types.h>
 
 typedef struct qf_output {
-    char *path;      /* as the caller named it */
-    char *target;    /* where it will be: links are followed */
-    char *temporary; /* where it is; NULL: a device or a pipe, which is written to directly */
-    char *before;    /* second name of the file that is there, while a group is renamed */
-    int fd;          /* open for writing; -1: a folder */
+    char *path;            /* as the caller named it */
+    char *target;          /* where it will be: links are followed */
+    const char *temporary; /* where it is; NULL: a device or a pipe, written to directly */
+    char *before;          /* second name of the file that is there, while a group is renamed */
+    struct qf_unfinished *unfinished; /* note of `temporary` */
+    int fd;                           /* open for writing; -1: a folder */
     bool folder;
     bool replaces; /* a file that is there, whose mode and owner it takes */
 } qf_output;
 
 /* Makes "<target>.<digits>.partial", an empty file (or a folder, which must not be there yet), with
- * `mode` as far as the umask lets it. Missing parent folders are created with mode 750. */
+ * `mode` as far as the umask lets it. Missing parent folders are created with mode 750. What
+ * processes that are gone left of this target is removed. */
 qf_status qf_output_open(qf_context *context, const char *path, bool folder, mode_t mode,
                          qf_output *out);
 /* Gives it its name, or keeps it for the end of the step; removes it unless `status`, that of the

@@ -20,14 +20,19 @@ static sigset_t taken(void)
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
     return set;
 }
 
 /* What would happen if nobody took signals: the program ends, unless it was started with the signal
- * ignored, as nohup does. */
+ * ignored, as nohup does. But no unfinished file is left. */
 static void let_through(int number)
 {
     const sigset_t set = taken();
+    struct sigaction action;
+    if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+        return;
+    qf_abandon_outputs();
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     raise(number);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -35,7 +40,7 @@ static void let_through(int number)
 
 static void note(int number)
 {
-    if (!wanted) {
+    if (!wanted || number == SIGTERM) {
         let_through(number);
     } else if (number == SIGHUP) {
         sighup_seen = true;

@@ -1,6 +1,7 @@
 #include "data/hdf5_writer.h"
 
 #include "base/disk.h"
+#include "base/unfinished.h"
 #include "data/hdf5_array.h"
 
 #include <errno.h>
@@ -56,6 +57,7 @@ qf_status qf_hdf5_create(qf_context *context, const char *path, qf_hdf5_writer *
     *out = (qf_hdf5_writer){.context = context, .file = -1, .links = -1, .sets = -1};
     QF_TRY(qf_output_open(context, path, false, 0644, &out->output));
     out->path = path;
+    qf_unfinished_unlock(out->output.unfinished); /* libhdf5 locks it, through another opening */
     return out->output.temporary
                ? create(out)
                : qf_fail(context, QF_E_IO, "an HDF5 file cannot be written to %s: it is no file",
