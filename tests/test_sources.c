@@ -6,9 +6,12 @@
 #include "harness/harness.h"
 #include "nn/net.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -125,6 +128,76 @@ static void databases_that_change_under_way(void **state)
     for (int i = 0; i < 3000 && status == QF_OK; i++)
         status = qf_sample_store_next(context, store, &sample);
     assert_fails(context, status, "data.mdb became shorter while it was read");
+    qf_sample_store_close(store);
+}
+
+static void cut_tables(const char *path)
+{
+    int tables = 0;
+    DIR *open = opendir(path);
+    assert_non_null(open);
+    for (struct dirent *entry; (entry = readdir(open));)
+        if (strstr(entry->d_name, ".ldb")) {
+            char *file = test_format("%s/%s", path, entry->d_name);
+            assert_int_equal(truncate(file, 100), 0);
+            qf_free(file);
+            tables++;
+        }
+    closedir(open);
+    assert_true(tables > 0);
+}
+
+/* The same with a LevelDB: what is open is read to its end, but no further than it goes. */
+static void leveldbs_that_change_under_way(void **state)
+{
+    (void)state;
+    enum { ITEMS = 20000 }; /* many blocks */
+    qf_sample_store *store;
+    qf_sample sample;
+    put_store("level", QF_STORE_LEVELDB, ITEMS);
+    assert_ok(context, qf_sample_store_open(context, "level", &store));
+    assert_ok(context, qf_sample_store_next(context, store, &sample));
+    test_remove_directory("level");
+    for (int i = 1; i < ITEMS; i++)
+        assert_ok(context, qf_sample_store_next(context, store, &sample));
+    qf_sample_store_close(store);
+
+    put_store("level", QF_STORE_LEVELDB, ITEMS);
+    assert_ok(context, qf_sample_store_open(context, "level", &store));
+    cut_tables("level");
+    qf_status status = QF_OK;
+    for (int i = 0; i < ITEMS && status == QF_OK; i++)
+        status = qf_sample_store_next(context, store, &sample);
+    assert_fails(context, status, "ldb: became shorter while it was read");
+    assert_fails(context, status, "the LevelDB 'level'");
+    qf_sample_store_close(store);
+    test_remove_directory("level");
+}
+
+/* A reader without a place in the lock file would not be seen by writers: no way to go on where
+ * only files are lacking. */
+static void databases_without_files_left(void **state)
+{
+    (void)state;
+    struct rlimit limit;
+    qf_sample_store *store = NULL;
+    int failures = 0;
+    put_store("few", QF_STORE_LMDB, 3);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (rlim_t more = 0; more < 16; more++) { /* one more each time, until there are enough */
+        const int next = open("/dev/null", O_RDONLY);
+        const struct rlimit few = {(rlim_t)next + more, limit.rlim_max};
+        close(next);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        const qf_status status = qf_sample_store_open(context, "few", &store);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        if (status == QF_OK)
+            break;
+        assert_fails(context, status, "Too many open files");
+        failures++;
+    }
+    assert_non_null(store);
+    assert_true(failures > 1); /* data.mdb, then the lock file */
     qf_sample_store_close(store);
 }
 
@@ -546,6 +619,8 @@ int main(void)
         cmocka_unit_test(bitmaps_are_decoded),
         cmocka_unit_test(databases_come_back),
         cmocka_unit_test(databases_that_change_under_way),
+        cmocka_unit_test(leveldbs_that_change_under_way),
+        cmocka_unit_test(databases_without_files_left),
         cmocka_unit_test(damaged_databases_fail),
         cmocka_unit_test(stopped_runs_go_on),
         cmocka_unit_test(shuffling_loses_nothing),

@@ -1,6 +1,7 @@
-/* LevelDB, through its C interface. Opening one changes its folder (a lock, a log, compaction), and
- * only one process may have it open. So a reader opens a folder of its own with links to the files:
- * the original stays as it is, may be read by several nets at a time, and on read-only media. */
+/* LevelDB, written through its C interface and read through leveldb_reader.cc. Opening one changes
+ * its folder (a lock, a log, compaction), and only one process may have it open. So a reader opens
+ * a folder of its own with links to the files: the original stays as it is, may be read by several
+ * nets at a time, and on read-only media. */
 #include "data/store_type.h"
 
 #include "base/buffer.h"
@@ -8,6 +9,8 @@
 #include "base/file.h"
 #include "base/guard.h"
 #include "base/memory.h"
+#include "base/unfinished.h"
+#include "data/leveldb_reader.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -80,12 +83,10 @@ static qf_status open_database(qf_context *context, const char *folder, bool cre
 
 /* ---- reading ---- */
 
-/* After an exception a database is not closed: LevelDB would wait for work that was announced but
- * never begun. Its memory is lost then. */
 typedef struct reader {
-    char *folder;        /* of links */
-    leveldb_t *database; /* NULL also after an exception */
-    leveldb_iterator_t *iterator;
+    const char *folder; /* of links, in TMPDIR */
+    qf_unfinished *unfinished;
+    qf_leveldb_reader *database;
     char *keys; /* of all items, one behind the other; `ends` NULL: not asked for */
     size_t *ends, count, keys_capacity, ends_capacity;
 } reader;
@@ -156,18 +157,30 @@ static qf_status link_file(qf_context *context, const reader *r, int folder, con
                             strerror(errno));
 }
 
-static qf_status make_links(qf_context *context, const char *path, reader *r)
+static qf_status make_folder(qf_context *context, reader *r)
 {
     const char *place = getenv("TMPDIR");
-    qf_buffer name = {0};
-    qf_buffer_print(&name, "%s/qaffe-leveldb-XXXXXX", place && *place ? place : "/tmp");
-    r->folder = name.failed ? NULL : qf_strdup(mkdtemp(name.data) ? name.data : "");
-    qf_buffer_release(&name);
-    if (!r->folder)
-        return qf_fail(context, QF_E_MEMORY, "no memory for a path");
-    if (!*r->folder)
-        return qf_fail(context, QF_E_IO, "cannot make a folder for links in TMPDIR: %s",
-                       strerror(errno));
+    qf_buffer prefix = {0};
+    int none;
+    qf_buffer_print(&prefix, "%s/qaffe-leveldb-", place && *place ? place : "/tmp");
+    errno = ENOMEM;
+    if (!prefix.failed)
+        r->unfinished = qf_unfinished_make(prefix.data, "", true, 0700, &none);
+    const int error = errno;
+    qf_buffer_release(&prefix);
+    if (r->unfinished) {
+        r->folder = qf_unfinished_path(r->unfinished);
+        return QF_OK;
+    }
+    return error == ENOMEM
+               ? qf_fail(context, QF_E_MEMORY, "no memory for a path")
+               : qf_fail(context, QF_E_IO, "cannot make a folder for links in TMPDIR: %s",
+                         strerror(error));
+}
+
+static qf_status make_links(qf_context *context, const char *path, reader *r)
+{
+    QF_TRY(make_folder(context, r));
     char *whole = realpath(path, NULL);
     DIR *folder = whole ? opendir(whole) : NULL;
     qf_status status =
@@ -180,45 +193,38 @@ static qf_status make_links(qf_context *context, const char *path, reader *r)
     return status;
 }
 
+static qf_status explain(qf_context *context, qf_leveldb_outcome outcome, const char *what,
+                         const char *why)
+{
+    return outcome == QF_LEVELDB_DONE        ? QF_OK
+           : outcome == QF_LEVELDB_NO_MEMORY ? no_memory(context)
+                                             : qf_fail(context, QF_E_IO, "%s: %s", what, why);
+}
+
 static void close_reader(void *state)
 {
     reader *r = state;
-    if (r->iterator)
-        leveldb_iter_destroy(r->iterator);
-    if (r->database)
-        leveldb_close(r->database);
-    if (r->folder && *r->folder)
+    qf_leveldb_close(r->database);
+    if (r->folder)
         qf_remove_flat_folder(r->folder);
-    qf_free(r->folder);
     qf_free(r->keys);
     qf_free(r->ends);
+    qf_unfinished_forget(r->unfinished);
     qf_free(r);
-}
-
-static void iterate_guarded(void *data)
-{
-    reader *r = data;
-    leveldb_readoptions_t *options = leveldb_readoptions_create();
-    leveldb_readoptions_set_verify_checksums(options, 1);
-    leveldb_readoptions_set_fill_cache(options, 0); /* read in order, once a turn */
-    r->iterator = leveldb_create_iterator(r->database, options);
-    leveldb_readoptions_destroy(options);
 }
 
 static qf_status open_reader(qf_context *context, const char *path, void **state)
 {
+    char why[QF_LEVELDB_WHY];
     reader *r = qf_alloc(1, sizeof *r);
     if (!r)
         return qf_fail(context, QF_E_MEMORY, "no memory for a database");
     qf_status status = make_links(context, path, r);
-    if (status == QF_OK)
-        status = open_database(context, r->folder, false, "it cannot be opened", &r->database);
     if (status == QF_OK && !is_ready())
         status = no_memory(context);
-    if (status == QF_OK && !qf_guard(iterate_guarded, r)) {
-        r->database = NULL;
-        status = no_memory(context);
-    }
+    if (status == QF_OK)
+        status = explain(context, qf_leveldb_open(r->folder, &r->database, why),
+                         "it cannot be opened", why);
     if (status == QF_OK)
         *state = r;
     else
@@ -226,48 +232,24 @@ static qf_status open_reader(qf_context *context, const char *path, void **state
     return status;
 }
 
-typedef struct step {
-    leveldb_iterator_t *iterator;
-    bool first, found;
-    const char *key; /* go to this one; NULL: to the first or next */
-    size_t key_size;
-    char *error;
-} step;
-
-static void step_guarded(void *data)
+/* What a step that ended so found. */
+static qf_status take_item(qf_context *context, qf_leveldb_outcome outcome,
+                           const qf_leveldb_item *item, const char *why, qf_sample *out)
 {
-    step *s = data;
-    if (s->key)
-        leveldb_iter_seek(s->iterator, s->key, s->key_size);
-    else if (s->first)
-        leveldb_iter_seek_to_first(s->iterator);
-    else
-        leveldb_iter_next(s->iterator);
-    s->found = leveldb_iter_valid(s->iterator);
-    leveldb_iter_get_error(s->iterator, &s->error);
-}
-
-static qf_status take_step(qf_context *context, reader *r, step *s, qf_sample *out)
-{
-    s->iterator = r->iterator;
-    if (!r->iterator || !qf_guard(step_guarded, s)) {
-        r->iterator = NULL;
-        r->database = NULL;
-        return no_memory(context);
-    }
-    QF_TRY(take_error(context, "it is damaged", s->error));
-    if (s->found) {
-        out->key = leveldb_iter_key(r->iterator, &out->key_size);
-        out->value = leveldb_iter_value(r->iterator, &out->value_size);
-    }
+    QF_TRY(explain(context, outcome,
+                   outcome == QF_LEVELDB_DAMAGED ? "it is damaged" : "it cannot be read", why));
+    *out = (qf_sample){item->key, item->value, item->key_size, item->value_size};
     return QF_OK;
 }
 
 static qf_status next(qf_context *context, void *state, bool first, qf_sample *out, bool *found)
 {
-    step s = {.first = first};
-    QF_TRY(take_step(context, state, &s, out));
-    *found = s.found;
+    char why[QF_LEVELDB_WHY];
+    qf_leveldb_item item;
+    const qf_leveldb_outcome outcome =
+        qf_leveldb_next(((reader *)state)->database, first, &item, why);
+    QF_TRY(take_item(context, outcome, &item, why, out));
+    *found = item.found;
     return QF_OK;
 }
 
@@ -296,13 +278,16 @@ static qf_status index_items(qf_context *context, void *state, size_t *count)
     return QF_OK;
 }
 
-static qf_status at(qf_context *context, void *state, size_t item, qf_sample *out)
+static qf_status at(qf_context *context, void *state, size_t index, qf_sample *out)
 {
     reader *r = state;
-    const size_t start = item ? r->ends[item - 1] : 0, size = r->ends[item] - start;
-    step s = {.key = r->keys + start, .key_size = size};
-    QF_TRY(take_step(context, r, &s, out));
-    return s.found && out->key_size == size && memcmp(out->key, s.key, size) == 0
+    const size_t start = index ? r->ends[index - 1] : 0, size = r->ends[index] - start;
+    char why[QF_LEVELDB_WHY];
+    qf_leveldb_item item;
+    const qf_leveldb_outcome outcome =
+        qf_leveldb_seek(r->database, r->keys + start, size, &item, why);
+    QF_TRY(take_item(context, outcome, &item, why, out));
+    return item.found && item.key_size == size && memcmp(item.key, r->keys + start, size) == 0
                ? QF_OK
                : qf_fail(context, QF_E_IO, "it is gone");
 }

@@ -67,9 +67,7 @@ static qf_status open_file(qf_context *context, const char *folder, reader *r)
     return QF_OK;
 }
 
-/* A reader's place in the lock file keeps writers from using the pages again. On read-only media
- * there is none, and nobody writes; on a full disk there may be none. */
-static int take_place(const char *path, reader *r)
+static int open_environment(const char *path, reader *r)
 {
     int error = make_room_for_lock(path);
     if (!error)
@@ -79,6 +77,20 @@ static int take_place(const char *path, reader *r)
     if (!error)
         error = mdb_txn_begin(r->env, NULL, MDB_RDONLY, &r->txn);
     return error;
+}
+
+/* A reader's place in the lock file keeps writers from using the pages again. On read-only media
+ * there is none, and nobody writes; on a full disk there may be none. */
+static qf_status take_place(qf_context *context, const char *path, reader *r)
+{
+    const int error = access(path, W_OK) == 0 ? open_environment(path, r) : EACCES;
+    if (error == EMFILE || error == ENFILE)
+        return qf_fail(context, QF_E_IO, "cannot open its lock file: %s (see \"ulimit -n\")",
+                       strerror(error));
+    if (error)
+        return QF_OK;
+    qf_lmdb_pages_close(&r->pages); /* it may have grown */
+    return qf_lmdb_pages_open(context, r->file, mdb_txn_id(r->txn), &r->pages);
 }
 
 static void close_reader(void *state)
@@ -104,10 +116,8 @@ static qf_status open_reader(qf_context *context, const char *path, void **state
     qf_status status = open_file(context, path, r);
     if (status == QF_OK)
         status = qf_lmdb_pages_open(context, r->file, 0, &r->pages);
-    if (status == QF_OK && access(path, W_OK) == 0 && take_place(path, r) == 0) {
-        qf_lmdb_pages_close(&r->pages); /* it may have grown */
-        status = qf_lmdb_pages_open(context, r->file, mdb_txn_id(r->txn), &r->pages);
-    }
+    if (status == QF_OK)
+        status = take_place(context, path, r);
     if (status == QF_OK)
         *state = r;
     else
