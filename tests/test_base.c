@@ -156,7 +156,7 @@ static void test_names_have_numbers(void **state)
     (void)state;
     enum { N = 5000 };
     qf_names names = {0};
-    char(*text)[16] = qf_alloc(N, sizeof *text);
+    char(*text)[24] = qf_alloc(N, sizeof *text);
     assert_non_null(text);
     assert_int_equal(qf_names_get(&names, "blob_0"), -1);
     for (int i = 0; i < N; i++) {

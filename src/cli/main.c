@@ -2,6 +2,7 @@
  * read its options, run it. */
 #include "cli/commands.h"
 #include "cli/signals.h"
+#include "cli/table.h"
 
 #include <errno.h>
 #include <locale.h>
@@ -150,6 +151,10 @@ static int run(const command *command, int argc, char **argv, bool help)
         code = flags_parse(&given, command, argc, argv) ? run_tool(&given) : EXIT_FAILED;
     if (fflush(stdout) != 0 && code == EXIT_DONE) {
         fprintf(stderr, "%s: standard output: %s\n", command_title(command), strerror(errno));
+        return EXIT_FAILED;
+    }
+    if (table_was_incomplete() && code == EXIT_DONE) {
+        fprintf(stderr, "%s: memory ran out: a table is incomplete\n", command_title(command));
         return EXIT_FAILED;
     }
     return code == EXIT_DONE && messages_lost() ? EXIT_FAILED : code;

@@ -174,6 +174,13 @@ static void print_row(const table *table, const layout *l, size_t row)
     putchar('\n');
 }
 
+static bool incomplete; /* what was printed cannot be taken back: the exit code tells */
+
+bool table_was_incomplete(void)
+{
+    return incomplete;
+}
+
 void table_print(const table *table)
 {
     layout l = {0};
@@ -191,8 +198,10 @@ void table_print(const table *table)
             putchar('\n');
         }
     }
-    if (table->failed)
+    if (table->failed) {
         puts("(the table is incomplete: memory ran out)");
+        incomplete = true;
+    }
 }
 
 void table_release(table *table)

@@ -18,7 +18,7 @@ typedef struct table {
     int filled; /* cells of the last row */
     size_t rows, capacity;
     char *(*cells)[TABLE_COLUMNS];
-    bool failed; /* memory ran out; printing says so */
+    bool failed; /* memory ran out; printing says so, and the program's exit code */
 } table;
 
 /* The values of one row, each made with printf; the first row is the head. */
@@ -28,6 +28,7 @@ void table_start_row(table *table, const char *first);
 void table_add(table *table, const char *text);
 void table_print(const table *table);
 void table_release(table *table);
+bool table_was_incomplete(void); /* one that was printed */
 
 /* A short-lived string for table_row(): one of eight buffers, reused in turn. */
 const char *cell(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -106,8 +106,10 @@ static void print_costliest(const qf_net *net, timing *layers, int iterations)
 {
     enum { ROWS = 12 };
     int count = qf_net_layer_count(net), *order = malloc((size_t)count * sizeof *order);
-    if (!order)
+    if (!order) {
+        table_print(&(const table){.failed = true});
         return;
+    }
     double total = 0;
     for (int l = 0; l < count; l++) {
         order[l] = l;
