@@ -85,6 +85,12 @@ static void read_set(qf_context *context, int64_t file, const char *name)
     qf_buffer_release(&content);
 }
 
+static qf_status look(void *user, const char *name, const qf_hdf5_shape *shape)
+{
+    (void)user;
+    return *name == '/' && shape->axes >= 0 ? QF_OK : QF_E_FORMAT;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     int64_t file;
@@ -94,6 +100,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (qf_hdf5_open(context, "input.h5", &file) == QF_OK)
         for (int i = 0; i < NAMES; i++)
             read_set(context, file, names[i]);
+    if (file >= 0)
+        (void)qf_hdf5_each_array(context, file, look, NULL);
     qf_hdf5_close(file);
     qf_context_destroy(context);
     return 0;

@@ -14,6 +14,9 @@
 #include <turbojpeg.h>
 #include <unistd.h>
 
+/* Of "abc". */
+#define FUZZ_DIGEST "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
 static qf_context *context;
 
 static void put(const char *target, const char *name, const void *bytes, size_t size)
@@ -301,6 +304,9 @@ static void texts(void)
     put_text("fuzz_lists", "images", "a.png 1\r\n\nb c.png 2\nno label\nx.png 99999999999");
     put_text("fuzz_lists", "windows",
              "# 0\na.png\n3\n30\n40\n2\n3 0.9 4 5 20 24\n1 0.1 10 2 35 15\n# 1 b.png 3 4 5 0\n");
+    put_text("fuzz_checksum", "plain", FUZZ_DIGEST "  file\n");
+    put_text("fuzz_checksum", "list", FUZZ_DIGEST " *other\r\n\\" FUZZ_DIGEST "  fi\\\\le\n");
+    put_text("fuzz_checksum", "tag", "SHA256 (a/file) = " FUZZ_DIGEST "\n");
     put("fuzz_hdf5", "sets", "\0\4\2\3\1\1\2\0\2\2\3\3\7\0\1\0\x11\1\5\0\x16\1\1\1", 24);
 }
 

@@ -62,6 +62,14 @@ mv float_iter_2.caffemodel given.caffemodel
 mv float_iter_2.solverstate given.solverstate
 mv float_iter_2.caffemodel.h5 given.caffemodel.h5
 mv float_iter_2.solverstate.h5 given.solverstate.h5
+qaffe train --solver solver.prototxt --checksum
+qaffe train --solver hdf5.prototxt --checksum
+mv float_iter_2.caffemodel summed.caffemodel
+mv float_iter_2.caffemodel.sha256 summed.caffemodel.sha256
+mv float_iter_2.solverstate summed.solverstate
+mv float_iter_2.solverstate.sha256 summed.solverstate.sha256
+mv float_iter_2.caffemodel.h5 summed.caffemodel.h5
+mv float_iter_2.caffemodel.h5.sha256 summed.caffemodel.h5.sha256
 qaffe qat config --model net.prototxt --weights given.caffemodel --out config.json
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model modified.prototxt --out-weights modified.caffemodel --record record.txt
@@ -84,12 +92,15 @@ qaffe test --model net.prototxt --weights given.caffemodel.h5 --iterations 1
 qaffe time --model level.prototxt --iterations 1
 qaffe inspect --model net.prototxt --weights given.caffemodel
 qaffe inspect --model net.prototxt --json
+qaffe inspect --check summed.caffemodel summed.caffemodel.h5 summed.solverstate record.txt
+qaffe test --model net.prototxt --weights summed.caffemodel --iterations 1
 qaffe inspect --model net.prototxt --dot
 qaffe qat config --model net.prototxt --weights given.caffemodel --out new.json
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
 qaffe qat export --model modified.prototxt --weights trained.caffemodel --record record.txt --config config.json
   --out new
+qaffe qat export --checksum --model modified.prototxt --weights trained.caffemodel --record record.txt --out new
 qaffe qat run --model net.prototxt --weights given.caffemodel --out new --iterations 2 --threads 1
 qaffe verify --model ready --iterations 1
 qaffe convert-idx --images images.idx --labels labels.idx --out new_lmdb

@@ -1,6 +1,7 @@
 #!/bin/sh
 # `qaffe qat prepare` and `qat export` that are killed (kill -9) at a random moment over the outputs of an earlier step
-# leave each file whole, old or new, and in the order in which they are renamed: the record empties last.
+# leave each file whole, old or new, and in the order in which they are renamed: the record empties last; and no checksum
+# (--checksum) that is not that of its file.
 #   scripts/kill_outputs.sh [KILLS]        default 100; QAFFE=path of the command, SEED=number
 set -eu
 kills=${1:-100}
@@ -30,12 +31,12 @@ END
 
 # Each step writes to $1/; its files follow in the order in which they get their names.
 prepare() {
-  exec "$qaffe" qat prepare --model net.prototxt --weights float_iter_2.caffemodel --config config.json \
+  exec "$qaffe" qat prepare --checksum --model net.prototxt --weights float_iter_2.caffemodel --config config.json \
     --out-model "$1/model" --out-weights "$1/weights" --record "$1/record" >/dev/null 2>&1
 }
 prepare_files="weights model record"
 export_() {
-  exec "$qaffe" qat export --model qat/model --weights qat/weights --record qat/record --out "$1/" >/dev/null 2>&1
+  exec "$qaffe" qat export --checksum --model qat/model --weights qat/weights --record qat/record --out "$1/" >/dev/null 2>&1
 }
 export__files="quant.json fake_quant_weights.caffemodel fake_quant_model.prototxt deploy_weights.caffemodel deploy_model.prototxt"
 
@@ -62,7 +63,10 @@ while [ $round -lt "$kills" ]; do
   [ $((round % 2)) = 0 ] && step=export_ || step=prepare
   eval "files=\$${step}_files duration=\$duration_$step"
   mkdir out
-  for file in $files; do echo old >"out/$file"; done
+  for file in $files; do
+    echo old >"out/$file"
+    (cd out && sha256sum "$file" >"$file.sha256")
+  done
   ($step out) &
   victim=$!
   pause=$(random "$duration")
@@ -78,6 +82,9 @@ while [ $round -lt "$kills" ]; do
     else
       states=${states}!
     fi
+  done
+  for file in out/*.sha256; do
+    [ ! -e "$file" ] || (cd out && sha256sum -c --status "${file#out/}") || states=$states!
   done
   case $states in
   *!* | *on*) echo "round $round ($step, killed after $pause ms): $files are $states" ;;

@@ -89,6 +89,12 @@ QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: fr
  * nothing. Fields of forks that are known to change nothing here are kept in any case. */
 QF_API void qf_context_keep_unknown_fields(qf_context *context, bool keep);
 
+/* Write NAME.sha256 beside each file that is written (not beside databases and logs), as sha256sum
+ * does, so that `sha256sum -c NAME.sha256` can check it; false, the default: none. Whatever is
+ * chosen here: where one lies beside weights, a solver's state or a record, the file is checked
+ * when it is read (QF_E_MISMATCH), and when a file is written anew its old one goes. */
+QF_API void qf_context_write_checksums(qf_context *context, bool write);
+
 /* For a program that is about to end by a signal: removes what is not complete yet of all outputs
  * of the process, in all contexts. From then on nothing is completed; a thread that tries to waits
  * for ever. Call it from a thread that waits for signals, not from a signal's handler. */
@@ -504,6 +510,28 @@ typedef struct qf_verification {
 QF_API qf_status qf_verify(qf_context *context, const char *prefix, const char *data, int batches,
                            qf_action_function action, qf_progress_function progress, void *user,
                            qf_verification *out);
+
+/* ---- what may have happened to a file ---- */
+
+/* An array with values that are no numbers, or denormal. */
+typedef struct qf_odd_blob {
+    char name[320]; /* "layer conv1, blob 0", "history blob 3", "layer ip, scale_w" */
+    uint64_t values, nan, infinite, denormal;
+    uint64_t first; /* index of the first NaN or infinity, if there is one */
+} qf_odd_blob;
+typedef struct qf_file_check {
+    bool has_checksum; /* NAME.sha256 is there */
+    uint64_t blobs, values;
+    size_t odd;
+    qf_odd_blob *odd_blob;
+} qf_file_check;
+/* Looks at all numbers of a file of weights (.caffemodel, .h5), of a solver's state, a record or a
+ * mean, and checks any file that has a NAME.sha256 beside it. QF_E_MISMATCH: the checksum does not
+ * agree; QF_E_VALUE: a value is NaN or infinite, the first of which the sentence names;
+ * QF_E_ARGUMENT: there is nothing to check. `out` holds what was found until then, and is to be
+ * released also after a failure. */
+QF_API qf_status qf_check_file(qf_context *context, const char *file, qf_file_check *out);
+QF_API void qf_file_check_release(qf_file_check *check);
 
 /* ---- the whole flow at once ---- */
 

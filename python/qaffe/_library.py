@@ -87,6 +87,16 @@ class QatResult(Structure):
                 ("test_items", c_uint64), ("test_batches", c_int)]
 
 
+class OddBlob(Structure):
+    _fields_ = [("name", ctypes.c_char * 320), ("values", c_uint64), ("nan", c_uint64), ("infinite", c_uint64),
+                ("denormal", c_uint64), ("first", c_uint64)]
+
+
+class FileCheck(Structure):
+    _fields_ = [("has_checksum", c_bool), ("blobs", c_uint64), ("values", c_uint64), ("odd", c_size_t),
+                ("odd_blob", POINTER(OddBlob))]
+
+
 _P, _S, _I = c_void_p, c_char_p, c_int  # object, string, int
 _STATUS = c_int
 _SIGNATURES = {
@@ -100,6 +110,9 @@ _SIGNATURES = {
     "qf_context_set_threads": (None, [_P, _I]),
     "qf_context_set_seed": (None, [_P, c_int64]),
     "qf_context_keep_unknown_fields": (None, [_P, c_bool]),
+    "qf_context_write_checksums": (None, [_P, c_bool]),
+    "qf_check_file": (_STATUS, [_P, _S, POINTER(FileCheck)]),
+    "qf_file_check_release": (None, [POINTER(FileCheck)]),
     "qf_context_set_limit": (_STATUS, [_P, _S, c_uint64]),
     "qf_context_set_limits": (_STATUS, [_P, _S]),
     "qf_limit_describe": (_S, [_I, POINTER(c_uint64), POINTER(_S)]),

@@ -130,6 +130,33 @@ def test_weights_as_files(net, name):
     np.testing.assert_array_equal(net.params["ip"][0].data, other.params["ip"][0].data)
 
 
+def test_weights_that_were_changed(net):
+    qaffe.write_checksums()
+    try:
+        net.save("w.caffemodel")
+    finally:
+        qaffe.write_checksums(False)
+    found = qaffe.check("w.caffemodel")
+    assert found.ok and found.has_checksum and not found.odd
+    assert found.values == sum(blob.data.size for blobs in net.params.values() for blob in blobs)
+    content = bytearray(open("w.caffemodel", "rb").read())
+    content[len(content) // 2] ^= 4
+    open("w.caffemodel", "wb").write(content)
+    with pytest.raises(RuntimeError, match="w.caffemodel does not agree with its checksum"):
+        net.copy_from("w.caffemodel")
+    found = qaffe.check("w.caffemodel")
+    assert not found.ok and "delete w.caffemodel.sha256 if the change was meant" in found.reason
+    net.params["ip"][0].data.flat[3] = np.nan
+    net.save("w.caffemodel")  # the old checksum goes
+    found = qaffe.check("w.caffemodel")
+    assert not found.ok and not found.has_checksum
+    assert [(blob.name, blob.nan, blob.first) for blob in found.odd] == [("layer ip, blob 0", 1, 3)]
+    net.copy_from("w.caffemodel")  # as Caffe does
+    with pytest.raises(ValueError, match="nothing to check"):
+        open("text", "w").close()
+        qaffe.check("text")
+
+
 def test_shared_weights(net):
     other = caffe.Net(qaffe.examples.small_net(), caffe.TEST)
     other.share_with(net)

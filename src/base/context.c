@@ -112,6 +112,11 @@ void qf_context_keep_unknown_fields(qf_context *context, bool keep)
     context->keep_unknown_fields = keep;
 }
 
+void qf_context_write_checksums(qf_context *context, bool write)
+{
+    context->write_checksums = write;
+}
+
 void qf_context_set_compute(qf_context *context, qf_compute forward, qf_backward backward)
 {
     context->compute = forward;

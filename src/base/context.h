@@ -20,9 +20,10 @@ struct qf_context {
     struct qf_pool *pool;           /* base/array.h; created on first use */
     qf_python_layers python_layers; /* who runs layers of type Python; setup NULL: nobody */
     void *python_user;
-    bool log_layer_data; /* AMCT's logs of the first data of Quant layers */
-    bool replaces_run;   /* outputs that exist are an earlier run's, and were spoken of */
-    struct {             /* base/output.h: of the step that is under way */
+    bool log_layer_data;  /* AMCT's logs of the first data of Quant layers */
+    bool replaces_run;    /* outputs that exist are an earlier run's, and were spoken of */
+    bool write_checksums; /* base/checksum.h */
+    struct {              /* base/output.h: of the step that is under way */
         struct qf_output *items;
         size_t count, capacity;
         int depth; /* 0: each output stands for itself */

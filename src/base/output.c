@@ -1,6 +1,7 @@
 #include "base/output.h"
 
 #include "base/buffer.h"
+#include "base/checksum.h"
 #include "base/disk.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -226,10 +227,39 @@ static qf_status put_off(qf_context *context, qf_output *output)
     return QF_OK;
 }
 
+/* The checksum beside a file that is replaced, or will be there, is not that of the new one. */
+static qf_status drop_checksum(qf_context *context, const char *file)
+{
+    struct stat info;
+    qf_output old = {.fd = -1, .removes = true, .replaces = true};
+    old.path = qf_checksum_name(file);
+    old.target = old.path ? qf_strdup(old.path) : NULL;
+    qf_status status = old.target ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for a path");
+    if (status == QF_OK && lstat(old.path, &info) == 0 && !S_ISDIR(info.st_mode))
+        status = put_off(context, &old);
+    release(&old);
+    return status;
+}
+
 static qf_status finish_file(qf_context *context, qf_output *output)
 {
+    char digest[QF_DIGEST_TEXT];
+    const bool has_checksum = !output->folder && !qf_is_checksum(output->target);
+    const bool writes = has_checksum && context->write_checksums;
+    const char *const names[] = {output->target, output->path};
+    if (writes)
+        QF_TRY(qf_digest(context, output->path, output->fd, digest));
     QF_TRY(bring_to_disk(context, output));
-    return put_off(context, output);
+    for (int i = 0; i < 2 && has_checksum; i++)
+        if (i == 0 || strcmp(names[0], names[1]) != 0) /* a link may have one beside it, too */
+            QF_TRY(drop_checksum(context, names[i]));
+    char *target = qf_strdup(output->target);
+    qf_status status =
+        target ? put_off(context, output) : qf_fail(context, QF_E_MEMORY, "no memory for a path");
+    if (status == QF_OK && writes)
+        status = qf_checksum_write(context, target, digest);
+    qf_free(target);
+    return status;
 }
 
 qf_status qf_output_finish(qf_context *context, qf_output *out, qf_status status)
@@ -279,11 +309,18 @@ static void keep_before(qf_output *output)
         qf_buffer_release(&name);
 }
 
-static qf_status give_name(qf_context *context, const qf_output *output)
+static qf_status give_name(qf_context *context, qf_output *output)
 {
-    return rename(output->temporary, output->target) == 0
-               ? QF_OK
-               : qf_fail_writing(context, output->path, errno, 0);
+    if (output->removes ? unlink(output->target) == 0 || errno == ENOENT
+                        : rename(output->temporary, output->target) == 0) {
+        output->done = true;
+        return QF_OK;
+    }
+    const int error = errno;
+    return output->removes
+               ? qf_fail(context, QF_E_IO, "cannot remove %s, the checksum of an older file: %s",
+                         output->path, strerror(error))
+               : qf_fail_writing(context, output->path, error, 0);
 }
 
 static void take_name_back(const qf_output *output)
@@ -294,19 +331,27 @@ static void take_name_back(const qf_output *output)
         (void)rename(output->target, output->temporary);
 }
 
+/* Old checksums first, then the files in their order. */
 static qf_status name_all(qf_context *context)
 {
     qf_output *items = context->outputs.items;
     const size_t count = context->outputs.count;
     qf_status status = QF_OK;
-    size_t named = 0;
     qf_unfinished_hold();
     for (size_t i = 0; i < count && count > 1; i++)
         keep_before(&items[i]);
-    while (named < count && (status = give_name(context, &items[named])) == QF_OK)
-        named++;
-    while (status != QF_OK && named > 0)
-        take_name_back(&items[--named]);
+    for (size_t i = 0; i < count && status == QF_OK; i++)
+        if (items[i].removes)
+            status = give_name(context, &items[i]);
+    for (size_t i = 0; i < count && status == QF_OK; i++)
+        if (!items[i].removes)
+            status = give_name(context, &items[i]);
+    for (size_t i = count; status != QF_OK && i-- > 0;)
+        if (items[i].done && !items[i].removes)
+            take_name_back(&items[i]);
+    for (size_t i = count; status != QF_OK && i-- > 0;)
+        if (items[i].done && items[i].removes)
+            take_name_back(&items[i]);
     for (size_t i = 0; i < count; i++)
         if (items[i].before)
             unlink(items[i].before); /* gone already where it came back */

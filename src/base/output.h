@@ -1,5 +1,7 @@
 /* Outputs are complete or absent, and those of one step appear together or not at all: each is
  * written beside its target under a name of its own, brought to the disk, and renamed at the end.
+ * An old checksum (base/checksum.h) goes before its file is replaced, a new one comes after it: one
+ * that is there is always that of the file beside it.
  */
 #ifndef QF_BASE_OUTPUT_H
 #define QF_BASE_OUTPUT_H
@@ -18,6 +20,8 @@ typedef struct qf_output {
     int fd;                           /* open for writing; -1: a folder */
     bool folder;
     bool replaces; /* a file that is there, whose mode and owner it takes */
+    bool removes;  /* no output: what is at the target goes when the step's files get names */
+    bool done;
 } qf_output;
 
 /* Makes "<target>.<digits>.partial", an empty file (or a folder, which must not be there yet), with

@@ -43,10 +43,10 @@ typedef struct command {
     bool hidden;   /* not listed; a tool of the build */
     int (*run)(const struct arguments *arguments);
 
+    const char *words; /* what stands beside the options: "INPUT_DB [OUTPUT_FILE]" */
+    int fewest_words, most_words;
     /* One of Caffe's programs: known by its own name too, and reads flags as gflags does. */
     bool caffe_tool;
-    const char *words; /* what stands beside the flags: "INPUT_DB [OUTPUT_FILE]" */
-    int fewest_words, most_words;
     /* `caffe`: the actions that the first word chooses; its flags are theirs. Ends with NULL. */
     const struct command *const *actions;
 } command;
@@ -57,7 +57,7 @@ typedef struct arguments {
     const command *command;
     const char *values[OPTIONS_MAX]; /* by option_at() index; the standard value where none given */
     bool given[OPTIONS_MAX];
-    const char *words[WORDS_MAX];
+    char **words; /* moved to the front of argv */
     int word_count;
     /* Those of the Caffe program that runs this; NULL: none does. Then only what Caffe itself would
      * print: no tables on stdout. */

@@ -191,7 +191,7 @@ static void put_zsh_word(FILE *script, int length, const char *name, const char 
     fputc('\'', script);
 }
 
-/* _arguments with all options of a command; Caffe's programs take words beside them. */
+/* _arguments with all options of a command; some commands take words beside them. */
 static void put_zsh_options(FILE *script, const command *command)
 {
     fputs("_arguments", script);

@@ -101,6 +101,7 @@ bool flags_parse(arguments *out, const command *command, int argc, char **argv)
 {
     bool flags_end = false;
     arguments_reset(out, command);
+    out->words = argv;
     for (int i = 0; i < argc; i++) {
         bool flag = !flags_end && argv[i][0] == '-' && argv[i][1];
         if (flag && strcmp(argv[i], "--") == 0)
@@ -108,7 +109,7 @@ bool flags_parse(arguments *out, const command *command, int argc, char **argv)
         else if (flag && !parse_flag(out, argc, argv, &i))
             return false;
         else if (!flag && out->word_count < WORDS_MAX)
-            out->words[out->word_count++] = argv[i];
+            argv[out->word_count++] = argv[i]; /* over what was read */
     }
     return true;
 }

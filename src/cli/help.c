@@ -59,7 +59,8 @@ void print_help(const command *command, FILE *stream)
     for (size_t i = 0; (each = option_at(command, i)); i++)
         if (each->required)
             fprintf(stream, " --%s %s", each->name, each->value);
-    fputs(" [options]\n\n", stream);
+    fprintf(stream, " [options]%s%s\n\n", command->words ? " " : "",
+            command->words ? command->words : "");
     print_wrapped(stream, command->summary, 0, 0);
     if (command->details) {
         fputc('\n', stream);

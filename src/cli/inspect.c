@@ -1,18 +1,19 @@
 /* qaffe inspect: a model as a table, as JSON, or as a graph for Graphviz. */
+#include "cli/check_files.h"
 #include "cli/commands.h"
 #include "cli/net_options.h"
 #include "cli/table.h"
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const option options[] = {
     {.name = "model",
      .kind = OPTION_FILE,
-     .required = true,
      .value = "FILE",
-     .help = "The net (.prototxt)."},
+     .help = "The net (.prototxt); needed without --check."},
     {.name = "weights",
      .kind = OPTION_FILE,
      .value = "FILE",
@@ -29,6 +30,12 @@ static const option options[] = {
      .standard = "TEST",
      .help = "The phase to build the net for."},
     NET_STATE_OPTIONS,
+    {.name = "check",
+     .kind = OPTION_FLAG,
+     .help =
+         "Look at all numbers of the files that are named beside the options: weights, solvers' "
+         "states (.h5, too), records, means; and at the checksum of any file that has one. What "
+         "is not in order is named, and the exit code is 1."},
     {.name = "json", .kind = OPTION_FLAG, .help = "Print JSON instead of a table."},
     {.name = "dot",
      .kind = OPTION_FLAG,
@@ -242,6 +249,15 @@ static int run(const arguments *arguments)
     session session;
     if (argument_flag(arguments, "json") && argument_flag(arguments, "dot"))
         return usage_error(arguments->command, "--json and --dot exclude each other");
+    if (argument_flag(arguments, "check"))
+        return check_files(arguments);
+    if (arguments->word_count)
+        return usage_error(arguments->command,
+                           "\"%s\" is not an option; every value follows its --name, and files to "
+                           "check need --check",
+                           arguments->words[0]);
+    if (!argument_given(arguments, "model"))
+        return usage_error(arguments->command, "--model FILE is missing");
     if (!session_open(&session, arguments, QF_WARNING))
         return EXIT_FAILED;
     return session_close(&session, inspect(&session, arguments));
@@ -254,8 +270,11 @@ const command command_inspect = {
                "stays float says why; --json gives all details.",
     .example = "qaffe inspect --model deploy.prototxt --weights lenet.caffemodel\n"
                "qaffe inspect --model train_val.prototxt --shape data=1x3x224x224\n"
-               "qaffe inspect --model deploy.prototxt --dot | dot -Tsvg > net.svg",
+               "qaffe inspect --model deploy.prototxt --dot | dot -Tsvg > net.svg\n"
+               "qaffe inspect --check snapshots/*.caffemodel snapshots/*.solverstate",
     OPTIONS(options),
+    .words = "[FILE...]",
+    .most_words = INT_MAX,
     .computes = true,
     .run = run,
 };

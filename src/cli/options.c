@@ -59,6 +59,12 @@ static const option engine_options[] = {
              "gradients (codes are exact in bf16). Some processors are twice as fast in bf16, some "
              "slower: auto measures once and takes it where it pays. A resumed run goes on as it "
              "began."},
+    {.name = "checksum",
+     .kind = OPTION_FLAG,
+     .help =
+         "Write NAME.sha256 beside each file that is written, as sha256sum does. Where one lies "
+         "beside weights, a state or a record, the file is checked when it is read, with this "
+         "option or without."},
     {.name = "verbose",
      .kind = OPTION_FLAG,
      .help = "The same as --log-level debug: also which layers run as one, and which kernels were "
@@ -401,7 +407,12 @@ bool arguments_parse(arguments *out, const command *command, int argc, char **ar
 {
     const option *each;
     arguments_reset(out, command);
+    out->words = argv;
     for (int i = 0; i < argc; i++) {
+        if (argv[i][0] != '-' && out->word_count < command->most_words) {
+            argv[out->word_count++] = argv[i]; /* over what was read */
+            continue;
+        }
         if (argv[i][0] != '-' || !argv[i][1]) {
             usage_error(command, "\"%s\" is not an option; every value follows its --name",
                         argv[i]);

@@ -163,8 +163,10 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
         session_close(session, QF_E_ARGUMENT);
         return false;
     }
-    if (arguments->command->computes)
+    if (arguments->command->computes) {
         choose_compute(session, arguments);
+        qf_context_write_checksums(session->context, argument_flag(arguments, "checksum"));
+    }
     return true;
 }
 

@@ -224,3 +224,83 @@ int qf_hdf5_group_size(int64_t file, const char *name)
                ? (int)info.nlinks
                : -1;
 }
+
+/* ---- all arrays ---- */
+
+typedef struct walk {
+    qf_context *context;
+    int64_t file;
+    qf_hdf5_look look;
+    void *user;
+    uint64_t seen; /* groups may lead round in circles */
+} walk;
+
+static bool is_number_array(hid_t set)
+{
+    hid_t type = H5Dget_type(set);
+    const H5T_class_t kind = type >= 0 ? H5Tget_class(type) : H5T_NO_CLASS;
+    H5Tclose(type);
+    return kind == H5T_FLOAT || kind == H5T_INTEGER;
+}
+
+/* `path` has room for QF_HDF5_PATH bytes. */
+enum { QF_HDF5_PATH = 1024, DEEPEST = 32 };
+static qf_status walk_group(walk *w, char *path, int depth);
+
+static qf_status walk_member(walk *w, hid_t group, hsize_t index, char *path, int depth)
+{
+    const size_t length = strlen(path);
+    QF_TRY(qf_hdf5_ready(w->context));
+    const ssize_t named =
+        H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, index, path + length + 1,
+                           QF_HDF5_PATH - length - 1, H5P_DEFAULT);
+    if (named <= 0 || (size_t)named >= QF_HDF5_PATH - length - 1)
+        return qf_hdf5_failed(w->context, qf_fail(w->context, QF_E_FORMAT,
+                                                  "the members of '%s' cannot be read", path));
+    path[length] = '/';
+    QF_TRY(qf_check_limit(w->context, QF_LIMIT_NET_LAYERS, w->seen++ / 8,
+                          "counting eight arrays as a layer, the file has"));
+    const hid_t object = H5Oopen(w->file, path, H5P_DEFAULT);
+    const H5I_type_t type = object >= 0 ? H5Iget_type(object) : H5I_BADID;
+    const bool array = type == H5I_DATASET && is_number_array(object);
+    if (object >= 0)
+        H5Oclose(object);
+    qf_status status = QF_OK;
+    if (array) {
+        qf_hdf5_shape shape;
+        status = qf_hdf5_describe(w->context, w->file, path, &shape);
+        if (status == QF_OK)
+            status = w->look(w->user, path, &shape);
+    } else if (type == H5I_GROUP && depth < DEEPEST) {
+        status = walk_group(w, path, depth + 1);
+    } else if (type == H5I_BADID) {
+        status = qf_hdf5_failed(w->context,
+                                qf_fail(w->context, QF_E_FORMAT, "'%s' cannot be opened", path));
+    }
+    path[length] = '\0';
+    return status;
+}
+
+static qf_status walk_group(walk *w, char *path, int depth)
+{
+    H5G_info_t info;
+    QF_TRY(qf_hdf5_ready(w->context));
+    const hid_t group = H5Gopen2(w->file, *path ? path : "/", H5P_DEFAULT);
+    qf_status status =
+        group >= 0 && H5Gget_info(group, &info) >= 0
+            ? QF_OK
+            : qf_hdf5_failed(w->context, qf_fail(w->context, QF_E_FORMAT,
+                                                 "the group '%s' cannot be read", path));
+    for (hsize_t i = 0; status == QF_OK && i < info.nlinks; i++)
+        status = walk_member(w, group, i, path, depth);
+    if (group >= 0)
+        H5Gclose(group);
+    return status;
+}
+
+qf_status qf_hdf5_each_array(qf_context *context, int64_t file, qf_hdf5_look look, void *user)
+{
+    char path[QF_HDF5_PATH] = "";
+    walk w = {.context = context, .file = file, .look = look, .user = user};
+    return walk_group(&w, path, 0);
+}

@@ -32,6 +32,10 @@ qf_status qf_hdf5_read(qf_context *context, int64_t file, const char *name, floa
 qf_status qf_hdf5_read_integer(qf_context *context, int64_t file, const char *name, int *out);
 qf_status qf_hdf5_read_text(qf_context *context, int64_t file, const char *name, qf_buffer *out);
 qf_status qf_hdf5_read_bytes(qf_context *context, int64_t file, const char *name, qf_buffer *out);
+/* Calls `look` for every array of numbers in the file, in the order of their names, until one call
+ * fails. */
+typedef qf_status (*qf_hdf5_look)(void *user, const char *name, const qf_hdf5_shape *shape);
+qf_status qf_hdf5_each_array(qf_context *context, int64_t file, qf_hdf5_look look, void *user);
 /* How many members a group has; -1: there is no such group. */
 int qf_hdf5_group_size(int64_t file, const char *name);
 

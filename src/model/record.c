@@ -1,5 +1,6 @@
 #include "model/record.h"
 
+#include "base/checksum.h"
 #include "model/field.h"
 
 #include <float.h>
@@ -9,6 +10,8 @@
 
 qf_status qf_record_read(qf_context *context, const char *path, qf_record **out)
 {
+    *out = NULL;
+    QF_TRY(qf_checksum_check(context, path, NULL));
     return qf_text_read(context, path, &amct__scale_offset_record__descriptor, out);
 }
 

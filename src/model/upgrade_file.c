@@ -1,5 +1,6 @@
 /* What Caffe's upgrade_net_proto_text, upgrade_net_proto_binary and upgrade_solver_proto_text do.
  */
+#include "base/checksum.h"
 #include "model/model.h"
 
 typedef struct kind {
@@ -32,8 +33,9 @@ qf_status qf_upgrade_file(qf_context *context, qf_file_kind which, const char *i
     void *message = NULL;
     qf_upgrade outcome;
     *whole = true;
-    qf_status status =
-        (kind->binary ? qf_wire_read : qf_text_read)(context, input, kind->type, &message);
+    qf_status status = qf_checksum_check(context, input, NULL);
+    if (status == QF_OK)
+        status = (kind->binary ? qf_wire_read : qf_text_read)(context, input, kind->type, &message);
     if (status != QF_OK) {
         qf_problem(context, "Failed to parse input %s file as %s: %s", kind->form, kind->message,
                    input);

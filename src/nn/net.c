@@ -1,6 +1,7 @@
 /* Running a net, and its parameters as files. Building it: net_build.c. */
 #include "nn/net.h"
 
+#include "base/checksum.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -461,6 +462,7 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
 qf_status qf_net_load_weights_file(qf_net *net, const char *caffemodel)
 {
     qf_weights weights;
+    QF_TRY(qf_checksum_check(net->context, caffemodel, NULL));
     if (qf_is_hdf5(caffemodel))
         return qf_net_load_weights_hdf5(net, caffemodel);
     QF_TRY(qf_weights_read(net->context, caffemodel, &weights));

@@ -1,16 +1,17 @@
 #include "nn/snapshot.h"
 
+#include "base/checksum.h"
 #include "base/file.h"
-#include "base/memory.h"
 #include "base/finite.h"
+#include "base/memory.h"
 #include "base/output.h"
 #include "data/hdf5_array.h"
 #include "model/file_type.h"
 #include "nn/run_state.h"
 #include "nn/state_hdf5.h"
 
-#include <stdio.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* One of Caffe's two formats. */
@@ -123,7 +124,6 @@ done:
     return status;
 }
 
-/* A history blob as it will be taken; nothing is changed until all of them fit. */
 /* A momentum that is NaN makes the weights NaN in the first iteration. */
 static qf_status check_values(qf_context *context, const Caffe__BlobProto *blob, size_t index)
 {
@@ -145,6 +145,7 @@ static qf_status check_values(qf_context *context, const Caffe__BlobProto *blob,
     return QF_OK;
 }
 
+/* A history blob as it will be taken; nothing is changed until all of them fit. */
 static qf_status take_history(qf_solver *solver, const Caffe__SolverState *state, bool check_only)
 {
     size_t count = (size_t)(solver->net->learnable_count * solver->rule->histories);
@@ -160,9 +161,9 @@ static qf_status take_history(qf_solver *solver, const Caffe__SolverState *state
             .context = solver->context, .name = "history", .data = tensor, .diff = tensor};
         qf_status status = check_only ? qf_blob_check_proto(&view, state->history[i], false)
                                       : qf_blob_from_proto(&view, state->history[i], false);
-        QF_TRY(qf_within(solver->context, status, "history blob %zu", i));
         if (status == QF_OK && check_only)
             status = check_values(solver->context, state->history[i], i);
+        QF_TRY(qf_within(solver->context, status, "history blob %zu", i));
     }
     return QF_OK;
 }
@@ -252,6 +253,7 @@ static qf_status meant_state(qf_context *context, qf_status status, const char *
 static qf_status read_state(qf_context *context, const char *path, Caffe__SolverState **out)
 {
     *out = NULL;
+    QF_TRY(qf_checksum_check(context, path, NULL));
     qf_status status = qf_is_hdf5(path)
                            ? qf_state_read_hdf5(context, path, out)
                            : qf_wire_read(context, path, &caffe__solver_state__descriptor, out);

@@ -1,5 +1,6 @@
 #include "toolkit/toolkit.h"
 
+#include "base/checksum.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
@@ -15,6 +16,7 @@ qf_status qf_toolkit_read(qf_context *context, const char *model_file, const cha
     if (!weights)
         return QF_OK;
     *weights = NULL;
+    QF_TRY(qf_checksum_check(context, weights_file, NULL));
     QF_TRY(qf_net_param_read_binary(context, weights_file, weights));
     return qf_net_param_fill_names(context, *weights);
 }
