@@ -1,16 +1,13 @@
-/* What a step writes: together or not at all, through links, with the right modes, and with words
- * about it where the disk has no room. */
+/* What a step writes: together or not at all, through links, with the right modes and checksums.
+ * Without room on the disk: test_no_room.c. */
 #include "harness/command.h"
 
 #include "base/output.h"
-#include "data/hdf5_writer.h"
-#include "data/sample_store.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -212,125 +209,87 @@ static void same_files(void **state)
     assert_int_equal(unlink("a") + unlink("b"), 0);
 }
 
-/* ---- no room ---- */
+/* ---- checksums ---- */
 
-static qf_status write_file(void)
+static const char sum_of_abc[] =
+    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  abc\n";
+
+/* A checksum that is there is that of the file beside it: new, removed, or the old one. */
+static void checksums_go_with_their_files(void **state)
 {
-    static const char bytes[1 << 20];
-    return qf_file_write(context, "out", bytes, sizeof bytes, 0644);
+    (void)state;
+    put("abc", "abc");
+    assert_false(qf_file_exists("abc.sha256"));
+    qf_context_write_checksums(context, true);
+    put("abc", "abc");
+    assert_holds("abc.sha256", sum_of_abc);
+    assert_int_equal(system("sha256sum -c --status abc.sha256"), 0);
+
+    assert_int_equal(mkdir("far", 0755) + symlink("far/abc", "to") + symlink("abc", "to.sha256"),
+                     0);
+    put("to", "abc"); /* beside the file, not beside the link, where an old one goes */
+    assert_holds("far/abc.sha256", sum_of_abc);
+    assert_false(qf_file_exists("to.sha256"));
+    qf_context_write_checksums(context, false);
+    put("to", "other");
+    assert_false(qf_file_exists("far/abc.sha256"));
+    test_remove_directory("far");
+
+    const size_t mark = qf_outputs_begin(context); /* a step that fails leaves both */
+    put("abc", "other");
+    put("blocked", "new");
+    assert_holds("abc.sha256", sum_of_abc);
+    assert_int_equal(mkdir("blocked", 0755), 0);
+    assert_fails(context, qf_outputs_end(context, mark, QF_OK), "cannot write blocked");
+    assert_holds("abc", "abc");
+    assert_holds("abc.sha256", sum_of_abc);
+    assert_int_equal(rmdir("blocked"), 0);
+
+    qf_context_write_checksums(context, true);
+    char long_name[252]; /* no room for the ending */
+    memset(long_name, 'n', 251);
+    long_name[251] = '\0';
+    assert_fails(context, qf_file_write(context, long_name, "x", 1, 0644), "name too long");
+    assert_false(qf_file_exists(long_name));
+    qf_context_write_checksums(context, false);
+    put("abc", "other");
+    assert_false(qf_file_exists("abc.sha256"));
+    assert_int_equal(unlink("abc") + unlink("to"), 0);
+    assert_int_equal(entries("."), 0);
 }
 
-static qf_status write_hdf5(void)
+/* ---- what is left behind ---- */
+
+/* What a process that was killed was writing goes when the same is written again; what another
+ * process is writing stays. */
+static void what_was_left_behind_goes(void **state)
 {
-    static const float values[1 << 18];
-    qf_hdf5_writer writer;
-    qf_status status = qf_hdf5_create(context, "out", &writer);
-    if (status == QF_OK)
-        status = qf_hdf5_put_floats(&writer, "/data/values", (int[]){1 << 18}, 1, values);
-    return qf_hdf5_finish(&writer, status);
-}
-
-static qf_status write_database(qf_store_format format)
-{
-    static const char value[1 << 14];
-    qf_sample_writer *writer;
-    qf_status status = qf_sample_writer_create(context, "out", format, &writer);
-    for (int i = 0; i < 200 && status == QF_OK; i++)
-        status =
-            qf_sample_writer_put(context, writer, (char[]){'k', (char)i, 0}, value, sizeof value);
-    qf_status finished = qf_sample_writer_finish(context, writer, status == QF_OK);
-    return status == QF_OK ? finished : status;
-}
-
-static qf_status write_lmdb(void)
-{
-    return write_database(QF_STORE_LMDB);
-}
-
-static qf_status write_leveldb(void)
-{
-    return write_database(QF_STORE_LEVELDB);
-}
-
-static const struct {
-    const char *what;
-    qf_status (*write)(void);
-} writers[] = {{"a file", write_file},
-               {"HDF5", write_hdf5},
-               {"an LMDB", write_lmdb},
-               {"a LevelDB", write_leveldb}};
-
-enum { WRITERS = sizeof writers / sizeof *writers };
-
-/* The whole of a process of its own, which must end by itself: 0 if all sentences have `part`. */
-static int run_writers(const char *part)
-{
-    for (int i = 0; i < WRITERS; i++) {
-        sigset_t pending;
-        const qf_status status = writers[i].write();
-        const char *said = qf_error_text(context);
-        if (status != QF_E_IO || !strstr(said, part) || !strstr(said, "out") || entries(".") != 0) {
-            fprintf(stderr, "%s: status %d, %d left, %s\n", writers[i].what, status, entries("."),
-                    said);
-            return 1;
-        }
-        if (sigpending(&pending) != 0 || sigismember(&pending, SIGXFSZ))
-            return 2;
-    }
-    return 0;
-}
-
-/* This program with an argument, in a child whose files may have `most` bytes. */
-static int ends_with(const char *part, rlim_t most)
-{
+    (void)state;
+    qf_output mine;
+    assert_int_equal(mkdir("db.0123abcd.partial", 0755), 0);
+    put("db.0123abcd.partial/data", "x");
+    put("other.0123abcd.partial", "x");
+    put("db.0123abcg~.partial", "x");
+    assert_ok(context, qf_output_open(context, "db", true, 0755, &mine));
+    assert_false(qf_file_exists("db.0123abcd.partial"));
+    const pid_t child = fork(); /* another process */
+    if (child == 0)
+        _exit(qf_file_write(context, "db", "x", 1, 0644) == QF_OK && qf_file_exists(mine.temporary)
+                  ? 0
+                  : 1);
     int how;
-    const pid_t child = fork();
-    if (child == 0) {
-        const struct rlimit limit = {most, most};
-        if (setrlimit(RLIMIT_FSIZE, &limit) == 0)
-            execl("/proc/self/exe", "test_outputs", part, NULL);
-        _exit(3);
-    }
     assert_int_equal(waitpid(child, &how, 0), child);
-    if (WIFSIGNALED(how))
-        fail_msg("ended by signal %d", WTERMSIG(how));
-    return WEXITSTATUS(how);
+    assert_int_equal(how, 0);
+    assert_true(qf_file_exists(mine.temporary));
+    assert_int_equal(unlink("db"), 0);
+    assert_ok(context, qf_output_finish(context, &mine, QF_OK));
+    assert_int_equal(entries("."), 3);
+    assert_int_equal(
+        rmdir("db") + unlink("other.0123abcd.partial") + unlink("db.0123abcg~.partial"), 0);
 }
 
-/* SIGXFSZ has its default here, as in a host program that knows nothing of it. */
-static void files_that_may_not_grow(void **state)
+int main(void)
 {
-    (void)state;
-    assert_int_equal(mkdir("small", 0755) + chdir("small"), 0);
-    assert_int_equal(ends_with("ulimit -f", 1 << 16), 0);
-    assert_int_equal(chdir("..") + rmdir("small"), 0);
-}
-
-static void a_full_disk(void **state)
-{
-    (void)state;
-    assert_int_equal(mkdir("full", 0755), 0);
-    if (system("mount -t tmpfs -o size=128k none full 2>/dev/null") != 0) {
-        assert_int_equal(rmdir("full"), 0);
-        print_message("no file system of its own can be mounted here (needs root)\n");
-        skip();
-    }
-    assert_int_equal(chdir("full"), 0);
-    const int code = ends_with("the disk is full", RLIM_INFINITY);
-    assert_int_equal(chdir(".."), 0);
-    assert_int_equal(system("umount full"), 0);
-    assert_int_equal(rmdir("full"), 0);
-    assert_int_equal(code, 0);
-}
-
-int main(int count, char **arguments)
-{
-    if (count == 2) {
-        context = test_context();
-        const int code = run_writers(arguments[1]);
-        qf_context_destroy(context);
-        return code;
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_appears_at_its_end),
         cmocka_unit_test(names_are_taken_back),
@@ -339,8 +298,8 @@ int main(int count, char **arguments)
         cmocka_unit_test(pipes_are_written_to),
         cmocka_unit_test(long_names),
         cmocka_unit_test(same_files),
-        cmocka_unit_test(files_that_may_not_grow),
-        cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(checksums_go_with_their_files),
+        cmocka_unit_test(what_was_left_behind_goes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
