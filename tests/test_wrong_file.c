@@ -424,6 +424,24 @@ static void folders_that_are_no_database(void **state)
     assert_int_equal(rename("above/b_lmdb", "lmdb"), 0);
 }
 
+/* A clone without `git lfs pull` has whole folders of pointers. */
+static void databases_of_pointers(void **state)
+{
+    (void)state;
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n";
+    assert_int_equal(mkdir("pointers", 0755), 0);
+    assert_ok(context,
+              qf_file_write(context, "pointers/data.mdb", pointer, sizeof pointer - 1, 0644));
+    assert_fails(context, open_database("pointers"), "pointers/data.mdb is a Git LFS pointer");
+    assert_fails(context, open_database("pointers"), "git lfs pull");
+    assert_int_equal(unlink("pointers/data.mdb"), 0);
+    assert_ok(context,
+              qf_file_write(context, "pointers/CURRENT", pointer, sizeof pointer - 1, 0644));
+    assert_ok(context,
+              qf_file_write(context, "pointers/000005.ldb", pointer, sizeof pointer - 1, 0644));
+    assert_fails(context, open_database("pointers"), "000005.ldb is a Git LFS pointer");
+}
+
 /* Weights and states in either format under the name of the other. */
 static void names_do_not_decide(void **state)
 {
@@ -486,9 +504,13 @@ static int leave(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types_are_recognised),     cmocka_unit_test(readers_name_what_they_got),
-        cmocka_unit_test(sentences_say_what_to_do), cmocka_unit_test(folders_that_are_no_database),
-        cmocka_unit_test(names_do_not_decide),      cmocka_unit_test(a_byte_order_mark_is_accepted),
+        cmocka_unit_test(types_are_recognised),
+        cmocka_unit_test(readers_name_what_they_got),
+        cmocka_unit_test(sentences_say_what_to_do),
+        cmocka_unit_test(folders_that_are_no_database),
+        cmocka_unit_test(databases_of_pointers),
+        cmocka_unit_test(names_do_not_decide),
+        cmocka_unit_test(a_byte_order_mark_is_accepted),
     };
     return cmocka_run_group_tests(tests, enter, leave);
 }

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/unfinished.h"
 #include "data/leveldb_reader.h"
+#include "model/file_type.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -141,20 +142,20 @@ static qf_status link_file(qf_context *context, const reader *r, int folder, con
 {
     if (name[0] == '.' || strcmp(name, "LOCK") == 0 || strncmp(name, "LOG", 3) == 0)
         return QF_OK;
-    if (ends_in(name, ".ldb") || ends_in(name, ".sst"))
-        QF_TRY(check_table(context, folder, name));
+    const bool is_table = ends_in(name, ".ldb") || ends_in(name, ".sst");
     qf_buffer from = {0}, to = {0};
     qf_buffer_print(&from, "%s/%s", path, name);
     qf_buffer_print(&to, "%s/%s", r->folder, name);
-    const bool named = !from.failed && !to.failed;
-    const bool linked = named && symlink(from.data, to.data) == 0;
+    qf_status status = qf_buffer_whole(context, from.failed ? &from : &to);
+    if (status == QF_OK && is_table)
+        status = qf_wrong_file(context, check_table(context, folder, name), from.data,
+                               QF_FILE_LEVELDB_TABLE);
+    if (status == QF_OK && symlink(from.data, to.data) != 0)
+        status = qf_fail(context, QF_E_IO, "cannot link to its files in %s: %s", r->folder,
+                         strerror(errno));
     qf_buffer_release(&from);
     qf_buffer_release(&to);
-    if (!named)
-        return qf_fail(context, QF_E_MEMORY, "no memory for a path");
-    return linked ? QF_OK
-                  : qf_fail(context, QF_E_IO, "cannot link to its files in %s: %s", r->folder,
-                            strerror(errno));
+    return status;
 }
 
 static qf_status make_folder(qf_context *context, reader *r)

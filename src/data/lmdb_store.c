@@ -6,6 +6,7 @@
 #include "base/disk.h"
 #include "base/memory.h"
 #include "data/lmdb_pages.h"
+#include "model/file_type.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,6 +108,15 @@ static void close_reader(void *state)
     qf_free(r);
 }
 
+/* What goes by the name of data.mdb may be another file: a Git LFS pointer, say. */
+static qf_status refuse_file(qf_context *context, qf_status status, const char *folder)
+{
+    char *path = status == QF_OK ? NULL : file_in(folder, "data.mdb");
+    status = path ? qf_wrong_file(context, status, path, QF_FILE_LMDB_DATA) : status;
+    qf_free(path);
+    return status;
+}
+
 static qf_status open_reader(qf_context *context, const char *path, void **state)
 {
     reader *r = qf_alloc(1, sizeof *r);
@@ -122,7 +132,7 @@ static qf_status open_reader(qf_context *context, const char *path, void **state
         *state = r;
     else
         close_reader(r);
-    return status;
+    return refuse_file(context, status, path);
 }
 
 static uint64_t count(const void *state)
