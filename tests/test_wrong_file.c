@@ -392,10 +392,10 @@ static void sentences_say_what_to_do(void **state)
         const char *said;
     } cases[] = {
         {"weights", read_net, "this as --weights"},
-        {"json", read_net, "`qaffe qat prepare --config` takes it"},
-        {"record", read_net, "as --record"},
-        {"state", read_net, "`qaffe train --snapshot` takes it"},
-        {"mean", read_net, "transform_param.mean_file takes it"},
+        {"json", read_net, "configurations go to `qaffe qat prepare --config`"},
+        {"record", read_net, "records go to --record"},
+        {"state", read_net, "states go to `qaffe train --snapshot`"},
+        {"mean", read_net, "mean images go to transform_param.mean_file"},
         {"net", read_config, "`qaffe qat config` makes one of a net and its weights"},
         {"cfg", read_config, "`qaffe qat config --config-definition` makes the .json of it"},
         {"json", read_definition, "give it to `qaffe qat prepare` as --config"},
@@ -407,7 +407,7 @@ static void sentences_say_what_to_do(void **state)
         {"windows", read_list, "a layer of type WindowData reads it"},
         {"lfs", read_list, "git lfs pull"},
         {"pickle", convert_cifar, "take the binary version"},
-        {"solver", read_listed_array, "`qaffe train --solver` takes it"},
+        {"solver", read_listed_array, "solvers go to `qaffe train --solver`"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_fails(context, cases[i].read(cases[i].path), cases[i].said);
@@ -420,7 +420,7 @@ static void folders_that_are_no_database(void **state)
     assert_null(strstr(qf_error_text(context), "did you mean"));
     assert_int_equal(mkdir("above", 0755), 0);
     assert_int_equal(rename("lmdb", "above/b_lmdb"), 0);
-    assert_fails(context, open_database("above"), "did you mean above/b_lmdb");
+    assert_fails(context, open_database("above"), "did you mean above/b_lmdb?");
     assert_int_equal(rename("above/b_lmdb", "lmdb"), 0);
 }
 

@@ -89,8 +89,8 @@ static qf_status refuse(qf_context *context, const char *path, bool is_folder)
     QF_TRY(is_folder ? find_within(context, path, &meant) : QF_OK);
     qf_status status = qf_fail(
         context, QF_E_IO,
-        "'%s' is no database: expected a folder with data.mdb (LMDB) or CURRENT (LevelDB)%s%s",
-        path, meant.size ? "; did you mean " : "", qf_buffer_text(&meant));
+        "'%s' is no database: expected a folder with data.mdb (LMDB) or CURRENT (LevelDB)%s%s%s",
+        path, meant.size ? "; did you mean " : "", qf_buffer_text(&meant), meant.size ? "?" : "");
     qf_buffer_release(&meant);
     return is_folder && qf_file_type_of(path) == QF_FILE_FOLDER
                ? status
