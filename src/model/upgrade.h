@@ -16,7 +16,8 @@ qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, 
 
 const char *qf_upgrade_name(const Caffe__LayerParameter *layer); /* "" without */
 bool qf_upgrade_is(const Caffe__LayerParameter *layer, const char *type);
-/* A copy named "<name><ending>", of another type, without blobs and their settings. It is the
+/* A copy named "<name><ending>", of another type, without blobs, their settings and kept
+ * fields. It is the
  * caller's also where this fails. */
 qf_status qf_upgrade_twin(qf_context *context, Caffe__LayerParameter *layer, const char *ending,
                           const char *type, Caffe__LayerParameter **out);

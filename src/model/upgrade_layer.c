@@ -29,10 +29,13 @@ qf_status qf_upgrade_twin(qf_context *context, Caffe__LayerParameter *layer, con
                           const char *type, Caffe__LayerParameter **out)
 {
     const size_t blobs = layer->n_blobs, specs = layer->n_param;
+    const unsigned kept = layer->base.n_unknown_fields;
     layer->n_blobs = layer->n_param = 0;
+    layer->base.n_unknown_fields = 0;
     const qf_status copied = qf_message_copy(context, layer, out);
     layer->n_blobs = blobs;
     layer->n_param = specs;
+    layer->base.n_unknown_fields = kept;
     QF_TRY(copied);
     QF_TRY(set_name(context, layer, ending, *out));
     return qf_set_string(context, &(*out)->type, type);
