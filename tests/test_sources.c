@@ -477,6 +477,12 @@ static void lists_that_fail(void **state)
     assert_fails(context, open_list("\n\nnobody.png 3\n", plain, &source),
                  "list.txt:3: cannot open");
     assert_fails(context, open_list("list.txt 3\n", plain, &source), "list.txt");
+    assert_fails(
+        context, open_list("a.bmp 1 2\n", plain, &source),
+        "list.txt:1: cannot open a.bmp 1: No such file or directory; the path is 'a.bmp 1', "
+        "all that stands before the last blanks");
+    assert_fails(context, open_list("'a.bmp' 2\n", plain, &source), "the path is ''a.bmp''");
+    assert_fails(context, open_list("a.bmp,2\n", plain, &source), "the path is 'a.bmp,2'");
     other.new_height = 5;
     assert_fails(context, open_list("a.bmp 3\n", other, &source), "give both or neither");
     other = plain;

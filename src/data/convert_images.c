@@ -106,7 +106,7 @@ static qf_status make_datum(qf_context *context, const qf_imageset_options *opti
 typedef struct job {
     qf_context *context;
     const qf_imageset_options *options;
-    const char *folder;
+    const char *list, *folder;
     qf_sample_writer *writer;
     size_t count, first_size; /* images stored; size of the first one's data */
 } job;
@@ -143,6 +143,7 @@ static qf_status put(job *job, size_t index, const qf_listed_image *listed)
             context, make_datum(context, job->options, &file, listed->path, type, &bytes, &datum),
             "%s", qf_buffer_text(&path));
     status = qf_wrong_file(context, status, path.data, QF_FILE_IMAGE);
+    status = qf_listed_image_within(context, status, job->list, listed);
     bool unreadable = status == QF_E_IO || status == QF_E_FORMAT || status == QF_E_UNSUPPORTED;
     bool skipped = unreadable && job->options->skip_unreadable;
     if (skipped) {
@@ -180,7 +181,7 @@ qf_status qf_convert_imageset(qf_context *context, const char *list, const char 
 {
     qf_image_list images = {0};
     qf_store_format format;
-    job job = {.context = context, .options = options, .folder = folder};
+    job job = {.context = context, .options = options, .list = list, .folder = folder};
     qf_status status = check_options(context, options);
     if (status == QF_OK)
         status = qf_store_format_find(context, options->backend, &format);

@@ -4,6 +4,7 @@
 #include "data/list_text.h"
 #include "model/file_type.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,19 @@ void qf_image_list_release(qf_image_list *list)
     qf_free(list->items);
     qf_buffer_release(&list->text);
     *list = (qf_image_list){0};
+}
+
+qf_status qf_listed_image_within(qf_context *context, qf_status status, const char *list,
+                                 const qf_listed_image *image)
+{
+    char said[QF_ERROR_TEXT_SIZE];
+    if (status == QF_E_IO && strpbrk(image->path, " \t'\",;")) {
+        snprintf(said, sizeof said, "%s", qf_error_text(context));
+        (void)qf_fail(context, status,
+                      "%s; the path is '%s', all that stands before the last blanks", said,
+                      image->path);
+    }
+    return qf_within(context, status, "%s:%d", list, image->line);
 }
 
 void qf_path_join(qf_buffer *out, const char *folder, const char *path)

@@ -30,6 +30,10 @@ typedef enum qf_list_rules {
 qf_status qf_image_list_read(qf_context *context, const char *path, qf_list_rules rules,
                              qf_image_list *out);
 void qf_image_list_release(qf_image_list *list);
+/* Call with how reading an image of the list ended: the sentence names the line, and where the file
+ * is not there what in the line is the path. Returns the status. */
+qf_status qf_listed_image_within(qf_context *context, qf_status status, const char *list,
+                                 const qf_listed_image *image);
 /* Folder and path, with one / between them; an empty folder gives the path. */
 void qf_path_join(qf_buffer *out, const char *folder, const char *path);
 

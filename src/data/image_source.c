@@ -38,7 +38,7 @@ static qf_status read_image(qf_context *context, const state *s, qf_image *out)
             qf_image_release(out);
     }
     out->label = item->label;
-    return qf_within(context, status, "%s:%d", s->param->source, item->line);
+    return qf_listed_image_within(context, status, s->param->source, item);
 }
 
 static qf_status add(qf_context *context, void *opaque, qf_random *random, int index,
