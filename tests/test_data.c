@@ -348,6 +348,11 @@ static void raw_sizes_are_checked(void **state)
     assert_fails(context, raw(1 << 30, 1 << 12, 1 << 12, 60, &image), "datum_channels");
     assert_fails(context, qf_datum_decode(context, "\xff\xff\xff", 3, QF_COLOR_AS_STORED, &image),
                  "datum");
+    static const char annotated[] = "\x0a\x06\x08\3\x10\1\x18\1\x10\0";
+    assert_fails(
+        context,
+        qf_datum_decode(context, annotated, sizeof annotated - 1, QF_COLOR_AS_STORED, &image),
+        "an annotated image, as SSD's");
 }
 
 static void lists_become_databases(void **state)

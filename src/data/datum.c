@@ -41,15 +41,29 @@ static qf_status take_raw(qf_context *context, const Caffe__Datum *datum, qf_ima
     return QF_OK;
 }
 
+/* SSD's AnnotatedDatum begins with a Datum as a message; a Datum with a number. */
+static qf_status name_annotated(qf_context *context, qf_status status, const void *bytes,
+                                size_t size)
+{
+    enum { MESSAGE_1 = 1 << 3 | 2 };
+    return status == QF_E_FORMAT && size && *(const uint8_t *)bytes == MESSAGE_1
+               ? qf_fail(context, status,
+                         "an annotated image, as SSD's layer AnnotatedData reads them, but a datum "
+                         "of an image and one label is expected; convert_imageset makes those")
+               : status;
+}
+
 qf_status qf_datum_decode(qf_context *context, const void *bytes, size_t size, qf_color color,
                           qf_image *out)
 {
     Caffe__Datum *datum;
     *out = (qf_image){0};
-    QF_TRY(qf_wire_parse(context, "datum", bytes, size, &caffe__datum__descriptor, &datum));
-    qf_status status = datum->encoded
-                           ? qf_image_decode(context, datum->data.data, datum->data.len, color, out)
-                           : take_raw(context, datum, out);
+    qf_status status =
+        qf_wire_parse(context, "datum", bytes, size, &caffe__datum__descriptor, &datum);
+    QF_TRY(name_annotated(context, status, bytes, size));
+    status = datum->encoded
+                 ? qf_image_decode(context, datum->data.data, datum->data.len, color, out)
+                 : take_raw(context, datum, out);
     out->message = datum;
     out->label = datum->label;
     if (status != QF_OK)
