@@ -167,6 +167,15 @@ static void fill_blob(qf_blob *blob, float low, float high)
     fill(values, qf_blob_count(blob), low, high);
 }
 
+/* The net with ReLU6 for ReLU, and values that it cuts off. */
+static char *with_relu6(const char *text)
+{
+    char *limited = test_replace(text, "type: 'ReLU'", "type: 'ReLU6'");
+    char *larger = test_replace(limited, "min: -1.5 max: 1.5", "min: -12 max: 12");
+    qf_free(limited);
+    return larger;
+}
+
 static qf_net *open_net(const char *model, const char *weights, bool fusion, bool keep)
 {
     qf_net *net;
@@ -283,8 +292,12 @@ static void float_nets_agree(void **state)
 {
     (void)state;
     for (int i = 0; i < NETS; i++) {
+        char *relu6 = with_relu6(nets[i].text);
         write_float_net(nets[i].text);
         compare_ways("net.prototxt", "net.caffemodel", 1e-5, nets[i].fused_float, nets[i].name);
+        write_float_net(relu6);
+        compare_ways("net.prototxt", "net.caffemodel", 1e-4, nets[i].fused_float, nets[i].name);
+        qf_free(relu6);
     }
 }
 
@@ -336,13 +349,34 @@ static void export_net(const char *text)
                                           "out", "record.txt", "config.json"));
 }
 
+/* How many layers of the deploy model run as one with others. */
+static int count_fused(void)
+{
+    int count = 0;
+    qf_net *net =
+        open_net("out_deploy_model.prototxt", "out_deploy_weights.caffemodel", true, false);
+    assert_ok(context, qf_net_forward(net, NULL));
+    for (int g = 0; g < net->plan->group_count; g++)
+        if (net->plan->groups[g].ran)
+            count += net->plan->groups[g].last - net->plan->groups[g].first + 1;
+    qf_net_destroy(net);
+    return count;
+}
+
 static void deploy_models_agree_in_every_bit(void **state)
 {
     (void)state;
     for (int i = 0; i < NETS; i++) {
+        char *relu6 = with_relu6(nets[i].text);
         export_net(nets[i].text);
         compare_ways("out_deploy_model.prototxt", "out_deploy_weights.caffemodel", 0,
                      nets[i].fused_deploy, nets[i].name);
+        const int fused = count_fused();
+        export_net(relu6);
+        compare_ways("out_deploy_model.prototxt", "out_deploy_weights.caffemodel", 0,
+                     nets[i].fused_deploy, nets[i].name);
+        assert_int_equal(count_fused(), fused);
+        qf_free(relu6);
     }
 }
 
@@ -431,12 +465,13 @@ static void requantisation_is_exact(void **state)
     static float addend[COUNT], y[COUNT], deq[CHANNELS];
     static uint8_t codes[COUNT];
     static int32_t shift[CHANNELS];
-    for (int round = 0; round < 256; round++) {
+    for (int round = 0; round < 512; round++) {
         qf_requantisation r = {.channels = CHANNELS, .deq = deq, .shift = shift};
         const bool adds = round & 1, shifted = round & 4, keeps = round & 8, mixed = round & 16;
         r.relu = round & 2;
         r.regular = round & 128; /* may take the fast way */
-        r.relu_slope = round & 32 ? 0.25f : 0;
+        r.relu_slope = round & 32 && !(round & 256) ? 0.25f : 0;
+        r.relu_limit = round & 256 ? round & 32 ? 0.3f : 6 : 0;
         r.scale = round & 64 ? 0.0625f : qf_random_uniform(&context->random, 1e-3f, 2);
         r.offset_d = round % 3 == 0 ? -128 : (int32_t)qf_random_below(&context->random, 256) - 128;
         for (int c = 0; c < CHANNELS; c++) {
@@ -460,7 +495,10 @@ static void requantisation_is_exact(void **state)
         for (int i = 0; i < COUNT; i++) {
             float value = qf_dequant(acc[i], deq[i % CHANNELS], shift[i % CHANNELS]);
             value = adds ? value + addend[i] : value;
-            value = !r.relu || value > 0 ? value : r.relu_slope * value;
+            if (r.relu && r.relu_limit > 0)
+                value = value > 0 ? fminf(value, r.relu_limit) : 0;
+            else
+                value = !r.relu || value > 0 ? value : r.relu_slope * value;
             if (keeps)
                 assert_true(isnan(value) ? isnan(y[i])
                                          : y[i] == value && signbit(y[i]) == signbit(value));

@@ -76,13 +76,13 @@ typedef struct run {
     float loss;
 } run;
 
-static void open_run(run *r, bool fusion, bool keep)
+static void open_run_of(run *r, const char *text, bool fusion, bool keep)
 {
     Caffe__NetParameter *param;
     r->context = test_context();
     qf_context_set_seed(r->context, 7);
     setenv("QAFFE_FUSION", fusion ? "1" : "0", 1);
-    assert_ok(r->context, qf_text_parse(r->context, "block", block, strlen(block),
+    assert_ok(r->context, qf_text_parse(r->context, "block", text, strlen(text),
                                         &caffe__net_parameter__descriptor, &param));
     assert_ok(r->context, qf_message_new(r->context, &caffe__net_state__descriptor, &param->state));
     param->state->has_phase = true;
@@ -100,6 +100,11 @@ static void open_run(run *r, bool fusion, bool keep)
         for (size_t k = 0; k < qf_blob_count(master); k++)
             w[k] = 0.1f * sinf((float)k * 1.7f + (float)i);
     }
+}
+
+static void open_run(run *r, bool fusion, bool keep)
+{
+    open_run_of(r, block, fusion, keep);
 }
 
 static void close_run(run *r)
@@ -121,6 +126,17 @@ static int fused_groups(const qf_net *net)
     for (int g = 0; g < net->plan->group_count; g++)
         count += net->plan->groups[g].ran;
     return count;
+}
+
+static bool all_fused(const qf_net *net, const char *type)
+{
+    for (int l = 0; l < net->layer_count; l++) {
+        const int group = net->plan->group_of[l];
+        if (strcmp(net->layers[l]->type->name, type) == 0 &&
+            (group < 0 || !net->plan->groups[group].ran))
+            return false;
+    }
+    return true;
 }
 
 /* The largest difference of two gradients, relative to the largest value of the first. */
@@ -155,13 +171,12 @@ static void assert_same_codes(run *a, run *b, const char *name)
     assert_memory_equal(x, y, qf_shape_count(&first->shape));
 }
 
-static void fused_equals_separate(void **state)
+static void compare_fused(const char *text)
 {
-    (void)state;
     for (int keep = 0; keep < 2; keep++) {
         run one, other;
-        open_run(&one, false, true);
-        open_run(&other, true, keep);
+        open_run_of(&one, text, false, true);
+        open_run_of(&other, text, true, keep);
         for (int i = 0; i < 2; i++) {
             step(&one);
             step(&other);
@@ -170,12 +185,33 @@ static void fused_equals_separate(void **state)
         }
         assert_int_equal(fused_groups(one.net), 0);
         assert_true(fused_groups(other.net) >= (keep ? 3 : 4));
+        assert_true(keep || (all_fused(other.net, "ReLU") && all_fused(other.net, "ReLU6")));
         static const char *const quantised[] = {"b_q", "c_q", "d_q"};
         for (size_t i = 0; i < 3 && keep; i++)
             assert_same_codes(&one, &other, quantised[i]);
         close_run(&one);
         close_run(&other);
     }
+}
+
+static void fused_equals_separate(void **state)
+{
+    (void)state;
+    compare_fused(block);
+}
+
+/* ReLU6 for ReLU, with values that it cuts off, inside the clip range and out of it. */
+static void relu6_is_fused(void **state)
+{
+    (void)state;
+    char *limited = test_replace(block, "type: 'ReLU'", "type: 'ReLU6'");
+    char *larger = test_replace(limited, "min: 0.5 max: 2", "min: 2 max: 7");
+    char *wider = test_replace(larger, "clip_max: 1.5", "clip_max: 8");
+    compare_fused(larger);
+    compare_fused(wider);
+    qf_free(wider);
+    qf_free(larger);
+    qf_free(limited);
 }
 
 /* A backward pass that starts inside a group finds its layers as if they had run one by one. */
@@ -283,9 +319,9 @@ static void a_pool_reuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fused_equals_separate), cmocka_unit_test(groups_come_apart),
-        cmocka_unit_test(blobs_are_dropped),     cmocka_unit_test(kernels_agree),
-        cmocka_unit_test(a_pool_reuses),
+        cmocka_unit_test(fused_equals_separate), cmocka_unit_test(relu6_is_fused),
+        cmocka_unit_test(groups_come_apart),     cmocka_unit_test(blobs_are_dropped),
+        cmocka_unit_test(kernels_agree),         cmocka_unit_test(a_pool_reuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

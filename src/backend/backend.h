@@ -50,7 +50,7 @@ typedef struct qf_lrn_shape {
 } qf_lrn_shape;
 
 /* ---- passes: what lies between two convolutions, in one read and one write of memory ----
- * value = (x − mean) · inverse · factor + summand, + addend, through ReLU; codes = value,
+ * value = (x − mean) · inverse · factor + summand, + addend, through ReLU or ReLU6; codes = value,
  * quantised.
  */
 
@@ -64,6 +64,7 @@ typedef struct qf_pass {
     const float *factor, *summand; /* Scale's; each may be NULL */
     bool relu;
     float relu_slope;        /* of negative values; not negative itself */
+    float relu_limit;        /* not 0: ReLU6's 6, without a slope then */
     qf_shift_search *search; /* sees the values in front of the addend; NULL: nobody searches */
     qf_ulq codes;            /* where codes are wanted; regular (qf_ulq_is_regular) */
 } qf_pass;
@@ -102,7 +103,7 @@ typedef struct qf_epilogue {
     float relu_limit; /* not 0: ReLU6's 6, without a slope then */
 } qf_epilogue;
 
-/* Behind an integer one: value = qf_dequant(accumulator, deq, shift) (+ addend), through ReLU;
+/* Behind an integer one: value = qf_dequant(accumulator, deq, shift) (+ addend), through ReLU(6);
  * codes = qf_quant_code(value, scale, offset_d) as unsigned codes. */
 #define QF_REGULAR_DEQ 0x1p60f /* regular deqs and scales lie between its inverse and this */
 
@@ -114,7 +115,8 @@ typedef struct qf_requantisation {
     bool regular;         /* every deq is positive and of ordinary size (QF_REGULAR_DEQ) */
     bool relu;
     float relu_slope;
-    float scale; /* of the codes, where codes are wanted */
+    float relu_limit; /* not 0: ReLU6's 6, without a slope then */
+    float scale;      /* of the codes, where codes are wanted */
     int32_t offset_d;
 } qf_requantisation;
 

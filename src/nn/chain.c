@@ -43,7 +43,14 @@ bool qf_chain_is_plain_sum(const qf_layer *eltwise)
            eltwise->top[0] != eltwise->bottom[0] && eltwise->top[0] != eltwise->bottom[1];
 }
 
-float qf_chain_relu_slope(const qf_layer *relu)
+qf_rectifier qf_chain_take_rectifier(const qf_net *net, int index, const qf_blob *from)
 {
-    return QF_LAYER_PARAM(relu, relu_param, RE_LU, ReLU)->negative_slope;
+    qf_layer *layer = qf_chain_take(net, index, "ReLU", from);
+    if (layer)
+        return (qf_rectifier){
+            .layer = layer,
+            .slope = QF_LAYER_PARAM(layer, relu_param, RE_LU, ReLU)->negative_slope,
+        };
+    layer = qf_chain_take(net, index, "ReLU6", from);
+    return (qf_rectifier){.layer = layer, .limit = layer ? 6 : 0};
 }

@@ -12,6 +12,13 @@ qf_layer *qf_chain_take(const qf_net *net, int index, const char *type, const qf
 qf_layer *qf_chain_take_convolution(const qf_net *net, int index);
 /* An Eltwise that adds two different blobs and writes a third. */
 bool qf_chain_is_plain_sum(const qf_layer *eltwise);
-float qf_chain_relu_slope(const qf_layer *relu);
+
+/* A ReLU or ReLU6 that takes up the chain. */
+typedef struct qf_rectifier {
+    qf_layer *layer; /* NULL: there is none */
+    float slope;     /* of negative values */
+    float limit;     /* 0: none */
+} qf_rectifier;
+qf_rectifier qf_chain_take_rectifier(const qf_net *net, int index, const qf_blob *from);
 
 #endif

@@ -16,10 +16,10 @@ enum { FOLDED_PARAMS = 7 }; /* weights, bias; three of BatchNorm; two of Scale *
 
 typedef struct state {
     qf_layer *convolution, *batch_norm, *scale, *eltwise; /* all but the first may be NULL */
-    qf_layer *relu, *relu6;                               /* at most one of them is not NULL */
-    qf_blob *addend, *y;                                  /* addend: Eltwise's other bottom */
-    qf_tensor *weights, *bias;                            /* folded; owned */
-    uint64_t folded[FOLDED_PARAMS];                       /* versions of what they hold */
+    qf_rectifier relu;
+    qf_blob *addend, *y;            /* addend: Eltwise's other bottom */
+    qf_tensor *weights, *bias;      /* folded; owned */
+    uint64_t folded[FOLDED_PARAMS]; /* versions of what they hold */
 } state;
 
 static bool is_float_net(const qf_net *net)
@@ -68,12 +68,9 @@ static int match(qf_net *net, qf_group *group)
         s->addend = s->eltwise->bottom[s->eltwise->bottom[0] == value ? 1 : 0];
         pass_on(group, s->eltwise, &value, &next);
     }
-    s->relu = qf_chain_take(net, next, "ReLU", value);
-    s->relu6 = s->relu ? NULL : qf_chain_take(net, next, "ReLU6", value);
-    if (s->relu6)
-        pass_on(group, s->relu6, &value, &next);
-    if (s->relu)
-        pass_on(group, s->relu, &value, &next);
+    s->relu = qf_chain_take_rectifier(net, next, value);
+    if (s->relu.layer)
+        pass_on(group, s->relu.layer, &value, &next);
     s->y = value;
     return next - group->first;
 }
@@ -194,9 +191,9 @@ static qf_status forward(qf_net *net, qf_group *group)
     qf_tensor *weights = convolution->params[0].blob->data, *y = s->y->data;
     qf_tensor *bias = has_bias(convolution) ? convolution->params[1].blob->data : NULL;
     const qf_epilogue epilogue = {.sum = s->addend,
-                                  .relu = s->relu || s->relu6,
-                                  .relu_slope = s->relu ? qf_chain_relu_slope(s->relu) : 0,
-                                  .relu_limit = s->relu6 ? 6 : 0};
+                                  .relu = s->relu.layer,
+                                  .relu_slope = s->relu.slope,
+                                  .relu_limit = s->relu.limit};
     if (s->batch_norm || s->scale) {
         QF_TRY(fold(s));
         weights = s->weights;

@@ -1,5 +1,5 @@
 /*
- * The fusion "pass": BatchNorm, Scale, SearchN, a sum with another blob, ReLU and ActivationQAT,
+ * The fusion "pass": BatchNorm, Scale, SearchN, a sum with another blob, ReLU(6) and ActivationQAT,
  * whichever of them stand in this order, run as one operation of the backend, forward and backward.
  * A Split behind ReLU may lie between: its first reader may be the ActivationQAT; and a Split of
  * the codes may follow.
@@ -16,7 +16,8 @@
 #include <string.h>
 
 typedef struct state {
-    qf_layer *batch_norm, *scale, *search, *eltwise, *relu, *split, *quantise; /* or NULL */
+    qf_layer *batch_norm, *scale, *search, *eltwise, *split, *quantise; /* or NULL */
+    qf_rectifier relu;
     qf_layer *code_split;    /* of the codes; or NULL */
     qf_blob *x, *addend, *y; /* addend: Eltwise's other bottom, or NULL; y: the last float value */
     bool writes_y;           /* somebody reads the float value */
@@ -140,15 +141,16 @@ static int match(qf_net *net, qf_group *group)
     } else {
         s->eltwise = NULL;
     }
-    s->relu = qf_chain_take(net, next, "ReLU", value);
+    s->relu = qf_chain_take_rectifier(net, next, value);
+    qf_layer *relu = s->relu.layer;
     /* The sum in front of ReLU is not written: only where ReLU hides it. */
-    if (s->relu && qf_chain_relu_slope(s->relu) >= 0 && (!s->eltwise || s->relu->top[0] == value)) {
+    if (relu && s->relu.slope >= 0 && (!s->eltwise || relu->top[0] == value)) {
         if (value)
-            pass_on(group, s->relu, &value);
-        value = s->relu->top[0];
+            pass_on(group, relu, &value);
+        value = relu->top[0];
         next++;
     } else {
-        s->relu = NULL;
+        s->relu.layer = NULL;
     }
     if (next == group->first)
         return 0;
@@ -195,9 +197,10 @@ static qf_status prepare(state *s, qf_tensor *x)
         if (s->scale->param_count > 1)
             QF_TRY(qf_read(context, s->scale->params[1].blob->data, QF_PLAIN, &pass->summand));
     }
-    if (s->relu) {
+    if (s->relu.layer) {
         pass->relu = true;
-        pass->relu_slope = qf_chain_relu_slope(s->relu);
+        pass->relu_slope = s->relu.slope;
+        pass->relu_limit = s->relu.limit;
     }
     return QF_OK;
 }
@@ -293,7 +296,7 @@ static bool has_y(const state *s)
 /* Does backward look at y, to see what ReLU or the clip range let through? */
 static bool has_masks(const state *s)
 {
-    return s->relu || s->quantise;
+    return s->relu.layer || s->quantise;
 }
 
 /* The gradients of BatchNorm and Scale read x, the masks of ReLU and of the clip range y, which is

@@ -1,9 +1,9 @@
 /*
  * The fusion "requantise", of deploy models: an integer layer, DeQuant, a sum with a float blob,
- * ReLU and the next layer's Quant, whichever of them stand in this order, run as one operation with
- * the results of its parts. Where MAX Pooling and Concat stand between the value and the Quant of
- * all that is made of it, the value is quantised at once and they hand codes on: rounding to codes
- * is monotone, so it may come before taking a maximum.
+ * ReLU or ReLU6 and the next layer's Quant, whichever of them stand in this order, run as one
+ * operation with the results of its parts. Where MAX Pooling and Concat stand between the value and
+ * the Quant of all that is made of it, the value is quantised at once and they hand codes on:
+ * rounding to codes is monotone, so it may come before taking a maximum.
  */
 #include "nn/chain.h"
 #include "nn/layers/convolution_base.h"
@@ -14,8 +14,9 @@
 typedef struct state {
     qf_layer *integer; /* makes the sums */
     bool convolution;  /* `integer` is one that the backend requantises piece by piece */
-    qf_layer *dequant, *eltwise, *relu, *split; /* the last three may be NULL */
-    qf_layer *quant;                            /* the next layer's; reads the value; may be NULL */
+    qf_layer *dequant, *eltwise, *split; /* the last two may be NULL */
+    qf_rectifier relu;
+    qf_layer *quant;     /* the next layer's; reads the value; may be NULL */
     qf_layer *distant;   /* the only one that reads what becomes of the value; or NULL */
     qf_blob *addend, *y; /* addend: Eltwise's other bottom; y: the last float value */
 } state;
@@ -106,9 +107,9 @@ static int match(qf_net *net, qf_group *group)
         s->addend = s->eltwise->bottom[s->eltwise->bottom[0] == value ? 1 : 0];
         pass_on(group, s->eltwise, &value, &next);
     }
-    s->relu = qf_chain_take(net, next, "ReLU", value);
-    if (s->relu)
-        pass_on(group, s->relu, &value, &next);
+    s->relu = qf_chain_take_rectifier(net, next, value);
+    if (s->relu.layer)
+        pass_on(group, s->relu.layer, &value, &next);
     s->y = value;
     return match_quant(net, s, next) - group->first;
 }
@@ -163,10 +164,9 @@ static qf_status forward(qf_net *net, qf_group *group)
     qf_tensor *value = s->y->data, *addend, *codes = NULL;
     qf_requantisation r;
     QF_TRY(qf_dequant_factors(s->dequant, &r));
-    if (s->relu) {
-        r.relu = true;
-        r.relu_slope = qf_chain_relu_slope(s->relu);
-    }
+    r.relu = s->relu.layer;
+    r.relu_slope = s->relu.slope;
+    r.relu_limit = s->relu.limit;
     if (quant) {
         qf_quant_factors(quant, &r.scale, &r.offset_d);
         codes = s->quant ? s->quant->top[0]->data : value;

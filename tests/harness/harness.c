@@ -137,6 +137,17 @@ char *test_format(const char *format, ...)
     return copy;
 }
 
+char *test_replace(const char *text, const char *from, const char *to)
+{
+    qf_buffer out = {0};
+    for (const char *next; (next = strstr(text, from)); text = next + strlen(from))
+        qf_buffer_print(&out, "%.*s%s", (int)(next - text), text, to);
+    qf_buffer_print(&out, "%s", text);
+    char *replaced = qf_strdup(qf_buffer_text(&out));
+    qf_buffer_release(&out);
+    return replaced;
+}
+
 bool test_find_documented(const char *type, test_documented *out)
 {
     static const char path[] = QAFFE_SOURCE_DIR "/docs/layers.md";

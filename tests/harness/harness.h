@@ -41,6 +41,9 @@ void test_remove_directory(const char *path);
 /* printf into a string that qf_free() frees. */
 char *test_format(const char *format, ...) QF_PRINTF(1, 2);
 
+/* `text` with every `from` made `to`. qf_free() it. */
+char *test_replace(const char *text, const char *from, const char *to);
+
 /* A row of the tables in docs/layers.md: | `type` | forward | backward | gradient | remark |, where
  * "-" is 0. False: there is none. */
 typedef struct test_documented {

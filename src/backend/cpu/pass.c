@@ -59,18 +59,32 @@ QF_CLONES static void add(float *y, const float *x, size_t n)
         y[i] += x[i];
 }
 
-QF_CLONES static void rectify(const float *x, float *y, size_t n, float slope)
+QF_CLONES static void rectify(const qf_pass *pass, const float *x, float *y, size_t n)
 {
+    const float slope = pass->relu_slope, limit = pass->relu_limit;
+    if (limit > 0) {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        y[i] = x[i] > 0 ? x[i] : slope * x[i];
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] > 0 ? x[i] < limit ? x[i] : limit : 0;
+    } else {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] > 0 ? x[i] : slope * x[i];
+    }
 }
 
-QF_CLONES static void rectify_gradient(const float *y, float *d, size_t n, float slope)
+QF_CLONES static void rectify_gradient(const qf_pass *pass, const float *y, float *d, size_t n)
 {
+    const float slope = pass->relu_slope, limit = pass->relu_limit;
+    if (limit > 0) {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        d[i] *= y[i] > 0 ? 1 : slope;
+        for (size_t i = 0; i < n; i++)
+            d[i] *= y[i] > 0 && y[i] < limit ? 1 : 0;
+    } else {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            d[i] *= y[i] > 0 ? 1 : slope;
+    }
 }
 
 /* sums[c] += Σ d, sums[channels + c] += Σ d · x̂. */
@@ -157,7 +171,7 @@ static void forward_tile(const qf_pass *pass, const float *x, const float *adden
         from = y;
     }
     if (pass->relu)
-        rectify(from, y, n, pass->relu_slope);
+        rectify(pass, from, y, n);
     else if (from != y)
         memcpy(y, from, n * sizeof *y);
 }
@@ -282,7 +296,7 @@ static void gradient_tile(const qf_pass *pass, const qf_pass_gradients *g, const
     if (empty)
         memset(d, 0, n * sizeof *d);
     if (pass->relu)
-        rectify_gradient(y, d, n, pass->relu_slope);
+        rectify_gradient(pass, y, d, n);
 }
 
 static bool wants_dx(const backward_arrays *a)

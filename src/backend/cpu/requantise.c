@@ -11,28 +11,48 @@
 
 enum { PIECE = 512 };
 
+enum rectifier { NONE, RELU, RELU6 };
+
+static inline __attribute__((always_inline)) float rectify(float value, float slope, float limit,
+                                                           const enum rectifier rectifier)
+{
+    if (rectifier == RELU6)
+        return value > 0 ? value < limit ? value : limit : 0;
+    return rectifier == NONE || value > 0 ? value : slope * value;
+}
+
 /* The steps up to ReLU. The flags are constants where this is called, so that each combination has
  * a loop of its own. */
 static inline __attribute__((always_inline)) void
 dequantise(const qf_requantisation *r, const int32_t *acc, const float *addend, float *y, size_t n,
-           const float *deq, const int32_t *shift, const bool adds, const bool rectifies)
+           const float *deq, const int32_t *shift, const bool adds, const enum rectifier rectifier)
 {
-    const float slope = r->relu_slope;
+    const float slope = r->relu_slope, limit = r->relu_limit;
     if (r->shifted) {
 #pragma omp simd
         for (size_t i = 0; i < n; i++) {
             float value = qf_dequant_lane(acc[i], deq[i], shift[i]);
             value = adds ? value + addend[i] : value;
-            y[i] = !rectifies || value > 0 ? value : slope * value;
+            y[i] = rectify(value, slope, limit, rectifier);
         }
     } else {
 #pragma omp simd
         for (size_t i = 0; i < n; i++) {
             float value = (float)acc[i] * deq[i];
             value = adds ? value + addend[i] : value;
-            y[i] = !rectifies || value > 0 ? value : slope * value;
+            y[i] = rectify(value, slope, limit, rectifier);
         }
     }
+}
+
+static inline __attribute__((always_inline)) void
+dequantise_and(const qf_requantisation *r, const int32_t *acc, const float *addend, float *y,
+               size_t n, const float *deq, const int32_t *shift, const enum rectifier rectifier)
+{
+    if (addend)
+        dequantise(r, acc, addend, y, n, deq, shift, true, rectifier);
+    else
+        dequantise(r, acc, NULL, y, n, deq, shift, false, rectifier);
 }
 
 static inline __attribute__((always_inline)) void quantise(const qf_requantisation *r,
@@ -57,14 +77,12 @@ QF_CLONES void qf_requantise_tile_loops(const qf_requantiser *q, const qf_sum_ti
             const float *deq = r->deq + channel, *add = q->addend ? q->addend + at : NULL;
             const int32_t *shift = r->shift + channel;
             float *value = q->y ? q->y + at : kept;
-            if (add && r->relu)
-                dequantise(r, sums, add, value, n, deq, shift, true, true);
-            else if (add)
-                dequantise(r, sums, add, value, n, deq, shift, true, false);
+            if (r->relu && r->relu_limit > 0)
+                dequantise_and(r, sums, add, value, n, deq, shift, RELU6);
             else if (r->relu)
-                dequantise(r, sums, NULL, value, n, deq, shift, false, true);
+                dequantise_and(r, sums, add, value, n, deq, shift, RELU);
             else
-                dequantise(r, sums, NULL, value, n, deq, shift, false, false);
+                dequantise_and(r, sums, add, value, n, deq, shift, NONE);
             if (q->codes)
                 quantise(r, value, q->codes + at, n);
         }

@@ -25,6 +25,7 @@ bool qf_requantise_has_avx512(const qf_requantiser *q)
 /* Constants where they are used, so that each combination has a loop of its own. */
 typedef struct steps {
     bool shifted, adds, relu, y, codes;
+    bool limited;    /* ReLU6 */
     bool clips_sums; /* ReLU sets negative sums to 0: slope 0, no addend, no y */
     bool from_zero;  /* the code of 0 is 0: negative values and NaN have this code too */
 } steps;
@@ -77,10 +78,12 @@ typedef struct quantiser {
     __m512i zero;
 } quantiser;
 
-AVX512 INLINE quantiser make_quantiser(const qf_requantisation *r)
+AVX512 INLINE quantiser make_quantiser(const qf_requantisation *r, const steps s)
 {
+    const float saturated = 512 * r->scale; /* codes saturate long before */
+    const bool limited = s.limited && r->relu_limit < saturated;
     return (quantiser){.scale = _mm512_set1_ps(r->scale),
-                       .high = _mm512_set1_ps(512 * r->scale), /* codes saturate long before */
+                       .high = _mm512_set1_ps(limited ? r->relu_limit : saturated),
                        .zero = _mm512_set1_epi32(r->offset_d + 128)};
 }
 
@@ -108,7 +111,7 @@ AVX512 INLINE void run_column(const qf_requantiser *a, const qf_sum_tile *t, siz
                               const quantiser *q, const steps s, const bool whole)
 {
     const qf_requantisation *r = a->r;
-    const __m512 slope = _mm512_set1_ps(r->relu_slope);
+    const __m512 slope = _mm512_set1_ps(r->relu_slope), limit = _mm512_set1_ps(r->relu_limit);
     const factors f = load_factors(r, t->channel + channel, t->channels - channel);
     for (size_t row = 0; row < t->rows; row++) {
         const size_t at = (t->row + row) * r->channels + t->channel + channel;
@@ -118,7 +121,10 @@ AVX512 INLINE void run_column(const qf_requantiser *a, const qf_sum_tile *t, siz
         if (s.adds)
             x = _mm512_add_ps(x, whole ? _mm512_loadu_ps(a->addend + at)
                                        : _mm512_maskz_loadu_ps(f.some, a->addend + at));
-        if (s.relu && !s.clips_sums)
+        if (s.limited && !s.clips_sums) /* else the quantiser does it */
+            x = _mm512_maskz_min_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), x,
+                                    limit);
+        else if (s.relu && !s.clips_sums)
             x = _mm512_mask_mul_ps(x, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NGT_UQ),
                                    slope, x);
         if (s.y && whole)
@@ -134,7 +140,7 @@ AVX512 INLINE void run_column(const qf_requantiser *a, const qf_sum_tile *t, siz
 
 AVX512 INLINE void run(const qf_requantiser *a, const qf_sum_tile *t, const steps s)
 {
-    const quantiser q = make_quantiser(a->r);
+    const quantiser q = make_quantiser(a->r, s);
     size_t c = 0;
     for (; c + 16 <= t->channels; c += 16)
         run_column(a, t, c, &q, s, true);
@@ -148,14 +154,19 @@ AVX512 INLINE void choose(const qf_requantiser *a, const qf_sum_tile *t, const b
 {
     const qf_requantisation *r = a->r;
     const bool adds = a->addend, y = a->y, codes = a->codes;
-    if (!adds && !y && r->relu && r->relu_slope == 0)
-        run(a, t, (steps){shifted, false, true, false, true, true, from_zero});
-    else if (adds && r->relu && y && codes)
-        run(a, t, (steps){shifted, true, true, true, true, false, from_zero});
+    const bool clips_sums = !adds && !y && r->relu && r->relu_slope == 0;
+    if (clips_sums && r->relu_limit > 0)
+        run(a, t, (steps){shifted, false, true, false, true, true, true, from_zero});
+    else if (clips_sums)
+        run(a, t, (steps){shifted, false, true, false, true, false, true, from_zero});
+    else if (adds && r->relu && y && codes && !(r->relu_limit > 0))
+        run(a, t, (steps){shifted, true, true, true, true, false, false, from_zero});
     else if (!adds && !r->relu && y && !codes)
-        run(a, t, (steps){shifted, false, false, true, false, false, from_zero});
+        run(a, t, (steps){shifted, false, false, true, false, false, false, from_zero});
     else
-        run(a, t, (steps){shifted, adds, r->relu, y, codes, false, from_zero});
+        run(a, t,
+            (steps){shifted, adds, r->relu, y, codes, r->relu && r->relu_limit > 0, false,
+                    from_zero});
 }
 
 AVX512 void qf_requantise_tile_avx512(const qf_requantiser *a, const qf_sum_tile *t)
