@@ -219,7 +219,7 @@ static void eps_behind_the_root(void **state)
 enum { CHANNELS = 300 }; /* enough for arrays that stay in the file */
 
 /* Weights of one BatchNorm, as NVIDIA's Caffe writes them; two values in turn. */
-static char *five_blobs(const char *folder, bool early)
+static char *five_blobs(const char *folder, const char *ending, bool early)
 {
     static const float blobs[][2] = {{1, 2}, {4, 2.25f}, {1}, {2, -1}, {0.5f, 10}};
     static const int late_order[] = {0, 1, 2, 3, 4}, early_order[] = {3, 4, 0, 1, 2};
@@ -244,17 +244,23 @@ static char *five_blobs(const char *folder, bool early)
             assert_ok(context, qf_append(context, &blob->n_data, &blob->data, &blobs[from][i % 2],
                                          sizeof(float)));
     }
-    char *path = test_format("%s/nv.caffemodel", folder);
-    assert_ok(context, qf_wire_write(context, path, weights, 0640));
+    char *path = test_format("%s/nv.caffemodel%s", folder, ending);
+    test_write_weights(context, path, weights);
     qf_message_free(weights);
     return path;
 }
 
-static void scale_in_batch_norm(void **state)
+static void note_lost_scale(void *user, qf_log_level level, const char *file, int line,
+                            const char *text)
 {
-    (void)state;
+    (void)level, (void)file, (void)line;
+    *(bool *)user |= strstr(text, "needs scale_bias: true") != NULL;
+}
+
+static void check_scale_in_batch_norm(const char *ending)
+{
     qf_net *net;
-    char *folder = test_make_directory(), *path = five_blobs(folder, false);
+    char *folder = test_make_directory(), *path = five_blobs(folder, ending, false);
     const float x[] = {1, 3, 2, 5};
     const char *const bottoms[] = {"1 300 1 2", NULL};
     assert_ok(context,
@@ -287,17 +293,28 @@ static void scale_in_batch_norm(void **state)
         assert_float_equal(values[i], wanted[i % 4], 1e-4);
     qf_net_destroy(net);
     /* the weights that a plain BatchNorm takes: the rest is not lost in silence */
+    bool warned = false;
     assert_ok(context, test_one_layer(context, QF_TEST, bottoms, "type: 'BatchNorm'", 1, &net));
+    qf_context_set_log(context, note_lost_scale, &warned, QF_WARNING);
     assert_ok(context, qf_net_load_weights(net, path));
+    qf_context_set_log(context, NULL, NULL, QF_WARNING);
+    assert_true(warned);
     qf_net_destroy(net);
     qf_free(path);
-    path = five_blobs(folder, true);
+    path = five_blobs(folder, ending, true);
     assert_ok(context, test_one_layer(context, QF_TEST, bottoms, "type: 'BatchNorm'", 1, &net));
     assert_fails(context, qf_net_load_weights(net, path), "in the order of an early NVIDIA Caffe");
     qf_net_destroy(net);
     qf_free(path);
     test_remove_directory(folder);
     qf_free(folder);
+}
+
+static void scale_in_batch_norm(void **state)
+{
+    (void)state;
+    check_scale_in_batch_norm("");
+    check_scale_in_batch_norm(".h5");
 }
 
 /* ---- Parameter, Interp ---- */

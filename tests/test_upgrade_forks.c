@@ -123,6 +123,9 @@ static float value_of(int blob, int channel)
     return base[blob] + 0.01f * (float)(channel % 50);
 }
 
+static const char *const files[] = {"bn.caffemodel", "bn.caffemodel.h5"};
+static const char *weights_file; /* one of them */
+
 /* A caffemodel of the fork: blobs of 1 x CHANNELS x 1 x 1. */
 static void put_weights(size_t blobs)
 {
@@ -150,7 +153,8 @@ static void put_weights(size_t blobs)
                       qf_append(context, &blob->n_data, &blob->data, &value, sizeof value));
         }
     }
-    assert_ok(context, qf_wire_write(context, "bn.caffemodel", net, 0644));
+    for (int i = 0; i < 2; i++)
+        test_write_weights(context, files[i], net);
     qf_message_free(net);
 }
 
@@ -162,7 +166,7 @@ static qf_net *bn_net(const char *rest, qf_phase phase)
                              BATCH, CHANNELS, rest);
     qf_net *net = net_of(text, phase);
     qf_free(text);
-    assert_ok(context, qf_net_load_weights(net, "bn.caffemodel"));
+    assert_ok(context, qf_net_load_weights(net, weights_file));
     test_forward(context, net);
     return net;
 }
@@ -243,10 +247,8 @@ static float one(const float *x, int channel)
     "bn_param { scale_filler { type: 'constant' value: 1 } shift_filler { type: 'constant' "       \
     "value: 0.001 } " more " }"
 
-static void bn_of_pspnet(void **state)
+static void check_pspnet(void)
 {
-    (void)state;
-    put_weights(4);
     expect_normalised(bn_net(PSPNET(""), QF_TEST), stored_mean, stored_variance, 0.1f);
     expect_normalised(bn_net("", QF_TEST), stored_mean, stored_variance, 1e-5f);
     expect_normalised(bn_net(PSPNET(""), QF_TRAIN), batch_mean, batch_variance, 0.1f);
@@ -263,14 +265,32 @@ static void bn_of_pspnet(void **state)
     qf_net_destroy(net);
 }
 
-static void bn_of_segnet(void **state)
+static void bn_of_pspnet(void **state)
 {
     (void)state;
-    put_weights(2);
+    put_weights(4);
+    for (int i = 0; i < 2; i++) {
+        weights_file = files[i];
+        check_pspnet();
+    }
+}
+
+static void check_segnet(void)
+{
     expect_normalised(bn_net(SEGNET("bn_mode: INFERENCE"), QF_TEST), zero, one, 0);
     expect_normalised(bn_net(SEGNET(""), QF_TEST), batch_mean, batch_variance, 1e-5f);
     expect_normalised(bn_net(SEGNET("bn_mode: LEARN"), QF_TRAIN), batch_mean, batch_variance,
                       1e-5f);
+}
+
+static void bn_of_segnet(void **state)
+{
+    (void)state;
+    put_weights(2);
+    for (int i = 0; i < 2; i++) {
+        weights_file = files[i];
+        check_segnet();
+    }
 }
 
 static void bn_that_is_neither(void **state)

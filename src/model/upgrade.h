@@ -13,6 +13,9 @@ qf_status qf_upgrade_v1(qf_context *context, Caffe__NetParameter *net);
 qf_status qf_upgrade_forks(qf_context *context, Caffe__NetParameter *net, bool *changed);
 /* A part of that: fields of layers that Caffe has, too. *changed becomes true if there were any. */
 qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, bool *changed);
+/* Five blobs of a BatchNorm: fails where the numbers of values show another order than mean,
+ * variance, their weight, scale, bias. */
+qf_status qf_check_five_blobs(qf_context *context, const char *layer, size_t third, size_t fifth);
 
 const char *qf_upgrade_name(const Caffe__LayerParameter *layer); /* "" without */
 bool qf_upgrade_is(const Caffe__LayerParameter *layer, const char *type);

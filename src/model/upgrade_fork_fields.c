@@ -59,6 +59,17 @@ static bool has_scale_bias(const Caffe__LayerParameter *layer)
            (layer->n_blobs == 5 || (p && (p->scale_bias || p->scale_filler || p->bias_filler)));
 }
 
+qf_status qf_check_five_blobs(qf_context *context, const char *layer, size_t third, size_t fifth)
+{
+    if (fifth != 1 || third == 1)
+        return QF_OK;
+    return qf_fail(context, QF_E_FORMAT,
+                   "layer %s: the third blob of a BatchNorm must be one number; these five are in "
+                   "the order of an early NVIDIA Caffe (scale and bias first), expected mean, "
+                   "variance, one number, scale, bias",
+                   layer);
+}
+
 static qf_status check_scale_bias(qf_context *context, const Caffe__LayerParameter *layer)
 {
     if (layer->n_bottom > 1 || layer->n_top > 1)
@@ -70,13 +81,10 @@ static qf_status check_scale_bias(qf_context *context, const Caffe__LayerParamet
         return qf_fail(context, QF_E_FORMAT,
                        "layer %s: a BatchNorm with scale_bias has 5 blobs, but this one has %zu",
                        qf_upgrade_name(layer), layer->n_blobs);
-    if (layer->n_blobs == 5 && layer->blobs[4]->n_data == 1 && layer->blobs[2]->n_data != 1)
-        return qf_fail(context, QF_E_FORMAT,
-                       "layer %s: the third blob of a BatchNorm must be one number; these five "
-                       "are in the order of an early NVIDIA Caffe (scale and bias first), expected "
-                       "mean, variance, one number, scale, bias",
-                       qf_upgrade_name(layer));
-    return QF_OK;
+    return layer->n_blobs == 5
+               ? qf_check_five_blobs(context, qf_upgrade_name(layer), layer->blobs[2]->n_data,
+                                     layer->blobs[4]->n_data)
+               : QF_OK;
 }
 
 /* The layer without its blobs and settings of them, as a Scale in place behind itself. */

@@ -409,8 +409,16 @@ static qf_status check_weights(qf_layer *layer, const Caffe__LayerParameter *sou
     return QF_OK;
 }
 
+void qf_net_warn_of_lost_scale(const qf_net *net, const char *norm)
+{
+    qf_warning(net->context,
+               "layer %s: the weights have a scale and a bias for it that the net does not take; "
+               "NVIDIA's BatchNorm needs scale_bias: true in its batch_norm_param",
+               norm);
+}
+
 /* NVIDIA's BatchNorm with five blobs has become two layers; here the second one is missing. */
-static void warn_of_lost_scale(const qf_net *net, const Caffe__NetParameter *weights, size_t index)
+static void look_for_lost_scale(const qf_net *net, const Caffe__NetParameter *weights, size_t index)
 {
     const Caffe__LayerParameter *scale = weights->layer[index],
                                 *norm = index ? weights->layer[index - 1] : NULL;
@@ -418,10 +426,7 @@ static void warn_of_lost_scale(const qf_net *net, const Caffe__NetParameter *wei
     if (length && norm->type && strcmp(norm->type, "BatchNorm") == 0 &&
         strncmp(scale->name, norm->name, length) == 0 &&
         strcmp(scale->name + length, "_scale") == 0 && qf_net_find_layer(net, norm->name))
-        qf_warning(net->context,
-                   "layer %s: the weights have a scale and a bias for it that the net does not "
-                   "take; NVIDIA's BatchNorm needs scale_bias: true in its batch_norm_param",
-                   norm->name);
+        qf_net_warn_of_lost_scale(net, norm->name);
 }
 
 qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
@@ -437,7 +442,7 @@ qf_status qf_net_copy_weights(qf_net *net, const Caffe__NetParameter *weights)
         qf_layer *layer = qf_net_find_layer(net, source->name);
         if (!layer) {
             qf_info(net->context, "Ignoring source layer %s", source->name);
-            warn_of_lost_scale(net, weights, i);
+            look_for_lost_scale(net, weights, i);
             continue;
         }
         qf_debug(net->context, "Copying source layer %s", source->name);

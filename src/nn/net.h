@@ -52,6 +52,8 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
 /* The phase and level to build a net for, and stages besides its own. */
 qf_status qf_net_param_set_state(qf_context *context, Caffe__NetParameter *param, qf_phase phase,
                                  int level, const char *const *stages, size_t stage_count);
+/* Weights hold five blobs of a BatchNorm that has three here. */
+void qf_net_warn_of_lost_scale(const struct qf_net *net, const char *norm);
 /* From an HDF5 file (nn/weights_hdf5.c). Layers that got their parameters are marked, here too. */
 qf_status qf_net_load_weights_hdf5(struct qf_net *net, const char *path);
 /* Of either format; whether layers have got nothing is asked later. */

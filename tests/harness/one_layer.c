@@ -1,5 +1,7 @@
 #include "harness/one_layer.h"
 
+#include "data/hdf5_writer.h"
+
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,6 +20,31 @@ qf_status test_net_of(qf_context *context, const char *text, qf_phase phase, qf_
         status = qf_net_create_from_param(context, param, NULL, out);
     qf_message_free(param);
     return status;
+}
+
+static void put_hdf5(qf_context *context, qf_hdf5_writer *writer,
+                     const Caffe__LayerParameter *layer)
+{
+    for (size_t b = 0; b < layer->n_blobs; b++) {
+        int dims[QF_MAX_AXES], axes;
+        char *name = test_format("/data/%s/%zu", layer->name, b);
+        assert_ok(context, qf_blob_proto_shape(context, layer->blobs[b], dims, &axes, NULL));
+        assert_ok(context, qf_hdf5_put_floats(writer, name, dims, axes, layer->blobs[b]->data));
+        qf_free(name);
+    }
+}
+
+void test_write_weights(qf_context *context, const char *path, const Caffe__NetParameter *weights)
+{
+    qf_hdf5_writer writer;
+    if (!strstr(path, ".h5")) {
+        assert_ok(context, qf_wire_write(context, path, weights, 0640));
+        return;
+    }
+    assert_ok(context, qf_hdf5_create(context, path, &writer));
+    for (size_t l = 0; l < weights->n_layer; l++)
+        put_hdf5(context, &writer, weights->layer[l]);
+    assert_ok(context, qf_hdf5_finish(&writer, QF_OK));
 }
 
 char *test_name_values(const char *text, bool apart)

@@ -14,6 +14,9 @@ qf_status test_net_of(qf_context *context, const char *text, qf_phase phase, qf_
  * qf_free() it. */
 char *test_name_values(const char *text, bool apart);
 
+/* A file of weights in Caffe's binary format or, for a name in .h5, in HDF5. */
+void test_write_weights(qf_context *context, const char *path, const Caffe__NetParameter *weights);
+
 /* shapes: one for each bottom, as in "2 3 4 4"; ended by NULL. `rest`: the type and parameters in
  * prototxt. Bottoms x0, x1 …, tops y0, y1 …; all values are 0. */
 qf_status test_one_layer(qf_context *context, qf_phase phase, const char *const *shapes,
