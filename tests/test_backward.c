@@ -3,7 +3,7 @@
 #include "backend/backend.h"
 #include "backend/convert.h"
 #include "backend/cpu/onednn.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 
 #include <math.h>
 #include <string.h>
@@ -29,22 +29,6 @@ static const qf_convolution_shape shapes[] = {
     {2, 1, 6, 8, 2, {5, 5}, {5, 6}, {3, 3}, {1, 1}, {1, 1}, {2, 1}, {0, 2}},
     {2, 2, 8, 4, 1, {4, 5}, {5, 6}, {1, 1}, {1, 1}, {1, 1}, {0, 1}, {1, 0}}, /* beside a pixel */
 };
-
-static qf_context *context;
-
-static int start(void **state)
-{
-    (void)state;
-    context = test_context();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
-    return 0;
-}
 
 static size_t product(const int *sizes, int axes)
 {
@@ -252,5 +236,5 @@ int main(void)
         cmocka_unit_test(from_codes),
         cmocka_unit_test(in_bf16),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, test_start, test_stop);
 }

@@ -1,16 +1,13 @@
 /* TEST passes that fill the record: it is on disk when a pass returns, what others wrote into it
  * stays, it does not depend on fusions and threads, and memory does not depend on batch_num. */
 #include "base/array.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "model/record.h"
 #include "nn/net.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
 
 #define CONV(name, from, outputs, more)                                                            \
     "layer { name: '" name "' type: 'Convolution' bottom: '" from "' top: '" name                  \
@@ -44,24 +41,12 @@ static const char *const quantised[] = {"c1", "a", "b", "c", "d", "fc"};
 static int start(void **state)
 {
     qf_net *net;
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    if (chdir(folder) || qf_file_write(context, "net.prototxt", net_text, strlen(net_text), 0640) ||
+    test_start_in_folder(state);
+    if (qf_file_write(context, "net.prototxt", net_text, strlen(net_text), 0640) ||
         qf_net_create(context, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net) ||
         qf_net_forward(net, NULL) || qf_net_save_weights(net, "net.caffemodel"))
         return -1;
     qf_net_destroy(net);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -239,5 +224,5 @@ int main(void)
         cmocka_unit_test(every_way_finds_the_same_record),
         cmocka_unit_test(memory_does_not_grow_with_batch_num),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, test_stop_in_folder);
 }

@@ -1,6 +1,7 @@
 /* The qaffe command as a person or a script meets it: exit codes, messages, AMCT's log, and what
  * lies there after a failure. */
 #include "harness/command.h"
+#include "harness/fixture.h"
 
 #include "data/sample_store.h"
 #include "model/model.h"
@@ -11,9 +12,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
 
 #define NET                                                                                        \
     "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { scale: 0.01 } "        \
@@ -36,10 +34,7 @@ static char *folder;
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
+    test_start_in_folder(state);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 200, 40, 1));
     char *net = test_format(NET, "train_lmdb");
     test_write_text(context, "net.prototxt", net);
@@ -54,16 +49,6 @@ static int set_up(void **state)
         "base_lr: 0.001 lr_policy: 'fixed' max_iter: 10 snapshot: 10 "
         "snapshot_prefix: 'qat' random_seed: 1");
     test_command(0, "Optimization Done.", "", "train --solver solver.prototxt");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -483,5 +468,5 @@ int main(void)
         cmocka_unit_test(databases_are_named),
         cmocka_unit_test(nan_is_named),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

@@ -2,6 +2,7 @@
  * right formats. (On batches of full size the LMDBs equal those of BVLC Caffe's converter.) */
 #include "data/sample_store.h"
 #include "harness/command.h"
+#include "harness/fixture.h"
 #include "model/model.h"
 
 #include <dirent.h>
@@ -14,27 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
-
-static qf_context *context;
-static char *folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    return chdir(folder);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
-    return 0;
-}
 
 /* The next datum of a store, whose key must be this; qf_message_free() it. */
 static Caffe__Datum *next_datum(qf_sample_store *store, const char *key)
@@ -326,5 +306,5 @@ int main(void)
         cmocka_unit_test(mnist_becomes_pairs),
         cmocka_unit_test(broken_off_conversions_leave_nothing),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

@@ -1,7 +1,7 @@
 /* Images and databases: what is stored is what a net sees; damage is an error with a sentence. */
 #include "data/datum.h"
 #include "data/sample_store.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "model/model.h"
 
 #include <png.h>
@@ -12,27 +12,6 @@
 #include <unistd.h>
 
 enum { HEIGHT = 12, WIDTH = 20 };
-
-static qf_context *context;
-static char *folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    return chdir(folder);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
-    return 0;
-}
 
 /* Smooth, so that JPEG keeps it nearly; blue, green, red. */
 static int pixel(int row, int column, int channel)
@@ -430,5 +409,5 @@ int main(void)
         cmocka_unit_test(bad_lists),
         cmocka_unit_test(bad_databases),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

@@ -1,13 +1,10 @@
 /* The whole flow on a small data set: train, resume exactly, configure, prepare, retrain, export,
  * verify; and what each step says to bad input. Everything is made in one temporary folder. */
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "nn/net.h"
 
 #include <string.h>
 #include <unistd.h>
-
-static char *folder;
-static qf_context *context;
 
 static void write_text(const char *name, const char *text)
 {
@@ -63,24 +60,11 @@ static void assert_same_files(const char *first, const char *second)
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
+    test_start_in_folder(state);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 1500, 400, 1));
     write_lenet("lenet.prototxt");
     write_solver("solver.prototxt", "lenet.prototxt", 60, 60, "float", "");
     train("solver.prototxt", NULL, NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -505,5 +489,5 @@ int main(void)
         cmocka_unit_test(bad_configurations),
         cmocka_unit_test(bad_exports),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

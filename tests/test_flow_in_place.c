@@ -2,13 +2,11 @@
  * front of a quantised layer, and quantised layers that write over their bottom. Retraining gives
  * the weights of the same net with a name for each value, bit for bit, and the models agree. */
 #include "harness/command.h"
+#include "harness/fixture.h"
 #include "harness/one_layer.h"
 
 #include <string.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
 
 #define DATA(phase, source)                                                                        \
     "layer { name: 'digits' type: 'Data' top: 'data#0' top: 'label' include { phase: " phase       \
@@ -217,21 +215,8 @@ static void quantised_layers_in_place(void **state)
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
+    test_start_in_folder(state);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 80, 40, 1));
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -241,5 +226,5 @@ int main(void)
         cmocka_unit_test(chains_before_a_quantised_layer),
         cmocka_unit_test(quantised_layers_in_place),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

@@ -1,25 +1,10 @@
 /* Fields that forks of Caffe gave to its layers, against formulas worked out by hand. */
+#include "harness/fixture.h"
 #include "harness/one_layer.h"
 #include "model/model.h"
 
 #include <math.h>
 #include <string.h>
-
-static qf_context *context;
-
-static int start(void **state)
-{
-    (void)state;
-    context = test_context();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
-    return 0;
-}
 
 /* A layer over one blob; its top has this shape. */
 static void expect_shape(const char *bottom, const char *layer, const char *wanted)
@@ -373,5 +358,5 @@ int main(void)
         cmocka_unit_test(scale_in_batch_norm), cmocka_unit_test(parameter_is_filled),
         cmocka_unit_test(interp_takes_a_size),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, test_start, test_stop);
 }

@@ -1,11 +1,10 @@
 /* Layers of Caffe's forks that are not of detectors: small cases worked out by hand, and plain
  * formulas. */
+#include "harness/fixture.h"
 #include "harness/one_layer.h"
 
 #include <math.h>
 #include <string.h>
-
-static qf_context *context;
 
 static qf_net *make(const char *const *shapes, const char *rest)
 {
@@ -467,20 +466,6 @@ static void refused_in_place(void **state)
     assert_fails(context, test_net_of(context, text, QF_TEST, &net), "cannot work in place");
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -501,5 +486,5 @@ int main(void)
         cmocka_unit_test(refused),
         cmocka_unit_test(refused_in_place),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_start, test_stop);
 }

@@ -1,7 +1,7 @@
 /* Layers in place behind layers whose backward pass reads what they wrote: every pair, and every
  * pair in place behind a third, by central differences. The gradient is that of a Bias of the whole
  * blob in front, which stays where blobs are dropped. */
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "harness/one_layer.h"
 #include "nn/net.h"
 
@@ -51,8 +51,6 @@ static const struct kind {
 };
 
 enum { KINDS = sizeof kinds / sizeof *kinds, IN_PLACE = 28, VALUES = 36, EVERY = 5 };
-
-static qf_context *context;
 
 static void print_layer(qf_buffer *out, const struct kind *kind, const char *name,
                         const char *bottom, const char *top)
@@ -203,16 +201,8 @@ static void every_pair_in_place(void **state)
 
 static int start(void **state)
 {
-    (void)state;
-    context = test_context();
+    test_start(state);
     qf_context_set_threads(context, 1); /* blobs are tiny, and passes many */
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -222,5 +212,5 @@ int main(void)
         cmocka_unit_test(every_pair),
         cmocka_unit_test(every_pair_in_place),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, test_stop);
 }

@@ -2,12 +2,11 @@
  * every type of layer, chains of three, and blobs that others read, too. Values and the gradients
  * of all parameters agree, in nets that keep their blobs and in those that do not. */
 #include "harness/every_type.h"
+#include "harness/fixture.h"
 #include "harness/one_layer.h"
 
 #include <math.h>
 #include <string.h>
-
-static qf_context *context;
 
 /* ---- two nets of one text ---- */
 
@@ -317,16 +316,8 @@ static void unrelated_tops_are_refused(void **state)
 
 static int start(void **state)
 {
-    (void)state;
-    context = test_context();
+    test_start(state);
     qf_context_set_threads(context, 1); /* blobs are tiny, and passes many */
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -339,5 +330,5 @@ int main(void)
         cmocka_unit_test(names_stand_for_one_blob),
         cmocka_unit_test(unrelated_tops_are_refused),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, test_stop);
 }

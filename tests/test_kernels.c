@@ -2,26 +2,10 @@
 #include "backend/backend.h"
 #include "backend/cpu/convolution.h"
 #include "backend/cpu/dot_product.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 
 #include <math.h>
 #include <string.h>
-
-static qf_context *context;
-
-static int start(void **state)
-{
-    (void)state;
-    context = test_context();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
-    return 0;
-}
 
 static qf_tensor *tensor_of(int axes, const int *dimensions)
 {
@@ -312,5 +296,5 @@ int main(void)
         cmocka_unit_test(deconvolutions_of_training),
         cmocka_unit_test(inner_products),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, test_start, test_stop);
 }

@@ -4,16 +4,13 @@
 #include "data/hdf5_writer.h"
 #include "data/image_encode.h"
 #include "data/sample_store.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "model/record.h"
 #include "toolkit/config.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static qf_context *context; /* without limits of its own */
-static char *folder;
 
 static void put(const char *path, const char *text)
 {
@@ -85,10 +82,7 @@ static void put_images(void)
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
+    test_start_in_folder(state);
     put_hdf5();
     put_idx();
     put_empty_layers();
@@ -104,16 +98,6 @@ static int set_up(void **state)
     put("record.txt", "record { key: 'ip' value { scale_d: 1 } }");
     assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "product.prototxt",
                                                       "product.caffemodel", "config.cfg"));
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -337,5 +321,5 @@ int main(void)
         cmocka_unit_test(every_limit_is_shown),
         cmocka_unit_test(limits_are_read),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

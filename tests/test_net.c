@@ -1,26 +1,10 @@
 /* Building nets: naming, sharing, splitting, refusing. What layers compute is tested elsewhere. */
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "nn/net.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static qf_context *context;
-
-static int start(void **state)
-{
-    (void)state;
-    context = test_context();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
-    return 0;
-}
 
 static qf_status build(const char *text, qf_phase phase, qf_net **out)
 {
@@ -222,5 +206,5 @@ int main(void)
         cmocka_unit_test(test_weights_that_do_not_fit_change_nothing),
         cmocka_unit_test(test_weights_survive_a_file),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, test_start, test_stop);
 }

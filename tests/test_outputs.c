@@ -1,6 +1,7 @@
 /* What a step writes: together or not at all, through links, with the right modes and checksums.
  * Without room on the disk: test_no_room.c. */
 #include "harness/command.h"
+#include "harness/fixture.h"
 
 #include "base/output.h"
 
@@ -11,28 +12,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
-    return 0;
-}
 
 static void put(const char *path, const char *text)
 {
@@ -301,5 +280,5 @@ int main(void)
         cmocka_unit_test(checksums_go_with_their_files),
         cmocka_unit_test(what_was_left_behind_goes),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

@@ -1,25 +1,9 @@
 /* Pooling against sums written out: windows, padding, ties, codes, gradients. */
 #include "backend/backend.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 
 #include <float.h>
 #include <string.h>
-
-static qf_context *context;
-
-static int start(void **state)
-{
-    (void)state;
-    context = test_context();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
-    return 0;
-}
 
 static qf_tensor *tensor_of(int batch, int channels, const int *size)
 {
@@ -241,5 +225,5 @@ static void all_shapes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(all_shapes)};
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, test_start, test_stop);
 }

@@ -1,11 +1,10 @@
 /* Layers of R-CNN: regions and proposals: small cases worked out by hand, and plain references that
  * go about it another way than the layers. */
+#include "harness/fixture.h"
 #include "harness/one_layer.h"
 
 #include <math.h>
 #include <string.h>
-
-static qf_context *context;
 
 static qf_net *make(const char *const *shapes, const char *rest, int tops)
 {
@@ -318,20 +317,6 @@ static void refused_values(void **state)
     qf_net_destroy(net);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
-    return 0;
-}
-
 /* py-faster-rcnn's layer in Python, where there is no Python. */
 static void proposal_of_python(void **state)
 {
@@ -356,5 +341,5 @@ int main(void)
         cmocka_unit_test(proposal_of_python), cmocka_unit_test(refused),
         cmocka_unit_test(refused_values),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_start, test_stop);
 }

@@ -1,6 +1,6 @@
 /* A host with timers of its own, whose handlers run on whichever thread the system picks, and with
  * OpenMP's threads made before the library is used: training gives the same bits as in silence. */
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "nn/net.h"
 
 #include <omp.h>
@@ -10,8 +10,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static qf_context *context;
-static char *folder;
 static atomic_int handled; /* signals, in whichever thread */
 
 /* Products that are long enough for the kernels that use the stack pointer for other things. */
@@ -28,25 +26,12 @@ static const char net[] =
 
 static int set_up(void **state)
 {
-    (void)state;
     int threads = 0;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
+    test_start_in_folder(state);
     assert_ok(context, qf_file_write(context, "net.prototxt", net, strlen(net), 0640));
 #pragma omp parallel reduction(+ : threads)
     threads += 1;
     assert_true(threads >= 1);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -103,5 +88,5 @@ static void a_storm_changes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_storm_changes_nothing)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

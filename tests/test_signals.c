@@ -2,7 +2,7 @@
  * functions of oneDNN that compute are replaced here by ones that look at the masks first. */
 #include "backend/backend.h"
 #include "base/signals.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "nn/net.h"
 
 #include <dlfcn.h>
@@ -14,9 +14,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-static char *folder;
-static qf_context *context;
 
 /* ---- what oneDNN's replacements see ---- */
 
@@ -189,23 +186,10 @@ static qf_solver *make_solver(const char *net, const char *more)
 
 static int set_up(void **state)
 {
-    (void)state;
     block_usr2();
-    context = test_context();
+    test_start_in_folder(state);
     qf_context_set_threads(context, 3);
     count_threads(thread_is_users); /* the host has made OpenMP's threads before */
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -481,5 +465,5 @@ int main(void)
         cmocka_unit_test(signals_are_delivered_between_layers),
         cmocka_unit_test(own_threads_receive_nothing),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

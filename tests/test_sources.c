@@ -3,7 +3,7 @@
 #include "data/prefetch.h"
 #include "data/sample_store.h"
 #include "data/window_list.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "nn/net.h"
 
 #include <dirent.h>
@@ -14,27 +14,6 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    return chdir(folder);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
-    return 0;
-}
 
 static void put_text(const char *path, const char *text)
 {
@@ -636,5 +615,5 @@ int main(void)
         cmocka_unit_test(transforms_that_do_not_fit),
         cmocka_unit_test(hdf5_goes_on),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

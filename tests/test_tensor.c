@@ -1,24 +1,8 @@
 /* Tensors: forms, conversions, reshaping, sharing. */
 #include "backend/view.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 
 #include <string.h>
-
-static qf_context *context;
-
-static int start(void **state)
-{
-    (void)state;
-    context = test_context();
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    qf_context_destroy(context);
-    return 0;
-}
 
 static qf_tensor *tensor_of(int axes, const int *dimensions)
 {
@@ -248,5 +232,5 @@ int main(void)
         cmocka_unit_test(test_impossible_shapes),
         cmocka_unit_test(test_swap_leaves_references_alone),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, test_start, test_stop);
 }

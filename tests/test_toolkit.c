@@ -1,7 +1,7 @@
 /* The flow on a net with everything the toolkit treats specially: BatchNorm and Scale to fold (also
  * with negative and vanishing factors), groups, Deconvolution, AVE pooling, a simplified
  * configuration, a net with Input. */
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "nn/net.h"
 
 #include <math.h>
@@ -30,9 +30,6 @@ static const char net_text[] =
     "num_output: 10 weight_filler { "
     "type: 'xavier' } } }"
     "layer { name: 'prob' type: 'Softmax' bottom: 'ip' top: 'prob' }";
-
-static qf_context *context;
-static char *folder;
 
 /* What a simplified configuration must have, for the net and in each override. */
 #define REQUIRED                                                                                   \
@@ -69,23 +66,10 @@ static void make_weights(void)
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
+    test_start_in_folder(state);
     qf_context_set_seed(context, 1);
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 400, 96, 1));
     make_weights();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -207,5 +191,5 @@ int main(void)
         cmocka_unit_test(bad_definitions),
         cmocka_unit_test(bad_runs),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

@@ -1,6 +1,7 @@
 /* `train` as a run of hours meets the world: signals, and solvers with several nets. The expected
  * log lines are those that BVLC Caffe (commit 9b89154) writes for the same files. */
 #include "harness/command.h"
+#include "harness/fixture.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -8,9 +9,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
 
 #define DATA(phase, source, batch)                                                                 \
     "layer { name: 'd' type: 'Data' top: 'x' top: 'label' include { phase: " phase " } "           \
@@ -36,10 +34,7 @@ static char *folder;
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
+    test_start_in_folder(state);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 200, 60, 1));
     test_write_text(context, "net.prototxt", "name: 'shared' " NET);
     test_write_text(context, "other.prototxt", "name: 'other' " NET);
@@ -47,16 +42,6 @@ static int set_up(void **state)
                     "net: 'net.prototxt' test_iter: 3 test_interval: 1000000 base_lr: 0.01 "
                     "lr_policy: 'fixed' max_iter: 100000000 display: 20 snapshot_prefix: 'endless' "
                     "random_seed: 1");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -437,5 +422,5 @@ int main(void)
         cmocka_unit_test(nets_are_named_in_many_ways),
         cmocka_unit_test(counts_must_agree),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

@@ -1,5 +1,6 @@
 /* Layers that forks of Caffe have under names of their own, against what they say in Caffe's words
  * and against formulas. */
+#include "harness/fixture.h"
 #include "harness/one_layer.h"
 #include "model/model.h"
 
@@ -8,27 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static qf_context *context;
-static char *folder;
-
 enum { CHANNELS = 300, PIXELS = 6, BATCH = 2 }; /* enough for arrays that stay in the file */
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
+    test_start_in_folder(state);
     qf_context_set_seed(context, 1);
-    return chdir(folder);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -342,5 +328,5 @@ int main(void)
         cmocka_unit_test(bn_of_pspnet),       cmocka_unit_test(bn_of_segnet),
         cmocka_unit_test(bn_that_is_neither), cmocka_unit_test(bn_is_folded),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

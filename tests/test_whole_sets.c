@@ -1,6 +1,6 @@
 /* Whole test sets: whatever the batch, each item counts once, and the means are those of one batch
  * with all items; whatever the source. */
-#include "harness/harness.h"
+#include "harness/fixture.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -14,9 +14,6 @@
 #include <unistd.h>
 
 enum { ITEMS = 17, PIXELS = 12, CLASSES = 4 };
-
-static qf_context *context;
-static char *folder;
 
 static void put_text(const char *path, const char *text)
 {
@@ -97,10 +94,7 @@ static void put_rows(const char *path, int first, int count)
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
+    test_start_in_folder(state);
     put_store("lmdb", QF_STORE_LMDB, ITEMS);
     put_store("leveldb", QF_STORE_LEVELDB, ITEMS);
     put_store("short_lmdb", QF_STORE_LMDB, ITEMS - 1);
@@ -108,16 +102,6 @@ static int set_up(void **state)
     put_rows("a.h5", 0, 6);
     put_rows("b.h5", 6, ITEMS - 6);
     put_text("files.txt", "a.h5\nb.h5\n");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -376,5 +360,5 @@ int main(void)
         cmocka_unit_test(what_is_left_out_is_said),  cmocka_unit_test(feeds_are_the_same),
         cmocka_unit_test(the_flow_tests_whole_sets),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }
