@@ -2,6 +2,7 @@
  * verify; and what each step says to bad input. Everything is made in one temporary folder. */
 #include "harness/fixture.h"
 #include "nn/net.h"
+#include "toolkit/quantised.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -278,6 +279,39 @@ static void replace_source(const char *from, const char *to, const char *source)
     qf_buffer_release(&text);
 }
 
+/* The clip range of conv2 as an unlucky last update would leave it: TEST went back to the last
+ * valid one, which the record has. */
+static void a_range_the_wrong_way_round_is_exported(void **state)
+{
+    (void)state;
+    Caffe__NetParameter *weights;
+    qf_record *record;
+    qf_retrained retrained;
+    retrain();
+    assert_ok(context, qf_net_param_read_binary(context, "qat_iter_20.caffemodel", &weights));
+    for (size_t i = 0; i < weights->n_layer; i++)
+        if (strcmp(weights->layer[i]->name, "conv2_activation_qat") == 0) {
+            weights->layer[i]->blobs[0]->data[0] = -0.5f;
+            weights->layer[i]->blobs[1]->data[0] = 1e-6f;
+        }
+    assert_ok(context, qf_wire_write(context, "reversed.caffemodel", weights, 0644));
+    qf_message_free(weights);
+    assert_ok(context, qf_retrained_read(context, "modified.prototxt", "reversed.caffemodel",
+                                         "record.txt", &retrained));
+    assert_ok(context, qf_record_read(context, "record.txt", &record));
+    const qf_record_entry *entry = qf_record_find(record, "conv2");
+    bool found = false;
+    for (size_t i = 0; i < retrained.count; i++)
+        if (strcmp(retrained.layers[i].name, "conv2") == 0) {
+            found = true;
+            assert_true(retrained.layers[i].scale_d == entry->scale_d);
+            assert_int_equal(retrained.layers[i].offset_d, entry->offset_d);
+        }
+    assert_true(found);
+    qf_message_free(record);
+    qf_retrained_release(&retrained);
+}
+
 static void verification_feeds_both_the_same_batch(void **state)
 {
     (void)state;
@@ -481,6 +515,7 @@ int main(void)
         cmocka_unit_test(models_agree_after_the_flow),
         cmocka_unit_test(dead_channels_export_their_bias),
         cmocka_unit_test(verification_finds_a_flipped_bit),
+        cmocka_unit_test(a_range_the_wrong_way_round_is_exported),
         cmocka_unit_test(verification_feeds_both_the_same_batch),
         cmocka_unit_test(one_command_does_it_all),
         cmocka_unit_test(the_plan_names_every_layer),

@@ -75,10 +75,13 @@ static qf_status activation_factors(qf_context *context, const Caffe__LayerParam
     /* The last update of training may have left a range that the next forward pass would mend. */
     if (p && p->fixed_min)
         clip.min = 0;
-    if (qf_clip_check(&clip) || !(clip.max > clip.min))
-        return qf_fail(context, QF_E_VALUE,
-                       "layer %s: clip_max %g must be positive and greater than clip_min %g",
-                       q->name, found[0], found[1]);
+    if (qf_clip_check(&clip) || !(clip.max > clip.min)) {
+        qf_warning(context,
+                   "Layer %s: the last update left the clip range %g ... %g, which is not usable; "
+                   "taking that of the TEST phase, from the record",
+                   q->name, found[1], found[0]);
+        return QF_OK;
+    }
     qf_ulq factors = qf_ulq_factors(clip.max, clip.min, 8);
     q->scale_d = factors.scale;
     q->offset_d = qf_ulq_offset_d(factors);
@@ -276,7 +279,8 @@ static qf_status check_record_keys(qf_context *context, const qf_retrained *r,
     return QF_OK;
 }
 
-/* Shifts come from the record; the other factors from the weights that training left. */
+/* Shifts come from the record; the other factors from the weights that training left, where they
+ * are usable. */
 static qf_status take_shifts(qf_context *context, const qf_record *record, qf_quantised *q)
 {
     const qf_record_entry *entry = qf_record_find(record, q->name);
@@ -287,6 +291,10 @@ static qf_status take_shifts(qf_context *context, const qf_record *record, qf_qu
             "with test_interval and test_iter of at least batch_num",
             q->name);
     QF_TRY(qf_record_check(context, q->name, entry, q->has_weights ? q->scales : 0));
+    if (q->scale_d == 0) {
+        q->scale_d = entry->scale_d;
+        q->offset_d = entry->offset_d;
+    }
     if (fabsf(entry->scale_d - q->scale_d) > 1e-3f * q->scale_d)
         qf_warning(
             context,

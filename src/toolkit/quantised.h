@@ -10,7 +10,7 @@ typedef struct qf_quantised {
     char *name;
     const char *type;
     bool has_weights; /* AVE Pooling has none; then scale is the single 1 */
-    float scale_d;
+    float scale_d;    /* while it is read: 0, where the weights hold no usable range */
     int32_t offset_d;
     int8_t *codes; /* of the weights, as they lie in the blob */
     size_t code_count;
