@@ -18,6 +18,8 @@ typedef struct state {
     qf_ulq factors;
     bool initialised; /* the clip range holds a measured or trained value */
     bool shapes_logged;
+    bool unusable_warned;          /* of a range that an update left */
+    qf_blob *valid;                /* clip.previous_…, for snapshots; 0, 0: none yet */
     uint64_t recorded_versions[2]; /* of the parameters when the record was last written */
 } state;
 
@@ -44,6 +46,45 @@ static qf_status setup(qf_layer *layer)
     }
     state *s = layer->state;
     s->clip = (qf_clip){initial[0], initial[1], initial[0], initial[1]};
+    QF_TRY(qf_blob_create(layer->context, "valid", &s->valid));
+    const qf_shape pair = qf_shape_make(1, (int[]){2});
+    return qf_blob_reshape_to(s->valid, &pair);
+}
+
+static void destroy(qf_layer *layer)
+{
+    qf_blob_release(((state *)layer->state)->valid);
+}
+
+/* A range that an update has made unusable goes back to the last valid one, which the next run
+ * cannot know from the weights. */
+static int carried(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX])
+{
+    blobs[0] = ((const state *)layer->state)->valid;
+    return 1;
+}
+
+/* What the range goes back to when a net begins: what a snapshot says. Without one, the last update
+ * may have pushed an end across zero: then zero. */
+static qf_status begin_range(qf_layer *layer, const float clip[2])
+{
+    state *s = layer->state;
+    const float *valid;
+    QF_TRY(qf_read(layer->context, s->valid->data, QF_PLAIN, &valid));
+    const bool known = valid[CLIP_MAX] > valid[CLIP_MIN];
+    s->clip = (qf_clip){clip[CLIP_MAX], clip[CLIP_MIN],
+                        known ? valid[CLIP_MAX] : fmaxf(clip[CLIP_MAX], 0),
+                        known ? valid[CLIP_MIN] : fminf(clip[CLIP_MIN], 0)};
+    return QF_OK;
+}
+
+static qf_status keep_valid(qf_layer *layer)
+{
+    const state *s = layer->state;
+    float *valid;
+    QF_TRY(qf_write(layer->context, s->valid->data, QF_PLAIN, &valid));
+    valid[CLIP_MAX] = s->clip.previous_max;
+    valid[CLIP_MIN] = s->clip.previous_min;
     return QF_OK;
 }
 
@@ -111,8 +152,8 @@ static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
                      (clip[CLIP_MIN] == p->clip_min || (p->fixed_min && clip[CLIP_MIN] == 0));
     if (!s->initialised && p->ifmr_init && (untouched || !(clip[CLIP_MAX] > clip[CLIP_MIN])))
         QF_TRY(measure(layer, x, n, clip));
-    if (!s->initialised) /* the last update may have pushed an end across zero: go back to zero */
-        s->clip = (qf_clip){clip[0], clip[1], fmaxf(clip[CLIP_MAX], 0), fminf(clip[CLIP_MIN], 0)};
+    if (!s->initialised)
+        QF_TRY(begin_range(layer, clip));
     s->initialised = true;
     s->clip.max = clip[CLIP_MAX];
     s->clip.min = clip[CLIP_MIN];
@@ -128,6 +169,7 @@ static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
                        "the clip range is empty: clip_max %g, clip_min %g (are all inputs zero?)",
                        (double)s->clip.max, (double)s->clip.min);
     s->factors = qf_ulq_factors(s->clip.max, s->clip.min, BITS);
+    QF_TRY(keep_valid(layer));
     return set_clip(layer, (float[]){s->clip.max, s->clip.min});
 }
 
@@ -283,8 +325,10 @@ const qf_layer_type qf_activation_qat_layer = {
     .min_tops = 1,
     .max_tops = 1,
     .ignores_tops = true,
+    .carried = carried,
     .setup = setup,
     .reshape = qf_layer_reshape_like_bottom,
     .forward = forward,
     .backward = backward,
+    .destroy = destroy,
 };
