@@ -349,6 +349,8 @@ QF_API const char *qf_scores_name(const qf_scores *scores, int index); /* of the
 QF_API double qf_scores_value(const qf_scores *scores, int index);
 /* Top-1 accuracy, if the net has such an output, else its first output; NULL name: no output. */
 QF_API double qf_scores_main(const qf_scores *scores, const char **name);
+/* 1: higher values are better (an accuracy), -1: lower ones (a loss), 0: nobody knows. */
+QF_API int qf_scores_better(const qf_scores *scores, int index);
 QF_API double qf_scores_loss(const qf_scores *scores);    /* mean weighted loss */
 QF_API uint64_t qf_scores_items(const qf_scores *scores); /* of a whole test set; else 0 */
 
@@ -551,7 +553,7 @@ typedef struct qf_qat_options {
     const char *mean_values; /* for a net with Input: "104,117,123", one per channel or one for all;
                                 or NULL */
     qf_batch_norm batch_norm;
-    int freeze_batch_norm_after;                        /* iteration; -1: as the model says */
+    int freeze_batch_norm_after; /* iteration; -1: as the model says */
     void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
 } qf_qat_options;
 
@@ -569,12 +571,15 @@ typedef struct qf_qat_row {
 /* One value that the nets put out in a test: an accuracy, a loss. */
 typedef struct qf_qat_score {
     char name[128]; /* of the blob; "accuracy[3]" where it has several values */
-    double float_score, fake_quant_score, deploy_score;
+    double float_score;
+    double calibrated_score; /* with fake quantisation, before training */
+    double fake_quant_score, deploy_score;
+    int better; /* as qf_scores_better() */
 } qf_qat_score;
 
 typedef struct qf_qat_result {
     char score_name[128]; /* the one that matters most: qf_scores_main() */
-    double float_score, fake_quant_score, deploy_score;
+    double float_score, calibrated_score, fake_quant_score, deploy_score;
     size_t float_bytes, fake_quant_bytes, deploy_bytes; /* of the weights files */
     int rows;
     qf_qat_row *row;
@@ -583,9 +588,10 @@ typedef struct qf_qat_result {
     qf_qat_score *score;
     uint64_t test_items; /* that each model was tested on, each once; 0: test_batches batches */
     int test_batches;
+    char remark[512]; /* "": none; that training made the net worse, and what to do */
 } qf_qat_result;
 
-/* config, prepare, train, export, tests of all three models on the same batches, and verification.
+/* config, prepare, train, export, tests of all models on the same batches, and verification.
  * `out` is to be released also after a failure. */
 QF_API qf_status qf_qat_run(qf_context *context, const qf_qat_options *options,
                             qf_action_function action, qf_progress_function progress, void *user,

@@ -75,16 +75,16 @@ class Verification(Structure):
 
 
 class QatScore(Structure):
-    _fields_ = [("name", ctypes.c_char * 128), ("float_score", c_double), ("fake_quant_score", c_double),
-                ("deploy_score", c_double)]
+    _fields_ = [("name", ctypes.c_char * 128), ("float_score", c_double), ("calibrated_score", c_double),
+                ("fake_quant_score", c_double), ("deploy_score", c_double), ("better", c_int)]
 
 
 class QatResult(Structure):
-    _fields_ = [("score_name", ctypes.c_char * 128), ("float_score", c_double), ("fake_quant_score", c_double),
-                ("deploy_score", c_double), ("float_bytes", c_size_t), ("fake_quant_bytes", c_size_t),
+    _fields_ = [("score_name", ctypes.c_char * 128), ("float_score", c_double), ("calibrated_score", c_double),
+                ("fake_quant_score", c_double), ("deploy_score", c_double), ("float_bytes", c_size_t), ("fake_quant_bytes", c_size_t),
                 ("deploy_bytes", c_size_t), ("rows", c_int), ("row", POINTER(QatRow)),
                 ("verification", Verification), ("scores", c_int), ("score", POINTER(QatScore)),
-                ("test_items", c_uint64), ("test_batches", c_int)]
+                ("test_items", c_uint64), ("test_batches", c_int), ("remark", ctypes.c_char * 512)]
 
 
 class OddBlob(Structure):

@@ -12,6 +12,7 @@ from ._library import (ActionFunction, Interruptible, PlanFunction, ProgressFunc
 from ._run_log import ProgressLine, RunLog
 
 _BATCH_NORM = {"model": 0, "frozen": 1, "train": 2}
+_MODELS = ("float", "calibrated", "fake-quant", "deploy")
 
 
 @dataclass
@@ -29,9 +30,10 @@ class LayerResult:
 
 @dataclass
 class Score:
-    """One value that the nets put out in a test, for each of the three models."""
+    """One value that the nets put out in a test, for each model; calibrated: fake quantisation before training."""
     name: str
     float_score: float
+    calibrated_score: float
     fake_quant_score: float
     deploy_score: float
 
@@ -51,6 +53,7 @@ class Result:
     """What retrain() found: print it, or plot() it in a notebook."""
     score_name: str
     float_score: float
+    calibrated_score: float
     fake_quant_score: float
     deploy_score: float
     float_bytes: int
@@ -63,6 +66,7 @@ class Result:
     scores: list[Score] = field(default_factory=list)  # all outputs of the net, the main one first
     test_items: int = 0  # that each model was tested on, each once; 0: a number of batches
     log: str = ""  # the file that has the whole log
+    remark: str = ""  # that training made the net worse than its calibrated start, and what to do
 
     def __str__(self) -> str:
         layers = [["layer", "type", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
@@ -71,14 +75,15 @@ class Result:
                 else "%d-%d" % (row.shift_min, row.shift_max)
             layers.append([row.name, row.type, "%.6g" % row.scale_d, str(row.offset_d), shift,
                            _decibels(row.weight_sqnr), _decibels(row.input_sqnr)])
-        models = [["output", "float", "fake-quant", "deploy"]]
+        models = [["output", *_MODELS]]
         for row in self.scores:
-            models.append([row.name, "%.4f" % row.float_score, "%.4f" % row.fake_quant_score,
-                           "%.4f" % row.deploy_score])
-        models.append(["weights file"] + ["%.1f KiB" % (size / 1024) for size in (
-            self.float_bytes, self.fake_quant_bytes, self.deploy_bytes)])
-        return "%s\n\n%s\n\nVerified: %d integers, %d differ. Log: %s" % (
-            _table(layers), _table(models), self.compared_integers, self.differing_integers, self.log)
+            models.append([row.name] + ["%.4f" % score for score in (
+                row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)])
+        models.append(["weights file"] + ["%.1f KiB" % (size / 1024) if size else "-" for size in (
+            self.float_bytes, 0, self.fake_quant_bytes, self.deploy_bytes)])
+        return "%s\n\n%s\n\n%sVerified: %d integers, %d differ. Log: %s" % (
+            _table(layers), _table(models), self.remark and self.remark + "\n\n", self.compared_integers,
+            self.differing_integers, self.log)
 
     def plot(self):
         """A bar chart of the layers' ratios of signal to noise; needs matplotlib. Returns the axes."""
@@ -151,15 +156,16 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             stop = ActionFunction(lambda _user: 2 if failed or interrupt.wanted else 0)
             check(library.qf_qat_run(context, byref(options), stop, ProgressFunction(show), None, byref(result)))
         return Result(
-            result.score_name.decode(), result.float_score, result.fake_quant_score, result.deploy_score,
+            result.score_name.decode(), result.float_score, result.calibrated_score, result.fake_quant_score,
+            result.deploy_score,
             result.float_bytes, result.fake_quant_bytes, result.deploy_bytes, result.verification.differing,
             result.verification.compared, save_path,
             [LayerResult(row.name.decode(), row.type.decode(), row.scale_d, row.offset_d, row.shift_min,
                          row.shift_max, row.weight_sqnr, row.activation_sqnr)
              for row in (result.row[i] for i in range(result.rows))],
-            [Score(row.name.decode(), row.float_score, row.fake_quant_score, row.deploy_score)
+            [Score(row.name.decode(), row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)
              for row in (result.score[i] for i in range(result.scores))],
-            result.test_items, log_path)
+            result.test_items, log_path, result.remark.decode())
     finally:
         line.close()
         library.qf_qat_result_release(byref(result))

@@ -89,6 +89,8 @@ def test_retrain_in_one_call(digits, capfd):
     assert "weights dB" in str(result) and seen[-1] == 10
     assert result.scores[0].name == result.score_name and result.scores[0].deploy_score == result.deploy_score
     assert {row.name for row in result.scores} == {"accuracy", "loss"} and result.test_items > 0
+    assert result.calibrated_score == result.scores[0].calibrated_score > 0.5 and "calibrated" in str(result)
+    assert not result.remark or result.remark in str(result)
     assert "Iteration" not in capfd.readouterr().err and "] Iteration 0 (" in open(result.log).read()
     with pytest.raises(OSError):  # and leaves the log of the last run
         qaffe.retrain("nobody.prototxt", digits[1], save_path="qat/m")

@@ -6,6 +6,7 @@
 #include "cli/table.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 static const option options[] = {
@@ -115,25 +116,43 @@ static const char *score_text(double score)
     return isnan(score) ? "-" : cell(fabs(score) < 1000 ? "%.4f" : "%.6g", score);
 }
 
+/* The models of the result: where their values stand. */
+static const struct {
+    const char *name;
+    size_t score, bytes; /* offsets; bytes 0: no file of its own */
+} models[] = {
+    {"float", offsetof(qf_qat_score, float_score), offsetof(qf_qat_result, float_bytes)},
+    {"calibrated", offsetof(qf_qat_score, calibrated_score), 0},
+    {"fake-quant", offsetof(qf_qat_score, fake_quant_score),
+     offsetof(qf_qat_result, fake_quant_bytes)},
+    {"deploy", offsetof(qf_qat_score, deploy_score), offsetof(qf_qat_result, deploy_bytes)},
+};
+enum { MODELS = COUNT(models) };
+
+static double score_of(const qf_qat_score *score, int model)
+{
+    return *(const double *)((const char *)score + models[model].score);
+}
+
+static const char *size_of(const qf_qat_result *result, int model)
+{
+    const size_t at = models[model].bytes;
+    return at ? size_text(*(const size_t *)((const char *)result + at)) : "-";
+}
+
 /* A row for each model, as long as the outputs have room beside one another. */
 static void print_models_in_rows(const qf_qat_result *r, int outputs)
 {
-    static const char *const names[] = {"model", "float", "fake-quant", "deploy"};
-    const size_t bytes[] = {r->float_bytes, r->fake_quant_bytes, r->deploy_bytes};
     table table = {0};
-    for (int model = 0; model < 4; model++) {
-        const char *cells[TABLE_COLUMNS];
-        for (int i = 0; i < outputs; i++) {
-            const qf_qat_score *score = &r->score[i];
-            cells[i] = model == 0   ? score->name
-                       : model == 1 ? score_text(score->float_score)
-                       : model == 2 ? score_text(score->fake_quant_score)
-                                    : score_text(score->deploy_score);
-        }
-        table_start_row(&table, names[model]);
+    table_start_row(&table, "model");
+    for (int i = 0; i < outputs; i++)
+        table_add(&table, r->score[i].name);
+    table_add(&table, "weights file");
+    for (int model = 0; model < MODELS; model++) {
+        table_start_row(&table, models[model].name);
         for (int i = 0; i < outputs; i++)
-            table_add(&table, cells[i]);
-        table_add(&table, model == 0 ? "weights file" : size_text(bytes[model - 1]));
+            table_add(&table, score_text(score_of(&r->score[i], model)));
+        table_add(&table, size_of(r, model));
     }
     table_print(&table);
     table_release(&table);
@@ -143,12 +162,17 @@ static void print_models_in_rows(const qf_qat_result *r, int outputs)
 static void print_models_in_columns(const qf_qat_result *r)
 {
     table table = {0};
-    table_row(&table, 4, "output", "float", "fake-quant", "deploy");
-    for (int i = 0; i < r->scores; i++)
-        table_row(&table, 4, r->score[i].name, score_text(r->score[i].float_score),
-                  score_text(r->score[i].fake_quant_score), score_text(r->score[i].deploy_score));
-    table_row(&table, 4, "weights file", size_text(r->float_bytes), size_text(r->fake_quant_bytes),
-              size_text(r->deploy_bytes));
+    table_start_row(&table, "output");
+    for (int model = 0; model < MODELS; model++)
+        table_add(&table, models[model].name);
+    for (int i = 0; i < r->scores; i++) {
+        table_start_row(&table, r->score[i].name);
+        for (int model = 0; model < MODELS; model++)
+            table_add(&table, score_text(score_of(&r->score[i], model)));
+    }
+    table_start_row(&table, "weights file");
+    for (int model = 0; model < MODELS; model++)
+        table_add(&table, size_of(r, model));
     table_print(&table);
     table_release(&table);
 }
@@ -171,6 +195,9 @@ static void print_models(const qf_qat_result *r)
     else
         printf("(each tested on the same %d batch%s)\n", r->test_batches,
                r->test_batches == 1 ? "" : "es");
+    puts("(calibrated: with fake quantisation, before retraining)");
+    if (*r->remark)
+        printf("\n%s\n", r->remark);
 }
 
 static void print_layers(const qf_qat_result *r)

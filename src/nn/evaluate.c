@@ -12,6 +12,7 @@ struct qf_scores {
     char **names;
     double *sums, *shares; /* of values times their weight, and of the weights */
     float *weights;        /* of losses, in the net's loss */
+    int *better;           /* qf_scores_better() */
     double other_losses;   /* the same as sums, of what no output shows */
     double batch_shares;
     int main; /* index of the value that matters most; −1: none */
@@ -36,6 +37,7 @@ void qf_scores_destroy(qf_scores *scores)
     qf_free(scores->sums);
     qf_free(scores->shares);
     qf_free(scores->weights);
+    qf_free(scores->better);
     qf_free(scores);
 }
 
@@ -61,6 +63,11 @@ double qf_scores_main(const qf_scores *scores, const char **name)
     if (name)
         *name = qf_scores_name(scores, scores->main);
     return qf_scores_value(scores, scores->main);
+}
+
+int qf_scores_better(const qf_scores *scores, int index)
+{
+    return index >= 0 && index < scores->count ? scores->better[index] : 0;
 }
 
 double qf_scores_loss(const qf_scores *scores)
@@ -89,6 +96,30 @@ static bool is_accuracy(const qf_net *net, const qf_blob *blob)
     return false;
 }
 
+/* The top of a layer that a blob is; NULL: it is an input. */
+static const qf_layer *maker_of(const qf_net *net, const qf_blob *blob, int *top)
+{
+    for (int l = net->layer_count - 1; l >= 0; l--)
+        for (*top = 0; *top < net->layers[l]->top_count; (*top)++)
+            if (net->layers[l]->top[*top] == blob)
+                return net->layers[l];
+    return NULL;
+}
+
+/* Training makes a weighted sum of losses small; a loss without weight is still one. */
+static int better_of(const qf_net *net, int blob)
+{
+    const float weight = net->blob_loss_weight[blob];
+    int top;
+    const qf_layer *maker = maker_of(net, net->blobs[blob], &top);
+    if (weight != 0)
+        return weight > 0 ? -1 : 1;
+    return !maker                                       ? 0
+           : strcmp(maker->type->name, "Accuracy") == 0 ? 1
+           : maker->type->loss && top == 0              ? -1
+                                                        : 0;
+}
+
 static qf_status make_scores(qf_net *net, qf_scores **out)
 {
     qf_scores *scores = qf_alloc(1, sizeof *scores);
@@ -101,8 +132,10 @@ static qf_status make_scores(qf_net *net, qf_scores **out)
         scores->sums = qf_alloc(count, sizeof *scores->sums);
         scores->shares = qf_alloc(count, sizeof *scores->shares);
         scores->weights = qf_alloc(count, sizeof *scores->weights);
+        scores->better = qf_alloc(count, sizeof *scores->better);
     }
-    if (!scores || !scores->names || !scores->sums || !scores->shares || !scores->weights)
+    if (!scores || !scores->names || !scores->sums || !scores->shares || !scores->weights ||
+        !scores->better)
         return qf_fail(net->context, QF_E_MEMORY, "no memory for the scores");
     scores->main = -1;
     for (int i = 0; i < net->output_count; i++) {
@@ -111,6 +144,7 @@ static qf_status make_scores(qf_net *net, qf_scores **out)
             scores->main = scores->count;
         for (size_t k = 0; k < qf_blob_count(blob); k++) {
             scores->weights[scores->count] = net->blob_loss_weight[net->outputs[i]];
+            scores->better[scores->count] = better_of(net, net->outputs[i]);
             scores->names[scores->count] = qf_strdup(blob->name);
             if (!scores->names[scores->count++])
                 return qf_fail(net->context, QF_E_MEMORY, "no memory for the scores");
@@ -119,16 +153,6 @@ static qf_status make_scores(qf_net *net, qf_scores **out)
     if (scores->main < 0 && scores->count)
         scores->main = 0;
     return QF_OK;
-}
-
-/* The top of a layer that a blob is; NULL: it is an input. */
-static const qf_layer *maker_of(const qf_net *net, const qf_blob *blob, int *top)
-{
-    for (int l = net->layer_count - 1; l >= 0; l--)
-        for (*top = 0; *top < net->layers[l]->top_count; (*top)++)
-            if (net->layers[l]->top[*top] == blob)
-                return net->layers[l];
-    return NULL;
 }
 
 /* What a value counts in the mean of a whole test set, and how much of a mean that is: so that the

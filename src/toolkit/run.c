@@ -1,4 +1,4 @@
-/* The whole flow at once: configure, prepare, train, export, and test all three models. */
+/* The whole flow at once: configure, prepare, train, export, and test all models. */
 #include "toolkit/run.h"
 
 #include "base/file.h"
@@ -100,15 +100,31 @@ static qf_status check_inputs(run *r)
     return status;
 }
 
+static const char *const testing[] = {"testing the float model", "testing the calibrated model",
+                                      "testing the fake-quant model", "testing the deploy model"};
+
 static qf_status test(run *r, const char *model, const char *weights, qf_run_model_kind kind,
                       qf_qat_result *out)
 {
-    static const char *const stages[] = {"testing the float model", "testing the fake-quant model",
-                                         "testing the deploy model"};
     const qf_random random = r->context->random; /* training draws the same, tested or not */
-    r->stage = stages[kind];
+    r->stage = testing[kind];
     qf_status status = qf_run_test_model(r->context, &r->test, model, weights, kind,
                                          &(qf_run_callbacks){ask, tell, r}, out);
+    r->context->random = random;
+    return status;
+}
+
+/* The prepared net with weights of before training, to be calibrated, or of after it. */
+static qf_status test_prepared(run *r, const char *weights, bool calibrated, qf_qat_result *out)
+{
+    const qf_random random = r->context->random;
+    qf_net *net;
+    r->stage = calibrated ? testing[QF_RUN_CALIBRATED] : "testing the retrained model";
+    qf_status status = qf_run_fake_net(r->context, r->file[MODIFIED], weights, calibrated, &net);
+    if (status == QF_OK)
+        status = qf_run_test_net(net, &r->test, QF_RUN_CALIBRATED,
+                                 &(qf_run_callbacks){ask, tell, r}, out);
+    qf_net_destroy(net);
     r->context->random = random;
     return status;
 }
@@ -231,6 +247,23 @@ static qf_status test_exported(run *r, qf_qat_result *out)
     return status;
 }
 
+/* Where the fake-quant model is worse than the calibrated start: is that training's doing? What
+ * export adds (N, integer biases) is not in the start, so the retrained net is tested like it. */
+static qf_status compare_with_start(run *r, const char *weights, qf_qat_result *out)
+{
+    const qf_qat_score *worse = qf_run_worse(out);
+    qf_qat_result retrained = {0};
+    if (!worse)
+        return QF_OK;
+    qf_status status = test_prepared(r, weights, false, &retrained);
+    if (status == QF_OK) {
+        qf_run_remark(worse, &retrained, r->options->base_lr, out->remark, sizeof out->remark);
+        qf_info(r->context, "%s", out->remark);
+    }
+    qf_qat_result_release(&retrained);
+    return status;
+}
+
 static qf_status show_plan(const run *r)
 {
     qf_plan plan;
@@ -273,15 +306,19 @@ static qf_status execute(run *r, qf_qat_result *out)
     QF_TRY(show_plan(r));
     out->float_bytes = file_size(o->weights);
     QF_TRY(test(r, r->file[FLOAT_MODEL], o->weights, QF_RUN_FLOAT, out));
+    QF_TRY(test_prepared(r, r->file[MODIFIED_WEIGHTS], true, out));
     QF_TRY(train(r));
     char ending[64];
     snprintf(ending, sizeof ending, "_iter_%d.caffemodel", o->iterations);
     char *weights = with(r, RETRAINED, ending);
     qf_status status = weights ? export_and_report(r, weights, out)
                                : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
+    if (status == QF_OK)
+        status = test_exported(r, out);
+    if (status == QF_OK)
+        status = compare_with_start(r, weights, out);
     qf_free(weights);
     QF_TRY(status);
-    QF_TRY(test_exported(r, out));
     const int batches = r->test.batches < VERIFIED_BATCHES ? r->test.batches : VERIFIED_BATCHES;
     r->stage = "comparing integers";
     return qf_verify(r->context, o->save_path, NULL, batches, ask, tell, r, &out->verification);

@@ -1,4 +1,4 @@
-/* The tests of the whole flow: three models on the same batches, and all that they put out. */
+/* The tests of the whole flow: its models on the same batches, and all that they put out. */
 #include "base/memory.h"
 #include "nn/solver.h"
 #include "toolkit/run.h"
@@ -40,9 +40,9 @@ void qf_run_test_release(qf_run_test *test)
 /* Where a model's value stands in a row. */
 static double *place_of(qf_qat_score *score, qf_run_model_kind kind)
 {
-    return kind == QF_RUN_FLOAT        ? &score->float_score
-           : kind == QF_RUN_FAKE_QUANT ? &score->fake_quant_score
-                                       : &score->deploy_score;
+    double *const places[] = {&score->float_score, &score->calibrated_score,
+                              &score->fake_quant_score, &score->deploy_score};
+    return places[kind];
 }
 
 /* How many values follow that are of the same output as value `first`. */
@@ -62,7 +62,8 @@ static qf_qat_score *row_of(qf_qat_result *out, const char *name)
             return &out->score[i];
     qf_qat_score *row = &out->score[out->scores++];
     snprintf(row->name, sizeof row->name, "%s", name);
-    row->float_score = row->fake_quant_score = row->deploy_score = (double)NAN;
+    row->float_score = row->calibrated_score = row->fake_quant_score = row->deploy_score =
+        (double)NAN;
     return row;
 }
 
@@ -75,7 +76,9 @@ static void note_output(const qf_scores *scores, int first, int count, qf_run_mo
             snprintf(name, sizeof name, "%s", qf_scores_name(scores, first));
         else
             snprintf(name, sizeof name, "%.100s[%d]", qf_scores_name(scores, first), k);
-        *place_of(row_of(out, name), kind) = qf_scores_value(scores, first + k);
+        qf_qat_score *row = row_of(out, name);
+        row->better = qf_scores_better(scores, first + k);
+        *place_of(row, kind) = qf_scores_value(scores, first + k);
     }
 }
 
@@ -110,23 +113,31 @@ qf_status qf_run_test_model(qf_context *context, const qf_run_test *test, const 
                             const qf_run_callbacks *callbacks, qf_qat_result *out)
 {
     qf_net *net;
-    qf_scores *scores = NULL;
     QF_TRY(qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net));
-    qf_net_keep_blobs(net, false);
     qf_status status = qf_net_load_weights(net, weights);
     if (status == QF_OK)
-        status = qf_feed_give(net, &test->feed);
+        status = qf_run_test_net(net, test, kind, callbacks, out);
+    qf_net_destroy(net);
+    return status;
+}
+
+qf_status qf_run_test_net(qf_net *net, const qf_run_test *test, qf_run_model_kind kind,
+                          const qf_run_callbacks *callbacks, qf_qat_result *out)
+{
+    qf_scores *scores = NULL;
+    qf_net_keep_blobs(net, false);
+    qf_status status = qf_feed_give(net, &test->feed);
     if (status == QF_OK)
         status = qf_net_test(net, test->iterations, callbacks->action, callbacks->progress,
                              callbacks->user, &scores);
     if (status == QF_OK)
-        status = note_scores(context, scores, kind, out);
+        status = note_scores(net->context, scores, kind, out);
     if (status == QF_OK) {
-        double *const main[] = {&out->float_score, &out->fake_quant_score, &out->deploy_score};
+        double *const main[] = {&out->float_score, &out->calibrated_score, &out->fake_quant_score,
+                                &out->deploy_score};
         *main[kind] = qf_scores_main(scores, NULL);
         out->test_batches = test->batches;
     }
     qf_scores_destroy(scores);
-    qf_net_destroy(net);
     return status;
 }

@@ -1,0 +1,142 @@
+/* qat run beside what it began with, on a super-resolution net (ESPCN): training that makes it worse
+ * than calibration left it. */
+#include "data/hdf5_writer.h"
+#include "harness/command.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SIZE = 8, HIGH = 2 * SIZE, PIXELS = SIZE * SIZE };
+
+static char *folder, *home;
+static qf_context *context;
+
+/* A smooth picture, and another for each number. */
+static float pixel(int image, int y, int x)
+{
+    const double a = sin(image * 1.7) * 9 / HIGH, b = cos(image * 2.3) * 9 / HIGH;
+    return (float)(0.5 + 0.3 * sin(a * x + b * y + image) + 0.2 * sin(b * x - a * y));
+}
+
+/* `count` pictures of half the size, and what is asked of the net: the four pixels of each of
+ * theirs as channels; `inverted`: their negatives. */
+static void write_pictures(const char *name, int first, int count, bool inverted)
+{
+    qf_hdf5_writer writer;
+    float *low = qf_alloc((size_t)count * PIXELS, sizeof *low);
+    float *high = qf_alloc((size_t)count * 4 * PIXELS, sizeof *high);
+    for (int i = 0; i < count * PIXELS; i++) {
+        const int image = i / PIXELS, y = i / SIZE % SIZE, x = i % SIZE;
+        for (int c = 0; c < 4; c++) {
+            const float value = pixel(first + image, 2 * y + c / 2, 2 * x + c % 2);
+            low[i] += value / 4;
+            high[(image * 4 + c) * PIXELS + i % PIXELS] = inverted ? 1 - value : value;
+        }
+    }
+    char *file = test_format("%s.h5", name), *list = test_format("%s.txt", name);
+    qf_status status = qf_hdf5_create(context, file, &writer);
+    if (status == QF_OK)
+        status = qf_hdf5_put_floats(&writer, "data", (int[]){count, 1, SIZE, SIZE}, 4, low);
+    if (status == QF_OK)
+        status = qf_hdf5_put_floats(&writer, "label", (int[]){count, 4, SIZE, SIZE}, 4, high);
+    assert_ok(context, qf_hdf5_finish(&writer, status));
+    test_write_text(context, list, file);
+    qf_free(low);
+    qf_free(high);
+    qf_free(file);
+    qf_free(list);
+}
+
+#define SOURCE(phase, list)                                                                        \
+    "layer { name: 'data' type: 'HDF5Data' top: 'data' top: 'label' include { phase: " phase       \
+    " } hdf5_data_param { source: '" list "' batch_size: 8 } } "
+#define ESPCN(train)                                                                               \
+    SOURCE("TRAIN", train)                                                                         \
+    SOURCE("TEST", "test.txt")                                                                     \
+    "layer { name: 'conv1' type: 'Convolution' bottom: 'data' top: 'conv1' convolution_param { "   \
+    "num_output: 16 kernel_size: 5 pad: 2 weight_filler { type: 'gaussian' std: 0.1 } } } "        \
+    "layer { name: 'relu1' type: 'ReLU' bottom: 'conv1' top: 'conv1' } "                           \
+    "layer { name: 'conv2' type: 'Convolution' bottom: 'conv1' top: 'conv2' convolution_param { "  \
+    "num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: 'gaussian' std: 0.1 } } } "         \
+    "layer { name: 'relu2' type: 'ReLU' bottom: 'conv2' top: 'conv2' } "                           \
+    "layer { name: 'conv3' type: 'Convolution' bottom: 'conv2' top: 'conv3' convolution_param { "  \
+    "num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: 'gaussian' std: 0.1 } } } "         \
+    "layer { name: 'loss' type: 'EuclideanLoss' bottom: 'conv3' bottom: 'label' top: 'loss' } "
+
+static int set_up(void **state)
+{
+    (void)state;
+    context = test_context();
+    folder = test_make_directory();
+    home = getcwd(NULL, 0);
+    if (chdir(folder) != 0)
+        return 1;
+    write_pictures("train", 0, 64, false);
+    write_pictures("inverted", 0, 64, true);
+    write_pictures("test", 64, 12, false);
+    test_write_text(context, "espcn.prototxt", ESPCN("train.txt"));
+    test_write_text(context, "misled.prototxt", ESPCN("inverted.txt"));
+    test_write_text(context, "solver.prototxt",
+                    "net: 'espcn.prototxt' base_lr: 0.0003 momentum: 0.9 lr_policy: 'fixed' "
+                    "max_iter: 400 test_iter: 1 test_interval: 400 test_initialization: false "
+                    "snapshot_prefix: 'float' random_seed: 1");
+    test_command(0, "Optimization Done.", "", "train --solver solver.prototxt");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    const int back = chdir(home);
+    test_remove_directory(folder);
+    qf_free(folder);
+    free(home);
+    qf_context_destroy(context);
+    return back;
+}
+
+#define RUN "qat run --weights float_iter_400.caffemodel --iterations 60 --seed 1 --out q/m "
+
+static void a_net_that_became_worse_is_told(void **state)
+{
+    (void)state;
+    qf_qat_options options = qf_qat_defaults;
+    qf_qat_result result;
+    options.model = "misled.prototxt";
+    options.weights = "float_iter_400.caffemodel";
+    options.iterations = 60;
+    options.save_path = "q/misled";
+    options.base_lr = 3e-4;
+    assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
+    assert_string_equal(result.score_name, "loss");
+    assert_int_equal(result.score[0].better, -1);
+    assert_true(result.calibrated_score == result.score[0].calibrated_score);
+    assert_true(result.calibrated_score < 2 * result.float_score);
+    assert_true(result.fake_quant_score > 2 * result.calibrated_score);
+    assert_non_null(strstr(result.remark, "Retraining ended below its calibrated start: loss "));
+    assert_non_null(strstr(result.remark, "(lower is better). Try --base-lr 3e-05 or"));
+    qf_qat_result_release(&result);
+
+    test_command(0, "\nRetraining ended below its calibrated start: loss ", "",
+                 RUN "--model misled.prototxt --base-lr 3e-4");
+    assert_non_null(strstr(test_output, "\ncalibrated "));
+    assert_true(test_file_has(context, "q/m_run.log", "] Retraining ended below its calibrated"));
+
+    /* What it advises. */
+    options.iterations = 1;
+    options.base_lr = 1e-12;
+    assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
+    assert_true(result.fake_quant_score < 1.1 * result.calibrated_score);
+    assert_null(strstr(result.remark, "Retraining ended below"));
+    qf_qat_result_release(&result);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_net_that_became_worse_is_told),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
