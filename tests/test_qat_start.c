@@ -1,5 +1,5 @@
-/* qat run beside what it began with, on a super-resolution net (ESPCN): training that makes it worse
- * than calibration left it. */
+/* qat run beside what it began with: a rate that is too large for a super-resolution net (ESPCN),
+ * the rate that is then named, and training that makes a net worse than calibration left it. */
 #include "data/hdf5_writer.h"
 #include "harness/command.h"
 
@@ -99,6 +99,36 @@ static int tear_down(void **state)
 
 #define RUN "qat run --weights float_iter_400.caffemodel --iterations 60 --seed 1 --out q/m "
 
+static void the_rate_that_is_named_works(void **state)
+{
+    (void)state;
+    static const char *const rates[] = {"1", "0.1"};
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+        char *run = test_format(RUN "--model espcn.prototxt --base-lr %s", rates[i]);
+        test_command(1, ": the training diverged: ", "", run);
+        qf_free(run);
+        assert_non_null(strstr(test_output, "qaffe qat run: iteration "));
+        assert_non_null(strstr(test_output, "(the log is in q/m_run.log)"));
+        assert_false(qf_file_exists("q/m_deploy_model.prototxt"));
+        const char *named = strstr(test_output, "the learning rate is too large: try --base-lr ");
+        assert_non_null(named);
+        const double rate = strtod(strrchr(strtok(strstr(named, "try"), "\n"), ' '), NULL);
+        run = test_format(RUN "--model espcn.prototxt --base-lr %g", rate);
+        test_command(0, "Next: ", "", run);
+        qf_free(run);
+        assert_null(strstr(test_output, "below its calibrated start"));
+        assert_int_equal(system("rm -r q"), 0);
+    }
+}
+
+static void it_can_be_told_to_go_on(void **state)
+{
+    (void)state;
+    test_command(1, "W", "", RUN "--model espcn.prototxt --base-lr 0.1 --on-divergence warn");
+    assert_non_null(strstr(test_output, "] Iteration "));
+    test_command(2, "on-divergence", "", RUN "--model espcn.prototxt --on-divergence sometimes");
+}
+
 static void a_net_that_became_worse_is_told(void **state)
 {
     (void)state;
@@ -136,6 +166,8 @@ static void a_net_that_became_worse_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_rate_that_is_named_works),
+        cmocka_unit_test(it_can_be_told_to_go_on),
         cmocka_unit_test(a_net_that_became_worse_is_told),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -304,6 +304,18 @@ QF_API qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemode
 /* From this iteration on BatchNorm layers use and keep their statistics; -1 (the default): as the
  * net says. */
 QF_API void qf_solver_freeze_batch_norm(qf_solver *solver, int after);
+/* What a training does that has diverged: its loss, or a quantisation range, has left what it began
+ * with for good, or the loss is not finite (docs/training.md). STOP: step and solve fail with
+ * QF_E_VALUE and a sentence with the iteration, the loss then and now, and a rate to try. WARN: the
+ * same sentence in the log, once, and on as Caffe goes on. IGNORE: not a word. AUTO (the default):
+ * nets with layers that quantise stop; others warn, and stop where the loss is not finite. */
+typedef enum qf_divergence {
+    QF_DIVERGENCE_AUTO,
+    QF_DIVERGENCE_STOP,
+    QF_DIVERGENCE_WARN,
+    QF_DIVERGENCE_IGNORE
+} qf_divergence;
+QF_API void qf_solver_on_divergence(qf_solver *solver, qf_divergence reaction);
 QF_API qf_status qf_solver_restore(qf_solver *solver, const char *solverstate);
 QF_API qf_status qf_solver_snapshot(qf_solver *solver);
 /* Called before the forward pass of each iteration, and when its gradients are there, before the
@@ -554,6 +566,7 @@ typedef struct qf_qat_options {
                                 or NULL */
     qf_batch_norm batch_norm;
     int freeze_batch_norm_after; /* iteration; -1: as the model says */
+    qf_divergence on_divergence;
     void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
 } qf_qat_options;
 

@@ -149,13 +149,16 @@ class Solver:
     """Trains a net as a solver.prototxt says. Log lines are Caffe's, on stderr; Ctrl-C stops.
 
     `net` is the training net, `test_nets` those of the TEST phase, which share its parameters. OSError if a
-    file cannot be read, ValueError if it makes no sense or the loss becomes NaN.
+    file cannot be read, ValueError if it makes no sense or the training diverges, as far as `on_divergence` says so:
+    'auto' (nets with layers that quantise stop; others warn, and stop where the loss is not finite), 'stop',
+    'warn', 'ignore'.
 
     >>> import caffe, qaffe.examples
     >>> solver = caffe.SGDSolver(qaffe.examples.small_solver())
     >>> solver.step(2)
     >>> solver.iter, round(solver.lr, 3)
     (2, 0.01)
+    >>> solver.on_divergence = 'warn'
     >>> solver.param.base_lr = 0.02
     >>> round(solver.lr, 3)
     0.02
@@ -163,6 +166,7 @@ class Solver:
 
     _type = None  # of the file
     _net_class = None  # set by pycaffe
+    _on_divergence = "auto"
 
     def __init__(self, solver_file):
         value = c_void_p()
@@ -194,8 +198,22 @@ class Solver:
     lr = property(lambda self: library.qf_solver_learning_rate(self._value), doc="Learning rate now.")
     param = property(SolverParam, doc="The settings; see SolverParam.")
 
+    @property
+    def on_divergence(self):
+        """What happens when the training diverges; see the class."""
+        return self._on_divergence
+
+    @on_divergence.setter
+    def on_divergence(self, reaction):
+        if reaction not in _library.DIVERGENCE:
+            raise ValueError("on_divergence must be one of %s, but is '%s'" %
+                             (", ".join(_library.DIVERGENCE), reaction))
+        with turn:
+            library.qf_solver_on_divergence(self._value, _library.DIVERGENCE.index(reaction))
+        self._on_divergence = reaction
+
     def step(self, iterations):
-        """Train this many iterations. ValueError, with the layer's name, if the loss becomes NaN."""
+        """Train this many iterations. ValueError if the training diverges: see on_divergence."""
         self._train(library.qf_solver_step, iterations)
 
     def solve(self, resume_file=None):

@@ -59,7 +59,7 @@ class QatOptions(Structure):
                 ("batch_size", c_int), ("test_iterations", c_int), ("base_lr", c_double), ("momentum", c_double),
                 ("weight_decay", c_double), ("scale", c_double), ("mean_file", c_char_p),
                 ("mean_values", c_char_p), ("batch_norm", c_int), ("freeze_batch_norm_after", c_int),
-                ("show_plan", PlanFunction)]
+                ("on_divergence", c_int), ("show_plan", PlanFunction)]
 
 
 class QatRow(Structure):
@@ -96,6 +96,8 @@ class FileCheck(Structure):
     _fields_ = [("has_checksum", c_bool), ("blobs", c_uint64), ("values", c_uint64), ("odd", c_size_t),
                 ("odd_blob", POINTER(OddBlob))]
 
+
+DIVERGENCE = ("auto", "stop", "warn", "ignore")  # qf_divergence
 
 _P, _S, _I = c_void_p, c_char_p, c_int  # object, string, int
 _STATUS = c_int
@@ -181,6 +183,7 @@ _SIGNATURES = {
     "qf_solver_settings": (_S, [_P]),
     "qf_solver_change_settings": (_STATUS, [_P, _S]),
     "qf_solver_apply_update": (_STATUS, [_P]),
+    "qf_solver_on_divergence": (None, [_P, _I]),
     "qf_solver_restore": (_STATUS, [_P, _S]),
     "qf_solver_snapshot": (_STATUS, [_P]),
     "qf_solver_solve": (_STATUS, [_P]),

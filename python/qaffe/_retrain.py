@@ -7,7 +7,7 @@ from ctypes import byref
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Sequence
 
-from ._library import (ActionFunction, Interruptible, PlanFunction, ProgressFunction, QatOptions, QatResult, check,
+from ._library import (DIVERGENCE, ActionFunction, Interruptible, PlanFunction, ProgressFunction, QatOptions, QatResult, check,
                        context, hold, library, turn)
 from ._run_log import ProgressLine, RunLog
 
@@ -104,13 +104,15 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             config_definition: Optional[str] = None, batch_size: int = 0, test_iterations: int = 0,
             base_lr: float = 1e-4, momentum: float = 0.9, weight_decay: float = 1e-4, scale: float = 1.0,
             mean_file: Optional[str] = None, mean_values: Sequence[float] = (), batch_norm: str = "model",
-            freeze_batch_norm_after: int = -1, progress: Optional[Callable[[int, int, float], None]] = None,
+            freeze_batch_norm_after: int = -1, on_divergence: str = "auto",
+            progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
 
     model, weights: the float net, one to train (with Data layers) or to deploy (with Input; then train_data and
     test_data are LMDBs, and scale, mean_file and mean_values prepare pixels). save_path: folder and beginning of
-    all names. batch_norm: 'model', 'frozen' or 'train'. test_iterations: batches of each test; 0: every image once.
+    all names. batch_norm: 'model', 'frozen' or 'train'. on_divergence: 'auto' or 'stop' (ValueError), 'warn' or
+    'ignore'. test_iterations: batches of each test; 0: every image once.
     progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
@@ -127,6 +129,9 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     if batch_norm not in _BATCH_NORM:
         raise ValueError("batch_norm must be one of %s, but is '%s'" % (", ".join(_BATCH_NORM), batch_norm))
 
+    if on_divergence not in DIVERGENCE:
+        raise ValueError("on_divergence must be one of %s, but is '%s'" % (", ".join(DIVERGENCE), on_divergence))
+
     def text(value: Optional[str]) -> Optional[bytes]:
         return None if value is None else os.fsencode(value)
 
@@ -137,6 +142,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
         text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
         iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
         text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
+        DIVERGENCE.index(on_divergence),
         PlanFunction(lambda _user, _plan: log.begin()))
     failed = []
 

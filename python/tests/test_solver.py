@@ -136,6 +136,18 @@ def test_nan_names_the_layer(solver_file):
         caffe.SGDSolver("steep.prototxt").step(20)
 
 
+def test_divergence_is_a_choice(solver_file):
+    with open("steep.prototxt", "w") as file:
+        file.write("net: 'net.prototxt' base_lr: 1e30 lr_policy: 'fixed' max_iter: 20 snapshot_after_train: false")
+    solver = caffe.SGDSolver("steep.prototxt")
+    assert solver.on_divergence == "auto"
+    solver.on_divergence = "ignore"
+    solver.step(20)  # as Caffe does
+    assert solver.iter == 20
+    with pytest.raises(ValueError, match="must be one of auto, stop, warn, ignore, but is 'never'"):
+        solver.on_divergence = "never"
+
+
 # ---- layers in Python ----
 
 

@@ -3,6 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+qf_divergence chosen_divergence(const arguments *arguments)
+{
+    const char *chosen = argument_text(arguments, "on-divergence");
+    return same_word(chosen, "stop")     ? QF_DIVERGENCE_STOP
+           : same_word(chosen, "warn")   ? QF_DIVERGENCE_WARN
+           : same_word(chosen, "ignore") ? QF_DIVERGENCE_IGNORE
+                                         : QF_DIVERGENCE_AUTO;
+}
+
 bool stages_split(const char *list, stages *out)
 {
     *out = (stages){.text = strdup(list ? list : "")};

@@ -1,5 +1,5 @@
-/* --level, --stage and --phase, which train, test and time share: which layers a net has.
- */
+/* Options that several commands share: --level, --stage and --phase of train, test and time, which
+ * say what layers a net has, and --on-divergence of those that train. */
 #ifndef QF_CLI_NET_OPTIONS_H
 #define QF_CLI_NET_OPTIONS_H
 
@@ -17,6 +17,17 @@
         .name = "stage", .kind = OPTION_TEXT, .value = "NAMES",                                    \
         .help = "The net's stages, separated by commas, for the same rules."                       \
     }
+
+#define DIVERGENCE_OPTION                                                                          \
+    {                                                                                              \
+        .name = "on-divergence", .kind = OPTION_CHOICE, .choices = "auto|stop|warn|ignore",        \
+        .standard = "auto",                                                                        \
+        .help = "When the loss or a quantisation range has left for good what it began with, or "  \
+                "the loss is not finite: end with a sentence, warn, or do nothing. auto stops "    \
+                "nets with layers that quantise; others warn, and stop where the loss is not "     \
+                "finite (docs/training.md)."                                                       \
+    }
+qf_divergence chosen_divergence(const arguments *arguments);
 
 /* The stages that --stage names, cut as Caffe cuts them: without any, one that is empty. */
 typedef struct stages {

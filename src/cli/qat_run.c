@@ -1,5 +1,6 @@
 /* qaffe qat run: the whole flow in one command. */
 #include "cli/commands.h"
+#include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/session.h"
 #include "cli/signals.h"
@@ -91,6 +92,7 @@ static const option options[] = {
      .lowest = -1,
      .highest = 1e9,
      .help = "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."},
+    DIVERGENCE_OPTION,
 };
 
 static const char *noise(double decibels)
@@ -308,6 +310,7 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->mean_file = argument_text(a, "mean-file");
     o->batch_norm = chosen_batch_norm(a);
     o->freeze_batch_norm_after = argument_integer(a, "freeze-bn-after");
+    o->on_divergence = chosen_divergence(a);
     o->show_plan = show_plan;
 }
 

@@ -28,6 +28,7 @@ static const option options[] = {
      .help =
          "Iteration from which BatchNorm uses and keeps its statistics; 0 freezes them from the "
          "start, -1 leaves it to the net."},
+    DIVERGENCE_OPTION,
     {.name = "sigint-effect",
      .kind = OPTION_CHOICE,
      .choices = "stop|snapshot|none",
@@ -67,6 +68,7 @@ static qf_status train(session *session, const arguments *arguments)
     qf_solver_keep_blobs(solver, false);
     qf_solver_set_callbacks(solver, requested_action, show_progress, session);
     qf_solver_freeze_batch_norm(solver, argument_integer(arguments, "freeze-bn-after"));
+    qf_solver_on_divergence(solver, chosen_divergence(arguments));
     if (snapshot) {
         say(session, "Resuming from %s", snapshot);
         status = qf_solver_restore(solver, snapshot);

@@ -52,6 +52,9 @@ typedef struct qf_layer_type {
     /* A file may hold only this many of the parameter blobs: DeQuant's packed words. 0: all of
      * them. */
     int packed_params;
+    /* How far the values reach that the layer quantises now, in units of its own; 0: nowhere,
+     * −1: not known yet. NULL: it quantises nothing. */
+    qf_status (*range)(qf_layer *layer, double *out);
     /* Blobs beside the parameters whose value goes on to the next pass (recurrent layers), for
      * snapshots; how many. NULL: none. */
     int (*carried)(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX]);

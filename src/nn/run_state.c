@@ -113,6 +113,7 @@ qf_status qf_run_state_save(qf_solver *solver, Caffe__RunState **out)
     QF_TRY(save_random(context, &context->random, &(*out)->n_random, &(*out)->random));
     (*out)->has_bf16_backward = solver->backward_chosen;
     (*out)->bf16_backward = solver->backward == QF_BACKWARD_BF16;
+    QF_TRY(qf_divergence_save(solver, *out));
     for (int n = 0; (net = net_at(solver, n)); n++)
         for (int l = 0; l < net->layer_count; l++) {
             if (net->layers[l]->type->data_state)
@@ -125,11 +126,13 @@ qf_status qf_run_state_save(qf_solver *solver, Caffe__RunState **out)
 qf_status qf_run_state_restore(qf_solver *solver, const Caffe__RunState *state)
 {
     qf_context *context = solver->context;
+    qf_divergence_restart(&solver->watch);
     if (!state)
         return QF_OK;
     QF_TRY(restore_random(context, state->n_random, state->random, &context->random));
     if (state->has_bf16_backward)
         qf_solver_keep_backward(solver, state->bf16_backward ? QF_BACKWARD_BF16 : QF_BACKWARD_F32);
+    QF_TRY(qf_divergence_restore(solver, state));
     for (size_t i = 0; i < state->n_data; i++) {
         const Caffe__DataState *data = state->data[i];
         qf_net *net = data->net < 0 ? NULL : net_at(solver, data->net);

@@ -110,56 +110,6 @@ static qf_status log_training_outputs(qf_solver *solver)
 
 /* ---- training ---- */
 
-/* "the training diverged: loss 2.3 at iteration 0, 1e+30 at iteration 40; …": where a pass fails
- * for what is in the net, and the loss had grown tenfold before. Otherwise the failure as it is. */
-static qf_status explain_divergence(qf_solver *solver, qf_status status)
-{
-    const float then = solver->first_loss, now = solver->last_loss;
-    if (status != QF_E_VALUE || solver->first_iteration < 0 || !(fabsf(now) > 10 * fabsf(then)) ||
-        !(then != 0))
-        return status;
-    return qf_within(solver->context, status,
-                     "iteration %d: the training diverged: the loss was %g at iteration %d and %g "
-                     "before this one; try base_lr: %g or clip_gradients, from the last good "
-                     "snapshot",
-                     solver->iteration, (double)then, solver->first_iteration, (double)now,
-                     (double)solver->param->base_lr / 10);
-}
-
-/* Which layer made the first NaN: the sentence that a user with an exploding loss needs. */
-static qf_status explain_nan(qf_solver *solver)
-{
-    qf_net *net = solver->net;
-    char before[96] = "";
-    if (solver->first_iteration >= 0)
-        snprintf(before, sizeof before, " (%g at iteration %d, %g before this one)",
-                 (double)solver->first_loss, solver->first_iteration, (double)solver->last_loss);
-    for (int l = 0; l < net->layer_count; l++) {
-        const qf_layer *layer = net->layers[l];
-        for (int i = 0; i < layer->param_count + layer->top_count; i++) {
-            bool is_param = i < layer->param_count;
-            qf_blob *blob = is_param ? layer->params[i].blob : layer->top[i - layer->param_count];
-            const float *values;
-            if (blob->data->dropped)
-                continue;
-            QF_TRY(qf_read(solver->context, blob->data, qf_tensor_any_float(blob->data), &values));
-            for (size_t k = 0, count = qf_blob_count(blob); k < count; k++)
-                if (isnan(values[k]) || isinf(values[k]))
-                    return qf_fail(
-                        solver->context, QF_E_VALUE,
-                        "iteration %d: the training diverged: the loss is not finite%s; the first "
-                        "such value "
-                        "is in %s %d of layer %s. Try base_lr: %g or clip_gradients, from the last "
-                        "good snapshot",
-                        solver->iteration, before, is_param ? "parameter" : "top",
-                        is_param ? i : i - layer->param_count, layer->name,
-                        (double)solver->param->base_lr / 10);
-        }
-    }
-    return qf_fail(solver->context, QF_E_VALUE, "iteration %d: the loss is not finite%s",
-                   solver->iteration, before);
-}
-
 static void smooth_loss(qf_solver *solver, float loss, int done)
 {
     int window = solver->param->average_loss;
@@ -179,19 +129,14 @@ static qf_status run_passes(qf_solver *solver, float *loss)
     float sum = 0;
     for (int pass = 0; pass < solver->param->iter_size; pass++) {
         float part;
-        QF_TRY(explain_divergence(solver, qf_net_forward(solver->net, &part)));
+        QF_TRY(qf_divergence_explain(solver, qf_net_forward(solver->net, &part)));
         if (!isfinite(part))
-            return explain_nan(solver);
-        QF_TRY(explain_divergence(solver, qf_net_backward(solver->net)));
+            QF_TRY(qf_divergence_not_finite(solver));
+        QF_TRY(qf_divergence_explain(solver, qf_net_backward(solver->net)));
         sum += part;
     }
     *loss = sum / (float)solver->param->iter_size;
-    solver->last_loss = *loss;
-    if (solver->first_iteration < 0) {
-        solver->first_iteration = solver->iteration;
-        solver->first_loss = *loss;
-    }
-    return QF_OK;
+    return qf_divergence_watch_loss(solver, *loss);
 }
 
 static qf_status forward_backward(qf_solver *solver, float *loss)
@@ -266,6 +211,7 @@ qf_status qf_solver_step(qf_solver *solver, int iterations)
         if (solver->on_iteration)
             QF_TRY(solver->on_iteration(solver->on_iteration_user, true));
         QF_TRY(qf_solver_apply_update(solver));
+        QF_TRY(qf_divergence_watch_ranges(solver));
         solver->iteration++;
         qf_solver_report(solver, solver->net, false, solver->iteration, param->max_iter,
                          solver->smoothed_loss);

@@ -2,6 +2,7 @@
 #ifndef QF_NN_SOLVER_H
 #define QF_NN_SOLVER_H
 
+#include "nn/divergence.h"
 #include "nn/net.h"
 
 /* Everything an update rule may need, for one parameter. Arrays have `count` elements. */
@@ -48,9 +49,8 @@ struct qf_solver {
     float *losses; /* the last average_loss losses, a ring */
     int loss_count;
     float smoothed_loss;
-    float first_loss, last_loss; /* of single iterations, since the solver was made */
-    int first_iteration;         /* the one of first_loss; -1: none yet */
-    bool stopping;               /* an action asked to stop */
+    qf_divergence_watch watch;
+    bool stopping; /* an action asked to stop */
     bool batch_norm_frozen;
     bool backward_chosen;                               /* nn/backward_choice.h */
     qf_backward backward;                               /* then F32 or BF16 */

@@ -22,6 +22,7 @@ void qf_solver_destroy(qf_solver *solver)
     qf_free(solver->test_nets);
     qf_free(solver->history);
     qf_free(solver->losses);
+    qf_divergence_release(&solver->watch);
     qf_buffer_release(&solver->settings);
     qf_message_free(solver->param);
     qf_free(solver);
@@ -242,7 +243,7 @@ qf_status qf_solver_create_from_param(qf_context *context, const Caffe__SolverPa
     if (!solver)
         return qf_fail(context, QF_E_MEMORY, "no memory for a solver");
     solver->context = context;
-    solver->freeze_batch_norm_after = solver->first_iteration = -1;
+    solver->freeze_batch_norm_after = -1;
     solver->bf16_cost = qf_operations_of(context)->bf16_cost;
     qf_status status = qf_message_copy(context, param, &solver->param);
     if (status != QF_OK)
@@ -327,6 +328,7 @@ qf_status qf_solver_load_weights(qf_solver *solver, const char *caffemodels)
 {
     QF_TRY(load_weights(solver, solver->net, caffemodels));
     QF_TRY(qf_net_check_weights(solver->net, caffemodels));
+    qf_divergence_restart(&solver->watch);
     for (int i = 0; i < solver->test_net_count; i++)
         QF_TRY(load_weights(solver, solver->test_nets[i], caffemodels));
     return QF_OK;

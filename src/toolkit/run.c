@@ -170,6 +170,8 @@ static qf_status train(run *r)
     r->stage = training;
     qf_solver_set_callbacks(solver, ask, tell, r);
     qf_solver_freeze_batch_norm(solver, r->options->freeze_batch_norm_after);
+    qf_solver_on_divergence(solver, r->options->on_divergence);
+    solver->watch.rate_option = "--base-lr";
     qf_status status = qf_solver_load_weights(solver, r->file[MODIFIED_WEIGHTS]);
     if (status == QF_OK)
         status = qf_solver_solve(solver);

@@ -157,11 +157,13 @@ static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
     s->initialised = true;
     s->clip.max = clip[CLIP_MAX];
     s->clip.min = clip[CLIP_MIN];
-    if (qf_clip_check(&s->clip))
-        qf_warning(layer->context,
-                   "Layer %s: clip range %g ... %g is not usable, going back to %g ... %g",
-                   layer->name, (double)clip[CLIP_MIN], (double)clip[CLIP_MAX], (double)s->clip.min,
-                   (double)s->clip.max);
+    if (qf_clip_check(&s->clip)) {
+        qf_log(layer->context, s->unusable_warned ? QF_INFO : QF_WARNING, __FILE__, __LINE__,
+               "Layer %s: clip range %g ... %g is not usable, going back to %g ... %g", layer->name,
+               (double)clip[CLIP_MIN], (double)clip[CLIP_MAX], (double)s->clip.min,
+               (double)s->clip.max);
+        s->unusable_warned = true;
+    }
     if (p->fixed_min)
         s->clip.min = 0;
     if (!(s->clip.max > s->clip.min))
@@ -317,6 +319,16 @@ static qf_status backward(qf_layer *layer)
     return qf_activation_qat_add_gradient(layer, d_clip);
 }
 
+/* As it is in the parameters: an update may have left ends that no pass will use. */
+static qf_status range(qf_layer *layer, double *out)
+{
+    float clip[2];
+    QF_TRY(get_clip(layer, clip));
+    const bool is_nan = isnan(clip[0]) || isnan(clip[1]); /* fmax() would pass over one */
+    *out = is_nan ? (double)NAN : (double)fmaxf(fabsf(clip[0]), fabsf(clip[1]));
+    return QF_OK;
+}
+
 const qf_layer_type qf_activation_qat_layer = {
     .name = "ActivationQAT",
     .state_size = sizeof(state),
@@ -325,6 +337,7 @@ const qf_layer_type qf_activation_qat_layer = {
     .min_tops = 1,
     .max_tops = 1,
     .ignores_tops = true,
+    .range = range,
     .carried = carried,
     .setup = setup,
     .reshape = qf_layer_reshape_like_bottom,

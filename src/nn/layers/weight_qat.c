@@ -13,6 +13,7 @@ typedef struct state {
     qf_weight_layout layout;
     float *scale; /* of each channel */
     bool deconvolution;
+    bool quantised;                             /* the scales are there */
     uint64_t master_version, quantised_version; /* when they last agreed */
 } state;
 
@@ -57,6 +58,7 @@ static qf_status quantise(qf_layer *layer)
     int8_t *codes;
     QF_TRY(qf_read(layer->context, master, QF_PLAIN, &w));
     QF_TRY(qf_tensor_write(layer->context, quantised, QF_WEIGHT_CODES, &codes));
+    s->quantised = true; /* also where this fails: then for what the scales are */
     QF_TRY(qf_arq_quantise(layer->context, w, s->layout, s->scale, codes));
     qf_tensor_trim(quantised); /* floats from a file */
     return qf_tensor_set_weight_scale(layer->context, quantised, s->scale, (int)s->layout.channels,
@@ -103,6 +105,18 @@ static qf_status backward(qf_layer *layer)
     return QF_OK;
 }
 
+/* The largest scale; one that says that a channel has no weights (qf_process_scale) is none. */
+static qf_status range(qf_layer *layer, double *out)
+{
+    const state *s = layer->state;
+    float largest = s->quantised ? 0 : -1;
+    for (size_t c = 0; s->quantised && c < s->layout.channels; c++)
+        if (s->scale[c] != 1 && !(s->scale[c] <= largest)) /* NaN too */
+            largest = s->scale[c];
+    *out = (double)largest;
+    return QF_OK;
+}
+
 const qf_layer_type qf_weight_qat_layer = {
     .name = "WeightQAT",
     .state_size = sizeof(state),
@@ -112,6 +126,7 @@ const qf_layer_type qf_weight_qat_layer = {
     .max_tops = 1,
     .ignores_bottoms = true,
     .ignores_tops = true,
+    .range = range,
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
