@@ -64,6 +64,8 @@ qf_status qf_net_copy_weights(struct qf_net *net, const Caffe__NetParameter *wei
  * that are no numbers are named in warnings (nn/weights_values.c). */
 qf_status qf_net_check_weights(struct qf_net *net, const char *files);
 qf_status qf_net_check_weights_finite(struct qf_net *net, const char *files);
+/* The same question where every layer must have got its parameters. */
+qf_status qf_net_require_weights(struct qf_net *net, const char *files);
 /* The trained net as Caffe stores it: all layers, Splits too, with their blobs. */
 qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);
 qf_status qf_net_save_weights_binary(struct qf_net *net, const char *caffemodel, bool with_diff);

@@ -42,33 +42,57 @@ static bool lacks_weights(const qf_net *net, const qf_layer *layer)
     return false;
 }
 
-static qf_status check_given(qf_net *net, const char *files)
+typedef struct fit {
+    int all, given, lacking; /* layers with parameters; those that got none at all */
+    qf_buffer names;         /* of the first that got none */
+} fit;
+
+static qf_status find_fit(const qf_net *net, const char *files, fit *out)
 {
-    qf_buffer names = {0};
-    int all = 0, given = 0, lacking = 0;
+    *out = (fit){0};
     for (int l = 0; l < net->layer_count; l++) {
         const qf_layer *layer = net->layers[l];
-        all += layer->param_count > 0;
-        given += layer->param_count > 0 && layer->weights_given;
-        if (lacks_weights(net, layer) && lacking++ < NAMES)
-            qf_buffer_print(&names, "%s%s", lacking > 1 ? ", " : "", layer->name);
+        out->all += layer->param_count > 0;
+        out->given += layer->param_count > 0 && layer->weights_given;
+        if (lacks_weights(net, layer) && out->lacking++ < NAMES)
+            qf_buffer_print(&out->names, "%s%s", out->lacking > 1 ? ", " : "", layer->name);
     }
-    if (lacking > NAMES)
-        qf_buffer_print(&names, " and %d more", lacking - NAMES);
-    qf_status status = QF_OK;
-    if (names.failed)
-        status = qf_fail(net->context, QF_E_MEMORY, "no memory for the names of layers");
-    else if (all && !given)
-        status = qf_fail(net->context, QF_E_MISMATCH,
+    if (out->lacking > NAMES)
+        qf_buffer_print(&out->names, " and %d more", out->lacking - NAMES);
+    if (out->names.failed)
+        return qf_fail(net->context, QF_E_MEMORY, "no memory for the names of layers");
+    return out->all && !out->given
+               ? qf_fail(net->context, QF_E_MISMATCH,
                          "%s: nothing in it is for this net, whose layers with parameters are %s; "
                          "layers are matched by name: are these the weights of another net?",
-                         files, qf_buffer_text(&names));
-    else if (lacking)
+                         files, qf_buffer_text(&out->names))
+               : QF_OK;
+}
+
+static qf_status check_given(qf_net *net, const char *files)
+{
+    fit found;
+    qf_status status = find_fit(net, files, &found);
+    if (status == QF_OK && found.lacking)
         qf_warning(net->context,
                    "%s: %d of %d layers with parameters got nothing and keep what their fillers "
                    "gave them: %s",
-                   files, lacking, all, qf_buffer_text(&names));
-    qf_buffer_release(&names);
+                   files, found.lacking, found.all, qf_buffer_text(&found.names));
+    qf_buffer_release(&found.names);
+    return status;
+}
+
+qf_status qf_net_require_weights(qf_net *net, const char *files)
+{
+    fit found;
+    qf_status status = find_fit(net, files, &found);
+    if (status == QF_OK && found.lacking)
+        status = qf_fail(net->context, QF_E_MISMATCH,
+                         "%s: %d of %d layers with parameters got nothing from it: %s; a net to "
+                         "quantise is trained as a whole before: are these its weights? Layers are "
+                         "matched by name",
+                         files, found.lacking, found.all, qf_buffer_text(&found.names));
+    qf_buffer_release(&found.names);
     return status;
 }
 

@@ -113,6 +113,8 @@ qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
     *out = (qf_plan){0};
     qf_status status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
     if (status == QF_OK)
+        status = qf_toolkit_check_any_weights(context, net, weights, weights_file);
+    if (status == QF_OK)
         status = qf_config_defaults(context, net, weights, &config);
     if (status == QF_OK)
         status = qf_config_read(context, net, config_file, &config);

@@ -371,14 +371,16 @@ static qf_status make_weights(preparation *p, Caffe__NetParameter **out)
     const char *target = NULL;
     for (size_t i = p->net->n_layer; i-- > 0;) { /* a WeightQAT stands right before its layer */
         const Caffe__LayerParameter *layer = p->net->layer[i];
+        const Caffe__LayerParameter *stored = qf_find_layer(p->weights, layer->name);
         Caffe__LayerParameter *entry;
+        if (!stored && qf_toolkit_has_parameters(layer))
+            continue; /* an entry without blobs would not fit; so it keeps what its filler gives */
         QF_TRY(qf_message_copy(p->context, layer, &entry));
         qf_status status = append_layer(p->context, *out, entry);
         if (status != QF_OK) {
             qf_message_free(entry);
             return status;
         }
-        const Caffe__LayerParameter *stored = qf_find_layer(p->weights, layer->name);
         if (qf_layer_is(layer, "ActivationQAT")) {
             QF_TRY(activation_blobs(p->context, entry));
         } else if (qf_layer_is(layer, "WeightQAT")) {

@@ -19,7 +19,9 @@ qf_status qf_run_test_prepare(qf_context *context, const char *model, const char
     qf_test_set set = {0};
     *out = (qf_run_test){.iterations = iterations, .batches = iterations};
     QF_TRY(qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net));
-    qf_status status = qf_net_load_weights(net, weights);
+    qf_status status = qf_net_load_weights_file(net, weights);
+    if (status == QF_OK)
+        status = qf_net_require_weights(net, weights);
     if (status == QF_OK && iterations == 0)
         status = qf_test_set_find(net, &set);
     if (status == QF_OK && iterations == 0)

@@ -13,6 +13,10 @@ qf_status qf_toolkit_read(qf_context *context, const char *model_file, const cha
  * nothing for any of them, in an error. Infinite values are an error, too. */
 qf_status qf_toolkit_check_weights(qf_context *context, const Caffe__NetParameter *net,
                                    const Caffe__NetParameter *weights, const char *file);
+/* Only whether there is anything for the net, and without a warning. */
+qf_status qf_toolkit_check_any_weights(qf_context *context, const Caffe__NetParameter *net,
+                                       const Caffe__NetParameter *weights, const char *file);
+bool qf_toolkit_has_parameters(const Caffe__LayerParameter *layer); /* of its own */
 /* Could these files be written, and would none of them replace another or one of the inputs (NULL
  * where there is none)? Says which of them exist and will be overwritten, as AMCT does. */
 qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files, int count,

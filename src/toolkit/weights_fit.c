@@ -9,7 +9,7 @@
 enum { NAMES = 8 }; /* that are shown */
 
 /* A Scale or Bias of two bottoms has no parameters of its own. */
-static bool has_parameters(const Caffe__LayerParameter *layer)
+bool qf_toolkit_has_parameters(const Caffe__LayerParameter *layer)
 {
     static const char *const types[] = {
         "BatchNorm", "Bias",         "Convolution", "Deconvolution", "DepthwiseConvolution",
@@ -64,47 +64,63 @@ static qf_status check_finite(qf_context *context, const char *file,
     return QF_OK;
 }
 
-static qf_status report(qf_context *context, const char *file, int all, int given, int lacking,
-                        const qf_buffer *names)
+typedef struct fit {
+    int all, given, lacking; /* layers with parameters */
+    qf_buffer names;         /* of the first that lack theirs */
+} fit;
+
+static qf_status find_fit(qf_context *context, const Caffe__NetParameter *net,
+                          const Caffe__NetParameter *weights, const char *file, fit *out)
 {
-    if (names->failed)
+    *out = (fit){0};
+    for (size_t i = 0; i < net->n_layer; i++) {
+        const Caffe__LayerParameter *layer = net->layer[i];
+        const Caffe__LayerParameter *stored = qf_find_layer(weights, layer->name);
+        if (!qf_toolkit_has_parameters(layer))
+            continue;
+        out->all++;
+        if (stored && !stored->n_blobs)
+            return qf_fail(context, QF_E_SHAPE,
+                           "%s: layer %s has parameter blobs, the weights file has 0 for it", file,
+                           layer->name);
+        out->given += stored != NULL;
+        if (!stored && !is_shared(net, weights, layer) && out->lacking++ < NAMES)
+            qf_buffer_print(&out->names, "%s%s", out->lacking > 1 ? ", " : "", layer->name);
+    }
+    if (out->lacking > NAMES)
+        qf_buffer_print(&out->names, " and %d more", out->lacking - NAMES);
+    if (out->names.failed)
         return qf_fail(context, QF_E_MEMORY, "no memory for the names of layers");
-    if (all && !given)
-        return qf_fail(context, QF_E_MISMATCH,
-                       "%s: nothing in it is for this net, whose layers with parameters are %s; "
-                       "layers are matched by name: are these the weights of another net?",
-                       file, qf_buffer_text(names));
-    if (lacking)
-        qf_warning(context, "%s: %d of %d layers with parameters got nothing: %s", file, lacking,
-                   all, qf_buffer_text(names));
-    return QF_OK;
+    return out->all && !out->given
+               ? qf_fail(context, QF_E_MISMATCH,
+                         "%s: nothing in it is for this net, whose layers with parameters are %s; "
+                         "layers are matched by name: are these the weights of another net?",
+                         file, qf_buffer_text(&out->names))
+               : QF_OK;
+}
+
+qf_status qf_toolkit_check_any_weights(qf_context *context, const Caffe__NetParameter *net,
+                                       const Caffe__NetParameter *weights, const char *file)
+{
+    fit found;
+    qf_status status = find_fit(context, net, weights, file, &found);
+    qf_buffer_release(&found.names);
+    return status;
 }
 
 qf_status qf_toolkit_check_weights(qf_context *context, const Caffe__NetParameter *net,
                                    const Caffe__NetParameter *weights, const char *file)
 {
-    qf_buffer names = {0};
-    int all = 0, given = 0, lacking = 0;
-    qf_status status = QF_OK;
+    fit found;
+    qf_status status = find_fit(context, net, weights, file, &found);
     for (size_t i = 0; i < net->n_layer && status == QF_OK; i++) {
-        const Caffe__LayerParameter *layer = net->layer[i];
-        const Caffe__LayerParameter *stored = qf_find_layer(weights, layer->name);
-        if (!has_parameters(layer))
-            continue;
-        all++;
-        if (stored && !stored->n_blobs)
-            status = qf_fail(context, QF_E_SHAPE,
-                             "%s: layer %s has parameter blobs, the weights file has 0 for it",
-                             file, layer->name);
-        else if (stored)
-            given++, status = check_finite(context, file, stored);
-        else if (!is_shared(net, weights, layer) && lacking++ < NAMES)
-            qf_buffer_print(&names, "%s%s", lacking > 1 ? ", " : "", layer->name);
+        const Caffe__LayerParameter *stored = qf_find_layer(weights, net->layer[i]->name);
+        if (stored && qf_toolkit_has_parameters(net->layer[i]))
+            status = check_finite(context, file, stored);
     }
-    if (lacking > NAMES)
-        qf_buffer_print(&names, " and %d more", lacking - NAMES);
-    if (status == QF_OK)
-        status = report(context, file, all, given, lacking, &names);
-    qf_buffer_release(&names);
+    if (status == QF_OK && found.lacking)
+        qf_warning(context, "%s: %d of %d layers with parameters got nothing: %s", file,
+                   found.lacking, found.all, qf_buffer_text(&found.names));
+    qf_buffer_release(&found.names);
     return status;
 }
