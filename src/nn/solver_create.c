@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/nearest.h"
+#include "nn/layers/search_n.h"
 #include "nn/snapshot.h"
 #include "nn/solver.h"
 
@@ -147,6 +148,24 @@ static net_source test_source(const qf_solver *solver, size_t index)
     return (net_source){param->net, param->net_param, "net"};
 }
 
+/* A TEST phase that is too short for a search of shifts shows only in the export. */
+static void warn_of_short_test(const qf_solver *solver, const qf_net *net, int batches)
+{
+    const qf_layer *most = NULL;
+    for (int l = 0; l < net->layer_count; l++) {
+        const qf_layer *layer = net->layers[l];
+        if (strcmp(layer->type->name, "SearchN") == 0 &&
+            (!most || qf_search_n_batches(layer) > qf_search_n_batches(most)))
+            most = layer;
+    }
+    if (most && qf_search_n_batches(most) > batches)
+        qf_warning(solver->context,
+                   "test_iter is %d, but layer %s searches shifts over %d batches (batch_num): "
+                   "without that many the record lacks them, and the export does without; set "
+                   "test_iter to at least %d",
+                   batches, most->name, qf_search_n_batches(most), qf_search_n_batches(most));
+}
+
 static qf_status build_test_nets(qf_solver *solver)
 {
     const Caffe__SolverParameter *param = solver->param;
@@ -176,6 +195,7 @@ static qf_status build_test_nets(qf_solver *solver)
                          param->n_test_state ? param->test_state[i] : NULL, solver->net,
                          &solver->test_nets[i]));
         solver->test_net_count++;
+        warn_of_short_test(solver, solver->test_nets[i], param->test_iter[i]);
         /* It shares the training net's parameters; layers that only it has load here. */
         QF_TRY(load_own_weights(solver, solver->test_nets[i]));
     }

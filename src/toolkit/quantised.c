@@ -290,7 +290,8 @@ static qf_status take_shifts(qf_context *context, const qf_record *record, qf_qu
             "Cannot find scale_d of layer '%s' in record file: no TEST phase has run; train "
             "with test_interval and test_iter of at least batch_num",
             q->name);
-    QF_TRY(qf_record_check(context, q->name, entry, q->has_weights ? q->scales : 0));
+    const bool searched = entry->n_scale_w || entry->n_shift_bit; /* to the end */
+    QF_TRY(qf_record_check(context, q->name, entry, q->has_weights && searched ? q->scales : 0));
     if (q->scale_d == 0) {
         q->scale_d = entry->scale_d;
         q->offset_d = entry->offset_d;
@@ -304,11 +305,11 @@ static qf_status take_shifts(qf_context *context, const qf_record *record, qf_qu
     if (!q->has_weights)
         return QF_OK;
     if (!entry->n_shift_bit || entry->shift_bit[0] == 0) {
-        qf_warning(
-            context,
-            "Layer %s has no shift factors in the record (no complete search in TEST); exporting "
-            "without shift",
-            q->name);
+        qf_warning(context,
+                   "Layer %s has no shift factors in the record: no TEST phase had the batch_num "
+                   "batches that the search takes (is the solver's test_iter lower?); exporting "
+                   "without shift",
+                   q->name);
         return QF_OK;
     }
     q->shift = qf_alloc(q->scales, sizeof *q->shift);

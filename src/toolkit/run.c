@@ -6,6 +6,7 @@
 #include "base/output.h"
 #include "nn/solver.h"
 #include "toolkit/export.h"
+#include "toolkit/json_file.h"
 #include "toolkit/toolkit.h"
 
 #include <math.h>
@@ -129,12 +130,25 @@ static qf_status test_prepared(run *r, const char *weights, bool calibrated, qf_
     return status;
 }
 
+/* The TEST phase behind training searches shifts: over batch_num batches, more than the test set
+ * has if need be. */
+static qf_status batches_at_end(run *r, int32_t *out)
+{
+    json_t *root;
+    QF_TRY(qf_json_read(r->context, r->file[CONFIG], &root));
+    const json_int_t wanted = json_integer_value(json_object_get(root, "batch_num"));
+    json_decref(root);
+    *out = wanted > r->test.batches ? (int32_t)wanted : r->test.batches;
+    return QF_OK;
+}
+
 static qf_status write_solver(run *r)
 {
     const qf_qat_options *o = r->options;
+    int32_t test_iterations;
+    QF_TRY(batches_at_end(r, &test_iterations));
     Caffe__SolverParameter *solver;
     QF_TRY(qf_message_new(r->context, &caffe__solver_parameter__descriptor, &solver));
-    const int32_t test_iterations = r->test.batches;
     const int display = o->iterations >= 40 ? o->iterations / 20 : 1;
     solver->has_base_lr = solver->has_max_iter = solver->has_test_interval = solver->has_display =
         true;
@@ -292,9 +306,9 @@ static qf_status set_up(run *r)
     if (r->context->replaces_run)
         qf_warning(r->context, "The files of an earlier run that begin with %s are overwritten",
                    o->save_path);
-    QF_TRY(write_solver(r));
     QF_TRY(qf_create_quant_retrain_config(r->context, r->file[CONFIG], r->file[FLOAT_MODEL],
                                           o->weights, o->config_definition));
+    QF_TRY(write_solver(r));
     return qf_prepare_quant_retrain_model(
         r->context, r->file[FLOAT_MODEL], o->weights, r->file[CONFIG], r->file[MODIFIED],
         r->file[MODIFIED_WEIGHTS], r->file[RECORD], o->batch_norm);

@@ -249,7 +249,7 @@ static qf_status reshape(qf_layer *layer)
     return layer->top_count ? qf_layer_reshape_like_bottom(layer) : QF_OK;
 }
 
-static int batches_wanted(const qf_layer *layer)
+int qf_search_n_batches(const qf_layer *layer)
 {
     const Caffe__SearchNParameter *p = param_of(layer);
     return p->has_batch_num && p->batch_num ? (int)p->batch_num : 1;
@@ -271,7 +271,7 @@ qf_status qf_search_n_begin(qf_layer *layer, qf_shift_search **search)
         QF_TRY(start_search(layer));
         s->fingerprint = now;
     }
-    return s->calls < batches_wanted(layer)
+    return s->calls < qf_search_n_batches(layer)
                ? qf_shift_search_begin(layer->context, s->deq, s->channels, search)
                : QF_OK; /* done for these weights */
 }
@@ -279,7 +279,7 @@ qf_status qf_search_n_begin(qf_layer *layer, qf_shift_search **search)
 qf_status qf_search_n_end(qf_layer *layer, qf_shift_search *search)
 {
     state *s = layer->state;
-    const int batches = batches_wanted(layer);
+    const int batches = qf_search_n_batches(layer);
     qf_shift_search_end(search, s->errors);
     s->calls++;
     qf_buffer names = {0};

@@ -4,6 +4,8 @@
 
 #include "nn/layer.h"
 
+/* How many batches of one TEST phase the search takes to its end. */
+int qf_search_n_batches(const qf_layer *layer);
 /* Is its top its bottom, so that the values just go on? */
 bool qf_search_n_is_in_place(const qf_layer *layer);
 /* Begin one batch. *search is NULL if the layer has seen all it wants to; else every value goes
