@@ -65,13 +65,14 @@ share=$root/share
         local expected=$1
         shift
         COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-        _qaffe
+        _qaffe || true # some of its lists are empty
         [[ " ${COMPREPLY[*]} " = *" $expected "* ]] || fail "bash: $expected is not offered for $*"
     }
     offers train qaffe tr
     offers config qaffe qat co
     offers --solver qaffe train --so
     offers int8 qaffe train --compute in
+    offers user.c qaffe inspect --check us
 )
 if command -v fish >/dev/null; then
     offers() {
@@ -83,6 +84,7 @@ if command -v fish >/dev/null; then
     offers --solver 'qaffe train --so'
     offers int8 'qaffe train --compute in'
     offers --solver 'caffe train --so'
+    offers user.c 'qaffe inspect --check us'
 else
     echo "check_install: skipped: fish is not installed"
 fi

@@ -148,7 +148,7 @@ static void put_bash_options(FILE *script, const command *command, bool values)
         }
     }
     if (!values)
-        fputs("\" ;;\n", script);
+        fputs(command->words ? "\" files=1 ;;\n" : "\" ;;\n", script);
 }
 
 void put_bash_completion(FILE *script, const command *ignored)
@@ -158,7 +158,7 @@ void put_bash_completion(FILE *script, const command *ignored)
     fputs("# bash completion for qaffe; written by the build from the tables of options\n"
           "_qaffe()\n{\n"
           "    local word=\"${COMP_WORDS[COMP_CWORD]}\" before=\"${COMP_WORDS[COMP_CWORD - 1]}\"\n"
-          "    local command=\"${COMP_WORDS[1]}\" options=\"\"\n"
+          "    local command=\"${COMP_WORDS[1]}\" options=\"\" files=\"\"\n"
           "    local first=1\n"
           "    case \"$command\" in\n    ",
           script);
@@ -172,7 +172,8 @@ void put_bash_completion(FILE *script, const command *ignored)
         put_bash_options(script, each, true);
     for (size_t i = 0; (each = typed_command(i)); i++)
         put_bash_options(script, each, false);
-    fputs("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n}\n"
+    fputs("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n"
+          "    [ -z \"$files\" ] || COMPREPLY+=($(compgen -f -- \"$word\"))\n}\n"
           "complete -o filenames -F _qaffe qaffe\n",
           script);
     for (size_t i = 0; (each = caffe_tool(i)); i++)
@@ -303,6 +304,8 @@ static void put_fish_options(FILE *script, const command *command)
         }
         put_fish_sentence(script, option->help);
     }
+    if (command->words && !command->caffe_tool)
+        fprintf(script, "complete -c qaffe -n '__qaffe_typed %s' -F\n", command->name);
     for (size_t i = 0; command->actions && command->actions[i]; i++) {
         fprintf(script, "complete -c %s -f -n 'test (count (commandline -opc)) -eq 1' -a %s",
                 command->name, command->actions[i]->name);
