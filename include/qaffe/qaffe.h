@@ -196,8 +196,9 @@ QF_API qf_status qf_net_create(qf_context *context, const char *prototxt, qf_pha
                                const char *const *stages, size_t stage_count, qf_net **out);
 QF_API void qf_net_destroy(qf_net *net);
 /* Copy parameters from a .caffemodel into the layers of the same names. Layers that no file
- * has given anything are named in a warning; where that is all of them, QF_E_MISMATCH. Nothing is
- * changed when it fails. QF_E_SHAPE names layer, blob and both shapes. */
+ * has given anything are named in a warning, and so are values that are NaN or infinite; where all
+ * layers got nothing, or the file is not what its checksum says, QF_E_MISMATCH. Nothing is changed
+ * when it fails. QF_E_SHAPE names layer, blob and both shapes. */
 QF_API qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
 /* Several files, separated by commas, as Caffe's --weights names them. */
 QF_API qf_status qf_net_load_weights_list(qf_net *net, const char *caffemodels);
