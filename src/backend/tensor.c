@@ -2,6 +2,7 @@
 
 #include "backend/convert.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <limits.h>
 #include <stdatomic.h>
@@ -182,7 +183,7 @@ static void exchange(const float *from, float *to, size_t batch, size_t rows, si
 {
     enum { BAND = 64 };
     size_t bands = (rows + BAND - 1) / BAND;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (qf_repays_threads(batch * rows * columns))
     for (size_t image = 0; image < batch; image++)
         for (size_t band = 0; band < bands; band++) {
             size_t first = band * BAND, height = first + BAND < rows ? BAND : rows - first;
@@ -221,7 +222,7 @@ static void weight_codes_to_float(const qf_tensor *tensor, float *to, size_t cou
             to[i] = (float)codes[i] * scale;
         return;
     }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(count))
     for (size_t block = 0; block < count / inner; block++) {
         float scale = tensor->weight_scale[block % channels];
         for (size_t i = block * inner; i < (block + 1) * inner; i++)
@@ -239,7 +240,7 @@ static void bf16_to_float(const qf_tensor *tensor, float *to, size_t count)
 static void integers_to_float(const qf_tensor *tensor, float *to, size_t count)
 {
     const int32_t *integers = bytes_of(tensor, QF_INTEGERS);
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (qf_repays_threads(count))
     for (size_t i = 0; i < count; i++)
         to[i] = (float)integers[i];
 }

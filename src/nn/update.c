@@ -7,6 +7,7 @@
 #include "nn/solver.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/vector.h"
 
 #include <math.h>
@@ -136,6 +137,7 @@ typedef struct stretch {
 typedef struct stretches {
     stretch *items;
     size_t count, capacity;
+    size_t values; /* in all of them */
 } stretches;
 
 static qf_status add_stretches(qf_context *context, stretches *all, int learnable, size_t count)
@@ -146,6 +148,7 @@ static qf_status add_stretches(qf_context *context, stretches *all, int learnabl
             return qf_fail(context, QF_E_MEMORY, "no memory to update the parameters");
         all->items[all->count++] = (stretch){learnable, first, end};
     }
+    all->values += count;
     return QF_OK;
 }
 
@@ -177,7 +180,7 @@ static qf_status squared_norm(const qf_solver *solver, stretches *all, double *o
         status = qf_fail(solver->context, QF_E_MEMORY, "no memory for a norm");
     *out = 0;
     if (status == QF_OK) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(all->values))
         for (size_t i = 0; i < all->count; i++) {
             const stretch *at = &all->items[i];
             part[i] = sum_of_squares(gradient[at->learnable], at->first, at->end);
@@ -246,7 +249,7 @@ static qf_status update_all(qf_solver *solver, const qf_parameter_update *common
         QF_TRY(describe_update(solver, i, &updates[i]));
         QF_TRY(add_stretches(solver->context, all, i, updates[i].count));
     }
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(all->values))
     for (size_t i = 0; i < all->count; i++) {
         const stretch *at = &all->items[i];
         solver->rule->apply(&updates[at->learnable], at->first, at->end);

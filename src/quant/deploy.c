@@ -1,6 +1,7 @@
 /* The layers of exported models (specification, G.4, G.5, I.4, I.5). */
 #include "quant/quant.h"
 
+#include "base/parallel.h"
 #include "base/vector.h"
 #include "quant/lanes.h"
 
@@ -37,7 +38,7 @@ void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scal
 {
     enum { PIECE = 4096 };
     const int32_t zero = offset_d + 128;
-#pragma omp parallel for schedule(static) if (n > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(n))
     for (size_t first = 0; first < n; first += PIECE) {
         const size_t count = n - first < PIECE ? n - first : PIECE;
         uint8_t unwanted[PIECE], *codes = code ? code + first : unwanted;

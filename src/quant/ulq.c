@@ -1,4 +1,5 @@
 /* ULQ: activations with a learned clip range (specification, G.1). */
+#include "base/parallel.h"
 #include "base/vector.h"
 #include "quant/quant.h"
 
@@ -119,7 +120,7 @@ void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq fa
     }
     const float low = factors.scale * (float)factors.offset;
     const float high = factors.scale * (float)(factors.offset + LEVELS);
-#pragma omp parallel for schedule(static) if (n > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(n))
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
         size_t from = n * (size_t)chunk / CHUNKS, to = n * (size_t)(chunk + 1) / CHUNKS;
         if (code)
@@ -207,7 +208,7 @@ void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float
     }
     const qf_ulq_terms terms = qf_ulq_gradient_terms(clip_max, clip_min);
     double sums[CHUNKS][2] = {{0}};
-#pragma omp parallel for schedule(static) if (n > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(n))
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
         size_t from = n * (size_t)chunk / CHUNKS, to = n * (size_t)(chunk + 1) / CHUNKS;
         float unwanted[PART];

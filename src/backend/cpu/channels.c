@@ -2,6 +2,7 @@
 #include "backend/cpu/operations.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/vector.h"
 
 #include <string.h>
@@ -20,7 +21,7 @@ static qf_status reduce(qf_context *context, const float *a, const float *b, con
     double *partial = qf_alloc(width * BLOCKS, sizeof *partial);
     if (!partial)
         return qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", e.channels);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * width))
     for (int block = 0; block < BLOCKS; block++) {
         size_t from = rows * (size_t)block / BLOCKS, to = rows * (size_t)(block + 1) / BLOCKS;
         for (size_t row = from; row < to; row++)
@@ -163,7 +164,7 @@ qf_status qf_channel_moments(qf_context *context, qf_tensor *x, float *mean, flo
         return qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", channels);
     }
     moments blocks[BLOCKS];
-#pragma omp parallel for schedule(static) if (rows * channels > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * channels))
     for (size_t block = 0; block < BLOCKS; block++) {
         blocks[block] =
             (moments){0, sums + 2 * channels * block, sums + 2 * channels * block + channels};

@@ -4,6 +4,7 @@
 #include "backend/cpu/convolution.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <string.h>
 
@@ -34,7 +35,7 @@ static qf_status store_weights(qf_context *context, unit *u, qf_tensor *dw, cons
     if (status == QF_OK && !first)
         status = qf_update(context, dw, QF_PLAIN, &sum);
     if (status == QF_OK && !first) {
-#pragma omp parallel for simd schedule(static) if (count > 1 << 15)
+#pragma omp parallel for simd schedule(static) if (qf_repays_threads(count))
         for (size_t i = 0; i < count; i++)
             sum[i] += result[i];
     }

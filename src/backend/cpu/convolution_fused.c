@@ -10,6 +10,7 @@
 #include "backend/cpu/requantise.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <omp.h>
 #include <string.h>
@@ -425,6 +426,13 @@ static qf_status pack_depthwise(qf_context *context, qf_convolution *c, qf_tenso
     return QF_OK;
 }
 
+/* Of a depthwise convolution. */
+static bool is_large(const qf_convolution_shape *s)
+{
+    return qf_repays_threads((size_t)s->batch * (size_t)s->out[0] * (size_t)s->out[1] *
+                             (size_t)s->out_channels * (size_t)(s->kernel[0] * s->kernel[1]));
+}
+
 static qf_status run_depthwise(qf_context *context, const qf_convolution *c, const operands *o,
                                const qf_requantiser *q)
 {
@@ -436,7 +444,7 @@ static qf_status run_depthwise(qf_context *context, const qf_convolution *c, con
         qf_array_take(context, (size_t)omp_get_max_threads() * width * sizeof(int32_t));
     if (!scratch)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu sums", width);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (is_large(s))
     for (int row = 0; row < rows; row++) {
         int32_t *acc = (int32_t *)scratch->bytes + (size_t)omp_get_thread_num() * width;
         qf_depthwise_integer_row(s, o->x + (size_t)(row / s->out[0]) * image, o->zero,
@@ -458,7 +466,7 @@ qf_status qf_depthwise_forward_integer(qf_context *context, qf_convolution *c, c
     QF_TRY(pack_depthwise(context, c, w, weights));
     const int rows = s->batch * s->out[0];
     const int16_t *packed = c->fused->depthwise;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (is_large(s))
     for (int row = 0; row < rows; row++)
         qf_depthwise_integer_row(s, x + (size_t)(row / s->out[0]) * image, zero, packed, bias,
                                  row % s->out[0], y + (size_t)row * width);

@@ -7,6 +7,7 @@
 #include "backend/cpu/convolution.h"
 #include "backend/cpu/patches.h"
 
+#include "base/parallel.h"
 #include "base/vector.h"
 
 #include <string.h>
@@ -177,7 +178,7 @@ static qf_status forward_codes(qf_context *context, const qf_convolution *c, qf_
     const int32_t *rows = sums->bytes;
     const qf_status status = sum_integers(context, &c->shape, x, w, NULL, count, sums->bytes);
     if (status == QF_OK) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(count))
         for (size_t i = 0; i < count; i += channels)
             scale_row(rows + i, factors, factors + channels, result + i, channels);
     }
@@ -187,7 +188,7 @@ static qf_status forward_codes(qf_context *context, const qf_convolution *c, qf_
 
 static void add_bias(const float *bias, float *y, size_t count, size_t channels)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(count))
     for (size_t row = 0; row < count; row += channels)
         for (size_t i = 0; i < channels; i++)
             y[row + i] += bias[i];

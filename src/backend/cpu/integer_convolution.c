@@ -3,6 +3,7 @@
 #include "backend/cpu/dot_product.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <omp.h>
 #include <string.h>
@@ -224,7 +225,7 @@ static void load_weights(qf_integer_convolution *c, const int8_t *w, bool transp
                                                              (size_t)s->kernel[1];
     if (c->version == version)
         return;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(outputs * inputs))
     for (size_t channel = 0; channel < outputs; channel++)
         if (c->depthwise)
             pack_depthwise_channel(c, w + channel * inputs, channel);

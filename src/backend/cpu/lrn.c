@@ -3,6 +3,7 @@
 #include "backend/cpu/operations.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <math.h>
 
@@ -20,6 +21,12 @@ static void window_sums(const float *values, float *sums, int channels, int size
     }
 }
 
+/* A power for each value. */
+static bool is_large(const qf_extent *e)
+{
+    return qf_repays_threads(16 * e->batch * e->inner * e->channels);
+}
+
 qf_status qf_lrn_forward(qf_context *context, const qf_lrn_shape *s, qf_tensor *x, qf_tensor *scale,
                          qf_tensor *y)
 {
@@ -31,7 +38,7 @@ qf_status qf_lrn_forward(qf_context *context, const qf_lrn_shape *s, qf_tensor *
     QF_TRY(qf_write(context, scale, QF_NHWC, &scales));
     QF_TRY(qf_write(context, y, QF_NHWC, &result));
     const float factor = s->alpha / (float)s->local_size;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (is_large(&e))
     for (size_t row = 0; row < e.batch * e.inner; row++) {
         const float *from = source + row * e.channels;
         float *sums = scales + row * e.channels, *to = result + row * e.channels;
@@ -76,7 +83,7 @@ qf_status qf_lrn_backward(qf_context *context, const qf_lrn_shape *s, qf_tensor 
     QF_TRY(qf_read(context, y, QF_NHWC, &values));
     QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
     QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-#pragma omp parallel reduction(&& : complete)
+#pragma omp parallel reduction(&& : complete) if (is_large(&e))
     {
         float *ratio = qf_alloc_raw(e.channels, sizeof *ratio);
         complete = ratio;

@@ -8,6 +8,7 @@
 #include "backend/cpu/operations.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/vector.h"
 
 #include <omp.h>
@@ -191,7 +192,7 @@ static float *scratch_of(const qf_array *array, const qf_pass *pass, size_t tile
 
 static bool is_large(const qf_pass *pass)
 {
-    return pass->rows * pass->channels > 1 << 15;
+    return qf_repays_threads(pass->rows * pass->channels);
 }
 
 qf_status qf_pass_forward(qf_context *context, const qf_pass *pass, qf_tensor *x, qf_tensor *addend,

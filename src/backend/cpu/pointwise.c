@@ -10,6 +10,7 @@
 #include "backend/cpu/convolution.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <string.h>
 
@@ -38,7 +39,7 @@ static grid grid_of(const qf_convolution_shape *s)
 /* `size`: bytes of a pixel. */
 static void gather(const grid *g, const char *from, char *to, size_t size)
 {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(g->pixels * size / sizeof(float)))
     for (size_t row = 0; row < g->batch * g->out[0] * g->out[1]; row++) {
         const size_t z = row / g->out[1] % g->out[0] * g->stride[0];
         const size_t y = row % g->out[1] * g->stride[1];
@@ -51,12 +52,13 @@ static void gather(const grid *g, const char *from, char *to, size_t size)
 
 static void spread(const grid *g, const char *from, char *to, size_t size)
 {
-#pragma omp parallel for schedule(static)
-    for (size_t row = 0; row < g->batch * g->in[0] * g->in[1]; row++) {
+    const size_t rows = g->batch * g->in[0] * g->in[1], row_bytes = g->in[2] * size;
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * row_bytes / sizeof(float)))
+    for (size_t row = 0; row < rows; row++) {
         const size_t z = row / g->in[1] % g->in[0], y = row % g->in[1];
         const size_t image = row / (g->in[0] * g->in[1]);
-        char *target = to + row * g->in[2] * size;
-        memset(target, 0, g->in[2] * size);
+        char *target = to + row * row_bytes;
+        memset(target, 0, row_bytes);
         if (z % g->stride[0] || z / g->stride[0] >= g->out[0] || y % g->stride[1] ||
             y / g->stride[1] >= g->out[1])
             continue;

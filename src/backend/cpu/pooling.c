@@ -2,6 +2,7 @@
 #include "backend/cpu/operations.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/vector.h"
 
 #include <float.h>
@@ -75,6 +76,11 @@ static size_t input_row(const qf_pooling_shape *s, int image, int row)
 {
     return ((size_t)image * (size_t)s->in[0] + (size_t)row) * (size_t)s->in[1] *
            (size_t)s->channels;
+}
+
+static bool is_large(const qf_pooling_shape *s)
+{
+    return qf_repays_threads(output_row(s, s->batch, 0) * (size_t)(s->kernel[0] * s->kernel[1]));
 }
 
 /* ---- MAX ---- */
@@ -181,7 +187,7 @@ static qf_status max_of_floats(qf_context *context, qf_pooling *p, qf_tensor *x,
     float *result;
     QF_TRY(qf_read(context, x, QF_NHWC, &source));
     QF_TRY(qf_write(context, y, QF_NHWC, &result));
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (is_large(s))
     for (int image = 0; image < s->batch; image++)
         for (int row = 0; row < s->out[0]; row++) {
             const float *from = source + input_row(s, image, 0);
@@ -204,7 +210,7 @@ static qf_status max_of_codes(qf_context *context, qf_pooling *p, qf_tensor *x, 
     QF_TRY(qf_tensor_write(context, y, QF_CODES, &result));
     y->code_scale = x->code_scale;
     y->code_zero = x->code_zero;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (is_large(s))
     for (int image = 0; image < s->batch; image++)
         for (int row = 0; row < s->out[0]; row++) {
             const uint8_t *from = source + input_row(s, image, 0);
@@ -257,7 +263,7 @@ static qf_status max_of_codes_only(qf_context *context, const qf_pooling *p, qf_
     qf_array *scratch = qf_array_take(context, (size_t)omp_get_max_threads() * stride);
     if (!scratch)
         return qf_fail(context, QF_E_MEMORY, "no memory for pooling");
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (is_large(s))
     for (int image = 0; image < s->batch; image++)
         for (int row = 0; row < s->out[0]; row++)
             max_row_codes_only(s, row, source + input_row(s, image, 0),
@@ -296,7 +302,7 @@ static qf_status average_of_floats(qf_context *context, const qf_pooling *p, qf_
     float *result;
     QF_TRY(qf_read(context, x, QF_NHWC, &source));
     QF_TRY(qf_write(context, y, QF_NHWC, &result));
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (is_large(s))
     for (int image = 0; image < s->batch; image++)
         for (int row = 0; row < s->out[0]; row++)
             average_row(s, row, source + input_row(s, image, 0),
@@ -341,7 +347,7 @@ qf_status qf_pooling_forward_integer(qf_context *context, qf_pooling *p, qf_tens
     const int zero = x->code_zero;
     QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
     QF_TRY(qf_write(context, y, QF_NHWC, &result));
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (is_large(s))
     for (int image = 0; image < s->batch; image++)
         for (int row = 0; row < s->out[0]; row++)
             average_row_codes(s, row, codes + input_row(s, image, 0), zero, scale,
@@ -427,7 +433,7 @@ qf_status qf_pooling_backward(qf_context *context, qf_pooling *p, qf_tensor *dy,
     float *result;
     QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
     QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (is_large(s))
     for (int image = 0; image < s->batch; image++)
         for (int h = 0; h < s->in[0]; h++)
             gather_row(p, image, h, gradient, result);

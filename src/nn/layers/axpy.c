@@ -1,6 +1,8 @@
 /* Axpy (SENet): top = a · x + y with one factor a for each image and channel; bottoms a, x, y. */
 #include "nn/layer.h"
 
+#include "base/parallel.h"
+
 static qf_status reshape(qf_layer *layer)
 {
     const qf_shape *a = qf_blob_shape(layer->bottom[0]), *x = qf_blob_shape(layer->bottom[1]);
@@ -30,7 +32,7 @@ static qf_status forward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_NHWC, &x));
     QF_TRY(qf_read(layer->context, layer->bottom[2]->data, QF_NHWC, &y));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &top));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(e.batch * e.inner * e.channels))
     for (size_t pixel = 0; pixel < e.batch * e.inner; pixel++) {
         const float *factor = a + pixel / e.inner * e.channels;
         const size_t first = pixel * e.channels;
@@ -47,7 +49,7 @@ static qf_status backward_factor(qf_layer *layer, const float *dy)
     float *da;
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_NHWC, &x));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &da));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(e.batch * e.inner * e.channels))
     for (size_t k = 0; k < e.batch * e.channels; k++) {
         const size_t first = k / e.channels * e.inner * e.channels + k % e.channels;
         double sum = 0;

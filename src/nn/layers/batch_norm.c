@@ -4,6 +4,7 @@
 #include "nn/layers/batch_norm.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <math.h>
 
@@ -168,7 +169,7 @@ static qf_status forward(qf_layer *layer)
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
     const size_t rows = qf_shape_count(&s->input->shape) / s->channels, channels = s->channels;
     const float *mean = s->mean, *inverse = s->inverse;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * channels))
     for (size_t row = 0; row < rows; row++) {
         const float *from = x + row * channels;
         float *to = y + row * channels;
@@ -212,7 +213,7 @@ static qf_status backward(qf_layer *layer)
     }
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_NHWC, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * channels))
     for (size_t row = 0; row < rows; row++) {
         size_t at = row * channels;
         if (x) {

@@ -1,6 +1,7 @@
 #include "nn/layers/broadcast.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 qf_status qf_broadcast_make(const qf_layer *layer, const qf_blob *blob, int axis,
                             const qf_shape *factor, qf_broadcast *out)
@@ -69,7 +70,7 @@ void qf_broadcast_apply(const qf_broadcast *b, const float *x, const float *fact
                         const float *summand, float *y)
 {
     const size_t dim = b->dim, inner = b->inner;
-#pragma omp parallel for schedule(static) if (b->outer * dim * inner > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(b->outer * dim * inner))
     for (size_t o = 0; o < b->outer; o++) {
         const float *from = x + o * dim * inner;
         float *to = y + o * dim * inner;
@@ -93,7 +94,7 @@ static bool reduce_rows(const float *a, const float *other, size_t rows, size_t 
     double *partial = qf_alloc(columns * BLOCKS, sizeof *partial);
     if (!partial)
         return false;
-#pragma omp parallel for schedule(static) if (rows * columns > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * columns))
     for (int block = 0; block < BLOCKS; block++) {
         double *sums = partial + (size_t)block * columns;
         for (size_t row = rows * (size_t)block / BLOCKS; row < rows * (size_t)(block + 1) / BLOCKS;
@@ -126,7 +127,7 @@ void qf_broadcast_reduce(const qf_broadcast *b, const float *a, const float *oth
     if (inner == 1 && reduce_rows(a, other, b->outer, dim, sum))
         return;
     enum { STRIP = 16 }; /* factors that a thread sums together: a cache line of NHWC */
-#pragma omp parallel for schedule(static) if (b->outer * dim * inner > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(b->outer * dim * inner))
     for (size_t strip = 0; strip < (dim + STRIP - 1) / STRIP; strip++) {
         double sums[STRIP] = {0};
         size_t first = strip * STRIP, count = dim - first < STRIP ? dim - first : STRIP;

@@ -2,6 +2,8 @@
  * Rectified Linear Units): ReLU(x) and ReLU(−x), one behind the other along an axis. */
 #include "nn/layers/joint.h"
 
+#include "base/parallel.h"
+
 #include <limits.h>
 
 static const Caffe__CReLUParameter *param_of(const qf_layer *layer)
@@ -44,7 +46,7 @@ static qf_status forward(qf_layer *layer)
     float *y;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, joint.form, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, joint.form, &y));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(joint.outer * row))
     for (size_t o = 0; o < joint.outer; o++)
         for (size_t i = 0; i < row; i++) {
             y[2 * o * row + i] = rectify(x[o * row + i], slope);
@@ -65,7 +67,7 @@ static qf_status backward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, joint.form, &x));
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, joint.form, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, joint.form, &dx));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(joint.outer * row))
     for (size_t o = 0; o < joint.outer; o++)
         for (size_t i = 0; i < row; i++) {
             const float value = x[o * row + i];

@@ -1,6 +1,8 @@
 /* Crop: a box of bottom 0, as large as bottom 1 from an axis on. */
 #include "nn/layer.h"
 
+#include "base/parallel.h"
+
 #include <string.h>
 
 typedef struct state {
@@ -66,7 +68,7 @@ static qf_status forward(qf_layer *layer)
     float *y;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-#pragma omp parallel for schedule(static) if (rows * length > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * length))
     for (size_t row = 0; row < rows; row++)
         memcpy(y + row * length, x + row_begin(layer->state, whole, box, row), length * sizeof *y);
     return QF_OK;
@@ -84,7 +86,7 @@ static qf_status backward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dx));
     memset(dx, 0, qf_shape_count(whole) * sizeof *dx);
-#pragma omp parallel for schedule(static) if (rows * length > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * length))
     for (size_t row = 0; row < rows; row++)
         memcpy(dx + row_begin(layer->state, whole, box, row), dy + row * length,
                length * sizeof *dx);

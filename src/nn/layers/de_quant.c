@@ -4,6 +4,7 @@
 #include "nn/layers/quant.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 typedef struct state {
     qf_tensor *kept;
@@ -79,7 +80,7 @@ static qf_status forward_fake(qf_layer *layer)
     size_t channels = qf_tensor_extent(&input->shape).channels,
            count = qf_shape_count(&input->shape);
     size_t step = qf_blob_count(layer->params[0].blob) > 1 ? 1 : 0;
-#pragma omp parallel for if (count > 1 << 15)
+#pragma omp parallel for if (qf_repays_threads(count))
     for (size_t i = 0; i < count / (channels ? channels : 1); i++)
         for (size_t c = 0; c < channels; c++)
             y[i * channels + c] =

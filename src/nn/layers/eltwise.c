@@ -1,6 +1,7 @@
 #include "nn/layer.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <string.h>
 
@@ -65,15 +66,15 @@ static void combine(const state *s, int index, const float *x, float *y, size_t 
     if (index == 0) {
         if (s->operation == MAX)
             memset(s->winner, 0, n);
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
         for (size_t i = 0; i < n; i++)
             y[i] = c * x[i];
     } else if (s->operation == SUM) {
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
         for (size_t i = 0; i < n; i++)
             y[i] += c * x[i];
     } else if (s->operation == PROD) {
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
         for (size_t i = 0; i < n; i++)
             y[i] *= x[i];
     } else { /* of the first two the second wins a tie, later ones must be greater (as Caffe) */
@@ -156,7 +157,7 @@ static qf_status backward(qf_layer *layer)
                 dx[i] = s->winner[i] == b ? dy[i] : 0;
         } else {
             const float c = s->coefficient[b];
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
             for (size_t i = 0; i < n; i++)
                 dx[i] = c * dy[i];
         }

@@ -4,6 +4,7 @@
 #include "nn/layer.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <limits.h>
 
@@ -124,7 +125,7 @@ static qf_status forward(qf_layer *layer)
     float *y;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(qf_shape_count(top)))
     for (size_t row = 0; row < rows; row++) {
         const tap v = s->taps[0][row % (size_t)top->dim[2]];
         const size_t first = row / (size_t)top->dim[2] * (size_t)bottom->dim[2];
@@ -157,7 +158,7 @@ static qf_status backward(qf_layer *layer)
     qf_tensor_set_zero(layer->bottom[0]->diff);
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_NHWC, &dy));
     QF_TRY(qf_update(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(qf_shape_count(top)))
     for (int n = 0; n < top->dim[0]; n++)
         for (int row = 0; row < top->dim[2]; row++)
             for (int column = 0; column < top->dim[3]; column++) {

@@ -1,5 +1,7 @@
 #include "nn/layers/joint.h"
 
+#include "base/parallel.h"
+
 #include <string.h>
 
 qf_status qf_joint_axis(const qf_layer *layer, int axis, bool has_dim, uint32_t dim, bool has_axis,
@@ -35,7 +37,7 @@ qf_status qf_joint_copy(qf_context *context, const qf_joint *joint, qf_tensor *w
         QF_TRY(qf_write(context, part, joint->form, &to));
         from += offset * joint->inner;
     }
-#pragma omp parallel for schedule(static) if (joint->outer * part_row > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(joint->outer * part_row))
     for (size_t row = 0; row < joint->outer; row++) {
         if (assemble)
             memcpy(to + row * whole_row, from + row * part_row, part_row * sizeof *to);

@@ -1,5 +1,7 @@
 #include "nn/layer.h"
 
+#include "base/parallel.h"
+
 #include <math.h>
 
 typedef struct state {
@@ -66,7 +68,7 @@ static qf_status forward_within(qf_layer *layer)
                                               NULL, false));
     QF_TRY(qf_update(layer->context, s->scale, QF_NHWC, &scale));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(16 * n)) /* powers */
     for (size_t i = 0; i < n; i++) {
         scale[i] = s->shape.k + s->shape.alpha * scale[i];
         y[i] = x[i] * powf(scale[i], -s->shape.beta);

@@ -3,6 +3,7 @@
 #include "nn/layer.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <math.h>
 
@@ -62,7 +63,7 @@ static qf_status forward(qf_layer *layer)
     float *ys;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &xs));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &ys));
-#pragma omp parallel for schedule(static) if (s->rows * s->length > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(s->rows * s->length))
     for (size_t row = 0; row < s->rows; row++) {
         const float *x = xs + row * s->length;
         float *y = ys + row * s->length;
@@ -94,7 +95,7 @@ static qf_status backward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->top[0]->data, QF_PLAIN, &ys));
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dys));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dxs));
-#pragma omp parallel for schedule(static) if (s->rows * s->length > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(s->rows * s->length))
     for (size_t row = 0; row < s->rows; row++) {
         const float *y = ys + row * s->length, *dy = dys + row * s->length;
         float *dx = dxs + row * s->length, slope = 0, divisor = 1;

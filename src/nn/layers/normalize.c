@@ -7,6 +7,7 @@
 #include "nn/layer.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <math.h>
 
@@ -83,7 +84,7 @@ static qf_status forward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &scale));
     QF_TRY(qf_read(layer->context, s->input, QF_NHWC, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(g.count * g.size))
     for (size_t k = 0; k < g.count; k++) {
         const float *from = x + k * g.size;
         double sum = s->eps;
@@ -130,7 +131,7 @@ static qf_status backward(qf_layer *layer)
         return QF_OK;
     QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &scale));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(g.count * g.size))
     for (size_t k = 0; k < g.count; k++) {
         const size_t first = k * g.size;
         const double r = s->reciprocal[k];

@@ -1,6 +1,8 @@
 /* PReLU: y = x for x > 0, else slope · x, the slope learned for each channel or one for all. */
 #include "nn/layers/broadcast.h"
 
+#include "base/parallel.h"
+
 typedef struct state {
     qf_broadcast broadcast;
     qf_tensor *kept, *input;
@@ -44,7 +46,7 @@ static qf_status forward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &slope));
     QF_TRY(qf_read(layer->context, s->input, b.form, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, b.form, &y));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(b.outer * b.dim * b.inner))
     for (size_t o = 0; o < b.outer; o++)
         for (size_t d = 0; d < b.dim; d++)
             for (size_t i = (o * b.dim + d) * b.inner; i < (o * b.dim + d + 1) * b.inner; i++)
@@ -58,7 +60,7 @@ static qf_status backward_slope(qf_layer *layer, const float *x, const float *dy
     const qf_broadcast b = ((state *)layer->state)->broadcast;
     float *sum;
     QF_TRY(qf_update(layer->context, layer->params[0].blob->diff, QF_PLAIN, &sum));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(b.outer * b.dim * b.inner))
     for (size_t d = 0; d < b.dim; d++) {
         double total = 0;
         for (size_t o = 0; o < b.outer; o++)
@@ -83,7 +85,7 @@ static qf_status backward(qf_layer *layer)
         return QF_OK;
     QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &slope));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, b.form, &dx));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(b.outer * b.dim * b.inner))
     for (size_t o = 0; o < b.outer; o++)
         for (size_t d = 0; d < b.dim; d++)
             for (size_t i = (o * b.dim + d) * b.inner; i < (o * b.dim + d + 1) * b.inner; i++)

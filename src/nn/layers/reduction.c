@@ -1,6 +1,8 @@
 /* Reduction: everything from an axis on becomes one number. */
 #include "nn/layer.h"
 
+#include "base/parallel.h"
+
 #include <math.h>
 
 typedef struct state {
@@ -58,7 +60,7 @@ static qf_status forward(qf_layer *layer)
     float *y;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-#pragma omp parallel for schedule(static) if (s->rows * s->length > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(s->rows * s->length))
     for (size_t row = 0; row < s->rows; row++)
         y[row] = (float)reduce(s->operation, x + row * s->length, s->length) * s->coefficient;
     return QF_OK;
@@ -74,7 +76,7 @@ static qf_status backward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dx));
-#pragma omp parallel for schedule(static) if (s->rows * s->length > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(s->rows * s->length))
     for (size_t row = 0; row < s->rows; row++) {
         const float slope = dy[row] * s->coefficient;
         for (size_t i = row * s->length; i < (row + 1) * s->length; i++)

@@ -2,6 +2,8 @@
  * grouped convolution sees all groups of the one before. */
 #include "nn/layer.h"
 
+#include "base/parallel.h"
+
 static uint32_t groups_of(const qf_layer *layer)
 {
     return QF_LAYER_PARAM(layer, shuffle_channel_param, SHUFFLE_CHANNEL_, ShuffleChannel)->group;
@@ -26,7 +28,7 @@ static qf_status shuffle(qf_layer *layer, qf_tensor *from, qf_tensor *to, bool f
     float *y;
     QF_TRY(qf_read(layer->context, from, QF_NHWC, &x));
     QF_TRY(qf_write(layer->context, to, QF_NHWC, &y));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(e.batch * e.inner * e.channels))
     for (size_t pixel = 0; pixel < e.batch * e.inner; pixel++)
         for (size_t g = 0; g < groups; g++)
             for (size_t i = 0; i < of_group; i++) {

@@ -1,6 +1,8 @@
 /* Split and Silence: one blob for several readers, and for none. */
 #include "nn/layer.h"
 
+#include "base/parallel.h"
+
 static qf_status split_reshape(qf_layer *layer)
 {
     for (int t = 0; t < layer->top_count; t++) {
@@ -31,7 +33,7 @@ static qf_status split_backward(qf_layer *layer)
         qf_form form = qf_tensor_any_float(layer->top[t]->diff);
         QF_TRY(qf_read(layer->context, layer->top[t]->diff, form, &dy));
         QF_TRY(qf_update(layer->context, sum, form, &dx));
-#pragma omp parallel for simd schedule(static)
+#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
         for (size_t i = 0; i < n; i++)
             dx[i] += dy[i];
     }

@@ -1,6 +1,8 @@
 /* Tile: an axis repeated. */
 #include "nn/layer.h"
 
+#include "base/parallel.h"
+
 #include <string.h>
 
 typedef struct state {
@@ -34,7 +36,7 @@ static qf_status forward(qf_layer *layer)
     float *y;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-#pragma omp parallel for schedule(static) if (s->outer * s->tiles * s->inner > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(s->outer * s->tiles * s->inner))
     for (size_t row = 0; row < s->outer * s->tiles; row++)
         memcpy(y + row * s->inner, x + row / s->tiles * s->inner, s->inner * sizeof *y);
     return QF_OK;
@@ -49,7 +51,7 @@ static qf_status backward(qf_layer *layer)
         return QF_OK;
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dx));
-#pragma omp parallel for schedule(static) if (s->outer * s->tiles * s->inner > 1 << 15)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(s->outer * s->tiles * s->inner))
     for (size_t row = 0; row < s->outer; row++) {
         const float *from = dy + row * s->tiles * s->inner;
         float *sum = dx + row * s->inner;

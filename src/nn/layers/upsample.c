@@ -7,6 +7,8 @@
  */
 #include "nn/layer.h"
 
+#include "base/parallel.h"
+
 #include <limits.h>
 #include <string.h>
 
@@ -90,7 +92,7 @@ static qf_status repeat(qf_layer *layer)
     float *y;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(qf_shape_count(top)))
     for (size_t row = 0; row < rows; row++) {
         /* Rows of all images: the height of the top is the factor times that of the bottom. */
         const float *from = x + row / (size_t)s->factor[0] * (size_t)bottom->dim[3] * channels;
@@ -113,7 +115,7 @@ static qf_status sum_repeated(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_NHWC, &dy));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx));
     memset(dx, 0, qf_shape_count(bottom) * sizeof *dx);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (qf_repays_threads(qf_shape_count(top)))
     for (size_t row = 0; row < rows; row++)
         for (size_t h = row * (size_t)s->factor[0]; h < (row + 1) * (size_t)s->factor[0]; h++)
             for (size_t w = 0; w < width; w++) {
