@@ -217,6 +217,12 @@ static double from_a_small_batch(int i, unsigned *s)
     return i == 0 ? 0.01 : i < 12 ? 40 * pow(3, i) : 1e7 + noise(s);
 }
 
+static double destroyed_at_once(int i, unsigned *s)
+{
+    static const double first[] = {0.47, 2.02, 441, 280, 146, 28}; /* a real one */
+    return i < 6 ? first[i] : 10.2 + noise(s);
+}
+
 /* The iteration at which losses count as diverged; -1: none of them. */
 static int judged(double (*loss)(int, unsigned *), double weight)
 {
@@ -255,6 +261,7 @@ static void only_unbounded_losses_are_found(void **state)
         {late, 1, 280, 340},
         {slowly, 1, 60, 110},
         {from_a_small_batch, 1, 5, 25},
+        {destroyed_at_once, 1, 35, 60},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const int found = judged(rows[i].loss, rows[i].weight);

@@ -239,6 +239,20 @@ static double ordinary_loss(const qf_net *net)
     return sum;
 }
 
+/* A loss becomes part of the start when the next one is there: before an explosion there is often
+ * one iteration that belongs to it. */
+static void add_to_start(qf_divergence_watch *w, double size)
+{
+    if (size >= LOSS_FACTOR * w->start) {
+        w->seen = STARTING;
+        return;
+    }
+    w->start = fmax(w->start, w->waiting);
+    w->waiting = size;
+    if (++w->seen == STARTING)
+        w->start = fmax(w->start, size);
+}
+
 qf_status qf_divergence_watch_loss(qf_solver *solver, float loss)
 {
     qf_divergence_watch *w = &solver->watch;
@@ -254,10 +268,10 @@ qf_status qf_divergence_watch_loss(qf_solver *solver, float loss)
         w->start = fmax(ordinary_loss(solver->net), size);
         QF_TRY(find_ranges(solver));
         QF_TRY(worst_range(solver, &worst, &now)); /* they begin here */
-    } else if (w->seen < STARTING && size < LOSS_FACTOR * w->start) {
-        w->start = fmax(w->start, size);
+        w->seen = 1;
+    } else if (w->seen < STARTING) {
+        add_to_start(w, size);
     }
-    w->seen += w->seen < STARTING;
     const double ratio = w->start > 0 ? (double)loss / w->start : 0;
     w->rising = ratio >= LOSS_FACTOR ? w->rising + (w->rising < INT_MAX) : 0;
     if (!becomes_enough(&w->evidence, ratio, LOSS_FACTOR, LOSS_PATIENCE))
@@ -298,13 +312,14 @@ qf_status qf_divergence_save(qf_solver *solver, Caffe__RunState *run)
     QF_TRY(qf_message_new(context, &caffe__divergence_state__descriptor, &run->divergence));
     Caffe__DivergenceState *state = run->divergence;
     state->has_seen = state->has_first_iteration = state->has_first_loss = state->has_last_loss =
-        state->has_start = state->has_rising = state->has_evidence = state->has_range_evidence =
-            true;
+        state->has_start = state->has_waiting = state->has_rising = state->has_evidence =
+            state->has_range_evidence = true;
     state->seen = w->seen;
     state->first_iteration = w->first_iteration;
     state->first_loss = w->first_loss;
     state->last_loss = w->last_loss;
     state->start = w->start;
+    state->waiting = w->waiting;
     state->rising = w->rising;
     state->evidence = w->evidence;
     state->range_evidence = w->range_evidence;
@@ -323,8 +338,9 @@ qf_status qf_divergence_restore(qf_solver *solver, const Caffe__RunState *run)
     qf_divergence_watch *w = &solver->watch;
     if (!state)
         return QF_OK;
-    if (state->seen < 1 || state->rising < 0 || !(state->start >= 0) || !(state->evidence >= 0) ||
-        !(state->range_evidence >= 0) || state->n_layer != state->n_range)
+    if (state->seen < 1 || state->rising < 0 || !(state->start >= 0) || !(state->waiting >= 0) ||
+        !(state->evidence >= 0) || !(state->range_evidence >= 0) ||
+        state->n_layer != state->n_range)
         return qf_fail(solver->context, QF_E_FORMAT,
                        "what the state says of the losses so far makes no sense");
     QF_TRY(find_ranges(solver));
@@ -333,6 +349,7 @@ qf_status qf_divergence_restore(qf_solver *solver, const Caffe__RunState *run)
     w->first_loss = state->first_loss;
     w->last_loss = state->last_loss;
     w->start = state->start;
+    w->waiting = state->waiting;
     w->rising = state->rising;
     w->evidence = state->evidence;
     w->range_evidence = state->range_evidence;

@@ -13,7 +13,8 @@ typedef struct qf_divergence_watch {
     int seen;            /* iterations that made `start`, as far as they count */
     int first_iteration; /* and the loss then; if seen > 0 */
     float first_loss, last_loss;
-    double start;          /* largest loss of the first iterations */
+    double start;          /* largest loss of the first iterations, */
+    double waiting;        /* the last of which joins when the next is there */
     int rising;            /* iterations in a row beyond it */
     double evidence;       /* that the loss has left it for good, */
     double range_evidence; /* and that ranges have left theirs */
