@@ -350,7 +350,7 @@ const command command_qat_run = {
         "`qaffe qat export`.\n\n"
         "The screen shows the plan, the progress and the result; the whole log, in the form of "
         "Caffe's, goes to PREFIX_run.log (--log-level info shows it, too; --verbose also says "
-        "which kernels were chosen). All three models are tested on the same batches: the whole "
+        "which kernels were chosen). All models are tested on the same batches: the whole "
         "test set, each image once, whether or not the batch divides it.",
     .example =
         "qaffe qat run --model lenet_train_test.prototxt --weights lenet_iter_10000.caffemodel \\\n"
