@@ -1,5 +1,5 @@
-/* Threads are woken only where the work repays it: the nets here are so small that no loop of
- * ours may share them, and so large that the same loops do. */
+/* Threads are woken only where the work repays it: not at all in nets as small as these, and they
+ * are where the same nets are large. */
 #include "harness/harness.h"
 #include "nn/solver.h"
 
@@ -7,17 +7,16 @@
 #include <stdatomic.h>
 #include <string.h>
 
-static atomic_int shared; /* regions without a number of threads of their own */
+static atomic_int shared; /* regions of more than one thread */
 
-/* GNU OpenMP's, for a region; 1 thread where its condition says so. oneDNN, and what holds signals
- * back, name the number they want. */
+/* GNU OpenMP's, for a region, oneDNN's too; 1 thread where a condition says so. */
 void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags);
 void GOMP_parallel(void (*body)(void *), void *data, unsigned threads, unsigned flags)
 {
     static void (*original)(void (*)(void *), void *, unsigned, unsigned);
     if (!original)
         *(void **)&original = dlsym(RTLD_NEXT, "GOMP_parallel");
-    shared += threads == 0;
+    shared += threads != 1;
     original(body, data, threads, flags);
 }
 

@@ -5,6 +5,7 @@
 #include "backend/cpu/integer_convolution.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <string.h>
 
@@ -251,17 +252,24 @@ static qf_status create_memories(qf_context *context, const qf_onednn *onednn,
                              traits[kind].scaled_weights ? c->shape.out_channels : 0);
 }
 
-qf_status qf_convolution_unit(qf_context *context, qf_convolution *c, unit_kind kind, unit **out)
+bool qf_convolution_is_large(const qf_convolution_shape *s)
+{
+    size_t in = (size_t)s->batch * (size_t)s->in_channels;
+    size_t out = (size_t)s->batch * (size_t)s->out_channels;
+    size_t patch = (size_t)(s->in_channels / s->groups);
+    for (int i = 0; i < s->spatial_axes; i++) {
+        in *= (size_t)s->in[i];
+        out *= (size_t)s->out[i];
+        patch *= (size_t)s->kernel[i];
+    }
+    return qf_products_repay_threads(out * patch, in + out + patch * (size_t)s->out_channels);
+}
+
+static qf_status create_unit(qf_context *context, qf_convolution *c, unit_kind kind)
 {
     unit *u = &c->units[kind];
-    *out = u;
-    if (u->primitive)
-        return QF_OK;
     qf_onednn *onednn;
     descriptions d;
-    *out = NULL;
-    if (u->impossible)
-        return QF_OK;
     QF_TRY(qf_onednn_get(context, &onednn));
     QF_TRY(describe(context, c, kind, &d));
     dnnl_primitive_desc_t description;
@@ -279,8 +287,22 @@ qf_status qf_convolution_unit(qf_context *context, qf_convolution *c, unit_kind 
             result = qf_onednn_fail(context, status, "convolution");
     }
     dnnl_primitive_desc_destroy(description);
-    *out = result == QF_OK ? u : NULL;
     return result;
+}
+
+/* The number of threads becomes a part of the primitive. */
+qf_status qf_convolution_unit(qf_context *context, qf_convolution *c, unit_kind kind, unit **out)
+{
+    unit *u = &c->units[kind];
+    qf_status status = QF_OK;
+    if (!u->primitive && !u->impossible) {
+        u->shared = qf_convolution_is_large(&c->shape);
+        const int threads = qf_threads_limit(u->shared);
+        status = create_unit(context, c, kind);
+        qf_threads_restore(threads);
+    }
+    *out = status == QF_OK && u->primitive ? u : NULL;
+    return status;
 }
 
 qf_status qf_convolution_need_unit(qf_context *context, qf_convolution *c, unit_kind kind,
@@ -318,6 +340,6 @@ qf_status qf_convolution_execute(qf_context *context, unit *u, unit_kind kind, c
     if (traits[kind].zero_point)
         arguments[count++] =
             (dnnl_exec_arg_t){DNNL_ARG_ATTR_ZERO_POINTS | DNNL_ARG_SRC, u->zero_point};
-    QF_DNNL(context, qf_onednn_execute(u->primitive, onednn->stream, count, arguments));
+    QF_DNNL(context, qf_onednn_execute(u->primitive, u->shared, onednn->stream, count, arguments));
     return QF_OK;
 }

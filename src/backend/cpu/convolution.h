@@ -24,6 +24,7 @@ typedef enum unit_kind {
 typedef struct unit {
     dnnl_primitive_t primitive; /* NULL until needed */
     bool impossible;            /* oneDNN has none for this shape */
+    bool shared;                /* threads share the work */
     dnnl_memory_t x, y, bias, scale, zero_point;
     qf_operand weights;
     int32_t zero;
@@ -43,6 +44,9 @@ struct qf_convolution {
     struct qf_pointwise *pointwise;         /* pointwise.c; the same */
     struct qf_integer_convolution *integer; /* integer_convolution.h; likewise */
 };
+
+/* Whether threads share its work, in each direction. */
+bool qf_convolution_is_large(const qf_convolution_shape *shape);
 
 dnnl_format_tag_t qf_activation_tag(int axes);                         /* NHWC and its like */
 dnnl_format_tag_t qf_plain_weight_tag(int axes);                       /* C order */

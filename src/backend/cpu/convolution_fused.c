@@ -244,8 +244,9 @@ static dnnl_status_t execute(const fused_unit *u, runner *r, const void *x, void
     dnnl_status_t status = dnnl_memory_set_data_handle(r->x, (void *)x);
     if (status == dnnl_success)
         status = dnnl_memory_set_data_handle(r->y, y);
-    return status == dnnl_success ? qf_onednn_execute(u->primitive, r->stream, count, arguments)
-                                  : status;
+    return status == dnnl_success
+               ? qf_onednn_execute(u->primitive, true, r->stream, count, arguments)
+               : status;
 }
 
 /* ---- float ---- */

@@ -3,6 +3,7 @@
 #include "backend/cpu/operations.h"
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 struct qf_inner_product {
     qf_inner_product_shape shape;
@@ -105,11 +106,15 @@ static qf_status multiply_codes(qf_context *context, qf_inner_product *p, qf_ten
         multiply_codes_reference(s, codes, x->code_zero, weights, y);
         return QF_OK;
     }
-    QF_DNNL(context, QF_KERNEL(dnnl_gemm_u8s8s32(
-                         'N', s->transposed ? 'N' : 'T', 'F', s->rows, s->outputs, s->inputs, 1,
-                         codes, s->inputs, (uint8_t)x->code_zero, weights,
-                         s->transposed ? s->outputs : s->inputs, 0, 0, y, s->outputs, &no_offset)));
-    return QF_OK;
+    const size_t rows = (size_t)s->rows, outputs = (size_t)s->outputs, inputs = (size_t)s->inputs;
+    const int threads = qf_threads_limit(qf_products_repay_threads(
+        rows * outputs * inputs, (rows + outputs) * inputs / sizeof(float) + rows * outputs));
+    const dnnl_status_t status = QF_KERNEL(
+        dnnl_gemm_u8s8s32('N', s->transposed ? 'N' : 'T', 'F', s->rows, s->outputs, s->inputs, 1,
+                          codes, s->inputs, (uint8_t)x->code_zero, weights,
+                          s->transposed ? s->outputs : s->inputs, 0, 0, y, s->outputs, &no_offset));
+    qf_threads_restore(threads);
+    return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "dnnl_gemm_u8s8s32");
 }
 
 static qf_status forward_codes(qf_context *context, qf_inner_product *p, qf_tensor *x, qf_tensor *w,

@@ -2,6 +2,7 @@
 
 #include "base/guard.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/signals.h"
 
 #include <string.h>
@@ -79,10 +80,13 @@ static dnnl_status_t execute(const_dnnl_primitive_t primitive, dnnl_stream_t str
     return status == dnnl_success ? dnnl_stream_wait(stream) : status;
 }
 
-dnnl_status_t qf_onednn_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count,
-                                const dnnl_exec_arg_t *arguments)
+dnnl_status_t qf_onednn_execute(const_dnnl_primitive_t primitive, bool shared, dnnl_stream_t stream,
+                                int count, const dnnl_exec_arg_t *arguments)
 {
-    return QF_KERNEL(execute(primitive, stream, count, arguments));
+    const int threads = qf_threads_limit(shared);
+    const dnnl_status_t status = QF_KERNEL(execute(primitive, stream, count, arguments));
+    qf_threads_restore(threads);
+    return status;
 }
 
 bool qf_onednn_has_avx512(void)
@@ -114,10 +118,19 @@ qf_status qf_matrix_product(qf_context *context, bool transpose_a, bool transpos
     if (m == 0 || n == 0)
         return QF_OK;
     const int lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
-    QF_DNNL(context,
-            QF_KERNEL(dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a,
-                                 lda > 0 ? lda : 1, b, ldb > 0 ? ldb : 1, beta, c, n)));
-    return QF_OK;
+    const size_t rows = (size_t)m, columns = (size_t)n, depth = (size_t)k;
+    const int threads = qf_threads_limit(qf_products_repay_threads(
+        rows * columns * depth, rows * depth + depth * columns + rows * columns));
+    const dnnl_status_t status =
+        QF_KERNEL(dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a,
+                             lda > 0 ? lda : 1, b, ldb > 0 ? ldb : 1, beta, c, n));
+    qf_threads_restore(threads);
+    return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "dnnl_sgemm");
+}
+
+static bool is_shared(const qf_operand *operand)
+{
+    return qf_repays_threads(operand->size / sizeof(float));
 }
 
 qf_status qf_operand_create(qf_context *context, qf_operand *operand,
@@ -145,15 +158,17 @@ qf_status qf_operand_create(qf_context *context, qf_operand *operand,
         if (status == dnnl_success)
             status = dnnl_memory_create(&operand->scale, &row, onednn->engine, DNNL_MEMORY_NONE);
     }
+    const int threads = qf_threads_limit(is_shared(operand));
     if (status == dnnl_success)
         status =
             dnnl_reorder_primitive_desc_create(&description, into ? plain : desired, onednn->engine,
                                                into ? desired : plain, onednn->engine, attributes);
     dnnl_primitive_attr_destroy(attributes);
-    if (status != dnnl_success)
-        return qf_onednn_fail(context, status, "reorder");
-    status = dnnl_primitive_create(&operand->reorder, description);
-    dnnl_primitive_desc_destroy(description);
+    if (status == dnnl_success) {
+        status = dnnl_primitive_create(&operand->reorder, description);
+        dnnl_primitive_desc_destroy(description);
+    }
+    qf_threads_restore(threads);
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "reorder");
 }
 
@@ -198,8 +213,8 @@ static qf_status run_reorder(qf_context *context, qf_operand *operand, void *pla
                                    {DNNL_ARG_ATTR_OUTPUT_SCALES, operand->scale}};
     if (operand->scale)
         QF_DNNL(context, dnnl_memory_set_data_handle(operand->scale, (void *)scale));
-    QF_DNNL(context,
-            qf_onednn_execute(operand->reorder, onednn->stream, operand->scale ? 3 : 2, arguments));
+    QF_DNNL(context, qf_onednn_execute(operand->reorder, is_shared(operand), onednn->stream,
+                                       operand->scale ? 3 : 2, arguments));
     return QF_OK;
 }
 

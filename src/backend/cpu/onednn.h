@@ -29,9 +29,9 @@ qf_status qf_onednn_fail(qf_context *context, dnnl_status_t status, const char *
 void qf_kernels_begin(void);
 dnnl_status_t qf_kernels_end(dnnl_status_t status);
 
-/* Run a primitive to its end. */
-dnnl_status_t qf_onednn_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count,
-                                const dnnl_exec_arg_t *arguments);
+/* Run a primitive to its end, by the calling thread alone if it was made so and is not `shared`. */
+dnnl_status_t qf_onednn_execute(const_dnnl_primitive_t primitive, bool shared, dnnl_stream_t stream,
+                                int count, const dnnl_exec_arg_t *arguments);
 
 /* Are products of 8-bit codes summed exactly? Without VNNI instructions oneDNN adds pairs of
  * products in 16 bits, which saturate. */

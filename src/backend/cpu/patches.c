@@ -1,5 +1,8 @@
 #include "backend/cpu/patches.h"
 
+#include "backend/cpu/convolution.h"
+#include "base/parallel.h"
+
 #include <omp.h>
 
 bool qf_patches_fit(const qf_convolution_shape *s)
@@ -96,13 +99,16 @@ qf_status qf_patches_add(qf_context *context, const qf_patches *p, void *images)
     const size_t row = (size_t)s->out[1] * values_of_patch(s, p->groups);
     const size_t tile = row < TILE ? TILE / row : 1, size = tile * (row + p->scratch);
     const size_t image = (size_t)s->in[0] * (size_t)s->in[1] * (size_t)s->in_channels;
-    const int threads = omp_get_max_threads();
+    const int all_threads = qf_threads_limit(qf_convolution_is_large(s)),
+              threads = omp_get_max_threads();
     const int bands = at_most(s->in[0], (threads + s->batch - 1) / s->batch);
     int failed = dnnl_success;
     qf_array *room = qf_array_take(context, (size_t)threads * size * sizeof(int32_t));
-    if (!room)
+    if (!room) {
+        qf_threads_restore(all_threads);
         return qf_fail(context, QF_E_MEMORY, "no memory for %d times %zu values of a convolution",
                        threads, size);
+    }
     qf_kernels_begin();
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads) reduction(max : failed)
     for (int n = 0; n < s->batch; n++)
@@ -116,6 +122,7 @@ qf_status qf_patches_add(qf_context *context, const qf_patches *p, void *images)
             failed = at_least(failed, (int)status);
         }
     const dnnl_status_t status = qf_kernels_end((dnnl_status_t)failed);
+    qf_threads_restore(all_threads);
     qf_array_release(room);
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "matrix product");
 }

@@ -157,6 +157,7 @@ qf_status qf_pointwise_backward_data(qf_context *context, const qf_convolution_s
 
 typedef struct product {
     dnnl_primitive_t primitive;
+    bool shared; /* threads share the work */
     dnnl_memory_t a, b, c;
 } product;
 
@@ -200,9 +201,16 @@ static qf_status create_product(qf_context *context, product *p, dnnl_dim_t m, d
     QF_DNNL(context, dnnl_memory_create(&p->a, &a, onednn->engine, DNNL_MEMORY_NONE));
     QF_DNNL(context, dnnl_memory_create(&p->b, &b, onednn->engine, DNNL_MEMORY_NONE));
     QF_DNNL(context, dnnl_memory_create(&p->c, &c, onednn->engine, DNNL_MEMORY_NONE));
-    QF_DNNL(context, dnnl_primitive_desc_create(&description, &op, NULL, onednn->engine, NULL));
-    const dnnl_status_t status = dnnl_primitive_create(&p->primitive, description);
-    dnnl_primitive_desc_destroy(description);
+    p->shared =
+        qf_products_repay_threads((size_t)(m * n * k), (size_t)((m * k + k * n) / 2 + m * n));
+    const int threads = qf_threads_limit(p->shared);
+    dnnl_status_t status =
+        dnnl_primitive_desc_create(&description, &op, NULL, onednn->engine, NULL);
+    if (status == dnnl_success) {
+        status = dnnl_primitive_create(&p->primitive, description);
+        dnnl_primitive_desc_destroy(description);
+    }
+    qf_threads_restore(threads);
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "matrix product");
 }
 
@@ -215,7 +223,7 @@ static qf_status run_product(qf_context *context, product *p, const void *a, con
     QF_DNNL(context, dnnl_memory_set_data_handle(p->c, c));
     const dnnl_exec_arg_t arguments[] = {
         {DNNL_ARG_SRC, p->a}, {DNNL_ARG_WEIGHTS, p->b}, {DNNL_ARG_DST, p->c}};
-    QF_DNNL(context, qf_onednn_execute(p->primitive, onednn->stream, 3, arguments));
+    QF_DNNL(context, qf_onednn_execute(p->primitive, p->shared, onednn->stream, 3, arguments));
     return QF_OK;
 }
 
