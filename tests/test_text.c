@@ -1,14 +1,11 @@
 /* Text and wire format against protoc as an oracle, in both directions; and damaged files, which
  * must be refused or read but never crash. */
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
 
 /* What the grammar allows, in one net. */
 static const char tricky[] =
@@ -134,24 +131,6 @@ static void damage_never_crashes(void **state)
     qf_buffer_release(&wire);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    return chdir(folder);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    int failed = chdir("/");
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
-    return failed;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,5 +138,5 @@ int main(void)
         cmocka_unit_test(errors_say_where),
         cmocka_unit_test(damage_never_crashes),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }
