@@ -268,6 +268,47 @@ static Caffe__SolverParameter *parse_solver(qf_context *context, const char *tex
     return solver;
 }
 
+/* yjxiong's fork names the devices of several processes, of which this is one. */
+static void solvers_may_name_several_devices(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {"device_id: [0, 1]", "device_id: [0]", "device_id: []",
+                                        "device_id: 0 device_id: 1"};
+    qf_context *context = test_context();
+    qf_buffer log = {0};
+    qf_context_set_log(context, collect, &log, QF_WARNING);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        Caffe__SolverParameter *solver = parse_solver(context, lists[i]), *again;
+        qf_buffer text = {0}, second = {0};
+        qf_text_print(solver, &text);
+        assert_non_null(strstr(qf_buffer_text(&text), "device_id: "));
+        again = parse_solver(context, qf_buffer_text(&text));
+        qf_text_print(again, &second);
+        assert_string_equal(qf_buffer_text(&second), qf_buffer_text(&text));
+        qf_buffer_release(&text);
+        qf_buffer_release(&second);
+        qf_message_free(solver);
+        qf_message_free(again);
+    }
+    assert_non_null(strstr(qf_buffer_text(&log), "that change nothing here: device_id\n"));
+    /* Lists of what has one value in every fork, and of what is read, are refused as before. */
+    Caffe__SolverParameter *solver;
+    static const char one[] = "max_iter: [1, 2]";
+    assert_fails(context,
+                 qf_text_parse(context, "solver", one, sizeof one - 1,
+                               &caffe__solver_parameter__descriptor, &solver),
+                 "solver:1:11: ");
+    Caffe__NetParameter *net;
+    static const char resize[] =
+        "layer { transform_param { resize_param [{ height: 1 }, { height: 2 }] } }";
+    assert_fails(context,
+                 qf_text_parse(context, "net", resize, sizeof resize - 1,
+                               &caffe__net_parameter__descriptor, &net),
+                 "net:1:40: ");
+    qf_buffer_release(&log);
+    qf_context_destroy(context);
+}
+
 /* Intel's warmup_iter is a line, NVIDIA's rampup_interval a parabola; poly ends at min_lr. */
 static void rates_begin_and_end_as_in_forks(void **state)
 {
@@ -369,6 +410,7 @@ int main(void)
         cmocka_unit_test(kept_fields_survive_upgrades),
         cmocka_unit_test(mixed_generations_name_a_layer),
         cmocka_unit_test(stages_have_rates_of_their_own),
+        cmocka_unit_test(solvers_may_name_several_devices),
         cmocka_unit_test(rates_begin_and_end_as_in_forks),
         cmocka_unit_test(losses_are_divided_by_a_fixed_number),
         cmocka_unit_test(dropout_samples_in_tests_if_asked_for),

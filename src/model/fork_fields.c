@@ -79,12 +79,13 @@ static const struct {
     {"test_offset", "it moves the iterations of tests (Intel's Caffe)"},
 };
 
-/* Forks in which these are repeated: MobileNet-YOLO. */
+/* Fields that forks repeat: those of MobileNet-YOLO, and yjxiong's devices of several processes. */
 static const struct {
     const char *message, *name;
 } repeated[] = {
     {"TransformationParameter", "resize_param"},
     {"TransformationParameter", "emit_constraint"},
+    {"SolverParameter", "device_id"},
 };
 
 enum {

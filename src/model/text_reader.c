@@ -138,6 +138,13 @@ static qf_status check_generation(qf_text_parser *p, const ProtobufCMessage *mes
     return QF_OK;
 }
 
+/* "[0, 1]": several values at once. */
+static bool is_list_of_scalars(const ProtobufCFieldDescriptor *field, const qf_token *value)
+{
+    return field->type != PROTOBUF_C_TYPE_MESSAGE && value->kind == QF_TOKEN_SYMBOL &&
+           *value->text == '[';
+}
+
 /* A field that Caffe does not have, or has with other values. *kept: it was dealt with. */
 static qf_status keep_foreign(qf_text_parser *p, ProtobufCMessage *message,
                               const ProtobufCFieldDescriptor *field, const qf_token *name,
@@ -145,8 +152,8 @@ static qf_status keep_foreign(qf_text_parser *p, ProtobufCMessage *message,
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
     const qf_token value = value_ahead(p);
-    const bool again = field && qf_field_is_set(message, field) &&
-                       field->label == PROTOBUF_C_LABEL_OPTIONAL &&
+    const bool again = field && field->label == PROTOBUF_C_LABEL_OPTIONAL &&
+                       (qf_field_is_set(message, field) || is_list_of_scalars(field, &value)) &&
                        qf_fork_field_is_repeated(type, field->name);
     const bool foreign =
         !field || (field->type == PROTOBUF_C_TYPE_ENUM && value.kind == QF_TOKEN_IDENTIFIER &&
