@@ -34,6 +34,10 @@ static const struct {
     {"json", BYTES("{\"a\": {\"retrain_enable\": true}}"), QF_FILE_CONFIG, "configuration"},
     {"after", BYTES("{\"a\": {\"quant_enable\": true}}"), QF_FILE_POST_TRAINING_CONFIG,
      "after training"},
+    {"labels",
+     BYTES("# VOC\nitem {\n  name: \"none_of_the_above\"\n  label: 0\n  display_name: 'n'\n}\n"
+           "item {\n  name: \"aeroplane\"\n  label: 1\n  display_name: 'a'\n}\n"),
+     QF_FILE_LABEL_MAP, "a label map of SSD"},
     {"quant", BYTES("{\"name\": \"n\", \"graph\": []}"), QF_FILE_QUANT_JSON, "quant.json"},
     {"array", BYTES("[1, 2]\n"), QF_FILE_JSON, "a JSON text"},
     {"hdf5", BYTES("\x89HDF\r\n\x1a\n data"), QF_FILE_HDF5, "an HDF5 file"},
@@ -396,6 +400,7 @@ static void sentences_say_what_to_do(void **state)
         {"record", read_net, "records go to --record"},
         {"state", read_net, "states go to `qaffe train --snapshot`"},
         {"mean", read_net, "mean images go to transform_param.mean_file"},
+        {"labels", read_net, "label maps go to label_map_file of SSD's layers"},
         {"net", read_config, "`qaffe qat config` makes one of a net and its weights"},
         {"cfg", read_config, "`qaffe qat config --config-definition` makes the .json of it"},
         {"json", read_definition, "give it to `qaffe qat prepare` as --config"},

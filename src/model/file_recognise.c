@@ -184,6 +184,7 @@ static const struct {
     {&caffe__solver_parameter__descriptor, QF_FILE_SOLVER},
     {&amct__scale_offset_record__descriptor, QF_FILE_RECORD},
     {&amct__amctretrain_config__descriptor, QF_FILE_CONFIG_DEFINITION},
+    {&caffe__label_map__descriptor, QF_FILE_LABEL_MAP},
 };
 enum { TEXTS = sizeof texts / sizeof *texts };
 

@@ -30,6 +30,8 @@ static const struct {
                             "it is for Ascend's comparison of dumped tensors", true},
     [QF_FILE_POST_TRAINING_CONFIG] = {"a configuration of quantisation after training (.json)",
                                       "`qaffe qat config` makes one for retraining", true},
+    [QF_FILE_LABEL_MAP] = {"a label map of SSD, which names classes",
+                           "label maps go to label_map_file of SSD's layers", true},
     [QF_FILE_HDF5] = {"an HDF5 file",
                       "data go to HDF5Data by a list that names the file, weights to --weights",
                       false},

@@ -36,6 +36,7 @@ typedef enum qf_file_type {
     QF_FILE_CIFAR, /* wanted only: bytes without a mark */
     /* What is not. */
     QF_FILE_POST_TRAINING_CONFIG,
+    QF_FILE_LABEL_MAP, /* of SSD: names of classes */
     QF_FILE_OTHER_IMAGE,
     QF_FILE_NPY,
     QF_FILE_NPZ,
