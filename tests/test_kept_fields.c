@@ -93,6 +93,24 @@ static void kept_fields_pass_through_binary_files(void **state)
     qf_context_destroy(context);
 }
 
+/* NVIDIA's and Intel's sources of images. */
+static void fields_of_image_sources(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    qf_context_set_log(context, NULL, NULL, QF_ERROR);
+    Caffe__NetParameter *net =
+        parse(context, "layer { image_data_param { batch_size: 2 cache: true precache: true "
+                       "threads: 6 short_side: 0 } transform_param { allow_upscale: true "
+                       "img_rand_resize_lower: 0 } }");
+    expect_text(net, "layer {\n  transform_param {\n    allow_upscale: true\n"
+                     "    img_rand_resize_lower: 0\n  }\n  image_data_param {\n"
+                     "    batch_size: 2\n    cache: true\n    precache: true\n    threads: 6\n"
+                     "    short_side: 0\n  }\n}\n");
+    qf_message_free(net);
+    qf_context_destroy(context);
+}
+
 static void other_fields_are_refused(void **state)
 {
     (void)state;
@@ -102,6 +120,14 @@ static void other_fields_are_refused(void **state)
          "net:1:33: ConvolutionParameter.relu of Caffe's forks is read with the value false only: "
          "with another it changes what is computed, which is not done here; remove it "
          "(--unknown-fields keep, in Python qaffe.keep_unknown_fields(), reads on without it)"},
+        {"layer { transform_param { img_rand_resize_lower: 256 } }",
+         "net:1:48: TransformationParameter.img_rand_resize_lower of Caffe's forks is read with "
+         "the value 0 only: with another it resizes each image by a random factor"},
+        {"layer { transform_param { random_resize_param { min_size: 256 } } }",
+         "TransformationParameter.random_resize_param of Caffe's forks is not read: it resizes "
+         "each image to a random size (Intel's Caffe), which is not done here; remove it"},
+        {"layer { transform_param { scale_factors: 0.5 } }", "its labels by one of these factors"},
+        {"layer { image_data_param { short_side: 256 } }", "keeps the ratio of their sides"},
         {"layer { dropout_param { engin: CUDNN } }", "has no field 'engin'"},
         {"layer { loss_param { normalization: FUL } }", "no value 'FUL'; did you mean 'FULL'?"},
         {"engine: ", "expected a value, but the file ends"},
@@ -404,6 +430,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_without_effect_are_kept_and_mentioned_once),
         cmocka_unit_test(kept_fields_pass_through_binary_files),
+        cmocka_unit_test(fields_of_image_sources),
         cmocka_unit_test(other_fields_are_refused),
         cmocka_unit_test(fields_that_change_training_are_refused),
         cmocka_unit_test(unknown_fields_are_kept_if_asked_for),

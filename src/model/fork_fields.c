@@ -49,7 +49,10 @@ static const struct {
      "interpolation_algo_up random_seed num_labels flow=false is_flow=false bgr2rgb=false "
      "cvt_bgr2rgb=false multi_scale=false fix_crop=false more_fix_crop=false center_crop=false "
      "original_image=false smooth_filtering=false enable_classf_aug=false "
-     "contrast_brightness_adjustment=false caffe_yolo=false"},
+     "contrast_brightness_adjustment=false caffe_yolo=false "
+     "allow_upscale img_rand_resize_lower=0 img_rand_resize_upper=0 pad=0"},
+    {"ImageDataParameter",
+     "threads cache precache short_side=0 min_height=0 min_width=0 dataset_share_per_node=1"},
     {"MultiBoxLossParameter", "ignore_difficult_gt=false"},
     {"SolverParameter",
      "eval_type ap_version show_per_class_result store_blobs_in_old_format solver_data_type "
@@ -60,23 +63,40 @@ static const struct {
      "weight_decay_policy=fixed max_weight_decay weight_decay_power clip_weights=-1"},
 };
 
-/* What fields of solvers do with other values, for the refusal. */
+/* What fields do, for the refusal: with other values than those above, or with any. */
 static const struct {
-    const char *names, *effect;
-} solver_effects[] = {
-    {"larc larc_turbo", "it gives each layer a learning rate by the norms of its weights and "
-                        "gradients (LARC of NVIDIA's Caffe)"},
-    {"local_lr_auto",
-     "it gives each layer a learning rate by the norms of its weights and gradients "
-     "(LARS of Intel's Caffe)"},
-    {"momentum_policy", "it changes the momentum on the way (NVIDIA's Caffe)"},
-    {"weight_decay_policy", "it changes the weight decay on the way (NVIDIA's Caffe)"},
-    {"clip_weights", "it cuts weights after each step"},
-    {"gan_solver", "it trains two nets in turns (synopsys-caffe)"},
-    {"disabled_update", "it leaves the weights as they are (Intel's Caffe)"},
-    {"test_and_snapshot_last_epochs", "it tests and writes snapshots after the last epochs "
-                                      "(NVIDIA's Caffe)"},
-    {"test_offset", "it moves the iterations of tests (Intel's Caffe)"},
+    const char *message, *names, *effect;
+} effects[] = {
+    {"SolverParameter", "larc larc_turbo",
+     "it gives each layer a learning rate by the norms of its weights and gradients (LARC of "
+     "NVIDIA's Caffe)"},
+    {"SolverParameter", "local_lr_auto",
+     "it gives each layer a learning rate by the norms of its weights and gradients (LARS of "
+     "Intel's Caffe)"},
+    {"SolverParameter", "momentum_policy", "it changes the momentum on the way (NVIDIA's Caffe)"},
+    {"SolverParameter", "weight_decay_policy",
+     "it changes the weight decay on the way (NVIDIA's Caffe)"},
+    {"SolverParameter", "clip_weights", "it cuts weights after each step"},
+    {"SolverParameter", "gan_solver", "it trains two nets in turns (synopsys-caffe)"},
+    {"SolverParameter", "disabled_update", "it leaves the weights as they are (Intel's Caffe)"},
+    {"SolverParameter", "test_and_snapshot_last_epochs",
+     "it tests and writes snapshots after the last epochs (NVIDIA's Caffe)"},
+    {"SolverParameter", "test_offset", "it moves the iterations of tests (Intel's Caffe)"},
+    {"TransformationParameter",
+     "img_rand_resize_lower img_rand_resize_upper rand_resize_ratio_lower rand_resize_ratio_upper",
+     "it resizes each image by a random factor (NVIDIA's Caffe)"},
+    {"TransformationParameter",
+     "vertical_stretch_lower vertical_stretch_upper horizontal_stretch_lower "
+     "horizontal_stretch_upper",
+     "it stretches each image by a random factor (NVIDIA's Caffe)"},
+    {"TransformationParameter", "random_resize_param",
+     "it resizes each image to a random size (Intel's Caffe)"},
+    {"TransformationParameter", "random_aspect_ratio_param",
+     "it cuts a random part with a random ratio of sides out of each image (Intel's Caffe)"},
+    {"TransformationParameter", "scale_factors",
+     "it resizes each image and its labels by one of these factors (PSPNet's Caffe)"},
+    {"ImageDataParameter", "short_side min_height min_width",
+     "it resizes images and keeps the ratio of their sides (NVIDIA's and Intel's Caffe)"},
 };
 
 /* Fields that forks repeat: those of MobileNet-YOLO, and yjxiong's devices of several processes. */
@@ -90,7 +110,7 @@ static const struct {
 
 enum {
     GROUPS = sizeof idle / sizeof *idle,
-    EFFECTS = sizeof solver_effects / sizeof *solver_effects,
+    EFFECTS = sizeof effects / sizeof *effects,
     REPEATED = sizeof repeated / sizeof *repeated
 };
 
@@ -136,31 +156,33 @@ static const char *idle_value(const char *names, const qf_token *name, size_t *s
     return NULL;
 }
 
-static const char *solver_effect(const qf_token *name)
+static const char *effect_of(const ProtobufCMessageDescriptor *type, const qf_token *name)
 {
     for (size_t i = 0; i < EFFECTS; i++)
-        if (is_listed(solver_effects[i].names, name, name))
-            return solver_effects[i].effect;
+        if (strcmp(effects[i].message, type->short_name) == 0 &&
+            is_listed(effects[i].names, name, name))
+            return effects[i].effect;
     return NULL;
 }
 
 bool qf_fork_field_refusal(const ProtobufCMessageDescriptor *type, const qf_token *name,
                            qf_buffer *out)
 {
-    const bool of_solver = type == &caffe__solver_parameter__descriptor;
-    const char *effect = of_solver ? solver_effect(name) : NULL;
+    const char *effect = effect_of(type, name), *value = NULL;
     size_t size = 0;
-    const char *value = NULL;
     for (size_t i = 0; i < GROUPS && !value; i++)
         if (*idle[i].message && strcmp(idle[i].message, type->short_name) == 0)
             value = idle_value(idle[i].names, name, &size);
-    if (!value)
+    if (!value && !effect)
         return false;
-    qf_buffer_print(out,
-                    "%s.%.*s of Caffe's forks is read with the value %.*s only: with another %s",
-                    type->short_name, (int)name->size, name->text, (int)size, value,
+    qf_buffer_print(out, "%s.%.*s of Caffe's forks is ", type->short_name, (int)name->size,
+                    name->text);
+    if (value)
+        qf_buffer_print(out, "read with the value %.*s only: with another ", (int)size, value);
+    else
+        qf_buffer_print(out, "not read: ");
+    qf_buffer_print(out, "%s, which is not done here; remove it",
                     effect ? effect : "it changes what is computed");
-    qf_buffer_print(out, ", which is not done here; remove it");
     return true;
 }
 

@@ -32,8 +32,8 @@ void qf_kept_print(qf_buffer *out, const ProtobufCMessage *message, int indent);
 /* Does a field of a fork change nothing here? `value` is its text. */
 bool qf_fork_field_is_idle(const ProtobufCMessageDescriptor *type, const qf_token *name,
                            const qf_token *value);
-/* The beginning of a refusal, where a field of a fork has another value than that; false: it is not
- * known, or has no such value. */
+/* The beginning of a refusal, where a field of a fork has another value than that, or is known for
+ * what it does; false: it is neither. */
 bool qf_fork_field_refusal(const ProtobufCMessageDescriptor *type, const qf_token *name,
                            qf_buffer *out);
 /* Do forks give this field several times, where Caffe has one, and nothing here reads it? */
