@@ -1,9 +1,9 @@
 /*
- * From a NetParameter to layers connected by blobs, by Caffe's rules: which blob a name means, what
- * is in place, who learns, whose gradient is needed. The log lines are Caffe's.
+ * From a NetParameter to layers connected by blobs (net_connect.c), by Caffe's rules: who learns,
+ * whose gradient is needed, what comes out. The log lines are Caffe's.
  */
+#include "nn/net_build.h"
 #include "base/memory.h"
-#include "base/names.h"
 #include "base/nearest.h"
 #include "nn/plan.h"
 #include "nn/python_proposal.h"
@@ -11,161 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of a blob, while its net is built. */
-typedef struct blob_state {
-    bool available; /* made and not read yet */
-    bool need_backward;
-    bool lasting; /* its source makes its value once, for all passes */
-} blob_state;
-
-/* State of a build that the finished net does not need. */
-typedef struct builder {
-    qf_net *net;
-    blob_state *blobs; /* beside net->blobs */
-    size_t blob_capacity, state_capacity, weight_capacity;
-    size_t learnable_capacity, alias_capacity;
-    qf_names blob_names, param_names; /* → index of a name's last blob, of a learnable */
-    size_t memory;                    /* elements of all tops */
-    size_t parameters;                /* elements of all parameters */
-} builder;
-
-static qf_status no_memory(const builder *build)
+qf_status qf_net_builder_no_memory(const qf_net_builder *build)
 {
     return qf_fail(build->net->context, QF_E_MEMORY, "no memory for the net");
-}
-
-static qf_status new_blob(builder *build, const char *name, int *index)
-{
-    qf_net *net = build->net;
-    size_t count = (size_t)net->blob_count + 1;
-    if (!qf_grow(&net->blobs, &build->blob_capacity, count, sizeof *net->blobs) ||
-        !qf_grow(&net->blob_loss_weight, &build->weight_capacity, count,
-                 sizeof *net->blob_loss_weight) ||
-        !qf_grow(&build->blobs, &build->state_capacity, count, sizeof *build->blobs))
-        return no_memory(build);
-    *index = net->blob_count;
-    QF_TRY(qf_blob_create(net->context, name, &net->blobs[*index]));
-    net->blobs[*index]->index = net->blob_count++;
-    return QF_OK;
-}
-
-/* ---- connecting one layer ---- */
-
-static qf_status connect_bottoms(builder *build, qf_layer *layer)
-{
-    qf_net *net = build->net;
-    const Caffe__LayerParameter *param = layer->param;
-    for (int i = 0; i < layer->bottom_count; i++) {
-        int index = qf_names_get(&build->blob_names, param->bottom[i]);
-        if (index < 0 || !build->blobs[index].available)
-            return qf_fail(net->context, QF_E_FORMAT, "unknown bottom blob '%s' (bottom index %d)",
-                           param->bottom[i], i);
-        qf_info(net->context, "%s <- %s", layer->name, param->bottom[i]);
-        build->blobs[index].available = false;
-        layer->bottom[i] = net->blobs[index];
-        layer->propagate_down[i] =
-            param->n_propagate_down ? param->propagate_down[i] : build->blobs[index].need_backward;
-    }
-    return QF_OK;
-}
-
-/* Does the top have the name of the bottom of its index: is it written in place? */
-static bool is_named_in_place(const qf_layer *layer, int i)
-{
-    return i < layer->bottom_count && strcmp(layer->param->bottom[i], layer->param->top[i]) == 0;
-}
-
-/* May the layer write over this bottom: does it know how, and has nobody else a use for the value?
- */
-static bool may_overwrite(const builder *build, const qf_layer *layer, const qf_blob *bottom)
-{
-    return layer->type->in_place && bottom->data->references == 1 &&
-           !build->blobs[bottom->index].lasting;
-}
-
-/* Is this the value of one of the layer's bottoms, perhaps through a Split? */
-static bool reads_value(const qf_layer *layer, const qf_blob *blob)
-{
-    for (int i = 0; i < layer->bottom_count; i++)
-        if (layer->bottom[i]->data == blob->data)
-            return true;
-    return false;
-}
-
-/* A layer that writes over what it reads and cannot do so in place, or must not, gets a blob of its
- * own, which has the name from there on. */
-static qf_status connect_top(builder *build, const qf_layer *layer, int i, int *index)
-{
-    qf_net *net = build->net;
-    const char *name = layer->param->top[i];
-    const int before = qf_names_get(&build->blob_names, name);
-    const bool in_place = is_named_in_place(layer, i);
-    qf_info(net->context, "%s -> %s%s", layer->name, name, in_place ? " (in-place)" : "");
-    *index = before;
-    if (in_place && may_overwrite(build, layer, layer->bottom[i]))
-        return QF_OK;
-    if (before >= 0 && !in_place && !reads_value(layer, net->blobs[before]))
-        return qf_fail(net->context, QF_E_FORMAT,
-                       "top blob '%s' is produced by several layers; give each its own name", name);
-    QF_TRY(new_blob(build, name, index));
-    build->blobs[*index].lasting = layer->type->lasting_tops;
-    return qf_names_set(&build->blob_names, name, *index) ? QF_OK : no_memory(build);
-}
-
-static qf_status connect_tops(builder *build, qf_layer *layer)
-{
-    qf_net *net = build->net;
-    for (int i = 0; i < layer->top_count; i++) {
-        int index;
-        if ((size_t)i < layer->param->n_top) {
-            QF_TRY(connect_top(build, layer, i, &index));
-            build->blobs[index].available = true;
-        } else { /* nobody can ask for it, so it is no output either */
-            qf_info(net->context, "%s -> (automatic)", layer->name);
-            QF_TRY(new_blob(build, "(automatic)", &index));
-        }
-        layer->top[i] = net->blobs[index];
-    }
-    return QF_OK;
-}
-
-static qf_status check_count(const qf_layer *layer, const char *what, int count, int least,
-                             int most)
-{
-    if (count >= least && (most < 0 || count <= most))
-        return QF_OK;
-    if (least == most)
-        return qf_fail(layer->context, QF_E_FORMAT, "a %s layer takes %d %s blob%s, but has %d",
-                       layer->type->name, least, what, least == 1 ? "" : "s", count);
-    if (most < 0)
-        return qf_fail(layer->context, QF_E_FORMAT,
-                       "a %s layer takes at least %d %s blob%s, but has %d", layer->type->name,
-                       least, what, least == 1 ? "" : "s", count);
-    return qf_fail(layer->context, QF_E_FORMAT, "a %s layer takes %d to %d %s blobs, but has %d",
-                   layer->type->name, least, most, what, count);
-}
-
-static qf_status check_counts(const qf_layer *layer)
-{
-    const qf_layer_type *type = layer->type;
-    const Caffe__LayerParameter *param = layer->param;
-    QF_TRY(check_count(layer, "bottom", layer->bottom_count, type->min_bottoms, type->max_bottoms));
-    QF_TRY(check_count(layer, "top", layer->top_count, type->min_tops, type->max_tops));
-    if (type->equal_count && layer->bottom_count != layer->top_count)
-        return qf_fail(layer->context, QF_E_FORMAT,
-                       "a %s layer needs as many tops as bottoms, but has %d and %d", type->name,
-                       layer->top_count, layer->bottom_count);
-    if (param->n_propagate_down && param->n_propagate_down != (size_t)layer->bottom_count)
-        return qf_fail(layer->context, QF_E_FORMAT,
-                       "propagate_down must be given never or once for each of the %d bottoms, but "
-                       "is given %zu times",
-                       layer->bottom_count, param->n_propagate_down);
-    if (param->n_loss_weight && param->n_loss_weight != param->n_top)
-        return qf_fail(layer->context, QF_E_FORMAT,
-                       "loss_weight must be given never or once for each of the %zu tops, but is "
-                       "given %zu times",
-                       param->n_top, param->n_loss_weight);
-    return QF_OK;
 }
 
 /* ---- parameters ---- */
@@ -175,14 +23,14 @@ static const Caffe__ParamSpec *param_spec(const qf_layer *layer, int index)
     return (size_t)index < layer->param->n_param ? layer->param->param[index] : NULL;
 }
 
-static qf_status add_learnable(builder *build, int layer_index, int index, const char *name)
+static qf_status add_learnable(qf_net_builder *build, int layer_index, int index, const char *name)
 {
     qf_net *net = build->net;
     const qf_layer_param *param = &net->layers[layer_index]->params[index];
     size_t count = (size_t)net->learnable_count + 1;
     if (!qf_grow(&net->learnables, &build->learnable_capacity, count, sizeof *net->learnables) ||
         (*name && !qf_names_set(&build->param_names, name, net->learnable_count)))
-        return no_memory(build);
+        return qf_net_builder_no_memory(build);
     net->learnables[net->learnable_count++] =
         (qf_learnable){param->blob, param->lr_mult, param->decay_mult, layer_index, index};
     return QF_OK;
@@ -201,7 +49,7 @@ static qf_status agree_multiplier(const qf_layer *layer, const qf_layer *owner, 
 }
 
 /* Parameter `index` of this layer is the one that learnable `shared` owns. */
-static qf_status share_param(builder *build, int layer_index, int index, int shared)
+static qf_status share_param(qf_net_builder *build, int layer_index, int index, int shared)
 {
     qf_net *net = build->net;
     qf_layer *layer = net->layers[layer_index];
@@ -237,7 +85,7 @@ static qf_status share_param(builder *build, int layer_index, int index, int sha
     if (!qf_shape_equal(mine, theirs)) {
         if (!qf_grow(&net->aliases, &build->alias_capacity, (size_t)net->alias_count + 1,
                      sizeof *net->aliases))
-            return no_memory(build);
+            return qf_net_builder_no_memory(build);
         net->aliases[net->alias_count++] =
             (qf_param_alias){layer_index, param->blob, owner->blob, 0};
         return QF_OK;
@@ -247,7 +95,7 @@ static qf_status share_param(builder *build, int layer_index, int index, int sha
     return QF_OK;
 }
 
-static qf_status add_params(builder *build, int layer_index)
+static qf_status add_params(qf_net_builder *build, int layer_index)
 {
     qf_net *net = build->net;
     qf_layer *layer = net->layers[layer_index];
@@ -286,7 +134,8 @@ static qf_status unknown_type(qf_context *context, const char *type)
                    qf_nearest_three(near, sizeof near, type, qf_layer_type_name));
 }
 
-static qf_status make_layer(builder *build, const Caffe__LayerParameter *param, qf_layer **out)
+static qf_status make_layer(qf_net_builder *build, const Caffe__LayerParameter *param,
+                            qf_layer **out)
 {
     qf_net *net = build->net;
     const qf_layer_type *type = qf_layer_type_find(param->type);
@@ -294,7 +143,7 @@ static qf_status make_layer(builder *build, const Caffe__LayerParameter *param, 
         return unknown_type(net->context, param->type);
     qf_layer *layer = qf_alloc(1, sizeof *layer);
     if (!layer)
-        return no_memory(build);
+        return qf_net_builder_no_memory(build);
     *out = layer;
     layer->type = type;
     layer->context = net->context;
@@ -314,11 +163,11 @@ static qf_status make_layer(builder *build, const Caffe__LayerParameter *param, 
     layer->state = qf_alloc(type->state_size, 1);
     if (!layer->bottom || !layer->top || !layer->propagate_down || !layer->loss_weight ||
         !layer->state)
-        return no_memory(build);
+        return qf_net_builder_no_memory(build);
     return QF_OK;
 }
 
-static void log_tops(builder *build, const qf_layer *layer)
+static void log_tops(qf_net_builder *build, const qf_layer *layer)
 {
     qf_context *context = build->net->context;
     char text[256];
@@ -333,7 +182,7 @@ static void log_tops(builder *build, const qf_layer *layer)
     qf_info(context, "Memory required for data: %zu", build->memory * sizeof(float));
 }
 
-static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
+static qf_status add_layer(qf_net_builder *build, const Caffe__LayerParameter *param)
 {
     qf_net *net = build->net;
     int index = net->layer_count;
@@ -344,9 +193,9 @@ static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
         net->layer_count++; /* from here on the net frees it */
     QF_TRY(status);
     qf_layer *layer = net->layers[index];
-    QF_TRY(check_counts(layer));
-    QF_TRY(connect_bottoms(build, layer));
-    QF_TRY(connect_tops(build, layer));
+    QF_TRY(qf_layer_check_counts(layer));
+    QF_TRY(qf_layer_connect_bottoms(build, layer));
+    QF_TRY(qf_layer_connect_tops(build, layer));
     for (int i = 0; i < layer->top_count; i++)
         layer->loss_weight[i] = (size_t)i < param->n_loss_weight ? param->loss_weight[i]
                                 : layer->type->loss && i == 0 && !param->n_loss_weight ? 1.0f
@@ -371,7 +220,7 @@ static qf_status add_layer(builder *build, const Caffe__LayerParameter *param)
 
 /* Walk backwards from the losses: layers that contribute to none need no backward pass, and neither
  * do layers all of whose consumers refuse to propagate. */
-static qf_status trim_backward(builder *build)
+static qf_status trim_backward(qf_net_builder *build)
 {
     qf_net *net = build->net;
     bool *under_loss = qf_alloc((size_t)net->blob_count, sizeof *under_loss);
@@ -379,7 +228,7 @@ static qf_status trim_backward(builder *build)
     if (!under_loss || !skipped) {
         qf_free(under_loss);
         qf_free(skipped);
-        return no_memory(build);
+        return qf_net_builder_no_memory(build);
     }
     for (int l = net->layer_count; l-- > 0;) {
         qf_layer *layer = net->layers[l];
@@ -410,7 +259,7 @@ static qf_status trim_backward(builder *build)
     return QF_OK;
 }
 
-static void force_backward(builder *build)
+static void force_backward(qf_net_builder *build)
 {
     qf_net *net = build->net;
     for (int l = 0; l < net->layer_count; l++) {
@@ -460,13 +309,13 @@ static qf_status check_output(const qf_net *net, int output)
 }
 
 /* Blobs that nobody reads are outputs; tops of Input layers are inputs. */
-static qf_status list_ends(builder *build)
+static qf_status list_ends(qf_net_builder *build)
 {
     qf_net *net = build->net;
     net->inputs = qf_alloc((size_t)net->blob_count, sizeof *net->inputs);
     net->outputs = qf_alloc((size_t)net->blob_count, sizeof *net->outputs);
     if (!net->inputs || !net->outputs)
-        return no_memory(build);
+        return qf_net_builder_no_memory(build);
     for (int l = 0; l < net->layer_count; l++)
         if (strcmp(net->layers[l]->type->name, "Input") == 0)
             for (int i = 0; i < net->layers[l]->top_count; i++)
@@ -527,7 +376,7 @@ static void log_param(qf_context *context, const Caffe__NetParameter *param)
 }
 
 /* Blobs and parameters of the layers so far. */
-static qf_status check_size(builder *build)
+static qf_status check_size(qf_net_builder *build)
 {
     const qf_net *net = build->net;
     const qf_layer *layer = net->layers[net->layer_count - 1];
@@ -538,7 +387,7 @@ static qf_status check_size(builder *build)
                           "layer %s: the net up to here has", layer->name);
 }
 
-static qf_status build_layers(builder *build)
+static qf_status build_layers(qf_net_builder *build)
 {
     qf_net *net = build->net;
     size_t count = net->param->n_layer;
@@ -547,7 +396,7 @@ static qf_status build_layers(builder *build)
     net->layer_need_backward = qf_alloc(count, sizeof *net->layer_need_backward);
     net->seen = qf_alloc(count, sizeof *net->seen);
     if (!net->layers || !net->layer_need_backward || !net->seen)
-        return no_memory(build);
+        return qf_net_builder_no_memory(build);
     for (size_t l = 0; l < count; l++) {
         const Caffe__LayerParameter *param = net->param->layer[l];
         QF_TRY(qf_within(net->context, add_layer(build, param), "layer %s", param->name));
@@ -566,7 +415,7 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
     qf_net *net = qf_alloc(1, sizeof *net);
     if (!net)
         return qf_fail(context, QF_E_MEMORY, "no memory for a net");
-    builder build = {.net = net};
+    qf_net_builder build = {.net = net};
     qf_context_start_threads(context); /* before threads that read data may take their place */
     net->context = context;
     net->phase = param->state && param->state->phase == CAFFE__PHASE__TRAIN ? QF_TRAIN : QF_TEST;
