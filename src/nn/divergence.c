@@ -303,6 +303,18 @@ qf_status qf_divergence_watch_ranges(qf_solver *solver)
 
 /* ---- snapshots ---- */
 
+/* What the watch and its message have under the same name. */
+#define KEPT_VALUES(KEEP)                                                                          \
+    KEEP(seen);                                                                                    \
+    KEEP(first_iteration);                                                                         \
+    KEEP(first_loss);                                                                              \
+    KEEP(last_loss);                                                                               \
+    KEEP(start);                                                                                   \
+    KEEP(waiting);                                                                                 \
+    KEEP(rising);                                                                                  \
+    KEEP(evidence);                                                                                \
+    KEEP(range_evidence)
+
 qf_status qf_divergence_save(qf_solver *solver, Caffe__RunState *run)
 {
     qf_context *context = solver->context;
@@ -311,18 +323,9 @@ qf_status qf_divergence_save(qf_solver *solver, Caffe__RunState *run)
         return QF_OK;
     QF_TRY(qf_message_new(context, &caffe__divergence_state__descriptor, &run->divergence));
     Caffe__DivergenceState *state = run->divergence;
-    state->has_seen = state->has_first_iteration = state->has_first_loss = state->has_last_loss =
-        state->has_start = state->has_waiting = state->has_rising = state->has_evidence =
-            state->has_range_evidence = true;
-    state->seen = w->seen;
-    state->first_iteration = w->first_iteration;
-    state->first_loss = w->first_loss;
-    state->last_loss = w->last_loss;
-    state->start = w->start;
-    state->waiting = w->waiting;
-    state->rising = w->rising;
-    state->evidence = w->evidence;
-    state->range_evidence = w->range_evidence;
+#define SAVE(name) state->has_##name = true, state->name = w->name
+    KEPT_VALUES(SAVE);
+#undef SAVE
     for (int i = 0; i < w->range_count; i++) {
         const struct qf_watched_range *range = &w->ranges[i];
         QF_TRY(qf_append_string(context, &state->n_layer, &state->layer, range->layer->name));
@@ -344,15 +347,11 @@ qf_status qf_divergence_restore(qf_solver *solver, const Caffe__RunState *run)
         return qf_fail(solver->context, QF_E_FORMAT,
                        "what the state says of the losses so far makes no sense");
     QF_TRY(find_ranges(solver));
-    w->seen = state->seen < STARTING ? state->seen : STARTING;
-    w->first_iteration = state->first_iteration;
-    w->first_loss = state->first_loss;
-    w->last_loss = state->last_loss;
-    w->start = state->start;
-    w->waiting = state->waiting;
-    w->rising = state->rising;
-    w->evidence = state->evidence;
-    w->range_evidence = state->range_evidence;
+#define RESTORE(name) w->name = state->name
+    KEPT_VALUES(RESTORE);
+#undef RESTORE
+    if (w->seen > STARTING)
+        w->seen = STARTING;
     for (size_t i = 0; i < state->n_layer; i++)
         for (int k = 0; k < w->range_count; k++)
             if (state->range[i] >= 0 && strcmp(w->ranges[k].layer->name, state->layer[i]) == 0)
