@@ -232,8 +232,8 @@ static void the_log_outlives_failures(void **state)
         "qat run --model net.prototxt --weights missing.caffemodel",
         "qat run " MODEL "--train-data missing_lmdb",
         "qat config --model missing.prototxt --weights float_iter_10.caffemodel --out c.json",
-        "qat prepare --model net.prototxt --weights float_iter_10.caffemodel --config missing.json "
-        "--out-model m.prototxt --out-weights m.caffemodel --record r.txt",
+        ("qat prepare --model net.prototxt --weights float_iter_10.caffemodel --config "
+         "missing.json --out-model m.prototxt --out-weights m.caffemodel --record r.txt"),
         "qat export --model missing.prototxt --weights w --record r.txt --out results/x",
     };
     test_command(0, "Configuration]: 2 layers can be quantised", "",

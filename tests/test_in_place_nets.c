@@ -165,8 +165,8 @@ static const char *const links[] = {
     "type: 'Softmax'",
     "type: 'Swish'",
     /* not in place: a blob of their own */
-    "type: 'Convolution' convolution_param { num_output: 3 kernel_size: 3 pad: 1 weight_filler { "
-    "type: 'xavier' } }",
+    ("type: 'Convolution' convolution_param { num_output: 3 kernel_size: 3 pad: 1 weight_filler { "
+     "type: 'xavier' } }"),
     "type: 'Pooling' pooling_param { pool: MAX kernel_size: 3 stride: 1 pad: 1 }",
     "type: 'Reshape' reshape_param { shape { dim: 0 dim: 0 dim: 0 dim: 0 } }",
     "type: 'Split'",
