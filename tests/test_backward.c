@@ -1,9 +1,9 @@
 /* Gradients of convolutions against sums written out in double: every way that the CPU takes for a
  * shape, in float and in bf16, from floats and from codes. */
-#include "backend/backend.h"
-#include "backend/convert.h"
-#include "backend/cpu/onednn.h"
+#include "device/cpu/onednn.h"
+#include "device/device.h"
 #include "harness/fixture.h"
+#include "tensor/convert.h"
 
 #include <math.h>
 #include <string.h>
@@ -160,7 +160,7 @@ static void read_gradient(qf_tensor *dy, const qf_tensor *w, bool bf16, double *
 
 static void check(size_t number, bool codes, bool bf16)
 {
-    const qf_operations *operations = qf_operations_of(context);
+    const qf_device *device = qf_device_of(context);
     const qf_convolution_shape *s = &shapes[number];
     qf_tensor *x = tensor_of(s->spatial_axes, s->batch, s->in_channels, s->in);
     qf_tensor *dx = tensor_of(s->spatial_axes, s->batch, s->in_channels, s->in);
@@ -183,13 +183,12 @@ static void check(size_t number, bool codes, bool bf16)
         fill_values(w, QF_PLAIN);
     }
     context->backward = bf16 ? QF_BACKWARD_BF16 : QF_BACKWARD_F32;
-    assert_ok(context, operations->convolution_create(context, s, &convolution));
-    const bool rounds = operations->convolution_takes_bf16(context, convolution, x, w);
+    assert_ok(context, device->convolve->create(context, s, &convolution));
+    const bool rounds = device->convolve->takes_bf16(context, convolution, x, w);
     assert_true(!rounds || (bf16 && codes));
     assert_true(rounds || !bf16 || !qf_onednn_has_bf16() || s->groups > 1);
     for (int pass = 1; pass <= 2; pass++) { /* the second is added to the first */
-        assert_ok(context,
-                  operations->convolution_backward(context, convolution, x, w, dy, dw, dx));
+        assert_ok(context, device->convolve->backward(context, convolution, x, w, dy, dw, dx));
         if (pass == 1) {
             read_gradient(dy, w, rounds, gradient);
             assert_ok(context, qf_read(context, x, QF_NHWC, &values));
@@ -199,7 +198,7 @@ static void check(size_t number, bool codes, bool bf16)
         assert_near(dx, QF_NHWC, to.dx, to.dx_magnitude, 1, "data gradient", number);
         assert_near(dw, QF_PLAIN, to.dw, to.dw_magnitude, pass, "gradient of the weights", number);
     }
-    operations->convolution_destroy(convolution);
+    device->convolve->destroy(convolution);
     void *arrays[] = {to.dx, to.dw, to.dx_magnitude, to.dw_magnitude, gradient};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         qf_free(arrays[i]);

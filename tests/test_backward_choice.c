@@ -188,10 +188,10 @@ static void the_backend_measures(void **state)
 {
     (void)state;
     qf_context *context = test_context();
-    const qf_operations *operations = qf_operations_of(context);
+    const qf_device *device = qf_device_of(context);
     double measured = -1;
     qf_context_set_compute(context, QF_COMPUTE_AUTO, QF_BACKWARD_AUTO);
-    assert_ok(context, operations->bf16_cost(context, &measured));
+    assert_ok(context, device->convolve->bf16_cost(context, &measured));
     assert_true(measured >= 0 && isfinite(measured));
     assert_int_equal(context->backward, QF_BACKWARD_AUTO);
     print_message("bf16 costs %.2f of float\n", measured);

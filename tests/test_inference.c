@@ -1,8 +1,8 @@
 /* Layers that run as one at inference, against the same layers one by one: float nets up to the
  * rounding of folded weights, deploy models in every bit. */
-#include "backend/cpu/convolution.h"
-#include "backend/cpu/depthwise_integer.h"
-#include "backend/cpu/requantise.h"
+#include "device/cpu/convolution.h"
+#include "device/cpu/depthwise_integer.h"
+#include "device/cpu/requantise.h"
 #include "harness/harness.h"
 #include "nn/plan.h"
 #include "quant/quant.h"

@@ -1,7 +1,7 @@
 /* The integer kernels against sums written out: every code, every corner of the shapes. */
-#include "backend/backend.h"
-#include "backend/cpu/convolution.h"
-#include "backend/cpu/dot_product.h"
+#include "device/cpu/convolution.h"
+#include "device/cpu/dot_product.h"
+#include "device/device.h"
 #include "harness/fixture.h"
 
 #include <math.h>
@@ -120,7 +120,7 @@ static qf_convolution_shape shape_of(size_t i)
 static void convolutions(void **state)
 {
     (void)state;
-    const qf_operations *operations = qf_operations_of(context);
+    const qf_device *device = qf_device_of(context);
     for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
         const bool reversed = i % 2;
         const qf_convolution_shape s = shape_of(i / 2);
@@ -136,19 +136,19 @@ static void convolutions(void **state)
         const int8_t *weights = fill_weights(w);
         const int32_t *biases = fill_bias(bias);
         int32_t *expected = qf_alloc(qf_shape_count(&y->shape), sizeof *expected);
-        assert_ok(context, operations->convolution_create(context, &s, &convolution));
+        assert_ok(context, device->convolve->create(context, &s, &convolution));
         if (reversed) {
-            assert_ok(context, operations->deconvolution_forward_integer(context, convolution, x, w,
-                                                                         bias, y));
+            assert_ok(context,
+                      device->convolve->transposed_integer(context, convolution, x, w, bias, y));
             qf_deconvolution_integer_reference(&s, codes, x->code_zero, weights, biases, expected);
         } else {
             assert_ok(context,
-                      operations->convolution_forward_integer(context, convolution, x, w, bias, y));
+                      device->convolve->forward_integer(context, convolution, x, w, bias, y));
             qf_convolution_integer_reference(&s, codes, x->code_zero, weights, biases, expected);
         }
         assert_same_integers(y, expected, reversed ? "deconvolution" : "convolution", i / 2);
         qf_free(expected);
-        operations->convolution_destroy(convolution);
+        device->convolve->destroy(convolution);
         qf_tensor *all[] = {x, y, w, bias};
         for (size_t k = 0; k < 4; k++)
             qf_tensor_release(all[k]);
@@ -198,7 +198,7 @@ static void tiles(void **state)
 static void deconvolutions_of_training(void **state)
 {
     (void)state;
-    const qf_operations *operations = qf_operations_of(context);
+    const qf_device *device = qf_device_of(context);
     for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
         const qf_convolution_shape s = shape_of(i / 2);
         const int part = s.in_channels / s.groups;
@@ -217,12 +217,12 @@ static void deconvolutions_of_training(void **state)
         assert_ok(context, qf_write(context, bias, QF_PLAIN, &biases));
         for (int c = 0; c < s.in_channels; c++)
             biases[c] = (float)(c - 3);
-        assert_ok(context, operations->convolution_create(context, &s, &convolution));
+        assert_ok(context, device->convolve->create(context, &s, &convolution));
         for (int k = 0; k < 2; k++) {
             y[k] = tensor_of(4, (int[]){s.batch, s.in_channels, s.in[0], s.in[1]});
             context->compute = k ? QF_COMPUTE_FLOAT : QF_COMPUTE_INT8;
-            assert_ok(context, operations->deconvolution_forward(context, convolution, x, w,
-                                                                 i % 4 ? bias : NULL, y[k]));
+            assert_ok(context, device->convolve->transposed(context, convolution, x, w,
+                                                            i % 4 ? bias : NULL, y[k]));
             assert_ok(context, qf_read(context, y[k], QF_NHWC, &found[k]));
         }
         context->compute = QF_COMPUTE_AUTO;
@@ -233,7 +233,7 @@ static void deconvolutions_of_training(void **state)
             if (!(fabsf(found[0][k] - found[1][k]) <= 1e-5f * largest))
                 fail_msg("shape %zu: element %zu is %g from codes, %g in float", i / 2, k,
                          (double)found[0][k], (double)found[1][k]);
-        operations->convolution_destroy(convolution);
+        device->convolve->destroy(convolution);
         qf_tensor *all[] = {x, y[0], y[1], w, bias};
         for (size_t k = 0; k < sizeof all / sizeof *all; k++)
             qf_tensor_release(all[k]);
@@ -249,7 +249,7 @@ static void inner_products(void **state)
     } products[] = {{1, 1, 1, 1, 128, false}, {4, 50, 16, 500, 100, false},
                     {3, 7, 9, 10, 0, false},  {8, 500, 1, 10, 255, false},
                     {4, 12, 6, 70, 3, true},  {9, 20, 1, 33, 90, true}};
-    const qf_operations *operations = qf_operations_of(context);
+    const qf_device *device = qf_device_of(context);
     for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
         const int rows = products[i].rows, channels = products[i].channels,
                   inner = products[i].inner, outputs = products[i].outputs;
@@ -276,12 +276,11 @@ static void inner_products(void **state)
                     }
                 expected[r * outputs + o] = sum;
             }
-        assert_ok(context, operations->inner_product_create(context, &s, &product));
-        assert_ok(context,
-                  operations->inner_product_forward_integer(context, product, x, w, bias, y));
+        assert_ok(context, device->multiply->create(context, &s, &product));
+        assert_ok(context, device->multiply->forward_integer(context, product, x, w, bias, y));
         assert_same_integers(y, expected, "inner product", i);
         qf_free(expected);
-        operations->inner_product_destroy(product);
+        device->multiply->destroy(product);
         qf_tensor *all[] = {x, y, w, bias};
         for (size_t k = 0; k < 4; k++)
             qf_tensor_release(all[k]);

@@ -1,5 +1,5 @@
 /* Pooling against sums written out: windows, padding, ties, codes, gradients. */
-#include "backend/backend.h"
+#include "device/device.h"
 #include "harness/fixture.h"
 
 #include <float.h>
@@ -161,7 +161,7 @@ static void assert_equal(qf_tensor *tensor, const float *wanted, const char *wha
 static void check(size_t index, method pool, bool as_codes)
 {
     const bool average = pool != MAX;
-    const qf_operations *operations = qf_operations_of(context);
+    const qf_device *device = qf_device_of(context);
     const qf_pooling_shape s = shape_of(index, pool);
     qf_tensor *x = tensor_of(s.batch, s.channels, s.in), *y = tensor_of(s.batch, s.channels, s.out),
               *mask = tensor_of(s.batch, s.channels, s.out),
@@ -184,12 +184,12 @@ static void check(size_t index, method pool, bool as_codes)
     x->code_scale = 0.5f;
     x->code_zero = 100;
     qf_pooling *pooling;
-    assert_ok(context, operations->pooling_create(context, &s, &pooling));
+    assert_ok(context, device->pool->create(context, &s, &pooling));
     if (average && as_codes)
-        assert_ok(context, operations->pooling_forward_integer(context, pooling, x, 0.5f, y));
+        assert_ok(context, device->pool->forward_integer(context, pooling, x, 0.5f, y));
     else
         assert_ok(context,
-                  operations->pooling_forward(context, pooling, x, y, average ? NULL : mask, true));
+                  device->pool->forward(context, pooling, x, y, average ? NULL : mask, true));
     const bool gaps = (s.out[0] - 1) * s.stride[0] - s.pad[0] >= s.in[0];
     if (!average && as_codes)
         assert_int_equal(qf_tensor_has(y, QF_CODES), !gaps);
@@ -198,9 +198,9 @@ static void check(size_t index, method pool, bool as_codes)
     assert_equal(y, e.y, average ? "average" : "maximum", index);
     if (!average)
         assert_equal(mask, e.mask, "mask", index);
-    assert_ok(context, operations->pooling_backward(context, pooling, dy, dx));
+    assert_ok(context, device->pool->backward(context, pooling, dy, dx));
     assert_equal(dx, e.dx, "gradient", index);
-    operations->pooling_destroy(pooling);
+    device->pool->destroy(pooling);
     qf_tensor *all[] = {x, y, mask, dy, dx};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)
         qf_tensor_release(all[k]);

@@ -1,7 +1,7 @@
 /* Where oneDNN computes no signal can come, in any thread; around it the masks are the user's. The
  * functions of oneDNN that compute are replaced here by ones that look at the masks first. */
-#include "backend/backend.h"
 #include "base/signals.h"
+#include "device/device.h"
 #include "harness/fixture.h"
 #include "nn/net.h"
 
@@ -241,7 +241,7 @@ static void the_flow_is_closed(void **state)
 static void single_operations_are_closed(void **state)
 {
     (void)state;
-    const qf_operations *operations = qf_operations_of(context);
+    const qf_device *device = qf_device_of(context);
     const qf_inner_product_shape product = {.rows = 4, .inputs = 300, .outputs = 5};
     qf_tensor *tensors[3];
     qf_inner_product *p;
@@ -254,12 +254,12 @@ static void single_operations_are_closed(void **state)
         assert_ok(context, qf_write(context, tensors[i], QF_PLAIN, &values));
         memset(values, 0, qf_shape_count(&shape) * sizeof *values);
     }
-    assert_ok(context, operations->inner_product_create(context, &product, &p));
+    assert_ok(context, device->multiply->create(context, &product, &p));
     start_counting();
-    assert_ok(context, operations->inner_product_forward(context, p, tensors[0], tensors[1], NULL,
-                                                         tensors[2]));
+    assert_ok(context,
+              device->multiply->forward(context, p, tensors[0], tensors[1], NULL, tensors[2]));
     expect_closed_calls(1);
-    operations->inner_product_destroy(p);
+    device->multiply->destroy(p);
     for (int i = 0; i < 3; i++)
         qf_tensor_release(tensors[i]);
 }

@@ -1,6 +1,6 @@
 /* Tensors: forms, conversions, reshaping, sharing. */
-#include "backend/view.h"
 #include "harness/fixture.h"
+#include "tensor/view.h"
 
 #include <string.h>
 

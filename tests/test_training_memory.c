@@ -209,7 +209,7 @@ static void dropped_sums_are_made_again(void **state)
         }
         assert_ok(other.context, qf_net_forward(other.net, NULL));
         /* A chain of passes stands on a value that was kept. */
-        assert_in_range(sums_kept(&other), 1, BLOCKS / (QF_PASS_CHAIN - 1));
+        assert_in_range(sums_kept(&other), 1, BLOCKS / (QF_SWEEP_CHAIN - 1));
         assert_int_equal(is_kept(&other, shortcut ? "start" : "pool", 0), !shortcut);
         close_run(&one);
         close_run(&other);

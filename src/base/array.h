@@ -9,6 +9,18 @@
 
 #include "base/context.h"
 
+/* What a device offers of its memory; the host's is the C library's. Copies run in the order in
+ * which they are asked for, with the device's operations. */
+typedef struct qf_memory {
+    size_t alignment;           /* of arrays, and what their sizes are multiples of */
+    void *(*take)(size_t size); /* a slab of the pool; NULL: there is no more */
+    void (*give_back)(void *slab, size_t size);
+    qf_status (*upload)(qf_context *, void *to, const void *from, size_t size);
+    qf_status (*download)(qf_context *, void *to, const void *from, size_t size);
+    qf_status (*copy)(qf_context *, void *to, const void *from, size_t size); /* within it */
+    qf_status (*clear)(qf_context *, void *to, size_t size);
+} qf_memory;
+
 typedef struct qf_array {
     void *bytes;     /* 64-byte aligned, contents undefined */
     size_t capacity; /* bytes */

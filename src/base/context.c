@@ -62,8 +62,8 @@ void qf_context_destroy(qf_context *context)
 {
     if (!context)
         return;
-    if (context->backend)
-        context->backend_destroy(context->backend);
+    if (context->engine)
+        context->engine_destroy(context->engine);
     qf_pool_release(context->pool);
     qf_amct_log_close(context);
     if (context->computes)

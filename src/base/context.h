@@ -16,7 +16,7 @@ struct qf_context {
     void *log_user;
     qf_log_level log_lowest;
     struct qf_amct_log *amct_log;   /* base/amct_log.h; NULL: not open */
-    struct qf_view *views;          /* backend/view.h; a list */
+    struct qf_view *views;          /* tensor/view.h; a list */
     struct qf_pool *pool;           /* base/array.h; created on first use */
     qf_python_layers python_layers; /* who runs layers of type Python; setup NULL: nobody */
     void *python_user;
@@ -34,10 +34,11 @@ struct qf_context {
     bool keep_unknown_fields;
     uint64_t last_mention; /* of fields without effect: model/kept_text.h */
     qf_random random;
-    qf_compute compute;   /* how quantised layers run forward, */
-    qf_backward backward; /* and backward */
-    void *backend;        /* struct qf_backend: backend/backend.h; created on first use, owned */
-    void (*backend_destroy)(void *backend);
+    qf_compute compute;             /* how quantised layers run forward, */
+    qf_backward backward;           /* and backward */
+    const struct qf_device *device; /* device/device.h; NULL: the host */
+    void *engine; /* oneDNN's (device/cpu/onednn.h); created on first use, owned */
+    void (*engine_destroy)(void *engine);
 };
 
 /* A silent context for a thread that works for `parent`: its limits, errors of its own. Unlike

@@ -1,5 +1,5 @@
 /* Signals that wait while kernels compute. Some kernels use the stack pointer as a pointer into the
- * heap (backend/cpu/onednn.h): the handler of a signal that arrives then writes over what lies
+ * heap (device/cpu/onednn.h): the handler of a signal that arrives then writes over what lies
  * there. So every signal but those that an instruction causes is blocked meanwhile, in the thread
  * that computes and in OpenMP's threads that work for it, and delivered afterwards. */
 #ifndef QF_BASE_SIGNALS_H

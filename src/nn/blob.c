@@ -1,6 +1,6 @@
 #include "nn/blob.h"
 
-#include "backend/view.h"
+#include "tensor/view.h"
 
 #include "base/memory.h"
 

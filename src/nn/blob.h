@@ -2,8 +2,8 @@
 #ifndef QF_NN_BLOB_H
 #define QF_NN_BLOB_H
 
-#include "backend/tensor.h"
 #include "model/model.h"
+#include "tensor/tensor.h"
 
 struct qf_blob {
     qf_context *context;

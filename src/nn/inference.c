@@ -201,7 +201,7 @@ static qf_status forward(qf_net *net, qf_group *group)
     }
     if (s->addend)
         QF_TRY(begin_sum(net, group, s));
-    QF_TRY(convolution->operations->convolution_forward_fused(
+    QF_TRY(convolution->device->convolve->forward_fused(
         net->context, c->operation, convolution->bottom[0]->data, weights, bias, &epilogue, y));
     for (int l = group->first; l <= group->last; l++)
         if (net->layers[l]->top[0]->data != y)

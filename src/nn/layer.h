@@ -5,7 +5,7 @@
 #ifndef QF_NN_LAYER_H
 #define QF_NN_LAYER_H
 
-#include "backend/backend.h"
+#include "device/device.h"
 #include "nn/blob.h"
 
 struct qf_net;
@@ -20,7 +20,7 @@ enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over
  * setup. Nothing here prints; a failure is a sentence (qf_fail), to which the net adds the layer.
  *
  * setup     check parameters, create parameter blobs (qf_layer_add_param). Bottom shapes are known.
- * reshape   give the tops their shapes; prepare backend operations.
+ * reshape   give the tops their shapes; prepare objects of the device.
  * forward   bottom data → top data. Where in_place says so, a top may be the same blob as
  *           its bottom.
  * backward  top diff → bottom diff (assigned; only where layer->propagate_down[i]) and parameter
@@ -88,7 +88,7 @@ typedef struct qf_layer_param {
 struct qf_layer {
     const qf_layer_type *type;
     qf_context *context;
-    const qf_operations *operations;
+    const qf_device *device;
     struct qf_net *net;                 /* borrowed; for layers that look around (QAT) */
     const Caffe__LayerParameter *param; /* borrowed from the net */
     const char *name;

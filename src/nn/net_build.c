@@ -147,7 +147,7 @@ static qf_status make_layer(qf_net_builder *build, const Caffe__LayerParameter *
     *out = layer;
     layer->type = type;
     layer->context = net->context;
-    layer->operations = qf_operations_of(net->context);
+    layer->device = qf_device_of(net->context);
     layer->net = net;
     layer->param = param;
     layer->name = param->name;

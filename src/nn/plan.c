@@ -9,7 +9,7 @@
 static const qf_fusion *const fusions[] = {
     &qf_inference_fusion,
     &qf_requantise_fusion,
-    &qf_pass_fusion,
+    &qf_sweep_fusion,
 };
 
 qf_layer *qf_net_plan_layer(const qf_net *net, int index, const char *type)

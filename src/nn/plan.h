@@ -81,7 +81,7 @@ void qf_net_plan_drop_after_backward(qf_net *net, int first, int last);
 
 extern const qf_fusion qf_inference_fusion;  /* nn/inference.c */
 extern const qf_fusion qf_requantise_fusion; /* nn/requantise.c */
-extern const qf_fusion qf_pass_fusion;       /* nn/pass.c */
+extern const qf_fusion qf_sweep_fusion;      /* nn/pass.c */
 
 qf_layer *qf_net_plan_layer(const qf_net *net, int index,
                             const char *type); /* NULL: another type */

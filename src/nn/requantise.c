@@ -148,11 +148,11 @@ static qf_status run(qf_net *net, const state *s, const qf_requantisation *r, qf
     qf_layer *layer = s->integer;
     if (!s->convolution) {
         QF_TRY(layer->type->forward(layer));
-        return layer->operations->requantise(net->context, r, layer->top[0]->data, addend, y,
-                                             codes);
+        return layer->device->sweep->requantise(net->context, r, layer->top[0]->data, addend, y,
+                                                codes);
     }
     const qf_convolution_state *c = layer->state;
-    return layer->operations->convolution_forward_requantised(
+    return layer->device->convolve->forward_requantised(
         net->context, c->operation, layer->bottom[0]->data, layer->params[0].blob->data,
         c->bias ? layer->params[1].blob->data : NULL, r, addend, y, codes);
 }

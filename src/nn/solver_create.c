@@ -264,7 +264,7 @@ qf_status qf_solver_create_from_param(qf_context *context, const Caffe__SolverPa
         return qf_fail(context, QF_E_MEMORY, "no memory for a solver");
     solver->context = context;
     solver->freeze_batch_norm_after = -1;
-    solver->bf16_cost = qf_operations_of(context)->bf16_cost;
+    solver->bf16_cost = qf_device_of(context)->convolve->bf16_cost;
     qf_status status = qf_message_copy(context, param, &solver->param);
     if (status != QF_OK)
         goto done;

@@ -124,7 +124,7 @@ static qf_status batch_statistics(qf_layer *layer, qf_tensor *x)
     state *s = layer->state;
     const float keep = param_of(layer)->moving_average_fraction;
     float *mean, *variance, *sum;
-    QF_TRY(layer->operations->channel_moments(layer->context, x, s->mean, s->variance));
+    QF_TRY(layer->device->normalise->moments(layer->context, x, s->mean, s->variance));
     QF_TRY(qf_update(layer->context, layer->params[MEAN].blob->data, QF_PLAIN, &mean));
     QF_TRY(qf_update(layer->context, layer->params[VARIANCE].blob->data, QF_PLAIN, &variance));
     QF_TRY(qf_update(layer->context, layer->params[WEIGHT].blob->data, QF_PLAIN, &sum));
@@ -202,8 +202,8 @@ static qf_status backward(qf_layer *layer)
     const float *mean = s->mean, *inverse = s->inverse;
     float *factor = s->variance, *constant = s->constant; /* the variance is in `inverse` by now */
     if (!s->global) {
-        QF_TRY(layer->operations->channel_products(layer->context, layer->top[0]->diff, s->input,
-                                                   s->mean, s->sums[0], s->sums[1]));
+        QF_TRY(layer->device->reduce->channel_products(layer->context, layer->top[0]->diff,
+                                                       s->input, s->mean, s->sums[0], s->sums[1]));
         for (size_t c = 0; c < channels; c++) {
             factor[c] = (float)(s->sums[1][c] / (double)rows) * inverse[c] *
                         slope_of_deviation(param_of(layer), inverse[c]);

@@ -21,19 +21,18 @@ static qf_status reshape(qf_layer *layer)
 static qf_status forward_one(qf_layer *layer, qf_tensor *bottom, qf_tensor *top)
 {
     qf_convolution_state *s = layer->state;
-    const qf_operations *run = layer->operations;
+    const qf_convolve_family *run = layer->device->convolve;
     qf_tensor *weights = layer->params[0].blob->data, *x, *y;
     qf_tensor *bias = s->bias ? layer->params[1].blob->data : NULL;
     if (qf_shape_count(&top->shape) == 0)
         return QF_OK;
     if (qf_weights_are_deployed(layer)) {
         QF_TRY(qf_need_codes(layer, bottom));
-        return run->convolution_forward_integer(layer->context, s->operation, bottom, weights, bias,
-                                                top);
+        return run->forward_integer(layer->context, s->operation, bottom, weights, bias, top);
     }
     QF_TRY(qf_convolution_enter(layer, bottom, 0, true, &x));
     QF_TRY(qf_convolution_enter(layer, top, 1, false, &y));
-    QF_TRY(run->convolution_forward(layer->context, s->operation, x, weights, bias, y));
+    QF_TRY(run->forward(layer->context, s->operation, x, weights, bias, y));
     return qf_convolution_leave(layer, top, 1);
 }
 
@@ -47,14 +46,15 @@ static qf_status forward(qf_layer *layer)
 static qf_status backward_one(qf_layer *layer, int index)
 {
     qf_convolution_state *s = layer->state;
-    const qf_operations *run = layer->operations;
+    const qf_convolve_family *run = layer->device->convolve;
     qf_blob *bottom = layer->bottom[index];
     qf_tensor *w = layer->params[0].blob->data, *x, *dy, *dx = NULL;
     qf_tensor *dw = layer->params[0].propagate ? layer->params[0].blob->diff : NULL;
     const bool viewed = qf_convolution_needs_view(layer);
     QF_TRY(qf_convolution_enter(layer, layer->top[index]->diff, 1, true, &dy));
     if (s->bias && layer->params[1].propagate)
-        QF_TRY(run->channel_sums(layer->context, dy, layer->params[1].blob->diff));
+        QF_TRY(
+            layer->device->reduce->channel_sums(layer->context, dy, layer->params[1].blob->diff));
     if (layer->propagate_down[index] && !viewed)
         dx = bottom->diff;
     if (dw)
@@ -62,11 +62,11 @@ static qf_status backward_one(qf_layer *layer, int index)
     else
         x = bottom->data;
     if (dw || dx)
-        QF_TRY(run->convolution_backward(layer->context, s->operation, x, w, dy, dw, dx));
+        QF_TRY(run->backward(layer->context, s->operation, x, w, dy, dw, dx));
     if (!layer->propagate_down[index] || !viewed)
         return QF_OK;
     QF_TRY(qf_convolution_enter(layer, bottom->diff, 0, false, &dx)); /* x and dx share a view */
-    QF_TRY(run->convolution_backward_data(layer->context, s->operation, dy, w, dx));
+    QF_TRY(run->backward_data(layer->context, s->operation, dy, w, dx));
     return qf_convolution_leave(layer, bottom->diff, 0);
 }
 

@@ -241,16 +241,16 @@ qf_status qf_convolution_reshape(qf_layer *layer, bool transposed)
     QF_TRY(qf_convolution_output_shape(layer, transposed, &top));
     for (int i = 0; i < layer->top_count; i++)
         QF_TRY(qf_blob_reshape_to(layer->top[i], &top));
-    layer->operations->convolution_destroy(s->operation);
+    layer->device->convolve->destroy(s->operation);
     s->operation = NULL;
     s->shape = operation_shape(s, qf_blob_shape(layer->bottom[0]), &top, transposed);
-    return layer->operations->convolution_create(layer->context, &s->shape, &s->operation);
+    return layer->device->convolve->create(layer->context, &s->shape, &s->operation);
 }
 
 void qf_convolution_layer_destroy(qf_layer *layer)
 {
     qf_convolution_state *s = layer->state;
-    layer->operations->convolution_destroy(s->operation);
+    layer->device->convolve->destroy(s->operation);
     qf_tensor_release(s->views[0]);
     qf_tensor_release(s->views[1]);
 }
@@ -286,8 +286,8 @@ const float *qf_convolution_bf16_scale(const qf_layer *layer)
     const qf_convolution_state *s = layer->state;
     const qf_tensor *w = layer->params[0].blob->data;
     const bool possible = layer->top_count == 1 && !s->bias && !needs_view(s) &&
-                          layer->operations->convolution_takes_bf16(layer->context, s->operation,
-                                                                    layer->bottom[0]->data, w);
+                          layer->device->convolve->takes_bf16(layer->context, s->operation,
+                                                              layer->bottom[0]->data, w);
     return possible && w->weight_scale_count == s->outputs ? w->weight_scale : NULL;
 }
 

@@ -166,8 +166,8 @@ static qf_status forward_deploy(qf_layer *layer)
     QF_TRY(qf_dequant_factors(layer, &r));
     if (!qf_tensor_has(layer->bottom[0]->data, QF_INTEGERS))
         return scale_means(layer, &r);
-    return layer->operations->requantise(layer->context, &r, layer->bottom[0]->data, NULL,
-                                         layer->top[0]->data, NULL);
+    return layer->device->sweep->requantise(layer->context, &r, layer->bottom[0]->data, NULL,
+                                            layer->top[0]->data, NULL);
 }
 
 static qf_status forward(qf_layer *layer)

@@ -48,23 +48,23 @@ static qf_status reshape(qf_layer *layer)
         top.dim[i] = bottom->dim[i];
     top.dim[s->axis] = s->shape.outputs;
     s->shape.rows = (int)qf_shape_count_range(bottom, 0, s->axis);
-    layer->operations->inner_product_destroy(s->operation);
+    layer->device->multiply->destroy(s->operation);
     s->operation = NULL;
     QF_TRY(qf_blob_reshape_to(layer->top[0], &top));
-    return layer->operations->inner_product_create(layer->context, &s->shape, &s->operation);
+    return layer->device->multiply->create(layer->context, &s->shape, &s->operation);
 }
 
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
-    const qf_operations *run = layer->operations;
+    const qf_multiply_family *run = layer->device->multiply;
     qf_tensor *x = layer->bottom[0]->data, *y = layer->top[0]->data;
     qf_tensor *weights = layer->params[0].blob->data;
     qf_tensor *bias = param_of(layer)->bias_term ? layer->params[1].blob->data : NULL;
     if (!qf_weights_are_deployed(layer))
-        return run->inner_product_forward(layer->context, s->operation, x, weights, bias, y);
+        return run->forward(layer->context, s->operation, x, weights, bias, y);
     QF_TRY(qf_need_codes(layer, x));
-    return run->inner_product_forward_integer(layer->context, s->operation, x, weights, bias, y);
+    return run->forward_integer(layer->context, s->operation, x, weights, bias, y);
 }
 
 /* Sum of the rows of dy. */
@@ -84,22 +84,22 @@ static qf_status backward_bias(qf_layer *layer)
 static qf_status backward(qf_layer *layer)
 {
     state *s = layer->state;
-    const qf_operations *run = layer->operations;
+    const qf_multiply_family *run = layer->device->multiply;
     qf_tensor *dy = layer->top[0]->diff;
     if (layer->params[0].propagate)
-        QF_TRY(run->inner_product_backward_weights(
-            layer->context, s->operation, layer->bottom[0]->data, dy, layer->params[0].blob->diff));
+        QF_TRY(run->backward_weights(layer->context, s->operation, layer->bottom[0]->data, dy,
+                                     layer->params[0].blob->diff));
     if (param_of(layer)->bias_term && layer->params[1].propagate)
         QF_TRY(backward_bias(layer));
     if (!layer->propagate_down[0])
         return QF_OK;
-    return run->inner_product_backward_data(layer->context, s->operation, dy,
-                                            layer->params[0].blob->data, layer->bottom[0]->diff);
+    return run->backward_data(layer->context, s->operation, dy, layer->params[0].blob->data,
+                              layer->bottom[0]->diff);
 }
 
 static void destroy(qf_layer *layer)
 {
-    layer->operations->inner_product_destroy(((state *)layer->state)->operation);
+    layer->device->multiply->destroy(((state *)layer->state)->operation);
 }
 
 const qf_layer_type qf_inner_product_layer = {

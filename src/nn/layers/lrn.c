@@ -48,9 +48,9 @@ static qf_status reshape(qf_layer *layer)
                                     .stride = {1, 1},
                                     .pad = {pad, pad},
                                     .pad_end = {pad, pad}};
-    layer->operations->pooling_destroy(s->average);
+    layer->device->pool->destroy(s->average);
     s->average = NULL;
-    return layer->operations->pooling_create(layer->context, &shape, &s->average);
+    return layer->device->pool->create(layer->context, &shape, &s->average);
 }
 
 /* scale = 1 + alpha · mean of squares around, y = x · scale^−beta. */
@@ -64,8 +64,8 @@ static qf_status forward_within(qf_layer *layer)
     QF_TRY(qf_write(layer->context, s->squares, QF_NHWC, &squares));
     for (size_t i = 0; i < n; i++)
         squares[i] = x[i] * x[i];
-    QF_TRY(layer->operations->pooling_forward(layer->context, s->average, s->squares, s->scale,
-                                              NULL, false));
+    QF_TRY(layer->device->pool->forward(layer->context, s->average, s->squares, s->scale, NULL,
+                                        false));
     QF_TRY(qf_update(layer->context, s->scale, QF_NHWC, &scale));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
 #pragma omp parallel for schedule(static) if (qf_repays_threads(16 * n)) /* powers */
@@ -94,8 +94,7 @@ static qf_status backward_within(qf_layer *layer)
     QF_TRY(qf_tensor_create(layer->context, &around));
     qf_status status = qf_tensor_reshape(layer->context, around, &s->input->shape);
     if (status == QF_OK)
-        status =
-            layer->operations->pooling_backward(layer->context, s->average, s->squares, around);
+        status = layer->device->pool->backward(layer->context, s->average, s->squares, around);
     if (status == QF_OK)
         status = qf_read(layer->context, around, QF_NHWC, &spread);
     if (status == QF_OK)
@@ -113,8 +112,8 @@ static qf_status forward(qf_layer *layer)
     state *s = layer->state;
     QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->input));
     return s->within ? forward_within(layer)
-                     : layer->operations->lrn_forward(layer->context, &s->shape, s->input, s->scale,
-                                                      layer->top[0]->data);
+                     : layer->device->normalise->lrn_forward(layer->context, &s->shape, s->input,
+                                                             s->scale, layer->top[0]->data);
 }
 
 static qf_status backward(qf_layer *layer)
@@ -123,15 +122,15 @@ static qf_status backward(qf_layer *layer)
     if (!layer->propagate_down[0])
         return QF_OK;
     return s->within ? backward_within(layer)
-                     : layer->operations->lrn_backward(layer->context, &s->shape, s->input,
-                                                       s->scale, layer->top[0]->data,
-                                                       layer->top[0]->diff, layer->bottom[0]->diff);
+                     : layer->device->normalise->lrn_backward(
+                           layer->context, &s->shape, s->input, s->scale, layer->top[0]->data,
+                           layer->top[0]->diff, layer->bottom[0]->diff);
 }
 
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
-    layer->operations->pooling_destroy(s->average);
+    layer->device->pool->destroy(s->average);
     qf_tensor_release(s->scale);
     qf_tensor_release(s->squares);
     qf_tensor_release(s->kept);

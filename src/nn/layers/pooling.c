@@ -158,11 +158,11 @@ static qf_status reshape(qf_layer *layer)
     }
     for (int i = 0; i < layer->top_count; i++)
         QF_TRY(qf_blob_reshape_to(layer->top[i], &top));
-    layer->operations->pooling_destroy(s->operation);
+    layer->device->pool->destroy(s->operation);
     s->operation = NULL;
     if (s->stochastic)
         return QF_OK;
-    return layer->operations->pooling_create(layer->context, &s->shape, &s->operation);
+    return layer->device->pool->create(layer->context, &s->shape, &s->operation);
 }
 
 /* What a mean code is worth. In a deploy model the DeQuant layer multiplies; in a fake-quant model
@@ -193,12 +193,11 @@ static qf_status forward(qf_layer *layer)
     if (s->shape.average && qf_tensor_has(x, QF_CODES)) {
         float scale;
         QF_TRY(code_value(layer, &scale));
-        return layer->operations->pooling_forward_integer(layer->context, s->operation, x, scale,
-                                                          y);
+        return layer->device->pool->forward_integer(layer->context, s->operation, x, scale, y);
     }
-    return layer->operations->pooling_forward(layer->context, s->operation, x, y,
-                                              layer->top_count > 1 ? layer->top[1]->data : NULL,
-                                              layer->propagate_down[0]);
+    return layer->device->pool->forward(layer->context, s->operation, x, y,
+                                        layer->top_count > 1 ? layer->top[1]->data : NULL,
+                                        layer->propagate_down[0]);
 }
 
 static qf_status backward(qf_layer *layer)
@@ -208,8 +207,8 @@ static qf_status backward(qf_layer *layer)
         return QF_OK;
     if (s->stochastic)
         return qf_stochastic_pooling_backward(layer, &s->shape, &s->draws);
-    return layer->operations->pooling_backward(layer->context, s->operation, layer->top[0]->diff,
-                                               layer->bottom[0]->diff);
+    return layer->device->pool->backward(layer->context, s->operation, layer->top[0]->diff,
+                                         layer->bottom[0]->diff);
 }
 
 /* MAX remembers where its values came from, AVE needs none. */
@@ -221,7 +220,7 @@ static bool ignores_values(const qf_layer *layer)
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
-    layer->operations->pooling_destroy(s->operation);
+    layer->device->pool->destroy(s->operation);
     qf_free(s->draws.chosen);
 }
 

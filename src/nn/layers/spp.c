@@ -68,9 +68,9 @@ static qf_status shape_level(qf_layer *layer, int index)
         qf_shape_make(4, (int[]){bottom->dim[0], bottom->dim[1], l->shape.out[0], l->shape.out[1]});
     QF_TRY(qf_tensor_reshape(layer->context, l->data, &shape));
     QF_TRY(qf_tensor_reshape(layer->context, l->diff, &shape));
-    layer->operations->pooling_destroy(l->operation);
+    layer->device->pool->destroy(l->operation);
     l->operation = NULL;
-    return layer->operations->pooling_create(layer->context, &l->shape, &l->operation);
+    return layer->device->pool->create(layer->context, &l->shape, &l->operation);
 }
 
 /* Values of an image at this level. */
@@ -134,9 +134,9 @@ static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     for (int i = 0; i < s->count; i++)
-        QF_TRY(layer->operations->pooling_forward(layer->context, s->levels[i].operation,
-                                                  layer->bottom[0]->data, s->levels[i].data, NULL,
-                                                  layer->propagate_down[0]));
+        QF_TRY(layer->device->pool->forward(layer->context, s->levels[i].operation,
+                                            layer->bottom[0]->data, s->levels[i].data, NULL,
+                                            layer->propagate_down[0]));
     return exchange(layer, true);
 }
 
@@ -148,8 +148,8 @@ static qf_status backward(qf_layer *layer)
     if (!layer->propagate_down[0])
         return QF_OK;
     QF_TRY(exchange(layer, false));
-    QF_TRY(layer->operations->pooling_backward(layer->context, s->levels[0].operation,
-                                               s->levels[0].diff, dx));
+    QF_TRY(layer->device->pool->backward(layer->context, s->levels[0].operation, s->levels[0].diff,
+                                         dx));
     if (s->count == 1)
         return QF_OK;
     QF_TRY(qf_tensor_create(layer->context, &part));
@@ -157,8 +157,8 @@ static qf_status backward(qf_layer *layer)
     for (int i = 1; i < s->count && status == QF_OK; i++) {
         const float *from;
         float *sum;
-        status = layer->operations->pooling_backward(layer->context, s->levels[i].operation,
-                                                     s->levels[i].diff, part);
+        status = layer->device->pool->backward(layer->context, s->levels[i].operation,
+                                               s->levels[i].diff, part);
         if (status == QF_OK)
             status = qf_read(layer->context, part, QF_NHWC, &from);
         if (status == QF_OK)
@@ -174,7 +174,7 @@ static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
     for (int i = 0; i < LEVELS_MAX; i++) {
-        layer->operations->pooling_destroy(s->levels[i].operation);
+        layer->device->pool->destroy(s->levels[i].operation);
         qf_tensor_release(s->levels[i].data);
         qf_tensor_release(s->levels[i].diff);
     }

@@ -1,0 +1,188 @@
+/* Passes that treat each channel (axis 1) alike. */
+#include "device/cpu/cpu.h"
+
+#include "base/memory.h"
+#include "base/parallel.h"
+#include "base/vector.h"
+
+#include <string.h>
+
+enum { BLOCKS = 64 }; /* fixed, so that sums do not depend on the number of threads */
+
+/* What a reduction adds up for each channel. */
+typedef void (*row_function)(const float *a, const float *b, const float *centre, size_t channels,
+                             double *sums);
+
+/* sums[columns · channels]: row function applied to all NHWC rows, blocks added in order. */
+static qf_status reduce(qf_context *context, const float *a, const float *b, const float *centre,
+                        qf_extent e, int columns, row_function add, double *sums)
+{
+    size_t rows = e.batch * e.inner, width = e.channels * (size_t)columns;
+    double *partial = qf_alloc(width * BLOCKS, sizeof *partial);
+    if (!partial)
+        return qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", e.channels);
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * width))
+    for (int block = 0; block < BLOCKS; block++) {
+        size_t from = rows * (size_t)block / BLOCKS, to = rows * (size_t)(block + 1) / BLOCKS;
+        for (size_t row = from; row < to; row++)
+            add(a + row * e.channels, b ? b + row * e.channels : NULL, centre, e.channels,
+                partial + (size_t)block * width);
+    }
+    memset(sums, 0, width * sizeof *sums);
+    for (int block = 0; block < BLOCKS; block++)
+        for (size_t i = 0; i < width; i++)
+            sums[i] += partial[(size_t)block * width + i];
+    qf_free(partial);
+    return QF_OK;
+}
+
+static void add_values(const float *a, const float *b, const float *centre, size_t channels,
+                       double *sums)
+{
+    (void)b;
+    (void)centre;
+#pragma omp simd
+    for (size_t c = 0; c < channels; c++)
+        sums[c] += (double)a[c];
+}
+
+static void add_products(const float *a, const float *b, const float *centre, size_t channels,
+                         double *sums)
+{
+#pragma omp simd
+    for (size_t c = 0; c < channels; c++) {
+        sums[c] += (double)a[c];
+        sums[channels + c] += (double)a[c] * ((double)b[c] - (centre ? (double)centre[c] : 0));
+    }
+}
+
+qf_status qf_channel_sums(qf_context *context, qf_tensor *dy, qf_tensor *db)
+{
+    const float *gradient;
+    float *result;
+    qf_extent e = qf_tensor_extent(&dy->shape);
+    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_update(context, db, QF_PLAIN, &result));
+    double *sums = qf_alloc(e.channels, sizeof *sums);
+    qf_status status = sums ? reduce(context, gradient, NULL, NULL, e, 1, add_values, sums)
+                            : qf_fail(context, QF_E_MEMORY, "no memory for sums");
+    for (size_t c = 0; status == QF_OK && c < e.channels; c++)
+        result[c] += (float)sums[c];
+    qf_free(sums);
+    return status;
+}
+
+qf_status qf_channel_products(qf_context *context, qf_tensor *a, qf_tensor *b, const float *centre,
+                              double *sum_a, double *sum_ab)
+{
+    const float *first, *second;
+    qf_extent e = qf_tensor_extent(&a->shape);
+    QF_TRY(qf_read(context, a, QF_NHWC, &first));
+    QF_TRY(qf_read(context, b, QF_NHWC, &second));
+    double *sums = qf_alloc(e.channels * 2, sizeof *sums);
+    qf_status status = sums ? reduce(context, first, second, centre, e, 2, add_products, sums)
+                            : qf_fail(context, QF_E_MEMORY, "no memory for sums");
+    if (status == QF_OK) {
+        memcpy(sum_a, sums, e.channels * sizeof *sums);
+        memcpy(sum_ab, sums + e.channels, e.channels * sizeof *sums);
+    }
+    qf_free(sums);
+    return status;
+}
+
+/* Mean and sum of squared distances from it, of some rows. */
+typedef struct moments {
+    size_t rows;
+    double *mean, *squares;
+} moments;
+
+QF_CLONES static void tile_moments(const float *x, size_t rows, size_t channels, float *mean,
+                                   float *squares)
+{
+    const float share = 1 / (float)rows;
+    memset(mean, 0, channels * sizeof *mean);
+    memset(squares, 0, channels * sizeof *squares);
+    for (size_t row = 0; row < rows; row++)
+#pragma omp simd
+        for (size_t c = 0; c < channels; c++)
+            mean[c] += x[row * channels + c];
+#pragma omp simd
+    for (size_t c = 0; c < channels; c++)
+        mean[c] *= share;
+    for (size_t row = 0; row < rows; row++)
+#pragma omp simd
+        for (size_t c = 0; c < channels; c++) {
+            float distance = x[row * channels + c] - mean[c];
+            squares[c] += distance * distance;
+        }
+}
+
+/* Chan, Golub and LeVeque, "Updating formulae …" (1979): moments of two sets from those of each. */
+QF_CLONES static void join_float(moments *to, size_t rows, const float *mean, const float *squares,
+                                 size_t channels)
+{
+    const double all = (double)(to->rows + rows), share = (double)rows / all;
+    const double cross = (double)to->rows * share;
+    double *to_mean = to->mean, *to_squares = to->squares;
+#pragma omp simd
+    for (size_t c = 0; c < channels; c++) {
+        double distance = (double)mean[c] - to_mean[c];
+        to_mean[c] += distance * share;
+        to_squares[c] += (double)squares[c] + distance * distance * cross;
+    }
+    to->rows += rows;
+}
+
+static void join(moments *to, const moments *from, size_t channels)
+{
+    if (!from->rows)
+        return;
+    const double all = (double)(to->rows + from->rows), share = (double)from->rows / all;
+    for (size_t c = 0; c < channels; c++) {
+        double distance = from->mean[c] - to->mean[c];
+        to->mean[c] += distance * share;
+        to->squares[c] += from->squares[c] + distance * distance * (double)to->rows * share;
+    }
+    to->rows += from->rows;
+}
+
+/* One walk over memory: a tile's mean, then its squared distances while it is in the cache, never a
+ * difference of large sums. */
+qf_status qf_channel_moments(qf_context *context, qf_tensor *x, float *mean, float *variance)
+{
+    enum { TILE = 8192, LEAST_ROWS = 16 };
+    const float *source;
+    qf_extent e = qf_tensor_extent(&x->shape);
+    const size_t rows = e.batch * e.inner, channels = e.channels;
+    size_t step = TILE / channels > LEAST_ROWS ? TILE / channels : LEAST_ROWS;
+    QF_TRY(qf_read(context, x, QF_NHWC, &source));
+    double *sums = qf_alloc(2 * channels * BLOCKS, sizeof *sums);
+    float *tiles = qf_alloc(2 * channels * BLOCKS, sizeof *tiles);
+    if (!sums || !tiles) {
+        qf_free(sums);
+        qf_free(tiles);
+        return qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", channels);
+    }
+    moments blocks[BLOCKS];
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * channels))
+    for (size_t block = 0; block < BLOCKS; block++) {
+        blocks[block] =
+            (moments){0, sums + 2 * channels * block, sums + 2 * channels * block + channels};
+        float *tile_mean = tiles + 2 * channels * block, *tile_squares = tile_mean + channels;
+        size_t end = rows * (block + 1) / BLOCKS;
+        for (size_t row = rows * block / BLOCKS; row < end; row += step) {
+            size_t count = end - row < step ? end - row : step;
+            tile_moments(source + row * channels, count, channels, tile_mean, tile_squares);
+            join_float(&blocks[block], count, tile_mean, tile_squares, channels);
+        }
+    }
+    for (int block = 1; block < BLOCKS; block++)
+        join(&blocks[0], &blocks[block], channels);
+    for (size_t c = 0; c < channels; c++) {
+        mean[c] = (float)blocks[0].mean[c];
+        variance[c] = rows ? (float)(blocks[0].squares[c] / (double)rows) : 0;
+    }
+    qf_free(sums);
+    qf_free(tiles);
+    return QF_OK;
+}

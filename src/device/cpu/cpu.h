@@ -1,0 +1,46 @@
+/* The operations of the CPU's table, a file each. Contracts: device/families.h. */
+#ifndef QF_DEVICE_CPU_CPU_H
+#define QF_DEVICE_CPU_CPU_H
+
+#include "device/cpu/convolution.h"
+
+qf_status qf_cpu_bf16_cost(qf_context *, double *cost);
+
+qf_status qf_inner_product_create(qf_context *, const qf_inner_product_shape *,
+                                  qf_inner_product **);
+void qf_inner_product_destroy(qf_inner_product *);
+qf_status qf_inner_product_forward(qf_context *, qf_inner_product *, qf_tensor *x, qf_tensor *w,
+                                   qf_tensor *bias, qf_tensor *y);
+qf_status qf_inner_product_forward_integer(qf_context *, qf_inner_product *, qf_tensor *x,
+                                           qf_tensor *w, qf_tensor *bias, qf_tensor *y);
+qf_status qf_inner_product_backward_data(qf_context *, qf_inner_product *, qf_tensor *dy,
+                                         qf_tensor *w, qf_tensor *dx);
+qf_status qf_inner_product_backward_weights(qf_context *, qf_inner_product *, qf_tensor *x,
+                                            qf_tensor *dy, qf_tensor *dw);
+
+qf_status qf_requantise(qf_context *, const qf_requantisation *, qf_tensor *acc, qf_tensor *addend,
+                        qf_tensor *y, qf_tensor *codes);
+
+qf_status qf_pooling_create(qf_context *, const qf_pooling_shape *, qf_pooling **);
+void qf_pooling_destroy(qf_pooling *);
+qf_status qf_pooling_forward(qf_context *, qf_pooling *, qf_tensor *x, qf_tensor *y,
+                             qf_tensor *mask, bool remember);
+qf_status qf_pooling_forward_integer(qf_context *, qf_pooling *, qf_tensor *x, float scale,
+                                     qf_tensor *y);
+qf_status qf_pooling_backward(qf_context *, qf_pooling *, qf_tensor *dy, qf_tensor *dx);
+
+qf_status qf_lrn_forward(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
+                         qf_tensor *y);
+qf_status qf_lrn_backward(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
+                          qf_tensor *y, qf_tensor *dy, qf_tensor *dx);
+
+qf_status qf_sweep_forward(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
+                           qf_tensor *y, qf_tensor *codes);
+qf_status qf_sweep_backward(qf_context *, const qf_sweep *, qf_sweep_gradients *);
+
+qf_status qf_channel_sums(qf_context *, qf_tensor *dy, qf_tensor *db);
+qf_status qf_channel_moments(qf_context *, qf_tensor *x, float *mean, float *variance);
+qf_status qf_channel_products(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,
+                              double *sum_a, double *sum_ab);
+
+#endif

@@ -1,0 +1,460 @@
+/*
+ * A pass: what lies between two convolutions, in one read and one write of memory. Arrays are rows
+ * of channels (NHWC); a tile of rows goes through all stages while it is in the nearest cache.
+ * Sums are kept for blocks of fixed bounds and added in order, so that they do not depend on the
+ * number of threads.
+ */
+#include "device/cpu/cpu.h"
+#include "tensor/convert.h"
+
+#include "base/memory.h"
+#include "base/parallel.h"
+#include "base/vector.h"
+
+#include <omp.h>
+#include <string.h>
+
+enum { BLOCKS = 64, TILE = 4096, FLUSH_ROWS = 64, SEARCH_TILE = 32768, SEARCH_ROWS = 64 };
+/* Scratch for each thread: y, its gradient, two for sums, y of a pass above or the codes' gradient.
+ */
+enum { BACKWARD_TILES = 5 };
+
+/* ---- stages, on a tile ---- */
+
+/* BatchNorm and Scale, each rounded as if it stood alone. */
+QF_CLONES static void normalise(const qf_sweep *pass, const float *x, float *y, size_t rows)
+{
+    const size_t channels = pass->channels;
+    const float *mean = pass->mean, *inverse = pass->inverse, *factor = pass->factor,
+                *summand = pass->summand;
+    for (size_t row = 0; row < rows; row++, x += channels, y += channels) {
+        if (mean && factor && summand) {
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++)
+                y[c] = (x[c] - mean[c]) * inverse[c] * factor[c] + summand[c];
+            continue;
+        }
+        if (mean) {
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++)
+                y[c] = (x[c] - mean[c]) * inverse[c];
+        }
+        if (factor) {
+            const float *from = mean ? y : x;
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++)
+                y[c] = from[c] * factor[c];
+        }
+        if (summand) {
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++)
+                y[c] += summand[c];
+        }
+    }
+}
+
+QF_CLONES static void add(float *y, const float *x, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+QF_CLONES static void rectify(const qf_sweep *pass, const float *x, float *y, size_t n)
+{
+    const float slope = pass->relu_slope, limit = pass->relu_limit;
+    if (limit > 0) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] > 0 ? x[i] < limit ? x[i] : limit : 0;
+    } else {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            y[i] = x[i] > 0 ? x[i] : slope * x[i];
+    }
+}
+
+QF_CLONES static void rectify_gradient(const qf_sweep *pass, const float *y, float *d, size_t n)
+{
+    const float slope = pass->relu_slope, limit = pass->relu_limit;
+    if (limit > 0) {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            d[i] *= y[i] > 0 && y[i] < limit ? 1 : 0;
+    } else {
+#pragma omp simd
+        for (size_t i = 0; i < n; i++)
+            d[i] *= y[i] > 0 ? 1 : slope;
+    }
+}
+
+/* sums[c] += Σ d, sums[channels + c] += Σ d · x̂. */
+QF_CLONES static void add_sums(const qf_sweep *pass, const float *x, const float *d, size_t rows,
+                               float *sums)
+{
+    const size_t channels = pass->channels;
+    const float *mean = pass->mean, *inverse = pass->inverse;
+    float *products = sums + channels;
+    for (size_t row = 0; row < rows; row++, x += channels, d += channels)
+        if (mean) {
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++) {
+                sums[c] += d[c];
+                products[c] += d[c] * ((x[c] - mean[c]) * inverse[c]);
+            }
+        } else {
+#pragma omp simd
+            for (size_t c = 0; c < channels; c++) {
+                sums[c] += d[c];
+                products[c] += d[c] * x[c];
+            }
+        }
+}
+
+/* dx = (factor · d − constant − (x − mean) · correction) · inverse: the gradient through Scale and
+ * through BatchNorm with statistics of the batch. */
+QF_CLONES static void normalise_gradient(const qf_sweep *pass, const float *x, const float *d,
+                                         const float *constant, const float *correction, float *dx,
+                                         size_t rows)
+{
+    const size_t channels = pass->channels;
+    const float *mean = pass->mean, *inverse = pass->inverse, *factor = pass->factor;
+    for (size_t row = 0; row < rows; row++, x += channels, d += channels, dx += channels)
+#pragma omp simd
+        for (size_t c = 0; c < channels; c++)
+            dx[c] =
+                (d[c] * (factor ? factor[c] : 1) - constant[c] - (x[c] - mean[c]) * correction[c]) *
+                inverse[c];
+}
+
+/* The same where the statistics do not depend on x. */
+QF_CLONES static void scale_gradient(const qf_sweep *pass, const float *d, float *dx, size_t rows)
+{
+    const size_t channels = pass->channels;
+    const float *inverse = pass->inverse, *factor = pass->factor;
+    for (size_t row = 0; row < rows; row++, d += channels, dx += channels)
+#pragma omp simd
+        for (size_t c = 0; c < channels; c++)
+            dx[c] = d[c] * (factor ? factor[c] : 1) * (inverse ? inverse[c] : 1);
+}
+
+/* ---- walking over tiles ---- */
+
+/* A search wants more rows of a channel, from a cache that is not the nearest. */
+static size_t tile_rows(const qf_sweep *pass)
+{
+    const size_t most = pass->search ? SEARCH_ROWS : SIZE_MAX;
+    const size_t rows = (pass->search ? SEARCH_TILE : TILE) / pass->channels;
+    return rows > most ? most : rows ? rows : 1;
+}
+
+static bool has_affine(const qf_sweep *pass)
+{
+    return pass->mean || pass->factor || pass->summand;
+}
+
+/* What the stages make of a tile of x (and the addend). */
+static void forward_tile(const qf_sweep *pass, const float *x, const float *addend, float *y,
+                         size_t rows)
+{
+    const size_t n = rows * pass->channels;
+    const float *from = x;
+    if (has_affine(pass)) {
+        normalise(pass, x, y, rows);
+        from = y;
+    }
+    if (pass->search)
+        qf_shift_search_add(pass->search, from, rows);
+    if (addend) {
+        if (from != y)
+            memcpy(y, from, n * sizeof *y);
+        add(y, addend, n);
+        from = y;
+    }
+    if (pass->relu)
+        rectify(pass, from, y, n);
+    else if (from != y)
+        memcpy(y, from, n * sizeof *y);
+}
+
+/* A tile's worth of floats for each thread. */
+static qf_array *take_scratch(qf_context *context, const qf_sweep *pass, size_t tiles)
+{
+    return qf_array_take(context, (size_t)omp_get_max_threads() * tiles * tile_rows(pass) *
+                                      pass->channels * sizeof(float));
+}
+
+static float *scratch_of(const qf_array *array, const qf_sweep *pass, size_t tiles)
+{
+    return (float *)array->bytes +
+           (size_t)omp_get_thread_num() * tiles * tile_rows(pass) * pass->channels;
+}
+
+static bool is_large(const qf_sweep *pass)
+{
+    return qf_repays_threads(pass->rows * pass->channels);
+}
+
+qf_status qf_sweep_forward(qf_context *context, const qf_sweep *pass, qf_tensor *x,
+                           qf_tensor *addend, qf_tensor *y, qf_tensor *codes)
+{
+    const float *source, *summand = NULL;
+    float *result = NULL;
+    uint8_t *code = NULL;
+    QF_TRY(qf_read(context, x, QF_NHWC, &source));
+    if (addend)
+        QF_TRY(qf_read(context, addend, QF_NHWC, &summand));
+    if (y)
+        QF_TRY(qf_write(context, y, QF_NHWC, &result));
+    if (codes) {
+        QF_TRY(qf_tensor_write(context, codes, QF_CODES, &code));
+        codes->code_scale = pass->codes.scale;
+        codes->code_zero = -pass->codes.offset;
+    }
+    qf_array *scratch = take_scratch(context, pass, 1);
+    if (!scratch)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a tile of %zu channels",
+                       pass->channels);
+    const size_t rows = pass->rows, channels = pass->channels, step = tile_rows(pass);
+#pragma omp parallel for schedule(static) if (is_large(pass))
+    for (size_t row = 0; row < rows; row += step) {
+        const size_t count = rows - row < step ? rows - row : step, at = row * channels;
+        float *to = result ? result + at : scratch_of(scratch, pass, 1);
+        forward_tile(pass, source + at, summand ? summand + at : NULL, to, count);
+        if (code)
+            qf_ulq_codes_part(to, code + at, count * channels, pass->codes);
+    }
+    qf_array_release(scratch);
+    return QF_OK;
+}
+
+/* ---- backward ---- */
+
+typedef struct backward_arrays {
+    const float *x, *y, *addend;
+    const float *above[QF_SWEEP_CHAIN];
+    const float *dy[QF_SWEEP_GRADIENTS], *codes[QF_SWEEP_GRADIENTS];
+    int code_count; /* those that are not zero */
+    float *d, *dx;
+    uint16_t *rounded; /* dx in bf16, instead of dx */
+} backward_arrays;
+
+/* A tile of y into `value`, through the passes that make the addend, the nearest one's into
+ * `other`.
+ */
+static void value_tile(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
+                       size_t at, size_t rows, float *value, float *other)
+{
+    const float *addend = a->addend ? a->addend + at : NULL;
+    for (int i = g->above_count; i-- > 0;) {
+        float *to = i % 2 ? value : other;
+        forward_tile(g->above[i].pass, a->above[i] + at, addend, to, rows);
+        addend = to;
+    }
+    forward_tile(pass, a->x + at, addend, value, rows);
+}
+
+/* Where the gradient of the codes is, for one tile: a reader's own, or the sum of them at `other`.
+ */
+static const float *codes_tile(const backward_arrays *a, size_t at, size_t n, float *other)
+{
+    if (a->code_count == 1)
+        return a->codes[0] + at;
+    memcpy(other, a->codes[0] + at, n * sizeof *other);
+    for (int i = 1; i < a->code_count; i++)
+        add(other, a->codes[i] + at, n);
+    return other;
+}
+
+/* The gradient of the sum that enters ReLU, for one tile: that of the codes through the clip range,
+ * those of the other readers, all through ReLU. `sums` NULL: the range's gradient is known. */
+static void gradient_tile(const qf_sweep *pass, const qf_sweep_gradients *g,
+                          const backward_arrays *a, size_t at, size_t rows, float *value, float *d,
+                          double *d_clip)
+{
+    const size_t n = rows * pass->channels;
+    const float *y = a->y ? a->y + at : value;
+    float *other = value + (BACKWARD_TILES - 1) * tile_rows(pass) * pass->channels;
+    if (!a->y && (pass->relu || g->code_count))
+        value_tile(pass, g, a, at, rows, value, other);
+    bool empty = true;
+    if (a->code_count) {
+        const float *codes = codes_tile(a, at, n, other);
+        if (d_clip)
+            qf_ulq_backward_part(y, codes, d, n, &g->terms, d_clip);
+        else
+            qf_ulq_mask_part(y, codes, d, n, &g->terms);
+        empty = false;
+    }
+    for (int i = 0; i < g->count; i++) {
+        if (!a->dy[i])
+            continue;
+        if (!empty)
+            add(d, a->dy[i] + at, n);
+        else if (d != a->dy[i] + at)
+            memcpy(d, a->dy[i] + at, n * sizeof *d);
+        empty = false;
+    }
+    if (empty)
+        memset(d, 0, n * sizeof *d);
+    if (pass->relu)
+        rectify_gradient(pass, y, d, n);
+}
+
+static bool wants_dx(const backward_arrays *a)
+{
+    return a->dx || a->rounded;
+}
+
+/* A tile of dx that was made at `value` goes where it is wanted in bf16. */
+static void round_tile(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
+                       const float *value, size_t at, size_t rows)
+{
+    if (a->rounded)
+        qf_rows_to_bf16_part(value, g->dx_scale, a->rounded + at, rows, pass->channels);
+}
+
+static void flush(float *from, double *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] += (double)from[i];
+    memset(from, 0, n * sizeof *from);
+}
+
+/* Σ d, Σ d · x̂ and the clip range's gradient; d, if somebody wants it; dx, if it needs no sums. */
+static void first_walk(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
+                       const qf_array *scratch, double *partial)
+{
+    const size_t rows = pass->rows, channels = pass->channels, step = tile_rows(pass);
+    const size_t width = 2 * channels + 2;
+    const bool sums = has_affine(pass), direct = wants_dx(a) && !g->batch_statistics;
+#pragma omp parallel for schedule(static) if (is_large(pass))
+    for (int block = 0; block < BLOCKS; block++) {
+        size_t end = rows * (size_t)(block + 1) / BLOCKS, unflushed = 0;
+        double *sum = partial + (size_t)block * width;
+        float *value = scratch_of(scratch, pass, BACKWARD_TILES), *tile = value + step * channels,
+              *short_sums = tile + step * channels;
+        memset(sum, 0, width * sizeof *sum);
+        memset(short_sums, 0, 2 * channels * sizeof *short_sums);
+        for (size_t row = rows * (size_t)block / BLOCKS; row < end; row += step) {
+            size_t count = end - row < step ? end - row : step, at = row * channels;
+            float *d = a->d ? a->d + at : a->dx && direct && !sums ? a->dx + at : tile;
+            gradient_tile(pass, g, a, at, count, value, d, sum + 2 * channels);
+            if (sums) {
+                add_sums(pass, a->x + at, d, count, short_sums);
+                unflushed += count;
+                if (unflushed >= FLUSH_ROWS) {
+                    flush(short_sums, sum, 2 * channels);
+                    unflushed = 0;
+                }
+            }
+            if (direct && sums) {
+                float *dx = a->dx ? a->dx + at : value;
+                scale_gradient(pass, d, dx, count);
+                round_tile(pass, g, a, dx, at, count);
+            } else if (direct) {
+                round_tile(pass, g, a, d, at, count);
+            }
+        }
+        flush(short_sums, sum, 2 * channels);
+    }
+    for (int block = 1; block < BLOCKS; block++)
+        for (size_t i = 0; i < width; i++)
+            partial[i] += partial[(size_t)block * width + i];
+}
+
+static void second_walk(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
+                        const qf_array *scratch, const float *constant, const float *correction)
+{
+    const size_t rows = pass->rows, channels = pass->channels, step = tile_rows(pass);
+#pragma omp parallel for schedule(static) if (is_large(pass))
+    for (int block = 0; block < BLOCKS; block++) {
+        size_t end = rows * (size_t)(block + 1) / BLOCKS;
+        float *value = scratch_of(scratch, pass, BACKWARD_TILES), *tile = value + step * channels;
+        for (size_t row = rows * (size_t)block / BLOCKS; row < end; row += step) {
+            size_t count = end - row < step ? end - row : step, at = row * channels;
+            const float *d = a->d ? a->d + at : tile;
+            if (!a->d)
+                gradient_tile(pass, g, a, at, count, value, tile, NULL);
+            float *dx = a->dx ? a->dx + at : value;
+            normalise_gradient(pass, a->x + at, d, constant, correction, dx, count);
+            round_tile(pass, g, a, dx, at, count);
+        }
+    }
+}
+
+/* What BatchNorm's statistics subtract: the mean of the gradient, and x̂ times its mean with x̂. */
+static void corrections(const qf_sweep *pass, const double *sums, float *constant,
+                        float *correction)
+{
+    const double rows = (double)pass->rows;
+    for (size_t c = 0; c < pass->channels; c++) {
+        const double factor = pass->factor ? (double)pass->factor[c] : 1;
+        constant[c] = (float)(factor * sums[c] / rows);
+        correction[c] =
+            (float)(factor * sums[pass->channels + c] / rows * (double)pass->inverse[c]);
+    }
+}
+
+static qf_status read_gradients(qf_context *context, const qf_sweep_gradients *g,
+                                backward_arrays *a)
+{
+    *a = (backward_arrays){0};
+    if (g->x)
+        QF_TRY(qf_read(context, g->x, QF_NHWC, &a->x));
+    if (g->y)
+        QF_TRY(qf_read(context, g->y, QF_NHWC, &a->y));
+    if (g->addend)
+        QF_TRY(qf_read(context, g->addend, QF_NHWC, &a->addend));
+    for (int i = 0; i < g->above_count; i++)
+        QF_TRY(qf_read(context, g->above[i].x, QF_NHWC, &a->above[i]));
+    for (int i = 0; i < g->code_count; i++)
+        if (!qf_tensor_is_zero(g->codes[i]))
+            QF_TRY(qf_read(context, g->codes[i], QF_NHWC, &a->codes[a->code_count++]));
+    for (int i = 0; i < g->count; i++)
+        if (!qf_tensor_is_zero(g->dy[i]))
+            QF_TRY(qf_read(context, g->dy[i], QF_NHWC, &a->dy[i]));
+    return QF_OK;
+}
+
+qf_status qf_sweep_backward(qf_context *context, const qf_sweep *pass, qf_sweep_gradients *g)
+{
+    backward_arrays a;
+    const size_t channels = pass->channels;
+    QF_TRY(read_gradients(context, g, &a));
+    if (g->d)
+        QF_TRY(qf_write(context, g->d, QF_NHWC, &a.d));
+    if (g->dx && g->dx_scale) {
+        QF_TRY(qf_tensor_write(context, g->dx, QF_BF16, &a.rounded));
+        QF_TRY(qf_tensor_set_weight_scale(context, g->dx, g->dx_scale, (int)channels, 1));
+    } else if (g->dx) {
+        QF_TRY(qf_write(context, g->dx, QF_NHWC, &a.dx));
+    }
+    qf_array *scratch = take_scratch(context, pass, BACKWARD_TILES);
+    qf_array *partial = qf_array_take(context, (2 * channels + 2) * BLOCKS * sizeof(double));
+    qf_array *rows = qf_array_take(context, 2 * channels * sizeof(float));
+    qf_status status = QF_OK;
+    if (!scratch || !partial || !rows) {
+        status = qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", channels);
+    } else {
+        double *sums = partial->bytes;
+        first_walk(pass, g, &a, scratch, sums);
+        g->d_clip[0] = sums[2 * channels];
+        g->d_clip[1] = sums[2 * channels + 1];
+        for (size_t c = 0; c < channels; c++) {
+            if (g->summand)
+                g->summand[c] += (float)sums[c];
+            if (g->factor)
+                g->factor[c] += (float)sums[channels + c];
+        }
+        if (wants_dx(&a) && g->batch_statistics) {
+            float *constant = rows->bytes, *correction = constant + channels;
+            corrections(pass, sums, constant, correction);
+            second_walk(pass, g, &a, scratch, constant, correction);
+        }
+    }
+    qf_array_release(scratch);
+    qf_array_release(partial);
+    qf_array_release(rows);
+    return status;
+}

@@ -1,0 +1,30 @@
+/*
+ * Devices: one for each thing that computes. The host is one of them and has every family; a device
+ * without a family leaves it to the host's, a whole family at a time, and tensors move there and
+ * back by themselves (tensor/place.h).
+ */
+#ifndef QF_DEVICE_DEVICE_H
+#define QF_DEVICE_DEVICE_H
+
+#include "device/families.h"
+#include "tensor/place.h"
+
+typedef struct qf_device {
+    const char *name;        /* "cpu", "paranoid" */
+    const char *description; /* for people */
+    const qf_memory *memory; /* NULL: the host's */
+    /* NULL: the host's. */
+    const qf_convolve_family *convolve;
+    const qf_multiply_family *multiply;
+    const qf_pool_family *pool;
+    const qf_normalise_family *normalise;
+    const qf_sweep_family *sweep;
+    const qf_reduce_family *reduce;
+} qf_device;
+
+/* The context's device, every family of which is there; the host unless another was chosen. */
+const qf_device *qf_device_of(const qf_context *context);
+
+extern const qf_device qf_cpu; /* oneDNN and loops of our own */
+
+#endif
