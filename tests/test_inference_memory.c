@@ -157,8 +157,9 @@ static size_t held_bytes(const qf_net *net)
         bool seen = false;
         for (int k = 0; k < i; k++)
             seen |= net->blobs[k]->data == value;
-        for (int form = 0; form < QF_FORM_COUNT && !seen; form++)
-            bytes += value->array[form] ? value->array[form]->capacity : 0;
+        for (int place = 0; place < QF_PLACE_COUNT && !seen; place++)
+            for (int form = 0; form < QF_FORM_COUNT; form++)
+                bytes += value->array[place][form] ? value->array[place][form]->capacity : 0;
     }
     return bytes;
 }

@@ -120,6 +120,22 @@ typedef enum qf_compute { QF_COMPUTE_AUTO, QF_COMPUTE_FLOAT, QF_COMPUTE_INT8 } q
 typedef enum qf_backward { QF_BACKWARD_F32, QF_BACKWARD_BF16, QF_BACKWARD_AUTO } qf_backward;
 QF_API void qf_context_set_compute(qf_context *context, qf_compute forward, qf_backward backward);
 
+/* ---- devices ----
+ * What nets compute on. "cpu" is the host; "paranoid" is for tests: plain loops, on memory that
+ * stops the process at every access outside its own operations. */
+
+QF_API int qf_device_count(void);
+/* Name, as qf_context_set_device() takes it, and a word about it; NULL past the end. */
+QF_API const char *qf_device_name(int device);
+QF_API const char *qf_device_description(int device);
+/* Bytes of memory that are free and that there are; false past the end. */
+QF_API bool qf_device_memory(int device, uint64_t *free, uint64_t *total);
+/* Nets of this context compute there. Before the first of them is made: QF_E_ARGUMENT afterwards,
+ * and for a device that is not there. Without this call: what the environment variable QAFFE_DEVICE
+ * names, or the cpu. */
+QF_API qf_status qf_context_set_device(qf_context *context, const char *name);
+QF_API const char *qf_context_device(qf_context *context); /* its name */
+
 /* ---- blobs ----
  * Shapes and arrays are Caffe's: C order of (num, channels, height, width) or whatever the layer
  * documents, whatever the engine keeps inside. */

@@ -64,7 +64,9 @@ void qf_context_destroy(qf_context *context)
         return;
     if (context->engine)
         context->engine_destroy(context->engine);
-    qf_pool_release(context->pool);
+    qf_pools_release(context);
+    qf_free(context->opened.arrays);
+    qf_free(context->device);
     qf_amct_log_close(context);
     if (context->computes)
         qf_waiting_end();

@@ -6,6 +6,12 @@
 #include "base/random.h"
 #include "qaffe/qaffe.h"
 
+/* What moved between the host and the context's device. */
+typedef struct qf_transfers {
+    uint64_t uploads, uploaded;     /* how many, how many bytes */
+    uint64_t downloads, downloaded; /* back to the host */
+} qf_transfers;
+
 #define QF_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 enum { QF_ERROR_TEXT_SIZE = 2048 };
@@ -17,7 +23,8 @@ struct qf_context {
     qf_log_level log_lowest;
     struct qf_amct_log *amct_log;   /* base/amct_log.h; NULL: not open */
     struct qf_view *views;          /* tensor/view.h; a list */
-    struct qf_pool *pool;           /* base/array.h; created on first use */
+    struct qf_pool *pool[2];        /* base/array.h: one a place; created on first use */
+    const struct qf_memory *memory; /* of the device; NULL: it computes in the host's */
     qf_python_layers python_layers; /* who runs layers of type Python; setup NULL: nobody */
     void *python_user;
     bool log_layer_data;  /* AMCT's logs of the first data of Quant layers */
@@ -34,9 +41,16 @@ struct qf_context {
     bool keep_unknown_fields;
     uint64_t last_mention; /* of fields without effect: model/kept_text.h */
     qf_random random;
-    qf_compute compute;             /* how quantised layers run forward, */
-    qf_backward backward;           /* and backward */
-    const struct qf_device *device; /* device/device.h; NULL: the host */
+    qf_compute compute;       /* how quantised layers run forward, */
+    qf_backward backward;     /* and backward */
+    struct qf_device *device; /* device/device.h; NULL: not chosen yet; owned */
+    int nets;                 /* that there are; the device stays while there are some */
+    qf_transfers transfers;
+    struct { /* tensor/place.h: what an operation of the device may touch until it is left */
+        struct qf_opened *arrays;
+        size_t count, capacity;
+        int depth;
+    } opened;
     void *engine; /* oneDNN's (device/cpu/onednn.h); created on first use, owned */
     void (*engine_destroy)(void *engine);
 };

@@ -1,7 +1,114 @@
-/* Which device a context computes on. */
+/* Which devices there are, and which of them a context computes on. */
 #include "device/device.h"
 
-const qf_device *qf_device_of(const qf_context *context)
+#include "base/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const qf_device *const devices[] = {&qf_cpu, &qf_paranoid};
+
+enum { DEVICES = sizeof devices / sizeof *devices };
+
+int qf_device_count(void)
 {
-    return context->device ? context->device : &qf_cpu;
+    return DEVICES;
+}
+
+static const qf_device *device_at(int index)
+{
+    return index >= 0 && index < DEVICES ? devices[index] : NULL;
+}
+
+const char *qf_device_name(int device)
+{
+    return device_at(device) ? device_at(device)->name : NULL;
+}
+
+const char *qf_device_description(int device)
+{
+    return device_at(device) ? device_at(device)->description : NULL;
+}
+
+bool qf_device_memory(int device, uint64_t *free, uint64_t *total)
+{
+    /* So far all devices compute in the host's. */
+    const long page = sysconf(_SC_PAGESIZE), pages = sysconf(_SC_PHYS_PAGES),
+               available = sysconf(_SC_AVPHYS_PAGES);
+    *free = *total = 0;
+    if (!device_at(device) || page <= 0 || pages <= 0 || available < 0)
+        return false;
+    *free = (uint64_t)available * (uint64_t)page;
+    *total = (uint64_t)pages * (uint64_t)page;
+    return true;
+}
+
+static const qf_device *find_device(const char *name)
+{
+    for (int i = 0; i < DEVICES; i++)
+        if (strcmp(devices[i]->name, name) == 0)
+            return devices[i];
+    return NULL;
+}
+
+/* With the host's families where the device has none. */
+static qf_device complete(const qf_device *device)
+{
+    qf_device all = *device;
+#define COMPLETE(family) all.family = device->family ? device->family : qf_cpu.family
+    COMPLETE(convolve);
+    COMPLETE(multiply);
+    COMPLETE(pool);
+    COMPLETE(normalise);
+    COMPLETE(sweep);
+    COMPLETE(reduce);
+#undef COMPLETE
+    return all;
+}
+
+static qf_status choose(qf_context *context, const qf_device *device)
+{
+    qf_device *chosen = context->device ? context->device : qf_alloc(1, sizeof *chosen);
+    if (!chosen)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a device");
+    *chosen = complete(device);
+    context->device = chosen;
+    context->memory = device->memory;
+    return QF_OK;
+}
+
+qf_status qf_context_set_device(qf_context *context, const char *name)
+{
+    const qf_device *device = find_device(name);
+    if (!device)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "there is no device '%s': this build of qaffe computes on 'cpu' (and on "
+                       "'paranoid', for tests)",
+                       name);
+    if (context->device && strcmp(context->device->name, name) == 0)
+        return QF_OK;
+    if (context->nets || context->pool[QF_PLACE_DEVICE])
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "the device is '%s' and cannot become '%s' any more: choose it before the "
+                       "first net of a context is made",
+                       context->device ? context->device->name : qf_cpu.name, name);
+    return choose(context, device);
+}
+
+const char *qf_context_device(qf_context *context)
+{
+    return qf_device_of(context)->name;
+}
+
+const qf_device *qf_device_of(qf_context *context)
+{
+    if (context->device)
+        return context->device;
+    const char *name = getenv("QAFFE_DEVICE");
+    if (name && *name && qf_context_set_device(context, name) != QF_OK)
+        qf_warning(context, "QAFFE_DEVICE: %s", qf_error_text(context));
+    if (!context->device && choose(context, &qf_cpu) != QF_OK)
+        return &qf_cpu;
+    return context->device;
 }

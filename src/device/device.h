@@ -22,9 +22,12 @@ typedef struct qf_device {
     const qf_reduce_family *reduce;
 } qf_device;
 
-/* The context's device, every family of which is there; the host unless another was chosen. */
-const qf_device *qf_device_of(const qf_context *context);
+/* The context's device, every family of which is there: the one chosen with
+ * qf_context_set_device(), or else the one that the environment variable QAFFE_DEVICE names, or
+ * else the host. */
+const qf_device *qf_device_of(qf_context *context);
 
-extern const qf_device qf_cpu; /* oneDNN and loops of our own */
+extern const qf_device qf_cpu;      /* oneDNN and loops of our own */
+extern const qf_device qf_paranoid; /* paranoid/paranoid.c */
 
 #endif

@@ -54,6 +54,7 @@ void qf_net_destroy(qf_net *net)
     qf_free(net->inputs);
     qf_free(net->outputs);
     qf_message_free(net->param);
+    net->context->nets--;
     qf_pool_trim(net->context);
     qf_free(net);
 }

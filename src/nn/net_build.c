@@ -418,6 +418,7 @@ qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParamete
     qf_net_builder build = {.net = net};
     qf_context_start_threads(context); /* before threads that read data may take their place */
     net->context = context;
+    context->nets++;
     net->phase = param->state && param->state->phase == CAFFE__PHASE__TRAIN ? QF_TRAIN : QF_TEST;
     net->shares_with = share;
     net->keep_blobs = true;

@@ -27,4 +27,15 @@ void qf_device_leave(qf_context **context);
     __attribute__((cleanup(qf_device_leave))) qf_context *qf_on_device_ = (context);               \
     qf_device_enter(qf_on_device_)
 
+/* ---- for tensors themselves: arrays at a place, of tensors' sizes ---- */
+
+/* Inside an operation, or around a single copy: the array may be touched until the device is left.
+ */
+qf_status qf_place_open(qf_context *context, const qf_array *array, bool writes);
+
+/* to = from, `size` bytes, each of its place; counted where they go over. */
+qf_status qf_place_copy(qf_context *context, qf_array *to, qf_place to_place, const qf_array *from,
+                        qf_place from_place, size_t size);
+qf_status qf_place_clear(qf_context *context, qf_array *array, qf_place place, size_t size);
+
 #endif

@@ -36,15 +36,13 @@ typedef enum qf_form {
     QF_FORM_COUNT
 } qf_form;
 
-/* At most two: a context computes on one device (tensor/place.h). */
-typedef enum qf_place { QF_PLACE_HOST, QF_PLACE_DEVICE, QF_PLACE_COUNT } qf_place;
-
 typedef struct qf_tensor {
     int references;
     qf_shape shape;
     uint64_t version;               /* a new number, unique in the process, at every write */
-    unsigned valid;                 /* bit 1 << form; no bit: the value is zero */
-    qf_array *array[QF_FORM_COUNT]; /* may be shared with other tensors; NULL: none yet */
+    unsigned valid[QF_PLACE_COUNT]; /* bit 1 << form; no bit anywhere: the value is zero */
+    /* May be shared with other tensors; NULL: none yet. */
+    qf_array *array[QF_PLACE_COUNT][QF_FORM_COUNT];
     bool dropped;        /* the value was given up after its last use; reading it fails */
     float code_scale;    /* of QF_CODES */
     int code_zero;       /* of QF_CODES, 0 … 255 */

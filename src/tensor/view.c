@@ -40,7 +40,7 @@ static uint64_t checksum(const float *values, size_t count)
 
 static bool is_current(const qf_view *view)
 {
-    const qf_array *array = view->tensor->array[QF_PLAIN];
+    const qf_array *array = view->tensor->array[QF_PLACE_HOST][QF_PLAIN];
     return array && array->bytes == view->values;
 }
 
@@ -84,7 +84,7 @@ qf_status qf_view_create(qf_context *context, qf_tensor *tensor, qf_view **out, 
         return qf_fail(context, QF_E_MEMORY, "no memory for a view of a blob");
     view->context = context;
     view->tensor = qf_tensor_retain(tensor);
-    view->values = *values = tensor->array[QF_PLAIN]->bytes;
+    view->values = *values = tensor->array[QF_PLACE_HOST][QF_PLAIN]->bytes;
     tensor->views++;
     remember(view);
     view->next = context->views;
