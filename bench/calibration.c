@@ -98,7 +98,7 @@ static double seconds_in_search(const qf_net *net)
     double sum = 0;
     for (int l = 0; l < net->layer_count; l++)
         if (strcmp(net->layers[l]->type->name, "SearchN") == 0)
-            sum += net->layers[l]->forward_seconds;
+            sum += net->layers[l]->forward_cost.seconds;
     return sum;
 }
 
@@ -107,7 +107,7 @@ static qf_status round_of(qf_net *const *net, timings *best)
     double seconds;
     for (int k = PLAIN; k <= GATHERING; k++) {
         for (int l = 0; l < net[k]->layer_count; l++)
-            net[k]->layers[l]->forward_seconds = 0;
+            net[k]->layers[l]->forward_cost.seconds = 0;
         QF_TRY(timed_passes(net[k], 1, &seconds));
         keep_best(&best->pass[k], seconds);
     }

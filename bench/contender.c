@@ -76,7 +76,7 @@ void contender_close(contender *c)
 static qf_status iterate(contender *c, double *taken, double *computed)
 {
     for (int l = 0; l < c->net->layer_count; l++)
-        c->net->layers[l]->forward_seconds = c->net->layers[l]->backward_seconds = 0;
+        c->net->layers[l]->forward_cost.seconds = c->net->layers[l]->backward_cost.seconds = 0;
     qf_context_set_compute(c->context, QF_COMPUTE_AUTO,
                            c->type->backward_bf16 ? QF_BACKWARD_BF16 : QF_BACKWARD_F32);
     const double start = seconds_now();
@@ -106,8 +106,8 @@ qf_status contender_turn(contender *c, bool counts)
         if (taken < c->best) { /* the layers of the best iteration, so that they add up */
             c->best = taken;
             for (int l = 0; l < c->net->layer_count; l++) {
-                c->forward[l] = c->net->layers[l]->forward_seconds;
-                c->backward[l] = c->net->layers[l]->backward_seconds;
+                c->forward[l] = c->net->layers[l]->forward_cost.seconds;
+                c->backward[l] = c->net->layers[l]->backward_cost.seconds;
             }
         }
     } while (seconds_now() - start < turn);

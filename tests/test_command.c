@@ -91,6 +91,8 @@ static void flags_are_read_as_gflags_does(void **state)
     test_tool(0, "caffe version 1.0.0", "tools/caffe -version");
     test_tool(1, "there is no GPU", "tools/caffe train --solver solver.prototxt --gpu 0,1");
     test_tool(1, "there is no GPU", "tools/caffe device_query -gpu all");
+    test_tool(0, "paranoid", "tools/caffe device_query");
+    test_tool(1, "there is no device 'tpu'", "tools/caffe device_query --device tpu");
     test_tool(0, "Querying GPUs", "tools/caffe device_query");
     test_tool(1, "INPUT_DB [OUTPUT_FILE]", "tools/compute_image_mean");
     test_tool(1, "'tiff'", "tools/convert_imageset --encode_type=tiff ./ list.txt no_lmdb");

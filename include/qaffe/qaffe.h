@@ -131,7 +131,8 @@ QF_API const char *qf_device_description(int device);
 /* Bytes of memory that are free and that there are; false past the end. */
 QF_API bool qf_device_memory(int device, uint64_t *free, uint64_t *total);
 /* Nets of this context compute there. Before the first of them is made: QF_E_ARGUMENT afterwards,
- * and for a device that is not there. Without this call: what the environment variable QAFFE_DEVICE
+ * and for a name that is none; QF_E_UNSUPPORTED for "cuda:0" and the like, which this build has no
+ * code for. Without this call: what the environment variable QAFFE_DEVICE
  * names, or the cpu. */
 QF_API qf_status qf_context_set_device(qf_context *context, const char *name);
 QF_API const char *qf_context_device(qf_context *context); /* its name */
@@ -236,9 +237,12 @@ QF_API qf_status qf_net_backward(qf_net *net);
  * again once the last layer that needs it has run, more layers run as one, and only inputs, outputs
  * and parameters can be read; a TEST net can then not run backward. */
 QF_API void qf_net_keep_blobs(qf_net *net, bool keep);
-/* Keep the seconds that each layer takes from now on; the sums start at 0. */
+/* Keep the seconds that each layer takes from now on, and the bytes that go to the device and back
+ * for it; the sums start at 0. */
 QF_API void qf_net_set_timing(qf_net *net, bool timing);
 QF_API double qf_net_layer_seconds(const qf_net *net, int layer, bool backward);
+QF_API uint64_t qf_net_layer_uploaded(const qf_net *net, int layer, bool backward);
+QF_API uint64_t qf_net_layer_downloaded(const qf_net *net, int layer, bool backward);
 /* The last layer of those that ran as one with this one in the last forward pass, if this is the
  * first of them, which has the time of all; else the layer itself. */
 QF_API int qf_net_layer_ran_until(const qf_net *net, int layer);

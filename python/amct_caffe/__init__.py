@@ -13,7 +13,7 @@ import functools
 import inspect
 import os
 
-from qaffe import _library
+from qaffe import _devices, _library
 from qaffe._library import call, context, library, version as __version__
 
 __all__ = ["set_cpu_mode", "set_gpu_mode", "create_quant_retrain_config", "create_quant_retrain_model",
@@ -82,11 +82,12 @@ def _output(argument, name):
 
 
 def set_cpu_mode():
-    """Compute on the CPU: what this build does without being asked.
+    """Compute on the CPU: what is done without being asked.
 
     >>> import amct_caffe as amct
     >>> amct.set_cpu_mode()
     """
+    _devices.leave_gpu()
 
 
 def set_gpu_mode():
@@ -95,9 +96,9 @@ def set_gpu_mode():
     >>> import amct_caffe as amct
     >>> amct.set_gpu_mode()
     Traceback (most recent call last):
-    RuntimeError: this build of qaffe has no GPU code; call amct_caffe.set_cpu_mode()
+    RuntimeError: cuda:0: there is no GPU to compute on: this build of qaffe has code for the CPU only...
     """
-    raise RuntimeError("this build of qaffe has no GPU code; call amct_caffe.set_cpu_mode()")
+    _devices.set_gpu(0)
 
 
 @_checked(config_file=str, model_file=str, weights_file=str, config_defination=_OPTIONAL)

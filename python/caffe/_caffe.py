@@ -4,7 +4,7 @@ from ctypes import byref, c_char_p, c_float, c_void_p
 
 from google.protobuf import text_format  # scripts expect that importing caffe imports it
 
-from qaffe import _library
+from qaffe import _devices, _library
 from qaffe._library import Interruptible, call, check, compute, context, library, path, turn
 from ._blob import Blob, BlobVec, Handle
 from ._layer import Layer, python_layers, run_python
@@ -272,34 +272,36 @@ def get_solver(solver_file):
 
 # ---- the rest of the module ----
 
-_state = {"solver_count": 1, "solver_rank": 0, "multiprocess": False}
+_state = {"solver_count": 1, "solver_rank": 0, "multiprocess": False, "device": 0}
 
 
 def set_mode_cpu():
-    """Compute on the CPU, as this build always does.
+    """Compute on the CPU: what is done without being asked.
 
     >>> import caffe
     >>> caffe.set_mode_cpu()
     """
+    _devices.leave_gpu()
 
 
 def set_mode_gpu():
-    """RuntimeError: this build has no GPU code.
+    """Compute on the GPU that set_device() named. RuntimeError where there is none.
 
     >>> import caffe
     >>> caffe.set_mode_gpu()
     Traceback (most recent call last):
-    RuntimeError: this build of qaffe has no GPU code; call caffe.set_mode_cpu()
+    RuntimeError: cuda:0: there is no GPU to compute on: this build of qaffe has code for the CPU only...
     """
-    raise RuntimeError("this build of qaffe has no GPU code; call caffe.set_mode_cpu()")
+    _devices.set_gpu(_state["device"])
 
 
 def set_device(device):
-    """Accepted for scripts' sake; nothing is computed on a GPU.
+    """The number of the GPU for set_mode_gpu().
 
     >>> import caffe
     >>> caffe.set_device(0)
     """
+    _state["device"] = int(device)
 
 
 def set_random_seed(seed):

@@ -1,8 +1,9 @@
 """qaffe in Python: what neither `caffe` nor `amct_caffe` has. The whole flow is one call: retrain()."""
 from ._checks import Check, OddBlob, check, write_checksums
+from ._devices import Device, devices, set_device
 from ._library import version as __version__
 from ._limits import keep_unknown_fields, limits, set_limit
 from ._retrain import LayerResult, Result, retrain
 
-__all__ = ["Check", "LayerResult", "OddBlob", "Result", "check", "keep_unknown_fields", "limits", "retrain",
-           "set_limit", "write_checksums", "__version__"]
+__all__ = ["Check", "Device", "LayerResult", "OddBlob", "Result", "check", "devices", "keep_unknown_fields", "limits",
+           "retrain", "set_device", "set_limit", "write_checksums", "__version__"]

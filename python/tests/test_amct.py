@@ -77,7 +77,7 @@ def test_functions_after_training_say_what_there_is():
 
 
 def test_gpu_mode_says_what_to_do():
-    with pytest.raises(RuntimeError, match="set_cpu_mode"):
+    with pytest.raises(RuntimeError, match="no GPU to compute on"):
         amct.set_gpu_mode()
 
 

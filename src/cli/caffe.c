@@ -7,13 +7,23 @@ static int query_devices(const arguments *arguments)
     session session;
     if (!session_open(&session, arguments, QF_INFO))
         return EXIT_FAILED;
-    say(&session, "Querying GPUs ");
+    const char *asked = argument_text(arguments, "gpu");
+    say(&session, "Querying GPUs %s", asked ? asked : "");
+    for (int i = 0; i < qf_device_count(); i++) {
+        uint64_t free = 0, total = 0;
+        qf_device_memory(i, &free, &total);
+        say(&session, "Device id:                     %d", i);
+        say(&session, "Name:                          %s", qf_device_name(i));
+        say(&session, "What it is:                    %s", qf_device_description(i));
+        say(&session, "Total global memory:           %llu", (unsigned long long)total);
+        say(&session, "Free memory:                   %llu", (unsigned long long)free);
+    }
     return session_close(&session, QF_OK);
 }
 
 const command command_device_query = {
     .name = "device_query",
-    .summary = "Show the GPUs that there are.",
+    .summary = "Show the devices that there are to compute on, and their memory.",
     .example = "caffe device_query",
     .computes = true,
     .run = query_devices,

@@ -186,14 +186,18 @@ static int run_extract(const arguments *a)
                 command_title(a->command), a->words[4]);
         return EXIT_FAILED;
     }
-    if (a->word_count > 6 && strcmp(a->words[6], "GPU") == 0) {
-        fprintf(stderr, "%s: there is no GPU to compute on; write CPU, or leave the word out\n",
-                command_title(a->command));
-        return EXIT_FAILED;
-    }
     if (!session_open(&session, a, QF_INFO))
         return EXIT_FAILED;
-    say(&session, "Using CPU");
+    if (a->word_count > 6 && strcmp(a->words[6], "GPU") == 0) {
+        char name[64];
+        snprintf(name, sizeof name, "cuda:%s", a->word_count > 7 ? a->words[7] : "0");
+        const qf_status status = qf_context_set_device(session.context, name);
+        if (status != QF_OK)
+            return session_close(&session, status);
+        say(&session, "Using GPU");
+    } else {
+        say(&session, "Using CPU");
+    }
     return session_close(&session,
                          qf_extract_features(session.context, a->words[1], a->words[0], a->words[2],
                                              a->words[3], (int)batches, a->words[5]));

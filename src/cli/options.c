@@ -74,11 +74,16 @@ static const option engine_options[] = {
      .value = "LEVEL",
      .choices = "debug|info|warning|error",
      .help = "The least important messages to print on stderr."},
+    {.name = "device",
+     .kind = OPTION_TEXT,
+     .value = "NAME",
+     .help = "What to compute on: cpu, or paranoid, a slow device whose memory nobody else may "
+             "touch, which finds mistakes of layers. `caffe device_query` lists all."},
     {.name = "gpu",
      .kind = OPTION_TEXT,
      .value = "IDS",
-     .help = "Devices to compute on, as Caffe numbers them. This build has none but the CPU, so "
-             "that naming one is an error."},
+     .help = "Devices to compute on, as Caffe numbers them: the same as --device cuda:ID. This "
+             "build has none but the CPU, so that naming one is an error."},
 };
 
 /* glog's, for Caffe's tools. */

@@ -130,17 +130,21 @@ static void choose_compute(session *session, const arguments *arguments)
                                                          : QF_BACKWARD_F32);
 }
 
+/* --device, or Caffe's --gpu: a list of numbers. */
+static qf_status choose_device(session *session, const arguments *arguments)
+{
+    char name[64];
+    const char *gpu = argument_text(arguments, "gpu"), *device = argument_text(arguments, "device");
+    if (!gpu)
+        return device ? qf_context_set_device(session->context, device) : QF_OK;
+    snprintf(name, sizeof name, "cuda:%s", gpu);
+    return qf_context_set_device(session->context, name);
+}
+
 bool session_open(session *session, const arguments *arguments, qf_log_level lowest)
 {
     const char *title = command_title(arguments->command);
     *session = (struct session){.command = arguments->command};
-    if (arguments->command->computes && argument_given(arguments, "gpu")) {
-        fprintf(stderr,
-                "%s: --gpu %s: there is no GPU to compute on: this build has code for the CPU "
-                "only. Leave --gpu out\n",
-                title, argument_text(arguments, "gpu"));
-        return false;
-    }
     const char *folder = glog_text(arguments, "log-dir");
     if (folder && !(session->log_file = log_file_open(folder)))
         fprintf(stderr, "%s: cannot keep the log in %s: %s\n", title, folder, strerror(errno));
@@ -164,6 +168,10 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
         return false;
     }
     if (arguments->command->computes) {
+        if (choose_device(session, arguments) != QF_OK) {
+            session_close(session, QF_E_UNSUPPORTED);
+            return false;
+        }
         choose_compute(session, arguments);
         qf_context_write_checksums(session->context, argument_flag(arguments, "checksum"));
     }

@@ -132,6 +132,39 @@ static void print_costliest(const qf_net *net, timing *layers, int iterations)
     free(order);
 }
 
+/* What went to the device and back; nothing is said of the host itself, where nothing goes. */
+static void print_transfers(const qf_net *net, int iterations)
+{
+    uint64_t up[2] = {0}, down[2] = {0}; /* forward, backward */
+    table table = {0};
+    table_row(&table, 6, "layer", "type", "forward in", "forward out", "backward in",
+              "backward out");
+    for (int l = 0; l < qf_net_layer_count(net); l++) {
+        uint64_t bytes[4], sum = 0;
+        for (int pass = 0; pass < 2; pass++) {
+            bytes[2 * pass] = qf_net_layer_uploaded(net, l, pass) / (uint64_t)iterations;
+            bytes[2 * pass + 1] = qf_net_layer_downloaded(net, l, pass) / (uint64_t)iterations;
+            up[pass] += bytes[2 * pass];
+            down[pass] += bytes[2 * pass + 1];
+            sum += bytes[2 * pass] + bytes[2 * pass + 1];
+        }
+        if (sum)
+            table_row(&table, 6, qf_net_layer_name(net, l), qf_net_layer_type(net, l),
+                      cell("%llu", (unsigned long long)bytes[0]),
+                      cell("%llu", (unsigned long long)bytes[1]),
+                      cell("%llu", (unsigned long long)bytes[2]),
+                      cell("%llu", (unsigned long long)bytes[3]));
+    }
+    table_row(&table, 6, "all", "", cell("%llu", (unsigned long long)up[0]),
+              cell("%llu", (unsigned long long)down[0]), cell("%llu", (unsigned long long)up[1]),
+              cell("%llu", (unsigned long long)down[1]));
+    if (up[0] + down[0] + up[1] + down[1]) {
+        printf("bytes to the device and back, an iteration:\n");
+        table_print(&table);
+    }
+    table_release(&table);
+}
+
 static qf_status time_net(session *session, const arguments *arguments)
 {
     int iterations = argument_integer(arguments, "iterations");
@@ -159,6 +192,8 @@ static qf_status time_net(session *session, const arguments *arguments)
         report(session, net, layers, iterations, elapsed);
         if (!arguments->caffe)
             print_costliest(net, layers, iterations);
+        if (!arguments->caffe)
+            print_transfers(net, iterations);
     }
     free(layers);
     qf_net_destroy(net);

@@ -81,6 +81,11 @@ static qf_status choose(qf_context *context, const qf_device *device)
 qf_status qf_context_set_device(qf_context *context, const char *name)
 {
     const qf_device *device = find_device(name);
+    if (!device && strncmp(name, "cuda", 4) == 0)
+        return qf_fail(context, QF_E_UNSUPPORTED,
+                       "%s: there is no GPU to compute on: this build of qaffe has code for the "
+                       "CPU only. Leave the choice out, or take the device 'cpu'",
+                       name);
     if (!device)
         return qf_fail(context, QF_E_ARGUMENT,
                        "there is no device '%s': this build of qaffe computes on 'cpu' (and on "

@@ -85,6 +85,12 @@ typedef struct qf_layer_param {
     bool propagate; /* wants a gradient */
 } qf_layer_param;
 
+/* What the passes of a layer took: time, and bytes that went to the device and back. */
+typedef struct qf_layer_cost {
+    double seconds;
+    uint64_t uploaded, downloaded;
+} qf_layer_cost;
+
 struct qf_layer {
     const qf_layer_type *type;
     qf_context *context;
@@ -103,7 +109,7 @@ struct qf_layer {
     bool weights_given; /* a file has given it its parameters (nn/weights_fit.c) */
     bool ran;           /* a forward pass since the last reshape: backward has what it needs */
 
-    double forward_seconds, backward_seconds; /* sums, kept while the net is being timed */
+    qf_layer_cost forward_cost, backward_cost; /* sums, kept while the net is being timed */
 };
 
 /* All types, in alphabetical order, ended by NULL (nn/layer_table.c). */

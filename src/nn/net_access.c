@@ -7,12 +7,27 @@ void qf_net_set_timing(qf_net *net, bool timing)
 {
     net->timing = timing;
     for (int l = 0; l < net->layer_count; l++)
-        net->layers[l]->forward_seconds = net->layers[l]->backward_seconds = 0;
+        net->layers[l]->forward_cost = net->layers[l]->backward_cost = (qf_layer_cost){0};
+}
+
+static const qf_layer_cost *cost_of(const qf_net *net, int layer, bool backward)
+{
+    return backward ? &net->layers[layer]->backward_cost : &net->layers[layer]->forward_cost;
 }
 
 double qf_net_layer_seconds(const qf_net *net, int layer, bool backward)
 {
-    return backward ? net->layers[layer]->backward_seconds : net->layers[layer]->forward_seconds;
+    return cost_of(net, layer, backward)->seconds;
+}
+
+uint64_t qf_net_layer_uploaded(const qf_net *net, int layer, bool backward)
+{
+    return cost_of(net, layer, backward)->uploaded;
+}
+
+uint64_t qf_net_layer_downloaded(const qf_net *net, int layer, bool backward)
+{
+    return cost_of(net, layer, backward)->downloaded;
 }
 
 int qf_net_layer_ran_until(const qf_net *net, int layer)
