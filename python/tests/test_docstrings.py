@@ -9,7 +9,7 @@ import pytest
 
 MODULES = ["caffe", "caffe._blob", "caffe._layer", "caffe._caffe", "caffe.pycaffe", "caffe.io", "caffe.net_spec",
            "caffe.coord_map", "caffe.classifier", "caffe.detector", "caffe.draw", "amct_caffe", "qaffe",
-           "qaffe._checks", "qaffe._limits", "qaffe._retrain", "qaffe.examples"]
+           "qaffe._checks", "qaffe._devices", "qaffe._limits", "qaffe._retrain", "qaffe.examples"]
 EXPORTING = ["caffe", "caffe.io", "amct_caffe", "qaffe"]
 
 
@@ -31,8 +31,8 @@ def exported(name):
 @pytest.mark.parametrize("name", EXPORTING)
 def test_all_have_an_example(name):
     missing = [n for n, thing in exported(name) if ">>>" not in (inspect.getdoc(thing) or "")]
-    # What retrain() and check() return is shown there.
-    assert not set(missing) - {"Result", "LayerResult", "Check", "OddBlob"}
+    # What retrain(), check() and devices() return is shown there.
+    assert not set(missing) - {"Result", "LayerResult", "Check", "OddBlob", "Device"}
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])
