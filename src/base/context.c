@@ -92,6 +92,20 @@ void qf_context_set_threads(qf_context *context, int threads)
     qf_waiting_fit(context->threads);
 }
 
+int qf_context_enter(const qf_context *context)
+{
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(context->threads);
+    qf_signals_enter();
+    return threads;
+}
+
+void qf_context_leave(int threads)
+{
+    qf_signals_leave();
+    omp_set_num_threads(threads);
+}
+
 void qf_context_start_threads(qf_context *context)
 {
     const int possible = qf_threads_start(context->threads);

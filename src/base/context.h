@@ -59,6 +59,12 @@ struct qf_context {
  * qf_context_create() it leaves the number of OpenMP's threads alone. */
 qf_status qf_context_create_for_thread(qf_context *parent, qf_context **out);
 
+/* The calling thread computes for this context from here to qf_context_leave() of what this
+ * returns: its teams have the context's number of threads, whatever the thread does for other
+ * contexts, and signals wait where kernels need it (base/signals.h). Pairs nest. */
+int qf_context_enter(const qf_context *context);
+void qf_context_leave(int threads);
+
 /* OpenMP's threads are there from here on, fewer of them, with a warning, where not all can be had.
  */
 void qf_context_start_threads(qf_context *context);

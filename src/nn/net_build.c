@@ -408,10 +408,9 @@ static qf_status build_layers(qf_net_builder *build)
     return list_ends(build);
 }
 
-qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParameter *param,
-                                   qf_net *share, qf_net **out)
+static qf_status build_net(qf_context *context, const Caffe__NetParameter *param, qf_net *share,
+                           qf_net **out)
 {
-    *out = NULL;
     qf_net *net = qf_alloc(1, sizeof *net);
     if (!net)
         return qf_fail(context, QF_E_MEMORY, "no memory for a net");
@@ -446,6 +445,16 @@ done:
     qf_names_release(&build.blob_names);
     qf_names_release(&build.param_names);
     qf_net_destroy(net);
+    return status;
+}
+
+qf_status qf_net_create_from_param(qf_context *context, const Caffe__NetParameter *param,
+                                   qf_net *share, qf_net **out)
+{
+    *out = NULL;
+    const int threads = qf_context_enter(context); /* kernels are made for so many */
+    const qf_status status = build_net(context, param, share, out);
+    qf_context_leave(threads);
     return status;
 }
 

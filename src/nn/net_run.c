@@ -36,9 +36,12 @@ static qf_status follow_shapes(qf_net *net, int index)
 
 qf_status qf_net_reshape(qf_net *net)
 {
-    for (int i = 0; i < net->layer_count; i++)
-        QF_TRY(qf_within(net->context, follow_shapes(net, i), "layer %s", net->layers[i]->name));
-    return QF_OK;
+    const int threads = qf_context_enter(net->context);
+    qf_status status = QF_OK;
+    for (int i = 0; i < net->layer_count && status == QF_OK; i++)
+        status = qf_within(net->context, follow_shapes(net, i), "layer %s", net->layers[i]->name);
+    qf_context_leave(threads);
+    return status;
 }
 
 static qf_status refresh_aliases(qf_net *net, int layer)
@@ -200,9 +203,9 @@ static qf_status run_forward(qf_net *net, int first, int last, float *loss)
 
 qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
 {
-    qf_signals_enter();
+    const int threads = qf_context_enter(net->context);
     const qf_status status = run_forward(net, first, last, loss);
-    qf_signals_leave();
+    qf_context_leave(threads);
     return status;
 }
 
@@ -327,9 +330,9 @@ static qf_status run_backward(qf_net *net, int last, int first)
 
 qf_status qf_net_backward_range(qf_net *net, int last, int first)
 {
-    qf_signals_enter();
+    const int threads = qf_context_enter(net->context);
     const qf_status status = run_backward(net, last, first);
-    qf_signals_leave();
+    qf_context_leave(threads);
     return status;
 }
 

@@ -145,9 +145,9 @@ static qf_status forward_backward(qf_solver *solver, float *loss)
     const qf_backward asked = context->backward;
     QF_TRY(qf_solver_choose_backward(solver));
     context->backward = solver->backward;
-    qf_signals_enter(); /* once for all passes */
+    const int threads = qf_context_enter(context); /* once for all passes */
     const qf_status status = run_passes(solver, loss);
-    qf_signals_leave();
+    qf_context_leave(threads);
     context->backward = asked;
     return status;
 }
