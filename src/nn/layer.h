@@ -9,15 +9,18 @@
 #include "nn/blob.h"
 
 struct qf_net;
-struct qf_data_state; /* data/data_source.h */
+struct qf_data_state;      /* data/data_source.h */
+struct qf_pending_records; /* nn/pending_records.h */
+typedef struct qf_neighbours qf_neighbours;
 
 enum { QF_CARRIED_MAX = 2 };
 enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over */
 
 /*
- * The net calls, in this order: setup once; reshape after setup and before each forward whose
- * bottom shapes changed; then forward, and backward after a forward. destroy also after a failed
- * setup. Nothing here prints; a failure is a sentence (qf_fail), to which the net adds the layer.
+ * The net calls, in this order: setup once; connect once, when all layers are there; reshape after
+ * setup and before each forward whose bottom shapes changed; then forward, and backward after a
+ * forward. destroy also after a failed setup. Nothing here prints; a failure is a sentence
+ * (qf_fail), to which the net adds the layer.
  *
  * setup     check parameters, create parameter blobs (qf_layer_add_param). Bottom shapes are known.
  * reshape   give the tops their shapes; prepare objects of the device.
@@ -61,6 +64,10 @@ typedef struct qf_layer_type {
     /* Tops that Caffe adds by itself when the prototxt names fewer (losses: 1). */
     int automatic_tops;
     qf_status (*setup)(qf_layer *layer);
+    /* Find the layers that it works with; NULL: it works alone. Nothing is looked up later. */
+    qf_status (*connect)(qf_layer *layer, const qf_neighbours *neighbours);
+    /* Before each forward pass over the net, in the order of the layers; NULL: nothing to do. */
+    qf_status (*begin_pass)(qf_layer *layer);
     qf_status (*reshape)(qf_layer *layer);
     qf_status (*forward)(qf_layer *layer);
     qf_status (*backward)(qf_layer *layer); /* NULL if no_backward */
@@ -95,7 +102,6 @@ struct qf_layer {
     const qf_layer_type *type;
     qf_context *context;
     const qf_device *device;
-    struct qf_net *net;                 /* borrowed; for layers that look around (QAT) */
     const Caffe__LayerParameter *param; /* borrowed from the net */
     const char *name;
     qf_phase phase;
@@ -109,7 +115,18 @@ struct qf_layer {
     bool weights_given; /* a file has given it its parameters (nn/weights_fit.c) */
     bool ran;           /* a forward pass since the last reshape: backward has what it needs */
 
+    qf_layer *dequant;                  /* the DeQuant layer that is for this one; NULL: none */
+    struct qf_pending_records *records; /* the net's: where a pass leaves what goes into files */
+
     qf_layer_cost forward_cost, backward_cost; /* sums, kept while the net is being timed */
+};
+
+/* What the net tells its layers about each other. */
+struct qf_neighbours {
+    struct qf_net *net;
+    qf_layer *(*find)(const struct qf_net *net, const char *name); /* NULL: there is none */
+    /* The layer that writes `blob` last before `before`, seen through Splits; NULL: none. */
+    qf_layer *(*producer)(const struct qf_net *net, const qf_blob *blob, const qf_layer *before);
 };
 
 /* All types, in alphabetical order, ended by NULL (nn/layer_table.c). */

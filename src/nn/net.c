@@ -2,7 +2,6 @@
 #include "nn/net.h"
 
 #include "base/memory.h"
-#include "nn/pending_records.h"
 #include "nn/plan.h"
 
 #include <string.h>
@@ -29,7 +28,7 @@ void qf_net_destroy(qf_net *net)
     if (!net)
         return;
     qf_net_plan_destroy(net);
-    qf_pending_records_destroy(net);
+    qf_pending_records_release(&net->records);
     for (int i = 0; i < net->layer_count; i++) {
         destroy_layer(net->layers[i]);
         qf_free(net->seen[i]);
@@ -68,5 +67,23 @@ qf_layer *qf_net_find_layer(const qf_net *net, const char *name)
     for (int i = 0; i < net->layer_count; i++)
         if (strcmp(net->layers[i]->name, name) == 0)
             return net->layers[i];
+    return NULL;
+}
+
+qf_layer *qf_net_producer(const qf_net *net, const qf_blob *blob, const qf_layer *before)
+{
+    int index = net->layer_count;
+    while (index > 0 && net->layers[index - 1] != before)
+        index--;
+    for (index -= 2; index >= 0; index--) {
+        qf_layer *layer = net->layers[index];
+        for (int t = 0; t < layer->top_count; t++)
+            if (layer->top[t] == blob) {
+                if (strcmp(layer->type->name, "Split") != 0)
+                    return layer;
+                blob = layer->bottom[0];
+                break;
+            }
+    }
     return NULL;
 }

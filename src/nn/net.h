@@ -3,6 +3,7 @@
 #define QF_NN_NET_H
 
 #include "nn/layer.h"
+#include "nn/pending_records.h"
 
 /* A learnable parameter as the solver sees it: one entry per owner, however many layers share it.
  */
@@ -33,13 +34,12 @@ struct qf_net {
     int *inputs, *outputs;   /* indices of blobs */
     qf_param_alias *aliases; /* shared parameters whose shape differs from the owner's */
     int alias_count;
-    qf_shape **seen;                   /* per layer: bottom shapes at its last reshape */
-    struct qf_net_plan *plan;          /* nn/plan.h */
-    struct qf_pending_record *pending; /* nn/pending_records.h */
-    size_t pending_count, pending_capacity;
-    bool keep_blobs;      /* every blob can be read after a pass: qf_net_keep_blobs() */
-    bool backward_wanted; /* somebody has called backward: no fusions for inference only */
-    bool timing;          /* keep seconds per layer */
+    qf_shape **seen;            /* per layer: bottom shapes at its last reshape */
+    struct qf_net_plan *plan;   /* nn/plan.h */
+    qf_pending_records records; /* of the pass that runs */
+    bool keep_blobs;            /* every blob can be read after a pass: qf_net_keep_blobs() */
+    bool backward_wanted;       /* somebody has called backward: no fusions for inference only */
+    bool timing;                /* keep seconds per layer */
     bool debug_info;
     const struct qf_net *shares_with; /* a test net's training net; borrowed, or NULL */
 };
@@ -70,6 +70,9 @@ qf_status qf_net_require_weights(struct qf_net *net, const char *files);
 qf_status qf_net_to_proto(struct qf_net *net, bool with_diff, Caffe__NetParameter **out);
 qf_status qf_net_save_weights_binary(struct qf_net *net, const char *caffemodel, bool with_diff);
 qf_layer *qf_net_find_layer(const struct qf_net *net, const char *name);
+/* The layer that writes `blob` last before layer number `before`, seen through Splits; NULL: none.
+ */
+qf_layer *qf_net_producer(const struct qf_net *net, const qf_blob *blob, const qf_layer *before);
 /* The lines of debug_info (nn/debug_info.c): after a layer's passes, and of all parameters. */
 qf_status qf_net_log_forward(struct qf_net *net, const qf_layer *layer);
 qf_status qf_net_log_backward(struct qf_net *net, const qf_layer *layer);

@@ -1,4 +1,5 @@
 /* What users of the public interface may ask a net. */
+#include "nn/layers/own_data.h"
 #include "nn/plan.h"
 
 #include <string.h>
@@ -142,4 +143,20 @@ int qf_net_output(const qf_net *net, int index)
 float qf_net_loss_weight(const qf_net *net, int blob)
 {
     return net->blob_loss_weight[blob];
+}
+
+qf_status qf_net_set_memory_data(qf_net *net, const float *images, const float *labels,
+                                 size_t count)
+{
+    qf_layer *layer = net->layer_count ? net->layers[0] : NULL;
+    if (!layer || layer->type != &qf_memory_data_layer)
+        return qf_fail(net->context, QF_E_ARGUMENT,
+                       "set_input_arrays may only be called if the first layer is a MemoryData "
+                       "layer");
+    return qf_memory_data_set(layer, images, labels, count);
+}
+
+void *qf_net_layer_python_state(const qf_net *net, int layer)
+{
+    return qf_python_layer_state(net->layers[layer]);
 }

@@ -148,7 +148,7 @@ static qf_status make_layer(qf_net_builder *build, const Caffe__LayerParameter *
     layer->type = type;
     layer->context = net->context;
     layer->device = qf_device_of(net->context);
-    layer->net = net;
+    layer->records = &net->records;
     layer->param = param;
     layer->name = param->name;
     layer->phase = net->phase;
@@ -387,6 +387,18 @@ static qf_status check_size(qf_net_builder *build)
                           "layer %s: the net up to here has", layer->name);
 }
 
+static qf_status connect_layers(qf_net *net)
+{
+    const qf_neighbours around = {net, qf_net_find_layer, qf_net_producer};
+    for (int l = 0; l < net->layer_count; l++) {
+        qf_layer *layer = net->layers[l];
+        if (layer->type->connect)
+            QF_TRY(qf_within(net->context, layer->type->connect(layer, &around), "layer %s",
+                             layer->name));
+    }
+    return QF_OK;
+}
+
 static qf_status build_layers(qf_net_builder *build)
 {
     qf_net *net = build->net;
@@ -402,6 +414,7 @@ static qf_status build_layers(qf_net_builder *build)
         QF_TRY(qf_within(net->context, add_layer(build, param), "layer %s", param->name));
         QF_TRY(check_size(build));
     }
+    QF_TRY(connect_layers(net));
     QF_TRY(trim_backward(build));
     if (net->param->force_backward)
         force_backward(build);

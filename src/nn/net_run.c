@@ -5,9 +5,7 @@
 #include "base/memory.h"
 #include "base/signals.h"
 #include "base/waiting.h"
-#include "nn/pending_records.h"
 #include "nn/plan.h"
-#include "nn/weight_codes.h"
 
 /* Reshape a layer whose bottoms changed shape since its last reshape. */
 static qf_status follow_shapes(qf_net *net, int index)
@@ -176,6 +174,17 @@ static void between_layers(void)
     qf_waiting_look();
 }
 
+static qf_status begin_pass(qf_net *net)
+{
+    for (int i = 0; i < net->layer_count; i++) {
+        qf_layer *layer = net->layers[i];
+        if (layer->type->begin_pass)
+            QF_TRY(
+                qf_within(net->context, layer->type->begin_pass(layer), "layer %s", layer->name));
+    }
+    return QF_OK;
+}
+
 static qf_status run_forward(qf_net *net, int first, int last, float *loss)
 {
     double sum = 0;
@@ -184,7 +193,7 @@ static qf_status run_forward(qf_net *net, int first, int last, float *loss)
     if (net->layer_count == 0)
         return QF_OK;
     QF_TRY(check_range(net, first, last));
-    QF_TRY(qf_net_attach_weight_codes(net));
+    QF_TRY(begin_pass(net));
     for (int i = first, next; i <= last; i = next) {
         qf_group *group = qf_net_plan_forward_group(net, i, first, last);
         next = group ? group->last + 1 : i + 1;
@@ -198,7 +207,7 @@ static qf_status run_forward(qf_net *net, int first, int last, float *loss)
     }
     if (loss)
         *loss = (float)sum;
-    return qf_pending_records_write(net);
+    return qf_pending_records_write(net->context, &net->records);
 }
 
 qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss)
@@ -325,7 +334,8 @@ static qf_status run_backward(qf_net *net, int last, int first)
         between_layers();
     }
     QF_TRY(show_alias_gradients(net));
-    return qf_pending_records_write(net); /* of what ran forward once more */
+    return qf_pending_records_write(net->context,
+                                    &net->records); /* of what ran forward once more */
 }
 
 qf_status qf_net_backward_range(qf_net *net, int last, int first)

@@ -1,27 +1,28 @@
+/* Records of one pass, merged into their files at its end. */
 #include "nn/pending_records.h"
 
 #include "base/memory.h"
 
 #include <string.h>
 
-qf_status qf_pending_record_of(qf_net *net, const char *path, qf_record **out)
+qf_status qf_pending_record_of(qf_context *context, qf_pending_records *records, const char *path,
+                               qf_record **out)
 {
-    for (size_t i = 0; i < net->pending_count; i++)
-        if (strcmp(net->pending[i].path, path) == 0) {
-            *out = net->pending[i].changes;
+    for (size_t i = 0; i < records->count; i++)
+        if (strcmp(records->items[i].path, path) == 0) {
+            *out = records->items[i].changes;
             return QF_OK;
         }
-    if (!qf_grow(&net->pending, &net->pending_capacity, net->pending_count + 1,
-                 sizeof *net->pending))
-        return qf_fail(net->context, QF_E_MEMORY, "no memory for a record");
-    qf_pending_record *added = &net->pending[net->pending_count];
-    QF_TRY(qf_message_new(net->context, &amct__scale_offset_record__descriptor, &added->changes));
+    if (!qf_grow(&records->items, &records->capacity, records->count + 1, sizeof *records->items))
+        return qf_fail(context, QF_E_MEMORY, "no memory for a record");
+    qf_pending_record *added = &records->items[records->count];
+    QF_TRY(qf_message_new(context, &amct__scale_offset_record__descriptor, &added->changes));
     added->path = qf_strdup(path);
     if (!added->path) {
         qf_message_free(added->changes);
-        return qf_fail(net->context, QF_E_MEMORY, "no memory for a path");
+        return qf_fail(context, QF_E_MEMORY, "no memory for a path");
     }
-    net->pending_count++;
+    records->count++;
     *out = added->changes;
     return QF_OK;
 }
@@ -43,19 +44,19 @@ static void release(qf_pending_record *pending)
     qf_message_free(pending->changes);
 }
 
-qf_status qf_pending_records_write(qf_net *net)
+qf_status qf_pending_records_write(qf_context *context, qf_pending_records *records)
 {
-    for (; net->pending_count > 0; net->pending_count--) {
-        qf_pending_record *last = &net->pending[net->pending_count - 1];
-        QF_TRY(qf_within(net->context, write_record(net->context, last), "record of the factors"));
+    for (; records->count > 0; records->count--) {
+        qf_pending_record *last = &records->items[records->count - 1];
+        QF_TRY(qf_within(context, write_record(context, last), "record of the factors"));
         release(last);
     }
     return QF_OK;
 }
 
-void qf_pending_records_destroy(qf_net *net)
+void qf_pending_records_release(qf_pending_records *records)
 {
-    for (size_t i = 0; i < net->pending_count; i++)
-        release(&net->pending[i]);
-    qf_free(net->pending);
+    for (size_t i = 0; i < records->count; i++)
+        release(&records->items[i]);
+    qf_free(records->items);
 }

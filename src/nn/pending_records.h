@@ -7,19 +7,25 @@
 #ifndef QF_NN_PENDING_RECORDS_H
 #define QF_NN_PENDING_RECORDS_H
 
+#include "base/context.h"
 #include "model/record.h"
-#include "nn/net.h"
 
 typedef struct qf_pending_record {
     char *path;
     qf_record *changes;
 } qf_pending_record;
 
+typedef struct qf_pending_records {
+    qf_pending_record *items;
+    size_t count, capacity;
+} qf_pending_records;
+
 /* Where a layer puts what goes into the record file at `path`: borrowed, valid until the pass ends.
  * Fields that are not set leave the file's alone. */
-qf_status qf_pending_record_of(struct qf_net *net, const char *path, qf_record **out);
+qf_status qf_pending_record_of(qf_context *context, qf_pending_records *records, const char *path,
+                               qf_record **out);
 /* At the end of a pass. What cannot be written is kept for the next one. */
-qf_status qf_pending_records_write(struct qf_net *net);
-void qf_pending_records_destroy(struct qf_net *net);
+qf_status qf_pending_records_write(qf_context *context, qf_pending_records *records);
+void qf_pending_records_release(qf_pending_records *records);
 
 #endif

@@ -1,4 +1,4 @@
-#include "nn/weight_codes.h"
+#include "nn/net.h"
 #include "toolkit/run.h"
 
 #include <math.h>

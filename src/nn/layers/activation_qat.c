@@ -2,8 +2,8 @@
  * The top holds only codes; whoever wants floats gets them dequantised. */
 #include "nn/layers/activation_qat.h"
 
+#include "base/memory.h"
 #include "nn/pending_records.h"
-#include "nn/weight_codes.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,7 +13,15 @@ enum { CLIP_MAX, CLIP_MIN, BITS = 8 };
 /* Above this many values the first range is searched on a histogram instead of the values. */
 enum { EXACT_VALUES = 1 << 20 };
 
+/* A layer that reads the codes, as the record names it. */
+typedef struct object {
+    char *name;
+    bool pools;
+} object;
+
 typedef struct state {
+    object *objects;
+    size_t object_count, object_capacity;
     qf_clip clip;
     qf_ulq factors;
     bool initialised; /* the clip range holds a measured or trained value */
@@ -53,7 +61,11 @@ static qf_status setup(qf_layer *layer)
 
 static void destroy(qf_layer *layer)
 {
-    qf_blob_release(((state *)layer->state)->valid);
+    state *s = layer->state;
+    for (size_t i = 0; i < s->object_count; i++)
+        qf_free(s->objects[i].name);
+    qf_free(s->objects);
+    qf_blob_release(s->valid);
 }
 
 /* A range that an update has made unusable goes back to the last valid one, which the next run
@@ -186,15 +198,10 @@ static void shape_of_input(const qf_layer *layer, qf_record_entry *entry)
     entry->has_channels = entry->has_height = entry->has_width = true;
 }
 
-static bool is_pooling(const qf_layer *layer, const char *name)
-{
-    const qf_layer *target = qf_net_find_layer(layer->net, name);
-    return target && strcmp(target->type->name, "Pooling") == 0;
-}
-
 /* object_layer joins names by '-'; a name may contain '-' itself, so the longest that exists wins.
  */
-static const char *next_object(const qf_layer *layer, const char *names, char *name, size_t size)
+static const char *next_object(const qf_neighbours *around, const char *names, char *name,
+                               size_t size)
 {
     size_t length = strlen(names);
     for (size_t end = length; end > 0; end--) {
@@ -202,7 +209,7 @@ static const char *next_object(const qf_layer *layer, const char *names, char *n
             continue;
         memcpy(name, names, end);
         name[end] = '\0';
-        if (qf_net_find_layer(layer->net, name))
+        if (around->find(around->net, name))
             return names + end + (names[end] == '-');
     }
     size_t first = strcspn(names, "-");
@@ -210,20 +217,33 @@ static const char *next_object(const qf_layer *layer, const char *names, char *n
     return names + first + (names[first] == '-');
 }
 
-static qf_status record_objects(qf_layer *layer, qf_record *record)
+static qf_status connect(qf_layer *layer, const qf_neighbours *around)
 {
-    const state *s = layer->state;
+    state *s = layer->state;
     const char *names = param_of(layer)->object_layer;
     char name[512];
     while (names && *names) {
-        names = next_object(layer, names, name, sizeof name);
+        names = next_object(around, names, name, sizeof name);
+        const qf_layer *found = around->find(around->net, name);
+        if (!qf_grow(&s->objects, &s->object_capacity, s->object_count + 1, sizeof *s->objects) ||
+            !(s->objects[s->object_count].name = qf_strdup(name)))
+            return qf_fail(layer->context, QF_E_MEMORY, "no memory for a name");
+        s->objects[s->object_count++].pools = found && strcmp(found->type->name, "Pooling") == 0;
+    }
+    return QF_OK;
+}
+
+static qf_status record_objects(qf_layer *layer, qf_record *record)
+{
+    const state *s = layer->state;
+    for (size_t i = 0; i < s->object_count; i++) {
         qf_record_entry *entry;
-        QF_TRY(qf_record_find_or_add(layer->context, record, name, &entry));
+        QF_TRY(qf_record_find_or_add(layer->context, record, s->objects[i].name, &entry));
         entry->has_scale_d = entry->has_offset_d = true;
         entry->scale_d = s->factors.scale;
         entry->offset_d = qf_ulq_offset_d(s->factors);
         shape_of_input(layer, entry);
-        if (is_pooling(layer, name))
+        if (s->objects[i].pools)
             QF_TRY(qf_record_set_scales(layer->context, entry, &(float){1}, 1));
     }
     return QF_OK;
@@ -239,7 +259,7 @@ static qf_status update_record(qf_layer *layer)
         memcmp(now, s->recorded_versions, sizeof now) == 0)
         return QF_OK;
     qf_record *record;
-    QF_TRY(qf_pending_record_of(layer->net, p->record_file_path, &record));
+    QF_TRY(qf_pending_record_of(layer->context, layer->records, p->record_file_path, &record));
     QF_TRY(record_objects(layer, record));
     if (!s->shapes_logged)
         qf_info(layer->context, "Do layer:\"%s\" activation retrain success!", p->object_layer);
@@ -340,6 +360,7 @@ const qf_layer_type qf_activation_qat_layer = {
     .range = range,
     .carried = carried,
     .setup = setup,
+    .connect = connect,
     .reshape = qf_layer_reshape_like_bottom,
     .forward = forward,
     .backward = backward,

@@ -2,11 +2,16 @@
  * does what the shift to 16 bits loses; in a deploy model it has one blob of packed words and turns
  * accumulators into floats. */
 #include "nn/layers/quant.h"
+#include "nn/layers/weight_codes.h"
 
 #include "base/memory.h"
 #include "base/parallel.h"
 
+#include <string.h>
+
 typedef struct state {
+    qf_layer *object;      /* the layer whose values it turns back; NULL: none of that name */
+    const qf_layer *quant; /* in front of that, where a fake-quant model has one */
     qf_tensor *kept;
     float *deq; /* of each channel, unpacked from the words of this version */
     int32_t *shift;
@@ -29,6 +34,39 @@ static qf_status setup(qf_layer *layer)
          i++) /* deq_scale, shift_bit, offset_w; or the packed words in the first */
         QF_TRY(qf_layer_add_param(layer, &shape, NULL));
     return QF_OK;
+}
+
+static qf_status connect(qf_layer *layer, const qf_neighbours *around)
+{
+    state *s = layer->state;
+    const Caffe__DeQuantParameter *p = layer->param->dequant_param;
+    s->object = p && p->object_layer ? around->find(around->net, p->object_layer) : NULL;
+    if (!s->object)
+        return QF_OK;
+    if (!s->object->dequant)
+        s->object->dequant = layer;
+    const qf_layer *quant = s->object->bottom_count
+                                ? around->producer(around->net, s->object->bottom[0], s->object)
+                                : NULL;
+    if (quant && strcmp(quant->type->name, "Quant") == 0 && quant->param->quant_param)
+        s->quant = quant;
+    return QF_OK;
+}
+
+/* Weights of a fake-quant model get their codes when they are there. */
+static qf_status begin_pass(qf_layer *layer)
+{
+    const state *s = layer->state;
+    qf_layer *object = s->object;
+    if (!object || !s->quant || !object->param_count || qf_layer_is_deployed(object))
+        return QF_OK;
+    const qf_tensor *weights = object->params[0].blob->data;
+    if (qf_tensor_is_zero(weights) || qf_tensor_has(weights, QF_WEIGHT_CODES) ||
+        qf_tensor_is_zero(layer->params[0].blob->data))
+        return QF_OK;
+    return qf_within(layer->context,
+                     qf_attach_weight_codes(object, layer, 1 / s->quant->param->quant_param->scale),
+                     "weights of layer %s", object->name);
 }
 
 static void destroy(qf_layer *layer)
@@ -91,6 +129,11 @@ static qf_status forward_fake(qf_layer *layer)
 bool qf_dequant_is_deployed(const qf_layer *dequant)
 {
     return qf_tensor_has(dequant->params[0].blob->data, QF_WORDS);
+}
+
+bool qf_layer_is_deployed(const qf_layer *layer)
+{
+    return layer->dequant && qf_dequant_is_deployed(layer->dequant);
 }
 
 static qf_status unpack(qf_layer *layer, size_t channels)
@@ -195,6 +238,8 @@ const qf_layer_type qf_de_quant_layer = {
     .ignores_tops = true,
     .packed_params = 1,
     .setup = setup,
+    .connect = connect,
+    .begin_pass = begin_pass,
     .reshape = qf_layer_reshape_like_bottom,
     .forward = forward,
     .backward = backward,

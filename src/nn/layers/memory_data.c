@@ -2,7 +2,7 @@
  * batch and round and round. */
 #include "base/memory.h"
 #include "data/data_source.h"
-#include "nn/net.h"
+#include "nn/layers/own_data.h"
 
 #include <string.h>
 
@@ -104,19 +104,14 @@ const qf_layer_type qf_memory_data_layer = {
     .data_round = data_round,
 };
 
-qf_status qf_net_set_memory_data(qf_net *net, const float *images, const float *labels,
-                                 size_t count)
+qf_status qf_memory_data_set(qf_layer *layer, const float *images, const float *labels,
+                             size_t count)
 {
-    qf_layer *layer = net->layer_count ? net->layers[0] : NULL;
-    if (!layer || layer->type != &qf_memory_data_layer)
-        return qf_fail(net->context, QF_E_ARGUMENT,
-                       "set_input_arrays may only be called if the first layer is a MemoryData "
-                       "layer");
     state *s = layer->state;
     const size_t batch = parameter(layer)->batch_size;
     const size_t size = qf_blob_count(layer->top[0]) / batch;
     if (count == 0 || count % batch)
-        return qf_fail(net->context, QF_E_ARGUMENT,
+        return qf_fail(layer->context, QF_E_ARGUMENT,
                        "layer %s: the number of items, %zu, must be a multiple of batch_size %zu",
                        layer->name, count, batch);
     float *copies[] = {qf_alloc_raw(count * size, sizeof(float)),
@@ -124,7 +119,7 @@ qf_status qf_net_set_memory_data(qf_net *net, const float *images, const float *
     if (!copies[0] || !copies[1]) {
         qf_free(copies[0]);
         qf_free(copies[1]);
-        return qf_fail(net->context, QF_E_MEMORY, "no memory for %zu items", count);
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu items", count);
     }
     memcpy(copies[0], images, count * size * sizeof *images);
     memcpy(copies[1], labels, count * sizeof *labels);

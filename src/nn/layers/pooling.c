@@ -1,7 +1,7 @@
 #include "nn/layers/pooling.h"
 
 #include "base/memory.h"
-#include "nn/weight_codes.h"
+#include "nn/layers/quant.h"
 
 #include <math.h>
 
@@ -169,7 +169,7 @@ static qf_status reshape(qf_layer *layer)
  * its factor is taken here, so that both models round alike. */
 static qf_status code_value(qf_layer *layer, float *out)
 {
-    const qf_layer *dequant = qf_dequant_of(layer);
+    const qf_layer *dequant = layer->dequant;
     const float *deq;
     *out = layer->bottom[0]->data->code_scale;
     if (!dequant)

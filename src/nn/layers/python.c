@@ -2,7 +2,7 @@
  * (qf_context_set_python_layers). */
 #include "base/signals.h"
 #include "nn/layer.h"
-#include "nn/net.h"
+#include "nn/layers/own_data.h"
 
 #include <string.h>
 
@@ -85,10 +85,9 @@ const qf_layer_type qf_python_layer = {
     .destroy = destroy,
 };
 
-void *qf_net_layer_python_state(const qf_net *net, int layer)
+void *qf_python_layer_state(const qf_layer *layer)
 {
-    const qf_layer *found = net->layers[layer];
-    return found->type == &qf_python_layer ? ((state *)found->state)->theirs : NULL;
+    return layer->type == &qf_python_layer ? ((state *)layer->state)->theirs : NULL;
 }
 
 /* ---- what such a layer may ask for ---- */

@@ -4,15 +4,22 @@
 #include "nn/layers/search_n.h"
 
 #include "nn/layers/batch_norm.h"
+#include "nn/layers/weight_codes.h"
 #include "nn/pending_records.h"
-#include "nn/weight_codes.h"
 
 #include "base/memory.h"
 
 #include <math.h>
 #include <string.h>
 
+/* One quantised layer that this search is for, with what surrounds it; NULL: not there. */
+typedef struct target {
+    qf_layer *layer, *weight_qat, *activation_qat, *batch_norm, *scale;
+    const qf_layer *behind; /* what stands in front of us and of BatchNorm and Scale */
+} target;
+
 typedef struct state {
+    target *targets;         /* one for each layer_name */
     qf_shift_errors *errors; /* of each channel */
     float *deq;
     float *scale_w; /* of each channel of the weights, not folded */
@@ -21,11 +28,6 @@ typedef struct state {
     int calls;            /* in the running search */
     uint64_t fingerprint; /* of all factors when the search began */
 } state;
-
-/* One quantised layer that this search is for, with what surrounds it. */
-typedef struct target {
-    qf_layer *layer, *weight_qat, *activation_qat, *batch_norm, *scale;
-} target;
 
 static const Caffe__SearchNParameter *param_of(const qf_layer *layer)
 {
@@ -38,40 +40,60 @@ static bool is_type(const qf_layer *layer, const char *type)
     return layer && strcmp(layer->type->name, type) == 0;
 }
 
-static qf_status find_target(qf_layer *layer, const char *name, target *out)
+static target resolve(qf_layer *layer, const qf_neighbours *around, const char *name)
 {
-    const struct qf_net *net = layer->net;
-    *out = (target){.layer = qf_net_find_layer(net, name)};
-    if (!out->layer || !out->layer->bottom_count)
+    target t = {.layer = around->find(around->net, name)};
+    if (!t.layer || !t.layer->bottom_count)
+        return (target){0};
+    t.weight_qat = around->producer(around->net, t.layer->bottom[0], t.layer);
+    if (is_type(t.weight_qat, "WeightQAT"))
+        t.activation_qat = around->producer(around->net, t.weight_qat->bottom[0], t.weight_qat);
+    /* Back from our bottom through what will be folded. */
+    qf_layer *behind = around->producer(around->net, layer->bottom[0], layer);
+    if (is_type(behind, "Scale") && behind->bottom_count == 1) {
+        t.scale = behind;
+        behind = around->producer(around->net, behind->bottom[0], behind);
+    }
+    if (is_type(behind, "BatchNorm")) {
+        t.batch_norm = behind;
+        behind = around->producer(around->net, behind->bottom[0], behind);
+    }
+    t.behind = behind;
+    return t;
+}
+
+static qf_status connect(qf_layer *layer, const qf_neighbours *around)
+{
+    const Caffe__SearchNParameter *p = param_of(layer);
+    state *s = layer->state;
+    s->targets = qf_alloc(p->n_layer_name, sizeof *s->targets);
+    if (!s->targets)
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for the layers of a search");
+    for (size_t i = 0; i < p->n_layer_name; i++)
+        s->targets[i] = resolve(layer, around, p->layer_name[i]);
+    return QF_OK;
+}
+
+/* A net that only trains needs no search, so what is missing is said when one begins. */
+static qf_status check_target(const qf_layer *layer, const target *t, const char *name)
+{
+    if (!t->layer)
         return qf_fail(layer->context, QF_E_MISMATCH,
                        "search_n_param names layer '%s', which this net "
                        "does not have",
                        name);
-    out->weight_qat = qf_net_producer(net, out->layer->bottom[0], out->layer);
-    if (is_type(out->weight_qat, "WeightQAT"))
-        out->activation_qat = qf_net_producer(net, out->weight_qat->bottom[0], out->weight_qat);
-    if (!is_type(out->activation_qat, "ActivationQAT"))
+    if (!is_type(t->activation_qat, "ActivationQAT"))
         return qf_fail(
             layer->context, QF_E_MISMATCH,
             "layer '%s' has no ActivationQAT and WeightQAT in front of it, so there are no "
             "factors to search a shift for",
             name);
-    /* Back from our bottom through what will be folded. */
-    qf_layer *behind = qf_net_producer(net, layer->bottom[0], layer);
-    if (is_type(behind, "Scale") && behind->bottom_count == 1) {
-        out->scale = behind;
-        behind = qf_net_producer(net, behind->bottom[0], behind);
-    }
-    if (is_type(behind, "BatchNorm")) {
-        out->batch_norm = behind;
-        behind = qf_net_producer(net, behind->bottom[0], behind);
-    }
-    if (behind != out->layer)
+    if (t->behind != t->layer)
         return qf_fail(
             layer->context, QF_E_MISMATCH,
             "stands behind layer '%s', expected its own target '%s' with at most BatchNorm "
             "and Scale between",
-            behind ? behind->name : "(none)", name);
+            t->behind ? t->behind->name : "(none)", name);
     return QF_OK;
 }
 
@@ -179,9 +201,8 @@ static qf_status start_search(qf_layer *layer)
     if (!s->errors || !grow(&s->deq, s->channels))
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for the search of shifts");
     for (size_t i = 0; i < p->n_layer_name; i++) {
-        target t;
-        QF_TRY(find_target(layer, p->layer_name[i], &t));
-        QF_TRY(target_scales(layer, &t, i == 0));
+        QF_TRY(check_target(layer, &s->targets[i], p->layer_name[i]));
+        QF_TRY(target_scales(layer, &s->targets[i], i == 0));
     }
     for (size_t c = 0; c < s->channels; c++)
         if (!(s->deq[c] > 0) || !isfinite(s->deq[c]))
@@ -229,7 +250,7 @@ static qf_status finish_search(qf_layer *layer)
     for (size_t c = 0; c < s->channels; c++)
         shift[c] = qf_shift_best(s->common ? &sum : &s->errors[c]);
     qf_record *record = NULL;
-    qf_status status = qf_pending_record_of(layer->net, path, &record);
+    qf_status status = qf_pending_record_of(layer->context, layer->records, path, &record);
     if (status == QF_OK)
         status = record_shifts(layer, record, shift);
     qf_free(shift);
@@ -263,10 +284,10 @@ bool qf_search_n_is_in_place(const qf_layer *layer)
 qf_status qf_search_n_begin(qf_layer *layer, qf_shift_search **search)
 {
     state *s = layer->state;
-    target t;
+    const target *first = &s->targets[0];
     *search = NULL;
-    QF_TRY(find_target(layer, param_of(layer)->layer_name[0], &t));
-    uint64_t now = fingerprint(&t);
+    QF_TRY(check_target(layer, first, param_of(layer)->layer_name[0]));
+    const uint64_t now = fingerprint(first);
     if (!s->errors || now != s->fingerprint) {
         QF_TRY(start_search(layer));
         s->fingerprint = now;
@@ -322,6 +343,7 @@ static qf_status backward(qf_layer *layer)
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
+    qf_free(s->targets);
     qf_free(s->errors);
     qf_free(s->deq);
     qf_free(s->scale_w);
@@ -346,6 +368,7 @@ const qf_layer_type qf_search_n_layer = {
     .ignores_tops = true,
     .keeps_signs = keeps_signs,
     .setup = setup,
+    .connect = connect,
     .reshape = reshape,
     .forward = forward,
     .backward = backward,

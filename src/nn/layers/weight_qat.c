@@ -1,7 +1,7 @@
 /* WeightQAT: fake quantisation of the weights of the layer behind it (specification, G.2). It owns
  * the quantised blob, which that layer shares by name, and the float master, which learns. The data
  * pass through unchanged: the top shares the bottom's arrays. */
-#include "nn/weight_codes.h"
+#include "nn/layers/weight_codes.h"
 
 #include "base/memory.h"
 
