@@ -5,8 +5,8 @@
 #include "base/buffer.h"
 #include "base/file.h"
 #include "base/memory.h"
-#include "nn/net.h"
-#include "nn/solver.h"
+#include "net/net.h"
+#include "train/solver.h"
 
 #include <dnnl.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * ahead works if both take the same time and the net hardly ever waits. */
 #include "base/memory.h"
 #include "bench.h"
-#include "data/sample_store.h"
+#include "data/stores/sample_store.h"
 
 #include <getopt.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 #include "fuzz.h"
 
-#include "data/sample_store.h"
+#include "data/stores/sample_store.h"
 
 #include <stdio.h>
 #include <stdlib.h>

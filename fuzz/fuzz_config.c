@@ -3,7 +3,7 @@
 #include "fuzz.h"
 #include "model/record.h"
 #include "net.h"
-#include "toolkit/config.h"
+#include "toolkit/config/config.h"
 
 static Caffe__NetParameter *read_net(qf_context *context)
 {

@@ -1,7 +1,7 @@
 /* Datums, raw and encoded, and their way through crop, mirror and mean values. */
 #include "base/memory.h"
-#include "data/datum.h"
-#include "data/transform.h"
+#include "data/sources/transform.h"
+#include "data/stores/datum.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -2,7 +2,7 @@
  * itself is not made for hostile files (docs/limits.md), so the file is one that it wrote, and the
  * input says what is in it: four bytes a data set. */
 #include "base/memory.h"
-#include "data/hdf5_array.h"
+#include "data/stores/hdf5_array.h"
 #include "fuzz.h"
 
 #include <hdf5.h>

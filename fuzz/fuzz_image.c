@@ -1,5 +1,5 @@
 /* Image files: decoded in each of the three ways, and resized. */
-#include "data/image.h"
+#include "data/images/image.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

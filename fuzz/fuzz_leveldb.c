@@ -1,6 +1,6 @@
 /* A LevelDB one file of which is the input: its first byte says which, in the order of names. */
 #include "base/file.h"
-#include "data/sample_store.h"
+#include "data/stores/sample_store.h"
 #include "fuzz.h"
 
 #include <dirent.h>

@@ -1,6 +1,6 @@
 /* ImageData's list of images and WindowData's list of windows. */
-#include "data/image_list.h"
-#include "data/window_list.h"
+#include "data/sources/image_list.h"
+#include "data/sources/window_list.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

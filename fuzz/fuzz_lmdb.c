@@ -1,6 +1,6 @@
 /* The pages of an LMDB file. */
 #include "base/memory.h"
-#include "data/lmdb_pages.h"
+#include "data/stores/lmdb_pages.h"
 #include "fuzz.h"
 
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
 /* Mean files (.binaryproto). */
-#include "data/transform.h"
+#include "data/sources/transform.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,6 @@
 /* Building nets from text: shapes, fillers, sharing, in-place rules. */
 #include "fuzz.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -2,7 +2,7 @@
  */
 #include "base/file.h"
 #include "base/memory.h"
-#include "data/sample_store.h"
+#include "data/stores/sample_store.h"
 #include "fuzz.h"
 #include "model/model.h"
 #include "net.h"

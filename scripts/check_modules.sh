@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A folder of src/ may include only itself and those before it, in the order of CMakeLists.txt.
+# The ladder: a folder of src/ may include only itself and those before it, in the order of
+# CMakeLists.txt (so layers never include the net's headers). And no two files have one name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 read -r -a modules <<<"$(sed -n 's/^set(modules \(.*\))$/\1/p' CMakeLists.txt) cli"
@@ -12,4 +13,9 @@ for ((i = 0; i < ${#modules[@]}; i++)); do
         fi
     done
 done
+twice=$(find src -name '*.[ch]' -printf '%f\n' | sort | uniq -d)
+if [ -n "$twice" ]; then
+    echo "names of several files in src/: $twice" >&2
+    failed=1
+fi
 exit $failed

@@ -1,9 +1,9 @@
 /* Recorded cases of BVLC Caffe: layers, blocks of layers, whole nets, random transformations of
  * data, and loading weights. The folders are walked, so a new case needs no code. docs/layers.md
  * says how many cases a layer type has, and is checked here. */
-#include "data/hdf5_array.h"
+#include "data/stores/hdf5_array.h"
 #include "harness/cases.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* What BVLC Caffe draws, compared as statistics: fillers, Dropout, random crops and mirrors. The
  * draws themselves differ, because the generators do. */
 #include "harness/cases.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Output sizes of BVLC Caffe's Pooling, Convolution and Deconvolution, for many parameters. */
 #include "harness/cases.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <stdio.h>
 #include <string.h>

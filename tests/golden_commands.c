@@ -1,7 +1,7 @@
 /* Recorded command lines of BVLC Caffe: its programs' logs, exit codes and outputs. The folders are
  * walked, so a new case needs no code. Each case runs in a copy of its folder. */
-#include "data/datum.h"
-#include "data/sample_store.h"
+#include "data/stores/datum.h"
+#include "data/stores/sample_store.h"
 #include "harness/cases.h"
 
 #include <ctype.h>

@@ -1,7 +1,7 @@
 /* Recorded results of AMCT's published kernels. cases.json is walked; a case of a known kernel
  * needs no code. Kernels that quantisation-aware training does not use are skipped and counted. */
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 #include "quant/quant.h"
 
 #include <jansson.h>

@@ -1,8 +1,8 @@
 /* Recorded training runs of BVLC Caffe: weights, rates, losses, history, snapshots in both formats,
  * resuming. The folder is walked, so a new case needs no code. */
 #include "harness/cases.h"
-#include "nn/solver.h"
-#include "nn/state_hdf5.h"
+#include "train/solver.h"
+#include "train/state_hdf5.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* How a run computes gradients: chosen once by what bf16 costs, kept by snapshots. What is measured
  * is made up here, so that no time matters. */
 #include "harness/command.h"
-#include "nn/solver.h"
+#include "train/solver.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include "base/array.h"
 #include "harness/fixture.h"
 #include "model/record.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,9 +3,9 @@
 #include "harness/command.h"
 
 #include "base/checksum.h"
-#include "data/hdf5_writer.h"
+#include "data/stores/hdf5_writer.h"
 #include "model/model.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <math.h>
 #include <stdlib.h>

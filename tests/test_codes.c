@@ -1,6 +1,6 @@
 /* Layers that pass codes on as codes give what they give for the dequantised values. */
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <string.h>
 

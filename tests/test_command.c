@@ -3,7 +3,7 @@
 #include "harness/command.h"
 #include "harness/fixture.h"
 
-#include "data/sample_store.h"
+#include "data/stores/sample_store.h"
 #include "model/model.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Caffe's converters of data sets, from the command line to the databases, on made-up files of the
  * right formats. (On batches of full size the LMDBs equal those of BVLC Caffe's converter.) */
-#include "data/sample_store.h"
+#include "data/stores/sample_store.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
 #include "model/model.h"

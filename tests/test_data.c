@@ -1,6 +1,6 @@
 /* Images and databases: what is stored is what a net sees; damage is an error with a sentence. */
-#include "data/datum.h"
-#include "data/sample_store.h"
+#include "data/stores/datum.h"
+#include "data/stores/sample_store.h"
 #include "harness/fixture.h"
 #include "model/model.h"
 

@@ -1,7 +1,7 @@
 /* Trainings that diverge, and those that only look like it: what is said, when, and that a resumed
  * run says the same. */
 #include "harness/command.h"
-#include "nn/solver.h"
+#include "train/solver.h"
 
 #include <math.h>
 #include <stdlib.h>

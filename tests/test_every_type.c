@@ -1,7 +1,7 @@
 /* A net with a layer of every type goes through config, prepare and export: what is quantised is,
  * and all else is written as it was, parameters, weights and all. */
 #include "harness/every_type.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <stdio.h>
 #include <string.h>

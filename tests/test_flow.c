@@ -1,8 +1,8 @@
 /* The whole flow on a small data set: train, resume exactly, configure, prepare, retrain, export,
  * verify; and what each step says to bad input. Everything is made in one temporary folder. */
 #include "harness/fixture.h"
-#include "nn/net.h"
-#include "toolkit/quantised.h"
+#include "net/net.h"
+#include "toolkit/export/quantised.h"
 
 #include <string.h>
 #include <unistd.h>

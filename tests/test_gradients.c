@@ -2,7 +2,7 @@
  * backward gives for every bottom and parameter. Values keep away from kinks and from each other by
  * more than the step. docs/layers.md says how many cases a type has, and is checked here. */
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <math.h>
 #include <stdio.h>

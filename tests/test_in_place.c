@@ -3,7 +3,7 @@
  * blob in front, which stays where blobs are dropped. */
 #include "harness/fixture.h"
 #include "harness/one_layer.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <math.h>
 #include <string.h>

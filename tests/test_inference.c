@@ -1,10 +1,10 @@
 /* Layers that run as one at inference, against the same layers one by one: float nets up to the
  * rounding of folded weights, deploy models in every bit. */
-#include "device/cpu/convolution.h"
-#include "device/cpu/depthwise_integer.h"
-#include "device/cpu/requantise.h"
+#include "device/cpu/convolve/depthwise_integer.h"
+#include "device/cpu/convolve/onednn_convolution.h"
+#include "device/cpu/sweep/cpu_requantise.h"
 #include "harness/harness.h"
-#include "nn/plan.h"
+#include "net/schedule/plan.h"
 #include "quant/quant.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Activations at inference take little more memory than what must be there at one time: the largest
  * set of values that are written already and read later, from shapes and last uses alone. */
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <string.h>
 #include <unistd.h>

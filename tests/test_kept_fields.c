@@ -2,8 +2,8 @@
  * are refused with the nearest name, or kept with a warning each where that is asked for. */
 #include "harness/harness.h"
 #include "model/model.h"
-#include "nn/net.h"
-#include "nn/solver.h"
+#include "net/net.h"
+#include "train/solver.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* The integer kernels against sums written out: every code, every corner of the shapes. */
-#include "device/cpu/convolution.h"
-#include "device/cpu/dot_product.h"
+#include "device/cpu/convolve/onednn_convolution.h"
+#include "device/cpu/multiply/dot_product.h"
 #include "device/device.h"
 #include "harness/fixture.h"
 

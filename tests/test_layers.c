@@ -1,7 +1,7 @@
 /* Layers with parameters or bottoms that cannot be: a sentence that says what was found and what
  * was expected, before anything large is allocated. And what recorded cases cannot show. */
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <math.h>
 #include <stdio.h>

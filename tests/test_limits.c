@@ -1,12 +1,12 @@
 /* Limits on what files may ask for: each can be set, and each reader that it concerns refuses what
  * is beyond it with a sentence that says how to raise it. */
-#include "data/hdf5_array.h"
-#include "data/hdf5_writer.h"
-#include "data/image_encode.h"
-#include "data/sample_store.h"
+#include "data/images/image_encode.h"
+#include "data/stores/hdf5_array.h"
+#include "data/stores/hdf5_writer.h"
+#include "data/stores/sample_store.h"
 #include "harness/fixture.h"
 #include "model/record.h"
-#include "toolkit/config.h"
+#include "toolkit/config/config.h"
 
 #include <stdlib.h>
 #include <string.h>

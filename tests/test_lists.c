@@ -1,10 +1,10 @@
 /* Lists as people write them: read as Caffe reads them, or refused with file and line; never
  * misread without a word. */
-#include "data/hdf5_writer.h"
-#include "data/image_list.h"
-#include "data/window_list.h"
+#include "data/sources/image_list.h"
+#include "data/sources/window_list.h"
+#include "data/stores/hdf5_writer.h"
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <string.h>
 #include <unistd.h>

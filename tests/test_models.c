@@ -1,7 +1,7 @@
 /* Real models against outputs that another program computed for the same input (OpenCV's DNN
  * module; see README.md beside the recorded outputs). */
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <jansson.h>
 #include <math.h>

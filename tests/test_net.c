@@ -1,6 +1,6 @@
 /* Building nets: naming, sharing, splitting, refusing. What layers compute is tested elsewhere. */
 #include "harness/fixture.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <math.h>
 #include <stdio.h>

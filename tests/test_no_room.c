@@ -2,8 +2,8 @@
  * not grow. Each writer of the library, and the steps that write several files. */
 #include "harness/command.h"
 
-#include "data/hdf5_writer.h"
-#include "data/sample_store.h"
+#include "data/stores/hdf5_writer.h"
+#include "data/stores/sample_store.h"
 
 #include <dirent.h>
 #include <errno.h>

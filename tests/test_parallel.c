@@ -1,7 +1,7 @@
 /* Threads are woken only where the work repays it: not at all in nets as small as these, and they
  * are where the same nets are large. */
 #include "harness/harness.h"
-#include "nn/solver.h"
+#include "train/solver.h"
 
 #include <dlfcn.h>
 #include <stdatomic.h>

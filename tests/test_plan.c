@@ -1,7 +1,7 @@
 /* Planning: layers that run as one give what they give one by one, and blobs are dropped in time.
  */
 #include "harness/harness.h"
-#include "nn/plan.h"
+#include "net/schedule/plan.h"
 
 #include <math.h>
 #include <stdlib.h>

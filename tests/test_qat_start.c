@@ -1,6 +1,6 @@
 /* qat run beside what it began with: a rate that is too large for a super-resolution net (ESPCN),
  * the rate that is then named, and training that makes a net worse than calibration left it. */
-#include "data/hdf5_writer.h"
+#include "data/stores/hdf5_writer.h"
 #include "harness/command.h"
 
 #include <math.h>

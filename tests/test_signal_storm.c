@@ -1,7 +1,7 @@
 /* A host with timers of its own, whose handlers run on whichever thread the system picks, and with
  * OpenMP's threads made before the library is used: training gives the same bits as in silence. */
 #include "harness/fixture.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <omp.h>
 #include <signal.h>

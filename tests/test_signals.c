@@ -3,7 +3,7 @@
 #include "base/signals.h"
 #include "device/device.h"
 #include "harness/fixture.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <dlfcn.h>
 #include <dnnl.h>

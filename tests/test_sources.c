@@ -1,10 +1,10 @@
 /* Where batches come from: databases, lists of images, windows. A run that was stopped goes on with
  * the same batches; what does not fit together is an error with a sentence. */
-#include "data/prefetch.h"
-#include "data/sample_store.h"
-#include "data/window_list.h"
+#include "data/sources/prefetch.h"
+#include "data/sources/window_list.h"
+#include "data/stores/sample_store.h"
 #include "harness/fixture.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
  * that go about it another way than the layers. */
 #include "harness/fixture.h"
 #include "harness/one_layer.h"
-#include "nn/layers/boxes.h"
+#include "layers/detection/boxes.h"
 
 #include <math.h>
 #include <string.h>

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/waiting.h"
 #include "harness/harness.h"
-#include "nn/solver.h"
+#include "train/solver.h"
 
 #include <dirent.h>
 #include <omp.h>

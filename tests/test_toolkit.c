@@ -2,7 +2,7 @@
  * with negative and vanishing factors), groups, Deconvolution, AVE pooling, a simplified
  * configuration, a net with Input. */
 #include "harness/fixture.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <math.h>
 #include <string.h>

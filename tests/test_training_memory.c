@@ -1,7 +1,7 @@
 /* What training keeps between forward and backward: no value that the backward pass does not read,
  * and none that it makes again; and that what is made again is the same. */
 #include "harness/harness.h"
-#include "nn/plan.h"
+#include "net/schedule/plan.h"
 
 #include <math.h>
 #include <stdlib.h>

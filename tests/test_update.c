@@ -1,6 +1,6 @@
 /* The six update rules against their formulas written out, element by element, bit for bit. */
 #include "harness/harness.h"
-#include "nn/solver.h"
+#include "train/solver.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Weights that stay in the file's buffer against the usual way through messages: the same values
  * and the same verdict, whole, cut off and damaged. */
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <string.h>
 #include <unistd.h>

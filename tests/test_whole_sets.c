@@ -4,9 +4,9 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "data/hdf5_writer.h"
-#include "data/sample_store.h"
-#include "nn/test_set.h"
+#include "data/stores/hdf5_writer.h"
+#include "data/stores/sample_store.h"
+#include "train/test_set.h"
 
 #include <math.h>
 #include <stdio.h>

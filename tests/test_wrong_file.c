@@ -1,10 +1,10 @@
 /* Files in one another's place: every reader of a message says what it got and what it wants. */
-#include "data/image.h"
-#include "data/sample_store.h"
+#include "data/images/image.h"
+#include "data/stores/sample_store.h"
 #include "harness/harness.h"
 #include "model/file_type.h"
 #include "model/record.h"
-#include "toolkit/config.h"
+#include "toolkit/config/config.h"
 
 #include <stdio.h>
 #include <string.h>

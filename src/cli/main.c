@@ -1,7 +1,7 @@
 /* The qaffe command, and Caffe's programs, which are links to it: find the command that is meant,
  * read its options, run it. */
 #include "cli/commands.h"
-#include "cli/signals.h"
+#include "cli/signal_thread.h"
 #include "cli/table.h"
 
 #include <errno.h>

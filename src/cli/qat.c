@@ -3,7 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/session.h"
-#include "cli/signals.h"
+#include "cli/signal_thread.h"
 #include "cli/table.h"
 
 typedef qf_status (*step_function)(qf_context *context, const arguments *arguments);

@@ -3,7 +3,7 @@
 #include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/session.h"
-#include "cli/signals.h"
+#include "cli/signal_thread.h"
 #include "cli/table.h"
 
 #include <math.h>

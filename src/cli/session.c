@@ -1,7 +1,7 @@
 #include "cli/session.h"
 
 #include "cli/log_file.h"
-#include "cli/signals.h"
+#include "cli/signal_thread.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* qaffe test: what `caffe test` does; float, fake-quant and deploy models alike. */
 #include "cli/commands.h"
 #include "cli/net_options.h"
-#include "cli/signals.h"
+#include "cli/signal_thread.h"
 #include "cli/table.h"
 
 static const option options[] = {

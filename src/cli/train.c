@@ -1,7 +1,7 @@
 /* qaffe train: what `caffe train` does. */
 #include "cli/commands.h"
 #include "cli/net_options.h"
-#include "cli/signals.h"
+#include "cli/signal_thread.h"
 
 static const option options[] = {
     {.name = "solver",

@@ -3,8 +3,8 @@
 #define QF_TOOLKIT_TOOLKIT_H
 
 #include "base/amct_log.h"
-#include "toolkit/config.h"
-#include "toolkit/graph.h"
+#include "toolkit/config/config.h"
+#include "toolkit/prepare/graph.h"
 
 /* Model and weights, both upgraded; weights may be NULL. The caller frees both messages. */
 qf_status qf_toolkit_read(qf_context *context, const char *model_file, const char *weights_file,

@@ -3,7 +3,7 @@
 #define QF_TESTS_CASES_H
 
 #include "harness/harness.h"
-#include "nn/blob.h"
+#include "tensor/blob.h"
 
 #include <jansson.h>
 

@@ -1,6 +1,6 @@
 #include "harness/one_layer.h"
 
-#include "data/hdf5_writer.h"
+#include "data/stores/hdf5_writer.h"
 
 #include <ctype.h>
 #include <math.h>

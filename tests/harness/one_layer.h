@@ -3,7 +3,7 @@
 #define QF_TESTS_ONE_LAYER_H
 
 #include "harness/harness.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 enum { TEST_BOTTOMS_MAX = 5 };
 

@@ -2,7 +2,7 @@
 #ifndef QF_DEVICE_CPU_CPU_H
 #define QF_DEVICE_CPU_CPU_H
 
-#include "device/cpu/convolution.h"
+#include "device/cpu/convolve/onednn_convolution.h"
 
 qf_status qf_cpu_bf16_cost(qf_context *, double *cost);
 

@@ -1,0 +1,33 @@
+/* Images as OpenCV decodes and resizes them, which is what Caffe sees. */
+#ifndef QF_DATA_IMAGES_IMAGE_H
+#define QF_DATA_IMAGES_IMAGE_H
+
+#include "base/context.h"
+
+/* AS_STORED: grey stays grey, an alpha channel stays (IMREAD_UNCHANGED; 16 bits are refused as
+ * Caffe does). FORCED: IMREAD_COLOR and IMREAD_GRAYSCALE, which also turn a JPEG as its EXIF
+ * orientation says. */
+typedef enum qf_color { QF_COLOR_AS_STORED, QF_COLOR_FORCED, QF_GRAY_FORCED } qf_color;
+
+/* Pixel (c, h, w) is at c · channel_step + h · row_step + w · pixel_step. */
+typedef struct qf_image {
+    int channels, height, width, label;
+    const uint8_t *bytes; /* or: */
+    const float *floats;
+    size_t channel_step, row_step, pixel_step;
+    void *message;   /* what the arrays live in: a Datum, */
+    uint8_t *pixels; /* or pixels of our own */
+} qf_image;
+
+/* JPEG, PNG or BMP; channels in B, G, R (alpha) order. The result is interleaved bytes. */
+qf_status qf_image_decode(qf_context *context, const void *file, size_t size, qf_color color,
+                          qf_image *out);
+/* The same of a file, whose name a failure tells. */
+qf_status qf_image_read(qf_context *context, const char *path, qf_color color, qf_image *out);
+/* To height x width by OpenCV's INTER_LINEAR for bytes. `image` is one of interleaved bytes. */
+qf_status qf_image_resize(qf_context *context, qf_image *image, int height, int width);
+/* A rectangle of an image of interleaved bytes as an image that borrows its pixels. */
+qf_image qf_image_part(const qf_image *image, int top, int left, int height, int width);
+void qf_image_release(qf_image *image);
+
+#endif

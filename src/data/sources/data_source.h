@@ -1,0 +1,69 @@
+/* Where batches of images and labels come from: a database, a list of files, windows of files. A
+ * source is used by one thread at a time: the one that opens it, then the one that reads ahead. */
+#ifndef QF_DATA_SOURCES_DATA_SOURCE_H
+#define QF_DATA_SOURCES_DATA_SOURCE_H
+
+#include "data/sources/transform.h"
+
+/* Where the data stand: enough to make the same next batch again. Plain data; stored in snapshots.
+ */
+typedef struct qf_data_state {
+    uint64_t epoch, part, position; /* of the next item; what they count is the source's matter */
+    qf_random random;               /* of transformations and samples */
+    qf_random shuffle;              /* what the order of every epoch is made from */
+} qf_data_state;
+
+typedef struct qf_batch {
+    int size;                    /* how many items it is to have */
+    int channels, height, width; /* of each */
+    float *images;               /* size · height · width · channels */
+    float *labels;
+    size_t image_capacity;
+    qf_data_state after;
+} qf_batch;
+
+typedef struct qf_data_source_type {
+    /* Add item `index` of the batch and move on. */
+    qf_status (*add)(qf_context *context, void *state, qf_random *random, int index,
+                     qf_batch *batch);
+    /* Write the place of the next item (all but `random`); go to such a place. */
+    void (*where)(const void *state, qf_data_state *out);
+    qf_status (*go)(qf_context *context, void *state, const qf_data_state *to);
+    void (*destroy)(void *state);
+    /* How many items there are until they come again; NULL: there is no such number. */
+    qf_status (*count)(qf_context *context, void *state, uint64_t *out);
+} qf_data_source_type;
+
+typedef struct qf_data_source {
+    const qf_data_source_type *type;
+    void *state;
+    int channels, height, width; /* of its first item */
+} qf_data_source;
+
+/* Each leaves *out as it was when it fails. `param` and `transform` (NULL: none) are borrowed;
+ * random skips and orders are drawn from `random`. */
+qf_status qf_store_source_open(qf_context *context, const Caffe__DataParameter *param,
+                               const Caffe__TransformationParameter *transform, bool train,
+                               qf_random *random, qf_data_source *out);
+qf_status qf_image_source_open(qf_context *context, const Caffe__ImageDataParameter *param,
+                               const Caffe__TransformationParameter *transform, bool train,
+                               qf_random *random, qf_data_source *out);
+qf_status qf_window_source_open(qf_context *context, const Caffe__WindowDataParameter *param,
+                                const Caffe__TransformationParameter *transform,
+                                qf_data_source *out);
+void qf_data_source_close(qf_data_source *source);
+
+/* ---- for sources ---- */
+
+/* Room for item `index`: height · width · channels floats, channels last. All items of a batch must
+ * have one shape. */
+qf_status qf_batch_place(qf_context *context, qf_batch *batch, int index, int channels, int height,
+                         int width, float **out);
+/* Transform the image into item `index`, with its label. */
+qf_status qf_batch_add_image(qf_context *context, qf_batch *batch, int index,
+                             const qf_transform *transform, const qf_image *image,
+                             qf_random *random);
+/* The order of an epoch: 0 … count − 1 shuffled, the same whenever asked for again. */
+void qf_epoch_order(const qf_random *shuffle, uint64_t epoch, size_t *order, size_t count);
+
+#endif

@@ -1,0 +1,29 @@
+/* The items of a source in the order in which they come: as they are, or shuffled anew each epoch.
+ */
+#ifndef QF_DATA_SOURCES_ITEM_ORDER_H
+#define QF_DATA_SOURCES_ITEM_ORDER_H
+
+#include "data/sources/data_source.h"
+
+typedef struct qf_item_order {
+    size_t count, position;
+    uint64_t epoch;
+    size_t *order;     /* NULL: as they are */
+    qf_random shuffle; /* what all orders are made from */
+} qf_item_order;
+
+/* At the first item of `count`, 1 or more. What orders are made from is drawn from `random`. */
+qf_status qf_item_order_start(qf_context *context, size_t count, bool shuffle, qf_random *random,
+                              qf_item_order *out);
+void qf_item_order_release(qf_item_order *order);
+
+/* Which item is at the present position. */
+size_t qf_item_order_item(const qf_item_order *order);
+void qf_item_order_advance(qf_item_order *order);
+
+/* As a qf_data_source_type's. `source` is the name for a sentence. */
+void qf_item_order_where(const qf_item_order *order, qf_data_state *out);
+qf_status qf_item_order_go(qf_context *context, qf_item_order *order, const qf_data_state *to,
+                           const char *source);
+
+#endif

@@ -1,0 +1,224 @@
+/*
+ * The transposed convolution, forward (Deconvolution). In float it is the data gradient of the
+ * convolution of the reverse shape. From codes its integers are summed patch by patch, exactly; a
+ * channel for itself needs no matrix product. Shapes are those of the reverse convolution: x has
+ * its output's, y its input's.
+ */
+#include "device/cpu/convolve/onednn_convolution.h"
+#include "device/cpu/convolve/patches.h"
+
+#include "base/parallel.h"
+#include "base/vector.h"
+
+#include <string.h>
+
+/* ---- integers ---- */
+
+typedef struct operands {
+    const uint8_t *codes;
+    int zero;
+    const int8_t *weights; /* (groups, out / groups, rows, columns, in / groups) */
+} operands;
+
+static size_t kernel_of(const qf_convolution_shape *s)
+{
+    return (size_t)s->kernel[0] * (size_t)s->kernel[1];
+}
+
+static bool is_depthwise(const qf_convolution_shape *s)
+{
+    return s->groups == s->in_channels && s->groups == s->out_channels;
+}
+
+/* (out, in / groups, rows, columns) → (out, rows, columns, in / groups); where each channel is for
+ * itself → (rows, columns, channels). */
+static void pack(const qf_convolution_shape *s, const int8_t *w, int8_t *packed)
+{
+    const size_t out = (size_t)s->out_channels, part = (size_t)(s->in_channels / s->groups);
+    const size_t kernel = kernel_of(s);
+    for (size_t o = 0; o < out; o++)
+        for (size_t i = 0; i < part; i++)
+            for (size_t k = 0; k < kernel; k++)
+                packed[is_depthwise(s) ? k * out + o : (o * kernel + k) * part + i] =
+                    w[(o * part + i) * kernel + k];
+}
+
+static dnnl_status_t make_matrix(const void *self, const qf_convolution_shape *s,
+                                 const qf_patch_rows *at)
+{
+    const operands *of = self;
+    const int out = s->out_channels, depth = out / s->groups;
+    const size_t pixels = at->rows * (size_t)s->out[1];
+    const size_t columns = kernel_of(s) * (size_t)(s->in_channels / s->groups);
+    const size_t patch = columns * (size_t)s->groups;
+    const int32_t no_offset = 0;
+    dnnl_status_t status = dnnl_success;
+    for (int g = 0; g < s->groups && status == dnnl_success; g++)
+        status = QF_KERNEL(dnnl_gemm_u8s8s32(
+            'N', 'N', 'F', (dnnl_dim_t)pixels, (dnnl_dim_t)columns, depth, 1,
+            of->codes + at->row * (size_t)s->out[1] * (size_t)out + g * depth, out,
+            (uint8_t)of->zero, of->weights + (size_t)(g * depth) * columns, (dnnl_dim_t)columns, 0,
+            0, (int32_t *)at->patches + (size_t)g * columns, (dnnl_dim_t)patch, &no_offset));
+    return status;
+}
+
+QF_CLONES static void multiply(const uint8_t *codes, int zero, const int8_t *w, int32_t *to,
+                               size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        to[i] = (codes[i] - zero) * w[i];
+}
+
+static dnnl_status_t make_depthwise(const void *self, const qf_convolution_shape *s,
+                                    const qf_patch_rows *at)
+{
+    const operands *of = self;
+    const size_t channels = (size_t)s->out_channels, kernel = kernel_of(s);
+    const size_t first = at->row * (size_t)s->out[1];
+    for (size_t i = 0; i < at->rows * (size_t)s->out[1]; i++)
+        for (size_t k = 0; k < kernel; k++)
+            multiply(of->codes + (first + i) * channels, of->zero, of->weights + k * channels,
+                     (int32_t *)at->patches + (i * kernel + k) * channels, channels);
+    return dnnl_success;
+}
+
+QF_CLONES static void add(const void *from, void *to, size_t n)
+{
+    const int32_t *term = from;
+    int32_t *sum = to;
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        sum[i] += term[i];
+}
+
+static void fill_rows(const qf_convolution_shape *s, const int32_t *bias, size_t count, int32_t *y)
+{
+    const size_t channels = (size_t)s->in_channels;
+    if (!bias)
+        memset(y, 0, count * sizeof *y);
+    for (size_t i = 0; bias && i < count; i += channels)
+        memcpy(y + i, bias, channels * sizeof *y);
+}
+
+static qf_status sum_integers(qf_context *context, const qf_convolution_shape *s, qf_tensor *x,
+                              qf_tensor *w, const int32_t *bias, size_t count, int32_t *y)
+{
+    const bool depthwise = is_depthwise(s);
+    const size_t size = qf_shape_count(&w->shape);
+    const uint8_t *codes;
+    const int8_t *weights;
+    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
+    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
+    if (!qf_patches_fit(s) || (!depthwise && !qf_onednn_has_exact_int8())) {
+        qf_deconvolution_integer_reference(s, codes, x->code_zero, weights, bias, y);
+        return QF_OK;
+    }
+    qf_array *packed = qf_array_take(context, size);
+    if (!packed)
+        return qf_fail(context, QF_E_MEMORY, "no memory for %zu weights", size);
+    pack(s, weights, packed->bytes);
+    fill_rows(s, bias, count, y);
+    const operands of = {codes, x->code_zero, packed->bytes};
+    const qf_patches patches = {
+        s, depthwise ? 1 : s->groups, 0, depthwise ? make_depthwise : make_matrix, add, &of};
+    const qf_status status = qf_patches_add(context, &patches, y);
+    qf_array_release(packed);
+    return status;
+}
+
+qf_status qf_deconvolution_forward_integer(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                           qf_tensor *w, qf_tensor *bias, qf_tensor *y)
+{
+    const int32_t *bias_values = NULL;
+    int32_t *result;
+    if (bias)
+        QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
+    QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
+    return sum_integers(context, &c->shape, x, w, bias_values, qf_shape_count(&y->shape), result);
+}
+
+/* ---- floats ---- */
+
+/* Codes on both sides, and scales that belong to channels of y. */
+static bool are_codes(const qf_convolution *c, const qf_tensor *x, const qf_tensor *w)
+{
+    return qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
+           (w->weight_scale_count == 1 ||
+            (w->weight_scale_axis == 1 &&
+             w->weight_scale_count == c->shape.in_channels / c->shape.groups));
+}
+
+/* In groups a patch falls into small pieces, and float is the faster way. */
+static bool runs_in_int8(const qf_context *context, const qf_convolution *c)
+{
+    return qf_patches_fit(&c->shape) && qf_onednn_has_exact_int8() &&
+           (context->compute == QF_COMPUTE_INT8 ||
+            (context->compute == QF_COMPUTE_AUTO && c->shape.groups == 1));
+}
+
+QF_CLONES static void scale_row(const int32_t *sums, const float *scale, const float *bias,
+                                float *y, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)sums[i] * scale[i] + bias[i];
+}
+
+/* `factors`: a row of scales, then a row of bias. */
+static qf_status forward_codes(qf_context *context, const qf_convolution *c, qf_tensor *x,
+                               qf_tensor *w, const float *factors, qf_tensor *y)
+{
+    const size_t channels = (size_t)c->shape.in_channels, count = qf_shape_count(&y->shape);
+    float *result;
+    QF_TRY(qf_write(context, y, QF_NHWC, &result));
+    qf_array *sums = qf_array_take(context, count * sizeof(int32_t));
+    if (!sums)
+        return qf_fail(context, QF_E_MEMORY, "no memory for %zu sums", count);
+    const int32_t *rows = sums->bytes;
+    const qf_status status = sum_integers(context, &c->shape, x, w, NULL, count, sums->bytes);
+    if (status == QF_OK) {
+#pragma omp parallel for schedule(static) if (qf_repays_threads(count))
+        for (size_t i = 0; i < count; i += channels)
+            scale_row(rows + i, factors, factors + channels, result + i, channels);
+    }
+    qf_array_release(sums);
+    return status;
+}
+
+static void add_bias(const float *bias, float *y, size_t count, size_t channels)
+{
+#pragma omp parallel for schedule(static) if (qf_repays_threads(count))
+    for (size_t row = 0; row < count; row += channels)
+        for (size_t i = 0; i < channels; i++)
+            y[row + i] += bias[i];
+}
+
+qf_status qf_deconvolution_forward(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                   qf_tensor *w, qf_tensor *bias, qf_tensor *y)
+{
+    const size_t channels = (size_t)c->shape.in_channels;
+    const float *bias_values = NULL;
+    float *values;
+    if (bias)
+        QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
+    if (!are_codes(c, x, w) || !runs_in_int8(context, c)) {
+        QF_TRY(qf_convolution_backward_data(context, c, x, w, y));
+        if (!bias)
+            return QF_OK;
+        QF_TRY(qf_update(context, y, QF_NHWC, &values));
+        add_bias(bias_values, values, qf_shape_count(&y->shape), channels);
+        return QF_OK;
+    }
+    qf_array *factors = qf_array_take(context, 2 * channels * sizeof(float));
+    if (!factors)
+        return qf_fail(context, QF_E_MEMORY, "no memory for %zu scales", channels);
+    float *scale = factors->bytes;
+    for (size_t i = 0; i < channels; i++) {
+        scale[i] = x->code_scale * w->weight_scale[i % (size_t)w->weight_scale_count];
+        scale[channels + i] = bias ? bias_values[i] : 0;
+    }
+    const qf_status status = forward_codes(context, c, x, w, scale, y);
+    qf_array_release(factors);
+    return status;
+}

@@ -1,0 +1,46 @@
+/* What Convolution, DepthwiseConvolution, Deconvolution and Im2col share: geometry, parameter
+ * blobs.
+ */
+#ifndef QF_LAYERS_CONVOLUTION_CONVOLUTION_BASE_H
+#define QF_LAYERS_CONVOLUTION_CONVOLUTION_BASE_H
+
+#include "layers/layer.h"
+
+typedef struct qf_convolution_state {
+    int axis, spatial_axes;
+    int kernel[QF_MAX_SPATIAL], stride[QF_MAX_SPATIAL], dilation[QF_MAX_SPATIAL],
+        pad[QF_MAX_SPATIAL], pad_end[QF_MAX_SPATIAL];
+    bool same;                     /* the padding follows from the bottom: TensorFlow's SAME */
+    int channels, outputs, groups; /* of the layer's bottom and top */
+    bool bias;
+    qf_convolution_shape shape; /* of the operation: Deconvolution's is the reverse */
+    qf_convolution *operation;
+    qf_tensor *views[2]; /* bottom and top as (batch, channels, space), where axis is not 1 */
+} qf_convolution_state;
+
+/* Axis, number of spatial axes, kernel, stride, pad and dilation from convolution_param. */
+qf_status qf_convolution_setup_geometry(qf_layer *layer, bool transposed);
+/* The top's shape, and the padding if it is `same`; needs `channels` and `outputs`. */
+qf_status qf_convolution_output_shape(qf_layer *layer, bool transposed, qf_shape *top);
+
+/* `transposed`: Deconvolution. `groups` 0: as the prototxt says. */
+qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups);
+qf_status qf_convolution_reshape(qf_layer *layer, bool transposed);
+void qf_convolution_layer_destroy(qf_layer *layer);
+
+/* The tensor of a bottom (0) or top (1) in the operation's shape. `read`: with its contents. */
+bool qf_convolution_needs_view(const qf_layer *layer); /* else `enter` gives the tensor itself */
+qf_status qf_convolution_enter(qf_layer *layer, qf_tensor *tensor, int side, bool read,
+                               qf_tensor **view);
+/* Bring what the operation wrote into the view back to the tensor. */
+qf_status qf_convolution_leave(qf_layer *layer, qf_tensor *tensor, int side);
+
+/* The scales (of each output channel) that the gradient of the only top is to be multiplied by
+ * before it is rounded to bf16, if the layer's backward pass takes it so; NULL: it takes floats. */
+const float *qf_convolution_bf16_scale(const qf_layer *layer);
+
+/* Forward in integers: deployed weights. Fails where the bottom has no codes. */
+bool qf_weights_are_deployed(const qf_layer *layer);
+qf_status qf_need_codes(qf_layer *layer, const qf_tensor *x);
+
+#endif

@@ -1,0 +1,167 @@
+/* Data, ImageData, WindowData: batches of images and labels, made ahead of time. They differ only
+ * in the source that is opened. */
+#include "data/sources/prefetch.h"
+#include "layers/layer.h"
+
+#include <string.h>
+
+enum { BATCH_MAX = 1 << 20, DEPTH_MAX = 1 << 10, DEPTH = 4 /* data_param.prefetch's default */ };
+
+typedef struct state {
+    qf_prefetch *prefetch;
+    int batch, cut; /* cut: how many of the next batch are put out; 0: all */
+    double items;
+} state;
+
+static qf_status set_shapes(qf_layer *layer, int count, int channels, int height, int width)
+{
+    const qf_shape images = qf_shape_make(4, (int[]){count, channels, height, width});
+    const qf_shape labels = qf_shape_make(1, &count);
+    QF_TRY(qf_blob_reshape_to(layer->top[0], &images));
+    return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], &labels) : QF_OK;
+}
+
+static qf_status check_batch(const qf_layer *layer, uint32_t batch_size)
+{
+    return batch_size >= 1 && batch_size <= BATCH_MAX
+               ? QF_OK
+               : qf_fail(layer->context, QF_E_VALUE, "batch_size is %u, expected 1 to %d",
+                         batch_size, BATCH_MAX);
+}
+
+/* Takes the source over. */
+static qf_status start(qf_layer *layer, qf_data_source *source, uint32_t batch_size, int depth,
+                       const qf_random *random)
+{
+    state *s = layer->state;
+    s->batch = (int)batch_size;
+    qf_status status =
+        set_shapes(layer, (int)batch_size, source->channels, source->height, source->width);
+    if (status == QF_OK)
+        qf_info(layer->context, "output data size: %d,%d,%d,%d", (int)batch_size, source->channels,
+                source->height, source->width);
+    if (status == QF_OK)
+        return qf_prefetch_create(layer->context, source, (int)batch_size, depth, random,
+                                  &s->prefetch);
+    qf_data_source_close(source);
+    return status;
+}
+
+static qf_status setup_data(qf_layer *layer)
+{
+    const Caffe__DataParameter *p = QF_LAYER_PARAM(layer, data_param, DATA_, Data);
+    qf_random random = qf_random_fork(&layer->context->random);
+    qf_data_source source;
+    QF_TRY(check_batch(layer, p->batch_size));
+    QF_TRY(qf_store_source_open(layer->context, p, layer->param->transform_param,
+                                layer->phase == QF_TRAIN, &random, &source));
+    return start(layer, &source, p->batch_size,
+                 p->prefetch > 0 && p->prefetch <= DEPTH_MAX ? (int)p->prefetch : DEPTH, &random);
+}
+
+static qf_status setup_images(qf_layer *layer)
+{
+    const Caffe__ImageDataParameter *p =
+        QF_LAYER_PARAM(layer, image_data_param, IMAGE_DATA_, ImageData);
+    qf_random random = qf_random_fork(&layer->context->random);
+    qf_data_source source;
+    QF_TRY(check_batch(layer, p->batch_size));
+    QF_TRY(qf_image_source_open(layer->context, p, layer->param->transform_param,
+                                layer->phase == QF_TRAIN, &random, &source));
+    return start(layer, &source, p->batch_size, DEPTH, &random);
+}
+
+static qf_status setup_windows(qf_layer *layer)
+{
+    const Caffe__WindowDataParameter *p =
+        QF_LAYER_PARAM(layer, window_data_param, WINDOW_DATA_, WindowData);
+    const qf_random random = qf_random_fork(&layer->context->random);
+    qf_data_source source;
+    QF_TRY(check_batch(layer, p->batch_size));
+    QF_TRY(qf_window_source_open(layer->context, p, layer->param->transform_param, &source));
+    return start(layer, &source, p->batch_size, DEPTH, &random);
+}
+
+static qf_status reshape(qf_layer *layer)
+{
+    (void)layer; /* forward knows the shape of its batch */
+    return QF_OK;
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    state *s = layer->state;
+    const qf_batch *batch;
+    float *images, *labels;
+    QF_TRY(qf_prefetch_next(layer->context, s->prefetch, &batch));
+    const int count = s->cut ? s->cut : batch->size;
+    s->cut = 0;
+    QF_TRY(set_shapes(layer, count, batch->channels, batch->height, batch->width));
+    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &images));
+    memcpy(images, batch->images, qf_blob_count(layer->top[0]) * sizeof *images);
+    s->items += count;
+    if (layer->top_count < 2)
+        return QF_OK;
+    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &labels));
+    memcpy(labels, batch->labels, (size_t)count * sizeof *labels);
+    return QF_OK;
+}
+
+static void destroy(qf_layer *layer)
+{
+    qf_prefetch_destroy(((state *)layer->state)->prefetch);
+}
+
+static void data_state(const qf_layer *layer, qf_data_state *out)
+{
+    *out = qf_prefetch_state(((const state *)layer->state)->prefetch);
+}
+
+static qf_status data_restore(qf_layer *layer, const qf_data_state *to)
+{
+    return qf_prefetch_restore(layer->context, ((state *)layer->state)->prefetch, to);
+}
+
+static void data_statistics(const qf_layer *layer, double *wait_seconds, double *items)
+{
+    const state *s = layer->state;
+    *wait_seconds = qf_prefetch_waited(s->prefetch);
+    *items = s->items;
+}
+
+static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
+{
+    const state *s = layer->state;
+    *batch = s->batch;
+    return qf_prefetch_count(layer->context, s->prefetch, items);
+}
+
+static void data_cut(qf_layer *layer, int items)
+{
+    ((state *)layer->state)->cut = items;
+}
+
+#define DATA_LAYER(stem, type, least_tops, make)                                                   \
+    const qf_layer_type qf_##stem##_layer = {                                                      \
+        .name = type,                                                                              \
+        .state_size = sizeof(state),                                                               \
+        .min_bottoms = 0,                                                                          \
+        .max_bottoms = 0,                                                                          \
+        .min_tops = least_tops,                                                                    \
+        .max_tops = 2,                                                                             \
+        .no_backward = true,                                                                       \
+        .source = true,                                                                            \
+        .setup = make,                                                                             \
+        .reshape = reshape,                                                                        \
+        .forward = forward,                                                                        \
+        .destroy = destroy,                                                                        \
+        .data_state = data_state,                                                                  \
+        .data_restore = data_restore,                                                              \
+        .data_statistics = data_statistics,                                                        \
+        .data_round = data_round,                                                                  \
+        .data_cut = data_cut,                                                                      \
+    }
+
+DATA_LAYER(data, "Data", 1, setup_data);
+DATA_LAYER(image_data, "ImageData", 2, setup_images);
+DATA_LAYER(window_data, "WindowData", 2, setup_windows);

@@ -1,0 +1,123 @@
+#include "layers/layer.h"
+
+#include <string.h>
+
+/* One row a type; alphabetical, because the list is shown to users. */
+#define QF_LAYERS(X)                                                                               \
+    X(abs_val)                                                                                     \
+    X(accuracy)                                                                                    \
+    X(activation_qat)                                                                              \
+    X(anti_quant)                                                                                  \
+    X(arg_max)                                                                                     \
+    X(axpy)                                                                                        \
+    X(batch_mat_mul)                                                                               \
+    X(batch_norm)                                                                                  \
+    X(batch_reindex)                                                                               \
+    X(bias)                                                                                        \
+    X(bnll)                                                                                        \
+    X(clip)                                                                                        \
+    X(concat)                                                                                      \
+    X(contrastive_loss)                                                                            \
+    X(convolution)                                                                                 \
+    X(c_relu)                                                                                      \
+    X(crop)                                                                                        \
+    X(data)                                                                                        \
+    X(de_quant)                                                                                    \
+    X(deconvolution)                                                                               \
+    X(depthwise_convolution)                                                                       \
+    X(detection_output)                                                                            \
+    X(dropout)                                                                                     \
+    X(dummy_data)                                                                                  \
+    X(eltwise)                                                                                     \
+    X(elu)                                                                                         \
+    X(embed)                                                                                       \
+    X(euclidean_loss)                                                                              \
+    X(exp)                                                                                         \
+    X(filter)                                                                                      \
+    X(flatten)                                                                                     \
+    X(hdf5_data)                                                                                   \
+    X(hdf5_output)                                                                                 \
+    X(hinge_loss)                                                                                  \
+    X(hswish)                                                                                      \
+    X(im2col)                                                                                      \
+    X(image_data)                                                                                  \
+    X(infogain_loss)                                                                               \
+    X(inner_product)                                                                               \
+    X(input)                                                                                       \
+    X(interp)                                                                                      \
+    X(log)                                                                                         \
+    X(lrn)                                                                                         \
+    X(lstm)                                                                                        \
+    X(lstm_unit)                                                                                   \
+    X(mat_mul)                                                                                     \
+    X(memory_data)                                                                                 \
+    X(multi_box_loss)                                                                              \
+    X(multinomial_logistic_loss)                                                                   \
+    X(mvn)                                                                                         \
+    X(normalize)                                                                                   \
+    X(parameter)                                                                                   \
+    X(pass_through)                                                                                \
+    X(permute)                                                                                     \
+    X(p_relu)                                                                                      \
+    X(pooling)                                                                                     \
+    X(power)                                                                                       \
+    X(prior_box)                                                                                   \
+    X(proposal)                                                                                    \
+    X(ps_roi_pooling)                                                                              \
+    X(python)                                                                                      \
+    X(quant)                                                                                       \
+    X(reduction)                                                                                   \
+    X(relu)                                                                                        \
+    X(relu6)                                                                                       \
+    X(reorg)                                                                                       \
+    X(reshape)                                                                                     \
+    X(reverse)                                                                                     \
+    X(rnn)                                                                                         \
+    X(roi_align)                                                                                   \
+    X(roi_pooling)                                                                                 \
+    X(scale)                                                                                       \
+    X(search_n)                                                                                    \
+    X(shuffle_channel)                                                                             \
+    X(sigmoid)                                                                                     \
+    X(sigmoid_cross_entropy_loss)                                                                  \
+    X(silence)                                                                                     \
+    X(slice)                                                                                       \
+    X(smooth_l1_loss)                                                                              \
+    X(softmax)                                                                                     \
+    X(softmax_with_loss)                                                                           \
+    X(split)                                                                                       \
+    X(spp)                                                                                         \
+    X(swish)                                                                                       \
+    X(tan_h)                                                                                       \
+    X(threshold)                                                                                   \
+    X(tile)                                                                                        \
+    X(upsample)                                                                                    \
+    X(weight_qat)                                                                                  \
+    X(window_data)
+
+#define X(stem) extern const qf_layer_type qf_##stem##_layer;
+QF_LAYERS(X)
+#undef X
+
+const qf_layer_type *const qf_layer_types[] = {
+#define X(stem) &qf_##stem##_layer,
+    QF_LAYERS(X)
+#undef X
+        NULL,
+};
+
+const qf_layer_type *qf_layer_type_find(const char *name)
+{
+    for (const qf_layer_type *const *type = qf_layer_types; *type; type++)
+        if (strcmp((*type)->name, name) == 0)
+            return *type;
+    return NULL;
+}
+
+const char *qf_layer_type_name(int index)
+{
+    for (int i = 0; i <= index; i++)
+        if (!qf_layer_types[i])
+            return NULL;
+    return index < 0 ? NULL : qf_layer_types[index]->name;
+}

@@ -1,0 +1,179 @@
+/* InfogainLoss: −mean Σ_k H[label, k] log p(k), p the softmax of bottom 0. H comes from a file or
+ * is bottom 2; the identity makes it SoftmaxWithLoss. */
+#include "layers/activation/softmax.h"
+#include "layers/loss/loss.h"
+
+#include <math.h>
+
+typedef struct state {
+    qf_classes classes;
+    qf_tensor *probability;
+    qf_blob *matrix; /* from the file, or NULL */
+    size_t valid;    /* labels that were not ignored in the last forward pass */
+} state;
+
+static const float least = 1e-20f; /* Caffe's kLOG_THRESHOLD: what a logarithm sees at least */
+
+static const Caffe__InfogainLossParameter *param_of(const qf_layer *layer)
+{
+    return QF_LAYER_PARAM(layer, infogain_loss_param, INFOGAIN_LOSS_, InfogainLoss);
+}
+
+static qf_status load_matrix(qf_layer *layer, const char *path)
+{
+    state *s = layer->state;
+    Caffe__BlobProto *proto;
+    QF_TRY(qf_blob_create(layer->context, path, &s->matrix));
+    QF_TRY(qf_wire_read(layer->context, path, &caffe__blob_proto__descriptor, &proto));
+    const qf_status status = qf_blob_from_proto(s->matrix, proto, true);
+    qf_message_free(proto);
+    return qf_within(layer->context, status, "%s", path);
+}
+
+static qf_status setup(qf_layer *layer)
+{
+    const Caffe__LossParameter *loss = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
+    const Caffe__InfogainLossParameter *p = param_of(layer);
+    if (loss->has_normalize)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "InfogainLoss has no loss_param.normalize; use normalization");
+    QF_TRY(qf_tensor_create(layer->context, &((state *)layer->state)->probability));
+    if (layer->bottom_count > 2)
+        return QF_OK;
+    if (!p->source || !*p->source)
+        return qf_fail(layer->context, QF_E_FORMAT,
+                       "InfogainLoss needs its matrix, as infogain_loss_param.source or as a third "
+                       "bottom");
+    return load_matrix(layer, p->source);
+}
+
+static void destroy(qf_layer *layer)
+{
+    state *s = layer->state;
+    qf_tensor_release(s->probability);
+    qf_blob_release(s->matrix);
+}
+
+static qf_blob *matrix_of(const qf_layer *layer)
+{
+    return layer->bottom_count > 2 ? layer->bottom[2] : ((state *)layer->state)->matrix;
+}
+
+static qf_status reshape(qf_layer *layer)
+{
+    state *s = layer->state;
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
+    int axis;
+    QF_TRY(qf_loss_reshape(layer));
+    QF_TRY(qf_layer_axis(layer, layer->bottom[0], param_of(layer)->axis, &axis));
+    s->classes = qf_classes_make(bottom, axis);
+    const size_t items = s->classes.outer * s->classes.inner, classes = s->classes.classes;
+    if (qf_blob_count(layer->bottom[1]) != items)
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "'%s' has %zu labels, expected %zu: one for each prediction along axis %d",
+                       layer->bottom[1]->name, qf_blob_count(layer->bottom[1]), items, axis);
+    if (qf_blob_count(matrix_of(layer)) != classes * classes)
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "the infogain matrix '%s' has %zu values, expected %zu x %zu",
+                       matrix_of(layer)->name, qf_blob_count(matrix_of(layer)), classes, classes);
+    QF_TRY(qf_tensor_reshape(layer->context, s->probability, bottom));
+    return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], bottom) : QF_OK;
+}
+
+static double mean_over(const qf_layer *layer, int top, size_t index)
+{
+    (void)index;
+    if (top > 0) /* probabilities */
+        return QF_MEAN_OF_BATCH;
+    const state *s = layer->state;
+    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
+    const int axis = qf_shape_axis(shape, param_of(layer)->axis);
+    const qf_loss_counts counts = {s->classes.outer * s->classes.inner, s->valid,
+                                   qf_shape_count_range(shape, 0, axis)};
+    return qf_loss_items(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID, &counts);
+}
+
+static float divisor(const qf_layer *layer)
+{
+    return qf_loss_divisor(mean_over(layer, 0, 0));
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    state *s = layer->state;
+    const qf_classes *c = &s->classes;
+    const float *x, *label, *matrix;
+    float *p, *loss;
+    double sum = 0;
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, c->form, &x));
+    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &label));
+    QF_TRY(qf_read(layer->context, matrix_of(layer)->data, QF_PLAIN, &matrix));
+    QF_TRY(qf_write(layer->context, s->probability, c->form, &p));
+    if (c->classes)
+        qf_softmax(c, x, p);
+    s->valid = 0;
+    for (size_t item = 0; item < c->outer * c->inner; item++) {
+        if (qf_loss_ignores(layer, label[item]))
+            continue;
+        QF_TRY(qf_loss_check_label(layer, label[item], item, c->classes));
+        const float *row = matrix + (size_t)label[item] * c->classes;
+        for (size_t k = 0; k < c->classes; k++) {
+            const float value = p[qf_classes_first(c, item) + k * c->inner];
+            sum -= (double)(row[k] * logf(value > least || isnan(value) ? value : least));
+        }
+        s->valid++;
+    }
+    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &loss));
+    loss[0] = (float)sum / divisor(layer);
+    return layer->top_count > 1
+               ? qf_tensor_copy(layer->context, layer->top[1]->data, s->probability)
+               : QF_OK;
+}
+
+static qf_status backward(qf_layer *layer)
+{
+    const state *s = layer->state;
+    const qf_classes *c = &s->classes;
+    const float *p, *label, *matrix, *weight;
+    float *dx;
+    if (!layer->propagate_down[0])
+        return QF_OK;
+    QF_TRY(qf_read(layer->context, s->probability, c->form, &p));
+    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &label));
+    QF_TRY(qf_read(layer->context, matrix_of(layer)->data, QF_PLAIN, &matrix));
+    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &weight));
+    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, c->form, &dx));
+    const float scale = weight[0] / divisor(layer);
+    for (size_t item = 0; item < c->outer * c->inner; item++) {
+        const bool ignored = qf_loss_ignores(layer, label[item]);
+        if (!ignored) /* it may have been changed since */
+            QF_TRY(qf_loss_check_label(layer, label[item], item, c->classes));
+        const float *row = ignored ? NULL : matrix + (size_t)label[item] * c->classes;
+        float sum = 0;
+        for (size_t k = 0; row && k < c->classes; k++)
+            sum += row[k];
+        for (size_t k = 0; k < c->classes; k++) {
+            const size_t at = qf_classes_first(c, item) + k * c->inner;
+            dx[at] = row ? scale * (p[at] * sum - row[k]) : 0;
+        }
+    }
+    return QF_OK;
+}
+
+const qf_layer_type qf_infogain_loss_layer = {
+    .name = "InfogainLoss",
+    .state_size = sizeof(state),
+    .min_bottoms = 2,
+    .max_bottoms = 3,
+    .min_tops = 1,
+    .max_tops = 2,
+    .loss = true,
+    .automatic_tops = 1,
+    .no_gradient_bottoms = 1u << 1 | 1u << 2,
+    .setup = setup,
+    .reshape = reshape,
+    .mean_over = mean_over,
+    .forward = forward,
+    .backward = backward,
+    .destroy = destroy,
+};

@@ -1,0 +1,72 @@
+#include "layers/loss/loss.h"
+
+#define MODE(name) CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__##name
+
+static int normalization(const Caffe__LossParameter *p, int otherwise)
+{
+    if (p->has_normalization)
+        return (int)p->normalization;
+    if (p->has_normalize)
+        return p->normalize ? MODE(VALID) : MODE(BATCH_SIZE);
+    return otherwise;
+}
+
+double qf_loss_items(const qf_layer *layer, int otherwise, const qf_loss_counts *counts)
+{
+    const Caffe__LossParameter *p = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
+    switch (normalization(p, otherwise)) {
+    case MODE(FULL):
+        return (double)counts->full;
+    case MODE(VALID):
+        return (double)counts->valid;
+    case MODE(BATCH_SIZE):
+        return (double)counts->batch;
+    case MODE(PRE_FIXED):
+        return (double)p->pre_fixed_normalizer;
+    default:
+        return QF_SUM_OF_BATCH;
+    }
+}
+
+float qf_loss_divisor(double items)
+{
+    return items > 1 ? (float)items : 1;
+}
+
+bool qf_loss_ignores(const qf_layer *layer, float label)
+{
+    const Caffe__LossParameter *p = layer->param->loss_param;
+    return p && p->has_ignore_label && label >= (float)INT32_MIN && label < 0x1p31f &&
+           (int)label == p->ignore_label;
+}
+
+qf_status qf_loss_check_label(const qf_layer *layer, float label, size_t item, size_t classes)
+{
+    if (label >= 0 && label < (float)classes)
+        return QF_OK;
+    return qf_fail(
+        layer->context, QF_E_VALUE,
+        "label %zu is %g, but there are only %zu classes (0 to %zu); does num_output of the "
+        "last layer fit the data?",
+        item, (double)label, classes, classes - 1);
+}
+
+size_t qf_loss_batch(const qf_layer *layer)
+{
+    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
+    return shape->axes ? (size_t)shape->dim[0] : 1;
+}
+
+qf_status qf_loss_reshape(qf_layer *layer)
+{
+    const qf_shape scalar = {0};
+    const qf_shape *a = qf_blob_shape(layer->bottom[0]), *b = qf_blob_shape(layer->bottom[1]);
+    char first[256], second[256];
+    if (a->axes < 1 || b->axes < 1 || a->dim[0] != b->dim[0])
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "'%s' of shape %s and '%s' of shape %s must have one first dimension, the "
+                       "batch",
+                       layer->bottom[0]->name, qf_shape_text(a, first, sizeof first),
+                       layer->bottom[1]->name, qf_shape_text(b, second, sizeof second));
+    return qf_blob_reshape_to(layer->top[0], &scalar);
+}

@@ -1,0 +1,28 @@
+/* What losses share: labels, and what divides the sum. */
+#ifndef QF_LAYERS_LOSS_LOSS_H
+#define QF_LAYERS_LOSS_LOSS_H
+
+#include "layers/layer.h"
+
+/* Items of a batch by which a loss may be divided. */
+typedef struct qf_loss_counts {
+    size_t full;  /* all labels */
+    size_t valid; /* without the ignored ones */
+    size_t batch; /* images */
+} qf_loss_counts;
+
+/* The items over which the mean is taken, or QF_SUM_OF_BATCH: as loss_param.normalization says;
+ * else what the older loss_param.normalize means; else as the mode `otherwise`. */
+double qf_loss_items(const qf_layer *layer, int otherwise, const qf_loss_counts *counts);
+/* What the sum is divided by: at least 1, so that a batch without labels gives no NaN. */
+float qf_loss_divisor(double items);
+/* Labels are cut to integers before they are compared with loss_param.ignore_label. */
+bool qf_loss_ignores(const qf_layer *layer, float label);
+/* Fails, naming the label, unless it is one of `classes`. */
+qf_status qf_loss_check_label(const qf_layer *layer, float label, size_t item, size_t classes);
+/* Bottoms 0 and 1 must have one first dimension; then top 0 becomes a scalar. */
+qf_status qf_loss_reshape(qf_layer *layer);
+/* The first dimension of bottom 0; 1 without axes. */
+size_t qf_loss_batch(const qf_layer *layer);
+
+#endif

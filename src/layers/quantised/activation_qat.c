@@ -1,0 +1,368 @@
+/* ActivationQAT: fake quantisation of activations with a learned clip range (specification, G.1).
+ * The top holds only codes; whoever wants floats gets them dequantised. */
+#include "layers/quantised/activation_qat.h"
+
+#include "base/memory.h"
+#include "layers/pending_records.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { CLIP_MAX, CLIP_MIN, BITS = 8 };
+/* Above this many values the first range is searched on a histogram instead of the values. */
+enum { EXACT_VALUES = 1 << 20 };
+
+/* A layer that reads the codes, as the record names it. */
+typedef struct object {
+    char *name;
+    bool pools;
+} object;
+
+typedef struct state {
+    object *objects;
+    size_t object_count, object_capacity;
+    qf_clip clip;
+    qf_ulq factors;
+    bool initialised; /* the clip range holds a measured or trained value */
+    bool shapes_logged;
+    bool unusable_warned;          /* of a range that an update left */
+    qf_blob *valid;                /* clip.previous_…, for snapshots; 0, 0: none yet */
+    uint64_t recorded_versions[2]; /* of the parameters when the record was last written */
+} state;
+
+static const Caffe__RetrainDataQuantParameter *param_of(const qf_layer *layer)
+{
+    return QF_LAYER_PARAM(layer, retrain_data_quant_param, RETRAIN_DATA_QUANT_, RetrainDataQuant);
+}
+
+static qf_status setup(qf_layer *layer)
+{
+    const Caffe__RetrainDataQuantParameter *p = param_of(layer);
+    const qf_shape single = qf_shape_make(1, (int[]){1});
+    const float initial[2] = {p->clip_max, p->fixed_min ? 0 : p->clip_min};
+    if (!p->ifmr_init && !(initial[CLIP_MAX] > initial[CLIP_MIN]))
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "clip_max %g must be greater than clip_min %g: an empty range cannot be "
+                       "quantised",
+                       (double)initial[CLIP_MAX], (double)initial[CLIP_MIN]);
+    for (int i = 0; i < 2; i++) {
+        Caffe__FillerParameter filler = CAFFE__FILLER_PARAMETER__INIT;
+        filler.has_value = true;
+        filler.value = initial[i];
+        QF_TRY(qf_layer_add_param(layer, &single, &filler));
+    }
+    state *s = layer->state;
+    s->clip = (qf_clip){initial[0], initial[1], initial[0], initial[1]};
+    QF_TRY(qf_blob_create(layer->context, "valid", &s->valid));
+    const qf_shape pair = qf_shape_make(1, (int[]){2});
+    return qf_blob_reshape_to(s->valid, &pair);
+}
+
+static void destroy(qf_layer *layer)
+{
+    state *s = layer->state;
+    for (size_t i = 0; i < s->object_count; i++)
+        qf_free(s->objects[i].name);
+    qf_free(s->objects);
+    qf_blob_release(s->valid);
+}
+
+/* A range that an update has made unusable goes back to the last valid one, which the next run
+ * cannot know from the weights. */
+static int carried(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX])
+{
+    blobs[0] = ((const state *)layer->state)->valid;
+    return 1;
+}
+
+/* What the range goes back to when a net begins: what a snapshot says. Without one, the last update
+ * may have pushed an end across zero: then zero. */
+static qf_status begin_range(qf_layer *layer, const float clip[2])
+{
+    state *s = layer->state;
+    const float *valid;
+    QF_TRY(qf_read(layer->context, s->valid->data, QF_PLAIN, &valid));
+    const bool known = valid[CLIP_MAX] > valid[CLIP_MIN];
+    s->clip = (qf_clip){clip[CLIP_MAX], clip[CLIP_MIN],
+                        known ? valid[CLIP_MAX] : fmaxf(clip[CLIP_MAX], 0),
+                        known ? valid[CLIP_MIN] : fminf(clip[CLIP_MIN], 0)};
+    return QF_OK;
+}
+
+static qf_status keep_valid(qf_layer *layer)
+{
+    const state *s = layer->state;
+    float *valid;
+    QF_TRY(qf_write(layer->context, s->valid->data, QF_PLAIN, &valid));
+    valid[CLIP_MAX] = s->clip.previous_max;
+    valid[CLIP_MIN] = s->clip.previous_min;
+    return QF_OK;
+}
+
+static qf_status get_clip(qf_layer *layer, float clip[2])
+{
+    for (int i = 0; i < 2; i++) {
+        const float *value;
+        QF_TRY(qf_read(layer->context, layer->params[i].blob->data, QF_PLAIN, &value));
+        clip[i] = value[0];
+    }
+    return QF_OK;
+}
+
+/* Writes only what differs, so that an unchanged range is no new version. */
+static qf_status set_clip(qf_layer *layer, const float clip[2])
+{
+    float before[2];
+    QF_TRY(get_clip(layer, before));
+    for (int i = 0; i < 2; i++) {
+        float *value;
+        if (before[i] == clip[i])
+            continue;
+        QF_TRY(qf_write(layer->context, layer->params[i].blob->data, QF_PLAIN, &value));
+        value[0] = clip[i];
+    }
+    return QF_OK;
+}
+
+/* The first range, from the first batch (IFMR). */
+static qf_status measure(qf_layer *layer, const float *x, size_t n, float clip[2])
+{
+    float scale;
+    int32_t offset_d;
+    if (n <= EXACT_VALUES) {
+        QF_TRY(qf_ifmr_exact(layer->context, &qf_ifmr_defaults, x, n, &scale, &offset_d));
+    } else {
+        qf_ifmr *ifmr;
+        QF_TRY(qf_ifmr_create(layer->context, &qf_ifmr_defaults, &ifmr));
+        qf_status status = qf_ifmr_add(layer->context, ifmr, x, n);
+        if (status == QF_OK)
+            status = qf_ifmr_finish(layer->context, ifmr, &scale, &offset_d);
+        qf_ifmr_destroy(ifmr);
+        QF_TRY(status);
+    }
+    clip[CLIP_MIN] = 0 - scale * (float)(offset_d + 128); /* 0, not -0 */
+    clip[CLIP_MAX] = scale * 255 + clip[CLIP_MIN];
+    qf_info(layer->context, "Layer %s: first clip range %g ... %g", layer->name,
+            (double)clip[CLIP_MIN], (double)clip[CLIP_MAX]);
+    return QF_OK;
+}
+
+/* The range to use now, made valid and stored in the parameters. */
+static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
+{
+    const Caffe__RetrainDataQuantParameter *p = param_of(layer);
+    state *s = layer->state;
+    float clip[2];
+    QF_TRY(get_clip(layer, clip));
+    if (isnan(clip[0]) || isnan(clip[1]))
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "the clip range has become NaN: training diverged; use a smaller base_lr");
+    /* Until somebody measured or trained the range, it is what the prototxt says. A net resumed
+     * from a snapshot must not measure again. */
+    bool untouched = clip[CLIP_MAX] == p->clip_max &&
+                     (clip[CLIP_MIN] == p->clip_min || (p->fixed_min && clip[CLIP_MIN] == 0));
+    if (!s->initialised && p->ifmr_init && (untouched || !(clip[CLIP_MAX] > clip[CLIP_MIN])))
+        QF_TRY(measure(layer, x, n, clip));
+    if (!s->initialised)
+        QF_TRY(begin_range(layer, clip));
+    s->initialised = true;
+    s->clip.max = clip[CLIP_MAX];
+    s->clip.min = clip[CLIP_MIN];
+    if (qf_clip_check(&s->clip)) {
+        qf_log(layer->context, s->unusable_warned ? QF_INFO : QF_WARNING, __FILE__, __LINE__,
+               "Layer %s: clip range %g ... %g is not usable, going back to %g ... %g", layer->name,
+               (double)clip[CLIP_MIN], (double)clip[CLIP_MAX], (double)s->clip.min,
+               (double)s->clip.max);
+        s->unusable_warned = true;
+    }
+    if (p->fixed_min)
+        s->clip.min = 0;
+    if (!(s->clip.max > s->clip.min))
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "the clip range is empty: clip_max %g, clip_min %g (are all inputs zero?)",
+                       (double)s->clip.max, (double)s->clip.min);
+    s->factors = qf_ulq_factors(s->clip.max, s->clip.min, BITS);
+    QF_TRY(keep_valid(layer));
+    return set_clip(layer, (float[]){s->clip.max, s->clip.min});
+}
+
+/* ---- the record ---- */
+
+static void shape_of_input(const qf_layer *layer, qf_record_entry *entry)
+{
+    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
+    uint32_t *dims[] = {&entry->channels, &entry->height, &entry->width};
+    for (int i = 0; i < 3; i++)
+        *dims[i] = shape->axes > i + 1 ? (uint32_t)shape->dim[i + 1] : 1;
+    entry->has_channels = entry->has_height = entry->has_width = true;
+}
+
+/* object_layer joins names by '-'; a name may contain '-' itself, so the longest that exists wins.
+ */
+static const char *next_object(const qf_neighbours *around, const char *names, char *name,
+                               size_t size)
+{
+    size_t length = strlen(names);
+    for (size_t end = length; end > 0; end--) {
+        if ((end != length && names[end] != '-') || end >= size)
+            continue;
+        memcpy(name, names, end);
+        name[end] = '\0';
+        if (around->find(around->net, name))
+            return names + end + (names[end] == '-');
+    }
+    size_t first = strcspn(names, "-");
+    snprintf(name, size, "%.*s", (int)first, names);
+    return names + first + (names[first] == '-');
+}
+
+static qf_status connect(qf_layer *layer, const qf_neighbours *around)
+{
+    state *s = layer->state;
+    const char *names = param_of(layer)->object_layer;
+    char name[512];
+    while (names && *names) {
+        names = next_object(around, names, name, sizeof name);
+        const qf_layer *found = around->find(around->net, name);
+        if (!qf_grow(&s->objects, &s->object_capacity, s->object_count + 1, sizeof *s->objects) ||
+            !(s->objects[s->object_count].name = qf_strdup(name)))
+            return qf_fail(layer->context, QF_E_MEMORY, "no memory for a name");
+        s->objects[s->object_count++].pools = found && strcmp(found->type->name, "Pooling") == 0;
+    }
+    return QF_OK;
+}
+
+static qf_status record_objects(qf_layer *layer, qf_record *record)
+{
+    const state *s = layer->state;
+    for (size_t i = 0; i < s->object_count; i++) {
+        qf_record_entry *entry;
+        QF_TRY(qf_record_find_or_add(layer->context, record, s->objects[i].name, &entry));
+        entry->has_scale_d = entry->has_offset_d = true;
+        entry->scale_d = s->factors.scale;
+        entry->offset_d = qf_ulq_offset_d(s->factors);
+        shape_of_input(layer, entry);
+        if (s->objects[i].pools)
+            QF_TRY(qf_record_set_scales(layer->context, entry, &(float){1}, 1));
+    }
+    return QF_OK;
+}
+
+/* Test passes leave the factors in the record, whenever they changed. */
+static qf_status update_record(qf_layer *layer)
+{
+    const Caffe__RetrainDataQuantParameter *p = param_of(layer);
+    state *s = layer->state;
+    uint64_t now[2] = {layer->params[0].blob->data->version, layer->params[1].blob->data->version};
+    if (layer->phase != QF_TEST || !p->record_file_path || !p->object_layer ||
+        memcmp(now, s->recorded_versions, sizeof now) == 0)
+        return QF_OK;
+    qf_record *record;
+    QF_TRY(qf_pending_record_of(layer->context, layer->records, p->record_file_path, &record));
+    QF_TRY(record_objects(layer, record));
+    if (!s->shapes_logged)
+        qf_info(layer->context, "Do layer:\"%s\" activation retrain success!", p->object_layer);
+    s->shapes_logged = true;
+    memcpy(s->recorded_versions, now, sizeof now);
+    return QF_OK;
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    state *s = layer->state;
+    const float *x;
+    uint8_t *codes;
+    size_t n = qf_blob_count(layer->bottom[0]);
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
+    QF_TRY(settle_range(layer, x, n));
+    QF_TRY(qf_tensor_write(layer->context, layer->top[0]->data, QF_CODES, &codes));
+    qf_ulq_forward(x, NULL, codes, n, s->factors);
+    layer->top[0]->data->code_scale = s->factors.scale;
+    layer->top[0]->data->code_zero = -s->factors.offset;
+    return update_record(layer);
+}
+
+bool qf_activation_qat_has_range(const qf_layer *layer)
+{
+    return ((const state *)layer->state)->initialised;
+}
+
+bool qf_activation_qat_is_regular(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return !s->initialised || qf_ulq_is_regular(s->factors, s->clip.max, s->clip.min);
+}
+
+qf_status qf_activation_qat_begin(qf_layer *layer, qf_ulq *factors)
+{
+    const state *s = layer->state;
+    QF_TRY(settle_range(layer, NULL, 0)); /* the range is there: no values are looked at */
+    *factors = s->factors;
+    return QF_OK;
+}
+
+qf_status qf_activation_qat_end(qf_layer *layer)
+{
+    return update_record(layer);
+}
+
+qf_ulq_terms qf_activation_qat_terms(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return qf_ulq_gradient_terms(s->clip.max, s->clip.min);
+}
+
+qf_status qf_activation_qat_add_gradient(qf_layer *layer, const double d_clip[2])
+{
+    for (int i = 0; i < 2; i++) {
+        float *diff;
+        if (!layer->params[i].propagate)
+            continue;
+        QF_TRY(qf_update(layer->context, layer->params[i].blob->diff, QF_PLAIN, &diff));
+        diff[0] += (float)d_clip[i];
+    }
+    return QF_OK;
+}
+
+static qf_status backward(qf_layer *layer)
+{
+    const state *s = layer->state;
+    const float *x, *dy;
+    float *dx = NULL;
+    double d_clip[2] = {0, 0};
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
+    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_NHWC, &dy));
+    if (layer->propagate_down[0])
+        QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx));
+    qf_ulq_backward(x, dy, dx, qf_blob_count(layer->bottom[0]), s->clip.max, s->clip.min, d_clip);
+    return qf_activation_qat_add_gradient(layer, d_clip);
+}
+
+/* As it is in the parameters: an update may have left ends that no pass will use. */
+static qf_status range(qf_layer *layer, double *out)
+{
+    float clip[2];
+    QF_TRY(get_clip(layer, clip));
+    const bool is_nan = isnan(clip[0]) || isnan(clip[1]); /* fmax() would pass over one */
+    *out = is_nan ? (double)NAN : (double)fmaxf(fabsf(clip[0]), fabsf(clip[1]));
+    return QF_OK;
+}
+
+const qf_layer_type qf_activation_qat_layer = {
+    .name = "ActivationQAT",
+    .state_size = sizeof(state),
+    .min_bottoms = 1,
+    .max_bottoms = 1,
+    .min_tops = 1,
+    .max_tops = 1,
+    .ignores_tops = true,
+    .range = range,
+    .carried = carried,
+    .setup = setup,
+    .connect = connect,
+    .reshape = qf_layer_reshape_like_bottom,
+    .forward = forward,
+    .backward = backward,
+    .destroy = destroy,
+};

@@ -1,0 +1,247 @@
+/* DeQuant (specification, G.5 and I.5). In a fake-quant model it has three float blobs and only
+ * does what the shift to 16 bits loses; in a deploy model it has one blob of packed words and turns
+ * accumulators into floats. */
+#include "layers/quantised/quant_layers.h"
+#include "layers/quantised/weight_codes.h"
+
+#include "base/memory.h"
+#include "base/parallel.h"
+
+#include <string.h>
+
+typedef struct state {
+    qf_layer *object;      /* the layer whose values it turns back; NULL: none of that name */
+    const qf_layer *quant; /* in front of that, where a fake-quant model has one */
+    qf_tensor *kept;
+    float *deq; /* of each channel, unpacked from the words of this version */
+    int32_t *shift;
+    size_t channels;
+    uint64_t version;
+    bool shifted, regular;
+} state;
+
+static bool is_channel_wise(const qf_layer *layer)
+{
+    const Caffe__DeQuantParameter *p = layer->param->dequant_param;
+    return p && p->channel_wise && qf_blob_shape(layer->bottom[0])->axes == 4;
+}
+
+static qf_status setup(qf_layer *layer)
+{
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
+    const qf_shape shape = qf_shape_make(1, (int[]){is_channel_wise(layer) ? bottom->dim[1] : 1});
+    for (int i = 0; i < 3;
+         i++) /* deq_scale, shift_bit, offset_w; or the packed words in the first */
+        QF_TRY(qf_layer_add_param(layer, &shape, NULL));
+    return QF_OK;
+}
+
+static qf_status connect(qf_layer *layer, const qf_neighbours *around)
+{
+    state *s = layer->state;
+    const Caffe__DeQuantParameter *p = layer->param->dequant_param;
+    s->object = p && p->object_layer ? around->find(around->net, p->object_layer) : NULL;
+    if (!s->object)
+        return QF_OK;
+    if (!s->object->dequant)
+        s->object->dequant = layer;
+    const qf_layer *quant = s->object->bottom_count
+                                ? around->producer(around->net, s->object->bottom[0], s->object)
+                                : NULL;
+    if (quant && strcmp(quant->type->name, "Quant") == 0 && quant->param->quant_param)
+        s->quant = quant;
+    return QF_OK;
+}
+
+/* Weights of a fake-quant model get their codes when they are there. */
+static qf_status begin_pass(qf_layer *layer)
+{
+    const state *s = layer->state;
+    qf_layer *object = s->object;
+    if (!object || !s->quant || !object->param_count || qf_layer_is_deployed(object))
+        return QF_OK;
+    const qf_tensor *weights = object->params[0].blob->data;
+    if (qf_tensor_is_zero(weights) || qf_tensor_has(weights, QF_WEIGHT_CODES) ||
+        qf_tensor_is_zero(layer->params[0].blob->data))
+        return QF_OK;
+    return qf_within(layer->context,
+                     qf_attach_weight_codes(object, layer, 1 / s->quant->param->quant_param->scale),
+                     "weights of layer %s", object->name);
+}
+
+static void destroy(qf_layer *layer)
+{
+    state *s = layer->state;
+    qf_tensor_release(s->kept);
+    qf_free(s->deq);
+    qf_free(s->shift);
+}
+
+/* Shifts of a fake-quant model: *shifted is false if there are none. */
+static qf_status read_shifts(qf_layer *layer, const float **deq, const float **shift, bool *shifted)
+{
+    QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, deq));
+    QF_TRY(qf_read(layer->context, layer->params[1].blob->data, QF_PLAIN, shift));
+    size_t count = qf_blob_count(layer->params[1].blob), zeros = 0;
+    for (size_t c = 0; c < count; c++) {
+        zeros += (*shift)[c] == 0;
+        if ((*shift)[c] != 0 && !((*shift)[c] >= 1 && (*shift)[c] <= QF_SHIFT_MAX))
+            return qf_fail(layer->context, QF_E_VALUE, "shift_bit %zu is %g, expected 0 or 1 to %d",
+                           c, (double)(*shift)[c], QF_SHIFT_MAX);
+        if ((*shift)[c] != 0 && !((*deq)[c] > 0))
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "deq_scale %zu is %g, expected a positive number", c, (double)(*deq)[c]);
+    }
+    if (zeros && zeros != count)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "shift_bit is zero for %zu of %zu channels; it must be zero for all or none",
+                       zeros, count);
+    *shifted = zeros != count;
+    return QF_OK;
+}
+
+static qf_status forward_fake(qf_layer *layer)
+{
+    const float *deq, *shift, *x;
+    float *y;
+    bool shifted = false;
+    QF_TRY(read_shifts(layer, &deq, &shift, &shifted));
+    if (!shifted)
+        return layer->top[0] == layer->bottom[0]
+                   ? QF_OK
+                   : qf_tensor_copy(layer->context, layer->top[0]->data, layer->bottom[0]->data);
+    state *s = layer->state;
+    qf_tensor *input;
+    QF_TRY(qf_layer_keep_input(layer, &s->kept, &input));
+    QF_TRY(qf_read(layer->context, input, QF_NHWC, &x));
+    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
+    size_t channels = qf_tensor_extent(&input->shape).channels,
+           count = qf_shape_count(&input->shape);
+    size_t step = qf_blob_count(layer->params[0].blob) > 1 ? 1 : 0;
+#pragma omp parallel for if (qf_repays_threads(count))
+    for (size_t i = 0; i < count / (channels ? channels : 1); i++)
+        for (size_t c = 0; c < channels; c++)
+            y[i * channels + c] =
+                qf_dequant_fake(x[i * channels + c], deq[c * step], (int)shift[c * step]);
+    return QF_OK;
+}
+
+bool qf_dequant_is_deployed(const qf_layer *dequant)
+{
+    return qf_tensor_has(dequant->params[0].blob->data, QF_WORDS);
+}
+
+bool qf_layer_is_deployed(const qf_layer *layer)
+{
+    return layer->dequant && qf_dequant_is_deployed(layer->dequant);
+}
+
+static qf_status unpack(qf_layer *layer, size_t channels)
+{
+    state *s = layer->state;
+    qf_tensor *packed = layer->params[0].blob->data;
+    const size_t step = qf_shape_count(&packed->shape) > 1 ? 1 : 0;
+    const uint64_t *words;
+    QF_TRY(qf_tensor_read(layer->context, packed, QF_WORDS, &words));
+    qf_free(s->deq);
+    qf_free(s->shift);
+    s->version = 0;
+    s->deq = qf_alloc(channels, sizeof *s->deq);
+    s->shift = qf_alloc(channels, sizeof *s->shift);
+    if (!s->deq || !s->shift)
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu channels", channels);
+    s->shifted = false;
+    s->regular = true;
+    for (size_t c = 0; c < channels; c++) {
+        int shift, offset;
+        qf_unpack_dequant(words[c * step], &s->deq[c], &shift, &offset);
+        if (shift > QF_SHIFT_MAX)
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "the shift of channel %zu is %d, expected 0 to %d", c, shift,
+                           QF_SHIFT_MAX);
+        s->shift[c] = shift;
+        s->shifted |= shift != 0;
+        s->regular &= s->deq[c] >= 1 / QF_REGULAR_DEQ && s->deq[c] <= QF_REGULAR_DEQ;
+    }
+    s->channels = channels;
+    s->version = packed->version;
+    return QF_OK;
+}
+
+qf_status qf_dequant_factors(qf_layer *dequant, qf_requantisation *out)
+{
+    state *s = dequant->state;
+    const size_t channels = qf_tensor_extent(qf_blob_shape(dequant->bottom[0])).channels;
+    if (s->version != dequant->params[0].blob->data->version || s->channels != channels)
+        QF_TRY(unpack(dequant, channels));
+    *out = (qf_requantisation){.channels = channels,
+                               .deq = s->deq,
+                               .shift = s->shift,
+                               .shifted = s->shifted,
+                               .regular = s->regular};
+    return QF_OK;
+}
+
+/* AVE Pooling hands over mean codes, which are not integers. */
+static qf_status scale_means(qf_layer *layer, const qf_requantisation *r)
+{
+    qf_tensor *bottom = layer->bottom[0]->data;
+    const float *x;
+    float *y;
+    if (layer->top[0] == layer->bottom[0]) {
+        QF_TRY(qf_update(layer->context, bottom, QF_NHWC, &y));
+        x = y;
+    } else {
+        QF_TRY(qf_read(layer->context, bottom, QF_NHWC, &x));
+        QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
+    }
+    const size_t rows = qf_shape_count(&bottom->shape) / (r->channels ? r->channels : 1);
+    for (size_t row = 0; row < rows; row++)
+        for (size_t c = 0; c < r->channels; c++)
+            y[row * r->channels + c] = x[row * r->channels + c] * r->deq[c];
+    return QF_OK;
+}
+
+/* In place too: integers have an array of their own. */
+static qf_status forward_deploy(qf_layer *layer)
+{
+    qf_requantisation r;
+    QF_TRY(qf_dequant_factors(layer, &r));
+    if (!qf_tensor_has(layer->bottom[0]->data, QF_INTEGERS))
+        return scale_means(layer, &r);
+    return layer->device->sweep->requantise(layer->context, &r, layer->bottom[0]->data, NULL,
+                                            layer->top[0]->data, NULL);
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    return qf_dequant_is_deployed(layer) ? forward_deploy(layer) : forward_fake(layer);
+}
+
+static qf_status backward(qf_layer *layer)
+{
+    if (layer->top[0] == layer->bottom[0] || !layer->propagate_down[0])
+        return QF_OK;
+    return qf_tensor_copy(layer->context, layer->bottom[0]->diff, layer->top[0]->diff);
+}
+
+const qf_layer_type qf_de_quant_layer = {
+    .name = "DeQuant",
+    .logs_data = true,
+    .state_size = sizeof(state),
+    .min_bottoms = 1,
+    .max_bottoms = 1,
+    .min_tops = 1,
+    .max_tops = 1,
+    .in_place = true,
+    .ignores_bottoms = true,
+    .ignores_tops = true,
+    .packed_params = 1,
+    .setup = setup,
+    .connect = connect,
+    .begin_pass = begin_pass,
+    .reshape = qf_layer_reshape_like_bottom,
+    .forward = forward,
+    .backward = backward,
+    .destroy = destroy,
+};

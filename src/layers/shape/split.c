@@ -1,0 +1,79 @@
+/* Split and Silence: one blob for several readers, and for none. */
+#include "layers/layer.h"
+
+#include "base/parallel.h"
+
+static qf_status split_reshape(qf_layer *layer)
+{
+    for (int t = 0; t < layer->top_count; t++) {
+        QF_TRY(qf_blob_reshape_like(layer->top[t], layer->bottom[0]));
+        qf_blob_share_data(layer->top[t], layer->bottom[0]);
+    }
+    return QF_OK;
+}
+
+static qf_status split_forward(qf_layer *layer)
+{
+    (void)layer; /* the tops are the bottom's array */
+    return QF_OK;
+}
+
+static qf_status split_backward(qf_layer *layer)
+{
+    qf_tensor *sum = layer->bottom[0]->diff;
+    const float *dy;
+    float *dx;
+    if (!layer->propagate_down[0])
+        return QF_OK;
+    QF_TRY(qf_tensor_copy(layer->context, sum, layer->top[0]->diff));
+    size_t n = qf_blob_count(layer->bottom[0]);
+    for (int t = 1; t < layer->top_count; t++) {
+        if (qf_tensor_is_zero(layer->top[t]->diff))
+            continue;
+        qf_form form = qf_tensor_any_float(layer->top[t]->diff);
+        QF_TRY(qf_read(layer->context, layer->top[t]->diff, form, &dy));
+        QF_TRY(qf_update(layer->context, sum, form, &dx));
+#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
+        for (size_t i = 0; i < n; i++)
+            dx[i] += dy[i];
+    }
+    return QF_OK;
+}
+
+const qf_layer_type qf_split_layer = {
+    .name = "Split",
+    .min_bottoms = 1,
+    .max_bottoms = 1,
+    .min_tops = 1,
+    .max_tops = -1,
+    .ignores_bottoms = true,
+    .ignores_tops = true,
+    .reshape = split_reshape,
+    .forward = split_forward,
+    .backward = split_backward,
+};
+
+static qf_status silence_nothing(qf_layer *layer)
+{
+    (void)layer;
+    return QF_OK;
+}
+
+static qf_status silence_backward(qf_layer *layer)
+{
+    for (int b = 0; b < layer->bottom_count; b++)
+        if (layer->propagate_down[b])
+            qf_tensor_set_zero(layer->bottom[b]->diff);
+    return QF_OK;
+}
+
+const qf_layer_type qf_silence_layer = {
+    .name = "Silence",
+    .min_bottoms = 1,
+    .max_bottoms = -1,
+    .min_tops = 0,
+    .max_tops = 0,
+    .reshape = silence_nothing,
+    .forward = silence_nothing,
+    .backward = silence_backward,
+};

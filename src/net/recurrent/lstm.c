@@ -1,0 +1,57 @@
+/* LSTM: c = cont f c_before + i g, h = o tanh(c), with the gates i, f, o, g from
+ * W_hc (cont h_before) + W_xc x + b_c (+ W_xc_static x_static). */
+#include "net/recurrent/recurrent.h"
+
+static void write_step(qf_buffer *out, int t, const qf_recurrent_text *text)
+{
+    const int before = t - 1;
+    qf_buffer_print(out,
+                    "layer { name: 'h_conted_%d' type: 'Scale' bottom: 'h_%d' bottom: 'cont_%d' "
+                    "top: 'h_conted_%d' scale_param { axis: 0 } }\n",
+                    before, before, t, before);
+    qf_buffer_print(out,
+                    "layer { name: 'transform_%d' type: 'InnerProduct' bottom: 'h_conted_%d' "
+                    "top: 'W_hc_h_%d' param { name: 'W_hc' } inner_product_param { num_output: %d "
+                    "axis: 2 bias_term: false weight_filler { %s } } }\n",
+                    t, before, before, 4 * text->outputs, text->weights);
+    qf_buffer_print(out,
+                    "layer { name: 'gate_input_%d' type: 'Eltwise' bottom: 'W_hc_h_%d' "
+                    "bottom: 'W_xc_x_%d'%s top: 'gate_input_%d' eltwise_param { operation: SUM } "
+                    "}\n",
+                    t, before, t, text->has_static ? " bottom: 'W_xc_x_static'" : "", t);
+    qf_buffer_print(out,
+                    "layer { name: 'unit_%d' type: 'LSTMUnit' bottom: 'c_%d' "
+                    "bottom: 'gate_input_%d' bottom: 'cont_%d' top: 'c_%d' top: 'h_%d' }\n",
+                    t, before, t, t, t, t);
+}
+
+static const qf_recurrence lstm = {
+    .state_count = 2,
+    .states = {"h", "c"},
+    .output = "h",
+    .gates = 4,
+    .input = "xc",
+    .input_bias = "b_c",
+    .write_step = write_step,
+};
+
+static qf_status setup(qf_layer *layer)
+{
+    return qf_recurrent_setup(layer, &lstm);
+}
+
+const qf_layer_type qf_lstm_layer = {
+    .name = "LSTM",
+    .state_size = sizeof(qf_recurrent),
+    .min_bottoms = 2,
+    .max_bottoms = 5,
+    .min_tops = 1,
+    .max_tops = 3,
+    .no_gradient_bottoms = 1u << 1,
+    .carried = qf_recurrent_carried,
+    .setup = setup,
+    .reshape = qf_recurrent_reshape,
+    .forward = qf_recurrent_forward,
+    .backward = qf_recurrent_backward,
+    .destroy = qf_recurrent_destroy,
+};

@@ -1,0 +1,221 @@
+/* A net as people look at it: shapes, sizes, cost, and what quantisation will do to each layer. */
+#include "base/memory.h"
+#include "net/net.h"
+#include "toolkit/prepare/input_shapes.h"
+#include "toolkit/toolkit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void qf_inspection_release(qf_inspection *inspection)
+{
+    qf_free(inspection->layer);
+    qf_free(inspection->edge);
+    *inspection = (qf_inspection){0};
+}
+
+/* ---- multiply-adds of a forward pass ---- */
+
+static uint64_t of_convolution(const qf_layer *layer)
+{
+    const qf_blob *weights = layer->params[0].blob; /* outputs x inputs / group x kernel */
+    uint64_t total = 0;
+    for (int i = 0; i < layer->top_count; i++)
+        total += qf_blob_count(layer->top[i]) / (uint64_t)qf_blob_dimension(weights, 0) *
+                 qf_blob_count(weights);
+    return total;
+}
+
+static uint64_t of_deconvolution(const qf_layer *layer)
+{
+    const qf_blob *weights = layer->params[0].blob; /* inputs x outputs / group x kernel */
+    uint64_t total = 0;
+    for (int i = 0; i < layer->bottom_count; i++)
+        total += qf_blob_count(layer->bottom[i]) / (uint64_t)qf_blob_dimension(weights, 0) *
+                 qf_blob_count(weights);
+    return total;
+}
+
+static uint64_t of_product(const qf_layer *layer)
+{
+    uint64_t outputs = layer->param->inner_product_param->num_output;
+    return qf_blob_count(layer->top[0]) / outputs * qf_blob_count(layer->params[0].blob);
+}
+
+/* Every matrix, once for each step and stream. */
+static uint64_t of_recurrent(const qf_layer *layer)
+{
+    uint64_t total = 0;
+    for (int i = 0; i < layer->param_count; i++)
+        if (qf_blob_axes(layer->params[i].blob) == 2)
+            total += qf_blob_count(layer->params[i].blob);
+    return total * (uint64_t)qf_blob_dimension(layer->bottom[0], 0) *
+           (uint64_t)qf_blob_dimension(layer->bottom[0], 1);
+}
+
+static const struct {
+    const char *type;
+    uint64_t (*count)(const qf_layer *layer);
+} costs[] = {
+    {"Convolution", of_convolution},
+    {"DepthwiseConvolution", of_convolution},
+    {"Deconvolution", of_deconvolution},
+    {"InnerProduct", of_product},
+    {"LSTM", of_recurrent},
+    {"RNN", of_recurrent},
+};
+
+static uint64_t multiply_adds(const qf_layer *layer)
+{
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++)
+        if (strcmp(costs[i].type, layer->type->name) == 0 && layer->param_count)
+            return costs[i].count(layer);
+    return 0;
+}
+
+/* ---- layers ---- */
+
+static void put_shape(const qf_blob *blob, char *out, size_t size)
+{
+    size_t used = strlen(out);
+    if (used && used < size)
+        used += (size_t)snprintf(out + used, size - used, "; ");
+    if (!qf_blob_axes(blob) && used < size)
+        snprintf(out + used, size - used, "1");
+    for (int i = 0; i < qf_blob_axes(blob) && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%d", i ? " x " : "",
+                                 qf_blob_dimension(blob, i));
+}
+
+static bool is_in_place(const qf_layer *layer, const qf_blob *top)
+{
+    for (int i = 0; i < layer->bottom_count; i++)
+        if (layer->bottom[i] == top)
+            return true;
+    return false;
+}
+
+static void measure(const qf_net *net, int index, qf_inspected_layer *out)
+{
+    const qf_layer *layer = net->layers[index];
+    for (int i = 0; i < net->learnable_count; i++)
+        if (net->learnables[i].layer == index)
+            out->parameters += qf_blob_count(net->learnables[i].blob);
+    for (int i = 0; i < layer->top_count; i++) {
+        put_shape(layer->top[i], out->shape, sizeof out->shape);
+        if (!is_in_place(layer, layer->top[i]))
+            out->activation_bytes += sizeof(float) * qf_blob_count(layer->top[i]);
+    }
+    out->multiply_adds = multiply_adds(layer);
+}
+
+static int index_of(const qf_net *net, const qf_layer *layer)
+{
+    for (int i = 0; i < net->layer_count; i++)
+        if (net->layers[i] == layer)
+            return i;
+    return 0;
+}
+
+static void connect(const Caffe__NetParameter *param, int to, const qf_net *net, qf_inspection *out)
+{
+    for (size_t b = 0; b < param->layer[to]->n_bottom; b++) {
+        const char *blob = param->layer[to]->bottom[b];
+        int from = qf_graph_producer(param, blob, to);
+        const qf_layer *producer =
+            from >= 0 ? qf_net_find_layer(net, param->layer[from]->name) : NULL;
+        if (!producer)
+            continue;
+        qf_inspected_edge *edge = &out->edge[out->edges++];
+        *edge = (qf_inspected_edge){.from = from, .to = to};
+        snprintf(edge->blob, sizeof edge->blob, "%s", blob);
+        for (size_t t = 0; t < param->layer[from]->n_top && (int)t < producer->top_count; t++)
+            if (strcmp(param->layer[from]->top[t], blob) == 0)
+                put_shape(producer->top[t], edge->shape, sizeof edge->shape);
+    }
+}
+
+static qf_status inspect(qf_context *context, const Caffe__NetParameter *param, qf_net *net,
+                         const Caffe__NetParameter *weights, const qf_config *config,
+                         qf_inspection *out)
+{
+    size_t bottoms = 0;
+    for (size_t i = 0; i < param->n_layer; i++)
+        bottoms += param->layer[i]->n_bottom;
+    out->layer = qf_alloc(param->n_layer, sizeof *out->layer);
+    out->edge = qf_alloc(bottoms, sizeof *out->edge);
+    if (!out->layer || !out->edge)
+        return qf_fail(context, QF_E_MEMORY, "no memory for %zu layers", param->n_layer);
+    snprintf(out->name, sizeof out->name, "%s", qf_net_name(net));
+    for (size_t i = 0; i < param->n_layer; i++) {
+        qf_inspected_layer *row = &out->layer[out->layers++];
+        qf_plan_row plan = {0};
+        const qf_layer *layer = qf_net_find_layer(net, param->layer[i]->name);
+        snprintf(row->name, sizeof row->name, "%s", param->layer[i]->name);
+        snprintf(row->type, sizeof row->type, "%s", param->layer[i]->type);
+        if (layer)
+            measure(net, index_of(net, layer), row);
+        if (qf_plan_describe(param, weights, config, (int)i, &plan)) {
+            memcpy(row->treatment, plan.treatment, sizeof row->treatment);
+            memcpy(row->detail, plan.detail, sizeof row->detail);
+        }
+        connect(param, (int)i, net, out);
+    }
+    return QF_OK;
+}
+
+/* Nets that somebody else made are looked at before their data is there. */
+static qf_status suggest_shape(qf_context *context, qf_status status,
+                               const Caffe__NetParameter *param)
+{
+    char found[QF_ERROR_TEXT_SIZE];
+    for (size_t i = 0; i < param->n_layer && status == QF_E_IO; i++) {
+        const Caffe__LayerParameter *layer = param->layer[i];
+        if (layer->n_bottom > 0 || layer->n_top == 0 || layer->input_param)
+            continue;
+        snprintf(found, sizeof found, "%s", context->error);
+        return qf_fail(context, status,
+                       "%s; to see the net without its data, give the shape of '%s', for example "
+                       "--shape %s=1x3x224x224",
+                       found, layer->top[0], layer->top[0]);
+    }
+    return status;
+}
+
+qf_status qf_inspect(qf_context *context, const char *model_file, const char *weights_file,
+                     const char *shapes, qf_phase phase, int level, const char *const *stages,
+                     size_t stage_count, qf_inspection *out)
+{
+    qf_net *net = NULL;
+    Caffe__NetParameter *whole, *param = NULL, *weights = NULL;
+    qf_config config = {0};
+    *out = (qf_inspection){0};
+    QF_TRY(qf_net_param_read(context, model_file, &whole));
+    qf_status status = qf_net_param_set_state(context, whole, phase, level, stages, stage_count);
+    if (status == QF_OK && shapes)
+        status = qf_input_shapes_apply(context, whole, shapes);
+    if (status == QF_OK)
+        status = qf_net_create_from_param(context, whole, NULL, &net);
+    if (!shapes)
+        status = suggest_shape(context, status, whole);
+    status = qf_within(context, status, "%s", model_file);
+    if (status == QF_OK && weights_file)
+        status = qf_net_load_weights_list(net, weights_file);
+    if (status == QF_OK) /* the layers of the phase, before Splits are inserted */
+        status = qf_net_param_filter(context, whole, &param);
+    if (status == QF_OK)
+        status = qf_net_to_proto(net, false, &weights);
+    if (status == QF_OK) {
+        status = qf_config_defaults(context, param, weights, &config);
+        if (status == QF_E_ARGUMENT) /* nothing can be quantised; each layer says why */
+            status = QF_OK;
+    }
+    if (status == QF_OK)
+        status = inspect(context, param, net, weights, &config, out);
+    qf_config_release(&config);
+    qf_message_free(weights);
+    qf_message_free(param);
+    qf_message_free(whole);
+    qf_net_destroy(net);
+    return status;
+}

@@ -1,0 +1,101 @@
+#include "toolkit/config/support.h"
+
+#include "toolkit/prepare/graph.h"
+
+#include <string.h>
+
+static size_t weight_axes(const Caffe__LayerParameter *weights)
+{
+    const Caffe__BlobProto *blob = weights->n_blobs ? weights->blobs[0] : NULL;
+    if (!blob)
+        return 0;
+    return blob->shape ? blob->shape->n_dim : 4; /* the old fields always mean four */
+}
+
+static const char *convolution_reason(const Caffe__LayerParameter *layer,
+                                      const Caffe__LayerParameter *weights)
+{
+    (void)layer;
+    return weight_axes(weights) == 4 ? NULL : "its filter does not have 4 dimensions";
+}
+
+static const char *deconvolution_reason(const Caffe__LayerParameter *layer,
+                                        const Caffe__LayerParameter *weights)
+{
+    const Caffe__ConvolutionParameter *p = layer->convolution_param;
+    if (p && p->group != 1)
+        return "its group is not 1";
+    for (size_t i = 0; p && i < p->n_dilation; i++)
+        if (p->dilation[i] != 1)
+            return "its dilation is not 1";
+    return convolution_reason(layer, weights);
+}
+
+static const char *inner_product_reason(const Caffe__LayerParameter *layer,
+                                        const Caffe__LayerParameter *weights)
+{
+    const Caffe__InnerProductParameter *p = layer->inner_product_param;
+    (void)weights;
+    if (p && p->transpose)
+        return "transpose is true";
+    return p && p->axis != 1 ? "its axis is not 1" : NULL;
+}
+
+static bool is_padded(const Caffe__PoolingParameter *p)
+{
+    return p->pad || p->pad_h || p->pad_w || p->pad_l || p->pad_r || p->pad_t || p->pad_b ||
+           p->pad_type;
+}
+
+/* AVE_EXC_PAD without padding is AVE. */
+static const char *pooling_reason(const Caffe__LayerParameter *layer,
+                                  const Caffe__LayerParameter *weights)
+{
+    const Caffe__PoolingParameter *p = layer->pooling_param;
+    (void)weights;
+    if (p && p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE_EXC_PAD && is_padded(p))
+        return "its padding is not counted, which AMCT's AVE pooling does";
+    if (!p || (p->pool != CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE &&
+               p->pool != CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE_EXC_PAD))
+        return "it is not AVE pooling";
+    return p->global_pooling ? "it is global pooling" : NULL;
+}
+
+static const struct {
+    const char *type;
+    bool channel_wise, has_weights;
+    const char *(*reason)(const Caffe__LayerParameter *, const Caffe__LayerParameter *);
+} rules[] = {
+    {"Convolution", true, true, convolution_reason},
+    {"Deconvolution", true, true, deconvolution_reason},
+    {"InnerProduct", false, true, inner_product_reason},
+    {"Pooling", false, false, pooling_reason},
+};
+enum { RULES = sizeof rules / sizeof *rules };
+
+bool qf_type_supported(const char *type)
+{
+    for (int i = 0; i < RULES; i++)
+        if (strcmp(rules[i].type, type) == 0)
+            return true;
+    return false;
+}
+
+qf_support qf_layer_support(const Caffe__LayerParameter *layer,
+                            const Caffe__LayerParameter *weights)
+{
+    for (int i = 0; i < RULES; i++) {
+        if (!qf_layer_is(layer, rules[i].type))
+            continue;
+        qf_support result = {false, rules[i].channel_wise, rules[i].has_weights, NULL};
+        if (rules[i].has_weights && (!weights || !weights->n_blobs))
+            result.reason = "the weights file has nothing for it";
+        else if (layer->n_bottom != 1 || layer->n_top != 1)
+            result.reason = "it has more than one bottom or top";
+        else
+            result.reason = rules[i].reason(layer, weights);
+        result.supported = !result.reason;
+        return result;
+    }
+    return (qf_support){0};
+}

@@ -1,0 +1,138 @@
+#include "toolkit/export/fold.h"
+
+#include "base/amct_log.h"
+#include "base/memory.h"
+#include "layers/normalisation/batch_norm.h"
+
+#include <string.h>
+
+/* What folding needs to know of one output channel: y = k · x + shift. */
+typedef struct affine {
+    float *factor, *shift;
+    size_t count;
+} affine;
+
+static qf_status need_blobs(qf_context *context, const Caffe__LayerParameter *layer, size_t blobs,
+                            size_t channels)
+{
+    bool complete = layer->n_blobs >= blobs;
+    for (size_t i = 0; complete && i < blobs && i < 2; i++)
+        complete = layer->blobs[i]->n_data == channels;
+    return complete
+               ? QF_OK
+               : qf_fail(context, QF_E_MISMATCH,
+                         "the weights of layer %s are missing or not for %zu channels; is this the "
+                         "weights file of this model?",
+                         layer->name, channels);
+}
+
+/* k = γ / √(σ² + eps), or γ / (σ + eps) as add_eps_before_sqrt says; shift = β − k · μ. */
+static qf_status read_affine(qf_context *context, const Caffe__NetParameter *net, qf_fold fold,
+                             affine *a)
+{
+    const Caffe__LayerParameter *norm = net->layer[fold.batch_norm];
+    QF_TRY(need_blobs(context, norm, 3, a->count));
+    if (norm->blobs[2]->n_data != 1)
+        return qf_fail(context, QF_E_FORMAT,
+                       "the third blob of BatchNorm layer %s must be one number", norm->name);
+    float sum = norm->blobs[2]->data[0], weight = sum == 0 ? 0 : 1 / sum;
+    const Caffe__BatchNormParameter defaults = CAFFE__BATCH_NORM_PARAMETER__INIT;
+    const Caffe__BatchNormParameter *param =
+        norm->batch_norm_param ? norm->batch_norm_param : &defaults;
+    for (size_t c = 0; c < a->count; c++) {
+        float mean = norm->blobs[0]->data[c] * weight, variance = norm->blobs[1]->data[c] * weight;
+        a->factor[c] = qf_batch_norm_inverse(param, variance);
+        a->shift[c] = -mean * a->factor[c];
+    }
+    if (fold.scale == QF_NONE)
+        return QF_OK;
+    const Caffe__LayerParameter *scale = net->layer[fold.scale];
+    bool bias = scale->scale_param && scale->scale_param->bias_term;
+    QF_TRY(need_blobs(context, scale, bias ? 2 : 1, a->count));
+    for (size_t c = 0; c < a->count; c++) {
+        float gamma = scale->blobs[0]->data[c];
+        a->factor[c] *= gamma;
+        a->shift[c] = a->shift[c] * gamma + (bias ? scale->blobs[1]->data[c] : 0);
+    }
+    return QF_OK;
+}
+
+/* The channel of weight `i`: axis 0 of a Convolution, axis 1 of a Deconvolution (group 1). */
+static size_t channel_of(const Caffe__LayerParameter *layer, size_t channels, size_t i)
+{
+    const Caffe__BlobProto *w = layer->blobs[0];
+    if (!qf_layer_is(layer, "Deconvolution"))
+        return i / (w->n_data / channels);
+    const Caffe__ConvolutionParameter *p = layer->convolution_param;
+    size_t inputs = w->shape ? (size_t)w->shape->dim[0] : (size_t)w->num;
+    size_t groups = p && p->group > 1 ? p->group : 1, per_group = channels / groups;
+    size_t inner = w->n_data / inputs / per_group, input = i / inner / per_group;
+    return input / (inputs / groups) * per_group + i / inner % per_group;
+}
+
+static qf_status add_bias(qf_context *context, Caffe__LayerParameter *layer, size_t channels)
+{
+    Caffe__BlobProto *blob;
+    const int64_t dim = (int64_t)channels;
+    const float zero = 0;
+    if (layer->convolution_param->bias_term && layer->n_blobs > 1)
+        return QF_OK;
+    layer->convolution_param->has_bias_term = false; /* true is the default */
+    layer->convolution_param->bias_term = true;
+    QF_TRY(qf_message_new(context, &caffe__blob_proto__descriptor, &blob));
+    qf_status status = qf_message_new(context, &caffe__blob_shape__descriptor, &blob->shape);
+    if (status == QF_OK)
+        status = qf_append(context, &blob->shape->n_dim, &blob->shape->dim, &dim, sizeof dim);
+    for (size_t c = 0; status == QF_OK && c < channels; c++)
+        status = qf_append(context, &blob->n_data, &blob->data, &zero, sizeof zero);
+    if (status == QF_OK)
+        status = qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
+    if (status != QF_OK)
+        qf_message_free(blob);
+    return status;
+}
+
+static qf_status apply(qf_context *context, Caffe__LayerParameter *layer, const affine *a)
+{
+    QF_TRY(add_bias(context, layer, a->count));
+    Caffe__BlobProto *w = layer->blobs[0], *b = layer->blobs[1];
+    for (size_t i = 0; i < w->n_data; i++)
+        w->data[i] *= a->factor[channel_of(layer, a->count, i)];
+    for (size_t c = 0; c < a->count; c++)
+        b->data[c] = a->factor[c] * b->data[c] + a->shift[c];
+    return QF_OK;
+}
+
+qf_status qf_fold_into(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold,
+                       float **factors, size_t *count)
+{
+    Caffe__LayerParameter *layer = net->layer[index];
+    affine a = {.count = layer->convolution_param ? layer->convolution_param->num_output : 0};
+    *factors = NULL;
+    if (a.count == 0 || layer->n_blobs == 0 || layer->blobs[0]->n_data == 0 ||
+        layer->blobs[0]->n_data % a.count)
+        return qf_fail(context, QF_E_MISMATCH, "layer %s has no usable weights to fold into",
+                       layer->name);
+    a.factor = qf_alloc(a.count, sizeof(float));
+    a.shift = qf_alloc(a.count, sizeof(float));
+    qf_status status = a.factor && a.shift ? read_affine(context, net, fold, &a)
+                                           : qf_fail(context, QF_E_MEMORY, "no memory for folding");
+    if (status == QF_OK)
+        status = apply(context, layer, &a);
+    int last = fold.scale != QF_NONE ? fold.scale : fold.batch_norm;
+    if (status == QF_OK)
+        status = qf_set_string(context, &layer->top[0], net->layer[last]->top[0]);
+    qf_free(a.shift);
+    if (status != QF_OK) {
+        qf_free(a.factor);
+        return status;
+    }
+    qf_amct_say(context, QF_DEBUG, "Save", "Do layer: [%s] fusion with [%s] success!", layer->name,
+                net->layer[last]->name);
+    if (fold.scale != QF_NONE)
+        qf_graph_remove(net, fold.scale);
+    qf_graph_remove(net, fold.batch_norm);
+    *factors = a.factor;
+    *count = a.count;
+    return QF_OK;
+}

@@ -1,0 +1,131 @@
+#include "toolkit/prepare/input_shapes.h"
+
+#include "base/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One item of the list: "name=1x3x2". */
+typedef struct given {
+    char *name;
+    int64_t dim[32];
+    size_t axes;
+    bool used;
+} given;
+
+typedef struct given_list {
+    char *text; /* what the names lie in */
+    given *items;
+    size_t count, capacity;
+} given_list;
+
+static qf_status parse_one(qf_context *context, char *item, given *out)
+{
+    char *at = strchr(item, '=');
+    qf_status bad = qf_fail(context, QF_E_ARGUMENT,
+                            "'%s' is not a shape; expected NAME=SIZES, for example "
+                            "data=1x3x224x224",
+                            item);
+    if (!at)
+        return bad;
+    *at++ = '\0';
+    out->name = item;
+    for (;; at++) {
+        char *end;
+        errno = 0;
+        const long dim = strtol(at, &end, 10);
+        if (end == at || errno || dim < 1 || dim > INT32_MAX ||
+            out->axes == sizeof out->dim / sizeof *out->dim)
+            return bad;
+        out->dim[out->axes++] = dim;
+        at = end;
+        if (!*at)
+            return QF_OK;
+        if (*at != 'x')
+            return bad;
+    }
+}
+
+static qf_status parse(qf_context *context, const char *shapes, given_list *out)
+{
+    char *rest = out->text = qf_strdup(shapes);
+    if (!rest)
+        return qf_fail(context, QF_E_MEMORY, "no memory for shapes");
+    for (char *item; (item = strsep(&rest, ","));) {
+        if (!qf_grow(&out->items, &out->capacity, out->count + 1, sizeof *out->items))
+            return qf_fail(context, QF_E_MEMORY, "no memory for shapes");
+        QF_TRY(parse_one(context, item, &out->items[out->count++]));
+    }
+    return QF_OK;
+}
+
+static given *find(given_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].name, name) == 0)
+            return &list->items[i];
+    return NULL;
+}
+
+static qf_status append_shape(qf_context *context, Caffe__InputParameter *to, const int64_t *dim,
+                              size_t axes)
+{
+    Caffe__BlobShape *shape;
+    QF_TRY(qf_message_new(context, &caffe__blob_shape__descriptor, &shape));
+    qf_status status = QF_OK;
+    for (size_t i = 0; i < axes && status == QF_OK; i++)
+        status = qf_append(context, &shape->n_dim, &shape->dim, &dim[i], sizeof *dim);
+    if (status == QF_OK)
+        status = qf_append(context, &to->n_shape, &to->shape, &shape, sizeof shape);
+    if (status != QF_OK)
+        qf_message_free(shape);
+    return status;
+}
+
+static qf_status make_input(qf_context *context, Caffe__LayerParameter *layer, given_list *list)
+{
+    const given *first = NULL;
+    for (size_t i = 0; i < layer->n_top && !first; i++)
+        first = find(list, layer->top[i]);
+    if (!first)
+        return QF_OK;
+    qf_message_free(layer->input_param);
+    layer->input_param = NULL;
+    layer->n_loss_weight = 0;
+    QF_TRY(qf_set_string(context, &layer->type, "Input"));
+    QF_TRY(qf_message_new(context, &caffe__input_parameter__descriptor, &layer->input_param));
+    for (size_t i = 0; i < layer->n_top; i++) {
+        given *own = find(list, layer->top[i]);
+        if (own)
+            own->used = true;
+        QF_TRY(append_shape(context, layer->input_param, own ? own->dim : first->dim,
+                            own ? own->axes : 1));
+    }
+    return QF_OK;
+}
+
+static qf_status apply(qf_context *context, Caffe__NetParameter *net, given_list *list)
+{
+    for (size_t i = 0; i < net->n_layer; i++)
+        if (net->layer[i]->n_bottom == 0)
+            QF_TRY(make_input(context, net->layer[i], list));
+    for (size_t i = 0; i < list->count; i++)
+        if (!list->items[i].used)
+            return qf_fail(context, QF_E_ARGUMENT,
+                           "a shape is given for '%s', but no layer without bottoms makes such a "
+                           "blob",
+                           list->items[i].name);
+    return QF_OK;
+}
+
+qf_status qf_input_shapes_apply(qf_context *context, Caffe__NetParameter *net, const char *shapes)
+{
+    given_list list = {0};
+    qf_status status = parse(context, shapes, &list);
+    if (status == QF_OK)
+        status = apply(context, net, &list);
+    qf_free(list.items);
+    qf_free(list.text);
+    return status;
+}

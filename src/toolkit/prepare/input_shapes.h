@@ -1,0 +1,12 @@
+/* Shapes that somebody gives for the blobs a net begins with. */
+#ifndef QF_TOOLKIT_PREPARE_INPUT_SHAPES_H
+#define QF_TOOLKIT_PREPARE_INPUT_SHAPES_H
+
+#include "model/model.h"
+
+/* `shapes`: "data=1x3x224x224", several separated by commas. Each layer without bottoms that makes
+ * such a blob becomes an Input of that shape, whatever it read before; its other tops, labels as a
+ * rule, get the shape that is given for them, or one value for each of the batch. */
+qf_status qf_input_shapes_apply(qf_context *context, Caffe__NetParameter *net, const char *shapes);
+
+#endif

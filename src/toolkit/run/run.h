@@ -1,0 +1,60 @@
+/* Pieces of the whole flow (run.c). */
+#ifndef QF_TOOLKIT_RUN_RUN_H
+#define QF_TOOLKIT_RUN_RUN_H
+
+#include "toolkit/export/quantised.h"
+#include "train/test_set.h"
+
+/* A net that can be trained and tested on the data that `options` names: Data layers get their
+ * sources; a net with an Input layer gets Data layers, a loss and an accuracy. */
+qf_status qf_run_model(qf_context *context, const qf_qat_options *options,
+                       Caffe__NetParameter **out);
+
+typedef struct qf_run_callbacks {
+    qf_action_function action;
+    qf_progress_function progress;
+    void *user;
+} qf_run_callbacks;
+
+/* How the models are tested: as many batches, and the same. */
+typedef struct qf_run_test {
+    int iterations; /* for qf_net_test() */
+    int batches;
+    qf_feed feed;
+} qf_run_test;
+typedef enum qf_run_model_kind {
+    QF_RUN_FLOAT,
+    QF_RUN_CALIBRATED, /* with fake quantisation, before training */
+    QF_RUN_FAKE_QUANT,
+    QF_RUN_DEPLOY
+} qf_run_model_kind;
+
+/* Do the model, its weights and its test data fit together, and how many batches are there?
+ * `iterations` as in qf_qat_options.test_iterations. To be released also after a failure. */
+qf_status qf_run_test_prepare(qf_context *context, const char *model, const char *weights,
+                              int iterations, qf_run_test *out);
+void qf_run_test_release(qf_run_test *test);
+/* Test one of them, or a net of phase TEST that is there, and put its scores into *out. */
+qf_status qf_run_test_model(qf_context *context, const qf_run_test *test, const char *model,
+                            const char *weights, qf_run_model_kind kind,
+                            const qf_run_callbacks *callbacks, qf_qat_result *out);
+qf_status qf_run_test_net(qf_net *net, const qf_run_test *test, qf_run_model_kind kind,
+                          const qf_run_callbacks *callbacks, qf_qat_result *out);
+
+/* A prepared net of phase TEST that leaves nothing in the record. `weights` of before training
+ * lack ranges: where `calibrated`, they are measured as training will measure them, on its first
+ * batch. */
+qf_status qf_run_fake_net(qf_context *context, const char *model, const char *weights,
+                          bool calibrated, qf_net **out);
+/* Of the values before and after training, the one to judge by; NULL: nobody knows what is better,
+ * or it has not become worse. */
+const qf_qat_score *qf_run_worse(const qf_qat_result *result);
+/* What to say of it: `retrained` has what the prepared net gives after training, as calibrated. */
+void qf_run_remark(const qf_qat_score *worse, const qf_qat_result *retrained, double base_lr,
+                   char *remark, size_t size);
+
+/* Signal-to-noise of each activation quantiser over one test batch; rows are matched by name. */
+qf_status qf_run_activation_noise(qf_context *context, const char *model, const char *weights,
+                                  qf_qat_row *rows, int count);
+
+#endif

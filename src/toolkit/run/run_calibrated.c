@@ -1,0 +1,121 @@
+/* The prepared net in tests beside training: at its calibrated start, and after it. */
+#include "toolkit/prepare/graph.h"
+#include "toolkit/run/run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Nothing that would write to the record: no shifts are searched, no factors noted. */
+static void leave_record_alone(Caffe__NetParameter *net)
+{
+    for (int i = (int)net->n_layer - 1; i >= 0; i--) {
+        Caffe__RetrainDataQuantParameter *quantiser = net->layer[i]->retrain_data_quant_param;
+        if (quantiser) {
+            free(quantiser->record_file_path);
+            quantiser->record_file_path = NULL;
+        }
+        if (qf_layer_is(net->layer[i], "SearchN"))
+            qf_graph_remove(net, i);
+    }
+}
+
+static qf_status make_net(qf_context *context, const char *model, qf_phase phase,
+                          const char *weights, qf_net **out)
+{
+    Caffe__NetParameter *param;
+    *out = NULL;
+    QF_TRY(qf_net_param_read(context, model, &param));
+    leave_record_alone(param);
+    qf_status status = qf_net_param_set_state(context, param, phase, 0, NULL, 0);
+    if (status == QF_OK)
+        status = qf_net_create_from_param(context, param, NULL, out);
+    if (status == QF_OK)
+        status = qf_net_load_weights(*out, weights);
+    qf_message_free(param);
+    return qf_within(context, status, "%s", model);
+}
+
+/* Only the ranges: a training pass also moves the statistics of BatchNorm. */
+static qf_status copy_ranges(const qf_net *from, qf_net *to)
+{
+    for (int l = 0; l < to->layer_count; l++) {
+        qf_layer *layer = to->layers[l];
+        const qf_layer *measured = qf_net_find_layer(from, layer->name);
+        if (!measured || strcmp(layer->type->name, "ActivationQAT") != 0)
+            continue;
+        for (int i = 0; i < layer->param_count; i++)
+            QF_TRY(qf_tensor_copy(to->context, layer->params[i].blob->data,
+                                  measured->params[i].blob->data));
+    }
+    return QF_OK;
+}
+
+static qf_status calibrate(const char *model, const char *weights, qf_net *net)
+{
+    qf_context *context = net->context;
+    qf_net *training;
+    qf_status status = make_net(context, model, QF_TRAIN, weights, &training);
+    if (status == QF_OK)
+        status = qf_net_forward(training, NULL);
+    if (status == QF_OK)
+        status = copy_ranges(training, net);
+    qf_net_destroy(training);
+    return status;
+}
+
+qf_status qf_run_fake_net(qf_context *context, const char *model, const char *weights,
+                          bool calibrated, qf_net **out)
+{
+    const qf_random random = context->random; /* is that of the training to come */
+    qf_status status = make_net(context, model, QF_TEST, weights, out);
+    context->random = random;
+    if (status == QF_OK && calibrated)
+        status = calibrate(model, weights, *out);
+    context->random = random;
+    if (status != QF_OK) {
+        qf_net_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* By more than a ten-thousandth, which is not worth a word. What is not a number is worse. */
+static bool is_worse(const qf_qat_score *score, double after)
+{
+    const double gain = (after - score->calibrated_score) * score->better;
+    return !(gain >= -1e-4 * fabs(score->calibrated_score));
+}
+
+const qf_qat_score *qf_run_worse(const qf_qat_result *result)
+{
+    for (int i = 0; i < result->scores; i++) {
+        const qf_qat_score *score = &result->score[i];
+        if (score->better && isfinite(score->calibrated_score)) /* the main one comes first */
+            return is_worse(score, score->fake_quant_score) ? score : NULL;
+    }
+    return NULL;
+}
+
+void qf_run_remark(const qf_qat_score *score, const qf_qat_result *retrained, double base_lr,
+                   char *remark, size_t size)
+{
+    const char *which = score->better < 0 ? " (lower is better)" : "";
+    double after = (double)NAN;
+    for (int i = 0; i < retrained->scores; i++)
+        if (strcmp(retrained->score[i].name, score->name) == 0)
+            after = retrained->score[i].calibrated_score;
+    if (is_worse(score, after))
+        snprintf(remark, size,
+                 "Retraining ended below its calibrated start: %.100s %.4g, before it %.4g%s. Try "
+                 "--base-lr %g or more --iterations, or keep the calibrated start: --iterations 1 "
+                 "--base-lr 1e-12.",
+                 score->name, after, score->calibrated_score, which, base_lr / 10);
+    else
+        snprintf(remark, size,
+                 "The fake-quant model is below the calibrated start: %.100s %.4g against %.4g%s; "
+                 "retraining was not (%.4g), so the rest is due to the shifts N and to integer "
+                 "biases: a larger batch_num in --config-definition finds better shifts.",
+                 score->name, score->fake_quant_score, score->calibrated_score, which, after);
+}
