@@ -4,4 +4,9 @@
 const qf_device qf_reference = {
     .name = "reference",
     .description = "the host's processor, in plain C",
+    .convolve = &qf_reference_convolve,
+    .multiply = &qf_reference_multiply,
+    .pool = &qf_reference_pool,
+    .normalise = &qf_reference_normalise,
+    .reduce = &qf_reference_reduce,
 };
