@@ -8,5 +8,6 @@ const qf_device qf_reference = {
     .multiply = &qf_reference_multiply,
     .pool = &qf_reference_pool,
     .normalise = &qf_reference_normalise,
+    .sweep = &qf_reference_sweep,
     .reduce = &qf_reference_reduce,
 };
