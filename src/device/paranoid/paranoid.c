@@ -5,7 +5,7 @@
  * A layer that reaches for the device's memory, an array that was not brought over, a pointer kept
  * for too long: a fault at the place, in a debugger's hands, instead of a wrong number elsewhere.
  */
-#include "device/device.h"
+#include "device/reference/reference.h"
 #include "tensor/forms.h"
 
 #include <string.h>
@@ -84,4 +84,10 @@ const qf_device qf_paranoid = {
     .name = "paranoid",
     .description = "the reference's loops in memory that nobody else may touch; for tests",
     .memory = &memory,
+    .convolve = &qf_reference_convolve,
+    .multiply = &qf_reference_multiply,
+    .pool = &qf_reference_pool,
+    .normalise = &qf_reference_normalise,
+    .sweep = &qf_reference_sweep,
+    .reduce = &qf_reference_reduce,
 };
