@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/parallel.h"
+#include "base/vector.h"
 
 #include <string.h>
 
@@ -30,8 +31,8 @@ static ptrdiff_t *make_table(const qf_reference_convolution *c)
 
 /* sums[kernel][input channel of the group] of output channel `o`: pixel by pixel of dy, element by
  * element of the kernel. */
-static void sum_channel(const qf_reference_convolution *c, const ptrdiff_t *table, const float *x,
-                        const float *dy, size_t o, double *sums)
+QF_CLONES static void sum_channel(const qf_reference_convolution *c, const ptrdiff_t *table,
+                                  const float *x, const float *dy, size_t o, double *sums)
 {
     const size_t in = (size_t)c->shape.in_channels, out = (size_t)c->shape.out_channels;
     memset(sums, 0, c->kernel * c->group_in * sizeof *sums);

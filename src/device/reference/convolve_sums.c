@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/parallel.h"
+#include "base/vector.h"
 
 ptrdiff_t qf_reference_pixel_under(const qf_reference_convolution *c, size_t out, size_t k)
 {
@@ -89,8 +90,8 @@ static bool is_large(const walk *w)
                     for (size_t o = 0; o < w->to_channels; o++)                                    \
                         *packed++ = from[weight_at(w, g, i, o, k)];                                \
     }                                                                                              \
-    static void add_pixel_##suffix(const walk *w, const value *pixel, int zero,                    \
-                                   const weight *packed, sum *sums)                                \
+    QF_CLONES static void add_pixel_##suffix(const walk *w, const value *pixel, int zero,          \
+                                             const weight *packed, sum *sums)                      \
     {                                                                                              \
         for (size_t g = 0; g < w->groups; g++, sums += w->to_channels)                             \
             for (size_t i = 0; i < w->from_channels; i++, packed += w->to_channels) {              \
