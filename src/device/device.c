@@ -111,9 +111,9 @@ const qf_device *qf_device_of(qf_context *context)
     if (context->device)
         return context->device;
     const char *name = getenv("QAFFE_DEVICE");
-    if (name && *name && qf_context_set_device(context, name) != QF_OK)
-        qf_warning(context, "QAFFE_DEVICE: %s", qf_error_text(context));
-    if (!context->device && choose(context, &qf_cpu) != QF_OK)
-        return &qf_cpu;
-    return context->device;
+    const qf_device *wanted = name && *name ? find_device(name) : &qf_cpu;
+    if (!wanted)
+        qf_warning(context, "QAFFE_DEVICE names '%s', which is no device: computing on the %s",
+                   name, qf_cpu.name);
+    return choose(context, wanted ? wanted : &qf_cpu) == QF_OK ? context->device : &qf_cpu;
 }
