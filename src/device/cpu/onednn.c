@@ -117,13 +117,17 @@ qf_status qf_matrix_product(qf_context *context, bool transpose_a, bool transpos
 {
     if (m == 0 || n == 0)
         return QF_OK;
+    if (k == 0) { /* dnnl_sgemm() leaves c as it is */
+        for (size_t i = 0; i < (size_t)m * (size_t)n; i++)
+            c[i] = beta == 0 ? 0 : beta * c[i];
+        return QF_OK;
+    }
     const int lda = transpose_a ? m : k, ldb = transpose_b ? k : n;
     const size_t rows = (size_t)m, columns = (size_t)n, depth = (size_t)k;
     const int threads = qf_threads_limit(qf_products_repay_threads(
         rows * columns * depth, rows * depth + depth * columns + rows * columns));
-    const dnnl_status_t status =
-        QF_KERNEL(dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a,
-                             lda > 0 ? lda : 1, b, ldb > 0 ? ldb : 1, beta, c, n));
+    const dnnl_status_t status = QF_KERNEL(dnnl_sgemm(
+        transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a, lda, b, ldb, beta, c, n));
     qf_threads_restore(threads);
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "dnnl_sgemm");
 }

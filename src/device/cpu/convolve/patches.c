@@ -96,6 +96,8 @@ qf_status qf_patches_add(qf_context *context, const qf_patches *p, void *images)
 {
     enum { TILE = 1 << 16 }; /* values: what fits the second-level cache */
     const qf_convolution_shape *s = p->shape;
+    if (s->batch == 0)
+        return QF_OK;
     const size_t row = (size_t)s->out[1] * values_of_patch(s, p->groups);
     const size_t tile = row < TILE ? TILE / row : 1, size = tile * (row + p->scratch);
     const size_t image = (size_t)s->in[0] * (size_t)s->in[1] * (size_t)s->in_channels;

@@ -154,6 +154,8 @@ qf_status qf_channel_moments(qf_context *context, qf_tensor *x, float *mean, flo
     const float *source;
     qf_extent e = qf_tensor_extent(&x->shape);
     const size_t rows = e.batch * e.inner, channels = e.channels;
+    if (!channels)
+        return QF_OK;
     size_t step = TILE / channels > LEAST_ROWS ? TILE / channels : LEAST_ROWS;
     QF_TRY(qf_read(context, x, QF_NHWC, &source));
     double *sums = qf_alloc(2 * channels * BLOCKS, sizeof *sums);
