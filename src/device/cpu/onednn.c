@@ -89,6 +89,11 @@ dnnl_status_t qf_onednn_execute(const_dnnl_primitive_t primitive, bool shared, d
     return status;
 }
 
+bool qf_onednn_has_avx2(void)
+{
+    return (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2;
+}
+
 bool qf_onednn_has_avx512(void)
 {
     const unsigned avx512 = dnnl_cpu_isa_avx512_core;

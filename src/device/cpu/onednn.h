@@ -36,6 +36,7 @@ dnnl_status_t qf_onednn_execute(const_dnnl_primitive_t primitive, bool shared, d
 /* Are products of 8-bit codes summed exactly? Without VNNI instructions oneDNN adds pairs of
  * products in 16 bits, which saturate. */
 bool qf_onednn_has_exact_int8(void);
+bool qf_onednn_has_avx2(void);
 bool qf_onednn_has_avx512(void);
 bool qf_onednn_has_avx512_vnni(void);
 

@@ -86,11 +86,26 @@ qf_status qf_convolution_backward_data(qf_context *context, qf_convolution *c, q
 
 /* ---- bf16 ---- */
 
+/* Does each column of the kernel meet the image somewhere? Gradients of weights in columns that do
+ * not, which are 0, oneDNN may leave as it finds them (seen in 2.6.3). */
+static bool meets_image(const qf_convolution_shape *s)
+{
+    const int axis = s->spatial_axes - 1;
+    for (int k = 0; k < s->kernel[axis]; k++) {
+        const int first = k * s->dilation[axis] - s->pad[axis]; /* under the first window */
+        const int stride = s->stride[axis], next = first < 0 ? (-first + stride - 1) / stride : 0;
+        if (next >= s->out[axis] || first + next * stride >= s->in[axis])
+            return false;
+    }
+    return true;
+}
+
 static bool suits_bf16(const qf_context *context, const qf_convolution *c, const qf_tensor *x,
                        const qf_tensor *w)
 {
     return context->backward == QF_BACKWARD_BF16 && qf_onednn_has_bf16() && c->shape.groups == 1 &&
-           qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
+           c->shape.batch > 0 && meets_image(&c->shape) && qf_tensor_has(x, QF_CODES) &&
+           qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
            (w->weight_scale_count == 1 || w->weight_scale_axis == 0);
 }
 

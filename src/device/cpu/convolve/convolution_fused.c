@@ -8,6 +8,7 @@
 #include "device/cpu/convolve/integer_convolution.h"
 #include "device/cpu/cpu.h"
 #include "device/cpu/sweep/cpu_requantise.h"
+#include "device/reference/reference.h"
 
 #include "base/memory.h"
 #include "base/parallel.h"
@@ -257,6 +258,27 @@ static bool same_epilogue(const qf_epilogue *a, const qf_epilogue *b)
            a->relu_limit == b->relu_limit;
 }
 
+/* Without AVX2, oneDNN's depthwise kernel crashes where channels fill no vector and something
+ * follows (seen in 2.6.3). */
+static bool crashes(const qf_convolution_shape *s)
+{
+    enum { VECTOR = 4 };
+    return s->groups > 1 && s->groups == s->in_channels && s->out_channels % VECTOR != 0 &&
+           !qf_onednn_has_avx2();
+}
+
+static qf_status forward_plainly(qf_context *context, const qf_convolution *c, qf_tensor *x,
+                                 qf_tensor *w, qf_tensor *bias, const qf_epilogue *epilogue,
+                                 qf_tensor *y)
+{
+    const qf_convolve_family *plain = qf_reference.convolve;
+    qf_convolution *convolution;
+    QF_TRY(plain->create(context, &c->shape, &convolution));
+    const qf_status status = plain->forward_fused(context, convolution, x, w, bias, epilogue, y);
+    plain->destroy(convolution);
+    return status;
+}
+
 qf_status qf_convolution_forward_fused(qf_context *context, qf_convolution *c, qf_tensor *x,
                                        qf_tensor *w, qf_tensor *bias, const qf_epilogue *epilogue,
                                        qf_tensor *y)
@@ -270,11 +292,12 @@ qf_status qf_convolution_forward_fused(qf_context *context, qf_convolution *c, q
     if (!u->primitive && !u->impossible) {
         u->bias = bias != NULL;
         u->epilogue = *epilogue;
-        QF_TRY(create_unit(context, c, u, false, c->x_dims, c->y_dims));
+        u->impossible = crashes(&c->shape);
+        if (!u->impossible)
+            QF_TRY(create_unit(context, c, u, false, c->x_dims, c->y_dims));
     }
     if (!u->primitive)
-        return qf_fail(context, QF_E_UNSUPPORTED,
-                       "oneDNN cannot compute a convolution of this shape");
+        return forward_plainly(context, c, x, w, bias, epilogue, y);
     QF_TRY(qf_read(context, x, QF_NHWC, &source));
     QF_TRY(qf_read(context, w, QF_PLAIN, &weights));
     QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));

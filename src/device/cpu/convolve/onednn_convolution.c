@@ -265,6 +265,17 @@ bool qf_convolution_is_large(const qf_convolution_shape *s)
     return qf_products_repay_threads(out * patch, in + out + patch * (size_t)s->out_channels);
 }
 
+/* In three axes oneDNN's convolution by matrix products gives channels the scales of others (seen
+ * in 2.6.3, on processors without AVX). */
+static bool misplaces_scales(const qf_convolution *c, const_dnnl_primitive_desc_t description)
+{
+    const char *name = "";
+    return c->shape.spatial_axes == 3 &&
+           dnnl_primitive_desc_query(description, dnnl_query_impl_info_str, 0, &name) ==
+               dnnl_success &&
+           strstr(name, "gemm");
+}
+
 static qf_status create_unit(qf_context *context, qf_convolution *c, unit_kind kind)
 {
     unit *u = &c->units[kind];
@@ -280,8 +291,11 @@ static qf_status create_unit(qf_context *context, qf_convolution *c, unit_kind k
     }
     if (status != dnnl_success)
         return qf_onednn_fail(context, status, "convolution");
-    qf_status result = create_memories(context, onednn, c, u, kind, &d, description);
-    if (result == QF_OK) {
+    u->impossible = traits[kind].scale && misplaces_scales(c, description);
+    qf_status result = QF_OK;
+    if (!u->impossible)
+        result = create_memories(context, onednn, c, u, kind, &d, description);
+    if (result == QF_OK && !u->impossible) {
         status = dnnl_primitive_create(&u->primitive, description);
         if (status != dnnl_success)
             result = qf_onednn_fail(context, status, "convolution");

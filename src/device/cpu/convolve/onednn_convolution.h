@@ -112,8 +112,8 @@ qf_status qf_depthwise_forward_integer(qf_context *, qf_convolution *, const uin
                                        qf_tensor *w, const int8_t *weights, const int32_t *bias,
                                        int32_t *y);
 
-/* Plain loops: what runs where no exact fast path exists, and what tests compare with. Codes and
- * results in NHWC order, weights (out, in / groups, kernel…); bias may be NULL. */
+/* Plain loops: what runs where no exact fast path exists. Codes and results in NHWC order, weights
+ * (out, in / groups, kernel…); bias may be NULL. */
 void qf_convolution_integer_reference(const qf_convolution_shape *shape, const uint8_t *x, int zero,
                                       const int8_t *w, const int32_t *bias, int32_t *y);
 /* The transposed convolution of the same shape: `x` has the shape of y above, and the other way. */

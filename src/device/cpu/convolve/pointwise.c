@@ -233,7 +233,9 @@ bool qf_pointwise_suits_bf16(const qf_convolution_shape *s)
     if (!qf_pointwise_fits(s))
         return false;
     const grid g = grid_of(s);
-    return !g.dense ||
+    /* Of an odd number of output channels oneDNN's 1x1 convolution makes wrong data gradients for
+     * some numbers of pixels, as 60 (seen in 2.6.3). */
+    return !g.dense || s->out_channels % 2 == 1 ||
            (size_t)s->in_channels * (size_t)s->out_channels >= PIXELS_A_WEIGHT * g.pixels;
 }
 
