@@ -1,0 +1,254 @@
+/* Rows of convolutions and their transposes: all number formats, and with what follows. */
+#include "device/cpu/onednn.h"
+#include "operations/convolve_rows.h"
+
+/* ---- sums ---- */
+
+typedef qf_status (*forward_function)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
+                                      qf_tensor *bias, qf_tensor *y);
+
+static forward_function floats_of(const qf_device *device, bool transposed)
+{
+    return transposed ? device->convolve->transposed : device->convolve->forward;
+}
+
+static forward_function integers_of(const qf_device *device, bool transposed)
+{
+    return transposed ? device->convolve->transposed_integer : device->convolve->forward_integer;
+}
+
+/* The reference's result, and with absolute values in place of all. */
+static void expect(const convolve_operands *o, bool transposed, qf_tensor *x, qf_tensor *expected,
+                   qf_tensor *magnitude)
+{
+    const forward_function run = floats_of(&qf_reference, transposed);
+    rows_expect_begin();
+    assert_ok(context, run(context, o->reference, x, o->w, o->bias, expected));
+    assert_ok(context, run(context, o->reference, rows_absolute(x), rows_absolute(o->w),
+                           rows_absolute(o->bias), magnitude));
+    rows_expect_end();
+}
+
+/* Are sums of codes computed as integers, so that the result has the reference's bits? In three
+ * axes oneDNN may have no way. */
+static bool is_exact(const convolve_operands *o, bool transposed)
+{
+    double products = o->s.in_channels / o->s.groups;
+    for (int i = 0; i < o->s.spatial_axes; i++)
+        products *= o->s.kernel[i];
+    return context->compute != QF_COMPUTE_FLOAT && !transposed && o->s.spatial_axes < 3 &&
+           (qf_onednn_has_exact_int8() || products * 255 * 128 <= 1 << 24);
+}
+
+static void check_forward(const qf_device *device, const void *of, bool transposed, bool codes)
+{
+    convolve_operands o = convolve_open(device, of, transposed);
+    qf_tensor *x = transposed ? o.y : o.x, *y = transposed ? o.x : o.y;
+    if (codes) {
+        convolve_fill_codes(&o, x, transposed);
+    } else {
+        rows_fill(x);
+        rows_fill(o.w);
+    }
+    if (o.bias)
+        rows_fill(o.bias);
+    qf_tensor *expected = rows_like(y), *magnitude = rows_like(y);
+    qf_tensor *mine = rows_copy(x), *weights = rows_copy(o.w); /* no form is made for them */
+    expect(&o, transposed, x, expected, magnitude);
+    convolve_inputs(mine, weights, o.bias);
+    rows_output(y, ROWS_FLOATS);
+    assert_ok(context, floats_of(device, transposed)(context, o.mine, mine, weights, o.bias, y));
+    rows_check();
+    rows_compare(device, y, expected, codes && is_exact(&o, transposed) ? NULL : magnitude,
+                 ROWS_ROUNDING, "result");
+    convolve_close(&o);
+}
+
+static void check_integers(const qf_device *device, const void *of, bool transposed)
+{
+    convolve_operands o = convolve_open(device, of, transposed);
+    qf_tensor *x = transposed ? o.y : o.x, *y = transposed ? o.x : o.y;
+    convolve_fill_codes(&o, x, transposed);
+    if (o.bias)
+        rows_fill_integers(o.bias);
+    qf_tensor *expected = rows_like(y);
+    rows_expect_begin();
+    assert_ok(context, integers_of(&qf_reference, transposed)(context, o.reference, x, o.w, o.bias,
+                                                              expected));
+    rows_expect_end();
+    convolve_inputs(x, o.w, o.bias);
+    rows_output(y, 1u << QF_INTEGERS);
+    assert_ok(context, integers_of(device, transposed)(context, o.mine, x, o.w, o.bias, y));
+    rows_check();
+    rows_compare_form(y, expected, QF_INTEGERS, "sums");
+    convolve_close(&o);
+}
+
+static void forward(const qf_device *device, const void *of)
+{
+    check_forward(device, of, false, false);
+}
+
+static void forward_codes(const qf_device *device, const void *of)
+{
+    check_forward(device, of, false, true);
+}
+
+static void forward_codes_int8(const qf_device *device, const void *of)
+{
+    context->compute = QF_COMPUTE_INT8;
+    check_forward(device, of, false, true);
+}
+
+static void forward_codes_float(const qf_device *device, const void *of)
+{
+    context->compute = QF_COMPUTE_FLOAT;
+    check_forward(device, of, false, true);
+}
+
+static void forward_integer(const qf_device *device, const void *of)
+{
+    check_integers(device, of, false);
+}
+
+static void transposed(const qf_device *device, const void *of)
+{
+    check_forward(device, of, true, false);
+}
+
+static void transposed_codes(const qf_device *device, const void *of)
+{
+    check_forward(device, of, true, true);
+}
+
+static void transposed_codes_int8(const qf_device *device, const void *of)
+{
+    context->compute = QF_COMPUTE_INT8;
+    check_forward(device, of, true, true);
+}
+
+static void transposed_integer(const qf_device *device, const void *of)
+{
+    check_integers(device, of, true);
+}
+
+/* ---- with what follows ---- */
+
+/* Rounding of the sum goes through ReLU undiminished, with a slope that is not above 1. */
+static void forward_fused(const qf_device *device, const void *of)
+{
+    convolve_operands o = convolve_open(device, of, false);
+    const qf_epilogue e = {rows_chance(0.5), rows_chance(0.7), rows_chance(0.5) ? 0 : 0.1f, 0};
+    qf_epilogue epilogue = e;
+    if (epilogue.relu && epilogue.relu_slope == 0 && rows_chance(0.5))
+        epilogue.relu_limit = 6;
+    rows_fill(o.x);
+    rows_fill(o.w);
+    if (o.bias)
+        rows_fill(o.bias);
+    rows_fill(o.y);
+    qf_tensor *expected = rows_copy(o.y), *magnitude = rows_absolute(o.y);
+    const qf_epilogue adding = {.sum = e.sum};
+    rows_expect_begin();
+    assert_ok(context, qf_reference.convolve->forward_fused(context, o.reference, o.x, o.w, o.bias,
+                                                            &epilogue, expected));
+    assert_ok(context, qf_reference.convolve->forward_fused(
+                           context, o.reference, rows_absolute(o.x), rows_absolute(o.w),
+                           rows_absolute(o.bias), &adding, magnitude));
+    rows_expect_end();
+    convolve_inputs(o.x, o.w, o.bias);
+    rows_output(o.y, ROWS_FLOATS);
+    assert_ok(context,
+              device->convolve->forward_fused(context, o.mine, o.x, o.w, o.bias, &epilogue, o.y));
+    rows_check();
+    rows_compare(device, o.y, expected, magnitude, ROWS_ROUNDING, "result");
+    convolve_close(&o);
+}
+
+typedef struct requantised {
+    qf_requantisation r;
+    float deq[1024];
+    int32_t shift[1024];
+} requantised;
+
+static void draw_requantisation(requantised *q, int channels)
+{
+    assert_true(channels <= (int)ROWS_COUNT(q->deq));
+    q->r = (qf_requantisation){.channels = (size_t)channels,
+                               .deq = q->deq,
+                               .shift = q->shift,
+                               .shifted = rows_chance(0.5),
+                               .regular = true,
+                               .relu = rows_chance(0.6),
+                               .relu_slope = rows_chance(0.7) ? 0 : 0.1f,
+                               .scale = 0.07f,
+                               .offset_d = rows_between(-128, 127)};
+    if (q->r.relu && q->r.relu_slope == 0 && rows_chance(0.5))
+        q->r.relu_limit = 6;
+    for (int c = 0; c < channels; c++) {
+        q->deq[c] = qf_random_uniform(&context->random, 1e-5f, 1e-3f);
+        q->shift[c] = q->r.shifted ? rows_between(0, QF_SHIFT_MAX) : 0;
+    }
+}
+
+static void forward_requantised(const qf_device *device, const void *of)
+{
+    convolve_operands o = convolve_open(device, of, false);
+    const bool adds = rows_chance(0.5), values = rows_chance(0.5),
+               codes = !values || rows_chance(0.8);
+    requantised q;
+    draw_requantisation(&q, o.s.out_channels);
+    convolve_fill_codes(&o, o.x, false);
+    if (o.bias)
+        rows_fill_integers(o.bias);
+    qf_tensor *addend = adds ? rows_like(o.y) : NULL;
+    qf_tensor *y[2] = {values ? o.y : NULL, values ? rows_like(o.y) : NULL};
+    qf_tensor *c[2] = {codes ? rows_like(o.y) : NULL, codes ? rows_like(o.y) : NULL};
+    if (adds)
+        rows_fill(addend);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.convolve->forward_requantised(
+                           context, o.reference, o.x, o.w, o.bias, &q.r, addend, y[1], c[1]));
+    rows_expect_end();
+    convolve_inputs(o.x, o.w, o.bias);
+    if (adds)
+        rows_input(addend);
+    if (values)
+        rows_output(y[0], ROWS_FLOATS);
+    if (codes)
+        rows_output(c[0], 1u << QF_CODES);
+    assert_ok(context, device->convolve->forward_requantised(context, o.mine, o.x, o.w, o.bias,
+                                                             &q.r, addend, y[0], c[0]));
+    rows_check();
+    if (values)
+        rows_compare(device, y[0], y[1], NULL, 0, "values");
+    if (codes)
+        rows_compare_form(c[0], c[1], QF_CODES, "codes");
+    convolve_close(&o);
+}
+
+int main(int argc, char **argv)
+{
+    static const rows_operation operations[] = {
+        {"forward", forward},
+        {"forward-codes", forward_codes},
+        {"forward-codes-int8", forward_codes_int8},
+        {"forward-codes-float", forward_codes_float},
+        {"forward-integer", forward_integer},
+        {"forward-fused", forward_fused},
+        {"forward-requantised", forward_requantised},
+        {"transposed", transposed},
+        {"transposed-codes", transposed_codes},
+        {"transposed-codes-int8", transposed_codes_int8},
+        {"transposed-integer", transposed_integer},
+    };
+    const rows_family family = {"convolve",
+                                operations,
+                                ROWS_COUNT(operations),
+                                convolve_shapes,
+                                sizeof *convolve_shapes,
+                                convolve_shape_count,
+                                convolve_draw,
+                                24};
+    return rows_run(&family, argc, argv);
+}

@@ -1,0 +1,183 @@
+/* Rows of normalisation: LRN across channels both ways, means and variances of channels. */
+#include "operations/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct shape {
+    const char *name;
+    int axes, size[5];
+    qf_lrn_shape lrn;
+} shape;
+
+static const shape shapes[] = {
+    {"alexnet", 4, {2, 96, 6, 5}, {5, 1e-4f, 0.75f, 1}},
+    {"wider-than-channels", 4, {1, 3, 4, 4}, {9, 0.5f, 0.75f, 2}},
+    {"single", 4, {1, 1, 1, 1}, {1, 1, 0.5f, 1}},
+    {"odd", 4, {3, 37, 3, 3}, {3, 2, 1.5f, 0.5f}},
+    {"two-axes", 2, {13, 29}, {5, 0.1f, 0.75f, 1}},
+    {"five-axes", 5, {2, 7, 2, 3, 2}, {3, 0.1f, 0.75f, 1}},
+    {"many-rows", 4, {4, 5, 67, 61}, {3, 0.1f, 0.75f, 1}},
+    {"many-channels", 4, {2, 9001, 1, 3}, {5, 0.1f, 0.75f, 1}},
+    {"no-channels", 4, {2, 0, 3, 3}, {3, 0.1f, 0.75f, 1}},
+    {"no-images", 4, {0, 6, 3, 3}, {3, 0.1f, 0.75f, 1}},
+};
+
+static void draw(void *to)
+{
+    shape *s = to;
+    *s = (shape){"random",
+                 rows_between(2, 5),
+                 {rows_between(1, 4), rows_between(1, 140), rows_between(1, 9), rows_between(1, 9),
+                  rows_between(1, 3)},
+                 {2 * rows_between(0, 4) + 1, qf_random_uniform(&context->random, 0, 2),
+                  qf_random_uniform(&context->random, 0.1f, 2),
+                  qf_random_uniform(&context->random, 0.5f, 2)}};
+}
+
+/* Values are made of a few float operations and a power: each rounds, and the power's exponent
+ * multiplies what its base has. */
+static const double tolerance = 4e-6;
+
+static void lrn_forward(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *x = rows_tensor(s->axes, s->size), *scale = rows_like(x), *y = rows_like(x);
+    qf_tensor *expected_scale = rows_like(x), *expected = rows_like(x);
+    rows_fill(x);
+    qf_tensor *mine = rows_copy(x);
+    rows_expect_begin();
+    assert_ok(context,
+              qf_reference.normalise->lrn_forward(context, &s->lrn, x, expected_scale, expected));
+    rows_expect_end();
+    rows_input(mine);
+    rows_output(scale, ROWS_FLOATS);
+    rows_output(y, ROWS_FLOATS);
+    assert_ok(context, device->normalise->lrn_forward(context, &s->lrn, mine, scale, y));
+    rows_check();
+    rows_compare(device, scale, expected_scale, rows_absolute(expected_scale), tolerance, "scale");
+    rows_compare(device, y, expected, rows_absolute(expected), tolerance, "result");
+}
+
+/* |dy| · scale^−beta + factor · |x| · Σ |ratio|: backward of −|x| and absolute values. */
+static qf_tensor *magnitude_of(const shape *s, qf_tensor *x, qf_tensor *scale, qf_tensor *y,
+                               qf_tensor *dy)
+{
+    qf_tensor *magnitude = rows_like(x), *negative = rows_absolute(x);
+    float *values;
+    assert_ok(context, qf_update(context, negative, QF_PLAIN, &values));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        values[i] = -values[i];
+    assert_ok(context,
+              qf_reference.normalise->lrn_backward(context, &s->lrn, negative, scale,
+                                                   rows_absolute(y), rows_absolute(dy), magnitude));
+    return magnitude;
+}
+
+static void check_lrn_backward(const qf_device *device, const shape *s, bool in_place)
+{
+    qf_tensor *x = rows_tensor(s->axes, s->size), *scale = rows_like(x), *y = rows_like(x);
+    qf_tensor *dy = rows_like(x), *expected = rows_like(x);
+    const qf_normalise_family *reference = qf_reference.normalise;
+    rows_fill(x);
+    rows_fill(dy);
+    rows_expect_begin();
+    assert_ok(context, reference->lrn_forward(context, &s->lrn, x, scale, y));
+    assert_ok(context, reference->lrn_backward(context, &s->lrn, x, scale, y, dy, expected));
+    qf_tensor *magnitude = magnitude_of(s, x, scale, y, dy);
+    rows_expect_end();
+    qf_tensor *dx = in_place ? rows_copy(dy) : rows_like(x),
+              *gradient = in_place ? dx : rows_copy(dy);
+    rows_input(x);
+    rows_input(scale);
+    rows_input(y);
+    if (!in_place)
+        rows_input(gradient);
+    rows_output(dx, ROWS_FLOATS);
+    assert_ok(context,
+              device->normalise->lrn_backward(context, &s->lrn, x, scale, y, gradient, dx));
+    rows_check();
+    rows_compare(device, dx, expected, magnitude, tolerance, "gradient");
+}
+
+static void lrn_backward(const qf_device *device, const void *of)
+{
+    check_lrn_backward(device, of, false);
+}
+
+static void lrn_backward_in_place(const qf_device *device, const void *of)
+{
+    check_lrn_backward(device, of, true);
+}
+
+/* Numbers beside the arrays on both sides that no one may touch. */
+enum { BESIDE = 16 };
+
+static float *guarded(size_t n)
+{
+    float *values = qf_alloc(n + 2 * BESIDE, sizeof *values);
+    assert_non_null(values);
+    for (size_t i = 0; i < n + 2 * BESIDE; i++)
+        values[i] = 12345;
+    return values + BESIDE;
+}
+
+static void release_guarded(float *values, size_t n)
+{
+    for (size_t i = 0; i < BESIDE; i++)
+        if (values[-(ptrdiff_t)i - 1] != 12345 || values[n + i] != 12345)
+            fail_msg("written beside an array of %zu channels", n);
+    qf_free(values - BESIDE);
+}
+
+/* Means far from 0 beside small deviations: what a difference of sums of squares would lose. */
+static void moments(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *x = rows_tensor(s->axes, s->size);
+    const size_t channels = qf_tensor_extent(&x->shape).channels;
+    const float centre = rows_chance(0.5) ? 0 : 1000;
+    float *found[2] = {guarded(channels), guarded(channels)};
+    float *expected[2] = {guarded(channels), guarded(channels)}, *values;
+    rows_fill(x);
+    assert_ok(context, qf_update(context, x, QF_NHWC, &values));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        values[i] += centre;
+    qf_tensor *mine = rows_copy(x);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.normalise->moments(context, x, expected[0], expected[1]));
+    rows_expect_end();
+    rows_input(mine);
+    assert_ok(context, device->normalise->moments(context, mine, found[0], found[1]));
+    rows_check();
+    for (size_t c = 0; c < channels; c++) {
+        const double deviation = sqrt((double)expected[1][c]);
+        const double size = fabs((double)expected[0][c]) + deviation;
+        const double step = device == &qf_reference ? 0 : 1e-6 * size; /* of a value's rounding */
+        if (!(fabs((double)found[0][c] - (double)expected[0][c]) <= step))
+            fail_msg("mean of channel %zu is %.9g, expected %.9g", c, (double)found[0][c],
+                     (double)expected[0][c]);
+        if (!(fabs((double)found[1][c] - (double)expected[1][c]) <=
+              4 * step * deviation + step * step))
+            fail_msg("variance of channel %zu is %.9g, expected %.9g", c, (double)found[1][c],
+                     (double)expected[1][c]);
+    }
+    for (int i = 0; i < 2; i++) {
+        release_guarded(found[i], channels);
+        release_guarded(expected[i], channels);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const rows_operation operations[] = {
+        {"lrn-forward", lrn_forward},
+        {"lrn-backward", lrn_backward},
+        {"lrn-backward-in-place", lrn_backward_in_place},
+        {"moments", moments},
+    };
+    const rows_family family = {
+        "normalise", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),
+        draw,        24};
+    return rows_run(&family, argc, argv);
+}
