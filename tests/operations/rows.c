@@ -364,7 +364,8 @@ static void assert_guarded(const qf_tensor *tensor)
         if (guards[i].tensor == tensor)
             guarded |= 1u << guards[i].form;
     if (!tensor->valid[QF_PLACE_HOST] || tensor->valid[QF_PLACE_HOST] & ~guarded)
-        fail_msg("an output has forms %x, expected some of %x", tensor->valid[QF_PLACE_HOST], guarded);
+        fail_msg("an output has forms %x, expected some of %x", tensor->valid[QF_PLACE_HOST],
+                 guarded);
 }
 
 void rows_check(void)

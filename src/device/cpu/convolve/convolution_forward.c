@@ -28,19 +28,6 @@ static bool is_exact_in_float(const qf_convolution *c)
     return products * 255 * 128 <= 1 << 24;
 }
 
-/* oneDNN's kernel for AVX2-VNNI leaves zeros behind channels that fill no vector, where each is for
- * itself and a scale follows (seen in 2.6.3). */
-static bool loses_channels(const qf_convolution *c)
-{
-    enum { VECTOR = 8 };
-    return is_depthwise(c) && c->shape.out_channels % VECTOR != 0 && !qf_onednn_has_avx512_vnni();
-}
-
-static bool has_int8(const qf_convolution *c)
-{
-    return qf_onednn_has_exact_int8() && !loses_channels(c);
-}
-
 static qf_status give_scales(qf_context *context, qf_convolution *c, unit *u, const qf_tensor *x,
                              const qf_tensor *w, qf_tensor *bias)
 {
@@ -129,7 +116,7 @@ static qf_status decide(qf_context *context, qf_convolution *c, qf_tensor *x, qf
                         qf_tensor *bias, qf_tensor *y)
 {
     double int8 = INFINITY, exact = INFINITY;
-    if (has_int8(c))
+    if (qf_convolution_has_int8(&c->shape))
         QF_TRY(measure(forward_int8, context, c, x, w, bias, y, &int8));
     if (is_exact_in_float(c) && (context->compute != QF_COMPUTE_INT8 || int8 == INFINITY))
         QF_TRY(measure(forward_exact, context, c, x, w, bias, y, &exact));
@@ -143,7 +130,7 @@ static qf_status decide(qf_context *context, qf_convolution *c, qf_tensor *x, qf
 static qf_status forward_codes(qf_context *context, qf_convolution *c, qf_tensor *x, qf_tensor *w,
                                qf_tensor *bias, qf_tensor *y, bool *done)
 {
-    const bool exact = is_exact_in_float(c), int8 = has_int8(c);
+    const bool exact = is_exact_in_float(c), int8 = qf_convolution_has_int8(&c->shape);
     *done = false;
     if (!exact && !int8)
         return QF_OK;

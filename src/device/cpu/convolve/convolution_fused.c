@@ -377,7 +377,7 @@ static qf_status get_integer_unit(qf_context *context, qf_convolution *c, bool b
     *out = NULL;
     if (u->primitive && (u->bias != bias || u->threads != omp_get_max_threads()))
         destroy_unit(u);
-    if (!u->primitive && !u->impossible && qf_onednn_has_exact_int8()) {
+    if (!u->primitive && !u->impossible && qf_convolution_has_int8(&c->shape)) {
         u->bias = bias;
         cut(c, u, x_dims, y_dims);
         QF_TRY(create_unit(context, c, u, true, x_dims, y_dims));

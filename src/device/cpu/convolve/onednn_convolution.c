@@ -276,6 +276,14 @@ static bool misplaces_scales(const qf_convolution *c, const_dnnl_primitive_desc_
            strstr(name, "gemm");
 }
 
+/* Channels for themselves: its kernel for AVX2-VNNI gives other sums for some kernels and numbers
+ * of channels (seen in 2.6.3). */
+bool qf_convolution_has_int8(const qf_convolution_shape *s)
+{
+    const bool depthwise = s->groups > 1 && s->groups == s->in_channels;
+    return depthwise ? qf_onednn_has_avx512_vnni() : qf_onednn_has_exact_int8();
+}
+
 static qf_status create_unit(qf_context *context, qf_convolution *c, unit_kind kind)
 {
     unit *u = &c->units[kind];

@@ -48,6 +48,9 @@ struct qf_convolution {
 /* Whether threads share its work, in each direction. */
 bool qf_convolution_is_large(const qf_convolution_shape *shape);
 
+/* Does oneDNN sum codes of such a shape exactly? */
+bool qf_convolution_has_int8(const qf_convolution_shape *shape);
+
 dnnl_format_tag_t qf_activation_tag(int axes);                         /* NHWC and its like */
 dnnl_format_tag_t qf_plain_weight_tag(int axes);                       /* C order */
 void qf_fused_convolution_destroy(struct qf_fused_convolution *fused); /* NULL is a no-op */
