@@ -88,8 +88,9 @@ typedef struct qf_sweep_gradients {
     int code_count;
     qf_ulq_terms terms;    /* of their range */
     bool batch_statistics; /* mean and inverse are those of x */
-    qf_tensor *d;  /* receives the gradient in front of ReLU; NULL: nobody asks. May be dy[0] */
-    qf_tensor *dx; /* receives that of x; NULL: nobody asks. May be dy[0] */
+    /* Receive the gradient in front of ReLU and that of x; NULL: nobody asks. One of the two may be
+     * dy[0] if there are no gradients of codes. */
+    qf_tensor *d, *dx;
     const float *dx_scale;   /* not NULL: dx is written as QF_BF16, times these of each channel */
     float *factor, *summand; /* gradients of `channels` values, added to; may be NULL */
     double d_clip[2];        /* receives those of clip_max and clip_min */

@@ -162,11 +162,10 @@ QF_CLONES static void backward_part(const float *x, const float *dy, float *dx, 
         float t = LEVELS * inside / range, whole = (float)(int)t, rest = t - whole;
         whole += (rest >= 0.5f ? 1.0f : 0.0f) - (rest <= -0.5f ? 1.0f : 0.0f);
         float above = value > high ? gradient : 0, below = value < low ? gradient : 0;
-        float clipped = above + below;
         sum_e += value > high || value < low ? gradient * e_min : gradient * (whole - t);
         sum_above += above;
         sum_below += below;
-        dx[i] = gradient - clipped;
+        dx[i] = value > high || value < low ? 0 : gradient;
     }
     sums[0] = sum_e;
     sums[1] = sum_above;

@@ -46,9 +46,10 @@ QF_CLONES static void normalise(const qf_sweep *pass, const float *x, float *y, 
                 y[c] = from[c] * factor[c];
         }
         if (summand) {
+            const float *from = mean || factor ? y : x;
 #pragma omp simd
             for (size_t c = 0; c < channels; c++)
-                y[c] += summand[c];
+                y[c] = from[c] + summand[c];
         }
     }
 }
@@ -353,6 +354,8 @@ static void first_walk(const qf_sweep *pass, const qf_sweep_gradients *g, const 
                 scale_gradient(pass, d, dx, count);
                 round_tile(pass, g, a, dx, at, count);
             } else if (direct) {
+                if (a->d && a->dx)
+                    memcpy(a->dx + at, d, count * channels * sizeof *d);
                 round_tile(pass, g, a, d, at, count);
             }
         }
