@@ -2,7 +2,6 @@
  * rounding of folded weights, deploy models in every bit. */
 #include "device/cpu/convolve/depthwise_integer.h"
 #include "device/cpu/convolve/onednn_convolution.h"
-#include "device/cpu/sweep/cpu_requantise.h"
 #include "harness/harness.h"
 #include "net/schedule/plan.h"
 #include "quant/quant.h"
@@ -443,70 +442,6 @@ static void backward_repeats_forward(void **state)
 
 /* ---- kernels ---- */
 
-/* Accumulators that lie on ties, beside ties, at the ends of 16 and of 32 bits. */
-static int32_t random_accumulator(int shift)
-{
-    const int32_t extremes[] = {0, 1, -1, INT32_MAX, INT32_MIN, INT32_MAX - 1, INT32_MIN + 1};
-    const uint32_t draw = qf_random_below(&context->random, 8);
-    const int32_t steps = (int32_t)qf_random_below(&context->random, 80000) - 40000;
-    const int32_t near = (int32_t)qf_random_below(&context->random, 3) - 1;
-    if (draw == 0)
-        return extremes[qf_random_below(&context->random, 7)];
-    if (draw < 4 && shift)
-        return (int32_t)((int64_t)steps * (1 << shift) / 2 + (1 << shift) / 2 + near);
-    return (int32_t)(steps * 50) + near;
-}
-
-static void requantisation_is_exact(void **state)
-{
-    (void)state;
-    enum { CHANNELS = 67, ROWS = 40, COUNT = CHANNELS * ROWS };
-    static int32_t acc[COUNT];
-    static float addend[COUNT], y[COUNT], deq[CHANNELS];
-    static uint8_t codes[COUNT];
-    static int32_t shift[CHANNELS];
-    for (int round = 0; round < 512; round++) {
-        qf_requantisation r = {.channels = CHANNELS, .deq = deq, .shift = shift};
-        const bool adds = round & 1, shifted = round & 4, keeps = round & 8, mixed = round & 16;
-        r.relu = round & 2;
-        r.regular = round & 128; /* may take the fast way */
-        r.relu_slope = round & 32 && !(round & 256) ? 0.25f : 0;
-        r.relu_limit = round & 256 ? round & 32 ? 0.3f : 6 : 0;
-        r.scale = round & 64 ? 0.0625f : qf_random_uniform(&context->random, 1e-3f, 2);
-        r.offset_d = round % 3 == 0 ? -128 : (int32_t)qf_random_below(&context->random, 256) - 128;
-        for (int c = 0; c < CHANNELS; c++) {
-            deq[c] = round & 64 ? 0.03125f : qf_random_uniform(&context->random, 1e-6f, 1e-2f);
-            shift[c] = shifted ? 1 + (int)qf_random_below(&context->random, QF_SHIFT_MAX) : 0;
-            if (mixed && c % 3 == 0)
-                shift[c] = 0;
-            r.shifted |= shift[c] != 0;
-        }
-        for (int i = 0; i < COUNT; i++) {
-            acc[i] = random_accumulator(shift[i % CHANNELS]);
-            addend[i] = qf_random_uniform(&context->random, -20, 20);
-        }
-        addend[1] = NAN;
-        addend[40] = INFINITY;
-        addend[66] = -INFINITY;
-        addend[80] = -0.0f;
-        qf_requantiser q = {&r, adds ? addend : NULL, keeps ? y : NULL, codes, NULL};
-        qf_requantiser_choose(&q);
-        qf_requantise_rows(&q, acc, 0, ROWS);
-        for (int i = 0; i < COUNT; i++) {
-            float value = qf_dequant(acc[i], deq[i % CHANNELS], shift[i % CHANNELS]);
-            value = adds ? value + addend[i] : value;
-            if (r.relu && r.relu_limit > 0)
-                value = value > 0 ? fminf(value, r.relu_limit) : 0;
-            else
-                value = !r.relu || value > 0 ? value : r.relu_slope * value;
-            if (keeps)
-                assert_true(isnan(value) ? isnan(y[i])
-                                         : y[i] == value && signbit(y[i]) == signbit(value));
-            assert_int_equal(codes[i] - 128, qf_quant_code(value, r.scale, r.offset_d));
-        }
-    }
-}
-
 /* Every quotient near a tie, beside it, and what is no number. */
 static void quantisation_is_exact(void **state)
 {
@@ -590,7 +525,6 @@ static void depthwise_is_exact(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requantisation_is_exact),
         cmocka_unit_test(quantisation_is_exact),
         cmocka_unit_test(depthwise_is_exact),
         cmocka_unit_test(float_nets_agree),

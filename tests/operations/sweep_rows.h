@@ -1,0 +1,56 @@
+/* What the rows of sweeps are made of: their stages and shapes, operands, and how large sums are.
+ */
+#ifndef QF_TESTS_SWEEP_ROWS_H
+#define QF_TESTS_SWEEP_ROWS_H
+
+#include "operations/rows.h"
+
+typedef struct sweep_shape {
+    const char *name;
+    int axes, size[5];
+    bool norm, batch; /* BatchNorm, with statistics of the batch */
+    bool factor, summand, addend, relu;
+    float slope, limit;
+    int above; /* sweeps that make the addend */
+    bool codes;
+    int readers, code_readers;
+} sweep_shape;
+
+extern const sweep_shape sweep_shapes[];
+extern const size_t sweep_shape_count;
+void sweep_draw(void *shape);
+
+typedef struct sweep_operands {
+    const sweep_shape *shape;
+    qf_sweep sweep, above[QF_SWEEP_CHAIN];
+    qf_ulq_terms terms; /* of the codes' range */
+    qf_tensor *x, *addend, *above_x[QF_SWEEP_CHAIN];
+    float *constants[4 * (1 + QF_SWEEP_CHAIN)]; /* of the sweeps; owned */
+} sweep_operands;
+
+/* In a channel or two x passes all stages as it is, and lies on the clip range's ends or beside
+ * them. */
+sweep_operands sweep_open(const sweep_shape *, bool special);
+void sweep_close(sweep_operands *);
+
+/* What backward makes the value from. */
+void sweep_list_values(const sweep_operands *, qf_sweep_gradients *);
+qf_tensor *sweep_value(const sweep_operands *); /* by the reference */
+
+/* Floats: equal to the bit, but for NaN, which has many. */
+void sweep_compare_bits(qf_tensor *found, qf_tensor *expected, const char *what);
+
+/* Sums of absolute values, which roundings of the sums are in proportion to. */
+typedef struct sweep_magnitudes {
+    double *factor, *summand; /* of each channel */
+    double clip;
+    qf_tensor *dx;
+} sweep_magnitudes;
+sweep_magnitudes sweep_measure(const sweep_operands *, const qf_sweep_gradients *expected);
+void sweep_forget(const sweep_magnitudes *);
+
+/* NULL where nobody asked. */
+void sweep_compare_parameters(const qf_device *, const float *found, const float *expected,
+                              const double *magnitude, const sweep_operands *, const char *what);
+
+#endif
