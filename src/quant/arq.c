@@ -2,16 +2,7 @@
 #include "base/vector.h"
 #include "quant/quant.h"
 
-#include <float.h>
 #include <math.h>
-
-/* The limit that counts: the value of larger magnitude, the negative one if equal; divided by 127
- * or by −128, the code that it gets. */
-static float limit_to_scale(float max, float min)
-{
-    float limit = fabsf(max) > fabsf(min) ? max : min;
-    return limit > 0 ? limit / 127 : limit / -128;
-}
 
 typedef struct limits {
     float max, min;
@@ -38,12 +29,6 @@ static size_t count_of(qf_weight_layout layout)
 
 enum { LARGE = 1 << 15, PART = 1 << 13 }; /* of work for threads; what one takes at a time */
 enum { LOW = -128, HIGH = 127 };          /* codes */
-
-/* As qf_process_scale makes it. */
-static float step_of(float scale)
-{
-    return scale < FLT_EPSILON ? 1 : scale;
-}
 
 /* The quotient, clamped first, which is the same because the ends are whole, and rounded half away
  * from zero: adding the largest float below a half rounds as roundf does. The ends are variables:
@@ -80,7 +65,7 @@ void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, i
     for (size_t i = 0; i < layout.outer * layout.channels * parts; i++) {
         const size_t row = i / parts, first = i % parts * PART, at = row * layout.inner + first;
         const size_t n = layout.inner - first < PART ? layout.inner - first : PART;
-        const float step = step_of(scale[row % layout.channels]);
+        const float step = qf_usable_scale(scale[row % layout.channels]);
         if (codes)
             codes_of(w + at, codes + at, n, step, LOW, HIGH);
         if (w_fake)
@@ -102,7 +87,7 @@ static bool find_scale(const float *w, size_t n, float *scale)
         min = part.min < min ? part.min : min;
         nans += part.nans;
     }
-    *scale = limit_to_scale(max, min);
+    *scale = qf_arq_scale(max, min);
     return nans == 0;
 }
 
@@ -120,10 +105,10 @@ static size_t quantise_channels(const float *w, qf_weight_layout layout, float *
             all = find_limits(w + first + o * step, layout.inner, all);
         if (all.nans && c < bad)
             bad = c;
-        scale[c] = limit_to_scale(all.max, all.min);
+        scale[c] = qf_arq_scale(all.max, all.min);
         for (size_t o = 0; o < layout.outer && codes; o++)
             codes_of(w + first + o * step, codes + first + o * step, layout.inner,
-                     step_of(scale[c]), LOW, HIGH);
+                     qf_usable_scale(scale[c]), LOW, HIGH);
     }
     return bad;
 }
@@ -155,19 +140,13 @@ qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout la
     return qf_arq_quantise(context, w, layout, scale, NULL);
 }
 
-float qf_folded_scale(float scale, float factor)
-{
-    return fmaxf(fabsf(factor) * scale, FLT_EPSILON);
-}
-
 void qf_arq_codes_reference(const float *w, qf_weight_layout layout, const float *scale,
                             int8_t *codes, float *w_fake)
 {
     for (size_t r = 0; r < layout.outer * layout.channels; r++) {
-        const float step = step_of(scale[r % layout.channels]);
+        const float step = qf_usable_scale(scale[r % layout.channels]);
         for (size_t i = r * layout.inner; i < (r + 1) * layout.inner; i++) {
-            float code = roundf(w[i] / step);
-            code = code < -128 ? -128 : code > 127 ? 127 : code;
+            const float code = qf_arq_code(w[i], step);
             if (codes)
                 codes[i] = (int8_t)code;
             if (w_fake)

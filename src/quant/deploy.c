@@ -5,20 +5,7 @@
 #include "base/vector.h"
 #include "quant/lanes.h"
 
-#include <math.h>
 #include <string.h>
-
-/* Signed code; NaN gives −128. */
-static float signed_code(float x, float scale, float offset_d)
-{
-    float code = roundf(x / scale) + offset_d;
-    return code > 127 ? 127 : code > -128 ? code : -128;
-}
-
-int8_t qf_quant_code(float x, float scale, int32_t offset_d)
-{
-    return (int8_t)signed_code(x, scale, (float)offset_d);
-}
 
 QF_CLONES static void quantise(const float *x, uint8_t *code, size_t n, float scale, int32_t zero)
 {
@@ -31,7 +18,7 @@ QF_CLONES static void dequantise(const uint8_t *code, float *y, size_t n, float 
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        y[i] = (float)((int32_t)code[i] - zero) * scale;
+        y[i] = qf_code_value(code[i], zero, scale);
 }
 
 void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scale, int32_t offset_d)
@@ -48,37 +35,9 @@ void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scal
     }
 }
 
-static double clip16(double x)
-{
-    return x > INT16_MAX ? INT16_MAX : x < INT16_MIN ? INT16_MIN : x;
-}
-
-float qf_dequant_fake(float x, float deq, int shift)
-{
-    if (shift == 0)
-        return x;
-    float step = (float)(1 << shift);
-    float acc = roundf(x / deq);
-    acc = (float)clip16((double)roundf(acc / step));
-    return acc * deq * step;
-}
-
-int32_t qf_dequant_shift(int32_t acc, int shift)
-{
-    double step = (double)((int64_t)1 << shift);
-    return (int32_t)clip16(round((double)acc / step));
-}
-
-float qf_dequant(int32_t acc, float deq, int shift)
-{
-    if (shift == 0)
-        return (float)acc * deq;
-    return (float)qf_dequant_shift(acc, shift) * deq * (float)(1 << shift);
-}
-
 qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w, int32_t *code)
 {
-    float deq = scale_d * scale_w, quotient = rintf(bias / deq);
+    const float quotient = qf_bias_steps(bias, scale_d, scale_w), deq = scale_d * scale_w;
     if (!(quotient >= -2147483648.0f && quotient < 2147483648.0f))
         return qf_fail(context, QF_E_VALUE,
                        "Quantized bias %g of the layer (%g, in steps of scale_d * scale_w = %g) "

@@ -11,11 +11,7 @@
 #define QF_QUANT_QUANT_H
 
 #include "base/context.h"
-
-/* Round half away from zero (C roundf), round half to even (C rintf), and to int32 saturating. */
-float qf_round_away(float x);
-float qf_round_even(float x);
-int32_t qf_saturate_int32(double x); /* NaN gives 0 */
+#include "quant/quant_math.h"
 
 /* Is this a usable scale? Below FLT_EPSILON it becomes 1; infinite, NaN or above 1/FLT_EPSILON
  * fails with AMCT's sentence. */
@@ -28,19 +24,7 @@ typedef struct qf_clip {
     float previous_max, previous_min; /* the last valid pair */
 } qf_clip;
 
-/* Factors of a clip range in the training convention: value = scale · round(x / scale), where the
- * rounded quotient lies in offset … offset + 255. offset_d = −offset − 128. */
-typedef struct qf_ulq {
-    float scale;
-    int32_t offset;
-} qf_ulq;
-
 bool qf_clip_check(qf_clip *clip); /* true: the pair was invalid and was restored */
-qf_ulq qf_ulq_factors(float clip_max, float clip_min, int bits);
-static inline int32_t qf_ulq_offset_d(qf_ulq factors)
-{
-    return -factors.offset - 128;
-}
 /* y may be x. `code` (n unsigned bytes, zero point −offset) and y may each be NULL. */
 void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors);
 /* d_clip[0] += ∂L/∂clip_max, d_clip[1] += ∂L/∂clip_min; dx may be dy, or NULL. */
@@ -48,11 +32,7 @@ void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float
                      float clip_min, double d_clip[2]);
 /* Parts of the two, for passes that do more to a value while they have it. Only for regular
  * factors: those that rounding by addition can handle, all but absurd ones. */
-typedef struct qf_ulq_terms { /* of the gradient */
-    float low, high, range, e_min;
-} qf_ulq_terms;
 bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip_min);
-qf_ulq_terms qf_ulq_gradient_terms(float clip_max, float clip_min);
 void qf_ulq_codes_part(const float *x, uint8_t *code, size_t n, qf_ulq factors);
 /* d_clip is added to. At most a few thousand values at a time: sums are float32 within a part. */
 void qf_ulq_backward_part(const float *x, const float *dy, float *dx, size_t n,
@@ -78,11 +58,6 @@ qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout la
 /* The same, and the codes that qf_arq_codes makes with these scales, in one pass over memory. */
 qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout,
                           float *scale, int8_t *codes);
-/* The scale of a channel whose weights folding multiplies by `factor`: |factor| · scale, but at
- * least FLT_EPSILON, the smallest usable one. (Replacing it by 1, as qf_process_scale does, would
- * leave the bias of a channel that BatchNorm all but switches off with steps as coarse as scale_d.)
- */
-float qf_folded_scale(float scale, float factor);
 /* codes[n] = clamp(round_away(w / scale), −128, 127); w_fake[n] = code · scale. Either may be NULL;
  * w_fake may be w. */
 void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,
@@ -142,19 +117,9 @@ int qf_shift_best(const qf_shift_errors *errors); /* smallest shift of least err
 
 /* ---- deployed layers (deploy.c) ---- */
 
-/* Quant: signed code = clamp(round_away(x / scale) + offset_d, −128, 127). */
-int8_t qf_quant_code(float x, float scale, int32_t offset_d);
 /* Fake Quant: (code − offset_d) · scale; y may be x. `code` (unsigned, +128) and y may be NULL. */
 void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scale,
                    int32_t offset_d);
-/* Fake DeQuant of one value: shift 0 gives x. */
-float qf_dequant_fake(float x, float deq, int shift);
-/* Real DeQuant of one accumulator: shift 0 gives acc · deq; else qf_dequant_shift() · deq ·
- * 2^shift. */
-float qf_dequant(int32_t acc, float deq, int shift);
-/* clip16(round_away(acc / 2^shift)): the rounding of AMCT's fake DeQuant layer, so that fake-quant
- * and deploy models agree in every integer (docs/numerics.md, "Shift"). */
-int32_t qf_dequant_shift(int32_t acc, int shift);
 /* b_q = round_even(b / (scale_d · scale_w)) in float32; fails outside int32 with AMCT's sentence.
  */
 qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w,

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { LEVELS = 255, CHUNKS = 64 };
+enum { LEVELS = QF_ULQ_LEVELS, CHUNKS = 64 };
 
 bool qf_clip_check(qf_clip *clip)
 {
@@ -27,47 +27,31 @@ bool qf_clip_check(qf_clip *clip)
     return false;
 }
 
-/* The quotient is that of the rounded float32 scale: a symmetric range lies on a tie (−127.5),
- * which the last bit decides. */
-qf_ulq qf_ulq_factors(float clip_max, float clip_min, int bits)
-{
-    float scale = (clip_max - clip_min) / (float)((1 << bits) - 1);
-    float quotient = clip_min / scale;
-    return (qf_ulq){scale, qf_saturate_int32((double)roundf(quotient))};
-}
-
 /* ---- references: one value at a time ---- */
 
 void qf_ulq_forward_reference(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors)
 {
-    const float low = factors.scale * (float)factors.offset;
-    const float high = factors.scale * (float)(factors.offset + LEVELS);
     for (size_t i = 0; i < n; i++) {
-        float clipped = x[i] < low ? low : x[i] > high ? high : x[i];
-        float rounded = rintf(clipped / factors.scale);
+        const float value = x[i]; /* y may be x */
         if (y)
-            y[i] = rounded * factors.scale;
+            y[i] = qf_ulq_value(value, factors);
         if (code)
-            code[i] = isnan(rounded) ? 0 : (uint8_t)((int)rounded - factors.offset);
+            code[i] = qf_ulq_code(value, factors);
     }
 }
 
 void qf_ulq_backward_reference(const float *x, const float *dy, float *dx, size_t n, float clip_max,
                                float clip_min, double d_clip[2])
 {
-    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
-    const float low = factors.scale * (float)factors.offset;
-    const float high = factors.scale * (float)(factors.offset + LEVELS);
-    const float range = clip_max - clip_min, t_min = LEVELS * clip_min / range;
-    const float e_min = (roundf(t_min) - t_min) / LEVELS;
+    const qf_ulq_terms terms = qf_ulq_gradient_terms(clip_max, clip_min);
     double sum_max = 0, sum_min = 0;
     for (size_t i = 0; i < n; i++) {
-        float t = LEVELS * x[i] / range, e = (roundf(t) - t) / LEVELS, gradient = dy[i];
-        bool above = x[i] > high, below = x[i] < low;
-        sum_max += (double)(gradient * (above ? e_min + 1 : below ? e_min : e));
-        sum_min += (double)(gradient * (above ? -e_min : below ? 1 - e_min : -e));
+        const qf_ulq_slopes slopes = qf_ulq_gradient(x[i], terms);
+        const float gradient = dy[i]; /* dx may be dy */
+        sum_max += (double)(gradient * slopes.max);
+        sum_min += (double)(gradient * slopes.min);
         if (dx)
-            dx[i] = above || below ? 0 : gradient;
+            dx[i] = slopes.inside ? gradient : 0;
     }
     d_clip[0] += sum_max;
     d_clip[1] += sum_min;
@@ -108,8 +92,8 @@ static bool rounds_by_addition(qf_ulq factors)
 
 void qf_ulq_codes_part(const float *x, uint8_t *code, size_t n, qf_ulq factors)
 {
-    forward_codes(x, code, n, factors.scale, factors.scale * (float)factors.offset,
-                  factors.scale * (float)(factors.offset + LEVELS), factors.offset);
+    forward_codes(x, code, n, factors.scale, qf_ulq_low(factors), qf_ulq_high(factors),
+                  factors.offset);
 }
 
 void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors)
@@ -118,8 +102,7 @@ void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq fa
         qf_ulq_forward_reference(x, y, code, n, factors);
         return;
     }
-    const float low = factors.scale * (float)factors.offset;
-    const float high = factors.scale * (float)(factors.offset + LEVELS);
+    const float low = qf_ulq_low(factors), high = qf_ulq_high(factors);
 #pragma omp parallel for schedule(static) if (qf_repays_threads(n))
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
         size_t from = n * (size_t)chunk / CHUNKS, to = n * (size_t)(chunk + 1) / CHUNKS;
@@ -129,15 +112,6 @@ void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq fa
         if (y)
             forward_values(x + from, y + from, to - from, factors.scale, low, high);
     }
-}
-
-qf_ulq_terms qf_ulq_gradient_terms(float clip_max, float clip_min)
-{
-    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
-    const float range = clip_max - clip_min, t_min = LEVELS * clip_min / range;
-    return (qf_ulq_terms){factors.scale * (float)factors.offset,
-                          factors.scale * (float)(factors.offset + LEVELS), range,
-                          (roundf(t_min) - t_min) / LEVELS};
 }
 
 bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip_min)

@@ -6,10 +6,7 @@
 
 #include "base/memory.h"
 
-#include <math.h>
 #include <string.h>
-
-enum { LEVELS = 255 };
 
 typedef struct work {
     const float *x, *y, *addend, *above[QF_SWEEP_CHAIN];
@@ -90,19 +87,15 @@ static qf_status add_readers(qf_context *context, qf_tensor *const *readers, int
     return QF_OK;
 }
 
-/* Through the clip range: d becomes the value's gradient; the ends' gradients are those of ULQ
- * (docs/numerics.md). NaN lies at the lower end. */
-static void clip(const qf_ulq_terms *t, const float *value, float *d, size_t n, double d_clip[2])
+/* Through the clip range: d becomes the value's gradient; the ends' gradients are those of ULQ. */
+static void clip(const qf_ulq_terms *terms, const float *value, float *d, size_t n,
+                 double d_clip[2])
 {
     for (size_t i = 0; i < n; i++) {
-        const bool above = value[i] > t->high, below = value[i] < t->low;
-        const float inside = value[i] > t->low ? value[i] : t->low;
-        const float levels = LEVELS * inside / t->range;
-        const float e = (roundf(levels) - levels) / LEVELS;
-        d_clip[0] += (double)(d[i] * (above ? t->e_min + 1 : below ? t->e_min : e));
-        d_clip[1] += (double)(d[i] * (above ? -t->e_min : below ? 1 - t->e_min : -e));
-        if (above || below)
-            d[i] = 0;
+        const qf_ulq_slopes slopes = qf_ulq_gradient(value[i], *terms);
+        d_clip[0] += (double)(d[i] * slopes.max);
+        d_clip[1] += (double)(d[i] * slopes.min);
+        d[i] = slopes.inside ? d[i] : 0;
     }
 }
 

@@ -100,7 +100,9 @@ static qf_status write_results(qf_context *context, const qf_sweep *sweep, const
     }
     if (codes) {
         QF_TRY(qf_device_write(context, codes, QF_CODES, &code));
-        qf_ulq_forward_reference(value, NULL, code, n, sweep->codes);
+#pragma omp parallel for schedule(static)
+        for (size_t i = 0; i < n; i++)
+            code[i] = qf_ulq_code(value[i], sweep->codes);
         codes->code_scale = sweep->codes.scale;
         codes->code_zero = -sweep->codes.offset;
     }

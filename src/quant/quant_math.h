@@ -1,0 +1,228 @@
+/*
+ * The arithmetic of quantisation, value by value: the definition, which every loop of every device
+ * follows to the bit (docs/numerics.md). Plain functions that a C and a CUDA compiler take alike;
+ * the latter, as the former, without contraction to fused multiply-add (nvcc -fmad=false). Loops
+ * whose compilers need other forms to make vectors of them (quant/lanes.h, ulq.c, arq.c) give the
+ * same bits, which tests see to.
+ */
+#ifndef QF_QUANT_QUANT_MATH_H
+#define QF_QUANT_QUANT_MATH_H
+
+#ifdef __CUDACC_RTC__ /* compiled at run time: without headers, but with the functions of math.h   \
+                       */
+typedef signed char int8_t;
+typedef unsigned char uint8_t;
+typedef int int32_t;
+typedef long long int64_t;
+#else
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#endif
+
+#ifdef __CUDACC__
+#define QF_HOST_DEVICE static inline __host__ __device__
+#else
+#define QF_HOST_DEVICE static inline
+#endif
+
+/* FLT_EPSILON, which a compiler at run time does not know. */
+#define QF_SMALLEST_SCALE 0x1p-23f
+
+enum { QF_ULQ_LEVELS = 255 }; /* of 8 bits */
+
+/* ---- rounding: half away from zero, half to even, and to int32 saturating ---- */
+
+QF_HOST_DEVICE float qf_round_away(float x)
+{
+    return roundf(x);
+}
+
+QF_HOST_DEVICE float qf_round_even(float x)
+{
+    return rintf(x);
+}
+
+QF_HOST_DEVICE int32_t qf_saturate_int32(double x) /* NaN gives 0 */
+{
+    if (x != x)
+        return 0;
+    return x >= 2147483647.0 ? 2147483647 : x <= -2147483648.0 ? -2147483647 - 1 : (int32_t)x;
+}
+
+/* What a code stands for, of activations (with a zero point) and of weights (without). */
+QF_HOST_DEVICE float qf_code_value(int32_t code, int32_t zero, float scale)
+{
+    return (float)(code - zero) * scale;
+}
+
+/* ---- ULQ: activations with a learned clip range (G.1) ---- */
+
+/* Factors of a clip range in the training convention: value = scale · round(x / scale), where the
+ * rounded quotient lies in offset … offset + 255. offset_d = −offset − 128. */
+typedef struct qf_ulq {
+    float scale;
+    int32_t offset;
+} qf_ulq;
+
+/* The quotient is that of the rounded float32 scale: a symmetric range lies on a tie (−127.5),
+ * which the last bit decides. */
+QF_HOST_DEVICE qf_ulq qf_ulq_factors(float clip_max, float clip_min, int bits)
+{
+    qf_ulq factors;
+    factors.scale = (clip_max - clip_min) / (float)((1 << bits) - 1);
+    factors.offset = qf_saturate_int32((double)qf_round_away(clip_min / factors.scale));
+    return factors;
+}
+
+QF_HOST_DEVICE int32_t qf_ulq_offset_d(qf_ulq factors)
+{
+    return -factors.offset - 128;
+}
+
+QF_HOST_DEVICE float qf_ulq_low(qf_ulq factors)
+{
+    return factors.scale * (float)factors.offset;
+}
+
+QF_HOST_DEVICE float qf_ulq_high(qf_ulq factors)
+{
+    return factors.scale * (float)(factors.offset + QF_ULQ_LEVELS);
+}
+
+/* x, clipped to the range and in whole steps; NaN stays. */
+QF_HOST_DEVICE float qf_ulq_steps(float x, qf_ulq factors)
+{
+    const float low = qf_ulq_low(factors), high = qf_ulq_high(factors);
+    return qf_round_even((x < low ? low : x > high ? high : x) / factors.scale);
+}
+
+QF_HOST_DEVICE float qf_ulq_value(float x, qf_ulq factors)
+{
+    return qf_ulq_steps(x, factors) * factors.scale;
+}
+
+QF_HOST_DEVICE uint8_t qf_ulq_code(float x, qf_ulq factors) /* zero point −offset; NaN gives 0 */
+{
+    const float steps = qf_ulq_steps(x, factors);
+    return steps != steps ? (uint8_t)0 : (uint8_t)((int)steps - factors.offset);
+}
+
+/* What gradients need of the range. */
+typedef struct qf_ulq_terms {
+    float low, high, range, e_min;
+} qf_ulq_terms;
+
+/* By how much rounding moves x, in parts of the range: (round_away(t) − t) / 255. */
+QF_HOST_DEVICE float qf_ulq_moved(float x, float range)
+{
+    const float t = QF_ULQ_LEVELS * x / range;
+    return (qf_round_away(t) - t) / QF_ULQ_LEVELS;
+}
+
+QF_HOST_DEVICE qf_ulq_terms qf_ulq_gradient_terms(float clip_max, float clip_min)
+{
+    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
+    qf_ulq_terms terms;
+    terms.low = qf_ulq_low(factors);
+    terms.high = qf_ulq_high(factors);
+    terms.range = clip_max - clip_min;
+    terms.e_min = qf_ulq_moved(clip_min, terms.range);
+    return terms;
+}
+
+/* What y changes by: ∂y/∂max, ∂y/∂min, and ∂y/∂x, which is 1 inside the range and else 0. */
+typedef struct qf_ulq_slopes {
+    float max, min;
+    bool inside;
+} qf_ulq_slopes;
+
+QF_HOST_DEVICE qf_ulq_slopes qf_ulq_gradient(float x, qf_ulq_terms terms)
+{
+    const bool above = x > terms.high, below = x < terms.low;
+    /* NaN lies at the lower end. */
+    const float e = qf_ulq_moved(x > terms.low ? x : terms.low, terms.range), e_min = terms.e_min;
+    qf_ulq_slopes slopes;
+    slopes.max = above ? e_min + 1 : below ? e_min : e;
+    slopes.min = above ? -e_min : below ? 1 - e_min : -e;
+    slopes.inside = !above && !below;
+    return slopes;
+}
+
+/* ---- ARQ: weights (G.2) ---- */
+
+/* The limit that counts: the value of larger magnitude, the negative one if equal; divided by 127
+ * or by −128, the code that it gets. */
+QF_HOST_DEVICE float qf_arq_scale(float max, float min)
+{
+    const float limit = fabsf(max) > fabsf(min) ? max : min;
+    return limit > 0 ? limit / 127 : limit / -128;
+}
+
+/* Negative and −infinity too, as published. */
+QF_HOST_DEVICE float qf_usable_scale(float scale)
+{
+    return scale < QF_SMALLEST_SCALE ? 1 : scale;
+}
+
+QF_HOST_DEVICE float qf_arq_code(float w, float step) /* −128 … 127 */
+{
+    const float code = qf_round_away(w / step);
+    return code < -128 ? -128 : code > 127 ? 127 : code;
+}
+
+/* The scale of a channel whose weights folding multiplies by `factor`: |factor| · scale, but at
+ * least FLT_EPSILON, the smallest usable one. (Replacing it by 1, as qf_process_scale does, would
+ * leave the bias of a channel that BatchNorm all but switches off with steps as coarse as scale_d.)
+ */
+QF_HOST_DEVICE float qf_folded_scale(float scale, float factor)
+{
+    return fmaxf(fabsf(factor) * scale, QF_SMALLEST_SCALE);
+}
+
+/* ---- deployed layers (G.4, G.5, I.4, I.5) ---- */
+
+/* Quant: signed code = clamp(round_away(x / scale) + offset_d, −128, 127); NaN gives −128. */
+QF_HOST_DEVICE int8_t qf_quant_code(float x, float scale, int32_t offset_d)
+{
+    const float code = qf_round_away(x / scale) + (float)offset_d;
+    return (int8_t)(code > 127 ? 127 : code > -128 ? code : -128);
+}
+
+QF_HOST_DEVICE double qf_clip16(double x)
+{
+    return x > 32767 ? 32767 : x < -32768 ? -32768 : x;
+}
+
+/* clip16(round_away(acc / 2^shift)): the rounding of AMCT's fake DeQuant layer, so that fake-quant
+ * and deploy models agree in every integer (docs/numerics.md, "Shift"). */
+QF_HOST_DEVICE int32_t qf_dequant_shift(int32_t acc, int shift)
+{
+    return (int32_t)qf_clip16(round((double)acc / (double)((int64_t)1 << shift)));
+}
+
+/* Real DeQuant of one accumulator: shift 0 gives acc · deq; else qf_dequant_shift() · deq ·
+ * 2^shift. */
+QF_HOST_DEVICE float qf_dequant(int32_t acc, float deq, int shift)
+{
+    if (shift == 0)
+        return (float)acc * deq;
+    return (float)qf_dequant_shift(acc, shift) * deq * (float)(1 << shift);
+}
+
+/* Fake DeQuant of one value: shift 0 gives x. */
+QF_HOST_DEVICE float qf_dequant_fake(float x, float deq, int shift)
+{
+    if (shift == 0)
+        return x;
+    const float step = (float)(1 << shift), acc = qf_round_away(x / deq);
+    return (float)qf_clip16((double)qf_round_away(acc / step)) * deq * step;
+}
+
+/* A bias in steps of scale_d · scale_w, half to even; maybe outside int32. */
+QF_HOST_DEVICE float qf_bias_steps(float bias, float scale_d, float scale_w)
+{
+    return qf_round_even(bias / (scale_d * scale_w));
+}
+
+#endif
