@@ -44,19 +44,64 @@ static qf_blob *blob_named(run *r, const char *name)
     return blob;
 }
 
+/* Recorded gradients that are zero everywhere: part of the case's name, the blob ("layer 0" for a
+ * parameter), and why. */
+static const struct zero {
+    const char *folder, *name, *blob, *why;
+} zeros[] = {
+    {"ContrastiveLoss", "identical_pair", "", "a and b are the same, and Caffe's root has slope 0"},
+    {"Eltwise", "max_ties", "c", "a or b holds the largest value, and ties go to the first"},
+    {"Eltwise", "sum_zero_coeff", "a", "its coefficient is 0"},
+    {"BatchNorm", "train_single_value", "data", "a value is its own mean: the top is 0"},
+    {"Power", "zero_", "data", "the top is the same whatever the bottom"},
+    {"RNN", "one_step", "rnn 2", "the weights of the state before, which is 0"},
+    {"LSTM", "one_step", "lstm 2", "the weights of the state before, which is 0"},
+    {"SigmoidCrossEntropyLoss", "all_ignored", "data", "all labels are ignored"},
+    {"SoftmaxWithLoss", "all_ignored", "data", "all labels are ignored"},
+    {"Softmax", "one_class", "data", "the top is 1 whatever the bottom"},
+    {"blocks", "lr_mult_zero", "ip1", "it does not learn, nor does anything below"},
+    {"blocks", "lr_mult_zero", "ip2 1", "it does not learn"},
+    {"blocks", "propagate_down_false", "ip1", "ip2 passes no gradient on"},
+    {"blocks", "shared_weights", "ip1 1", "one bias on both sides of a difference"},
+    {"blocks", "shared_weights", "ip2 1", "one bias on both sides of a difference"},
+    {"nets", "resnet20_training_step", "Convolution1 1", "BatchNorm takes a bias off again"},
+    {"nets", "resnet20_training_step", "Convolution11 1", "BatchNorm takes a bias off again"},
+    {"nets", "resnet20_training_step", "Convolution21 1", "BatchNorm takes a bias off again"},
+};
+
+static const char *why_zero(const test_case *test, const char *blob)
+{
+    const char *slash = strrchr(test->folder, '/'), *folder = slash ? slash + 1 : test->folder;
+    for (size_t i = 0; i < sizeof zeros / sizeof *zeros; i++) {
+        const struct zero *z = &zeros[i];
+        const size_t length = strlen(z->blob);
+        if (strcmp(folder, z->folder) == 0 && strncmp(test->name, z->name, strlen(z->name)) == 0 &&
+            strncmp(blob, z->blob, length) == 0 && (!length || strchr(" ", blob[length])))
+            return z->why;
+    }
+    return NULL;
+}
+
 static void check_params(run *r, const char *what, const json_t *list, bool diff)
 {
     const json_t *entry;
     size_t i;
     json_array_foreach(list, i, entry)
     {
-        qf_layer *layer = qf_net_find_layer(r->net, json_text(entry, "layer"));
+        const char *name = json_text(entry, "layer");
+        qf_layer *layer = qf_net_find_layer(r->net, name);
         int index = (int)json_number(entry, "index");
-        if (!layer || index >= layer->param_count)
-            test_failure(r->test, "  there is no parameter %d of %s\n", index,
-                         json_text(entry, "layer"));
-        else
-            test_compare_blob(r->test, what, layer->params[index].blob, diff, entry);
+        if (!layer || index >= layer->param_count) {
+            test_failure(r->test, "  there is no parameter %d of %s\n", index, name);
+        } else if (!diff) {
+            test_compare_blob(r->test, what, layer->params[index].blob, entry);
+        } else {
+            char *blob = test_format("%s %d", name, index);
+            const bool learns = strcmp(layer->type->name, "BatchNorm") != 0;
+            test_compare_gradient(r->test, blob, layer->params[index].blob, entry,
+                                  learns ? why_zero(r->test, blob) : "statistics do not learn");
+            qf_free(blob);
+        }
     }
 }
 
@@ -80,7 +125,7 @@ static bool forward_pass(run *r, const json_t *test, int pass)
     {
         qf_blob *blob = blob_named(r, json_text(entry, "blob"));
         if (blob && (int)json_number(entry, "pass") == pass)
-            test_compare_blob(r->test, "output", blob, false, entry);
+            test_compare_blob(r->test, "output", blob, entry);
     }
     const json_t *losses = json_object_get(test, "loss");
     json_array_foreach(losses, i, entry) if ((int)json_number(entry, "pass") == pass &&
@@ -119,7 +164,7 @@ static void backward_pass(run *r, const json_t *backward)
     {
         qf_blob *blob = blob_named(r, json_text(entry, "blob"));
         if (blob)
-            test_compare_blob(r->test, "gradient of", blob, true, entry);
+            test_compare_gradient(r->test, blob->name, blob, entry, why_zero(r->test, blob->name));
     }
     check_params(r, "gradient of parameter of", json_object_get(backward, "param_diffs"), true);
 }

@@ -37,7 +37,7 @@ static void compare_weights(test_case *test, qf_solver *solver, const char *what
             test_failure(test, "  there is no parameter %d of %s\n", index,
                          json_text(entry, "layer"));
         else
-            test_compare_blob(test, what, layer->params[index].blob, false, entry);
+            test_compare_blob(test, what, layer->params[index].blob, entry);
     }
 }
 

@@ -1,5 +1,7 @@
 #include "harness/cases.h"
 
+#include "harness/gradients.h"
+
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -25,20 +27,27 @@ bool test_agrees(double found, double expected, double rtol, double atol)
     return fabs(found - expected) <= atol + rtol * fabs(expected);
 }
 
+/* The entry's array; false, and a line: the shapes differ. */
+static bool load_expected(test_case *test, const char *name, const qf_shape *shape,
+                          const json_t *entry, test_array *out)
+{
+    char text[256];
+    *out = test_load_npy(json_text(entry, "file"));
+    bool same = shape->axes == out->axes;
+    for (int i = 0; same && i < shape->axes; i++)
+        same = (size_t)shape->dim[i] == out->shape[i];
+    if (!same)
+        test_failure(test, "  %s has shape %s\n", name, qf_shape_text(shape, text, sizeof text));
+    return same;
+}
+
 void test_compare_values(test_case *test, const char *what, const char *name, const float *found,
                          const qf_shape *shape, const json_t *entry)
 {
-    test_array expected = test_load_npy(json_text(entry, "file"));
+    test_array expected;
     double rtol = json_number(entry, "rtol"), atol = json_number(entry, "atol"), worst = 0;
     size_t wrong = 0, first = 0;
-    char text[256];
-    bool same = shape->axes == expected.axes;
-    for (int i = 0; same && i < shape->axes; i++)
-        same = (size_t)shape->dim[i] == expected.shape[i];
-    if (!same) {
-        test_failure(test, "  %s %s has shape %s\n", what, name,
-                     qf_shape_text(shape, text, sizeof text));
-    } else {
+    if (load_expected(test, name, shape, entry, &expected)) {
         const float *values = expected.data;
         for (size_t i = 0; i < expected.count; i++)
             if (!test_agrees((double)found[i], (double)values[i], rtol, atol)) {
@@ -55,14 +64,32 @@ void test_compare_values(test_case *test, const char *what, const char *name, co
     qf_free(expected.data);
 }
 
-void test_compare_blob(test_case *test, const char *what, qf_blob *blob, bool diff,
-                       const json_t *entry)
+void test_compare_blob(test_case *test, const char *what, qf_blob *blob, const json_t *entry)
 {
     const float *found;
-    if ((diff ? qf_blob_diff : qf_blob_data)(blob, &found) != QF_OK)
+    if (qf_blob_data(blob, &found) != QF_OK)
         test_failure(test, "  %s %s: %s\n", what, blob->name, qf_error_text(test->context));
     else
         test_compare_values(test, what, blob->name, found, qf_blob_shape(blob), entry);
+}
+
+void test_compare_gradient(test_case *test, const char *name, qf_blob *blob, const json_t *entry,
+                           const char *zero)
+{
+    const float *found;
+    test_array expected;
+    if (qf_blob_diff(blob, &found) != QF_OK) {
+        test_failure(test, "  gradient of %s: %s\n", name, qf_error_text(test->context));
+        return;
+    }
+    if (load_expected(test, name, qf_blob_shape(blob), entry, &expected))
+        (void)test_gradient_agrees_with(&(test_gradient){.name = name,
+                                                         .count = expected.count,
+                                                         .of_each = json_number(entry, "rtol"),
+                                                         .absolute = json_number(entry, "atol"),
+                                                         .zero = zero},
+                                        expected.data, found, &test->failures);
+    qf_free(expected.data);
 }
 
 typedef struct counts {

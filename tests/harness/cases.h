@@ -32,8 +32,11 @@ bool test_agrees(double found, double expected, double rtol, double atol);
 /* Compares with the .npy of entry's "file", "rtol" and "atol"; a difference becomes a line. */
 void test_compare_values(test_case *test, const char *what, const char *name, const float *found,
                          const qf_shape *shape, const json_t *entry);
-void test_compare_blob(test_case *test, const char *what, qf_blob *blob, bool diff,
-                       const json_t *entry);
+void test_compare_blob(test_case *test, const char *what, qf_blob *blob, const json_t *entry);
+/* The blob's gradient, as harness/gradients.h judges it. `zero`: why it is zero everywhere; NULL:
+ * it is not. */
+void test_compare_gradient(test_case *test, const char *name, qf_blob *blob, const json_t *entry,
+                           const char *zero);
 
 #define test_failure(test, ...) qf_buffer_print(&(test)->failures, __VA_ARGS__)
 
