@@ -8,7 +8,6 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -391,15 +390,14 @@ qf_file_type qf_file_type_of(const char *path)
     int fd = S_ISREG(info.st_mode) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
         return type;
-    uint8_t tail[8], *bytes = malloc(HEAD);
-    ssize_t got = bytes ? pread(fd, bytes, HEAD, 0) : -1;
+    uint8_t tail[8], bytes[HEAD]; /* no file is unknown because memory is short */
+    const ssize_t got = pread(fd, bytes, HEAD, 0);
     if (got >= 0 && (got > 0 || info.st_size == 0))
         type = qf_file_type_of_bytes(bytes, (size_t)got, (uint64_t)info.st_size);
     if (type == QF_FILE_UNKNOWN && info.st_size > 48 &&
         pread(fd, tail, sizeof tail, info.st_size - (off_t)sizeof tail) == sizeof tail &&
         memcmp(tail, table_end, sizeof tail) == 0)
         type = QF_FILE_LEVELDB_TABLE;
-    free(bytes);
     close(fd);
     return type;
 }

@@ -6,6 +6,14 @@
 #include <string.h>
 #include <turbojpeg.h>
 
+/* libpng and TurboJPEG have no codes for memory. */
+static qf_status not_encoded(qf_context *context, const char *format, const char *reason)
+{
+    return strcasestr(reason, "memory")
+               ? qf_fail(context, QF_E_MEMORY, "no memory to encode a %s image", format)
+               : qf_fail(context, QF_E_UNSUPPORTED, "cannot encode as %s: %s", format, reason);
+}
+
 static qf_status encode_jpeg(qf_context *context, const qf_image *image, qf_buffer *out)
 {
     enum { QUALITY = 95 };
@@ -20,9 +28,7 @@ static qf_status encode_jpeg(qf_context *context, const qf_image *image, qf_buff
                              color ? TJSAMP_420 : TJSAMP_GRAY, QUALITY, 0);
     if (!failed)
         qf_buffer_append(out, file, size);
-    qf_status status = failed ? qf_fail(context, QF_E_UNSUPPORTED, "cannot encode as JPEG: %s",
-                                        tjGetErrorStr2(coder))
-                              : QF_OK;
+    const qf_status status = failed ? not_encoded(context, "JPEG", tjGetErrorStr2(coder)) : QF_OK;
     tjFree(file);
     tjDestroy(coder);
     return status;
@@ -45,9 +51,7 @@ static qf_status encode_png(qf_context *context, const qf_image *image, qf_buffe
     if (good)
         qf_buffer_append(out, file, size);
     qf_free(file);
-    return good ? QF_OK
-                : qf_fail(context, QF_E_UNSUPPORTED, "cannot encode as PNG: %s",
-                          description.message);
+    return good ? QF_OK : not_encoded(context, "PNG", description.message);
 }
 
 static const struct {
