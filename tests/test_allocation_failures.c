@@ -1,227 +1,215 @@
 /* Public functions where an allocation fails: a status and a sentence of memory, nothing of ours
- * that stays allocated, and the same call succeeds afterwards. The commands:
- * scripts/alloc_failures.py. */
+ * that stays allocated, no file that is not complete; or success, with the result that it has where
+ * nothing fails. What is tried is in faults/trials_*.c; a function of the header that no trial
+ * calls is an error. The commands: scripts/alloc_failures.py. */
+#include "base/output.h"
 #include "faults/allocations.h"
-#include "harness/command.h"
+#include "faults/trials.h"
+#include "faults/trials_inputs.h"
+#include "public_functions.h"
 
-#include <stdio.h>
+#include "qaffe/qaffe.h"
+
+#include <ftw.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define NET                                                                                        \
-    "force_backward: true layer { name: 'd' type: 'Data' top: 'x' top: 'label' "                   \
-    "data_param { source: 'train_lmdb' batch_size: 4 backend: LMDB } transform_param { scale: "    \
-    "0.01 } }"                                                                                     \
-    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: "  \
-    "4 kernel_size: 5 stride: 3 weight_filler { type: 'msra' } } }"                                \
-    "layer { name: 'b' type: 'BatchNorm' bottom: 'c' top: 'c' }"                                   \
-    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' }"                                        \
-    "layer { name: 'ip' type: 'InnerProduct' bottom: 'c' top: 'ip' inner_product_param { "         \
-    "num_output: 10 weight_filler { type: 'xavier' } } }"                                          \
-    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }"
-#define MEMORY_NET                                                                                 \
-    "layer { name: 'd' type: 'MemoryData' top: 'x' top: 'label' memory_data_param { batch_size: "  \
-    "2 channels: 1 height: 6 width: 6 } }"                                                         \
-    "layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'p' pooling_param { kernel_size: 2 "       \
-    "stride: 2 } }"
+/* ---- which functions were called while allocations were counted ---- */
 
-static char *folder;
+static const char *const functions[] = {PUBLIC_FUNCTIONS};
+static bool called[sizeof functions / sizeof *functions];
+static bool counting;
 
-static int set_up(void **state)
+void trial_notes(int call)
 {
-    (void)state;
-    qf_context *context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
-    assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 16, 8, 1));
-    test_write_text(context, "net.prototxt", NET);
-    test_write_text(context, "memory.prototxt", MEMORY_NET);
-    test_write_text(context, "solver.prototxt",
-                    "net: 'net.prototxt' test_iter: 1 test_interval: 10 base_lr: 0.01 lr_policy: "
-                    "'fixed' max_iter: 4 snapshot_prefix: 'run' random_seed: 1 type: 'Adam' "
-                    "momentum2: 0.999");
-    qf_context_destroy(context);
+    called[call] |= counting;
+}
+
+/* ---- what a trial left in out/ ---- */
+
+static double left_bytes;
+static char left_partial[256];
+
+/* LevelDB's own log names files with the time of day. */
+static int look_at(const char *path, const struct stat *info, int kind, struct FTW *walk)
+{
+    if (kind == FTW_F && strncmp(path + walk->base, "LOG", 3) != 0)
+        left_bytes += (double)info->st_size + 1;
+    if (strstr(path, ".partial"))
+        snprintf(left_partial, sizeof left_partial, "%s", path);
     return 0;
 }
 
-static int tear_down(void **state)
+static double look_at_files(void)
 {
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    return 0;
+    left_bytes = 0;
+    left_partial[0] = '\0';
+    nftw("out", look_at, 16, FTW_PHYS);
+    return left_bytes;
 }
 
-/* ---- what is tried: each gives back all that it took ---- */
-
-static qf_status run_net(qf_context *context, qf_net *net)
+static void empty_the_folder(void)
 {
-    float loss;
-    QF_TRY(qf_net_forward(net, &loss));
-    QF_TRY(qf_net_backward(net));
-    QF_TRY(qf_net_save_weights(net, "net.caffemodel"));
-    QF_TRY(qf_net_load_weights(net, "net.caffemodel"));
-    const float *values;
-    for (int i = 0; i < qf_net_blob_count(net); i++)
-        QF_TRY(qf_blob_data(qf_net_blob_at(net, i), &values));
-    qf_view *view;
-    float *written;
-    QF_TRY(qf_blob_view(qf_net_blob_at(net, 0), false, &view, &written));
-    qf_status status = qf_views_take(context);
-    if (status == QF_OK)
-        status = qf_views_show(context);
-    qf_view_release(view);
-    return status;
-}
-
-static qf_status train_net(qf_context *context)
-{
-    qf_net *net, *other = NULL;
-    qf_status status = qf_net_create(context, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net);
-    if (status == QF_OK)
-        status = run_net(context, net);
-    if (status == QF_OK)
-        status = qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &other);
-    if (status == QF_OK)
-        status = qf_net_share_weights(other, net);
-    qf_scores *scores = NULL;
-    if (status == QF_OK)
-        status = qf_net_test(other, 2, NULL, NULL, NULL, &scores);
-    qf_scores_destroy(scores);
-    qf_net_destroy(other);
-    qf_net_destroy(net);
-    return status;
-}
-
-static qf_status run_solver(qf_solver *solver)
-{
-    QF_TRY(qf_solver_step(solver, 2));
-    QF_TRY(qf_solver_snapshot(solver));
-    QF_TRY(qf_solver_restore(solver, "run_iter_2.solverstate"));
-    char settings[4096];
-    const char *now = qf_solver_settings(solver); /* NULL: no memory */
-    if (!now)
-        return QF_OK;
-    snprintf(settings, sizeof settings, "%s", now);
-    return qf_solver_change_settings(solver, settings);
-}
-
-static qf_status train_by_solver(qf_context *context)
-{
-    qf_solver *solver;
-    qf_status status = qf_solver_create(context, "solver.prototxt", &solver);
-    if (status == QF_OK)
-        status = run_solver(solver);
-    qf_solver_destroy(solver);
-    return status;
-}
-
-static qf_status feed_memory(qf_context *context)
-{
-    static const float images[4 * 36], labels[4];
-    const int larger[] = {4, 1, 6, 6};
-    qf_net *net;
-    qf_status status = qf_net_create(context, "memory.prototxt", QF_TEST, 0, NULL, 0, &net);
-    if (status == QF_OK)
-        status = qf_net_set_memory_data(net, images, labels, 4);
-    if (status == QF_OK)
-        status = qf_net_forward(net, NULL);
-    if (status == QF_OK)
-        status = qf_blob_reshape(qf_net_blob_at(net, 0), larger, 4);
-    if (status == QF_OK)
-        status = qf_net_reshape(net);
-    qf_net_destroy(net);
-    return status;
-}
-
-static qf_status inspect(qf_context *context)
-{
-    qf_inspection found;
-    qf_status status = qf_inspect(context, "net.prototxt", NULL, "x=1x1x28x28,label=1", QF_TRAIN, 0,
-                                  NULL, 0, &found);
-    qf_inspection_release(&found);
-    return status;
+    test_remove_directory("out");
+    assert_int_equal(mkdir("out", 0755), 0);
 }
 
 /* ---- trying ---- */
 
-typedef qf_status trial(qf_context *context);
+typedef struct outcome {
+    qf_status status;
+    double result, files;
+    size_t allocations, memory;
+    char sentence[256];
+} outcome;
 
-static size_t try_once(trial *function, const fault_plan *plan)
+static outcome try_once(const trial *trial, size_t number)
 {
+    outcome o = {.result = 0};
+    char *spare = test_format("libgomp libdnnl libhdf5 %s", trial->spare ? trial->spare : "");
     qf_context *context = test_context();
+    empty_the_folder();
     qf_context_set_threads(context, 2);
-    fault_begin(plan);
-    const qf_status status = function(context);
-    const size_t counted = fault_end(NULL);
-    if (status != QF_OK && !strstr(qf_error_text(context), "memory"))
-        fail_msg("allocation %zu: status %s, \"%s\"", plan->number, qf_status_name(status),
-                 qf_error_text(context));
+    fault_begin(&(fault_plan){.number = number, .spare = spare});
+    counting = true;
+    o.status = trial->run(context, &o.result);
+    counting = false;
+    o.allocations = fault_end(NULL);
+    o.files = look_at_files();
+    snprintf(o.sentence, sizeof o.sentence, "%s", qf_error_text(context));
     qf_context_destroy(context);
-    return counted;
+    qf_free(spare);
+    o.memory = qf_memory_used();
+    return o;
 }
 
-static void try_all(trial *function)
+/* What is wrong with an outcome, as a line; where nothing fails it is `whole`. */
+static void judge(const trial *trial, const outcome *o, const outcome *whole, qf_buffer *wrong)
 {
-    enum { RUNS = 150 };
-    fault_plan plan = {.spare = "libgomp libdnnl libhdf5"};
-    try_once(function, &plan); /* code is generated, caches are filled */
-    const size_t kept = qf_memory_used(), all = try_once(function, &plan);
-    for (int i = 0; i < RUNS; i++) {
-        plan.number = 1 + (size_t)i * all / RUNS;
-        try_once(function, &plan);
-        if (qf_memory_used() != kept)
-            fail_msg("allocation %zu of %zu: %zu bytes are not given back", plan.number, all,
-                     qf_memory_used() - kept);
+    const bool same =
+        o->result == whole->result && (trial->loose_files || o->files == whole->files);
+    if (left_partial[0])
+        qf_buffer_print(wrong, "%s is left behind\n", left_partial);
+    else if (o->status != QF_OK && !strstr(o->sentence, "memory"))
+        qf_buffer_print(wrong, "status %s, \"%s\"\n", qf_status_name(o->status), o->sentence);
+    else if (o->status == QF_OK && !same)
+        qf_buffer_print(wrong,
+                        "success with the result %.17g and %g bytes of files, not %.17g and %g\n",
+                        o->result, o->files, whole->result, whole->files);
+    else if (o->memory != whole->memory)
+        qf_buffer_print(wrong, "%zu bytes are not given back\n", o->memory - whole->memory);
+}
+
+static void try_all(const trial *trial, qf_buffer *wrong)
+{
+    (void)try_once(trial, 0); /* code is generated, caches are filled */
+    const outcome whole = try_once(trial, 0);
+    const size_t all = whole.allocations;
+    const size_t runs = trial->places ? (size_t)trial->places : TRIAL_PLACES;
+    size_t failed = 0;
+    qf_buffer line = {0};
+    if (whole.status != QF_OK)
+        qf_buffer_print(&line, "%s, where nothing fails: %s\n", trial->name, whole.sentence);
+    for (size_t i = 0; i < runs && i < all && !line.size; i++) {
+        const size_t number = runs < all ? 1 + i * all / runs : i + 1;
+        const outcome o = try_once(trial, number);
+        qf_buffer found = {0};
+        failed += o.status != QF_OK;
+        judge(trial, &o, &whole, &found);
+        if (found.size)
+            qf_buffer_print(&line, "%s, allocation %zu of %zu: %s", trial->name, number, all,
+                            qf_buffer_text(&found));
+        qf_buffer_release(&found);
     }
-    plan.number = 0;
-    qf_context *context = test_context();
-    assert_ok(context, function(context));
-    qf_context_destroy(context);
+    if (!line.size && !failed)
+        qf_buffer_print(&line, "%s: none of %zu failing allocations was noticed\n", trial->name,
+                        all);
+    if (!line.size && try_once(trial, 0).status != QF_OK)
+        qf_buffer_print(&line, "%s fails afterwards, too\n", trial->name);
+    qf_buffer_append(wrong, line.data, line.size);
+    qf_buffer_release(&line);
 }
 
-static void nets(void **state)
+static void try_table(const trial *trials)
 {
-    (void)state;
-    try_all(train_net);
-}
-
-static void solvers(void **state)
-{
-    (void)state;
-    try_all(train_by_solver);
-}
-
-static void data_from_memory(void **state)
-{
-    (void)state;
-    try_all(feed_memory);
-}
-
-static void inspections(void **state)
-{
-    (void)state;
-    try_all(inspect);
+    qf_buffer wrong = {0};
+    for (; trials->name; trials++)
+        try_all(trials, &wrong);
+    if (wrong.size)
+        fail_msg("%s", qf_buffer_text(&wrong));
+    qf_buffer_release(&wrong);
 }
 
 static void contexts(void **state)
 {
     (void)state;
-    qf_context *context;
-    fault_begin(&(fault_plan){.number = 1});
-    const qf_status status = qf_context_create(&context);
+    try_table(trials_of_contexts);
+}
+
+static void nets(void **state)
+{
+    (void)state;
+    try_table(trials_of_nets);
+}
+
+static void solvers(void **state)
+{
+    (void)state;
+    try_table(trials_of_solvers);
+}
+
+static void data_sets(void **state)
+{
+    (void)state;
+    try_table(trials_of_data);
+}
+
+static void the_flow(void **state)
+{
+    (void)state;
+    try_table(trials_of_flow);
+}
+
+/* Nothing is completed behind this: it is tried at the end, once. */
+static void abandoned_outputs(void **state)
+{
+    (void)state;
+    qf_context *context = test_context();
+    qf_output output;
+    empty_the_folder();
+    assert_ok(context, qf_output_open(context, "out/file", false, 0644, &output));
+    (void)look_at_files();
+    assert_true(left_partial[0] != '\0');
+    fault_begin(&(fault_plan){.number = 1, .all_after = true});
+    qf_abandon_outputs();
     fault_end(NULL);
-    assert_int_equal(status, QF_E_MEMORY);
-    assert_null(context);
+    called[CALL_qf_abandon_outputs] = true;
+    (void)look_at_files();
+    assert_string_equal(left_partial, "");
+}
+
+static void every_public_function(void **state)
+{
+    qf_buffer missing = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (!called[i])
+            qf_buffer_print(&missing, "%s has no row in tests/faults/trials_*.c\n", functions[i]);
+    if (missing.size)
+        fail_msg("%s", qf_buffer_text(&missing));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contexts),    cmocka_unit_test(nets),
-        cmocka_unit_test(solvers),     cmocka_unit_test(data_from_memory),
-        cmocka_unit_test(inspections),
+        cmocka_unit_test(contexts),
+        cmocka_unit_test(nets),
+        cmocka_unit_test(solvers),
+        cmocka_unit_test(data_sets),
+        cmocka_unit_test(the_flow),
+        cmocka_unit_test(abandoned_outputs),
+        cmocka_unit_test(every_public_function),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, trials_start, trials_stop);
 }

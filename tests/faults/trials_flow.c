@@ -1,0 +1,107 @@
+/* The AMCT flow, and looking at models and files. */
+#define QF_TRIAL
+#include "faults/trials.h"
+
+static qf_status configure(qf_context *context, double *result)
+{
+    (void)result;
+    return qf_create_quant_retrain_config(context, "out/config.json", "net.prototxt",
+                                          "given.caffemodel", "quant.cfg");
+}
+
+static qf_status prepare(qf_context *context, double *result)
+{
+    (void)result;
+    return qf_create_quant_retrain_model(context, "net.prototxt", "given.caffemodel", "config.json",
+                                         "out/modified.prototxt", "out/modified.caffemodel",
+                                         "out/record.txt");
+}
+
+static qf_status prepare_frozen(qf_context *context, double *result)
+{
+    (void)result;
+    return qf_prepare_quant_retrain_model(
+        context, "net.prototxt", "given.caffemodel", "config.json", "out/modified.prototxt",
+        "out/modified.caffemodel", "out/record.txt", QF_BATCH_NORM_FROZEN);
+}
+
+static qf_status save(qf_context *context, double *result)
+{
+    (void)result;
+    return qf_save_quant_retrain_model(context, "modified.prototxt", "trained.caffemodel",
+                                       QF_SAVE_BOTH, "out/m", "record.txt", "config.json");
+}
+
+static qf_status plan(qf_context *context, double *result)
+{
+    qf_plan found;
+    const qf_status status = qf_quant_retrain_plan(context, "net.prototxt", "given.caffemodel",
+                                                   "config.json", QF_BATCH_NORM_AS_MODEL, &found);
+    *result = (double)found.rows;
+    qf_plan_release(&found);
+    return status;
+}
+
+static qf_status inspect(qf_context *context, double *result)
+{
+    qf_inspection found;
+    const qf_status status = qf_inspect(context, "net.prototxt", NULL, "x=1x1x28x28,label=1",
+                                        QF_TRAIN, 0, NULL, 0, &found);
+    *result = (double)(found.layers + found.edges);
+    for (size_t i = 0; i < found.layers; i++)
+        *result += (double)found.layer[i].parameters + (double)found.layer[i].multiply_adds;
+    qf_inspection_release(&found);
+    return status;
+}
+
+static qf_status verify(qf_context *context, double *result)
+{
+    qf_verification found;
+    const qf_status status = qf_verify(context, "ready/m", NULL, 1, NULL, NULL, NULL, &found);
+    *result = (double)found.compared + (double)found.differing;
+    return status;
+}
+
+static qf_status check(qf_context *context, double *result)
+{
+    static const char *const files[] = {"given.caffemodel", "record.txt", "given.solverstate"};
+    *result = 0;
+    for (int i = 0; i < 3; i++) {
+        qf_file_check found;
+        const qf_status status = qf_check_file(context, files[i], &found);
+        *result += (double)(found.blobs + found.values + found.odd);
+        qf_file_check_release(&found);
+        QF_TRY(status);
+    }
+    return QF_OK;
+}
+
+static qf_status run_all(qf_context *context, double *result)
+{
+    qf_qat_options options = qf_qat_defaults;
+    qf_qat_result found;
+    options.model = "net.prototxt";
+    options.weights = "given.caffemodel";
+    options.save_path = "out/m";
+    options.iterations = 2;
+    options.test_iterations = 1;
+    const qf_status status = qf_qat_run(context, &options, NULL, NULL, NULL, &found);
+    *result = found.float_score + found.calibrated_score + found.fake_quant_score +
+              found.deploy_score + (double)found.verification.compared +
+              (double)found.verification.differing;
+    qf_qat_result_release(&found);
+    return status;
+}
+
+const trial trials_of_flow[] = {
+    {.name = "the configuration", .run = configure},
+    {.name = "the net to train", .run = prepare},
+    {.name = "the net to train, with frozen statistics", .run = prepare_frozen},
+    {.name = "the models to deploy", .run = save},
+    {.name = "the plan", .run = plan},
+    {.name = "an inspection", .run = inspect},
+    {.name = "the comparison of models", .run = verify},
+    {.name = "looking at files", .run = check},
+    {.name = "the whole flow", .run = run_all, .places = 60},
+    {.name = NULL},
+};

@@ -1,0 +1,159 @@
+/* The files that trials read. */
+#include "faults/trials_inputs.h"
+
+#include "data/image_encode.h"
+#include "harness/command.h"
+#include "harness/fixture.h"
+
+#include "qaffe/qaffe.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NET                                                                                        \
+    "name: 'small' force_backward: true "                                                          \
+    "layer { name: 'd' type: 'Data' top: 'x' top: 'label' data_param { source: 'train_lmdb' "      \
+    "batch_size: 4 backend: LMDB } transform_param { scale: 0.01 } }"                              \
+    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: "  \
+    "4 kernel_size: 5 stride: 3 weight_filler { type: 'msra' } } }"                                \
+    "layer { name: 'b' type: 'BatchNorm' bottom: 'c' top: 'c' }"                                   \
+    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' }"                                        \
+    "layer { name: 'ip' type: 'InnerProduct' bottom: 'c' top: 'ip' inner_product_param { "         \
+    "num_output: 10 weight_filler { type: 'xavier' } } }"                                          \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }"
+#define MEMORY_NET                                                                                 \
+    "layer { name: 'd' type: 'MemoryData' top: 'x' top: 'label' memory_data_param { batch_size: "  \
+    "2 channels: 1 height: 6 width: 6 } }"                                                         \
+    "layer { name: 'p' type: 'Pooling' bottom: 'x' top: 'p' pooling_param { kernel_size: 2 "       \
+    "stride: 2 } }"
+#define INPUT(shape)                                                                               \
+    "force_backward: true layer { name: 'in' type: 'Input' top: 'x' input_param { shape { " shape  \
+    " } } }"
+#define PLAIN_NET                                                                                  \
+    INPUT("dim: 2 dim: 2 dim: 6 dim: 6")                                                           \
+    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: "  \
+    "3 kernel_size: 3 weight_filler { type: 'xavier' } } }"                                        \
+    "layer { name: 'y' type: 'TanH' bottom: 'c' top: 'y' }"
+#define PYTHON_NET                                                                                 \
+    INPUT("dim: 2 dim: 3")                                                                         \
+    "layer { name: 'p' type: 'Python' bottom: 'x' top: 'y' python_param { module: 'm' layer: "     \
+    "'L' param_str: 'text' } }"
+#define OLD_NET                                                                                    \
+    "layers { name: 'd' type: DATA top: 'x' data_param { source: 'train_lmdb' batch_size: 5 } } "  \
+    "layers { name: 'ip' type: INNER_PRODUCT bottom: 'x' top: 'ip' inner_product_param { "         \
+    "num_output: 3 } blobs_lr: 1 }"
+#define SOLVER                                                                                     \
+    "net: '%s' test_iter: 1 test_interval: 10 test_initialization: false base_lr: 0.001 "          \
+    "lr_policy: 'fixed' max_iter: 4 snapshot_prefix: '%s' random_seed: 1 type: '%s'"
+#define QUANTISATION                                                                               \
+    "batch_num: 1 retrain_data_quant_config { ulq_quantize { } } "                                 \
+    "retrain_weight_quant_config { arq_retrain { channel_wise: true } }"
+
+static void write_bytes(const char *name, const char *head, size_t head_size, size_t count,
+                        int modulus)
+{
+    qf_buffer file = {0};
+    qf_buffer_append(&file, head, head_size);
+    for (size_t i = 0; i < count; i++)
+        qf_buffer_append(&file, &(char){(char)(i % (size_t)modulus)}, 1);
+    assert_ok(context, qf_file_write(context, name, file.data, file.size, 0644));
+    qf_buffer_release(&file);
+}
+
+static void write_data_sets(void)
+{
+    enum { DIGITS = 6, CIFAR = 3073 };
+    static const char images[] = "\0\0\10\3\0\0\0\6\0\0\0\34\0\0\0\34";
+    static const char labels[] = "\0\0\10\1\0\0\0\6";
+    static const char *const batches[] = {"data_batch_1.bin", "data_batch_2.bin",
+                                          "data_batch_3.bin", "data_batch_4.bin",
+                                          "data_batch_5.bin", "test_batch.bin"};
+    assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 16, 8, 1));
+    write_bytes("images.idx", images, sizeof images - 1, DIGITS * 28 * 28, 251);
+    write_bytes("labels.idx", labels, sizeof labels - 1, DIGITS, 10);
+    for (int i = 0; i < 6; i++)
+        write_bytes(batches[i], "", 0, CIFAR, 241);
+}
+
+static void write_images(void)
+{
+    uint8_t pixels[9 * 7 * 3];
+    const qf_image image = {.channels = 3,
+                            .height = 9,
+                            .width = 7,
+                            .bytes = pixels,
+                            .channel_step = 1,
+                            .row_step = 7 * 3,
+                            .pixel_step = 3};
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 37);
+    for (int i = 0; i < 2; i++) {
+        static const char *const types[] = {"png", "jpg"};
+        char name[8];
+        qf_buffer file = {0};
+        snprintf(name, sizeof name, "%d.%s", i, types[i]);
+        assert_ok(context, qf_image_encode(context, &image, types[i], &file));
+        assert_ok(context, qf_file_write(context, name, file.data, file.size, 0644));
+        qf_buffer_release(&file);
+    }
+    test_write_text(context, "list.txt", "0.png 3\n1.jpg 4\n");
+}
+
+/* `solver`.prototxt, and weights and state after `iterations` of it as given.* or trained.* */
+static void train(const char *name, const char *net, const char *type, const char *weights,
+                  const char *prefix)
+{
+    qf_solver *solver;
+    char *file = test_format("%s.prototxt", name), *state = test_format("%s.solverstate", prefix);
+    char *result = test_format("%s.caffemodel", prefix);
+    char *text = test_format(SOLVER, net, "out/run", type);
+    test_write_text(context, file, text);
+    assert_ok(context, qf_solver_create(context, file, &solver));
+    if (weights)
+        assert_ok(context, qf_solver_load_weights(solver, weights));
+    assert_ok(context, qf_solver_step(solver, 2));
+    assert_ok(context, qf_solver_test_all(solver));
+    assert_ok(context, qf_solver_snapshot(solver));
+    assert_int_equal(rename("out/run_iter_2.caffemodel", result), 0);
+    assert_int_equal(rename("out/run_iter_2.solverstate", state), 0);
+    qf_solver_destroy(solver);
+    qf_free(file);
+    qf_free(state);
+    qf_free(result);
+    qf_free(text);
+}
+
+static void quantise(void)
+{
+    assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "net.prototxt",
+                                                      "given.caffemodel", "quant.cfg"));
+    assert_ok(context, qf_create_quant_retrain_model(context, "net.prototxt", "given.caffemodel",
+                                                     "config.json", "modified.prototxt",
+                                                     "modified.caffemodel", "record.txt"));
+    train("qat", "modified.prototxt", "SGD", "modified.caffemodel", "trained");
+    assert_ok(context,
+              qf_save_quant_retrain_model(context, "modified.prototxt", "trained.caffemodel",
+                                          QF_SAVE_BOTH, "ready/m", "record.txt", "config.json"));
+}
+
+int trials_start(void **state)
+{
+    test_start_in_folder(state);
+    test_write_text(context, "net.prototxt", NET);
+    test_write_text(context, "memory.prototxt", MEMORY_NET);
+    test_write_text(context, "plain.prototxt", PLAIN_NET);
+    test_write_text(context, "python.prototxt", PYTHON_NET);
+    test_write_text(context, "old.prototxt", OLD_NET);
+    test_write_text(context, "quant.cfg", QUANTISATION);
+    write_data_sets();
+    write_images();
+    train("solver", "net.prototxt", "Adam", NULL, "given");
+    quantise();
+    return 0;
+}
+
+int trials_stop(void **state)
+{
+    return test_stop_in_folder(state);
+}
