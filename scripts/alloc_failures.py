@@ -5,9 +5,10 @@
 
 Three ways: one allocation fails, it and all behind it fail, and the command may hold so many bytes only. --places
 takes so many evenly spaced ones of each (CTest does); without it every allocation fails in turn, which takes hours.
-A run is right where it succeeds, or ends with exit code 1 (2 in one of Caffe's programs), a last line that speaks of memory, and no file that a
-successful run does not leave, nor one of another size. Which libraries are left out of which way, and why, is in
-docs/limits.md."""
+A run is right where it succeeds and leaves all files that it leaves where nothing fails, or ends with exit code 1 (2 in
+one of Caffe's programs), a last line that speaks of memory, and no file that a successful run does not leave, nor one of
+another size. Which libraries are left out of which way, and why, is in docs/limits.md. A command that `qaffe help` or
+`caffe` lists and COMMANDS lacks is an error."""
 import argparse
 import concurrent.futures
 import os
@@ -79,8 +80,11 @@ qaffe qat export --model modified.prototxt --weights trained.caffemodel --record
 tools/convert_imageset --backend=leveldb ./ list.txt images_leveldb
 '''
 COMMANDS = '''
+qaffe help
 qaffe version
 qaffe layers
+qaffe caffe-home
+qaffe caffe-home --into checkout
 qaffe digits --out new --train 20 --test 10
 qaffe train --threads 2 --solver solver.prototxt
 qaffe train --threads 2 --solver solver.prototxt --snapshot given.solverstate
@@ -106,6 +110,9 @@ qaffe verify --model ready --iterations 1
 qaffe convert-idx --images images.idx --labels labels.idx --out new_lmdb
 qaffe convert-images --list encoded.txt --out new_lmdb
 tools/caffe train -solver=solver.prototxt
+tools/caffe test -model=net.prototxt -weights=given.caffemodel -iterations=1
+tools/caffe time -model=net.prototxt -iterations=1
+tools/caffe device_query
 tools/convert_imageset ./ list.txt new_lmdb
 tools/convert_imageset --backend=leveldb --encode_type=png --resize_height=8 --resize_width=8 ./ list.txt new_leveldb
 tools/convert_imageset --encode_type=jpg --gray ./ list.txt new_lmdb
@@ -146,6 +153,10 @@ def png(seed):
         b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
 
 
+def loose(name):
+    return name.endswith('.log') or 'leveldb' in name
+
+
 def spared(command, way):
     words = ' '.join(command)
     return WAYS[way][1] + ''.join(more for word, more in BESIDES.items() if way == 'one' and word in words)
@@ -175,6 +186,7 @@ class Runner:
 
     def make_inputs(self):
         os.mkdir(self.base)
+        os.makedirs(os.path.join(self.base, 'checkout', 'python', 'caffe')) # of Caffe
         for name, source, backend in (('net', 'train_lmdb', 'LMDB'), ('level', 'images_leveldb', 'LEVELDB')):
             write(self.base, name + '.prototxt', NET % (source, backend))
         write(self.base, 'solver.prototxt', SOLVER % ('net.prototxt', 'float', 'BINARYPROTO'))
@@ -195,6 +207,24 @@ class Runner:
             code, errors = self.execute(command, self.base, {})
             if code != 0:
                 sys.exit(f'{" ".join(command)}: exit code {code}:\n{errors}')
+
+    def listed(self, command, title, prefix):
+        """The names in one list of what a command prints: "qat run" below "Commands:"."""
+        printed = subprocess.run([self.program(command[0])] + command[1:], stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, check=False).stdout.decode()
+        found = re.search('^' + title + r'.*:\n((?:  .*\n)+)', printed, re.M)
+        names = re.findall(r'^  (\S+(?: \S+)?)  ', found.group(1), re.M) if found else []
+        if not names:
+            sys.exit(f'{" ".join(command)} has no list "{title}":\n{printed}')
+        return [prefix + name for name in names]
+
+    def forgotten(self):
+        """Commands and actions of commands that no row of COMMANDS runs."""
+        known = (self.listed(['qaffe', 'help'], 'Commands', 'qaffe ') +
+                 self.listed(['qaffe', 'help'], "Caffe's own programs", '') +
+                 self.listed(['tools/caffe'], 'commands', 'caffe '))
+        rows = [os.path.basename(row[0]) + ' ' + ' '.join(row[1:]) + ' ' for row in lines(COMMANDS)]
+        return [name for name in known if not any(row.startswith(name + ' ') for row in rows)]
 
     def run(self, command, variables):
         """Exit code, errors, the report, and sizes of the files there are after."""
@@ -217,12 +247,13 @@ class Runner:
         code, errors, _, files = self.run(command, variables)
         said = [line for line in errors.strip().split('\n') if not re.match(r'[IWE]\d{4} ', line)]
         last = ' '.join(said[-2:]) # qat run names its log last
-        if code == 0:
-            return None
+        if code == 0: # LevelDB and logs have files of any size and name
+            lost = [name for name, size in expected.items() if not loose(name) and files.get(name) != size]
+            return f'success, but {lost[0]} is not as it should be' if lost else None
         if code not in (1, 2) or not re.search('memory|cannot start a thread', last):
             return f'exit code {code}, "{last[:200]}"'
         for name, size in files.items():
-            if name not in expected or (size != expected[name] and not name.endswith(('.log', 'record.txt'))): # that grows
+            if name not in expected or (size != expected[name] and not name.endswith(('.log', 'record.txt'))): # they grow
                 return f'{name} is left behind with {size} bytes, "{last[:200]}"'
         return None
 
@@ -279,6 +310,9 @@ def main():
     given = parser.parse_args()
     runner = Runner(os.path.abspath(given.build))
     try:
+        forgotten = runner.forgotten()
+        if forgotten:
+            sys.exit('\n'.join(f'{name} has no row in COMMANDS' for name in forgotten))
         runner.make_inputs()
         total = bad = 0
         for command in lines(COMMANDS):
