@@ -6,14 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-static qf_net *make(const char *const *shapes, const char *rest)
-{
-    qf_net *net;
-    assert_ok(context, test_one_layer(context, QF_TEST, shapes, rest, 1, &net));
-    return net;
-}
-
-#define MAKE(rest, ...) make((const char *const[]){__VA_ARGS__, NULL}, rest)
+#define MAKE(rest, ...)                                                                            \
+    test_make_layer(context, QF_TEST, (const char *const[]){__VA_ARGS__, NULL}, rest, 1)
 
 /* ---- order of elements ---- */
 
@@ -397,9 +391,7 @@ static void weights_of_nvidia(void **state)
 
 static void refused(void **state)
 {
-    static const struct {
-        const char *rest, *shapes[3], *sentence;
-    } cases[] = {
+    static const test_refusal rows[] = {
         {"type: 'Permute' permute_param { order: 4 }", {"1 2 3 4"}, "order 4 does not exist"},
         {"type: 'Permute' permute_param { order: 1 order: 1 }", {"1 2 3"}, "names axis 1 twice"},
         {"type: 'Normalize'", {"4"}, "channels on axis 1"},
@@ -444,15 +436,7 @@ static void refused(void **state)
          "cannot be multiplied"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *shapes[] = {cases[i].shapes[0], cases[i].shapes[1], cases[i].shapes[2], NULL};
-        qf_net *net = NULL;
-        if (test_one_layer(context, QF_TEST, shapes, cases[i].rest, 1, &net) == QF_OK)
-            fail_msg("%s is not refused", cases[i].rest);
-        if (!strstr(qf_error_text(context), cases[i].sentence))
-            fail_msg("expected \"%s\" in: %s", cases[i].sentence, qf_error_text(context));
-        qf_net_destroy(net);
-    }
+    test_expect_refusals(context, QF_TEST, rows, sizeof rows / sizeof *rows);
 }
 
 static void refused_in_place(void **state)

@@ -6,14 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-static qf_net *make(const char *const *shapes, const char *rest, int tops)
-{
-    qf_net *net;
-    assert_ok(context, test_one_layer(context, QF_TRAIN, shapes, rest, tops, &net));
-    return net;
-}
-
-#define MAKE(rest, tops, ...) make((const char *const[]){__VA_ARGS__, NULL}, rest, tops)
+#define MAKE(rest, tops, ...)                                                                      \
+    test_make_layer(context, QF_TRAIN, (const char *const[]){__VA_ARGS__, NULL}, rest, tops)
 
 /* ---- regions ---- */
 
@@ -194,7 +188,7 @@ static void proposal(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *rest = test_format(param, cases[i].min_size, cases[i].threshold);
-        net = make(shapes, rest, 2);
+        net = test_make_layer(context, QF_TRAIN, shapes, rest, 2);
         TEST_FILL(net, "x0", 9, 9, 0.2f, 0.6f, 9, 9, 0.7f, 0.6f);
         TEST_FILL(net, "x2", 200, 200, 2);
         test_forward(context, net);
@@ -209,9 +203,7 @@ static void proposal(void **state)
 
 static void refused(void **state)
 {
-    static const struct {
-        const char *rest, *shapes[4], *sentence;
-    } cases[] = {
+    static const test_refusal rows[] = {
         {"type: 'ROIPooling'", {"1 1 2 2", "1 5"}, "pooled_h and pooled_w"},
         {"type: 'ROIPooling' roi_pooling_param { pooled_h: 4294967295 pooled_w: 1 }",
          {"1 1 2 2", "1 5"},
@@ -259,16 +251,7 @@ static void refused(void **state)
          "post_nms_topn"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *shapes[5] = {NULL};
-        qf_net *net = NULL;
-        memcpy(shapes, cases[i].shapes, sizeof cases[i].shapes);
-        if (test_one_layer(context, QF_TRAIN, shapes, cases[i].rest, 1, &net) == QF_OK)
-            fail_msg("%s is not refused", cases[i].rest);
-        if (!strstr(qf_error_text(context), cases[i].sentence))
-            fail_msg("expected \"%s\" in: %s", cases[i].sentence, qf_error_text(context));
-        qf_net_destroy(net);
-    }
+    test_expect_refusals(context, QF_TRAIN, rows, sizeof rows / sizeof *rows);
 }
 
 /* Values that only a forward pass sees. */

@@ -7,14 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-static qf_net *make(const char *const *shapes, const char *rest, int tops)
-{
-    qf_net *net;
-    assert_ok(context, test_one_layer(context, QF_TRAIN, shapes, rest, tops, &net));
-    return net;
-}
-
-#define MAKE(rest, tops, ...) make((const char *const[]){__VA_ARGS__, NULL}, rest, tops)
+#define MAKE(rest, tops, ...)                                                                      \
+    test_make_layer(context, QF_TRAIN, (const char *const[]){__VA_ARGS__, NULL}, rest, tops)
 
 /* ---- SSD: priors, codes, detections ---- */
 
@@ -123,7 +117,7 @@ static void detection_output(void **state)
         char *rest = test_format("type: 'DetectionOutput' detection_output_param { num_classes: 2 "
                                  "variance_encoded_in_target: true %s }",
                                  cases[i].param);
-        qf_net *net = make(shapes, rest, 1);
+        qf_net *net = test_make_layer(context, QF_TRAIN, shapes, rest, 1);
         TEST_FILL(net, "x1", 0.4f, 0.6f, 0.1f, 0.9f, 0.7f, 0.3f);
         TEST_FILL(net, "x2", 0, 0, 0.5f, 0.5f, 0.02f, 0, 0.5f, 0.5f, 0.5f, 0.5f, 1, 1, 1, 1, 1, 1,
                   1, 1, 1, 1, 1, 1, 1, 1);
@@ -270,7 +264,7 @@ static void multi_box_loss(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *rest = test_format("type: 'MultiBoxLoss' multibox_loss_param { num_classes: 2 %s }",
                                  cases[i].param);
-        qf_net *net = make(shapes, rest, 1);
+        qf_net *net = test_make_layer(context, QF_TRAIN, shapes, rest, 1);
         TEST_FILL(net, "x0", 0.5f, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0);
         TEST_FILL(net, "x1", 0, 0, 0, logf(3), logf(3), 0);
         TEST_FILL(net, "x2", 0, 0, 0.4f, 0.4f, 0.5f, 0.5f, 0.9f, 0.9f, 0, 0.6f, 0.4f, 1.2f, 0.1f,
@@ -312,7 +306,7 @@ static void multi_box_matches(void **state)
             "type: 'MultiBoxLoss' multibox_loss_param { num_classes: 2 loc_weight: 0 %s "
             "}",
             cases[i].param);
-        qf_net *net = make(shapes, rest, 1);
+        qf_net *net = test_make_layer(context, QF_TRAIN, shapes, rest, 1);
         TEST_FILL(net, "x2", 0, 0, 0.3f, 0.1f, 0.06f, 0, 0.36f, 0.1f, 0.12f, 0, 0.42f, 0.1f, 0.8f,
                   0.8f, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1);
         TEST_FILL(net, "x3", 0, 1, 0, 0, 0, 0.3f, 0.1f, 0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0.27f,
@@ -332,9 +326,7 @@ static void multi_box_matches(void **state)
 
 static void refused(void **state)
 {
-    static const struct {
-        const char *rest, *shapes[4], *sentence;
-    } cases[] = {
+    static const test_refusal rows[] = {
         {"type: 'PriorBox'", {"1 1 2 2", "1 1 9 9"}, "needs a min_size"},
         {"type: 'PriorBox' prior_box_param { min_size: 0 }",
          {"1 1 2 2", "1 1 9 9"},
@@ -407,16 +399,7 @@ static void refused(void **state)
         {"type: 'SmoothL1Loss'", {"1 2", "1 3"}, "do not match"},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const char *shapes[5] = {NULL};
-        qf_net *net = NULL;
-        memcpy(shapes, cases[i].shapes, sizeof cases[i].shapes);
-        if (test_one_layer(context, QF_TRAIN, shapes, cases[i].rest, 1, &net) == QF_OK)
-            fail_msg("%s is not refused", cases[i].rest);
-        if (!strstr(qf_error_text(context), cases[i].sentence))
-            fail_msg("expected \"%s\" in: %s", cases[i].sentence, qf_error_text(context));
-        qf_net_destroy(net);
-    }
+    test_expect_refusals(context, QF_TRAIN, rows, sizeof rows / sizeof *rows);
 }
 
 /* Values that only a forward pass sees. */

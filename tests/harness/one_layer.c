@@ -91,6 +91,29 @@ qf_status test_one_layer(qf_context *context, qf_phase phase, const char *const 
     return status;
 }
 
+qf_net *test_make_layer(qf_context *context, qf_phase phase, const char *const *shapes,
+                        const char *rest, int tops)
+{
+    qf_net *net;
+    assert_ok(context, test_one_layer(context, phase, shapes, rest, tops, &net));
+    return net;
+}
+
+void test_expect_refusals(qf_context *context, qf_phase phase, const test_refusal *rows,
+                          size_t count)
+{
+    for (const test_refusal *row = rows; row < rows + count; row++) {
+        const char *shapes[TEST_BOTTOMS_MAX] = {NULL};
+        qf_net *net = NULL;
+        memcpy(shapes, row->shapes, sizeof row->shapes);
+        if (test_one_layer(context, phase, shapes, row->rest, 1, &net) == QF_OK)
+            fail_msg("%s is not refused", row->rest);
+        if (!strstr(qf_error_text(context), row->sentence))
+            fail_msg("expected \"%s\" in: %s", row->sentence, qf_error_text(context));
+        qf_net_destroy(net);
+    }
+}
+
 void test_fill(qf_context *context, qf_blob *blob, const float *values, size_t count)
 {
     float *data;

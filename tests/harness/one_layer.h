@@ -22,6 +22,16 @@ void test_write_weights(qf_context *context, const char *path, const Caffe__NetP
 qf_status test_one_layer(qf_context *context, qf_phase phase, const char *const *shapes,
                          const char *rest, int tops, qf_net **out);
 
+/* The same where it has to succeed. */
+qf_net *test_make_layer(qf_context *context, qf_phase phase, const char *const *shapes,
+                        const char *rest, int tops);
+/* Layers that cannot be made: as test_one_layer() takes them, and a part of the sentence. */
+typedef struct test_refusal {
+    const char *rest, *shapes[TEST_BOTTOMS_MAX - 1], *sentence;
+} test_refusal;
+void test_expect_refusals(qf_context *context, qf_phase phase, const test_refusal *rows,
+                          size_t count);
+
 /* Values of a blob; the count must be that of the blob. */
 void test_fill(qf_context *context, qf_blob *blob, const float *values, size_t count);
 /* The same count of values from −1 to 1 in no order, the same at every call. */
