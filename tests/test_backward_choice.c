@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char net_text[] =
     "layer { name: 'in' type: 'DummyData' top: 'data' top: 'label' dummy_data_param {\n"
@@ -24,15 +23,10 @@ static const char net_text[] =
     "  num_output: 4 weight_filler { type: 'gaussian' std: 0.1 } } }\n"
     "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }\n";
 
-static char *folder, *home;
-
 static int set_up(void **state)
 {
-    (void)state;
     qf_context *context = test_context();
-    folder = test_make_directory();
-    home = getcwd(NULL, 0);
-    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(test_enter_folder(state), 0);
     char *solver = test_format("net_param { %s } base_lr: 0.1 lr_policy: 'fixed' max_iter: 4 "
                                "snapshot_prefix: 'run' random_seed: 3",
                                net_text);
@@ -40,16 +34,6 @@ static int set_up(void **state)
     qf_free(solver);
     qf_context_destroy(context);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    const int back = chdir(home);
-    test_remove_directory(folder);
-    qf_free(folder);
-    free(home);
-    return back;
 }
 
 static double cost;      /* what is measured */
@@ -205,5 +189,5 @@ int main(void)
         cmocka_unit_test(snapshots_keep_it),
         cmocka_unit_test(the_backend_measures),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_leave_folder);
 }

@@ -1,6 +1,7 @@
 /* NAME.sha256: what is read in one, who looks at it, and what `qaffe inspect --check` says of files
  * and of the numbers in them. */
 #include "harness/command.h"
+#include "harness/fixture.h"
 
 #include "base/checksum.h"
 #include "data/stores/hdf5_writer.h"
@@ -12,9 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
 
 #define NET                                                                                        \
     "layer { name: 'd' type: 'DummyData' top: 'x' top: 'label' dummy_data_param { shape { dim: 2 " \
@@ -29,25 +27,12 @@ static char *folder;
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(test_start_in_folder(state), 0);
     test_write_text(context, "net.prototxt", NET);
     test_write_text(context, "run.prototxt", SOLVER "snapshot_prefix: 'run'");
     test_write_text(context, "h5.prototxt", SOLVER "snapshot_prefix: 'h5' snapshot_format: HDF5");
     test_command(0, "", "", "train --solver run.prototxt --checksum");
     test_command(0, "", "", "train --solver h5.prototxt --checksum");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     return 0;
 }
 
@@ -363,5 +348,5 @@ int main(void)
         cmocka_unit_test(whole_lists_are_checked),
         cmocka_unit_test(the_function_of_the_library),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

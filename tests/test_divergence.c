@@ -8,26 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *folder, *home;
 static char warned[8192]; /* all warnings of the solver that is open */
-
-static int set_up(void **state)
-{
-    (void)state;
-    folder = test_make_directory();
-    home = getcwd(NULL, 0);
-    return chdir(folder);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    const int back = chdir(home);
-    test_remove_directory(folder);
-    qf_free(folder);
-    free(home);
-    return back;
-}
 
 static void listen(void *user, qf_log_level level, const char *file, int line, const char *text)
 {
@@ -429,5 +410,5 @@ int main(void)
         cmocka_unit_test(states_that_make_no_sense_are_refused),
         cmocka_unit_test(the_command_has_a_switch),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_enter_folder, test_leave_folder);
 }

@@ -1,14 +1,12 @@
 /* What would fail at the end of a retraining is said before it, or does not fail: weights that lack
  * layers, and test sets that are too short for the search of shifts. */
 #include "harness/command.h"
+#include "harness/fixture.h"
 #include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder, *home;
 
 static const char net[] =
     "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { scale: 0.01 } "
@@ -50,12 +48,7 @@ static void write_weights(const char *name, const char *lacking)
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    home = getcwd(NULL, 0);
-    if (chdir(folder) != 0)
-        return 1;
+    assert_int_equal(test_start_in_folder(state), 0);
     setenv("AMCT_LOG_LEVEL", "ERROR", 1);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 1, 60, 1));
     test_write_text(context, "net.prototxt", net);
@@ -70,17 +63,6 @@ static int set_up(void **state)
     write_weights("partial.caffemodel", "ip");
     write_weights("other.caffemodel", NULL);
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    const int back = chdir(home);
-    test_remove_directory(folder);
-    qf_free(folder);
-    free(home);
-    qf_context_destroy(context);
-    return back;
 }
 
 #define RUN "qat run --iterations 2 --seed 1 --out run/m "
@@ -160,5 +142,5 @@ int main(void)
         cmocka_unit_test(layers_of_training_alone_may_lack_weights),
         cmocka_unit_test(searches_come_to_their_end),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

@@ -1,13 +1,12 @@
 /* A net with a layer of every type goes through config, prepare and export: what is quantised is,
  * and all else is written as it was, parameters, weights and all. */
 #include "harness/every_type.h"
+#include "harness/fixture.h"
 #include "net/net.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-static qf_context *context;
 
 /* ---- the net ---- */
 
@@ -189,14 +188,5 @@ int main(void)
         cmocka_unit_test(every_type_is_listed),
         cmocka_unit_test(what_is_not_quantised_is_untouched),
     };
-    context = test_context();
-    char *folder = test_make_directory();
-    if (chdir(folder) != 0)
-        return 1;
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (chdir("/") == 0)
-        test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
-    return failed;
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

@@ -2,7 +2,7 @@
  * rounding of folded weights, deploy models in every bit. */
 #include "device/cpu/convolve/depthwise_integer.h"
 #include "device/cpu/convolve/onednn_convolution.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "net/schedule/plan.h"
 #include "quant/quant.h"
 
@@ -11,26 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-static qf_context *context;
-static char *folder;
-
-static int start(void **state)
-{
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    return chdir(folder);
-}
-
 static int stop(void **state)
 {
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
     unsetenv("QAFFE_FUSION");
-    return 0;
+    return test_stop_in_folder(state);
 }
 
 /* ---- nets ---- */
@@ -533,5 +517,5 @@ int main(void)
         cmocka_unit_test(deploy_models_agree_in_every_bit),
         cmocka_unit_test(codes_pass_through_concat),
     };
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, test_start_in_folder, stop);
 }

@@ -198,18 +198,13 @@ static void check(const char *name, void (*layers)(qf_buffer *))
 static void activations_take_what_lives_at_one_time(void **state)
 {
     (void)state;
-    char *folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
     check("ResNet-50", resnet50);
     check("MobileNet", mobilenet);
     check("SqueezeNet", squeezenet);
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(activations_take_what_lives_at_one_time)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, test_enter_folder, test_leave_folder);
 }

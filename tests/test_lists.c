@@ -3,13 +3,11 @@
 #include "data/sources/image_list.h"
 #include "data/sources/window_list.h"
 #include "data/stores/hdf5_writer.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "net/net.h"
 
 #include <string.h>
 #include <unistd.h>
-
-static qf_context *context;
 
 #define TEXT(literal) literal, sizeof(literal) - 1
 
@@ -218,22 +216,6 @@ static void array_lists_are_read_or_refused(void **state)
     }
 }
 
-static int enter(void **state)
-{
-    *state = test_make_directory();
-    context = test_context();
-    return chdir(*state);
-}
-
-static int leave(void **state)
-{
-    qf_context_destroy(context);
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(*state);
-    qf_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,5 +223,5 @@ int main(void)
         cmocka_unit_test(window_lists_are_read_or_refused),
         cmocka_unit_test(array_lists_are_read_or_refused),
     };
-    return cmocka_run_group_tests(tests, enter, leave);
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

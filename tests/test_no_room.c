@@ -1,6 +1,7 @@
 /* What is said, and what is left, where the disk has no room: full, a quota used up, files that may
  * not grow. Each writer of the library, and the steps that write several files. */
 #include "harness/command.h"
+#include "harness/fixture.h"
 
 #include "data/stores/hdf5_writer.h"
 #include "data/stores/sample_store.h"
@@ -16,28 +17,6 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static qf_context *context;
-static char *folder;
-
-static int set_up(void **state)
-{
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    qf_context_destroy(context);
-    return 0;
-}
 
 static int entries(const char *path)
 {
@@ -275,8 +254,7 @@ static void steps_on_disks_of_any_size(void **state)
             if (!done &&
                 (!test_file_has(context, "log", "the disk is full") ||
                  !test_file_has(context, steps[i].earlier, "earlier") || entries("full") != 1))
-                fail_msg("%s on %d KiB: %d files, see %s/log", steps[i].arguments, size,
-                         entries("full"), folder);
+                fail_msg("%s on %d KiB: %d files", steps[i].arguments, size, entries("full"));
             if (done)
                 assert_int_equal(entries("full"), steps[i].files);
             refusals += !done;
@@ -301,5 +279,5 @@ int main(int count, char **arguments)
         cmocka_unit_test(a_full_disk),
         cmocka_unit_test(steps_on_disks_of_any_size),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

@@ -2,16 +2,13 @@
  * the rate that is then named, and training that makes a net worse than calibration left it. */
 #include "data/stores/hdf5_writer.h"
 #include "harness/command.h"
+#include "harness/fixture.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { SIZE = 8, HIGH = 2 * SIZE, PIXELS = SIZE * SIZE };
-
-static char *folder, *home;
-static qf_context *context;
 
 /* A smooth picture, and another for each number. */
 static float pixel(int image, int y, int x)
@@ -67,12 +64,7 @@ static void write_pictures(const char *name, int first, int count, bool inverted
 
 static int set_up(void **state)
 {
-    (void)state;
-    context = test_context();
-    folder = test_make_directory();
-    home = getcwd(NULL, 0);
-    if (chdir(folder) != 0)
-        return 1;
+    assert_int_equal(test_start_in_folder(state), 0);
     write_pictures("train", 0, 64, false);
     write_pictures("inverted", 0, 64, true);
     write_pictures("test", 64, 12, false);
@@ -84,17 +76,6 @@ static int set_up(void **state)
                     "snapshot_prefix: 'float' random_seed: 1");
     test_command(0, "Optimization Done.", "", "train --solver solver.prototxt");
     return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    const int back = chdir(home);
-    test_remove_directory(folder);
-    qf_free(folder);
-    free(home);
-    qf_context_destroy(context);
-    return back;
 }
 
 #define RUN "qat run --weights float_iter_400.caffemodel --iterations 60 --seed 1 --out q/m "
@@ -170,5 +151,5 @@ int main(void)
         cmocka_unit_test(it_can_be_told_to_go_on),
         cmocka_unit_test(a_net_that_became_worse_is_told),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

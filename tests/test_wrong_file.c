@@ -1,7 +1,7 @@
 /* Files in one another's place: every reader of a message says what it got and what it wants. */
 #include "data/images/image.h"
 #include "data/stores/sample_store.h"
-#include "harness/harness.h"
+#include "harness/fixture.h"
 #include "model/file_type.h"
 #include "model/record.h"
 #include "toolkit/config/config.h"
@@ -10,8 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static qf_context *context;
 
 #define BYTES(literal) literal, sizeof(literal) - 1
 static const struct {
@@ -490,22 +488,6 @@ static void a_byte_order_mark_is_accepted(void **state)
     qf_message_free(net);
 }
 
-static int enter(void **state)
-{
-    *state = test_make_directory();
-    context = test_context();
-    return chdir(*state);
-}
-
-static int leave(void **state)
-{
-    qf_context_destroy(context);
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(*state);
-    qf_free(*state);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,5 +499,5 @@ int main(void)
         cmocka_unit_test(names_do_not_decide),
         cmocka_unit_test(a_byte_order_mark_is_accepted),
     };
-    return cmocka_run_group_tests(tests, enter, leave);
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

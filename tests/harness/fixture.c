@@ -1,10 +1,6 @@
 #include "harness/fixture.h"
 
-#include <unistd.h>
-
 qf_context *context;
-
-static char *folder;
 
 int test_start(void **state)
 {
@@ -22,15 +18,10 @@ int test_stop(void **state)
 
 int test_start_in_folder(void **state)
 {
-    folder = test_make_directory();
-    assert_int_equal(chdir(folder), 0);
-    return test_start(state);
+    return test_enter_folder(state) || test_start(state);
 }
 
 int test_stop_in_folder(void **state)
 {
-    assert_int_equal(chdir("/"), 0);
-    test_remove_directory(folder);
-    qf_free(folder);
-    return test_stop(state);
+    return test_leave_folder(state) || test_stop(state);
 }

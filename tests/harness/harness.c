@@ -125,6 +125,24 @@ void test_remove_directory(const char *path)
     nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static char *entered;
+
+int test_enter_folder(void **state)
+{
+    (void)state;
+    entered = test_make_directory();
+    return chdir(entered);
+}
+
+int test_leave_folder(void **state)
+{
+    (void)state;
+    const int left = chdir("/");
+    test_remove_directory(entered);
+    qf_free(entered);
+    return left;
+}
+
 char *test_format(const char *format, ...)
 {
     va_list arguments;

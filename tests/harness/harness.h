@@ -38,6 +38,10 @@ test_array test_load_npy(const char *path);
 char *test_make_directory(void); /* qf_free() the name */
 void test_remove_directory(const char *path);
 
+/* A fresh directory becomes the working directory, and goes; for cmocka_run_group_tests(). */
+int test_enter_folder(void **state);
+int test_leave_folder(void **state);
+
 /* printf into a string that qf_free() frees. */
 char *test_format(const char *format, ...) QF_PRINTF(1, 2);
 
