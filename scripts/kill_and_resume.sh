@@ -3,13 +3,8 @@
 # weights, bit for bit, as training that was left alone; in both formats of snapshots.
 #   scripts/kill_and_resume.sh [KILLS]        default 50; QAFFE=path of the command, SEED=number
 set -eu
-kills=${1:-50}
-seed=${SEED:-$(($(date +%s) % 100000))}
-qaffe=${QAFFE:-$(dirname "$0")/../build/release/qaffe}
-qaffe=$(realpath "$qaffe")
-folder=$(mktemp -d "${TMPDIR:-/tmp}/kill-and-resume-XXXXXX")
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
+set -- 50 kill-and-resume "$@"
+. "$(dirname "$0")/killing.sh"
 
 "$qaffe" digits --out . --train 600 --test 100 >/dev/null
 
@@ -42,11 +37,6 @@ test_iter: 5 test_interval: 70 snapshot: 15 snapshot_prefix: "run" snapshot_form
 END
 done
 
-# A number from 0 up to, not including, $1, for this round; the same sequence for the same seed.
-random() {
-  awk -v seed="$seed" -v round=$round -v below="$1" 'BEGIN { srand(seed * 1000 + round); print int(rand() * below) }'
-}
-
 train() { "$qaffe" train --threads 2 --solver "../solver_$1.prototxt" $2 >>log 2>&1; }
 
 # The run that is left alone, in both formats, and how long it takes (in milliseconds).
@@ -61,7 +51,7 @@ done
 
 ending() { [ "$1" = HDF5 ] && echo .h5 || true; }
 
-same=0 resumed=0 torn=0 late=0 round=0
+same=0 resumed=0 torn=0 late=0
 while [ $round -lt "$kills" ]; do
   round=$((round + 1))
   [ $((round % 2)) = 0 ] && format=HDF5 || format=BINARYPROTO
@@ -70,10 +60,7 @@ while [ $round -lt "$kills" ]; do
   cd round
   "$qaffe" train --threads 2 --solver "../solver_$format.prototxt" >>log 2>&1 &
   victim=$!
-  pause=$(random "$duration")
-  sleep "$(awk -v ms="$pause" 'BEGIN { printf "%.3f", ms / 1000 }')"
-  kill -9 $victim 2>/dev/null || late=$((late + 1))
-  wait $victim 2>/dev/null || true
+  kill_within $victim "$duration" || late=$((late + 1))
   [ -n "$(find . -name '*.part*')" ] && torn=$((torn + 1))
   iteration=$(ls | sed -n "s/^run_iter_\([0-9]*\)\.solverstate$end\$/\1/p" | sort -n | tail -1)
   if [ -n "$iteration" ]; then

@@ -4,13 +4,8 @@
 # (--checksum) that is not that of its file.
 #   scripts/kill_outputs.sh [KILLS]        default 100; QAFFE=path of the command, SEED=number
 set -eu
-kills=${1:-100}
-seed=${SEED:-$(($(date +%s) % 100000))}
-qaffe=${QAFFE:-$(dirname "$0")/../build/release/qaffe}
-qaffe=$(realpath "$qaffe")
-folder=$(mktemp -d "${TMPDIR:-/tmp}/kill-outputs-XXXXXX")
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
+set -- 100 kill-outputs "$@"
+. "$(dirname "$0")/killing.sh"
 
 "$qaffe" digits --out . --train 200 --test 40 >/dev/null
 cat >net.prototxt <<'END'
@@ -44,10 +39,6 @@ mkdir qat
 (prepare qat)
 "$qaffe" test --model qat/model --weights qat/weights --iterations 2 >/dev/null 2>&1
 
-random() { # a number from 0 up to, not including, $1, for this round
-  awk -v seed="$seed" -v round=$round -v below="$1" 'BEGIN { srand(seed * 1000 + round); print int(rand() * below) }'
-}
-
 # The step left alone, and how long that takes (in milliseconds).
 for step in prepare export_; do
   mkdir out # the model names its record's folder
@@ -57,7 +48,7 @@ for step in prepare export_; do
   mv out "whole_$step"
 done
 
-good=0 untouched=0 complete=0 between=0 round=0
+good=0 untouched=0 complete=0 between=0
 while [ $round -lt "$kills" ]; do
   round=$((round + 1))
   [ $((round % 2)) = 0 ] && step=export_ || step=prepare
@@ -69,10 +60,7 @@ while [ $round -lt "$kills" ]; do
   done
   ($step out) &
   victim=$!
-  pause=$(random "$duration")
-  sleep "$(awk -v ms="$pause" 'BEGIN { printf "%.3f", ms / 1000 }')"
-  kill -9 $victim 2>/dev/null || true
-  wait $victim 2>/dev/null || true
+  kill_within $victim "$duration" || true
   states=""
   for file in $files; do
     if cmp -s "out/$file" "whole_$step/$file"; then
