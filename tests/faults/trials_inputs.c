@@ -1,7 +1,7 @@
 /* The files that trials read. */
 #include "faults/trials_inputs.h"
 
-#include "data/image_encode.h"
+#include "data/images/image_encode.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
 

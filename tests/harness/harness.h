@@ -15,8 +15,8 @@
 
 enum { SKIPPED = 77 }; /* exit status by which CTest knows a skipped test */
 
-/* The recorded cases: where QAFFE_GOLDEN says, else ../shared/golden beside the checkout, else the few
- * of each kind in tests/golden, with a message on stdout. */
+/* The recorded cases: where QAFFE_GOLDEN says, else ../shared/golden beside the checkout, else the
+ * few of each kind in tests/golden, with a message on stdout. */
 const char *test_golden_folder(void);
 bool test_golden_is_whole(void); /* not the few */
 /* Real models and data: QAFFE_DATA, else ../shared/data; NULL, with a message, where neither is. */

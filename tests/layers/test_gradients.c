@@ -3,7 +3,7 @@
  * more than the step. docs/layers.md says how many cases a type has, and is checked here. */
 #include "harness/gradients.h"
 #include "layers/gradient_rows.h"
-#include "nn/net.h"
+#include "net/net.h"
 
 #include <math.h>
 #include <stdio.h>
