@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install what is missing, build, and run the tests: once optimised, once under ASan and UBSan.
+# Install what is missing, build, and run the tests: once optimised, on the host and on the paranoid device, once
+# under ASan and UBSan.
 #   scripts/test.sh            both
 #   scripts/test.sh --fast     the optimised build only
 set -euo pipefail
@@ -26,6 +27,8 @@ build_and_test() { # preset
     ctest --preset "$1" --output-on-failure --no-tests=error
 }
 build_and_test release
+# Tests that name their device themselves, or compute nothing, say the same again there.
+QAFFE_DEVICE=paranoid ctest --preset release --output-on-failure --no-tests=error -LE "fuzz|one-device"
 if [ "${1:-}" != --fast ]; then
     build_and_test sanitize
 fi

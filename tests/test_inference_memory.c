@@ -197,6 +197,7 @@ static void check(const char *name, void (*layers)(qf_buffer *))
 
 static void activations_take_what_lives_at_one_time(void **state)
 {
+    test_needs_the_host();
     (void)state;
     check("ResNet-50", resnet50);
     check("MobileNet", mobilenet);

@@ -91,6 +91,7 @@ static int count_regions(const char *middle, int size)
 static void threads_share_only_what_is_large(void **state)
 {
     (void)state;
+    test_needs_the_host();
 #ifdef __clang__ /* whose OpenMP has another entry */
     skip();
 #endif

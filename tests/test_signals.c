@@ -197,6 +197,7 @@ static int set_up(void **state)
 
 static void passes_are_closed(void **state)
 {
+    test_needs_the_host();
     (void)state;
     qf_solver *solver = make_solver(all_kinds, "");
     qf_net *net = qf_solver_net(solver);
@@ -219,6 +220,7 @@ static void passes_are_closed(void **state)
 /* Quantised training, search, export, int8 models, comparison. */
 static void the_flow_is_closed(void **state)
 {
+    test_needs_the_host();
     (void)state;
     qf_qat_options options = qf_qat_defaults;
     qf_qat_result result;
@@ -240,6 +242,7 @@ static void the_flow_is_closed(void **state)
 /* Operations called by themselves, not by a pass. */
 static void single_operations_are_closed(void **state)
 {
+    test_needs_the_host();
     (void)state;
     const qf_device *device = qf_device_of(context);
     const qf_inner_product_shape product = {.rows = 4, .inputs = 300, .outputs = 5};
@@ -266,6 +269,7 @@ static void single_operations_are_closed(void **state)
 
 static void newer_versions_need_nothing(void **state)
 {
+    test_needs_the_host();
     (void)state;
     static const struct {
         int version[3];
@@ -324,6 +328,7 @@ static qf_status iterate(void *user, bool ready)
 
 static void callbacks_have_the_users_mask(void **state)
 {
+    test_needs_the_host();
     (void)state;
     qf_solver *solver = make_solver(all_kinds, "display: 1 debug_info: true");
     start_counting();
@@ -373,6 +378,7 @@ static void python_destroy(void *user, void *own)
 /* Between two products a layer of the user's, which runs a net itself. */
 static void layers_of_the_users_have_its_mask(void **state)
 {
+    test_needs_the_host();
     (void)state;
     static const qf_python_layers layers = {python_setup, python_reshape, python_run, python_run,
                                             python_destroy};
@@ -418,6 +424,7 @@ static void raise_once(void)
 /* A pass may take long: a signal waits for a layer, not for all of it. */
 static void signals_are_delivered_between_layers(void **state)
 {
+    test_needs_the_host();
     (void)state;
     struct sigaction action = {.sa_handler = on_signal}, before;
     qf_solver *solver = make_solver(all_kinds, "");

@@ -271,6 +271,7 @@ static size_t peak_of_step(bool quantised)
  * against all of BatchNorm's inputs and sums. */
 static void quantised_training_needs_less(void **state)
 {
+    test_needs_the_host();
     (void)state;
     const double quantised = (double)peak_of_step(true), plain = (double)peak_of_step(false);
     if (!(quantised <= 0.95 * plain))

@@ -35,8 +35,12 @@ static qf_status set_all(qf_context *context, double *result)
     qf_context_write_checksums(context, true);
     QF_TRY(qf_context_set_limit(context, "image_pixels", 1000));
     QF_TRY(qf_context_set_limits(context, "image_pixels=64M,list_lines=1000"));
-    *result = length(qf_limit_describe(0, &initial, &unit)) + length(unit) + length(qf_version()) +
-              length(qf_layer_type_name(3)) + length(qf_error_text(context));
+    uint64_t free, total;
+    QF_TRY(qf_context_set_device(context, qf_device_name(0)));
+    *result = qf_device_count() + length(qf_device_description(0)) +
+              qf_device_memory(0, &free, &total) + length(qf_context_device(context));
+    *result += length(qf_limit_describe(0, &initial, &unit)) + length(unit) + length(qf_version()) +
+               length(qf_layer_type_name(3)) + length(qf_error_text(context));
     return QF_OK;
 }
 

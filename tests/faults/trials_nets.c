@@ -52,8 +52,10 @@ static qf_status run_net(qf_context *context, qf_net *net, double *result)
     QF_TRY(qf_net_forward_range(net, 0, 2, NULL));
     QF_TRY(qf_net_forward_range(net, 3, last, &part));
     QF_TRY(qf_net_backward_range(net, last, 3));
-    *result = (double)loss + (double)part + (qf_net_layer_seconds(net, 1, false) < 0) +
-              qf_net_layer_ran_until(net, 0);
+    *result =
+        (double)loss + (double)part + (qf_net_layer_seconds(net, 1, false) < 0) +
+        (double)(qf_net_layer_uploaded(net, 1, false) + qf_net_layer_downloaded(net, 1, true)) +
+        qf_net_layer_ran_until(net, 0);
     QF_TRY(read_blobs(net, result));
     QF_TRY(keep_weights(net));
     return use_views(context, net, result);

@@ -46,6 +46,15 @@ const char *test_data_folder(void)
     return data;
 }
 
+void test_needs_the_host(void)
+{
+    const char *device = getenv("QAFFE_DEVICE");
+    if (!device || !*device || strcmp(device, "cpu") == 0)
+        return;
+    print_message("skipped on %s: it is about the host's kernels and memory\n", device);
+    skip();
+}
+
 qf_context *test_context(void)
 {
     qf_context *context;

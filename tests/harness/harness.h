@@ -22,6 +22,10 @@ bool test_golden_is_whole(void); /* not the few */
 /* Real models and data: QAFFE_DATA, else ../shared/data; NULL, with a message, where neither is. */
 const char *test_data_folder(void);
 
+/* For claims about the host's kernels and memory: skips the running test, with a message, where
+ * QAFFE_DEVICE has nets computed elsewhere. */
+void test_needs_the_host(void);
+
 qf_context *test_context(void); /* fails the test if it cannot be made */
 
 typedef struct test_array {
