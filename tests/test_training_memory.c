@@ -1,10 +1,8 @@
 /* What training keeps between forward and backward: no value that the backward pass does not read,
  * and none that it makes again; and that what is made again is the same. */
-#include "harness/harness.h"
+#include "harness/training_run.h"
 #include "net/schedule/plan.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCKS = 8, CHANNELS = 24 };
@@ -13,7 +11,7 @@ static void add_weights(qf_buffer *net, const char *name, const char *codes)
 {
     qf_buffer_print(net,
                     "layer { name: '%s_w' type: 'WeightQAT' bottom: '%s' top: '%s_w' "
-                    "param { name: '%s_codes' lr_mult: 0 } param { name: '%s_master' } "
+                    "param { name: '%s_codes' decay_mult: 0 } param { name: '%s_master' } "
                     "retrain_weight_quant_param { cout: %d cin: %d h: 3 w: 3 channel_wise: true } "
                     "}\n",
                     name, codes, name, name, name, CHANNELS, CHANNELS);
@@ -35,7 +33,7 @@ static void add_convolution(qf_buffer *net, const char *name, const char *from, 
     qf_buffer_print(net, "layer { name: '%s' type: 'Convolution' bottom: '%s%s' top: '%s' ", name,
                     quantised ? name : from, quantised ? "_w" : "", name);
     if (quantised)
-        qf_buffer_print(net, "param { name: '%s_codes' lr_mult: 0 } ", name);
+        qf_buffer_print(net, "param { name: '%s_codes' decay_mult: 0 } ", name);
     qf_buffer_print(
         net,
         "convolution_param { num_output: %d kernel_size: 3 pad: 1 bias_term: false "
@@ -53,7 +51,7 @@ static void add_twin(qf_buffer *net)
     add_weights(net, "twin", "c2_q");
     qf_buffer_print(net,
                     "layer { name: 'twin' type: 'Convolution' bottom: 'twin_w' top: 'twin' "
-                    "param { name: 'twin_codes' lr_mult: 0 } convolution_param { num_output: %d "
+                    "param { name: 'twin_codes' decay_mult: 0 } convolution_param { num_output: %d "
                     "kernel_size: 3 bias_term: false } }\n"
                     "layer { name: 'twin_loss' type: 'Reduction' bottom: 'twin' top: 'twin_loss' "
                     "reduction_param { operation: SUMSQ } loss_weight: 1e-4 }\n",
@@ -108,84 +106,27 @@ static char *residual_net(bool quantised, bool shortcut)
     return net.data;
 }
 
-typedef struct run {
-    qf_context *context;
-    qf_net *net;
-    float loss;
-} run;
-
-static void open_run(run *r, bool quantised, bool shortcut, bool fusion)
+static void open_run(test_run *r, bool quantised, bool shortcut, bool fusion)
 {
-    Caffe__NetParameter *param;
     char *text = residual_net(quantised, shortcut);
-    r->context = test_context();
-    qf_context_set_seed(r->context, 7);
-    setenv("QAFFE_FUSION", fusion ? "1" : "0", 1);
-    assert_ok(r->context, qf_text_parse(r->context, "net", text, strlen(text),
-                                        &caffe__net_parameter__descriptor, &param));
+    test_run_open(r, text, fusion, false);
     qf_free(text);
-    assert_ok(r->context, qf_message_new(r->context, &caffe__net_state__descriptor, &param->state));
-    param->state->has_phase = true;
-    param->state->phase = CAFFE__PHASE__TRAIN;
-    assert_ok(r->context, qf_net_create_from_param(r->context, param, NULL, &r->net));
-    qf_message_free(param);
-    unsetenv("QAFFE_FUSION");
-    qf_net_keep_blobs(r->net, false);
-    for (int i = 0; i <= BLOCKS && quantised; i++) {
-        float *w;
-        char name[16];
-        snprintf(name, sizeof name, i < BLOCKS ? "c%d_w" : "twin_w", i);
-        if (!qf_net_find_layer(r->net, name))
-            continue;
-        qf_blob *master = qf_net_find_layer(r->net, name)->params[1].blob;
-        assert_ok(r->context, qf_blob_mutable_data(master, &w));
-        for (size_t k = 0; k < qf_blob_count(master); k++)
-            w[k] = 0.1f * sinf((float)k * 1.7f + (float)i);
-    }
 }
 
-static void close_run(run *r)
+/* A clip range's gradient is a small difference of large sums, which differ in their order. */
+static void assert_same_gradients(test_run *a, test_run *b)
 {
-    qf_net_destroy(r->net);
-    qf_context_destroy(r->context);
+    test_run_same_gradients(a, b, 2e-5, 2e-4);
 }
 
-static void step(run *r)
-{
-    qf_net_clear_param_diffs(r->net);
-    assert_ok(r->context, qf_net_forward(r->net, &r->loss));
-    assert_ok(r->context, qf_net_backward(r->net));
-}
-
-static void assert_same_gradients(run *a, run *b)
-{
-    /* A clip range's gradient is a small difference of large sums, which differ in their order. */
-    const double tolerance = 2e-5, of_ranges = 2e-4;
-    for (int i = 0; i < a->net->learnable_count; i++) {
-        const float *x, *y;
-        double worst = 0, largest = 1e-8;
-        const qf_learnable *learnable = &a->net->learnables[i];
-        assert_ok(a->context, qf_blob_diff(learnable->blob, &x));
-        assert_ok(b->context, qf_blob_diff(b->net->learnables[i].blob, &y));
-        for (size_t k = 0; k < qf_blob_count(learnable->blob); k++) {
-            worst = fmax(worst, fabs((double)x[k] - (double)y[k]));
-            largest = fmax(largest, fabs((double)x[k]));
-        }
-        const bool range = qf_blob_count(learnable->blob) == 1;
-        if (!(worst <= (range ? of_ranges : tolerance) * largest))
-            fail_msg("gradient %d (layer %s) differs by %g of %g", i,
-                     a->net->layers[learnable->layer]->name, worst, largest);
-    }
-}
-
-static bool is_kept(run *r, const char *format, int number)
+static bool is_kept(test_run *r, const char *format, int number)
 {
     char name[16];
     snprintf(name, sizeof name, format, number);
     return !qf_net_blob(r->net, name)->data->dropped;
 }
 
-static int sums_kept(run *r)
+static int sums_kept(test_run *r)
 {
     int kept = 0;
     for (int i = 0; i < BLOCKS; i++)
@@ -198,12 +139,12 @@ static void dropped_sums_are_made_again(void **state)
 {
     (void)state;
     for (int shortcut = 0; shortcut < 2; shortcut++) {
-        run one, other;
+        test_run one, other;
         open_run(&one, true, shortcut, false);
         open_run(&other, true, shortcut, true);
         for (int i = 0; i < 2; i++) {
-            step(&one);
-            step(&other);
+            test_run_step(&one);
+            test_run_step(&other);
             assert_true(one.loss == other.loss);
             assert_same_gradients(&one, &other);
         }
@@ -211,8 +152,8 @@ static void dropped_sums_are_made_again(void **state)
         /* A chain of passes stands on a value that was kept. */
         assert_in_range(sums_kept(&other), 1, BLOCKS / (QF_SWEEP_CHAIN - 1));
         assert_int_equal(is_kept(&other, shortcut ? "start" : "pool", 0), !shortcut);
-        close_run(&one);
-        close_run(&other);
+        test_run_close(&one);
+        test_run_close(&other);
     }
 }
 
@@ -220,11 +161,11 @@ static void dropped_sums_are_made_again(void **state)
 static void floats_that_are_read_stay(void **state)
 {
     (void)state;
-    run one, other;
+    test_run one, other;
     open_run(&one, false, false, false);
     open_run(&other, false, false, true);
-    step(&one);
-    step(&other);
+    test_run_step(&one);
+    test_run_step(&other);
     assert_true(one.loss == other.loss);
     assert_same_gradients(&one, &other);
     assert_ok(other.context, qf_net_forward(other.net, NULL));
@@ -232,15 +173,15 @@ static void floats_that_are_read_stay(void **state)
     assert_false(is_kept(&other, "start", 0)); /* MAX pooling remembers places */
     assert_false(is_kept(&other, "sum%d", BLOCKS - 1));
     assert_false(is_kept(&other, "projection", 0));
-    close_run(&one);
-    close_run(&other);
+    test_run_close(&one);
+    test_run_close(&other);
 }
 
 /* A backward pass that starts inside a pass would need what is gone. */
 static void a_part_needs_its_blobs(void **state)
 {
     (void)state;
-    run r;
+    test_run r;
     open_run(&r, true, true, true);
     const int last = r.net->layer_count - 1;
     int middle = 0;
@@ -252,18 +193,18 @@ static void a_part_needs_its_blobs(void **state)
     assert_ok(r.context, qf_net_forward(r.net, NULL));
     assert_ok(r.context, qf_net_backward_range(r.net, last, middle));
     assert_ok(r.context, qf_net_backward_range(r.net, middle - 1, 0));
-    close_run(&r);
+    test_run_close(&r);
 }
 
 static size_t peak_of_step(bool quantised)
 {
-    run r;
+    test_run r;
     open_run(&r, quantised, true, true);
-    step(&r);
+    test_run_step(&r);
     qf_pool_peak_reset(r.context);
-    step(&r);
+    test_run_step(&r);
     const size_t peak = qf_pool_peak(r.context);
-    close_run(&r);
+    test_run_close(&r);
     return peak;
 }
 
