@@ -63,6 +63,9 @@ static qf_device complete(const qf_device *device)
     COMPLETE(normalise);
     COMPLETE(sweep);
     COMPLETE(reduce);
+    COMPLETE(map);
+    COMPLETE(quantise);
+    COMPLETE(update);
 #undef COMPLETE
     return all;
 }

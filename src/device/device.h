@@ -20,6 +20,9 @@ typedef struct qf_device {
     const qf_normalise_family *normalise;
     const qf_sweep_family *sweep;
     const qf_reduce_family *reduce;
+    const qf_map_family *map;
+    const qf_quantise_family *quantise;
+    const qf_update_family *update;
 } qf_device;
 
 /* The context's device, every family of which is there: the one chosen with

@@ -229,4 +229,54 @@ typedef struct qf_reduce_family {
                                   double *sum_a, double *sum_ab);
 } qf_reduce_family;
 
+/* ---- map: element by element ---- */
+
+typedef struct qf_map_family {
+    qf_status (*add)(qf_context *, qf_tensor *x, qf_tensor *sum); /* sum += x, of one shape */
+} qf_map_family;
+
+/* ---- quantise: formulas in quant/quant_math.h ---- */
+
+typedef struct qf_quantise_family {
+    /* ULQ: the codes of x, with their scale and zero point. */
+    qf_status (*activations)(qf_context *, qf_tensor *x, qf_ulq factors, qf_tensor *codes);
+    /* dx = dy inside the clip range, else 0; dx may be NULL. d_clip: those of clip_max and clip_min
+     * are added to. */
+    qf_status (*activations_backward)(qf_context *, qf_tensor *x, qf_tensor *dy, float clip_max,
+                                      float clip_min, qf_tensor *dx, double d_clip[2]);
+    /* ARQ: the codes of the master's weights, and the scale of each channel, which people read and
+     * records keep. */
+    qf_status (*weights)(qf_context *, qf_tensor *master, qf_weight_layout, float *scale,
+                         qf_tensor *codes);
+} qf_quantise_family;
+
+/* ---- update: how parameters learn ---- */
+
+typedef enum qf_update_rule {
+    QF_SGD,
+    QF_NESTEROV,
+    QF_ADAGRAD,
+    QF_RMSPROP,
+    QF_ADADELTA,
+    QF_ADAM
+} qf_update_rule;
+
+/* One parameter and what its rule needs of the solver's settings. */
+typedef struct qf_parameter_update {
+    qf_tensor *value, *gradient; /* the gradient: a sum over iter_size passes */
+    qf_tensor *history[2];       /* [1] NULL: the rule has one */
+    float gradient_scale;        /* clipping and 1 / iter_size */
+    float decay;                 /* weight_decay × decay_mult */
+    bool l1;                     /* the decay is of the L1 norm */
+    float rate;                  /* learning rate × lr_mult */
+    float momentum, momentum2, delta, rms_decay;
+    int iteration;
+} qf_parameter_update;
+
+typedef struct qf_update_family {
+    qf_status (*apply)(qf_context *, qf_update_rule, const qf_parameter_update *updates, int count);
+    /* Of all gradients together; those that are zero cost nothing. */
+    qf_status (*squared_norm)(qf_context *, qf_tensor *const *gradients, int count, double *out);
+} qf_update_family;
+
 #endif

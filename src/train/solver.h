@@ -5,33 +5,19 @@
 #include "net/net.h"
 #include "train/divergence.h"
 
-/* Everything an update rule may need, for one parameter. Arrays have `count` elements. */
-typedef struct qf_parameter_update {
-    size_t count;
-    float *value;
-    const float *gradient; /* sum over iter_size passes */
-    float *history[2];
-    float gradient_scale; /* clipping and 1 / iter_size */
-    float decay;          /* weight_decay × decay_mult */
-    bool l1;              /* the decay is of the L1 norm */
-    float rate;           /* learning rate × lr_mult */
-    float momentum, momentum2, delta, rms_decay;
-    int iteration;
-} qf_parameter_update;
-
-typedef struct qf_update_rule {
+/* One of Caffe's solvers. */
+typedef struct qf_solver_rule {
     const char *name; /* Caffe's solver type */
-    int histories;    /* arrays of history for each parameter: 1 or 2 */
+    qf_update_rule kind;
+    int histories; /* arrays of history for each parameter: 1 or 2 */
     /* The history is of gradients, not of steps: decay moves it even where the rate is 0. */
     bool of_gradients;
     /* Refuses settings that make no sense for the rule; may be NULL. */
     qf_status (*check)(qf_context *context, const Caffe__SolverParameter *param);
-    /* One pass over elements first … end − 1 of value, gradient and history. */
-    void (*apply)(const qf_parameter_update *update, size_t first, size_t end);
-} qf_update_rule;
+} qf_solver_rule;
 
-const qf_update_rule *qf_update_rule_find(const char *name);
-const char *qf_update_rule_name(int index); /* NULL past the end */
+const qf_solver_rule *qf_solver_rule_find(const char *name);
+const char *qf_solver_rule_name(int index); /* NULL past the end */
 
 /* Rate of `iteration` (train/learning_rate.c); may advance *step, the state of "multistep". */
 qf_status qf_learning_rate_check(qf_context *context, const Caffe__SolverParameter *param);
@@ -40,7 +26,7 @@ float qf_learning_rate_at(const Caffe__SolverParameter *param, int iteration, in
 struct qf_solver {
     qf_context *context;
     Caffe__SolverParameter *param;
-    const qf_update_rule *rule;
+    const qf_solver_rule *rule;
     qf_net *net;
     qf_net **test_nets;
     int test_net_count;

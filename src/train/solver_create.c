@@ -207,11 +207,11 @@ static qf_status check_settings(qf_solver *solver)
     const Caffe__SolverParameter *param = solver->param;
     qf_context *context = solver->context;
     char near[64];
-    solver->rule = qf_update_rule_find(param->type);
+    solver->rule = qf_solver_rule_find(param->type);
     if (!solver->rule)
         return qf_fail(context, QF_E_ARGUMENT, "unknown solver type '%s'; the nearest are %s",
                        param->type,
-                       qf_nearest_three(near, sizeof near, param->type, qf_update_rule_name));
+                       qf_nearest_three(near, sizeof near, param->type, qf_solver_rule_name));
     if (solver->rule->check)
         QF_TRY(solver->rule->check(context, param));
     QF_TRY(qf_learning_rate_check(context, param));

@@ -60,4 +60,7 @@ const qf_device qf_cpu = {
     .normalise = &normalise,
     .sweep = &sweep,
     .reduce = &reduce,
+    .map = &qf_cpu_map,
+    .quantise = &qf_cpu_quantise,
+    .update = &qf_cpu_update,
 };

@@ -38,6 +38,10 @@ qf_status qf_sweep_forward(qf_context *, const qf_sweep *, qf_tensor *x, qf_tens
                            qf_tensor *y, qf_tensor *codes);
 qf_status qf_sweep_backward(qf_context *, const qf_sweep *, qf_sweep_gradients *);
 
+extern const qf_map_family qf_cpu_map;
+extern const qf_quantise_family qf_cpu_quantise;
+extern const qf_update_family qf_cpu_update;
+
 qf_status qf_channel_sums(qf_context *, qf_tensor *dy, qf_tensor *db);
 qf_status qf_channel_moments(qf_context *, qf_tensor *x, float *mean, float *variance);
 qf_status qf_channel_products(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,

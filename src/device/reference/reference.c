@@ -10,4 +10,7 @@ const qf_device qf_reference = {
     .normalise = &qf_reference_normalise,
     .sweep = &qf_reference_sweep,
     .reduce = &qf_reference_reduce,
+    .map = &qf_reference_map,
+    .quantise = &qf_reference_quantise,
+    .update = &qf_reference_update,
 };

@@ -14,6 +14,9 @@ extern const qf_pool_family qf_reference_pool;
 extern const qf_normalise_family qf_reference_normalise;
 extern const qf_sweep_family qf_reference_sweep;
 extern const qf_reduce_family qf_reference_reduce;
+extern const qf_map_family qf_reference_map;
+extern const qf_quantise_family qf_reference_quantise;
+extern const qf_update_family qf_reference_update;
 
 extern const qf_device qf_reference; /* all of them, in the host's memory */
 

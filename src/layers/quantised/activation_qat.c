@@ -126,10 +126,13 @@ static qf_status set_clip(qf_layer *layer, const float clip[2])
 }
 
 /* The first range, from the first batch (IFMR). */
-static qf_status measure(qf_layer *layer, const float *x, size_t n, float clip[2])
+static qf_status measure(qf_layer *layer, float clip[2])
 {
+    const size_t n = qf_blob_count(layer->bottom[0]);
+    const float *x;
     float scale;
     int32_t offset_d;
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
     if (n <= EXACT_VALUES) {
         QF_TRY(qf_ifmr_exact(layer->context, &qf_ifmr_defaults, x, n, &scale, &offset_d));
     } else {
@@ -149,7 +152,7 @@ static qf_status measure(qf_layer *layer, const float *x, size_t n, float clip[2
 }
 
 /* The range to use now, made valid and stored in the parameters. */
-static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
+static qf_status settle_range(qf_layer *layer)
 {
     const Caffe__RetrainDataQuantParameter *p = param_of(layer);
     state *s = layer->state;
@@ -163,7 +166,7 @@ static qf_status settle_range(qf_layer *layer, const float *x, size_t n)
     bool untouched = clip[CLIP_MAX] == p->clip_max &&
                      (clip[CLIP_MIN] == p->clip_min || (p->fixed_min && clip[CLIP_MIN] == 0));
     if (!s->initialised && p->ifmr_init && (untouched || !(clip[CLIP_MAX] > clip[CLIP_MIN])))
-        QF_TRY(measure(layer, x, n, clip));
+        QF_TRY(measure(layer, clip));
     if (!s->initialised)
         QF_TRY(begin_range(layer, clip));
     s->initialised = true;
@@ -271,15 +274,9 @@ static qf_status update_record(qf_layer *layer)
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
-    const float *x;
-    uint8_t *codes;
-    size_t n = qf_blob_count(layer->bottom[0]);
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
-    QF_TRY(settle_range(layer, x, n));
-    QF_TRY(qf_tensor_write(layer->context, layer->top[0]->data, QF_CODES, &codes));
-    qf_ulq_forward(x, NULL, codes, n, s->factors);
-    layer->top[0]->data->code_scale = s->factors.scale;
-    layer->top[0]->data->code_zero = -s->factors.offset;
+    QF_TRY(settle_range(layer));
+    QF_TRY(layer->device->quantise->activations(layer->context, layer->bottom[0]->data, s->factors,
+                                                layer->top[0]->data));
     return update_record(layer);
 }
 
@@ -297,7 +294,7 @@ bool qf_activation_qat_is_regular(const qf_layer *layer)
 qf_status qf_activation_qat_begin(qf_layer *layer, qf_ulq *factors)
 {
     const state *s = layer->state;
-    QF_TRY(settle_range(layer, NULL, 0)); /* the range is there: no values are looked at */
+    QF_TRY(settle_range(layer)); /* the range is there: no values are looked at */
     *factors = s->factors;
     return QF_OK;
 }
@@ -328,14 +325,10 @@ qf_status qf_activation_qat_add_gradient(qf_layer *layer, const double d_clip[2]
 static qf_status backward(qf_layer *layer)
 {
     const state *s = layer->state;
-    const float *x, *dy;
-    float *dx = NULL;
     double d_clip[2] = {0, 0};
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_NHWC, &dy));
-    if (layer->propagate_down[0])
-        QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx));
-    qf_ulq_backward(x, dy, dx, qf_blob_count(layer->bottom[0]), s->clip.max, s->clip.min, d_clip);
+    QF_TRY(layer->device->quantise->activations_backward(
+        layer->context, layer->bottom[0]->data, layer->top[0]->diff, s->clip.max, s->clip.min,
+        layer->propagate_down[0] ? layer->bottom[0]->diff : NULL, d_clip));
     return qf_activation_qat_add_gradient(layer, d_clip);
 }
 

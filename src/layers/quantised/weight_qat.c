@@ -54,12 +54,9 @@ static qf_status quantise(qf_layer *layer)
     state *s = layer->state;
     qf_tensor *quantised = layer->params[QUANTISED].blob->data;
     qf_tensor *master = layer->params[MASTER].blob->data;
-    const float *w;
-    int8_t *codes;
-    QF_TRY(qf_read(layer->context, master, QF_PLAIN, &w));
-    QF_TRY(qf_tensor_write(layer->context, quantised, QF_WEIGHT_CODES, &codes));
     s->quantised = true; /* also where this fails: then for what the scales are */
-    QF_TRY(qf_arq_quantise(layer->context, w, s->layout, s->scale, codes));
+    QF_TRY(
+        layer->device->quantise->weights(layer->context, master, s->layout, s->scale, quantised));
     qf_tensor_trim(quantised); /* floats from a file */
     return qf_tensor_set_weight_scale(layer->context, quantised, s->scale, (int)s->layout.channels,
                                       s->deconvolution && s->layout.channels > 1 ? 1 : 0);
@@ -93,13 +90,7 @@ static qf_status backward(qf_layer *layer)
     if (qf_tensor_is_zero(master)) {
         QF_TRY(qf_tensor_swap(layer->context, master, quantised));
     } else {
-        const float *from;
-        float *to;
-        QF_TRY(qf_read(layer->context, quantised, QF_PLAIN, &from));
-        QF_TRY(qf_update(layer->context, master, QF_PLAIN, &to));
-        size_t count = qf_shape_count(&master->shape);
-        for (size_t i = 0; i < count; i++)
-            to[i] += from[i];
+        QF_TRY(layer->device->map->add(layer->context, quantised, master));
     }
     qf_tensor_forget(quantised);
     return QF_OK;

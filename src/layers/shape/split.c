@@ -1,8 +1,6 @@
 /* Split and Silence: one blob for several readers, and for none. */
 #include "layers/layer.h"
 
-#include "base/parallel.h"
-
 static qf_status split_reshape(qf_layer *layer)
 {
     for (int t = 0; t < layer->top_count; t++) {
@@ -21,22 +19,12 @@ static qf_status split_forward(qf_layer *layer)
 static qf_status split_backward(qf_layer *layer)
 {
     qf_tensor *sum = layer->bottom[0]->diff;
-    const float *dy;
-    float *dx;
     if (!layer->propagate_down[0])
         return QF_OK;
     QF_TRY(qf_tensor_copy(layer->context, sum, layer->top[0]->diff));
-    size_t n = qf_blob_count(layer->bottom[0]);
-    for (int t = 1; t < layer->top_count; t++) {
-        if (qf_tensor_is_zero(layer->top[t]->diff))
-            continue;
-        qf_form form = qf_tensor_any_float(layer->top[t]->diff);
-        QF_TRY(qf_read(layer->context, layer->top[t]->diff, form, &dy));
-        QF_TRY(qf_update(layer->context, sum, form, &dx));
-#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
-        for (size_t i = 0; i < n; i++)
-            dx[i] += dy[i];
-    }
+    for (int t = 1; t < layer->top_count; t++)
+        if (!qf_tensor_is_zero(layer->top[t]->diff))
+            QF_TRY(layer->device->map->add(layer->context, layer->top[t]->diff, sum));
     return QF_OK;
 }
 

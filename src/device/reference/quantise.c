@@ -1,0 +1,77 @@
+/* The reference's quantisation in training: value by value, as quant/quant_math.h says. */
+#include "device/reference/reference.h"
+
+static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, qf_tensor *codes)
+{
+    QF_ON_DEVICE(context);
+    const float *from;
+    uint8_t *to;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &from));
+    QF_TRY(qf_device_write(context, codes, QF_CODES, &to));
+    qf_ulq_forward_reference(from, NULL, to, qf_shape_count(&x->shape), factors);
+    codes->code_scale = factors.scale;
+    codes->code_zero = -factors.offset;
+    return QF_OK;
+}
+
+static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tensor *dy,
+                                      float clip_max, float clip_min, qf_tensor *dx,
+                                      double d_clip[2])
+{
+    QF_ON_DEVICE(context);
+    const float *values, *gradient;
+    float *result = NULL;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_read(context, dy, QF_NHWC, &gradient));
+    if (dx)
+        QF_TRY(qf_device_write(context, dx, QF_NHWC, &result));
+    qf_ulq_backward_reference(values, gradient, result, qf_shape_count(&x->shape), clip_max,
+                              clip_min, d_clip);
+    return QF_OK;
+}
+
+/* The largest and the smallest weight of a channel; false: there is a NaN. */
+static bool find_ends(const float *w, qf_weight_layout l, size_t channel, float *max, float *min)
+{
+    *max = *min = w[channel * l.inner];
+    for (size_t o = 0; o < l.outer; o++)
+        for (size_t i = 0; i < l.inner; i++) {
+            const float value = w[(o * l.channels + channel) * l.inner + i];
+            if (value != value)
+                return false;
+            *max = value > *max ? value : *max;
+            *min = value < *min ? value : *min;
+        }
+    return true;
+}
+
+static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layout l, float *scale,
+                         qf_tensor *codes)
+{
+    QF_ON_DEVICE(context);
+    const float *from;
+    int8_t *to;
+    float max, min;
+    if (l.outer * l.inner == 0 || l.channels == 0)
+        return qf_fail(context, QF_E_SHAPE, "there are no weights to quantise");
+    QF_TRY(qf_device_read(context, master, QF_PLAIN, &from));
+    QF_TRY(qf_device_write(context, codes, QF_WEIGHT_CODES, &to));
+    for (size_t c = 0; c < l.channels; c++) {
+        if (!find_ends(from, l, c, &max, &min))
+            return qf_fail(context, QF_E_VALUE,
+                           "the weights of channel %zu contain NaN; did training diverge? Use a "
+                           "smaller base_lr",
+                           c);
+        scale[c] = qf_arq_scale(max, min);
+        QF_TRY(
+            qf_within(context, qf_process_scale(context, &scale[c]), "weights of channel %zu", c));
+    }
+    qf_arq_codes_reference(from, l, scale, to, NULL);
+    return QF_OK;
+}
+
+const qf_quantise_family qf_reference_quantise = {
+    .activations = activations,
+    .activations_backward = activations_backward,
+    .weights = weights,
+};
