@@ -1,0 +1,116 @@
+/* What a step of quantised training moves between the host and a device of its own: the images, the
+ * scores and their gradient, and what is one number a channel or a range; no weights, no values
+ * between layers. */
+#include "harness/fixture.h"
+#include "train/solver.h"
+
+#include <string.h>
+
+#define CONVOLUTION(name, bottom, more)                                                            \
+    "layer { name: '" name "' type: 'Convolution' bottom: '" bottom "' top: '" name "' " more      \
+    " convolution_param { num_output: 24 kernel_size: 3 pad: 1 bias_term: false "                  \
+    "weight_filler { type: 'msra' } } }\n"                                                         \
+    "layer { name: '" name "_bn' type: 'BatchNorm' bottom: '" name "' top: '" name "' }\n"         \
+    "layer { name: '" name "_scale' type: 'Scale' bottom: '" name "' top: '" name                  \
+    "' scale_param { bias_term: true } }\n"                                                        \
+    "layer { name: '" name "_relu' type: 'ReLU' bottom: '" name "' top: '" name "' }\n"
+#define QUANTISED(name, bottom)                                                                    \
+    "layer { name: '" name "_q' type: 'ActivationQAT' bottom: '" bottom "' top: '" name "_q' "     \
+    "param { lr_mult: 1 } param { lr_mult: 1 } "                                                   \
+    "retrain_data_quant_param { clip_max: 1.5 clip_min: -0.5 ifmr_init: false } }\n"               \
+    "layer { name: '" name "_w' type: 'WeightQAT' bottom: '" name "_q' top: '" name                \
+    "_w' param { name: '" name "_codes' lr_mult: 1 decay_mult: 0 } param { name: '" name           \
+    "_master' } retrain_weight_quant_param { cout: 24 cin: 24 h: 3 w: 3 channel_wise: true } "     \
+    "}\n" CONVOLUTION(name, name "_w",                                                             \
+                      "param { name: '" name "_codes' lr_mult: 1 decay_mult: 0 }")
+
+enum { BATCH = 3, PIXELS = 5 * 11 * 9, CLASSES = 4 };
+
+static const char net_text[] =
+    "layer { name: 'in' type: 'DummyData' top: 'data' top: 'label' dummy_data_param {"
+    "  shape { dim: 3 dim: 5 dim: 11 dim: 9 } shape { dim: 3 } data_filler { type: 'gaussian' } "
+    "  data_filler { type: 'constant' value: 1 } } }\n" CONVOLUTION("a", "data", "")
+        QUANTISED("b", "a") QUANTISED(
+            "c", "b") "layer { name: 'sum' type: 'Eltwise' bottom: 'a' bottom: 'c' top: 'sum' }\n"
+                      "layer { name: 'sum_relu' type: 'ReLU' bottom: 'sum' top: 'sum' }\n"
+                      "layer { name: 'ip' type: 'InnerProduct' bottom: 'sum' top: 'ip' "
+                      "inner_product_param {"
+                      "  num_output: 4 weight_filler { type: 'gaussian' std: 0.02 } } }\n"
+                      "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' "
+                      "top: 'loss' }\n";
+
+static qf_solver *open_solver(void)
+{
+    static const char settings[] =
+        "net: 'net.prototxt' base_lr: 0.01 lr_policy: 'fixed' momentum: 0.9 weight_decay: 0.0005 "
+        "max_iter: 10 random_seed: 5 snapshot_prefix: 'run' snapshot_after_train: false";
+    qf_solver *solver;
+    assert_ok(context, qf_file_write(context, "net.prototxt", net_text, strlen(net_text), 0644));
+    assert_ok(context, qf_file_write(context, "solver.prototxt", settings, strlen(settings), 0644));
+    assert_ok(context, qf_solver_create(context, "solver.prototxt", &solver));
+    return solver;
+}
+
+/* Bytes of parameters that are a number a channel (Scale, the biases of products) or the end of a
+ * range. */
+static uint64_t bytes_of_numbers(const qf_net *net)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < net->learnable_count; i++) {
+        const char *type = net->layers[net->learnables[i].layer]->type->name;
+        if (strcmp(type, "Scale") == 0 || strcmp(type, "ActivationQAT") == 0 ||
+            (strcmp(type, "InnerProduct") == 0 && net->learnables[i].index == 1))
+            bytes += qf_blob_count(net->learnables[i].blob) * sizeof(float);
+    }
+    return bytes;
+}
+
+static void a_step_moves_images_and_scores(void **state)
+{
+    (void)state;
+    assert_ok(context, qf_context_set_device(context, "paranoid"));
+    qf_solver *solver = open_solver();
+    assert_ok(context, qf_solver_step(solver, 2)); /* until everything is where it will be */
+    const qf_transfers before = context->transfers;
+    enum { STEPS = 3 };
+    assert_ok(context, qf_solver_step(solver, STEPS));
+    const uint64_t up = (context->transfers.uploaded - before.uploaded) / STEPS;
+    const uint64_t down = (context->transfers.downloaded - before.downloaded) / STEPS;
+    const uint64_t images = BATCH * PIXELS * sizeof(float);
+    const uint64_t scores = BATCH * CLASSES * sizeof(float);
+    const uint64_t numbers = bytes_of_numbers(solver->net);
+    if (up < images + scores || up > images + scores + numbers || down < scores ||
+        down > scores + numbers)
+        fail_msg("%llu bytes went to the device, %llu came back; images %llu, scores %llu, numbers "
+                 "%llu",
+                 (unsigned long long)up, (unsigned long long)down, (unsigned long long)images,
+                 (unsigned long long)scores, (unsigned long long)numbers);
+    print_message("a step: %llu bytes to the device, %llu back\n", (unsigned long long)up,
+                  (unsigned long long)down);
+    qf_solver_destroy(solver);
+}
+
+static void the_host_moves_nothing(void **state)
+{
+    (void)state;
+    qf_context *host;
+    qf_context *kept = context;
+    assert_int_equal(qf_context_create(&host), QF_OK);
+    context = host;
+    assert_ok(context, qf_context_set_device(context, "cpu"));
+    qf_solver *solver = open_solver();
+    assert_ok(context, qf_solver_step(solver, 2));
+    assert_int_equal(context->transfers.uploads + context->transfers.downloads, 0);
+    qf_solver_destroy(solver);
+    qf_context_destroy(host);
+    context = kept;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_step_moves_images_and_scores),
+        cmocka_unit_test(the_host_moves_nothing),
+    };
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
+}
