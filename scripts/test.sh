@@ -24,11 +24,11 @@ build_and_test() { # preset
     # Tests may be off from a demo in the same folder. The Python is that of the packages installed above.
     cmake --preset "$1" -DQAFFE_TESTS=ON -DPython3_EXECUTABLE=/usr/bin/python3 >/dev/null
     cmake --build --preset "$1"
-    ctest --preset "$1" --output-on-failure --no-tests=error
+    ctest --preset "$1" -j "$(nproc)" --output-on-failure --no-tests=error
 }
 build_and_test release
 # Tests that name their device themselves, or compute nothing, say the same again there.
-QAFFE_DEVICE=paranoid ctest --preset release --output-on-failure --no-tests=error -LE "fuzz|one-device"
+QAFFE_DEVICE=paranoid ctest --preset release -j "$(nproc)" --output-on-failure --no-tests=error -LE "fuzz|one-device"
 if [ "${1:-}" != --fast ]; then
     build_and_test sanitize
 fi
