@@ -13,6 +13,9 @@ enum { SMALLEST_POOLED = INT32_MAX };
 #else
 enum { SMALLEST_POOLED = 1 << 14 };
 #endif
+_Static_assert(sizeof((qf_context){0}.pool) == QF_PLACE_COUNT * sizeof(struct qf_pool *),
+               "a context has a pool for each place");
+
 enum { ALIGNMENT = 64, SMALLEST_SLAB = 4 << 20, LARGEST_SLAB = 256 << 20, HUGE_PAGE = 2 << 20 };
 
 /* An array and its place in the pool. Blocks are kept on the host, whose memory alone the pool can

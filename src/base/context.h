@@ -23,7 +23,7 @@ struct qf_context {
     qf_log_level log_lowest;
     struct qf_amct_log *amct_log;   /* base/amct_log.h; NULL: not open */
     struct qf_view *views;          /* tensor/view.h; a list */
-    struct qf_pool *pool[2];        /* base/array.h: one a place; created on first use */
+    struct qf_pool *pool[2];        /* base/array.h: one for each qf_place, created on first use */
     const struct qf_memory *memory; /* of the device; NULL: it computes in the host's */
     qf_python_layers python_layers; /* who runs layers of type Python; setup NULL: nobody */
     void *python_user;

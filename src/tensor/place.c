@@ -37,6 +37,9 @@ qf_status qf_place_open(qf_context *context, const qf_array *array, bool writes)
 {
     if (!context->memory || !context->memory->open)
         return QF_OK;
+    if (!context->opened.depth) /* nobody would close it */
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "an array of the device was asked for outside its operations");
     struct qf_opened *found = context->opened.arrays, *end = found + context->opened.count;
     while (found < end && found->bytes != array->bytes)
         found++;
