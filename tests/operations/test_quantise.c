@@ -1,0 +1,197 @@
+/* Rows of quantisation in training, and of sums element by element: codes, scales and the data's
+ * gradients to the bit. */
+#include "operations/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Of activations; as weights, (out, in, height, width). */
+typedef struct shape {
+    const char *name;
+    int size[4];
+    float clip_max, clip_min;
+    bool special;       /* values that rounding by addition cannot handle among them */
+    bool deconvolution; /* channels of weights on axis 1 */
+    bool channel_wise;
+} shape;
+
+static const shape shapes[] = {
+    {"single", {1, 1, 1, 1}, 1.5f, -0.5f, false, false, true},
+    {"3x3", {24, 16, 3, 3}, 2.4f, -1.1f, false, false, true},
+    {"one-scale", {24, 16, 3, 3}, 2.4f, -1.1f, false, false, false},
+    {"deconvolution", {17, 13, 4, 4}, 1, -1, false, true, true},
+    {"symmetric", {5, 33, 7, 3}, 1, -1, false, false, true}, /* rounding ties */
+    {"not-negative", {3, 20, 11, 9}, 6, 0, false, false, true},
+    {"special", {2, 19, 5, 7}, 3, -2, true, false, true},
+    {"absurd-range", {2, 19, 5, 7}, 0x1p-120f, -0x1p-120f, true, false, true},
+    {"long", {2, 70001, 1, 1}, 1.5f, -0.5f, false, false, true},
+};
+
+static void draw(void *to)
+{
+    *(shape *)to =
+        (shape){"random",
+                {rows_between(1, 40), rows_between(1, 70), rows_between(1, 9), rows_between(1, 9)},
+                (float)rows_between(1, 40) / 16,
+                -(float)rows_between(0, 40) / 16,
+                rows_chance(0.2),
+                rows_chance(0.3),
+                rows_chance(0.7)};
+}
+
+static qf_tensor *values_of(const shape *s)
+{
+    qf_tensor *x = rows_tensor(4, s->size);
+    if (s->special)
+        rows_fill_special(x);
+    else
+        rows_fill(x);
+    return x;
+}
+
+static void activations(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const qf_ulq factors = qf_ulq_factors(s->clip_max, s->clip_min, 8);
+    qf_tensor *x = values_of(s), *mine = rows_copy(x), *found = rows_like(x),
+              *expected = rows_like(x);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.quantise->activations(context, x, factors, expected));
+    rows_expect_end();
+    rows_input(mine);
+    rows_output(found, 1u << QF_CODES);
+    assert_ok(context, device->quantise->activations(context, mine, factors, found));
+    rows_check();
+    rows_compare_form(found, expected, QF_CODES, "codes");
+}
+
+/* Terms of the range's gradients are dy at most. */
+static double sum_of_sizes(qf_tensor *dy)
+{
+    const float *values;
+    double sum = 0;
+    assert_ok(context, qf_read(context, dy, QF_PLAIN, &values));
+    for (size_t i = 0; i < qf_shape_count(&dy->shape); i++)
+        sum += fabs((double)values[i]);
+    return sum;
+}
+
+static void activations_backward(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *x = rows_tensor(4, s->size), *dy = rows_like(x), *found = rows_like(x),
+              *expected = rows_like(x);
+    const bool wants_data = rows_chance(0.8);
+    double d_found[2] = {1, 2}, d_expected[2] = {1, 2}; /* added to */
+    rows_fill(x);
+    rows_fill(dy);
+    qf_tensor *my_x = rows_copy(x), *my_dy = rows_copy(dy);
+    const double magnitude = sum_of_sizes(dy);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.quantise->activations_backward(
+                           context, x, dy, s->clip_max, s->clip_min, wants_data ? expected : NULL,
+                           d_expected));
+    rows_expect_end();
+    rows_input(my_x);
+    rows_input(my_dy);
+    if (wants_data)
+        rows_output(found, ROWS_FLOATS);
+    assert_ok(context,
+              device->quantise->activations_backward(context, my_x, my_dy, s->clip_max, s->clip_min,
+                                                     wants_data ? found : NULL, d_found));
+    rows_check();
+    if (wants_data)
+        rows_compare(device, found, expected, NULL, 0, "gradients of the data");
+    for (int i = 0; i < 2; i++)
+        if (!(fabs(d_found[i] - d_expected[i]) <= ROWS_ROUNDING * magnitude))
+            fail_msg("gradient %d of the range is %.9g, expected %.9g", i, d_found[i],
+                     d_expected[i]);
+}
+
+static qf_weight_layout layout_of(const shape *s)
+{
+    const size_t a = (size_t)s->size[0], b = (size_t)s->size[1],
+                 rest = (size_t)s->size[2] * (size_t)s->size[3];
+    if (!s->channel_wise)
+        return (qf_weight_layout){1, 1, a * b * rest};
+    return s->deconvolution ? (qf_weight_layout){a, b, rest} : (qf_weight_layout){1, a, b * rest};
+}
+
+static void weights(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const qf_weight_layout layout = layout_of(s);
+    qf_tensor *w = rows_tensor(4, s->size), *found = rows_like(w), *expected = rows_like(w);
+    float *scales = qf_alloc(2 * (layout.channels + 1), sizeof *scales);
+    float *mine = scales + layout.channels + 1;
+    assert_non_null(scales);
+    mine[layout.channels] = 12345;
+    rows_fill(w);
+    qf_tensor *my_w = rows_copy(w);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.quantise->weights(context, w, layout, scales, expected));
+    rows_expect_end();
+    rows_input(my_w);
+    rows_output(found, 1u << QF_WEIGHT_CODES);
+    assert_ok(context, device->quantise->weights(context, my_w, layout, mine, found));
+    rows_check();
+    rows_compare_form(found, expected, QF_WEIGHT_CODES, "codes");
+    assert_memory_equal(mine, scales, layout.channels * sizeof *mine);
+    assert_true(mine[layout.channels] == 12345);
+    qf_free(scales);
+}
+
+/* A NaN is refused with the channel's number. */
+static void weights_with_nan(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const qf_weight_layout layout = layout_of(s);
+    qf_tensor *w = rows_tensor(4, s->size), *codes = rows_like(w);
+    float *values, *scales = qf_alloc(layout.channels, sizeof *scales);
+    rows_fill(w);
+    assert_non_null(scales);
+    assert_ok(context, qf_update(context, w, QF_PLAIN, &values));
+    const size_t at = (size_t)rows_between(0, (int)qf_shape_count(&w->shape) - 1);
+    values[at] = NAN;
+    char *sentence =
+        test_format("weights of channel %zu contain NaN", at / layout.inner % layout.channels);
+    assert_fails(context, device->quantise->weights(context, w, layout, scales, codes), sentence);
+    qf_free(sentence);
+    qf_free(scales);
+}
+
+static void add(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *x = values_of(s), *sum = rows_tensor(4, s->size);
+    rows_fill(sum);
+    qf_tensor *my_x = rows_copy(x), *found = rows_copy(sum);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.map->add(context, x, sum));
+    rows_expect_end();
+    rows_input(my_x);
+    rows_output(found, ROWS_FLOATS);
+    assert_ok(context, device->map->add(context, my_x, found));
+    rows_check();
+    rows_compare(device, found, sum, NULL, 0, "sums");
+}
+
+int main(int argc, char **argv)
+{
+    static const rows_operation operations[] = {
+        {"activations", activations},
+        {"activations-backward", activations_backward},
+        {"weights", weights},
+        {"weights-with-nan", weights_with_nan},
+        {"add", add},
+    };
+    const rows_family family = {.name = "quantise",
+                                .operations = operations,
+                                .operation_count = ROWS_COUNT(operations),
+                                .shapes = shapes,
+                                .shape_size = sizeof *shapes,
+                                .shape_count = ROWS_COUNT(shapes),
+                                .draw = draw,
+                                .drawn = 24};
+    return rows_run(&family, argc, argv);
+}
