@@ -7,18 +7,19 @@
 #include <string.h>
 #include <unistd.h>
 
-static const qf_device *const devices[] = {&qf_cpu, &qf_paranoid};
+enum { DEVICES_MAX = 32 };
 
-enum { DEVICES = sizeof devices / sizeof *devices };
+static const qf_device *devices[DEVICES_MAX] = {&qf_cpu, &qf_paranoid};
+static int device_count = 2;
 
 int qf_device_count(void)
 {
-    return DEVICES;
+    return device_count;
 }
 
 static const qf_device *device_at(int index)
 {
-    return index >= 0 && index < DEVICES ? devices[index] : NULL;
+    return index >= 0 && index < device_count ? devices[index] : NULL;
 }
 
 const char *qf_device_name(int device)
@@ -46,10 +47,18 @@ bool qf_device_memory(int device, uint64_t *free, uint64_t *total)
 
 static const qf_device *find_device(const char *name)
 {
-    for (int i = 0; i < DEVICES; i++)
+    for (int i = 0; i < device_count; i++)
         if (strcmp(devices[i]->name, name) == 0)
             return devices[i];
     return NULL;
+}
+
+bool qf_device_register(const qf_device *device)
+{
+    if (device_count == DEVICES_MAX || find_device(device->name))
+        return false;
+    devices[device_count++] = device;
+    return true;
 }
 
 /* With the host's families where the device has none. */

@@ -30,6 +30,10 @@ typedef struct qf_device {
  * else the host. */
 const qf_device *qf_device_of(qf_context *context);
 
+/* One more device, which must outlive all contexts; false: there is no room, or the name is taken.
+ * Before other threads use devices. */
+bool qf_device_register(const qf_device *device);
+
 extern const qf_device qf_cpu;      /* oneDNN and loops of our own */
 extern const qf_device qf_paranoid; /* paranoid/paranoid.c */
 
