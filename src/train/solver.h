@@ -40,7 +40,7 @@ struct qf_solver {
     bool batch_norm_frozen;
     bool backward_chosen;                               /* train/backward_choice.h */
     qf_backward backward;                               /* then F32 or BF16 */
-    qf_status (*bf16_cost)(qf_context *, double *cost); /* the backend's; tests have their own */
+    qf_status (*bf16_cost)(qf_context *, double *cost); /* the device's; tests have their own */
     int freeze_batch_norm_after; /* iteration from which BatchNorm uses global statistics; −1: never
                                   */
     qf_action_function action;

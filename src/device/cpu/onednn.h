@@ -1,4 +1,4 @@
-/* What the files of the CPU backend share: oneDNN's engine, and primitives whose weights it wants
+/* What the files of the CPU device share: oneDNN's engine, and primitives whose weights it wants
  * in an order of its own. The differences between versions of oneDNN stay in this folder. */
 #ifndef QF_DEVICE_CPU_ONEDNN_H
 #define QF_DEVICE_CPU_ONEDNN_H

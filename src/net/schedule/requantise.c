@@ -13,7 +13,7 @@
 
 typedef struct state {
     qf_layer *integer; /* makes the sums */
-    bool convolution;  /* `integer` is one that the backend requantises piece by piece */
+    bool convolution;  /* `integer` is one that the device requantises piece by piece */
     qf_layer *dequant, *eltwise, *split; /* the last two may be NULL */
     qf_rectifier relu;
     qf_layer *quant;     /* the next layer's; reads the value; may be NULL */

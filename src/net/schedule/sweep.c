@@ -1,6 +1,6 @@
 /*
- * The fusion "pass": BatchNorm, Scale, SearchN, a sum with another blob, ReLU(6) and ActivationQAT,
- * whichever of them stand in this order, run as one operation of the backend, forward and backward.
+ * The fusion "sweep": BatchNorm, Scale, SearchN, a sum with another blob, ReLU(6) and ActivationQAT,
+ * whichever of them stand in this order, run as one operation of the device, forward and backward.
  * A Split behind ReLU may lie between: its first reader may be the ActivationQAT; and a Split of
  * the codes may follow.
  */
@@ -21,8 +21,8 @@ typedef struct state {
     qf_layer *code_split;    /* of the codes; or NULL */
     qf_blob *x, *addend, *y; /* addend: Eltwise's other bottom, or NULL; y: the last float value */
     bool writes_y;           /* somebody reads the float value */
-    qf_group *above;         /* the pass that makes the addend, if it can be made again; or NULL */
-    int height;              /* how many arrays y is made of, through the passes above */
+    qf_group *above;         /* the sweep that makes the addend, if it can be made again; or NULL */
+    int height;              /* how many arrays y is made of, through the sweeps above */
     qf_tensor *kept;         /* x, where it was overwritten in place */
     qf_sweep pass;           /* of the last forward pass */
     bool batch_statistics;
@@ -89,7 +89,7 @@ static bool is_overwritten(const qf_net *net, const qf_tensor *value, int from, 
     return false;
 }
 
-/* The pass that makes the addend from what it keeps anyway, and that does not stand on too many
+/* The sweep that makes the addend from what it keeps anyway, and that does not stand on too many
  * others. */
 static qf_group *find_above(const qf_net *net, const state *s, int first)
 {
@@ -277,7 +277,7 @@ static qf_status forward(qf_net *net, qf_group *group)
     return codes ? qf_activation_qat_end(s->quantise) : QF_OK;
 }
 
-/* The pass from whose input the addend can be made again now. */
+/* The sweep from whose input the addend can be made again now. */
 static const qf_group *above_of(const state *s)
 {
     return s->above && s->above->ran ? s->above : NULL;

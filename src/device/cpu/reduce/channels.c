@@ -1,4 +1,4 @@
-/* Passes that treat each channel (axis 1) alike. */
+/* Loops that treat each channel (axis 1) alike. */
 #include "device/cpu/cpu.h"
 
 #include "base/memory.h"

@@ -1,5 +1,5 @@
 /*
- * A pass: what lies between two convolutions, in one read and one write of memory. Arrays are rows
+ * A sweep: what lies between two convolutions, in one read and one write of memory. Arrays are rows
  * of channels (NHWC); a tile of rows goes through all stages while it is in the nearest cache.
  * Sums are kept for blocks of fixed bounds and added in order, so that they do not depend on the
  * number of threads.
@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum { BLOCKS = 64, TILE = 4096, FLUSH_ROWS = 64, SEARCH_TILE = 32768, SEARCH_ROWS = 64 };
-/* Scratch for each thread: y, its gradient, two for sums, y of a pass above or the codes' gradient.
+/* Scratch for each thread: y, its gradient, two for sums, y of a sweep above or the codes' gradient.
  */
 enum { BACKWARD_TILES = 5 };
 
@@ -240,7 +240,7 @@ typedef struct backward_arrays {
     uint16_t *rounded; /* dx in bf16, instead of dx */
 } backward_arrays;
 
-/* A tile of y into `value`, through the passes that make the addend, the nearest one's into
+/* A tile of y into `value`, through the sweeps that make the addend, the nearest one's into
  * `other`.
  */
 static void value_tile(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
