@@ -3,6 +3,7 @@
 #   scripts/check_install.sh BUILD
 set -euo pipefail
 build=${1:?name a build folder}
+sources=$(cd "$(dirname "$0")/.." && pwd)
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 fail() {
@@ -30,6 +31,27 @@ PKG_CONFIG_LIBDIR=$packages pkg-config --cflags --libs qaffe >flags ||
 read -ra flags <flags
 cc user.c "${flags[@]}" -Wl,-rpath,"$libraries" -o user
 [ "$(./user)" = "$("$root/bin/qaffe" version | cut -d' ' -f2)" ] || fail "versions differ"
+
+# The examples, with what is installed, on digits that are drawn.
+mkdir digits
+for example in run finetune quantise; do
+    cc -std=c17 -Wall -Wextra -Werror "$sources/examples/$example.c" "${flags[@]}" -Wl,-rpath,"$libraries" \
+        -o "digits/$example" || fail "examples/$example.c"
+done
+(
+    cd digits
+    "$root/bin/qaffe" digits --out . --train 1500 --test 400 >said 2>&1 || fail "digits: $(cat said)"
+    cp "$sources/examples/lenet/lenet_train_test.prototxt" .
+    sed 's/^max_iter: .*/max_iter: 60/; s/^test_iter: .*/test_iter: 4/; s/^test_interval: .*/test_interval: 60/
+        s/^snapshot: .*/snapshot: 60/' "$sources/examples/lenet/lenet_solver.prototxt" >solver60.prototxt
+    ./finetune solver60.prototxt >said 2>&1 || fail "finetune: $(cat said)"
+    grep -q '^trained to iteration 60' said || fail "finetune: $(cat said)"
+    ./run lenet_train_test.prototxt lenet_iter_60.caffemodel ip2 >said 2>&1 || fail "run: $(cat said)"
+    [ "$(grep -c '^[0-9]*: class [0-9],' said)" = 100 ] || fail "run: $(cat said)"
+    [ "$(grep -o 'class [0-9]' said | sort -u | wc -l)" -ge 5 ] || fail "run finds few classes: $(cat said)"
+    ./quantise lenet_train_test.prototxt lenet_iter_60.caffemodel 20 >said 2>&1 || fail "quantise: $(cat said)"
+    grep -q '^verified: [1-9][0-9]* integers behind 8 layers, 0 differ' said || fail "quantise: $(cat said)"
+)
 
 # The commands under their names, and the folder for scripts that ask where Caffe is.
 [ "$("$root/bin/caffe" --version)" = "$("$root/bin/qaffe" caffe --version)" ] || fail "bin/caffe"
