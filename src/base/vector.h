@@ -1,7 +1,8 @@
 /* Loops that the compiler makes vectors of, once for each of these instruction sets; which one runs
  * is decided when the library is loaded. Element-wise results are the same in all (no contraction
  * to fused multiply-add, see CMakeLists.txt). The function must not contain `omp parallel`: what
- * that outlines is compiled for the lowest set only. */
+ * that outlines is compiled for the lowest set only. It must be static, and no other file may have
+ * one of its name: clang exports the function that chooses, and not the function itself. */
 #ifndef QF_BASE_VECTOR_H
 #define QF_BASE_VECTOR_H
 

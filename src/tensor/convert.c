@@ -1,3 +1,4 @@
+/* Loops that convert numbers and orders: codes, bf16, integers, NHWC. */
 #include "tensor/convert.h"
 
 #include "base/vector.h"
@@ -93,13 +94,18 @@ QF_CLONES static void row_from_bf16(const uint16_t *from, const float *scale, fl
     }
 }
 
-QF_CLONES void qf_bf16_to_float_part(const uint16_t *from, float *to, size_t n)
+QF_CLONES static void bf16_to_float(const uint16_t *from, float *to, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
         const uint32_t bits = (uint32_t)from[i] << 16;
         memcpy(&to[i], &bits, sizeof bits);
     }
+}
+
+void qf_bf16_to_float_part(const uint16_t *from, float *to, size_t n)
+{
+    bf16_to_float(from, to, n);
 }
 
 void qf_rows_from_bf16(const uint16_t *from, const float *scale, float *to, size_t rows,

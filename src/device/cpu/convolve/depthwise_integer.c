@@ -63,9 +63,8 @@ add_products(const qf_convolution_shape *s, const uint8_t *x, int16_t zero, cons
     memcpy(result, sum, n * sizeof *sum);
 }
 
-QF_CLONES void qf_depthwise_integer_row(const qf_convolution_shape *s, const uint8_t *image,
-                                        int zero, const int16_t *w, const int32_t *bias, int row,
-                                        int32_t *result)
+QF_CLONES static void integer_row(const qf_convolution_shape *s, const uint8_t *image, int zero,
+                                  const int16_t *w, const int32_t *bias, int row, int32_t *result)
 {
     const size_t channels = (size_t)s->in_channels;
     const span y_span = make_span(s, 0, row);
@@ -80,4 +79,10 @@ QF_CLONES void qf_depthwise_integer_row(const qf_convolution_shape *s, const uin
                 add_products(s, image + c, (int16_t)zero, w + c, b, y_span, x_span, to,
                              channels - c);
         }
+}
+
+void qf_depthwise_integer_row(const qf_convolution_shape *s, const uint8_t *image, int zero,
+                              const int16_t *w, const int32_t *bias, int row, int32_t *result)
+{
+    integer_row(s, image, zero, w, bias, row, result);
 }

@@ -48,7 +48,7 @@ static dnnl_status_t make(const void *self, const qf_convolution_shape *s, const
                                 0, at->patches, patch));
 }
 
-QF_CLONES static void add(const void *from, void *to, size_t n)
+QF_CLONES static void add_gradients(const void *from, void *to, size_t n)
 {
     const float *term = from;
     float *sum = to;
@@ -62,7 +62,7 @@ static qf_status run(qf_context *context, const qf_convolution_shape *s, operand
                      const float *w, const int8_t *codes, qf_tensor *dx)
 {
     const size_t row = (size_t)s->out[1] * (size_t)s->out_channels;
-    const qf_patches patches = {s, 1, of.rounded ? row : 0, make, add, &of};
+    const qf_patches patches = {s, 1, of.rounded ? row : 0, make, add_gradients, &of};
     float *result;
     QF_TRY(qf_write(context, dx, QF_NHWC, &result));
     qf_array *packed =

@@ -83,7 +83,7 @@ static dnnl_status_t make_depthwise(const void *self, const qf_convolution_shape
     return dnnl_success;
 }
 
-QF_CLONES static void add(const void *from, void *to, size_t n)
+QF_CLONES static void add_patch_sums(const void *from, void *to, size_t n)
 {
     const int32_t *term = from;
     int32_t *sum = to;
@@ -121,7 +121,8 @@ static qf_status sum_integers(qf_context *context, const qf_convolution_shape *s
     fill_rows(s, bias, count, y);
     const operands of = {codes, x->code_zero, packed->bytes};
     const qf_patches patches = {
-        s, depthwise ? 1 : s->groups, 0, depthwise ? make_depthwise : make_matrix, add, &of};
+        s,  depthwise ? 1 : s->groups, 0, depthwise ? make_depthwise : make_matrix, add_patch_sums,
+        &of};
     const qf_status status = qf_patches_add(context, &patches, y);
     qf_array_release(packed);
     return status;

@@ -65,7 +65,7 @@ static inline __attribute__((always_inline)) void quantise(const qf_requantisati
         codes[i] = qf_quant_lane(x[i], scale, zero);
 }
 
-QF_CLONES void qf_requantise_tile_loops(const qf_requantiser *q, const qf_sum_tile *t)
+QF_CLONES static void tile_loops(const qf_requantiser *q, const qf_sum_tile *t)
 {
     const qf_requantisation *r = q->r;
     float kept[PIECE];
@@ -86,6 +86,11 @@ QF_CLONES void qf_requantise_tile_loops(const qf_requantiser *q, const qf_sum_ti
             if (q->codes)
                 quantise(r, value, q->codes + at, n);
         }
+}
+
+void qf_requantise_tile_loops(const qf_requantiser *q, const qf_sum_tile *t)
+{
+    tile_loops(q, t);
 }
 
 void qf_requantiser_choose(qf_requantiser *q)

@@ -15,7 +15,8 @@
 #include <string.h>
 
 enum { BLOCKS = 64, TILE = 4096, FLUSH_ROWS = 64, SEARCH_TILE = 32768, SEARCH_ROWS = 64 };
-/* Scratch for each thread: y, its gradient, two for sums, y of a sweep above or the codes' gradient.
+/* Scratch for each thread: y, its gradient, two for sums, y of a sweep above or the codes'
+ * gradient.
  */
 enum { BACKWARD_TILES = 5 };
 
@@ -54,7 +55,7 @@ QF_CLONES static void normalise(const qf_sweep *pass, const float *x, float *y, 
     }
 }
 
-QF_CLONES static void add(float *y, const float *x, size_t n)
+QF_CLONES static void add_values(float *y, const float *x, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
@@ -169,7 +170,7 @@ static void forward_tile(const qf_sweep *pass, const float *x, const float *adde
     if (addend) {
         if (from != y)
             memcpy(y, from, n * sizeof *y);
-        add(y, addend, n);
+        add_values(y, addend, n);
         from = y;
     }
     if (pass->relu)
@@ -263,7 +264,7 @@ static const float *codes_tile(const backward_arrays *a, size_t at, size_t n, fl
         return a->codes[0] + at;
     memcpy(other, a->codes[0] + at, n * sizeof *other);
     for (int i = 1; i < a->code_count; i++)
-        add(other, a->codes[i] + at, n);
+        add_values(other, a->codes[i] + at, n);
     return other;
 }
 
@@ -291,7 +292,7 @@ static void gradient_tile(const qf_sweep *pass, const qf_sweep_gradients *g,
         if (!a->dy[i])
             continue;
         if (!empty)
-            add(d, a->dy[i] + at, n);
+            add_values(d, a->dy[i] + at, n);
         else if (d != a->dy[i] + at)
             memcpy(d, a->dy[i] + at, n * sizeof *d);
         empty = false;
