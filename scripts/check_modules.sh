@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The ladder: a folder of src/ may include only itself and those before it, in the order of
-# CMakeLists.txt (so layers never include the net's headers). And no two files have one name.
+# CMakeLists.txt (so layers never include the net's headers). No two files have one name. And a .c file
+# begins with a comment that says what it is for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 read -r -a modules <<<"$(sed -n 's/^set(modules \(.*\))$/\1/p' CMakeLists.txt) cli"
@@ -18,4 +19,10 @@ if [ -n "$twice" ]; then
     echo "names of several files in src/: $twice" >&2
     failed=1
 fi
+while read -r file; do
+    if [[ $(head -n 1 "$file") != '/*'* ]]; then
+        echo "$file: does not begin with a comment that says what it is for" >&2
+        failed=1
+    fi
+done < <(find src -name '*.c' -o -name '*.cc')
 exit $failed

@@ -1,3 +1,4 @@
+/* AMCT's log of the flow: when its file begins anew, levels, and the form of its lines. */
 #include "base/amct_log.h"
 
 #include "base/file.h"

@@ -1,3 +1,4 @@
+/* Growable strings of bytes: growing, appending, formatting. */
 #include "base/buffer.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* NAME.sha256 beside a file: computed with nettle, written, read and compared. */
 #include "base/checksum.h"
 
 #include "base/buffer.h"

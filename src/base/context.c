@@ -1,3 +1,4 @@
+/* The life of a context, its error sentence, its log, and the threads it computes with. */
 #include "base/context.h"
 
 #include "base/amct_log.h"

@@ -1,3 +1,4 @@
+/* Writes that fail: a disk that is full, a limit on the size of files, and the words for both. */
 #include "base/disk.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Reading and writing whole files. */
 #include "base/file.h"
 
 #include "base/disk.h"

@@ -1,3 +1,4 @@
+/* Counting NaN, infinities and denormals in arrays. */
 #include "base/finite.h"
 
 #include "base/vector.h"

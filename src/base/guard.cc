@@ -1,3 +1,4 @@
+/* C++ exceptions of libraries, caught around a call. */
 #include "base/guard.h"
 
 #include <execinfo.h>

@@ -1,3 +1,4 @@
+/* The table of limits, and the lists by which they are changed. */
 #include "base/limits.h"
 
 #include "base/buffer.h"

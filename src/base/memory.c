@@ -1,3 +1,4 @@
+/* Allocation on 64-byte boundaries, with sizes checked for overflow. */
 #include "base/memory.h"
 
 #include <malloc.h>

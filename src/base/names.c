@@ -1,3 +1,4 @@
+/* A hash table from names to numbers. */
 #include "base/names.h"
 
 #include "base/memory.h"

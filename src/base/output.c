@@ -1,3 +1,4 @@
+/* Outputs under names of their own until the end of a step, when all are renamed. */
 #include "base/output.h"
 
 #include "base/buffer.h"

@@ -1,3 +1,4 @@
+/* Blocking signals while kernels compute, in every thread of a team, and letting in what waits. */
 #include "base/signals.h"
 
 #include "base/clock.h"

@@ -1,3 +1,4 @@
+/* How many threads can be started here, tried before OpenMP does. */
 #include "base/start_threads.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Locked names for what is not finished, and the removal of what dead processes left. */
 #include "base/unfinished.h"
 
 #include "base/buffer.h"

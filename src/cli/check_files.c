@@ -1,3 +1,4 @@
+/* qaffe inspect --check: files one by one, and a table of what is odd in them. */
 #include "cli/check_files.h"
 
 #include "cli/session.h"

@@ -1,3 +1,4 @@
+/* The log in a file, line by line, with glog's head. */
 #include "cli/log_file.h"
 
 #include "cli/command.h"

@@ -1,3 +1,4 @@
+/* Reading --level, --stage, --phase and --on-divergence. */
 #include "cli/net_options.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* The live line at a terminal, and the lines now and then elsewhere. */
 #include "cli/progress.h"
 
 #include <math.h>

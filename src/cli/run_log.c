@@ -1,3 +1,4 @@
+/* Lines of a long command's log, kept until the work begins and written from then on. */
 #include "cli/run_log.h"
 
 #include <errno.h>

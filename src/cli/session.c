@@ -1,3 +1,4 @@
+/* What each command does around its work: context, device, threads, log, and the last sentence. */
 #include "cli/session.h"
 
 #include "cli/log_file.h"

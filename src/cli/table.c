@@ -1,3 +1,4 @@
+/* Laying out columns of text for the width of the terminal. */
 #include "cli/table.h"
 
 #include <stdarg.h>

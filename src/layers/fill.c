@@ -1,3 +1,4 @@
+/* Fillers: constant, uniform, gaussian, xavier, msra and the others of Caffe. */
 #include "base/nearest.h"
 #include "tensor/blob.h"
 

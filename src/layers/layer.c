@@ -1,3 +1,4 @@
+/* What layer types use in their functions: parameters, axes, shapes, kept inputs. */
 #include "layers/layer.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* The table of all layer types. */
 #include "layers/layer.h"
 
 #include <string.h>

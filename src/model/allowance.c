@@ -1,3 +1,4 @@
+/* How much memory a message may take, by the size of its file. */
 #include "model/allowance.h"
 
 #include "base/limits.h"

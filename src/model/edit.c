@@ -1,3 +1,4 @@
+/* Making, copying, growing and freeing messages. */
 #include "model/model.h"
 
 #include <limits.h>

@@ -1,3 +1,4 @@
+/* Fields by protobuf-c's descriptors: sizes, presence, clearing, moving. */
 #include "model/field.h"
 
 #include <stdlib.h>

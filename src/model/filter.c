@@ -1,3 +1,4 @@
+/* Which layers a net has in a phase, at a level, with stages: Caffe's rules. */
 #include "model/model.h"
 
 #include <string.h>

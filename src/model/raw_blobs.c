@@ -1,3 +1,4 @@
+/* NVIDIA's raw blobs, turned into Caffe's. */
 #include "model/raw_blobs.h"
 
 #include "model/wire_field.h"

@@ -1,3 +1,4 @@
+/* Reading, merging and writing record files. */
 #include "model/record.h"
 
 #include "base/checksum.h"

@@ -1,3 +1,4 @@
+/* Splitting protobuf's text format into tokens. */
 #include "model/text_lexer.h"
 
 #include <stdarg.h>

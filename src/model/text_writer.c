@@ -1,3 +1,4 @@
+/* Messages as protobuf's text. */
 #include "base/file.h"
 #include "model/field.h"
 #include "model/kept_text.h"

@@ -1,3 +1,4 @@
+/* Upgrading nets and solvers: the order of the steps, the small ones, and reading upgraded. */
 #include "model/upgrade.h"
 
 #include "model/field.h"

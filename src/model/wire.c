@@ -1,3 +1,4 @@
+/* Messages from and to protobuf's wire format. */
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/allowance.h"

@@ -1,3 +1,4 @@
+/* Reading one field of the wire format after another. */
 #include "model/wire_field.h"
 
 static bool read_varint(const uint8_t *bytes, size_t have, size_t *at, uint64_t *out)

@@ -1,3 +1,4 @@
+/* py-faster-rcnn's ProposalLayer in Python, replaced by the layer Proposal. */
 #include "net/python_proposal.h"
 
 #include "base/context.h"

@@ -1,3 +1,4 @@
+/* What shifts lose of a tile of accumulators, in plain C. */
 #include "quant/shift_tile.h"
 
 #include "base/vector.h"

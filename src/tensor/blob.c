@@ -1,3 +1,4 @@
+/* Blobs: reference counts, shapes, and the public functions on them. */
 #include "tensor/blob.h"
 
 #include "tensor/view.h"

@@ -1,3 +1,4 @@
+/* Shapes: counts, axes, text, and when two orders of an array agree. */
 #include "tensor/tensor.h"
 
 #include <limits.h>

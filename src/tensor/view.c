@@ -1,3 +1,4 @@
+/* Views: arrays for outsiders, brought into step by checksums. */
 #include "tensor/view.h"
 
 #include "base/memory.h"

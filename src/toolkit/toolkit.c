@@ -1,3 +1,4 @@
+/* Reading model and weights, and checking the names of inputs and outputs, for all steps. */
 #include "toolkit/toolkit.h"
 
 #include "base/checksum.h"

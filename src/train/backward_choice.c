@@ -1,3 +1,4 @@
+/* Choosing float or bf16 for backward, once a run. */
 #include "train/backward_choice.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* The tests of a training's losses and ranges, and the sentence they end with. */
 #include "train/divergence.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Caffe's learning rate policies. */
 #include "base/nearest.h"
 #include "train/solver.h"
 

@@ -1,3 +1,4 @@
+/* Collecting and restoring what a RunState holds. */
 #include "train/run_state.h"
 
 #include "data/sources/data_source.h"

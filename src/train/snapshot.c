@@ -1,3 +1,4 @@
+/* Writing and restoring snapshots. */
 #include "train/snapshot.h"
 
 #include "base/checksum.h"

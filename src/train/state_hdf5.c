@@ -1,3 +1,4 @@
+/* A solver's state to and from HDF5. */
 #include "train/state_hdf5.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* A test set's items and batches, cutting the last batch, and where each net's data stand. */
 #include "train/test_set.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Images: making them, decoding by a file's first bytes, cutting out, turning as EXIF says. */
 #include "data/images/image.h"
 
 #include "base/file.h"

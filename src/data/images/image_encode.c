@@ -1,3 +1,4 @@
+/* Writing JPEG and PNG. */
 #include "data/images/image_encode.h"
 
 #include "base/memory.h"

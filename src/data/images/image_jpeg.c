@@ -1,3 +1,4 @@
+/* Decoding JPEG with libjpeg-turbo. */
 #include "data/images/image_codecs.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Decoding PNG with libpng. */
 #include "data/images/image_codecs.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Putting images into batches, the order of an epoch, and closing a source. */
 #include "data/sources/data_source.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Reading lists of image files and labels. */
 #include "data/sources/image_list.h"
 
 #include "base/memory.h"

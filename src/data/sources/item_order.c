@@ -1,3 +1,4 @@
+/* Orders of items, shuffled at each epoch, and the way back to a place in one. */
 #include "data/sources/item_order.h"
 
 #include "base/memory.h"

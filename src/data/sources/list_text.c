@@ -1,3 +1,4 @@
+/* Reading the text of a list, and splitting it into lines. */
 #include "data/sources/list_text.h"
 
 #include "base/file.h"

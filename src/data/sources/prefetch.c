@@ -1,3 +1,4 @@
+/* The thread that reads ahead, and the batches that wait. */
 #include "data/sources/prefetch.h"
 
 #include "base/clock.h"

@@ -1,3 +1,4 @@
+/* Crop, mirror, mean and scale of one image. */
 #include "data/sources/transform.h"
 
 #include "base/memory.h"

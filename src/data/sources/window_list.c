@@ -1,3 +1,4 @@
+/* Reading WindowData's text. */
 #include "data/sources/window_list.h"
 
 #include "base/memory.h"

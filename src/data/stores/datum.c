@@ -1,3 +1,4 @@
+/* Caffe's Datum: its pixels as bytes or floats, decoded where it is encoded. */
 #include "data/stores/datum.h"
 
 #include "base/memory.h"

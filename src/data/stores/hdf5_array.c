@@ -1,3 +1,4 @@
+/* Reading arrays out of HDF5 files as floats, their sizes checked first. */
 #include "data/stores/hdf5_array.h"
 
 #include "base/file.h"

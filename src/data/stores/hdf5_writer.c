@@ -1,3 +1,4 @@
+/* Writing HDF5 files that are complete or absent. */
 #include "data/stores/hdf5_writer.h"
 
 #include "base/disk.h"

@@ -1,3 +1,4 @@
+/* LevelDB through its C++ interface, so that its files are read with pread(). */
 #include "data/stores/leveldb_reader.h"
 
 #include <cerrno>

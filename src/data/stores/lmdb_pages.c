@@ -1,3 +1,4 @@
+/* Reading LMDB's pages and checking each before it is followed. */
 #include "data/stores/lmdb_pages.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* Opening a database of either format, and reading it round and round. */
 #include "data/stores/sample_store.h"
 
 #include "base/buffer.h"

@@ -1,3 +1,4 @@
+/* Writing new databases item by item, complete or absent. */
 #include "data/stores/sample_store.h"
 
 #include "base/buffer.h"

@@ -1,3 +1,4 @@
+/* Drawing digits by strokes, and two databases of them. */
 #include "data/tools/digits.h"
 
 #include "base/output.h"

@@ -1,3 +1,4 @@
+/* oneDNN's engine, memory and primitives for the files of this folder. */
 #include "device/cpu/onednn.h"
 
 #include "base/guard.h"

@@ -1,3 +1,4 @@
+/* oneDNN's C functions, with what they throw made a status. */
 #include "device/cpu/onednn_guard.h"
 
 extern "C" {

@@ -1,3 +1,4 @@
+/* Softmax: the layer, and the function that the loss uses. */
 #include "layers/activation/softmax.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Applying a factor or summand along some axes, and reducing a gradient to its shape. */
 #include "layers/combine/broadcast.h"
 
 #include "base/memory.h"

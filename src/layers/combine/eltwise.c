@@ -1,3 +1,4 @@
+/* Eltwise: product, sum with coefficients, or maximum of bottoms of one shape. */
 #include "layers/layer.h"
 
 #include "base/memory.h"

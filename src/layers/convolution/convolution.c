@@ -1,3 +1,4 @@
+/* Convolution and AMCT's DepthwiseConvolution. */
 #include "layers/convolution/convolution_base.h"
 
 static qf_status setup(qf_layer *layer)

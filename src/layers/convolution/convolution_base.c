@@ -1,3 +1,4 @@
+/* Reading kernel, stride, pad and dilation, and the shapes that follow. */
 #include "layers/convolution/convolution_base.h"
 
 #include <string.h>

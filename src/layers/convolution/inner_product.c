@@ -1,3 +1,4 @@
+/* InnerProduct: each item of the batch times a matrix, and a bias. */
 #include "layers/convolution/convolution_base.h"
 
 typedef struct state {

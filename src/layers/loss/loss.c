@@ -1,3 +1,4 @@
+/* Labels of losses, and the number that divides their sum. */
 #include "layers/loss/loss.h"
 
 #define MODE(name) CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__##name

@@ -1,3 +1,4 @@
+/* LRN: local response normalisation, across channels or within one. */
 #include "layers/layer.h"
 
 #include "base/parallel.h"

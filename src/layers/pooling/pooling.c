@@ -1,3 +1,4 @@
+/* Pooling: MAX and AVE by the device, STOCHASTIC by its own file. */
 #include "layers/pooling/pooling.h"
 
 #include "base/memory.h"

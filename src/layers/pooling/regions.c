@@ -1,3 +1,4 @@
+/* Checking regions of interest. */
 #include "layers/pooling/regions.h"
 
 #include <math.h>

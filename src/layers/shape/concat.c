@@ -1,3 +1,4 @@
+/* Concat: bottoms one behind the other along an axis. */
 #include "layers/shape/joint.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Copying parts of a blob out of and into the whole, along an axis. */
 #include "layers/shape/joint.h"
 
 #include "base/parallel.h"

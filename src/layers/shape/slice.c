@@ -1,3 +1,4 @@
+/* Slice: a bottom cut into tops along an axis. */
 #include "layers/shape/joint.h"
 
 typedef struct state {

@@ -1,3 +1,4 @@
+/* Unrolling the step of LSTM and RNN, and running the inner net. */
 #include "net/recurrent/recurrent.h"
 
 #include "net/net.h"

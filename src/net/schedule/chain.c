@@ -1,3 +1,4 @@
+/* Following a chain of layers, each the only reader of the one before. */
 #include "net/schedule/chain.h"
 
 #include "layers/convolution/convolution_base.h"

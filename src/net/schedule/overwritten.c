@@ -1,3 +1,4 @@
+/* Keeping values that an in-place layer overwrites and backward reads. */
 #include "net/schedule/overwritten.h"
 
 #include "base/memory.h"

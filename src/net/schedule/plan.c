@@ -1,3 +1,4 @@
+/* Making groups, deciding whether one runs fused, and when blobs are dropped. */
 #include "net/schedule/plan.h"
 
 #include "base/memory.h"

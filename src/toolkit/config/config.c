@@ -1,3 +1,4 @@
+/* The configuration in memory: defaults, finding a layer; and the step that writes its file. */
 #include "toolkit/config/config.h"
 
 #include "base/memory.h"

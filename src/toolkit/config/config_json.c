@@ -1,3 +1,4 @@
+/* The configuration as AMCT's JSON, written and read. */
 #include "base/file.h"
 #include "model/file_type.h"
 #include "toolkit/config/config.h"

@@ -1,3 +1,4 @@
+/* Reading and writing JSON files with jansson. */
 #include "toolkit/config/json_file.h"
 
 #include "base/file.h"

@@ -1,3 +1,4 @@
+/* Which layers can be quantised, and the reasons why others cannot. */
 #include "toolkit/config/support.h"
 
 #include "toolkit/prepare/graph.h"

@@ -1,3 +1,4 @@
+/* Does a configuration enable the layers that a retrained model quantises, and no others? */
 #include "model/file_type.h"
 #include "toolkit/config/json_file.h"
 #include "toolkit/export/export.h"

@@ -1,3 +1,4 @@
+/* Folding BatchNorm and Scale into weights and bias. */
 #include "toolkit/export/fold.h"
 
 #include "base/amct_log.h"

@@ -1,3 +1,4 @@
+/* Taking a retrained model apart: the float net and each layer's factors. */
 #include "toolkit/export/quantised.h"
 
 #include "base/memory.h"

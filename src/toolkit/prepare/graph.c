@@ -1,3 +1,4 @@
+/* Finding, inserting, removing and renaming among the layers of a net's message. */
 #include "toolkit/prepare/graph.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Reading the shapes that --shape gives. */
 #include "toolkit/prepare/input_shapes.h"
 
 #include "base/memory.h"

@@ -1,3 +1,4 @@
+/* A deploy model with an Input, made a model to train and test on databases. */
 #include "toolkit/prepare/graph.h"
 #include "toolkit/run/run.h"
 

@@ -1,3 +1,4 @@
+/* The noise that quantising a layer's input adds, over one test batch. */
 #include "net/net.h"
 #include "toolkit/run/run.h"
 

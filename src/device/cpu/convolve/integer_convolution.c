@@ -1,3 +1,4 @@
+/* Convolutions of codes by tiles of sums that are requantised at once. */
 #include "device/cpu/convolve/integer_convolution.h"
 
 #include "device/cpu/multiply/dot_product.h"

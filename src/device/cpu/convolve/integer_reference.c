@@ -1,3 +1,4 @@
+/* Exact sums of codes in plain C, where oneDNN's int8 kernels saturate. */
 #include "device/cpu/convolve/onednn_convolution.h"
 
 /* Walks all (output position, kernel position) pairs that meet inside the input. */

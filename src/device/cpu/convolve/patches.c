@@ -1,3 +1,4 @@
+/* Transposed convolution: pixel times weights, added where the kernel stood. */
 #include "device/cpu/convolve/patches.h"
 
 #include "base/parallel.h"
