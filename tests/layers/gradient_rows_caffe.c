@@ -257,5 +257,5 @@ const gradient_row gradient_rows_caffe[] = {
     {"Tile", .bottoms = {"2 3 2"}, .param = "tile_param { tiles: 3 }"},
     {"Tile", .bottoms = {"2 3 2"}, .param = "tile_param { axis: 0 tiles: 2 }"},
     {"Tile", .bottoms = {"2 3 2"}, .param = "tile_param { axis: -1 tiles: 2 }"},
-    {NULL},
+    {.type = NULL},
 };

@@ -83,5 +83,5 @@ const gradient_row gradient_rows_forks[] = {
      .param = "upsample_param { scale: 0.5 stride_h: 3 stride_w: 2 }"},
     {"Upsample", .bottoms = {"1 2 1 2", "1 2 1 2 = 3 0 5 7"},
      .param = "upsample_param { scale: 2 }"},
-    {NULL},
+    {.type = NULL},
 };
