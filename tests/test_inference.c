@@ -1,7 +1,5 @@
 /* Layers that run as one at inference, against the same layers one by one: float nets up to the
  * rounding of folded weights, deploy models in every bit. */
-#include "device/cpu/convolve/depthwise_integer.h"
-#include "device/cpu/convolve/onednn_convolution.h"
 #include "harness/fixture.h"
 #include "net/schedule/plan.h"
 #include "quant/quant.h"
@@ -454,63 +452,10 @@ static void quantisation_is_exact(void **state)
     }
 }
 
-static void depthwise_is_exact(void **state)
-{
-    (void)state;
-    static const qf_convolution_shape shapes[] = {
-        {2, 2, 70, 70, 70, {9, 7}, {9, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
-        {2, 1, 64, 64, 64, {8, 8}, {4, 4}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {1, 1}},
-        {2, 3, 5, 5, 5, {6, 5}, {4, 4}, {5, 4}, {2, 1}, {1, 1}, {3, 1}, {3, 1}},
-        {2, 1, 130, 130, 130, {5, 9}, {3, 7}, {3, 3}, {1, 1}, {2, 2}, {1, 1}, {1, 1}},
-        {2, 1, 7, 7, 7, {1, 1}, {1, 1}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {1, 1}},
-        {2, 2, 70, 70, 70, {8, 7}, {4, 4}, {3, 3}, {2, 2}, {1, 1}, {0, 0}, {1, 1}},
-        {2, 1, 9, 9, 9, {6, 5}, {6, 7}, {3, 2}, {1, 1}, {1, 1}, {2, 0}, {0, 3}},
-    };
-    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
-        const qf_convolution_shape *s = &shapes[k];
-        const size_t channels = (size_t)s->in_channels,
-                     kernel = (size_t)(s->kernel[0] * s->kernel[1]);
-        const size_t in = (size_t)(s->batch * s->in[0] * s->in[1]) * channels;
-        const size_t width = (size_t)s->out[1] * channels;
-        const size_t out = (size_t)(s->batch * s->out[0]) * width;
-        uint8_t *x = qf_alloc(in, 1);
-        int8_t *w = qf_alloc(channels * kernel, 1);
-        int16_t *packed = qf_alloc(channels * kernel, sizeof *packed);
-        int32_t *bias = qf_alloc(channels, sizeof *bias), *found = qf_alloc(out, sizeof *found),
-                *expected = qf_alloc(out, sizeof *expected);
-        for (size_t i = 0; i < in; i++)
-            x[i] = (uint8_t)(i % 3 ? qf_random_below(&context->random, 256) : 255);
-        for (size_t i = 0; i < channels * kernel; i++)
-            w[i] = (int8_t)(i % 3 ? (int)qf_random_below(&context->random, 256) - 128 : -128);
-        for (size_t i = 0; i < channels; i++)
-            bias[i] = (int32_t)qf_random_below(&context->random, 1000) - 500;
-        assert_true(qf_depthwise_integer_fits(s));
-        qf_depthwise_integer_pack(s, w, packed);
-        for (int zero = 0; zero < 256; zero += 85)
-            for (int with_bias = 0; with_bias < 2; with_bias++) {
-                const int32_t *b = with_bias ? bias : NULL;
-                qf_convolution_integer_reference(s, x, zero, w, b, expected);
-                for (int row = 0; row < s->batch * s->out[0]; row++)
-                    qf_depthwise_integer_row(
-                        s, x + (size_t)(row / s->out[0]) * (in / (size_t)s->batch), zero, packed, b,
-                        row % s->out[0], found + (size_t)row * width);
-                for (size_t i = 0; i < out; i++)
-                    assert_int_equal(found[i], expected[i]);
-            }
-        qf_free(x);
-        qf_free(w);
-        qf_free(packed);
-        qf_free(bias);
-        qf_free(found);
-        qf_free(expected);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantisation_is_exact),
-        cmocka_unit_test(depthwise_is_exact),
         cmocka_unit_test(float_nets_agree),
         cmocka_unit_test(folded_weights_follow_parameters),
         cmocka_unit_test(backward_repeats_forward),

@@ -87,6 +87,7 @@ static qf_status choose(qf_context *context, const qf_device *device)
     *chosen = complete(device);
     context->device = chosen;
     context->memory = device->memory;
+    qf_check_forced(context, qf_cpu.lists);
     return QF_OK;
 }
 

@@ -6,6 +6,7 @@
 #ifndef QF_DEVICE_DEVICE_H
 #define QF_DEVICE_DEVICE_H
 
+#include "device/choose.h"
 #include "device/families.h"
 #include "tensor/place.h"
 
@@ -23,6 +24,9 @@ typedef struct qf_device {
     const qf_map_family *map;
     const qf_quantise_family *quantise;
     const qf_update_family *update;
+    /* Of its families' operations, those that can be done in several ways; ends with NULL. NULL:
+     * there are none. */
+    const qf_implementations *const *lists;
 } qf_device;
 
 /* The context's device, every family of which is there: the one chosen with

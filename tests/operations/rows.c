@@ -27,7 +27,8 @@ typedef struct row {
     const rows_family *family;
     const rows_operation *operation;
     const qf_device *device;
-    const void *shape; /* NULL: drawn */
+    const char *implementation; /* NULL: what the device chooses */
+    const void *shape;          /* NULL: drawn */
     uint64_t shape_seed, seed;
 } row;
 
@@ -50,9 +51,60 @@ static void release_tensors(void);
 
 static void *drawn; /* the shape of a row that has none */
 
+/* ---- implementations ---- */
+
+static char ran_text[80]; /* what the log says where the forced implementation is chosen */
+static bool ran;
+static const char *forced_name = "";
+
+const char *rows_forced(void)
+{
+    return forced_name;
+}
+
+static void watch_choices(void *user, qf_log_level level, const char *file, int line,
+                          const char *text)
+{
+    (void)user, (void)level, (void)file, (void)line;
+    ran |= strstr(text, ran_text) != NULL;
+}
+
+static void force(const row *r)
+{
+    char forced[80];
+    const char *family = r->operation->list;
+    snprintf(forced, sizeof forced, "%.*s:%s", (int)strcspn(family, ":"), family,
+             r->implementation);
+    snprintf(ran_text, sizeof ran_text, ": %s (forced)", r->implementation);
+    ran = false;
+    forced_name = r->implementation;
+    setenv("QAFFE_FORCE", forced, 1);
+    qf_context_set_log(context, watch_choices, NULL, QF_DEBUG);
+}
+
+static void stop_forcing(void)
+{
+    unsetenv("QAFFE_FORCE");
+    forced_name = "";
+    qf_context_set_log(context, NULL, NULL, QF_ERROR);
+}
+
+static const qf_implementations *list_of(const qf_device *device, const rows_operation *operation)
+{
+    for (const qf_implementations *const *l = device->lists; l && *l && operation->list; l++) {
+        char name[80];
+        snprintf(name, sizeof name, "%s:%s", (*l)->family, (*l)->operation);
+        if (strcmp(name, operation->list) == 0)
+            return *l;
+    }
+    return NULL;
+}
+
 static void run_row(void **state)
 {
     const row *r = *state;
+    if (r->implementation)
+        force(r);
     drawn = qf_alloc(1, r->family->shape_size);
     assert_non_null(drawn);
     const int threads[] = {1, SEVERAL_THREADS};
@@ -66,6 +118,8 @@ static void run_row(void **state)
         r->operation->check(r->device, r->shape ? r->shape : drawn);
         release_tensors();
     }
+    if (r->implementation && !ran)
+        skip();
 }
 
 /* A pattern for names. */
@@ -77,28 +131,47 @@ static const char *wanted_rows(int argc, char **argv)
     return pattern;
 }
 
+typedef struct row_list {
+    row *rows;
+    size_t count, capacity;
+} row_list;
+
+/* `i`: of the device's implementations; -1: what it chooses. */
+static void add_row(row_list *to, const row *like, const char *wanted,
+                    const qf_implementations *list, int i)
+{
+    if (to->count == to->capacity) {
+        to->capacity = 2 * to->capacity + 256;
+        to->rows = realloc(to->rows, to->capacity * sizeof *to->rows);
+        assert_non_null(to->rows);
+    }
+    row *r = &to->rows[to->count];
+    *r = *like;
+    r->implementation = i < 0 ? NULL : list->entry[i].name;
+    const size_t length = strlen(r->name);
+    snprintf(r->name + length, sizeof r->name - length, "/%s%s%s", r->device->name,
+             r->implementation ? ":" : "", r->implementation ? r->implementation : "");
+    to->count += fnmatch(wanted, r->name, 0) == 0;
+}
+
 /* Adds the wanted rows of one shape. */
 static void add_rows(const rows_family *f, const char *shape_name, const void *shape,
-                     const char *wanted, row *rows, size_t *count)
+                     const char *wanted, row_list *to)
 {
     const uint64_t seed = program_seed();
-    for (size_t o = 0; o < f->operation_count; o++)
+    for (size_t o = 0; o < f->operation_count; o++) {
+        row like = {.family = f, .operation = &f->operations[o], .shape = shape};
+        snprintf(like.name, sizeof like.name, "%s/%s/%s", f->name, shape_name,
+                 f->operations[o].name);
+        like.seed = hash(seed, like.name, strlen(like.name)); /* the same for all that run it */
+        like.shape_seed = hash(seed, shape_name, strlen(shape_name));
         for (size_t d = 0; d < ROWS_COUNT(devices); d++) {
-            row *r = &rows[*count];
-            snprintf(r->name, sizeof r->name, "%s/%s/%s", f->name, shape_name,
-                     f->operations[o].name);
-            r->seed = hash(seed, r->name, strlen(r->name)); /* the same on every device */
-            snprintf(r->name + strlen(r->name), sizeof r->name - strlen(r->name), "/%s",
-                     devices[d]->name);
-            if (fnmatch(wanted, r->name, 0) != 0)
-                continue;
-            r->family = f;
-            r->operation = &f->operations[o];
-            r->device = devices[d];
-            r->shape = shape;
-            r->shape_seed = hash(seed, shape_name, strlen(shape_name));
-            ++*count;
+            const qf_implementations *list = list_of(devices[d], like.operation);
+            like.device = devices[d];
+            for (int i = -1; i < (list ? list->count : 0); i++)
+                add_row(to, &like, wanted, list, i);
         }
+    }
 }
 
 static int start_row(void **state);
@@ -107,21 +180,21 @@ static int end_row(void **state);
 int rows_run(const rows_family *f, int argc, char **argv)
 {
     const char *wanted = wanted_rows(argc, argv);
-    const size_t most = (f->shape_count + f->drawn) * f->operation_count * ROWS_COUNT(devices);
-    row *rows = calloc(most, sizeof *rows);
-    struct CMUnitTest *tests = calloc(most, sizeof *tests);
-    size_t count = 0;
-    if (!rows || !tests)
-        return EXIT_FAILURE;
+    row_list list = {0};
     for (size_t i = 0; i < f->shape_count; i++) {
         const void *shape = (const char *)f->shapes + i * f->shape_size;
-        add_rows(f, *(const char *const *)shape, shape, wanted, rows, &count);
+        add_rows(f, *(const char *const *)shape, shape, wanted, &list);
     }
     for (size_t i = 0; i < f->drawn; i++) {
         char name[32];
         snprintf(name, sizeof name, "random%zu", i + 1);
-        add_rows(f, name, NULL, wanted, rows, &count);
+        add_rows(f, name, NULL, wanted, &list);
     }
+    row *rows = list.rows;
+    const size_t count = list.count;
+    struct CMUnitTest *tests = calloc(count + 1, sizeof *tests);
+    if (!tests)
+        return EXIT_FAILURE;
     for (size_t i = 0; i < count; i++)
         tests[i] = (struct CMUnitTest){rows[i].name, run_row, start_row, end_row, &rows[i]};
     printf("seed %llu: QAFFE_SEED=%llu repeats it, QAFFE_ROW=NAME runs rows whose names begin so\n",
@@ -409,6 +482,7 @@ static int start_row(void **state)
 static int end_row(void **state)
 {
     (void)state;
+    stop_forcing();
     open_guards();
     input_count = 0;
     release_tensors();

@@ -1,8 +1,11 @@
 /*
  * Rows of operations: every operation of a family on every shape of a table and on random ones,
  * each a test of its own with a name, on every device against the reference. A seed decides all
- * values and the random shapes; it is printed, and QAFFE_SEED repeats it. QAFFE_ROW or the first
- * argument picks rows by the beginning of their names: convolve/3x3-stride2, or one of them alone.
+ * values and the random shapes; it is printed, and QAFFE_SEED repeats it. Where an operation has a
+ * list of implementations, the row is run with what the device chooses and with each of them by
+ * name (convolve/3x3/forward/cpu:onednn); it is skipped where that one does not accept it.
+ * QAFFE_ROW or the first argument picks rows by the beginning of their names: convolve/3x3-stride2,
+ * or one of them alone.
  */
 #ifndef QF_TESTS_ROWS_H
 #define QF_TESTS_ROWS_H
@@ -14,6 +17,7 @@
 
 typedef struct rows_operation {
     const char *name;
+    const char *list; /* its implementations (device/choose.h) by family:operation, or NULL */
     void (*check)(const qf_device *device, const void *shape);
 } rows_operation;
 
@@ -32,6 +36,9 @@ typedef struct rows_family {
 
 /* What main() returns. Each row runs on one thread and on several. */
 int rows_run(const rows_family *family, int argc, char **argv);
+
+/* The implementation that this row forces; "" where the device chooses. */
+const char *rows_forced(void);
 
 /* ---- drawing ---- */
 

@@ -2,6 +2,8 @@
 #include "device/cpu/onednn.h"
 #include "operations/convolve_rows.h"
 
+#include <string.h>
+
 /* ---- sums ---- */
 
 typedef qf_status (*forward_function)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
@@ -36,7 +38,8 @@ static bool is_exact(const convolve_operands *o, bool transposed)
     double products = o->s.in_channels / o->s.groups;
     for (int i = 0; i < o->s.spatial_axes; i++)
         products *= o->s.kernel[i];
-    return context->compute != QF_COMPUTE_FLOAT && !transposed && o->s.spatial_axes < 3 &&
+    return strcmp(rows_forced(), "onednn") != 0 && /* that one, of floats */
+           context->compute != QF_COMPUTE_FLOAT && !transposed && o->s.spatial_axes < 3 &&
            (qf_onednn_has_exact_int8() || products * 255 * 128 <= 1 << 24);
 }
 
@@ -230,17 +233,17 @@ static void forward_requantised(const qf_device *device, const void *of)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"forward", forward},
-        {"forward-codes", forward_codes},
-        {"forward-codes-int8", forward_codes_int8},
-        {"forward-codes-float", forward_codes_float},
-        {"forward-integer", forward_integer},
-        {"forward-fused", forward_fused},
-        {"forward-requantised", forward_requantised},
-        {"transposed", transposed},
-        {"transposed-codes", transposed_codes},
-        {"transposed-codes-int8", transposed_codes_int8},
-        {"transposed-integer", transposed_integer},
+        {"forward", "convolve:forward", forward},
+        {"forward-codes", "convolve:forward", forward_codes},
+        {"forward-codes-int8", "convolve:forward", forward_codes_int8},
+        {"forward-codes-float", "convolve:forward", forward_codes_float},
+        {"forward-integer", "convolve:forward_integer", forward_integer},
+        {"forward-fused", "convolve:forward_fused", forward_fused},
+        {"forward-requantised", "convolve:forward_requantised", forward_requantised},
+        {"transposed", "convolve:transposed", transposed},
+        {"transposed-codes", "convolve:transposed", transposed_codes},
+        {"transposed-codes-int8", "convolve:transposed", transposed_codes_int8},
+        {"transposed-integer", "convolve:transposed_integer", transposed_integer},
     };
     const rows_family family = {"convolve",
                                 operations,

@@ -190,12 +190,12 @@ static void backward_weights(const qf_device *device, const void *of)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"forward", forward},
-        {"forward-codes", forward_codes},
-        {"forward-codes-float", forward_codes_float},
-        {"forward-integer", forward_integer},
-        {"backward-data", backward_data},
-        {"backward-weights", backward_weights},
+        {"forward", NULL, forward},
+        {"forward-codes", NULL, forward_codes},
+        {"forward-codes-float", NULL, forward_codes_float},
+        {"forward-integer", NULL, forward_integer},
+        {"backward-data", NULL, backward_data},
+        {"backward-weights", NULL, backward_weights},
     };
     const rows_family family = {
         "multiply", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),

@@ -171,10 +171,10 @@ static void moments(const qf_device *device, const void *of)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"lrn-forward", lrn_forward},
-        {"lrn-backward", lrn_backward},
-        {"lrn-backward-in-place", lrn_backward_in_place},
-        {"moments", moments},
+        {"lrn-forward", NULL, lrn_forward},
+        {"lrn-backward", NULL, lrn_backward},
+        {"lrn-backward-in-place", NULL, lrn_backward_in_place},
+        {"moments", NULL, moments},
     };
     const rows_family family = {
         "normalise", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),

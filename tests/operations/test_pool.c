@@ -247,13 +247,13 @@ static void average_codes(const qf_device *device, const void *of)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"max", maximum},
-        {"max-special", maximum_special},
-        {"max-codes", maximum_codes},
-        {"ave", average},
-        {"ave-special", average_special},
-        {"ave-without-padding", average_without_padding},
-        {"ave-codes", average_codes},
+        {"max", NULL, maximum},
+        {"max-special", NULL, maximum_special},
+        {"max-codes", NULL, maximum_codes},
+        {"ave", NULL, average},
+        {"ave-special", NULL, average_special},
+        {"ave-without-padding", NULL, average_without_padding},
+        {"ave-codes", NULL, average_codes},
     };
     const rows_family family = {
         "pool", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),

@@ -113,8 +113,8 @@ static void channel_products(const qf_device *device, const void *of)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"channel-sums", channel_sums},
-        {"channel-products", channel_products},
+        {"channel-sums", NULL, channel_sums},
+        {"channel-products", NULL, channel_products},
     };
     const rows_family family = {
         "reduce", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),

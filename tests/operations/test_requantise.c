@@ -183,12 +183,12 @@ static void sum_over_addend(const qf_device *device, const void *shape)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"codes-alone", codes_alone},
-        {"values-alone", values_alone},
-        {"both", both},
-        {"sum-to-codes", sum_to_codes},
-        {"sum-to-both", sum_to_both},
-        {"sum-over-addend", sum_over_addend},
+        {"codes-alone", NULL, codes_alone},
+        {"values-alone", NULL, values_alone},
+        {"both", NULL, both},
+        {"sum-to-codes", NULL, sum_to_codes},
+        {"sum-to-both", NULL, sum_to_both},
+        {"sum-over-addend", NULL, sum_over_addend},
     };
     const rows_family family = {"requantise",
                                 operations,

@@ -51,6 +51,19 @@ static const qf_reduce_family reduce = {
     .channel_products = qf_channel_products,
 };
 
+static const qf_implementations *const lists[] = {
+    &qf_convolve_forward_list,
+    &qf_convolve_forward_integer_list,
+    &qf_convolve_transposed_list,
+    &qf_convolve_transposed_integer_list,
+    &qf_convolve_backward_list,
+    &qf_convolve_backward_data_list,
+    &qf_convolve_backward_weights_list,
+    &qf_convolve_forward_fused_list,
+    &qf_convolve_forward_requantised_list,
+    NULL,
+};
+
 const qf_device qf_cpu = {
     .name = "cpu",
     .description = "the host's processor",
@@ -63,4 +76,5 @@ const qf_device qf_cpu = {
     .map = &qf_cpu_map,
     .quantise = &qf_cpu_quantise,
     .update = &qf_cpu_update,
+    .lists = lists,
 };

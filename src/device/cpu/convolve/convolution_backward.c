@@ -43,45 +43,113 @@ static qf_status store_weights(qf_context *context, unit *u, qf_tensor *dw, cons
     return status;
 }
 
-qf_status qf_convolution_backward_weights(qf_context *context, qf_convolution *c, qf_tensor *x,
-                                          qf_tensor *dy, qf_tensor *dw)
+/* ---- floats ---- */
+
+static qf_status accepts_weights(qf_context *context, const void *call, const char **no)
 {
+    return qf_convolution_accepts_unit(context, call, BACKWARD_WEIGHTS, no);
+}
+
+static qf_status run_weights(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
     const float *source, *gradient;
     qf_array *borrowed;
     unit *u;
-    if (qf_pointwise_fits(&c->shape))
-        return qf_pointwise_backward_weights(context, &c->shape, x, dy, dw);
-    QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_WEIGHTS, &u));
-    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
-    QF_TRY(qf_tensor_borrow(context, x, QF_NHWC, &source, &borrowed));
-    qf_status status = store_weights(context, u, dw, NULL, source, gradient, BACKWARD_WEIGHTS);
+    QF_TRY(qf_convolution_need_unit(context, call->c, BACKWARD_WEIGHTS, &u));
+    QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
+    QF_TRY(qf_tensor_borrow(context, call->x, QF_NHWC, &source, &borrowed));
+    qf_status status =
+        store_weights(context, u, call->dw, NULL, source, gradient, BACKWARD_WEIGHTS);
     qf_array_release(borrowed);
     return status;
 }
+
+static const qf_implementation weights_list[] = {
+    {"pointwise", qf_pointwise_accepts, NULL, qf_pointwise_backward_weights},
+    {"onednn", accepts_weights, NULL, run_weights},
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_backward_weights_list = {
+    "convolve", "backward_weights", QF_IMPLEMENTATIONS(weights_list), qf_convolve_describe};
+
+qf_status qf_convolution_backward_weights(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                          qf_tensor *dy, qf_tensor *dw)
+{
+    const convolve_call call = {
+        .operation = OF_BACKWARD_WEIGHTS, .c = c, .x = x, .dy = dy, .dw = dw};
+    return qf_convolve_run(context, &call);
+}
+
+static qf_status run_data_unit(qf_context *context, const convolve_call *call, unit_kind kind,
+                               qf_form form)
+{
+    qf_tensor *const w = call->w;
+    const float *gradient;
+    const void *weights;
+    float *result;
+    unit *u;
+    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
+    QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
+    QF_TRY(qf_tensor_read(context, w, form, &weights));
+    QF_TRY(qf_operand_load(context, &u->weights, weights, w->weight_scale, w->version));
+    QF_TRY(qf_write(context, call->dx, QF_NHWC, &result));
+    qf_status status = qf_convolution_execute(context, u, kind, result, gradient);
+    qf_operand_release(&u->weights);
+    return status;
+}
+
+static qf_status accepts_data_codes(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    if (!(call->with & WITH_CODES))
+        *no = "weights have no codes with a scale for each channel";
+    else if (call->c->shape.groups > 1)
+        *no = "groups";
+    else
+        return qf_convolution_accepts_unit(context, call, BACKWARD_DATA_CODES, no);
+    return QF_OK;
+}
+
+static qf_status run_data_codes(qf_context *context, const void *call)
+{
+    return run_data_unit(context, call, BACKWARD_DATA_CODES, QF_WEIGHT_CODES);
+}
+
+static qf_status accepts_data(qf_context *context, const void *call, const char **no)
+{
+    return qf_convolution_accepts_unit(context, call, BACKWARD_DATA, no);
+}
+
+static qf_status run_data(qf_context *context, const void *call)
+{
+    return run_data_unit(context, call, BACKWARD_DATA, QF_PLAIN);
+}
+
+static const qf_implementation data_list[] = {
+    {"pointwise", qf_pointwise_accepts, NULL, qf_pointwise_backward_data},
+    {"few_channels", qf_few_channels_accepts, qf_few_channels_suits, qf_few_channels_backward_data},
+    {"onednn_codes", accepts_data_codes, NULL, run_data_codes},
+    {"onednn", accepts_data, NULL, run_data},
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_backward_data_list = {
+    "convolve", "backward_data", QF_IMPLEMENTATIONS(data_list), qf_convolve_describe};
 
 qf_status qf_convolution_backward_data(qf_context *context, qf_convolution *c, qf_tensor *dy,
                                        qf_tensor *w, qf_tensor *dx)
 {
     const bool codes = qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
-                       w->weight_scale_count == c->shape.out_channels &&
-                       w->weight_scale_axis == 0 && c->shape.groups == 1;
-    const unit_kind kind = codes ? BACKWARD_DATA_CODES : BACKWARD_DATA;
-    const float *gradient;
-    const void *weights;
-    float *result;
-    unit *u;
-    if (qf_pointwise_fits(&c->shape))
-        return qf_pointwise_backward_data(context, &c->shape, dy, w, dx);
-    if (qf_few_channels_fit(&c->shape))
-        return qf_few_channels_backward_data(context, &c->shape, dy, w, dx);
-    QF_TRY(qf_convolution_need_unit(context, c, kind, &u));
-    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
-    QF_TRY(qf_tensor_read(context, w, codes ? QF_WEIGHT_CODES : QF_PLAIN, &weights));
-    QF_TRY(qf_operand_load(context, &u->weights, weights, w->weight_scale, w->version));
-    QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-    qf_status status = qf_convolution_execute(context, u, kind, result, gradient);
-    qf_operand_release(&u->weights);
-    return status;
+                       w->weight_scale_count == c->shape.out_channels && w->weight_scale_axis == 0;
+    const convolve_call call = {.operation = OF_BACKWARD_DATA,
+                                .with = codes ? WITH_CODES : 0,
+                                .c = c,
+                                .w = w,
+                                .dy = dy,
+                                .dx = dx};
+    return qf_convolve_run(context, &call);
 }
 
 /* ---- bf16 ---- */
@@ -100,40 +168,27 @@ static bool meets_image(const qf_convolution_shape *s)
     return true;
 }
 
-static bool suits_bf16(const qf_context *context, const qf_convolution *c, const qf_tensor *x,
-                       const qf_tensor *w)
+static const char *refuses_bf16(const convolve_call *call)
 {
-    return context->backward == QF_BACKWARD_BF16 && qf_onednn_has_bf16() && c->shape.groups == 1 &&
-           c->shape.batch > 0 && meets_image(&c->shape) && qf_tensor_has(x, QF_CODES) &&
-           qf_tensor_has(w, QF_WEIGHT_CODES) && w->weight_scale &&
-           (w->weight_scale_count == 1 || w->weight_scale_axis == 0);
-}
-
-bool qf_convolution_takes_bf16(qf_context *context, qf_convolution *c, const qf_tensor *x,
-                               const qf_tensor *w)
-{
-    unit *data, *weights;
-    if (!suits_bf16(context, c, x, w))
-        return false;
-    if (qf_pointwise_suits_bf16(&c->shape))
-        return true;
-    return qf_convolution_unit(context, c, BACKWARD_DATA_BF16, &data) == QF_OK && data &&
-           qf_convolution_unit(context, c, BACKWARD_WEIGHTS_BF16, &weights) == QF_OK && weights;
+    const qf_convolution_shape *s = &call->c->shape;
+    return call->with / WITH_MODE != QF_BACKWARD_BF16 ? "the context wants float"
+           : !qf_onednn_has_bf16()                    ? "no instructions for bf16"
+           : !(call->with & WITH_CODES)               ? "no codes of input and weights"
+           : s->groups > 1                            ? "groups"
+           : s->batch == 0                            ? "no images"
+           : !meets_image(s)                          ? "a column of the kernel meets no image"
+                                                      : NULL;
 }
 
 /* With dy' = bf16(dy · s), s the weights' scale of each channel and q their codes:
  * dx = Σ dy' · q, and dw = Σ dy' · (u − zero) · code_scale / s. */
 
-static qf_status backward_data_bf16(qf_context *context, qf_convolution *c, const uint16_t *rounded,
-                                    qf_tensor *w, qf_tensor *dx)
+static qf_status data_bf16(qf_context *context, qf_convolution *c, const uint16_t *rounded,
+                           qf_tensor *w, qf_tensor *dx)
 {
     const int8_t *codes;
     float *result;
     unit *u;
-    if (qf_pointwise_suits_bf16(&c->shape))
-        return qf_pointwise_backward_data_bf16(context, c, rounded, w, dx);
-    if (qf_few_channels_fit(&c->shape))
-        return qf_few_channels_backward_data_bf16(context, &c->shape, rounded, w, dx);
     QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_DATA_BF16, &u));
     QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &codes));
     QF_TRY(qf_operand_load(context, &u->weights, codes, NULL, w->version));
@@ -143,16 +198,18 @@ static qf_status backward_data_bf16(qf_context *context, qf_convolution *c, cons
     return status;
 }
 
-static qf_status backward_weights_bf16(qf_context *context, qf_convolution *c, qf_tensor *x,
-                                       const uint16_t *rounded, qf_tensor *dw)
+static qf_status few_channels_bf16(qf_context *context, qf_convolution *c, const uint16_t *rounded,
+                                   qf_tensor *w, qf_tensor *dx)
+{
+    return qf_few_channels_backward_data_bf16(context, &c->shape, rounded, w, dx);
+}
+
+static qf_status weights_bf16(qf_context *context, qf_convolution *c, qf_tensor *x,
+                              const uint16_t *rounded, const float *factor, qf_tensor *dw)
 {
     const size_t count = qf_shape_count(&x->shape);
     const uint8_t *codes;
     unit *u;
-    for (int o = 0; o < c->shape.out_channels; o++)
-        c->scale[o] = x->code_scale / c->scale[o];
-    if (qf_pointwise_suits_bf16(&c->shape))
-        return qf_pointwise_backward_weights_bf16(context, c, x, rounded, c->scale, dw);
     QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_WEIGHTS_BF16, &u));
     QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
     qf_array *source = qf_array_take(context, count * sizeof(uint16_t));
@@ -160,7 +217,7 @@ static qf_status backward_weights_bf16(qf_context *context, qf_convolution *c, q
         return qf_fail(context, QF_E_MEMORY, "no memory for inputs in bf16");
     qf_codes_to_bf16(codes, source->bytes, count, x->code_zero);
     qf_status status =
-        store_weights(context, u, dw, c->scale, source->bytes, rounded, BACKWARD_WEIGHTS_BF16);
+        store_weights(context, u, dw, factor, source->bytes, rounded, BACKWARD_WEIGHTS_BF16);
     qf_array_release(source);
     return status;
 }
@@ -182,23 +239,131 @@ static qf_status round_gradient(qf_context *context, const qf_convolution *c, qf
     return QF_OK;
 }
 
-qf_status qf_convolution_backward(qf_context *context, qf_convolution *c, qf_tensor *x,
-                                  qf_tensor *w, qf_tensor *dy, qf_tensor *dw, qf_tensor *dx)
+typedef qf_status (*data_function)(qf_context *, qf_convolution *, const uint16_t *rounded,
+                                   qf_tensor *w, qf_tensor *dx);
+typedef qf_status (*weights_function)(qf_context *, qf_convolution *, qf_tensor *x,
+                                      const uint16_t *rounded, const float *factor, qf_tensor *dw);
+
+static qf_status run_bf16(qf_context *context, const convolve_call *call, data_function data,
+                          weights_function weights)
 {
-    if (!qf_convolution_takes_bf16(context, c, x, w)) {
-        if (dw)
-            QF_TRY(qf_convolution_backward_weights(context, c, x, dy, dw));
-        return dx ? qf_convolution_backward_data(context, c, dy, w, dx) : QF_OK;
-    }
+    qf_convolution *const c = call->c;
+    qf_tensor *const x = call->x, *const w = call->w;
     for (int o = 0; o < c->shape.out_channels; o++)
         c->scale[o] = w->weight_scale[w->weight_scale_count > 1 ? o : 0];
     qf_array *rounded = NULL;
     const uint16_t *gradient;
-    qf_status status = round_gradient(context, c, dy, &gradient, &rounded);
-    if (status == QF_OK && dx)
-        status = backward_data_bf16(context, c, gradient, w, dx);
-    if (status == QF_OK && dw)
-        status = backward_weights_bf16(context, c, x, gradient, dw);
+    qf_status status = round_gradient(context, c, call->dy, &gradient, &rounded);
+    if (status == QF_OK && call->dx)
+        status = data(context, c, gradient, w, call->dx);
+    for (int o = 0; o < c->shape.out_channels; o++)
+        c->scale[o] = x->code_scale / c->scale[o];
+    if (status == QF_OK && call->dw)
+        status = weights(context, c, x, gradient, c->scale, call->dw);
     qf_array_release(rounded);
     return status;
+}
+
+static qf_status accepts_pointwise_bf16(qf_context *context, const void *call, const char **no)
+{
+    *no = refuses_bf16(call);
+    return *no ? QF_OK : qf_pointwise_accepts(context, call, no);
+}
+
+static qf_status suits_pointwise_bf16(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    (void)context;
+    if (!qf_pointwise_suits_bf16(&call->c->shape))
+        *no = "few weights beside the pixels";
+    return QF_OK;
+}
+
+static qf_status run_pointwise_bf16(qf_context *context, const void *call)
+{
+    return run_bf16(context, call, qf_pointwise_backward_data_bf16,
+                    qf_pointwise_backward_weights_bf16);
+}
+
+static qf_status accepts_few_channels_bf16(qf_context *context, const void *call, const char **no)
+{
+    *no = refuses_bf16(call);
+    if (!*no)
+        QF_TRY(qf_few_channels_accepts(context, call, no));
+    return *no ? QF_OK : qf_convolution_accepts_unit(context, call, BACKWARD_WEIGHTS_BF16, no);
+}
+
+static qf_status run_few_channels_bf16(qf_context *context, const void *call)
+{
+    return run_bf16(context, call, few_channels_bf16, weights_bf16);
+}
+
+static qf_status accepts_onednn_bf16(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    const char *pointwise = NULL;
+    *no = refuses_bf16(call);
+    QF_TRY(qf_pointwise_accepts(context, call, &pointwise));
+    if (!*no && !pointwise && call->c->shape.out_channels % 2 == 1)
+        *no = "an odd number of outputs of 1x1, for which it may be wrong";
+    if (!*no)
+        QF_TRY(qf_convolution_accepts_unit(context, call, BACKWARD_DATA_BF16, no));
+    return *no ? QF_OK : qf_convolution_accepts_unit(context, call, BACKWARD_WEIGHTS_BF16, no);
+}
+
+static qf_status run_onednn_bf16(qf_context *context, const void *call)
+{
+    return run_bf16(context, call, data_bf16, weights_bf16);
+}
+
+static qf_status run_float(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    if (call->dw)
+        QF_TRY(qf_convolution_backward_weights(context, call->c, call->x, call->dy, call->dw));
+    return call->dx ? qf_convolution_backward_data(context, call->c, call->dy, call->w, call->dx)
+                    : QF_OK;
+}
+
+static const qf_implementation backward_list[] = {
+    {"pointwise_bf16", accepts_pointwise_bf16, suits_pointwise_bf16, run_pointwise_bf16},
+    {"few_channels_bf16", accepts_few_channels_bf16, qf_few_channels_suits, run_few_channels_bf16},
+    {"onednn_bf16", accepts_onednn_bf16, NULL, run_onednn_bf16},
+    {"float", NULL, NULL, run_float}, /* as backward_data and backward_weights choose */
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_backward_list = {
+    "convolve", "backward", QF_IMPLEMENTATIONS(backward_list), qf_convolve_describe};
+
+static convolve_call backward_call(const qf_context *context, qf_convolution *c, const qf_tensor *x,
+                                   const qf_tensor *w)
+{
+    const bool codes = qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) &&
+                       w->weight_scale && (w->weight_scale_count == 1 || w->weight_scale_axis == 0);
+    return (convolve_call){.operation = OF_BACKWARD,
+                           .with =
+                               (codes ? WITH_CODES : 0) | (unsigned)context->backward * WITH_MODE,
+                           .c = c};
+}
+
+bool qf_convolution_takes_bf16(qf_context *context, qf_convolution *c, const qf_tensor *x,
+                               const qf_tensor *w)
+{
+    const convolve_call call = backward_call(context, c, x, w);
+    const qf_implementation *chosen;
+    return qf_convolve_choose(context, &call, &chosen) == QF_OK && chosen->run != run_float &&
+           chosen->run != qf_convolve_run_reference;
+}
+
+qf_status qf_convolution_backward(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                  qf_tensor *w, qf_tensor *dy, qf_tensor *dw, qf_tensor *dx)
+{
+    convolve_call call = backward_call(context, c, x, w);
+    call.x = x;
+    call.w = w;
+    call.dy = dy;
+    call.dw = dw;
+    call.dx = dx;
+    return qf_convolve_run(context, &call);
 }

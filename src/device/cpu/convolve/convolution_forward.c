@@ -1,5 +1,4 @@
 /* Convolution, forward: in float, in 8-bit codes with float or integer results. */
-#include "device/cpu/convolve/depthwise_integer.h"
 #include "device/cpu/convolve/integer_convolution.h"
 #include "device/cpu/convolve/onednn_convolution.h"
 #include "tensor/convert.h"
@@ -8,20 +7,13 @@
 #include "base/memory.h"
 
 #include <math.h>
-#include <time.h>
-
-static bool is_depthwise(const qf_convolution *c)
-{
-    return c->shape.groups > 1 && c->shape.groups == c->shape.in_channels;
-}
 
 /* ---- codes in, float out ---- */
 
 /* Floats hold integers up to 2^24, and no sum of so few products of codes exceeds that: a float
  * convolution of the integers gives the same bits as one in int8. */
-static bool is_exact_in_float(const qf_convolution *c)
+static bool is_exact_in_float(const qf_convolution_shape *s)
 {
-    const qf_convolution_shape *s = &c->shape;
     double products = (double)(s->in_channels / s->groups);
     for (int i = 0; i < s->spatial_axes; i++)
         products *= s->kernel[i];
@@ -42,46 +34,41 @@ static qf_status give_scales(qf_context *context, qf_convolution *c, unit *u, co
     return QF_OK;
 }
 
-/* *done: oneDNN has such a primitive. */
-static qf_status forward_int8(qf_context *context, qf_convolution *c, qf_tensor *x, qf_tensor *w,
-                              qf_tensor *bias, qf_tensor *y, bool *done)
+static qf_status run_int8(qf_context *context, const void *of)
 {
-    const unit_kind kind = bias ? FORWARD_CODES_BIAS : FORWARD_CODES;
+    const convolve_call *call = of;
+    const unit_kind kind = call->bias ? FORWARD_CODES_BIAS : FORWARD_CODES;
+    qf_tensor *const x = call->x, *const w = call->w;
     const uint8_t *codes;
     const int8_t *weights;
     float *result;
     unit *u;
-    QF_TRY(qf_convolution_unit(context, c, kind, &u));
-    *done = u != NULL;
-    if (!u)
-        return QF_OK;
+    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
     QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
     QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
     QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));
-    QF_TRY(give_scales(context, c, u, x, w, bias));
+    QF_TRY(give_scales(context, call->c, u, x, w, call->bias));
     u->zero = x->code_zero;
-    QF_TRY(qf_write(context, y, QF_NHWC, &result));
+    QF_TRY(qf_write(context, call->y, QF_NHWC, &result));
     return qf_convolution_execute(context, u, kind, codes, result);
 }
 
-static qf_status forward_exact(qf_context *context, qf_convolution *c, qf_tensor *x, qf_tensor *w,
-                               qf_tensor *bias, qf_tensor *y, bool *done)
+static qf_status run_exact_float(qf_context *context, const void *of)
 {
-    const unit_kind kind = bias ? FORWARD_EXACT_BIAS : FORWARD_EXACT;
+    const convolve_call *call = of;
+    const unit_kind kind = call->bias ? FORWARD_EXACT_BIAS : FORWARD_EXACT;
+    qf_tensor *const x = call->x, *const w = call->w;
     const size_t count = qf_shape_count(&x->shape);
     const uint8_t *codes;
     const int8_t *weights;
     float *result;
     unit *u;
-    QF_TRY(qf_convolution_unit(context, c, kind, &u));
-    *done = u != NULL;
-    if (!u)
-        return QF_OK;
+    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
     QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
     QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
     QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));
-    QF_TRY(give_scales(context, c, u, x, w, bias));
-    QF_TRY(qf_write(context, y, QF_NHWC, &result));
+    QF_TRY(give_scales(context, call->c, u, x, w, call->bias));
+    QF_TRY(qf_write(context, call->y, QF_NHWC, &result));
     qf_array *integers = qf_array_take(context, count * sizeof(float));
     if (!integers)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu values", count);
@@ -91,55 +78,105 @@ static qf_status forward_exact(qf_context *context, qf_convolution *c, qf_tensor
     return status;
 }
 
-typedef qf_status (*codes_forward)(qf_context *, qf_convolution *, qf_tensor *x, qf_tensor *w,
-                                   qf_tensor *bias, qf_tensor *y, bool *done);
+/* What both ask of a call. */
+static const char *refuses_codes(const convolve_call *call)
+{
+    return !(call->with & WITH_CODES)                   ? "no codes of input and weights"
+           : call->with / WITH_MODE == QF_COMPUTE_FLOAT ? "the context computes in float"
+                                                        : NULL;
+}
 
-/* Best of some runs; infinite if it cannot run. */
-static qf_status measure(codes_forward run, qf_context *context, qf_convolution *c, qf_tensor *x,
-                         qf_tensor *w, qf_tensor *bias, qf_tensor *y, double *best)
+static qf_status accepts_int8(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    *no = refuses_codes(call);
+    if (!*no && !qf_convolution_has_int8(&call->c->shape))
+        *no = "no exact int8 on this processor";
+    return *no ? QF_OK
+               : qf_convolution_accepts_unit(context, call,
+                                             call->bias ? FORWARD_CODES_BIAS : FORWARD_CODES, no);
+}
+
+static qf_status accepts_exact_float(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    *no = refuses_codes(call);
+    if (!*no && !is_exact_in_float(&call->c->shape))
+        *no = "sums may exceed 2^24";
+    return *no ? QF_OK
+               : qf_convolution_accepts_unit(context, call,
+                                             call->bias ? FORWARD_EXACT_BIAS : FORWARD_EXACT, no);
+}
+
+/* Best of some runs. */
+static qf_status measure(qf_status (*run)(qf_context *, const void *), qf_context *context,
+                         const convolve_call *call, double *best)
 {
     enum { RUNS = 4 }; /* the first one prepares */
     *best = INFINITY;
     for (int i = 0; i < RUNS; i++) {
         const double start = qf_seconds();
-        bool done;
-        QF_TRY(run(context, c, x, w, bias, y, &done));
-        if (!done)
-            return QF_OK;
+        QF_TRY(run(context, call));
         *best = i > 0 ? fmin(*best, qf_seconds() - start) : *best;
     }
     return QF_OK;
 }
 
 /* Both give the same bits, so the choice may depend on the moment. */
-static qf_status decide(qf_context *context, qf_convolution *c, qf_tensor *x, qf_tensor *w,
-                        qf_tensor *bias, qf_tensor *y)
+static qf_status suits_int8(qf_context *context, const void *of, const char **no)
 {
-    double int8 = INFINITY, exact = INFINITY;
-    if (qf_convolution_has_int8(&c->shape))
-        QF_TRY(measure(forward_int8, context, c, x, w, bias, y, &int8));
-    if (is_exact_in_float(c) && (context->compute != QF_COMPUTE_INT8 || int8 == INFINITY))
-        QF_TRY(measure(forward_exact, context, c, x, w, bias, y, &exact));
-    c->codes_kernel = int8 <= exact ? IN_INT8 : IN_FLOAT;
+    const convolve_call *call = of;
+    const qf_convolution_shape *s = &call->c->shape;
+    const char *not_exact = NULL;
+    double int8, exact;
+    QF_TRY(accepts_exact_float(context, call, &not_exact));
+    if (not_exact || call->with / WITH_MODE == QF_COMPUTE_INT8)
+        return QF_OK;
+    QF_TRY(measure(run_int8, context, call, &int8));
+    QF_TRY(measure(run_exact_float, context, call, &exact));
     qf_debug(context, "Convolution of %d by %d channels, kernel %d: int8 %.3f ms, float %.3f ms",
-             c->shape.in_channels / c->shape.groups, c->shape.out_channels, c->shape.kernel[0],
-             1e3 * int8, 1e3 * exact);
+             s->in_channels / s->groups, s->out_channels, s->kernel[0], 1e3 * int8, 1e3 * exact);
+    if (int8 > exact)
+        *no = "exact_float was faster";
     return QF_OK;
 }
 
-static qf_status forward_codes(qf_context *context, qf_convolution *c, qf_tensor *x, qf_tensor *w,
-                               qf_tensor *bias, qf_tensor *y, bool *done)
+/* ---- floats ---- */
+
+static qf_status accepts_float(qf_context *context, const void *of, const char **no)
 {
-    const bool exact = is_exact_in_float(c), int8 = qf_convolution_has_int8(&c->shape);
-    *done = false;
-    if (!exact && !int8)
-        return QF_OK;
-    if (exact && c->codes_kernel == UNDECIDED)
-        QF_TRY(decide(context, c, x, w, bias, y));
-    if (c->codes_kernel == IN_FLOAT)
-        return forward_exact(context, c, x, w, bias, y, done);
-    return int8 ? forward_int8(context, c, x, w, bias, y, done) : QF_OK;
+    const convolve_call *call = of;
+    return qf_convolution_accepts_unit(context, call, call->bias ? FORWARD_BIAS : FORWARD, no);
 }
+
+static qf_status run_float(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    const unit_kind kind = call->bias ? FORWARD_BIAS : FORWARD;
+    const float *source, *weights, *bias_values;
+    float *result;
+    unit *u;
+    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
+    QF_TRY(qf_read(context, call->x, QF_NHWC, &source));
+    QF_TRY(qf_read(context, call->w, QF_PLAIN, &weights));
+    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, call->w->version));
+    if (call->bias) {
+        QF_TRY(qf_read(context, call->bias, QF_PLAIN, &bias_values));
+        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias, (void *)bias_values));
+    }
+    QF_TRY(qf_write(context, call->y, QF_NHWC, &result));
+    return qf_convolution_execute(context, u, kind, source, result);
+}
+
+static const qf_implementation forward[] = {
+    {"int8", accepts_int8, suits_int8, run_int8},
+    {"exact_float", accepts_exact_float, NULL, run_exact_float},
+    {"onednn", accepts_float, NULL, run_float},
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_forward_list = {
+    "convolve", "forward", QF_IMPLEMENTATIONS(forward), qf_convolve_describe};
 
 static bool are_codes(const qf_tensor *x, const qf_tensor *w)
 {
@@ -150,62 +187,84 @@ static bool are_codes(const qf_tensor *x, const qf_tensor *w)
 qf_status qf_convolution_forward(qf_context *context, qf_convolution *c, qf_tensor *x, qf_tensor *w,
                                  qf_tensor *bias, qf_tensor *y)
 {
-    if (are_codes(x, w) && context->compute != QF_COMPUTE_FLOAT) {
-        bool done;
-        QF_TRY(forward_codes(context, c, x, w, bias, y, &done));
-        if (done)
-            return QF_OK;
-    }
-    const float *source, *weights, *bias_values;
-    float *result;
-    const unit_kind kind = bias ? FORWARD_BIAS : FORWARD;
-    unit *u;
-    QF_TRY(qf_convolution_need_unit(context, c, kind, &u));
-    QF_TRY(qf_read(context, x, QF_NHWC, &source));
-    QF_TRY(qf_read(context, w, QF_PLAIN, &weights));
-    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));
-    if (bias) {
-        QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
-        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias, (void *)bias_values));
-    }
-    QF_TRY(qf_write(context, y, QF_NHWC, &result));
-    return qf_convolution_execute(context, u, kind, source, result);
+    const unsigned with = (are_codes(x, w) ? WITH_CODES : 0) | (bias ? WITH_BIAS : 0) |
+                          (unsigned)context->compute * WITH_MODE;
+    const convolve_call call = {
+        .operation = OF_FORWARD, .with = with, .c = c, .x = x, .w = w, .bias = bias, .y = y};
+    return qf_convolve_run(context, &call);
 }
 
 /* ---- codes in, accumulators out ---- */
 
+static qf_status run_tiles(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    int32_t *result;
+    QF_TRY(qf_tensor_write(context, call->y, QF_INTEGERS, &result));
+    return qf_integer_convolution_forward(context, &call->c->integer, &call->c->shape, call->x,
+                                          call->w, false, call->bias, NULL, result);
+}
+
+static qf_status accepts_integer(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    if (!qf_convolution_has_int8(&call->c->shape))
+        *no = "no exact int8 on this processor";
+    return *no ? QF_OK
+               : qf_convolution_accepts_unit(
+                     context, call, call->bias ? FORWARD_INTEGER_BIAS : FORWARD_INTEGER, no);
+}
+
+static qf_status suits_integer(qf_context *context, const void *of, const char **no)
+{
+    const qf_convolution_shape *s = &((const convolve_call *)of)->c->shape;
+    (void)context;
+    if (s->groups > 1 && s->groups == s->in_channels)
+        *no = "slow where channels are for themselves";
+    return QF_OK;
+}
+
+static qf_status run_integer(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    const unit_kind kind = call->bias ? FORWARD_INTEGER_BIAS : FORWARD_INTEGER;
+    const uint8_t *codes;
+    const int8_t *weights;
+    const int32_t *bias_values;
+    int32_t *result;
+    unit *u;
+    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
+    QF_TRY(qf_tensor_read(context, call->x, QF_CODES, &codes));
+    QF_TRY(qf_tensor_read(context, call->w, QF_WEIGHT_CODES, &weights));
+    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, call->w->version));
+    if (call->bias) {
+        QF_TRY(qf_tensor_read(context, call->bias, QF_INTEGERS, &bias_values));
+        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias, (void *)bias_values));
+    }
+    QF_TRY(qf_tensor_write(context, call->y, QF_INTEGERS, &result));
+    u->zero = call->x->code_zero;
+    return qf_convolution_execute(context, u, kind, codes, result);
+}
+
+static const qf_implementation integers[] = {
+    {"tiles", qf_tiles_accept, NULL, run_tiles},
+    {"onednn", accepts_integer, suits_integer, run_integer},
+    {"depthwise", qf_depthwise_accepts, NULL, qf_depthwise_forward_integer},
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_forward_integer_list = {
+    "convolve", "forward_integer", QF_IMPLEMENTATIONS(integers), qf_convolve_describe};
+
 qf_status qf_convolution_forward_integer(qf_context *context, qf_convolution *c, qf_tensor *x,
                                          qf_tensor *w, qf_tensor *bias, qf_tensor *y)
 {
-    const uint8_t *codes;
-    const int8_t *weights;
-    const int32_t *bias_values = NULL;
-    int32_t *result;
-    unit *u = NULL;
-    unit_kind kind = bias ? FORWARD_INTEGER_BIAS : FORWARD_INTEGER;
-    if (qf_integer_convolution_fits(&c->shape)) {
-        QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
-        return qf_integer_convolution_forward(context, &c->integer, &c->shape, x, w, false, bias,
-                                              NULL, result);
-    }
-    if (qf_onednn_has_exact_int8() && !is_depthwise(c))
-        QF_TRY(qf_convolution_unit(context, c, kind, &u));
-    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
-    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
-    if (bias)
-        QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
-    QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
-    if (!u && qf_depthwise_integer_fits(&c->shape))
-        return qf_depthwise_forward_integer(context, c, codes, x->code_zero, w, weights,
-                                            bias_values, result);
-    if (!u) {
-        qf_convolution_integer_reference(&c->shape, codes, x->code_zero, weights, bias_values,
-                                         result);
-        return QF_OK;
-    }
-    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));
-    if (bias)
-        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias, (void *)bias_values));
-    u->zero = x->code_zero;
-    return qf_convolution_execute(context, u, kind, codes, result);
+    const convolve_call call = {.operation = OF_FORWARD_INTEGER,
+                                .with = WITH_CODES | (bias ? WITH_BIAS : 0),
+                                .c = c,
+                                .x = x,
+                                .w = w,
+                                .bias = bias,
+                                .y = y};
+    return qf_convolve_run(context, &call);
 }

@@ -4,11 +4,9 @@
  * values and codes; to find the sums in its cache, each thread runs the primitive on pieces of the
  * work (rows of a 1x1 convolution, images otherwise) and goes on with each piece at once.
  */
-#include "device/cpu/convolve/depthwise_integer.h"
 #include "device/cpu/convolve/integer_convolution.h"
 #include "device/cpu/cpu.h"
 #include "device/cpu/sweep/cpu_requantise.h"
-#include "device/reference/reference.h"
 
 #include "base/memory.h"
 #include "base/parallel.h"
@@ -39,8 +37,6 @@ typedef struct fused_unit {
 
 struct qf_fused_convolution {
     fused_unit value, integer;
-    int16_t *depthwise; /* weights as qf_depthwise_integer_row() wants them */
-    uint64_t depthwise_version;
 };
 
 static void destroy_unit(fused_unit *u)
@@ -72,7 +68,6 @@ void qf_fused_convolution_destroy(struct qf_fused_convolution *fused)
         return;
     destroy_unit(&fused->value);
     destroy_unit(&fused->integer);
-    qf_free(fused->depthwise);
     qf_free(fused);
 }
 
@@ -267,48 +262,81 @@ static bool crashes(const qf_convolution_shape *s)
            !qf_onednn_has_avx2();
 }
 
-static qf_status forward_plainly(qf_context *context, const qf_convolution *c, qf_tensor *x,
-                                 qf_tensor *w, qf_tensor *bias, const qf_epilogue *epilogue,
-                                 qf_tensor *y)
+static qf_status get_value_unit(qf_context *context, const convolve_call *call, fused_unit **out)
 {
-    const qf_convolve_family *plain = qf_reference.convolve;
-    qf_convolution *convolution;
-    QF_TRY(plain->create(context, &c->shape, &convolution));
-    const qf_status status = plain->forward_fused(context, convolution, x, w, bias, epilogue, y);
-    plain->destroy(convolution);
-    return status;
+    qf_convolution *const c = call->c;
+    QF_TRY(get_fused(context, c));
+    fused_unit *u = &c->fused->value;
+    if (u->primitive &&
+        (u->bias != (call->bias != NULL) || !same_epilogue(&u->epilogue, call->epilogue)))
+        destroy_unit(u);
+    if (!u->primitive && !u->impossible) {
+        u->bias = call->bias != NULL;
+        u->epilogue = *call->epilogue;
+        QF_TRY(create_unit(context, c, u, false, c->x_dims, c->y_dims));
+    }
+    *out = u->primitive ? u : NULL;
+    return QF_OK;
 }
+
+static qf_status accepts_fused(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    fused_unit *u;
+    if (crashes(&call->c->shape)) {
+        *no = "would crash for so many channels without AVX2";
+        return QF_OK;
+    }
+    QF_TRY(get_value_unit(context, call, &u));
+    if (!u)
+        *no = "oneDNN has none for this shape";
+    return QF_OK;
+}
+
+static qf_status run_fused(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    const float *source, *weights, *bias_values;
+    float *result;
+    fused_unit *u;
+    QF_TRY(get_value_unit(context, call, &u));
+    if (!u) /* another epilogue than the one that it accepted */
+        return qf_convolve_run_reference(context, call);
+    QF_TRY(qf_read(context, call->x, QF_NHWC, &source));
+    QF_TRY(qf_read(context, call->w, QF_PLAIN, &weights));
+    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, call->w->version));
+    if (call->bias) {
+        QF_TRY(qf_read(context, call->bias, QF_PLAIN, &bias_values));
+        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias_memory, (void *)bias_values));
+    }
+    QF_TRY(call->epilogue->sum ? qf_update(context, call->y, QF_NHWC, &result)
+                               : qf_write(context, call->y, QF_NHWC, &result));
+    QF_DNNL(context, execute(u, &u->runners[0], source, result));
+    return QF_OK;
+}
+
+static const qf_implementation fused_list[] = {
+    {"onednn", accepts_fused, NULL, run_fused},
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_forward_fused_list = {
+    "convolve", "forward_fused", QF_IMPLEMENTATIONS(fused_list), qf_convolve_describe};
 
 qf_status qf_convolution_forward_fused(qf_context *context, qf_convolution *c, qf_tensor *x,
                                        qf_tensor *w, qf_tensor *bias, const qf_epilogue *epilogue,
                                        qf_tensor *y)
 {
-    const float *source, *weights, *bias_values;
-    float *result;
-    QF_TRY(get_fused(context, c));
-    fused_unit *u = &c->fused->value;
-    if (u->primitive && (u->bias != (bias != NULL) || !same_epilogue(&u->epilogue, epilogue)))
-        destroy_unit(u);
-    if (!u->primitive && !u->impossible) {
-        u->bias = bias != NULL;
-        u->epilogue = *epilogue;
-        u->impossible = crashes(&c->shape);
-        if (!u->impossible)
-            QF_TRY(create_unit(context, c, u, false, c->x_dims, c->y_dims));
-    }
-    if (!u->primitive)
-        return forward_plainly(context, c, x, w, bias, epilogue, y);
-    QF_TRY(qf_read(context, x, QF_NHWC, &source));
-    QF_TRY(qf_read(context, w, QF_PLAIN, &weights));
-    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));
-    if (bias) {
-        QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
-        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias_memory, (void *)bias_values));
-    }
-    QF_TRY(epilogue->sum ? qf_update(context, y, QF_NHWC, &result)
-                         : qf_write(context, y, QF_NHWC, &result));
-    QF_DNNL(context, execute(u, &u->runners[0], source, result));
-    return QF_OK;
+    const convolve_call call = {.operation = OF_FORWARD_FUSED,
+                                .with = (bias ? WITH_BIAS : 0) | (epilogue->sum ? WITH_SUM : 0) |
+                                        (epilogue->relu ? WITH_RELU : 0),
+                                .c = c,
+                                .x = x,
+                                .w = w,
+                                .bias = bias,
+                                .epilogue = epilogue,
+                                .y = y};
+    return qf_convolve_run(context, &call);
 }
 
 /* ---- integers ---- */
@@ -372,8 +400,9 @@ static void cut(const qf_convolution *c, fused_unit *u, dnnl_dims_t x_dims, dnnl
 static qf_status get_integer_unit(qf_context *context, qf_convolution *c, bool bias,
                                   fused_unit **out)
 {
-    fused_unit *u = &c->fused->integer;
     dnnl_dims_t x_dims, y_dims;
+    QF_TRY(get_fused(context, c));
+    fused_unit *u = &c->fused->integer;
     *out = NULL;
     if (u->primitive && (u->bias != bias || u->threads != omp_get_max_threads()))
         destroy_unit(u);
@@ -433,121 +462,97 @@ static qf_status run_pieces(qf_context *context, const qf_convolution *c, fused_
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "convolution");
 }
 
-/* ---- depthwise ---- */
-
-static qf_status pack_depthwise(qf_context *context, qf_convolution *c, qf_tensor *w,
-                                const int8_t *weights)
+static qf_status accepts_pieces(qf_context *context, const void *of, const char **no)
 {
-    struct qf_fused_convolution *fused = c->fused;
-    if (fused->depthwise && fused->depthwise_version == w->version)
+    const convolve_call *call = of;
+    fused_unit *u;
+    if (!qf_convolution_has_int8(&call->c->shape))
+        *no = "no exact int8 on this processor";
+    if (*no)
         return QF_OK;
-    if (!fused->depthwise)
-        fused->depthwise = qf_alloc_raw(qf_shape_count(&w->shape), sizeof *fused->depthwise);
-    if (!fused->depthwise)
-        return qf_fail(context, QF_E_MEMORY, "no memory for weights");
-    qf_depthwise_integer_pack(&c->shape, weights, fused->depthwise);
-    fused->depthwise_version = w->version;
-    return QF_OK;
-}
-
-/* Of a depthwise convolution. */
-static bool is_large(const qf_convolution_shape *s)
-{
-    return qf_repays_threads((size_t)s->batch * (size_t)s->out[0] * (size_t)s->out[1] *
-                             (size_t)s->out_channels * (size_t)(s->kernel[0] * s->kernel[1]));
-}
-
-static qf_status run_depthwise(qf_context *context, const qf_convolution *c, const operands *o,
-                               const qf_requantiser *q)
-{
-    const qf_convolution_shape *s = &c->shape;
-    const size_t image = (size_t)s->in[0] * (size_t)s->in[1] * (size_t)s->in_channels;
-    const size_t width = (size_t)s->out[1] * (size_t)s->out_channels;
-    const int rows = s->batch * s->out[0];
-    qf_array *scratch =
-        qf_array_take(context, (size_t)omp_get_max_threads() * width * sizeof(int32_t));
-    if (!scratch)
-        return qf_fail(context, QF_E_MEMORY, "no memory for %zu sums", width);
-#pragma omp parallel for schedule(static) if (is_large(s))
-    for (int row = 0; row < rows; row++) {
-        int32_t *acc = (int32_t *)scratch->bytes + (size_t)omp_get_thread_num() * width;
-        qf_depthwise_integer_row(s, o->x + (size_t)(row / s->out[0]) * image, o->zero,
-                                 c->fused->depthwise, o->bias, row % s->out[0], acc);
-        qf_requantise_rows(q, acc, (size_t)row * (size_t)s->out[1], (size_t)s->out[1]);
-    }
-    qf_array_release(scratch);
-    return QF_OK;
-}
-
-qf_status qf_depthwise_forward_integer(qf_context *context, qf_convolution *c, const uint8_t *x,
-                                       int zero, qf_tensor *w, const int8_t *weights,
-                                       const int32_t *bias, int32_t *y)
-{
-    const qf_convolution_shape *s = &c->shape;
-    const size_t image = (size_t)s->in[0] * (size_t)s->in[1] * (size_t)s->in_channels;
-    const size_t width = (size_t)s->out[1] * (size_t)s->out_channels;
-    QF_TRY(get_fused(context, c));
-    QF_TRY(pack_depthwise(context, c, w, weights));
-    const int rows = s->batch * s->out[0];
-    const int16_t *packed = c->fused->depthwise;
-#pragma omp parallel for schedule(static) if (is_large(s))
-    for (int row = 0; row < rows; row++)
-        qf_depthwise_integer_row(s, x + (size_t)(row / s->out[0]) * image, zero, packed, bias,
-                                 row % s->out[0], y + (size_t)row * width);
+    QF_TRY(get_integer_unit(context, call->c, call->bias != NULL, &u));
+    if (!u)
+        *no = "oneDNN has none for this shape";
     return QF_OK;
 }
 
 /* Sums in a tensor of their own, then requantised: where there is nothing better. */
-static qf_status forward_in_two_steps(qf_context *context, qf_convolution *c, qf_tensor *x,
-                                      qf_tensor *w, qf_tensor *bias, const qf_requantisation *r,
-                                      qf_tensor *addend, qf_tensor *y, qf_tensor *codes)
+static qf_status run_two_steps(qf_context *context, const void *of)
 {
-    const qf_convolution_shape *s = &c->shape;
+    const convolve_call *call = of;
+    const qf_convolution_shape *s = &call->c->shape;
     qf_shape shape = {.axes = 2 + s->spatial_axes, .dim = {s->batch, s->out_channels}};
     qf_tensor *acc;
     memcpy(&shape.dim[2], s->out, (size_t)s->spatial_axes * sizeof *s->out);
     QF_TRY(qf_tensor_create(context, &acc));
     qf_status status = qf_tensor_reshape(context, acc, &shape);
     if (status == QF_OK)
-        status = qf_convolution_forward_integer(context, c, x, w, bias, acc);
+        status =
+            qf_convolution_forward_integer(context, call->c, call->x, call->w, call->bias, acc);
     if (status == QF_OK)
-        status = qf_requantise(context, r, acc, addend, y, codes);
+        status =
+            qf_requantise(context, call->requantisation, acc, call->addend, call->y, call->codes);
     qf_tensor_release(acc);
     return status;
 }
+
+static qf_status run_integer_pieces(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    operands o = {.zero = call->x->code_zero};
+    qf_requantiser requantiser;
+    fused_unit *u;
+    QF_TRY(get_integer_unit(context, call->c, call->bias != NULL, &u));
+    if (!u) /* other threads, other pieces than those that it accepted */
+        return run_two_steps(context, call);
+    QF_TRY(qf_tensor_read(context, call->x, QF_CODES, &o.x));
+    QF_TRY(qf_tensor_read(context, call->w, QF_WEIGHT_CODES, &o.w));
+    if (call->bias)
+        QF_TRY(qf_tensor_read(context, call->bias, QF_INTEGERS, &o.bias));
+    QF_TRY(qf_requantiser_open(context, call->requantisation, call->addend, call->y, call->codes,
+                               &requantiser));
+    QF_TRY(qf_operand_load(context, &u->weights, o.w, NULL, call->w->version));
+    if (call->bias)
+        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias_memory, (void *)o.bias));
+    u->zero = o.zero;
+    return run_pieces(context, call->c, u, &o, &requantiser);
+}
+
+static qf_status run_tiles(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    qf_requantiser requantiser;
+    QF_TRY(qf_requantiser_open(context, call->requantisation, call->addend, call->y, call->codes,
+                               &requantiser));
+    return qf_integer_convolution_forward(context, &call->c->integer, &call->c->shape, call->x,
+                                          call->w, false, call->bias, &requantiser, NULL);
+}
+
+static const qf_implementation requantised_list[] = {
+    {"tiles", qf_tiles_accept, NULL, run_tiles},
+    {"depthwise", qf_depthwise_accepts, NULL, qf_depthwise_forward_requantised},
+    {"onednn", accepts_pieces, NULL, run_integer_pieces},
+    {"two_steps", NULL, NULL, run_two_steps}, /* as forward_integer chooses */
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_forward_requantised_list = {
+    "convolve", "forward_requantised", QF_IMPLEMENTATIONS(requantised_list), qf_convolve_describe};
 
 qf_status qf_convolution_forward_requantised(qf_context *context, qf_convolution *c, qf_tensor *x,
                                              qf_tensor *w, qf_tensor *bias,
                                              const qf_requantisation *r, qf_tensor *addend,
                                              qf_tensor *y, qf_tensor *codes)
 {
-    operands o = {.zero = x->code_zero};
-    qf_requantiser requantiser;
-    fused_unit *u = NULL;
-    const bool depthwise = qf_depthwise_integer_fits(&c->shape);
-    if (qf_integer_convolution_fits(&c->shape)) {
-        QF_TRY(qf_requantiser_open(context, r, addend, y, codes, &requantiser));
-        return qf_integer_convolution_forward(context, &c->integer, &c->shape, x, w, false, bias,
-                                              &requantiser, NULL);
-    }
-    QF_TRY(get_fused(context, c));
-    if (!depthwise) {
-        QF_TRY(get_integer_unit(context, c, bias != NULL, &u));
-        if (!u)
-            return forward_in_two_steps(context, c, x, w, bias, r, addend, y, codes);
-    }
-    QF_TRY(qf_tensor_read(context, x, QF_CODES, &o.x));
-    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &o.w));
-    if (bias)
-        QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &o.bias));
-    QF_TRY(qf_requantiser_open(context, r, addend, y, codes, &requantiser));
-    if (depthwise) {
-        QF_TRY(pack_depthwise(context, c, w, o.w));
-        return run_depthwise(context, c, &o, &requantiser);
-    }
-    QF_TRY(qf_operand_load(context, &u->weights, o.w, NULL, w->version));
-    if (bias)
-        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias_memory, (void *)o.bias));
-    u->zero = o.zero;
-    return run_pieces(context, c, u, &o, &requantiser);
+    const convolve_call call = {.operation = OF_FORWARD_REQUANTISED,
+                                .with = WITH_CODES | (bias ? WITH_BIAS : 0),
+                                .c = c,
+                                .x = x,
+                                .w = w,
+                                .bias = bias,
+                                .requantisation = r,
+                                .addend = addend,
+                                .y = y,
+                                .codes = codes};
+    return qf_convolve_run(context, &call);
 }

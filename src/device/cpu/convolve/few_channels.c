@@ -8,11 +8,27 @@
 
 #include <string.h>
 
-bool qf_few_channels_fit(const qf_convolution_shape *s)
+qf_status qf_few_channels_accepts(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    (void)context;
+    if (call->c->shape.groups > 1)
+        *no = "groups";
+    else if (!qf_patches_fit(&call->c->shape))
+        *no = "not two axes, or rows of patches that are too long";
+    return QF_OK;
+}
+
+qf_status qf_few_channels_suits(qf_context *context, const void *of, const char **no)
 {
     enum { FEW = 4, PATCH = 1 << 10 };
-    return qf_patches_fit(s) && s->groups == 1 && s->in_channels <= FEW &&
-           (int64_t)s->kernel[0] * s->kernel[1] * s->in_channels <= PATCH;
+    const qf_convolution_shape *s = &((const convolve_call *)of)->c->shape;
+    (void)context;
+    if (s->in_channels > FEW)
+        *no = "more than 4 input channels";
+    else if ((int64_t)s->kernel[0] * s->kernel[1] * s->in_channels > PATCH)
+        *no = "patches of more than 1024 values";
+    return QF_OK;
 }
 
 /* The incoming gradient, in floats or in bf16, and the weights as (out, rows, columns, in). */
@@ -78,14 +94,15 @@ static qf_status run(qf_context *context, const qf_convolution_shape *s, operand
     return status;
 }
 
-qf_status qf_few_channels_backward_data(qf_context *context, const qf_convolution_shape *s,
-                                        qf_tensor *dy, qf_tensor *w, qf_tensor *dx)
+qf_status qf_few_channels_backward_data(qf_context *context, const void *of)
 {
+    const convolve_call *call = of;
     const float *gradient, *weights;
     qf_array *borrowed;
-    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
-    QF_TRY(qf_tensor_borrow(context, w, QF_PLAIN, &weights, &borrowed));
-    const qf_status status = run(context, s, (operands){.values = gradient}, weights, NULL, dx);
+    QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
+    QF_TRY(qf_tensor_borrow(context, call->w, QF_PLAIN, &weights, &borrowed));
+    const qf_status status =
+        run(context, &call->c->shape, (operands){.values = gradient}, weights, NULL, call->dx);
     qf_array_release(borrowed);
     return status;
 }

@@ -1,5 +1,6 @@
 /* Convolutions of codes by tiles of sums that are requantised at once. */
 #include "device/cpu/convolve/integer_convolution.h"
+#include "device/cpu/convolve/onednn_convolution.h"
 
 #include "device/cpu/multiply/dot_product.h"
 
@@ -55,10 +56,20 @@ static bool is_depthwise(const qf_convolution_shape *s)
     return s->groups > 1 && s->groups == s->in_channels && s->groups == s->out_channels;
 }
 
-bool qf_integer_convolution_fits(const qf_convolution_shape *s)
+const char *qf_integer_convolution_refuses(const qf_convolution_shape *s)
 {
-    return (s->groups == 1 || is_depthwise(s)) && s->spatial_axes <= 2 &&
-           s->out[s->spatial_axes - 1] <= LONGEST_ROW && qf_dot_tile_fast();
+    return !qf_dot_tile_fast()                         ? "no AVX-512 VNNI"
+           : s->groups > 1 && !is_depthwise(s)         ? "groups of several channels"
+           : s->spatial_axes > 2                       ? "three axes"
+           : s->out[s->spatial_axes - 1] > LONGEST_ROW ? "rows that are too long"
+                                                       : NULL;
+}
+
+qf_status qf_tiles_accept(qf_context *context, const void *of, const char **no)
+{
+    (void)context;
+    *no = qf_integer_convolution_refuses(&((const convolve_call *)of)->c->shape);
+    return QF_OK;
 }
 
 /* ---- creating ---- */

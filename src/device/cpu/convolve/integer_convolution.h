@@ -11,8 +11,8 @@
 
 typedef struct qf_integer_convolution qf_integer_convolution;
 
-bool qf_integer_convolution_fits(const qf_convolution_shape *);
-void qf_integer_convolution_destroy(qf_integer_convolution *); /* NULL is a no-op */
+const char *qf_integer_convolution_refuses(const qf_convolution_shape *); /* why; NULL: it fits */
+void qf_integer_convolution_destroy(qf_integer_convolution *);            /* NULL is a no-op */
 
 /* x in QF_CODES; w in QF_WEIGHT_CODES (out, in, kernel…), or (in, kernel…, out) if transposed; bias
  * NULL or QF_INTEGERS. The sums go through `q`, or (q NULL) to `y`, rows of channels. *c is created

@@ -3,6 +3,7 @@
  * convolution_forward.c, convolution_backward.c. */
 #include "device/cpu/convolve/onednn_convolution.h"
 #include "device/cpu/convolve/integer_convolution.h"
+#include "device/reference/reference.h"
 
 #include "base/memory.h"
 #include "base/parallel.h"
@@ -82,6 +83,8 @@ void qf_convolution_destroy(qf_convolution *c)
     qf_fused_convolution_destroy(c->fused);
     qf_pointwise_destroy(c->pointwise);
     qf_integer_convolution_destroy(c->integer);
+    qf_depthwise_destroy(c->depthwise);
+    qf_reference_convolve.destroy(c->plain);
     qf_free(c->scale);
     qf_free(c);
 }
@@ -334,6 +337,16 @@ qf_status qf_convolution_need_unit(qf_context *context, qf_convolution *c, unit_
     return *out ? QF_OK
                 : qf_fail(context, QF_E_UNSUPPORTED,
                           "oneDNN cannot compute a convolution of this shape");
+}
+
+qf_status qf_convolution_accepts_unit(qf_context *context, const convolve_call *call,
+                                      unit_kind kind, const char **no)
+{
+    unit *u;
+    QF_TRY(qf_convolution_unit(context, call->c, kind, &u));
+    if (!u)
+        *no = "oneDNN has none for this shape";
+    return QF_OK;
 }
 
 qf_status qf_convolution_execute(qf_context *context, unit *u, unit_kind kind, const void *x,

@@ -2,6 +2,7 @@
 #ifndef QF_DEVICE_CPU_CONVOLVE_ONEDNN_CONVOLUTION_H
 #define QF_DEVICE_CPU_CONVOLVE_ONEDNN_CONVOLUTION_H
 
+#include "device/choose.h"
 #include "device/cpu/onednn.h"
 
 typedef enum unit_kind {
@@ -30,8 +31,22 @@ typedef struct unit {
     int32_t zero;
 } unit;
 
-/* How codes are multiplied, where the results are the same bits: the faster one (AUTO). */
-typedef enum codes_kernel { UNDECIDED, IN_INT8, IN_FLOAT } codes_kernel;
+/* The operations, each with a list of implementations (choose.h). Its choices are kept by what
+ * they depend on beside the shape: bits, fewer than CHOICES of them set. */
+typedef enum convolve_operation {
+    OF_FORWARD,
+    OF_FORWARD_INTEGER,
+    OF_TRANSPOSED,
+    OF_TRANSPOSED_INTEGER,
+    OF_BACKWARD,
+    OF_BACKWARD_DATA,
+    OF_BACKWARD_WEIGHTS,
+    OF_FORWARD_FUSED,
+    OF_FORWARD_REQUANTISED,
+    OPERATIONS
+} convolve_operation;
+
+enum { WITH_CODES = 1, WITH_BIAS = 2, WITH_SUM = 4, WITH_RELU = 8, WITH_MODE = 4, CHOICES = 16 };
 
 struct qf_convolution {
     qf_convolution_shape shape;
@@ -39,11 +54,41 @@ struct qf_convolution {
     int axes, weight_axes;
     unit units[UNITS];
     float *scale; /* per output channel: of codes times of weights */
-    codes_kernel codes_kernel;
+    const qf_implementation *chosen[OPERATIONS][CHOICES];
     struct qf_fused_convolution *fused;     /* convolution_fused.c; NULL until needed */
     struct qf_pointwise *pointwise;         /* pointwise.c; the same */
     struct qf_integer_convolution *integer; /* integer_convolution.h; likewise */
+    struct qf_depthwise *depthwise;         /* depthwise_convolution.c; likewise */
+    qf_convolution *plain;                  /* the reference's; likewise */
 };
+
+/* An operation's arguments (device/families.h); NULL, those that it has not. */
+typedef struct convolve_call {
+    convolve_operation operation;
+    unsigned with; /* bits from WITH_CODES on */
+    qf_convolution *c;
+    qf_tensor *x, *w, *bias, *y, *dy, *dw, *dx;
+    const qf_epilogue *epilogue;
+    const qf_requantisation *requantisation;
+    qf_tensor *addend, *codes;
+} convolve_call;
+
+qf_status qf_convolve_choose(qf_context *, const convolve_call *, const qf_implementation **out);
+/* By the implementation that is chosen for such a call. */
+qf_status qf_convolve_run(qf_context *, const convolve_call *);
+
+extern const qf_implementations qf_convolve_forward_list, qf_convolve_forward_integer_list,
+    qf_convolve_transposed_list, qf_convolve_transposed_integer_list, qf_convolve_backward_list,
+    qf_convolve_backward_data_list, qf_convolve_backward_weights_list,
+    qf_convolve_forward_fused_list, qf_convolve_forward_requantised_list;
+void qf_convolve_describe(const void *call, char *text, size_t size); /* for all of them */
+
+/* The end of every list: the reference, on the host (convolve_lists.c). */
+qf_status qf_convolve_run_reference(qf_context *, const void *call);
+#define QF_CONVOLVE_REFERENCE                                                                      \
+    {                                                                                              \
+        "reference", NULL, NULL, qf_convolve_run_reference                                         \
+    }
 
 /* Whether threads share its work, in each direction. */
 bool qf_convolution_is_large(const qf_convolution_shape *shape);
@@ -87,19 +132,17 @@ qf_status qf_convolution_forward_requantised(qf_context *, qf_convolution *, qf_
                                              const qf_requantisation *, qf_tensor *addend,
                                              qf_tensor *y, qf_tensor *codes);
 /* Few input channels: the data gradient patch by patch (few_channels.c). */
-bool qf_few_channels_fit(const qf_convolution_shape *shape);
-qf_status qf_few_channels_backward_data(qf_context *, const qf_convolution_shape *, qf_tensor *dy,
-                                        qf_tensor *w, qf_tensor *dx);
+qf_status qf_few_channels_accepts(qf_context *, const void *call, const char **no);
+qf_status qf_few_channels_suits(qf_context *, const void *call, const char **no);
+qf_status qf_few_channels_backward_data(qf_context *, const void *call);
 /* dy in bf16, multiplied by the weights' scales; w holds codes. */
 qf_status qf_few_channels_backward_data_bf16(qf_context *, const qf_convolution_shape *,
                                              const uint16_t *dy, qf_tensor *w, qf_tensor *dx);
 
 /* A kernel of one element: gradients as matrix products (pointwise.c). */
-bool qf_pointwise_fits(const qf_convolution_shape *shape);
-qf_status qf_pointwise_backward_weights(qf_context *, const qf_convolution_shape *, qf_tensor *x,
-                                        qf_tensor *dy, qf_tensor *dw);
-qf_status qf_pointwise_backward_data(qf_context *, const qf_convolution_shape *, qf_tensor *dy,
-                                     qf_tensor *w, qf_tensor *dx);
+qf_status qf_pointwise_accepts(qf_context *, const void *call, const char **no);
+qf_status qf_pointwise_backward_weights(qf_context *, const void *call);
+qf_status qf_pointwise_backward_data(qf_context *, const void *call);
 /* The same in bf16, where that is the faster way. x and w hold codes; `dy` has been multiplied by
  * the weights' scales; `factor` brings each output channel's row of dw back. */
 bool qf_pointwise_suits_bf16(const qf_convolution_shape *shape);
@@ -110,17 +153,18 @@ qf_status qf_pointwise_backward_weights_bf16(qf_context *, qf_convolution *, qf_
                                              qf_tensor *dw);
 void qf_pointwise_destroy(struct qf_pointwise *pointwise); /* NULL is a no-op */
 
-/* Integers of a depthwise convolution that qf_depthwise_integer_fits(); `weights`: w's codes. */
-qf_status qf_depthwise_forward_integer(qf_context *, qf_convolution *, const uint8_t *x, int zero,
-                                       qf_tensor *w, const int8_t *weights, const int32_t *bias,
-                                       int32_t *y);
+/* Channels for themselves, in integers (depthwise_convolution.c). */
+qf_status qf_depthwise_accepts(qf_context *, const void *call, const char **no);
+qf_status qf_depthwise_forward_integer(qf_context *, const void *call);
+qf_status qf_depthwise_forward_requantised(qf_context *, const void *call);
+struct qf_depthwise;                              /* its weights */
+void qf_depthwise_destroy(struct qf_depthwise *); /* NULL is a no-op */
 
-/* Plain loops: what runs where no exact fast path exists. Codes and results in NHWC order, weights
- * (out, in / groups, kernel…); bias may be NULL. */
-void qf_convolution_integer_reference(const qf_convolution_shape *shape, const uint8_t *x, int zero,
-                                      const int8_t *w, const int32_t *bias, int32_t *y);
-/* The transposed convolution of the same shape: `x` has the shape of y above, and the other way. */
-void qf_deconvolution_integer_reference(const qf_convolution_shape *shape, const uint8_t *x,
-                                        int zero, const int8_t *w, const int32_t *bias, int32_t *y);
+/* Tiles of our own (integer_convolution.c). */
+qf_status qf_tiles_accept(qf_context *, const void *call, const char **no);
+
+/* oneDNN has a unit of this kind for the shape. */
+qf_status qf_convolution_accepts_unit(qf_context *, const convolve_call *, unit_kind,
+                                      const char **no);
 
 #endif

@@ -69,12 +69,20 @@ static void spread(const grid *g, const char *from, char *to, size_t size)
     }
 }
 
-bool qf_pointwise_fits(const qf_convolution_shape *s)
+static bool is_pointwise(const qf_convolution_shape *s)
 {
     bool fits = s->groups == 1;
     for (int i = 0; i < s->spatial_axes; i++)
         fits &= s->kernel[i] == 1 && s->pad[i] == 0 && s->pad_end[i] == 0;
     return fits;
+}
+
+qf_status qf_pointwise_accepts(qf_context *context, const void *of, const char **no)
+{
+    (void)context;
+    if (!is_pointwise(&((const convolve_call *)of)->c->shape))
+        *no = "not 1x1 without padding and groups";
+    return QF_OK;
 }
 
 static qf_status take(qf_context *context, size_t size, qf_array **out)
@@ -110,18 +118,20 @@ static qf_status read_pixels(qf_context *context, const grid *g, qf_tensor *x, s
     return QF_OK;
 }
 
-qf_status qf_pointwise_backward_weights(qf_context *context, const qf_convolution_shape *s,
-                                        qf_tensor *x, qf_tensor *dy, qf_tensor *dw)
+qf_status qf_pointwise_backward_weights(qf_context *context, const void *of)
 {
+    const convolve_call *call = of;
+    const qf_convolution_shape *s = &call->c->shape;
+    qf_tensor *const dw = call->dw;
     const grid g = grid_of(s);
     const bool first = qf_tensor_is_zero(dw);
     const float *gradient, *pixels;
     float *result;
     qf_array *made = NULL;
-    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
     QF_TRY(first ? qf_write(context, dw, QF_PLAIN, &result)
                  : qf_update(context, dw, QF_PLAIN, &result));
-    qf_status status = read_pixels(context, &g, x, (size_t)s->in_channels, &pixels, &made);
+    qf_status status = read_pixels(context, &g, call->x, (size_t)s->in_channels, &pixels, &made);
     if (status == QF_OK)
         status = qf_matrix_product(context, true, false, s->out_channels, s->in_channels,
                                    (int)g.pixels, gradient, pixels, first ? 0 : 1, result);
@@ -129,17 +139,18 @@ qf_status qf_pointwise_backward_weights(qf_context *context, const qf_convolutio
     return status;
 }
 
-qf_status qf_pointwise_backward_data(qf_context *context, const qf_convolution_shape *s,
-                                     qf_tensor *dy, qf_tensor *w, qf_tensor *dx)
+qf_status qf_pointwise_backward_data(qf_context *context, const void *of)
 {
+    const convolve_call *call = of;
+    const qf_convolution_shape *s = &call->c->shape;
     const grid g = grid_of(s);
     const size_t channels = (size_t)s->in_channels;
     const float *gradient, *weights;
     float *result;
     qf_array *borrowed = NULL, *met = NULL;
-    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
-    QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-    qf_status status = qf_tensor_borrow(context, w, QF_PLAIN, &weights, &borrowed);
+    QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
+    QF_TRY(qf_write(context, call->dx, QF_NHWC, &result));
+    qf_status status = qf_tensor_borrow(context, call->w, QF_PLAIN, &weights, &borrowed);
     if (status == QF_OK && !g.dense)
         status = take(context, g.pixels * channels * sizeof(float), &met);
     if (status == QF_OK)
@@ -230,8 +241,6 @@ static qf_status run_product(qf_context *context, product *p, const void *a, con
 bool qf_pointwise_suits_bf16(const qf_convolution_shape *s)
 {
     enum { PIXELS_A_WEIGHT = 16 };
-    if (!qf_pointwise_fits(s))
-        return false;
     const grid g = grid_of(s);
     /* Of an odd number of output channels oneDNN's 1x1 convolution makes wrong data gradients for
      * some numbers of pixels, as 60 (seen in 2.6.3). */

@@ -110,10 +110,6 @@ static qf_status sum_integers(qf_context *context, const qf_convolution_shape *s
     const int8_t *weights;
     QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
     QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
-    if (!qf_patches_fit(s) || (!depthwise && !qf_onednn_has_exact_int8())) {
-        qf_deconvolution_integer_reference(s, codes, x->code_zero, weights, bias, y);
-        return QF_OK;
-    }
     qf_array *packed = qf_array_take(context, size);
     if (!packed)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu weights", size);
@@ -128,15 +124,54 @@ static qf_status sum_integers(qf_context *context, const qf_convolution_shape *s
     return status;
 }
 
+/* From codes, to integers or to floats. */
+static qf_status accepts_patches(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    (void)context;
+    if (!(call->with & WITH_CODES))
+        *no = "no codes of input and weights";
+    else if (call->with / WITH_MODE == QF_COMPUTE_FLOAT)
+        *no = "the context computes in float";
+    else if (!qf_patches_fit(&call->c->shape))
+        *no = "not two axes, or rows of patches that are too long";
+    else if (!is_depthwise(&call->c->shape) && !qf_onednn_has_exact_int8())
+        *no = "no exact int8 on this processor";
+    return QF_OK;
+}
+
+static qf_status run_integer(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    const int32_t *bias_values = NULL;
+    int32_t *result;
+    if (call->bias)
+        QF_TRY(qf_tensor_read(context, call->bias, QF_INTEGERS, &bias_values));
+    QF_TRY(qf_tensor_write(context, call->y, QF_INTEGERS, &result));
+    return sum_integers(context, &call->c->shape, call->x, call->w, bias_values,
+                        qf_shape_count(&call->y->shape), result);
+}
+
+static const qf_implementation integers[] = {
+    {"patches", accepts_patches, NULL, run_integer},
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_transposed_integer_list = {
+    "convolve", "transposed_integer", QF_IMPLEMENTATIONS(integers), qf_convolve_describe};
+
 qf_status qf_deconvolution_forward_integer(qf_context *context, qf_convolution *c, qf_tensor *x,
                                            qf_tensor *w, qf_tensor *bias, qf_tensor *y)
 {
-    const int32_t *bias_values = NULL;
-    int32_t *result;
-    if (bias)
-        QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
-    QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
-    return sum_integers(context, &c->shape, x, w, bias_values, qf_shape_count(&y->shape), result);
+    /* Whatever the context computes floats in. */
+    const convolve_call call = {.operation = OF_TRANSPOSED_INTEGER,
+                                .with = WITH_CODES,
+                                .c = c,
+                                .x = x,
+                                .w = w,
+                                .bias = bias,
+                                .y = y};
+    return qf_convolve_run(context, &call);
 }
 
 /* ---- floats ---- */
@@ -151,11 +186,15 @@ static bool are_codes(const qf_convolution *c, const qf_tensor *x, const qf_tens
 }
 
 /* In groups a patch falls into small pieces, and float is the faster way. */
-static bool runs_in_int8(const qf_context *context, const qf_convolution *c)
+static qf_status suits_patches(qf_context *context, const void *of, const char **no)
 {
-    return qf_patches_fit(&c->shape) && qf_onednn_has_exact_int8() &&
-           (context->compute == QF_COMPUTE_INT8 ||
-            (context->compute == QF_COMPUTE_AUTO && c->shape.groups == 1));
+    const convolve_call *call = of;
+    (void)context;
+    if (!qf_onednn_has_exact_int8())
+        *no = "no exact int8 on this processor";
+    else if (call->with / WITH_MODE != QF_COMPUTE_INT8 && call->c->shape.groups > 1)
+        *no = "groups, which float is faster for";
+    return QF_OK;
 }
 
 QF_CLONES static void scale_row(const int32_t *sums, const float *scale, const float *bias,
@@ -195,31 +234,58 @@ static void add_bias(const float *bias, float *y, size_t count, size_t channels)
             y[row + i] += bias[i];
 }
 
-qf_status qf_deconvolution_forward(qf_context *context, qf_convolution *c, qf_tensor *x,
-                                   qf_tensor *w, qf_tensor *bias, qf_tensor *y)
+/* As the data gradient, by what that chooses. */
+static qf_status run_gradient(qf_context *context, const void *of)
 {
-    const size_t channels = (size_t)c->shape.in_channels;
-    const float *bias_values = NULL;
+    const convolve_call *call = of;
+    const size_t channels = (size_t)call->c->shape.in_channels;
+    const float *bias_values;
     float *values;
-    if (bias)
-        QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
-    if (!are_codes(c, x, w) || !runs_in_int8(context, c)) {
-        QF_TRY(qf_convolution_backward_data(context, c, x, w, y));
-        if (!bias)
-            return QF_OK;
-        QF_TRY(qf_update(context, y, QF_NHWC, &values));
-        add_bias(bias_values, values, qf_shape_count(&y->shape), channels);
+    QF_TRY(qf_convolution_backward_data(context, call->c, call->x, call->w, call->y));
+    if (!call->bias)
         return QF_OK;
-    }
+    QF_TRY(qf_read(context, call->bias, QF_PLAIN, &bias_values));
+    QF_TRY(qf_update(context, call->y, QF_NHWC, &values));
+    add_bias(bias_values, values, qf_shape_count(&call->y->shape), channels);
+    return QF_OK;
+}
+
+static qf_status run_codes(qf_context *context, const void *of)
+{
+    const convolve_call *call = of;
+    const size_t channels = (size_t)call->c->shape.in_channels;
+    const qf_tensor *const x = call->x, *const w = call->w;
+    const float *bias_values = NULL;
+    if (call->bias)
+        QF_TRY(qf_read(context, call->bias, QF_PLAIN, &bias_values));
     qf_array *factors = qf_array_take(context, 2 * channels * sizeof(float));
     if (!factors)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu scales", channels);
     float *scale = factors->bytes;
     for (size_t i = 0; i < channels; i++) {
         scale[i] = x->code_scale * w->weight_scale[i % (size_t)w->weight_scale_count];
-        scale[channels + i] = bias ? bias_values[i] : 0;
+        scale[channels + i] = bias_values ? bias_values[i] : 0;
     }
-    const qf_status status = forward_codes(context, c, x, w, scale, y);
+    const qf_status status = forward_codes(context, call->c, call->x, call->w, scale, call->y);
     qf_array_release(factors);
     return status;
+}
+
+static const qf_implementation floats[] = {
+    {"patches", accepts_patches, suits_patches, run_codes},
+    {"gradient", NULL, NULL, run_gradient},
+    QF_CONVOLVE_REFERENCE,
+};
+
+const qf_implementations qf_convolve_transposed_list = {
+    "convolve", "transposed", QF_IMPLEMENTATIONS(floats), qf_convolve_describe};
+
+qf_status qf_deconvolution_forward(qf_context *context, qf_convolution *c, qf_tensor *x,
+                                   qf_tensor *w, qf_tensor *bias, qf_tensor *y)
+{
+    const unsigned with =
+        (are_codes(c, x, w) ? WITH_CODES : 0) | (unsigned)context->compute * WITH_MODE;
+    const convolve_call call = {
+        .operation = OF_TRANSPOSED, .with = with, .c = c, .x = x, .w = w, .bias = bias, .y = y};
+    return qf_convolve_run(context, &call);
 }

@@ -168,7 +168,7 @@ static bool as_convolution(const qf_inner_product_shape *s, const qf_tensor *x,
                                   .kernel = {pixels},
                                   .stride = {1},
                                   .dilation = {1}};
-    return (plain || e.batch == (size_t)s->rows) && qf_integer_convolution_fits(out);
+    return (plain || e.batch == (size_t)s->rows) && !qf_integer_convolution_refuses(out);
 }
 
 qf_status qf_inner_product_forward_integer(qf_context *context, qf_inner_product *p, qf_tensor *x,

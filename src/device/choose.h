@@ -1,0 +1,41 @@
+/*
+ * Ordered lists of implementations: the ways in which a device can do an operation. The first that
+ * can, and suits, runs. What is chosen depends on shapes and forms only, or on a measurement of
+ * ways that give the same bits; an object keeps it, so that calls do not search.
+ *
+ * QAFFE_FORCE=convolve:pointwise,multiply:reference names the implementation of a family's
+ * operations that runs wherever it can, suiting or not; where it cannot, the usual order decides.
+ */
+#ifndef QF_DEVICE_CHOOSE_H
+#define QF_DEVICE_CHOOSE_H
+
+#include "base/context.h"
+
+/* `call`: the operation's arguments, a structure of the family. */
+typedef struct qf_implementation {
+    const char *name;
+    /* Can it do this? *no receives why not, in a few words, or stays NULL. NULL: it always can. An
+     * error is one of trying, and nothing is chosen then. */
+    qf_status (*accepts)(qf_context *, const void *call, const char **no);
+    /* Is it, where it can, better than those after it? In the same way. NULL: it is. */
+    qf_status (*suits)(qf_context *, const void *call, const char **no);
+    qf_status (*run)(qf_context *, const void *call);
+} qf_implementation;
+
+typedef struct qf_implementations {
+    const char *family, *operation;
+    const qf_implementation *entry; /* the last one accepts and suits always: the reference */
+    int count;
+    void (*describe)(const void *call, char *text, size_t size); /* shape and forms, for people */
+} qf_implementations;
+
+#define QF_IMPLEMENTATIONS(entries) (entries), (int)(sizeof(entries) / sizeof *(entries))
+
+/* Sets *chosen, unless an earlier call has, and says once what and why (log level debug). */
+qf_status qf_choose(qf_context *context, const qf_implementations *list, const void *call,
+                    const qf_implementation **chosen);
+
+/* Warns of what QAFFE_FORCE names and none of the lists, an array that ends with NULL, has. */
+void qf_check_forced(qf_context *context, const qf_implementations *const *lists);
+
+#endif
