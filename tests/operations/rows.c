@@ -1,6 +1,7 @@
 /* Runs rows, and what stands around an operation: guards beside its outputs, copies of its inputs.
  */
 #include "operations/rows.h"
+#include "operations/rows_forcing.h"
 
 #include <float.h>
 #include <fnmatch.h>
@@ -51,60 +52,11 @@ static void release_tensors(void);
 
 static void *drawn; /* the shape of a row that has none */
 
-/* ---- implementations ---- */
-
-static char ran_text[80]; /* what the log says where the forced implementation is chosen */
-static bool ran;
-static const char *forced_name = "";
-
-const char *rows_forced(void)
-{
-    return forced_name;
-}
-
-static void watch_choices(void *user, qf_log_level level, const char *file, int line,
-                          const char *text)
-{
-    (void)user, (void)level, (void)file, (void)line;
-    ran |= strstr(text, ran_text) != NULL;
-}
-
-static void force(const row *r)
-{
-    char forced[80];
-    const char *family = r->operation->list;
-    snprintf(forced, sizeof forced, "%.*s:%s", (int)strcspn(family, ":"), family,
-             r->implementation);
-    snprintf(ran_text, sizeof ran_text, ": %s (forced)", r->implementation);
-    ran = false;
-    forced_name = r->implementation;
-    setenv("QAFFE_FORCE", forced, 1);
-    qf_context_set_log(context, watch_choices, NULL, QF_DEBUG);
-}
-
-static void stop_forcing(void)
-{
-    unsetenv("QAFFE_FORCE");
-    forced_name = "";
-    qf_context_set_log(context, NULL, NULL, QF_ERROR);
-}
-
-static const qf_implementations *list_of(const qf_device *device, const rows_operation *operation)
-{
-    for (const qf_implementations *const *l = device->lists; l && *l && operation->list; l++) {
-        char name[80];
-        snprintf(name, sizeof name, "%s:%s", (*l)->family, (*l)->operation);
-        if (strcmp(name, operation->list) == 0)
-            return *l;
-    }
-    return NULL;
-}
-
 static void run_row(void **state)
 {
     const row *r = *state;
     if (r->implementation)
-        force(r);
+        rows_force(r->operation->list, r->implementation);
     drawn = qf_alloc(1, r->family->shape_size);
     assert_non_null(drawn);
     const int threads[] = {1, SEVERAL_THREADS};
@@ -118,7 +70,7 @@ static void run_row(void **state)
         r->operation->check(r->device, r->shape ? r->shape : drawn);
         release_tensors();
     }
-    if (r->implementation && !ran)
+    if (r->implementation && !rows_forced_ran())
         skip();
 }
 
@@ -166,7 +118,7 @@ static void add_rows(const rows_family *f, const char *shape_name, const void *s
         like.seed = hash(seed, like.name, strlen(like.name)); /* the same for all that run it */
         like.shape_seed = hash(seed, shape_name, strlen(shape_name));
         for (size_t d = 0; d < ROWS_COUNT(devices); d++) {
-            const qf_implementations *list = list_of(devices[d], like.operation);
+            const qf_implementations *list = rows_list_of(devices[d], like.operation->list);
             like.device = devices[d];
             for (int i = -1; i < (list ? list->count : 0); i++)
                 add_row(to, &like, wanted, list, i);
@@ -482,7 +434,7 @@ static int start_row(void **state)
 static int end_row(void **state)
 {
     (void)state;
-    stop_forcing();
+    rows_stop_forcing();
     open_guards();
     input_count = 0;
     release_tensors();
