@@ -179,11 +179,11 @@ static void add(const qf_device *device, const void *of)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"activations", activations},
-        {"activations-backward", activations_backward},
-        {"weights", weights},
-        {"weights-with-nan", weights_with_nan},
-        {"add", add},
+        {"activations", NULL, activations},
+        {"activations-backward", NULL, activations_backward},
+        {"weights", NULL, weights},
+        {"weights-with-nan", NULL, weights_with_nan},
+        {"add", NULL, add},
     };
     const rows_family family = {.name = "quantise",
                                 .operations = operations,

@@ -166,9 +166,10 @@ static qf_status target_scales(qf_layer *layer, const target *t, bool first)
                              t->layer->name);
         s->deq[c] = deq;
     }
+    if (status == QF_OK && first && !grow(&s->scale_w, layout.channels))
+        status = qf_fail(layer->context, QF_E_MEMORY, "no memory for scales");
     if (status == QF_OK && first) {
-        if (grow(&s->scale_w, layout.channels))
-            memcpy(s->scale_w, scale_w, layout.channels * sizeof *scale_w);
+        memcpy(s->scale_w, scale_w, layout.channels * sizeof *scale_w);
         s->scales = layout.channels;
     }
     qf_free(scale_w);
