@@ -1,8 +1,8 @@
 /*
- * The fusion "sweep": BatchNorm, Scale, SearchN, a sum with another blob, ReLU(6) and ActivationQAT,
- * whichever of them stand in this order, run as one operation of the device, forward and backward.
- * A Split behind ReLU may lie between: its first reader may be the ActivationQAT; and a Split of
- * the codes may follow.
+ * The fusion "sweep": BatchNorm, Scale, SearchN, a sum with another blob, ReLU(6) and
+ * ActivationQAT, whichever of them stand in this order, run as one operation of the device, forward
+ * and backward. A Split behind ReLU may lie between: its first reader may be the ActivationQAT; and
+ * a Split of the codes may follow.
  */
 #include "base/memory.h"
 #include "layers/convolution/convolution_base.h"

@@ -222,7 +222,8 @@ static qf_status weights_bf16(qf_context *context, qf_convolution *c, qf_tensor 
     return status;
 }
 
-/* dy times c->scale in bf16: as the sweep above has left it, or made now (*made, to be released). */
+/* dy times c->scale in bf16: as the sweep above has left it, or made now (*made, to be released).
+ */
 static qf_status round_gradient(qf_context *context, const qf_convolution *c, qf_tensor *dy,
                                 const uint16_t **out, qf_array **made)
 {
