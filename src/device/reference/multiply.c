@@ -47,6 +47,22 @@ static bool is_large(const product *p)
 
 /* ---- floats ---- */
 
+/* A matrix in memory: element (row, term) stands at values[row · next_row + term · next_term]. */
+typedef struct matrix {
+    const float *values;
+    size_t next_row, next_term;
+} matrix;
+
+/* `sum` and the products of a row of a with a row of b, in the order of the terms. */
+static float dot(const matrix *a, size_t a_row, const matrix *b, size_t b_row, size_t terms,
+                 double sum)
+{
+    const float *x = a->values + a_row * a->next_row, *y = b->values + b_row * b->next_row;
+    for (size_t t = 0; t < terms; t++)
+        sum += (double)x[t * a->next_term] * (double)y[t * b->next_term];
+    return (float)sum;
+}
+
 static qf_status forward_floats(qf_context *context, const product *p, qf_tensor *x, qf_tensor *w,
                                 qf_tensor *bias, qf_tensor *y)
 {
@@ -57,15 +73,12 @@ static qf_status forward_floats(qf_context *context, const product *p, qf_tensor
     if (bias)
         QF_TRY(qf_device_read(context, bias, QF_PLAIN, &bias_values));
     QF_TRY(qf_device_write(context, y, QF_PLAIN, &result));
+    const matrix a = {source, p->inputs, 1}, b = {weights, p->next_output, p->next_input};
 #pragma omp parallel for collapse(2) schedule(static) if (is_large(p))
     for (size_t r = 0; r < p->rows; r++)
-        for (size_t o = 0; o < p->outputs; o++) {
-            const float *row = source + r * p->inputs, *column = weights + o * p->next_output;
-            double sum = bias_values ? (double)bias_values[o] : 0;
-            for (size_t i = 0; i < p->inputs; i++)
-                sum += (double)row[i] * (double)column[i * p->next_input];
-            result[r * p->outputs + o] = (float)sum;
-        }
+        for (size_t o = 0; o < p->outputs; o++)
+            result[r * p->outputs + o] =
+                dot(&a, r, &b, o, p->inputs, bias_values ? (double)bias_values[o] : 0);
     return QF_OK;
 }
 
@@ -79,15 +92,11 @@ static qf_status backward_data(qf_context *context, qf_inner_product *of, qf_ten
     QF_TRY(qf_device_read(context, dy, QF_PLAIN, &gradient));
     QF_TRY(qf_device_read(context, w, QF_PLAIN, &weights));
     QF_TRY(qf_device_write(context, dx, QF_PLAIN, &result));
+    const matrix a = {gradient, p->outputs, 1}, b = {weights, p->next_input, p->next_output};
 #pragma omp parallel for collapse(2) schedule(static) if (is_large(p))
     for (size_t r = 0; r < p->rows; r++)
-        for (size_t i = 0; i < p->inputs; i++) {
-            const float *row = gradient + r * p->outputs, *column = weights + i * p->next_input;
-            double sum = 0;
-            for (size_t o = 0; o < p->outputs; o++)
-                sum += (double)row[o] * (double)column[o * p->next_output];
-            result[r * p->inputs + i] = (float)sum;
-        }
+        for (size_t i = 0; i < p->inputs; i++)
+            result[r * p->inputs + i] = dot(&a, r, &b, i, p->outputs, 0);
     return QF_OK;
 }
 
@@ -101,14 +110,11 @@ static qf_status backward_weights(qf_context *context, qf_inner_product *of, qf_
     QF_TRY(qf_device_read(context, x, QF_PLAIN, &source));
     QF_TRY(qf_device_read(context, dy, QF_PLAIN, &gradient));
     QF_TRY(qf_device_update(context, dw, QF_PLAIN, &result));
+    const matrix a = {gradient, 1, p->outputs}, b = {source, 1, p->inputs};
 #pragma omp parallel for collapse(2) schedule(static) if (is_large(p))
     for (size_t o = 0; o < p->outputs; o++)
-        for (size_t i = 0; i < p->inputs; i++) {
-            double sum = 0;
-            for (size_t r = 0; r < p->rows; r++)
-                sum += (double)gradient[r * p->outputs + o] * (double)source[r * p->inputs + i];
-            result[o * p->next_output + i * p->next_input] += (float)sum;
-        }
+        for (size_t i = 0; i < p->inputs; i++)
+            result[o * p->next_output + i * p->next_input] += dot(&a, o, &b, i, p->rows, 0);
     return QF_OK;
 }
 

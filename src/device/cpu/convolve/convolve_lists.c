@@ -63,10 +63,9 @@ qf_status qf_convolve_run_reference(qf_context *context, const void *of)
 {
     const convolve_call *a = of;
     const qf_convolve_family *plain = &qf_reference_convolve;
-    qf_convolution *c = a->c->plain;
-    if (!c)
+    if (!a->c->plain)
         QF_TRY(plain->create(context, &a->c->shape, &a->c->plain));
-    c = a->c->plain;
+    qf_convolution *c = a->c->plain;
     switch (a->operation) {
     case OF_FORWARD:
         return plain->forward(context, c, a->x, a->w, a->bias, a->y);
