@@ -146,7 +146,7 @@ static qf_status run_model(const choices *o, bench *b)
     if (status == QF_OK && steps)
         status = measure_steps(b);
     for (const bench_measure *m = bench_measures; m->name && status == QF_OK; m++)
-        if (strcmp(o->measure, m->name) == 0 || strcmp(o->measure, "all") == 0)
+        if (strcmp(o->measure, m->name) == 0 || (strcmp(o->measure, "all") == 0 && !m->alone))
             status = m->run(b);
     files_release(&b->files, !o->folder);
     json_object_set_new(b->json, "process_peak_mib", json_real(peak_mib()));

@@ -136,6 +136,7 @@ typedef struct bench {
 typedef struct bench_measure {
     const char *name, *help;
     qf_status (*run)(bench *b);
+    bool alone; /* "all" leaves it out */
 } bench_measure;
 extern const bench_measure bench_measures[]; /* ended by a row without name */
 qf_status bench_calibration(bench *b);       /* calibration.c */

@@ -1,4 +1,5 @@
-/* The measurements besides the table of steps: growth with the batch, threads, start-up. */
+/* The measurements besides the table of steps: growth with the batch, threads, start-up,
+ * iterations on request. */
 #include "bench.h"
 
 #include <jansson.h>
@@ -150,11 +151,36 @@ static qf_status measure_startup(bench *b)
     return QF_OK;
 }
 
+/* ---- one iteration a line (versus.py) ---- */
+
+/* Answers each line of stdin with the ms of one iteration, so that two builds can take turns. */
+static qf_status measure_on_request(bench *b)
+{
+    int type = 0;
+    while (type < CONTENDERS && !chosen(b, type))
+        type++;
+    contender c = {0};
+    if (type == CONTENDERS)
+        return qf_fail(b->context, QF_E_ARGUMENT, "--measure on-request needs --only CONTENDER");
+    qf_status status = contender_open(b->context, &contender_types[type], &b->files, &c);
+    for (char line[16]; status == QF_OK && fgets(line, sizeof line, stdin);) {
+        const double start = seconds_now();
+        status = contender_turn(&c, false);
+        if (status == QF_OK &&
+            (printf("%.4f\n", 1e3 * (seconds_now() - start)) < 0 || fflush(stdout)))
+            status = qf_fail(b->context, QF_E_IO, "cannot write to stdout");
+    }
+    contender_close(&c);
+    return status;
+}
+
 const bench_measure bench_measures[] = {
-    {"growth", "images/s for batches of 1 to 32", measure_growth},
-    {"threads", "1 thread against 2", measure_threads},
+    {"growth", "images/s for batches of 1 to 32", measure_growth, false},
+    {"threads", "1 thread against 2", measure_threads, false},
     {"calibration", "testing that searches shifts and ranges against plain testing",
-     bench_calibration},
-    {"startup", "loading a .caffemodel against reading the file", measure_startup},
+     bench_calibration, false},
+    {"startup", "loading a .caffemodel against reading the file", measure_startup, false},
+    {"on-request", "one iteration of one contender for each line on stdin (versus.py)",
+     measure_on_request, true},
     {0},
 };
