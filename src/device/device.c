@@ -65,16 +65,8 @@ bool qf_device_register(const qf_device *device)
 static qf_device complete(const qf_device *device)
 {
     qf_device all = *device;
-#define COMPLETE(family) all.family = device->family ? device->family : qf_cpu.family
-    COMPLETE(convolve);
-    COMPLETE(multiply);
-    COMPLETE(pool);
-    COMPLETE(normalise);
-    COMPLETE(sweep);
-    COMPLETE(reduce);
-    COMPLETE(map);
-    COMPLETE(quantise);
-    COMPLETE(update);
+#define COMPLETE(family) all.family = device->family ? device->family : qf_cpu.family;
+    QF_FAMILIES(COMPLETE)
 #undef COMPLETE
     return all;
 }

@@ -11,19 +11,12 @@
 #include "tensor/place.h"
 
 typedef struct qf_device {
-    const char *name;        /* "cpu", "paranoid" */
-    const char *description; /* for people */
-    const qf_memory *memory; /* NULL: the host's */
-    /* NULL: the host's. */
-    const qf_convolve_family *convolve;
-    const qf_multiply_family *multiply;
-    const qf_pool_family *pool;
-    const qf_normalise_family *normalise;
-    const qf_sweep_family *sweep;
-    const qf_reduce_family *reduce;
-    const qf_map_family *map;
-    const qf_quantise_family *quantise;
-    const qf_update_family *update;
+    const char *name;                                /* "cpu", "paranoid" */
+    const char *description;                         /* for people */
+    const qf_memory *memory;                         /* NULL: the host's */
+#define FAMILY(name) const qf_##name##_family *name; /* NULL: the host's */
+    QF_FAMILIES(FAMILY)
+#undef FAMILY
     /* Of its families' operations, those that can be done in several ways; ends with NULL. NULL:
      * there are none. */
     const qf_implementations *const *lists;

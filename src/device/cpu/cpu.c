@@ -1,7 +1,7 @@
 /* The host's families: oneDNN and loops of our own. */
 #include "device/cpu/cpu.h"
 
-static const qf_convolve_family convolve = {
+const qf_convolve_family qf_cpu_convolve = {
     .create = qf_convolution_create,
     .destroy = qf_convolution_destroy,
     .forward = qf_convolution_forward,
@@ -17,7 +17,7 @@ static const qf_convolve_family convolve = {
     .forward_requantised = qf_convolution_forward_requantised,
 };
 
-static const qf_multiply_family multiply = {
+const qf_multiply_family qf_cpu_multiply = {
     .create = qf_inner_product_create,
     .destroy = qf_inner_product_destroy,
     .forward = qf_inner_product_forward,
@@ -26,7 +26,7 @@ static const qf_multiply_family multiply = {
     .backward_weights = qf_inner_product_backward_weights,
 };
 
-static const qf_pool_family pool = {
+const qf_pool_family qf_cpu_pool = {
     .create = qf_pooling_create,
     .destroy = qf_pooling_destroy,
     .forward = qf_pooling_forward,
@@ -34,19 +34,19 @@ static const qf_pool_family pool = {
     .backward = qf_pooling_backward,
 };
 
-static const qf_normalise_family normalise = {
+const qf_normalise_family qf_cpu_normalise = {
     .lrn_forward = qf_lrn_forward,
     .lrn_backward = qf_lrn_backward,
     .moments = qf_channel_moments,
 };
 
-static const qf_sweep_family sweep = {
+const qf_sweep_family qf_cpu_sweep = {
     .forward = qf_sweep_forward,
     .backward = qf_sweep_backward,
     .requantise = qf_requantise,
 };
 
-static const qf_reduce_family reduce = {
+const qf_reduce_family qf_cpu_reduce = {
     .channel_sums = qf_channel_sums,
     .channel_products = qf_channel_products,
 };
@@ -67,14 +67,8 @@ static const qf_implementations *const lists[] = {
 const qf_device qf_cpu = {
     .name = "cpu",
     .description = "the host's processor",
-    .convolve = &convolve,
-    .multiply = &multiply,
-    .pool = &pool,
-    .normalise = &normalise,
-    .sweep = &sweep,
-    .reduce = &reduce,
-    .map = &qf_cpu_map,
-    .quantise = &qf_cpu_quantise,
-    .update = &qf_cpu_update,
-    .lists = lists,
+#define FAMILY(name) .name = &qf_cpu_##name,
+    QF_FAMILIES(FAMILY)
+#undef FAMILY
+        .lists = lists,
 };

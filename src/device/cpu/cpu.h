@@ -4,6 +4,10 @@
 
 #include "device/cpu/convolve/onednn_convolution.h"
 
+#define FAMILY(name) extern const qf_##name##_family qf_cpu_##name;
+QF_FAMILIES(FAMILY)
+#undef FAMILY
+
 qf_status qf_cpu_bf16_cost(qf_context *, double *cost);
 
 qf_status qf_inner_product_create(qf_context *, const qf_inner_product_shape *,
@@ -37,10 +41,6 @@ qf_status qf_lrn_backward(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_t
 qf_status qf_sweep_forward(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
                            qf_tensor *y, qf_tensor *codes);
 qf_status qf_sweep_backward(qf_context *, const qf_sweep *, qf_sweep_gradients *);
-
-extern const qf_map_family qf_cpu_map;
-extern const qf_quantise_family qf_cpu_quantise;
-extern const qf_update_family qf_cpu_update;
 
 qf_status qf_channel_sums(qf_context *, qf_tensor *dy, qf_tensor *db);
 qf_status qf_channel_moments(qf_context *, qf_tensor *x, float *mean, float *variance);

@@ -84,13 +84,7 @@ const qf_device qf_paranoid = {
     .name = "paranoid",
     .description = "the reference's loops in memory that nobody else may touch; for tests",
     .memory = &memory,
-    .convolve = &qf_reference_convolve,
-    .multiply = &qf_reference_multiply,
-    .pool = &qf_reference_pool,
-    .normalise = &qf_reference_normalise,
-    .sweep = &qf_reference_sweep,
-    .reduce = &qf_reference_reduce,
-    .map = &qf_reference_map,
-    .quantise = &qf_reference_quantise,
-    .update = &qf_reference_update,
+    /* clang-format off */
+    QF_REFERENCE_FAMILIES
+    /* clang-format on */
 };

@@ -8,15 +8,13 @@
 
 #include "device/device.h"
 
-extern const qf_convolve_family qf_reference_convolve;
-extern const qf_multiply_family qf_reference_multiply;
-extern const qf_pool_family qf_reference_pool;
-extern const qf_normalise_family qf_reference_normalise;
-extern const qf_sweep_family qf_reference_sweep;
-extern const qf_reduce_family qf_reference_reduce;
-extern const qf_map_family qf_reference_map;
-extern const qf_quantise_family qf_reference_quantise;
-extern const qf_update_family qf_reference_update;
+#define FAMILY(name) extern const qf_##name##_family qf_reference_##name;
+QF_FAMILIES(FAMILY)
+#undef FAMILY
+
+/* Fields of a device that computes with all of them. */
+#define QF_REFERENCE_FAMILY(family) .family = &qf_reference_##family,
+#define QF_REFERENCE_FAMILIES QF_FAMILIES(QF_REFERENCE_FAMILY)
 
 extern const qf_device qf_reference; /* all of them, in the host's memory */
 

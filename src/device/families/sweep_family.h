@@ -1,0 +1,61 @@
+/* Sweeps: what lies between two convolutions, in one read and one write of memory.
+ * value = (x − mean) · inverse · factor + summand, + addend, through ReLU or ReLU6; codes = value,
+ * quantised. */
+#ifndef QF_DEVICE_FAMILIES_SWEEP_FAMILY_H
+#define QF_DEVICE_FAMILIES_SWEEP_FAMILY_H
+
+#include "device/families/requantisation.h"
+#include "quant/quant.h"
+
+/* QF_SWEEP_CHAIN: through how many sweeps backward makes a value again. More need less memory and
+ * more time: ResNet-50, 3: 0.84 of float training's memory; 5: 0.81, and 3 % of a step more. */
+enum { QF_SWEEP_GRADIENTS = 8, QF_SWEEP_CHAIN = 3 };
+
+typedef struct qf_sweep {
+    size_t rows, channels;         /* channels: of axis 1; rows: everything else */
+    const float *mean, *inverse;   /* BatchNorm's, or both NULL; inverse: 1 / deviation */
+    const float *factor, *summand; /* Scale's; each may be NULL */
+    bool relu;
+    float relu_slope;        /* of negative values; not negative itself */
+    float relu_limit;        /* not 0: ReLU6's 6, without a slope then */
+    qf_shift_search *search; /* sees the values in front of the addend; NULL: nobody searches */
+    qf_ulq codes;            /* where codes are wanted; regular (qf_ulq_is_regular) */
+} qf_sweep;
+
+/* What a sweep's backward reads and writes. Tensors that are zero count as zeros. */
+typedef struct qf_sweep_gradients {
+    qf_tensor *x; /* what forward read; NULL: y is all that is needed */
+    qf_tensor *y; /* the value; NULL: computed again from x and the addend */
+    /* For that: what was added; or it is computed again as well, by the nearest of these sweeps
+     * from its x and the value of the next one, the last from its x and `addend`. */
+    qf_tensor *addend; /* may be NULL */
+    struct {
+        const qf_sweep *pass;
+        qf_tensor *x;
+    } above[QF_SWEEP_CHAIN];
+    int above_count;
+    qf_tensor *dy[QF_SWEEP_GRADIENTS]; /* the value's gradients, one for each reader */
+    int count;
+    qf_tensor *codes[QF_SWEEP_GRADIENTS]; /* gradients of the codes, one for each reader */
+    int code_count;
+    qf_ulq_terms terms;    /* of their range */
+    bool batch_statistics; /* mean and inverse are those of x */
+    /* Receive the gradient in front of ReLU and that of x; NULL: nobody asks. One of the two may be
+     * dy[0] if there are no gradients of codes. */
+    qf_tensor *d, *dx;
+    const float *dx_scale;   /* not NULL: dx is written as QF_BF16, times these of each channel */
+    float *factor, *summand; /* gradients of `channels` values, added to; may be NULL */
+    double d_clip[2];        /* receives those of clip_max and clip_min */
+} qf_sweep_gradients;
+
+typedef struct qf_sweep_family {
+    /* `y` and `codes` may each be NULL; y may be x. */
+    qf_status (*forward)(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
+                         qf_tensor *y, qf_tensor *codes);
+    qf_status (*backward)(qf_context *, const qf_sweep *, qf_sweep_gradients *);
+    /* `acc` holds QF_INTEGERS; addend, y (float) and codes may each be NULL. y may be addend. */
+    qf_status (*requantise)(qf_context *, const qf_requantisation *, qf_tensor *acc,
+                            qf_tensor *addend, qf_tensor *y, qf_tensor *codes);
+} qf_sweep_family;
+
+#endif
