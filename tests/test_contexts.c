@@ -51,8 +51,12 @@ static void destroy(void *user, void *state)
     (void)state;
 }
 
-static const qf_python_layers layers = {
-    .setup = setup, .reshape = reshape, .forward = look, .backward = look, .destroy = destroy};
+static const qf_python_layers layers = {.size = sizeof layers,
+                                        .setup = setup,
+                                        .reshape = reshape,
+                                        .forward = look,
+                                        .backward = look,
+                                        .destroy = destroy};
 
 typedef struct job {
     int threads;
@@ -66,7 +70,7 @@ static qf_status build(job *job)
 {
     QF_TRY(qf_context_create(&job->context));
     qf_context_set_threads(job->context, job->threads);
-    qf_context_set_python_layers(job->context, &layers, &job->observer);
+    QF_TRY(qf_context_set_python_layers(job->context, &layers, &job->observer));
     return test_net_of(job->context, net_text, QF_TEST, &job->net);
 }
 

@@ -356,8 +356,9 @@ static void verification_feeds_both_the_same_batch(void **state)
 static void one_command_does_it_all(void **state)
 {
     (void)state;
-    qf_qat_options options = qf_qat_defaults;
+    qf_qat_options options = {.size = sizeof options};
     qf_qat_result result;
+    qf_qat_set_defaults(&options);
     options.model = "lenet.prototxt";
     options.weights = "float_iter_60.caffemodel";
     options.iterations = 10;

@@ -68,8 +68,8 @@ static void put_images(void)
     assert_ok(context, qf_file_write(context, "image.png", file.data, file.size, 0644));
     qf_buffer_release(&file);
     put("images.txt", "image.png 1\nimage.png 2\n");
-    const qf_imageset_options raw = {.backend = "lmdb"},
-                              encoded = {.backend = "lmdb", .encoded = true};
+    const qf_imageset_options raw = {.size = sizeof raw, .backend = "lmdb"},
+                              encoded = {.size = sizeof raw, .backend = "lmdb", .encoded = true};
     assert_ok(context, qf_convert_imageset(context, "images.txt", "", "raw_lmdb", &raw));
     assert_ok(context, qf_convert_imageset(context, "images.txt", "", "encoded_lmdb", &encoded));
     assert_ok(context, qf_compute_image_mean(context, "raw_lmdb", "mean.binaryproto"));

@@ -113,8 +113,9 @@ static void it_can_be_told_to_go_on(void **state)
 static void a_net_that_became_worse_is_told(void **state)
 {
     (void)state;
-    qf_qat_options options = qf_qat_defaults;
+    qf_qat_options options = {.size = sizeof options};
     qf_qat_result result;
+    qf_qat_set_defaults(&options);
     options.model = "misled.prototxt";
     options.weights = "float_iter_400.caffemodel";
     options.iterations = 60;

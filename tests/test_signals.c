@@ -222,9 +222,10 @@ static void the_flow_is_closed(void **state)
 {
     test_needs_the_host();
     (void)state;
-    qf_qat_options options = qf_qat_defaults;
+    qf_qat_options options = {.size = sizeof options};
     qf_qat_result result;
     qf_net *net;
+    qf_qat_set_defaults(&options);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 200, 100, 1));
     options.model = QAFFE_SOURCE_DIR "/examples/lenet/lenet_train_test.prototxt";
     options.weights = "float.caffemodel";
@@ -380,9 +381,9 @@ static void layers_of_the_users_have_its_mask(void **state)
 {
     test_needs_the_host();
     (void)state;
-    static const qf_python_layers layers = {python_setup, python_reshape, python_run, python_run,
-                                            python_destroy};
-    qf_context_set_python_layers(context, &layers, NULL);
+    static const qf_python_layers layers = {sizeof layers, python_setup, python_reshape,
+                                            python_run,    python_run,   python_destroy};
+    assert_ok(context, qf_context_set_python_layers(context, &layers, NULL));
     write_text("inner.prototxt", all_kinds);
     assert_ok(context, qf_net_create(context, "inner.prototxt", QF_TRAIN, 0, NULL, 0, &inner));
     qf_solver *solver = make_solver(

@@ -75,7 +75,8 @@ static int set_up(void **state)
 
 static qf_qat_options options(void)
 {
-    qf_qat_options o = qf_qat_defaults;
+    qf_qat_options o = {.size = sizeof o};
+    qf_qat_set_defaults(&o);
     o.model = "net.prototxt";
     o.weights = "net.caffemodel";
     o.train_data = "train_lmdb";

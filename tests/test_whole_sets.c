@@ -328,8 +328,9 @@ static void the_flow_tests_whole_sets(void **state)
     enum { BATCH = 5 };
     qf_scores *expected = reference();
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
-        qf_qat_options options = qf_qat_defaults;
+        qf_qat_options options = {.size = sizeof options};
         qf_qat_result result;
+        qf_qat_set_defaults(&options);
         qf_net_destroy(open_net(sources[i], BATCH, "")); /* writes net.prototxt */
         options.model = "net.prototxt";
         options.weights = "w.caffemodel";

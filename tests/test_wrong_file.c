@@ -248,7 +248,8 @@ static qf_status read_list(const char *path)
 
 static qf_status convert_list(const char *path)
 {
-    const qf_imageset_options options = {.backend = "lmdb", .skip_unreadable = true};
+    const qf_imageset_options options = {
+        .size = sizeof options, .backend = "lmdb", .skip_unreadable = true};
     return qf_convert_imageset(context, path, "", "never", &options);
 }
 

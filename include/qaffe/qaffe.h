@@ -6,6 +6,10 @@
  *    qf_error_text(context) until the next call on the same context;
  *  - `out` parameters are set to NULL (or zero) first, so destroying them is safe on every path;
  *  - destroy functions accept NULL; strings returned by const pointer belong to the object;
+ *  - structs grow at their end only. What callers make begins with `size`, so that a program goes
+ * on working with a newer library: `qf_solver_options options = {.size = sizeof options};`, every
+ * other field zero or as its comment says. What the library makes is reached by pointers, rows,
+ * too;
  *  - one context serves one thread at a time; distinct contexts are independent.
  */
 #ifndef QAFFE_QAFFE_H
@@ -19,6 +23,8 @@
 #define QF_VERSION_MINOR 1
 #define QF_VERSION_PATCH 0
 #define QF_VERSION_STRING "0.1.0"
+/* 0.1.0 is 100, 1.2.3 is 10203. */
+#define QF_VERSION_NUMBER (QF_VERSION_MAJOR * 10000 + QF_VERSION_MINOR * 100 + QF_VERSION_PATCH)
 
 #if defined(__GNUC__)
 #define QF_API __attribute__((visibility("default")))
@@ -53,7 +59,9 @@ typedef enum qf_status {
 typedef enum qf_log_level { QF_DEBUG, QF_INFO, QF_WARNING, QF_ERROR } qf_log_level;
 typedef enum qf_phase { QF_TRAIN = 0, QF_TEST = 1 } qf_phase; /* Caffe's numbers */
 
+/* The library's version at run time; the macros above are those of the header. */
 QF_API const char *qf_version(void);
+QF_API int qf_version_number(void);
 QF_API const char *qf_status_name(qf_status status); /* never NULL */
 
 /* ---- context: everything that would otherwise be global ---- */
@@ -192,6 +200,7 @@ QF_API qf_status qf_layer_add_blob(qf_layer *layer, const int *dimensions, int a
 /* What runs layers of type Python. Each function gives QF_OK, or a status after qf_context_fail().
  * `state` is the layer's own, whatever `setup` put there. */
 typedef struct qf_python_layers {
+    size_t size; /* of this struct */
     qf_status (*setup)(void *user, qf_layer *layer, void **state);
     qf_status (*reshape)(void *user, qf_layer *layer, void *state);
     qf_status (*forward)(void *user, qf_layer *layer, void *state);
@@ -199,8 +208,9 @@ typedef struct qf_python_layers {
     void (*destroy)(void *user, void *state);
 } qf_python_layers;
 
-QF_API void qf_context_set_python_layers(qf_context *context, const qf_python_layers *functions,
-                                         void *user);
+/* NULL: nobody does. */
+QF_API qf_status qf_context_set_python_layers(qf_context *context,
+                                              const qf_python_layers *functions, void *user);
 /* The sentence for a failure that a callback is about to report. */
 QF_API void qf_context_fail(qf_context *context, const char *sentence);
 
@@ -305,8 +315,9 @@ QF_API qf_status qf_solver_create(qf_context *context, const char *solver_protot
 /* The same as a solver of this type ("SGD", "Adam" …), whatever the file says. */
 QF_API qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt,
                                      const char *type, qf_solver **out);
-/* What to have otherwise than the file says; all zero: nothing. */
+/* What to have otherwise than the file says; all zero but `size`: nothing. */
 typedef struct qf_solver_options {
+    size_t size;         /* of this struct */
     const char *type;    /* NULL: the file's */
     const char *weights; /* in place of the file's `weights`, separated by commas; "": none */
     bool set_state;      /* the training net gets this level, and these stages besides its own */
@@ -410,6 +421,7 @@ QF_API qf_status qf_upgrade_file(qf_context *context, qf_file_kind kind, const c
                                  const char *output, bool *whole);
 /* convert_imageset. Each line of `list` has a path, relative to `folder`, and a label. */
 typedef struct qf_imageset_options {
+    size_t size; /* of this struct */
     const char *backend;
     const char *encode_type; /* store as "jpg" or "png"; NULL: pixels, or as `encoded` says */
     bool encoded;            /* store files of the type they have */
@@ -570,8 +582,9 @@ QF_API void qf_file_check_release(qf_file_check *check);
 
 /* ---- the whole flow at once ---- */
 
-/* What to do; start from qf_qat_defaults. Paths may be NULL where it says so. */
+/* What to do; begin with its size and qf_qat_set_defaults(). Paths may be NULL where it says so. */
 typedef struct qf_qat_options {
+    size_t size;         /* of this struct */
     const char *model;   /* a net to train (with Data layers) or to deploy (with Input) */
     const char *weights; /* .caffemodel of the float net */
     const char *train_data, *test_data; /* LMDBs; NULL: those of the model's Data layers */
@@ -591,7 +604,8 @@ typedef struct qf_qat_options {
     void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
 } qf_qat_options;
 
-QF_API extern const qf_qat_options qf_qat_defaults;
+/* Sets all fields but `size`, which says how many there are. */
+QF_API void qf_qat_set_defaults(qf_qat_options *options);
 
 /* One quantised layer. */
 typedef struct qf_qat_row {

@@ -122,4 +122,4 @@ _functions = _library.PythonLayers(
     _library.PythonLayers.Setup(_setup), _library.PythonLayers.Call(_reshape),
     _library.PythonLayers.Call(_forward), _library.PythonLayers.Call(_backward),
     _library.PythonLayers.Destroy(_destroy))
-library.qf_context_set_python_layers(context, byref(_functions), None)
+_library.check(library.qf_context_set_python_layers(context, byref(_functions), None))

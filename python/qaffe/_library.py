@@ -46,16 +46,24 @@ class Progress(Structure):
 ProgressFunction = CFUNCTYPE(None, c_void_p, POINTER(Progress))
 
 
-class PythonLayers(Structure):
+class Options(Structure):
+    """A struct that callers make, which begins with its size."""
+
+    def __init__(self, *values):
+        super().__init__(ctypes.sizeof(self), *values)
+
+
+class PythonLayers(Options):
     Setup = CFUNCTYPE(c_int, c_void_p, c_void_p, POINTER(c_void_p))
     Call = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
     Destroy = CFUNCTYPE(None, c_void_p, c_void_p)
-    _fields_ = [("setup", Setup), ("reshape", Call), ("forward", Call), ("backward", Call), ("destroy", Destroy)]
+    _fields_ = [("size", c_size_t), ("setup", Setup), ("reshape", Call), ("forward", Call), ("backward", Call),
+                ("destroy", Destroy)]
 
 
-class QatOptions(Structure):
-    _fields_ = [("model", c_char_p), ("weights", c_char_p), ("train_data", c_char_p), ("test_data", c_char_p),
-                ("config_definition", c_char_p), ("save_path", c_char_p), ("iterations", c_int),
+class QatOptions(Options):
+    _fields_ = [("size", c_size_t), ("model", c_char_p), ("weights", c_char_p), ("train_data", c_char_p),
+                ("test_data", c_char_p), ("config_definition", c_char_p), ("save_path", c_char_p), ("iterations", c_int),
                 ("batch_size", c_int), ("test_iterations", c_int), ("base_lr", c_double), ("momentum", c_double),
                 ("weight_decay", c_double), ("scale", c_double), ("mean_file", c_char_p),
                 ("mean_values", c_char_p), ("batch_norm", c_int), ("freeze_batch_norm_after", c_int),
@@ -123,7 +131,7 @@ _SIGNATURES = {
     "qf_context_set_limit": (_STATUS, [_P, _S, c_uint64]),
     "qf_context_set_limits": (_STATUS, [_P, _S]),
     "qf_limit_describe": (_S, [_I, POINTER(c_uint64), POINTER(_S)]),
-    "qf_context_set_python_layers": (None, [_P, POINTER(PythonLayers), _P]),
+    "qf_context_set_python_layers": (_STATUS, [_P, POINTER(PythonLayers), _P]),
     "qf_context_fail": (None, [_P, _S]),
     "qf_blob_axes": (_I, [_P]),
     "qf_blob_dimension": (_I, [_P, _I]),

@@ -26,6 +26,11 @@ const char *qf_version(void)
     return QF_VERSION_STRING;
 }
 
+int qf_version_number(void)
+{
+    return QF_VERSION_NUMBER;
+}
+
 const char *qf_status_name(qf_status status)
 {
     return (unsigned)status < QF_STATUS_COUNT ? status_names[status] : "unknown";

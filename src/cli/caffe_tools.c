@@ -47,6 +47,7 @@ static int run_imageset(const arguments *a)
 {
     session session;
     const qf_imageset_options options = {
+        .size = sizeof options,
         .backend = argument_text(a, "backend"),
         .encode_type = argument_text(a, "encode-type"),
         .encoded = argument_flag(a, "encoded"),

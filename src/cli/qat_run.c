@@ -294,7 +294,8 @@ static void print_result(const qf_qat_result *result, const char *prefix)
 
 static void read_options(const arguments *a, qf_qat_options *o)
 {
-    *o = qf_qat_defaults;
+    *o = (qf_qat_options){.size = sizeof *o};
+    qf_qat_set_defaults(o);
     o->model = argument_text(a, "model");
     o->weights = argument_text(a, "weights");
     o->train_data = argument_text(a, "train-data");

@@ -53,6 +53,7 @@ static qf_status train(session *session, const arguments *arguments)
         return QF_E_MEMORY;
     say(session, "Use CPU.");
     const qf_solver_options options = {
+        .size = sizeof options,
         /* A snapshot brings its own; weights given here replace those that the solver names. */
         .weights = snapshot ? "" : weights,
         .set_state = true,

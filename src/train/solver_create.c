@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/nearest.h"
+#include "base/sized_options.h"
 #include "layers/quantised/search_n.h"
 #include "train/snapshot.h"
 #include "train/solver.h"
@@ -287,13 +288,15 @@ done:
 
 qf_status qf_solver_create(qf_context *context, const char *solver_prototxt, qf_solver **out)
 {
-    return qf_solver_create_with(context, solver_prototxt, &(qf_solver_options){0}, out);
+    return qf_solver_create_with(context, solver_prototxt,
+                                 &(qf_solver_options){.size = sizeof(qf_solver_options)}, out);
 }
 
 qf_status qf_solver_create_as(qf_context *context, const char *solver_prototxt, const char *type,
                               qf_solver **out)
 {
-    return qf_solver_create_with(context, solver_prototxt, &(qf_solver_options){.type = type}, out);
+    const qf_solver_options options = {.size = sizeof options, .type = type};
+    return qf_solver_create_with(context, solver_prototxt, &options, out);
 }
 
 static qf_status set_type(qf_context *context, Caffe__SolverParameter *param, const char *type)
@@ -328,16 +331,18 @@ static qf_status set_state(qf_context *context, Caffe__SolverParameter *param,
 }
 
 qf_status qf_solver_create_with(qf_context *context, const char *solver_prototxt,
-                                const qf_solver_options *options, qf_solver **out)
+                                const qf_solver_options *given, qf_solver **out)
 {
     *out = NULL;
+    qf_solver_options options = {0};
     Caffe__SolverParameter *param;
+    QF_TRY(qf_options_take(context, "qf_solver_options", given, &options, sizeof options));
     QF_TRY(qf_solver_param_read(context, solver_prototxt, &param));
-    qf_status status = options->type ? set_type(context, param, options->type) : QF_OK;
-    if (status == QF_OK && options->weights)
-        status = set_weights(context, param, options->weights);
-    if (status == QF_OK && options->set_state)
-        status = set_state(context, param, options);
+    qf_status status = options.type ? set_type(context, param, options.type) : QF_OK;
+    if (status == QF_OK && options.weights)
+        status = set_weights(context, param, options.weights);
+    if (status == QF_OK && options.set_state)
+        status = set_state(context, param, &options);
     if (status == QF_OK)
         status = qf_solver_create_from_param(context, param, out);
     qf_message_free(param);

@@ -40,7 +40,7 @@ static qf_status set_all(qf_context *context, double *result)
     *result = qf_device_count() + length(qf_device_description(0)) +
               qf_device_memory(0, &free, &total) + length(qf_context_device(context));
     *result += length(qf_limit_describe(0, &initial, &unit)) + length(unit) + length(qf_version()) +
-               length(qf_layer_type_name(3)) + length(qf_error_text(context));
+               qf_version_number() + length(qf_layer_type_name(3)) + length(qf_error_text(context));
     return QF_OK;
 }
 
@@ -114,10 +114,11 @@ static qf_status run_users_layer(qf_net *net, double *result)
 
 static qf_status users_layer(qf_context *context, double *result)
 {
-    static const qf_python_layers layers = {setup, reshape, forward, backward, destroy};
+    static const qf_python_layers layers = {sizeof layers, setup,    reshape,
+                                            forward,       backward, destroy};
     qf_net *net;
     *result = 0;
-    qf_context_set_python_layers(context, &layers, result);
+    QF_TRY(qf_context_set_python_layers(context, &layers, result));
     qf_status status = qf_net_create(context, "python.prototxt", QF_TRAIN, 0, NULL, 0, &net);
     if (status == QF_OK)
         status = run_users_layer(net, result);

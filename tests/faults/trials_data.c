@@ -23,7 +23,8 @@ static qf_status images(qf_context *context, double *result)
 static qf_status imageset(qf_context *context, double *result)
 {
     (void)result;
-    const qf_imageset_options options = {.backend = "lmdb",
+    const qf_imageset_options options = {.size = sizeof options,
+                                         .backend = "lmdb",
                                          .encode_type = "jpg",
                                          .gray = true,
                                          .shuffle = true,

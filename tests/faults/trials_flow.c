@@ -78,8 +78,9 @@ static qf_status check(qf_context *context, double *result)
 
 static qf_status run_all(qf_context *context, double *result)
 {
-    qf_qat_options options = qf_qat_defaults;
+    qf_qat_options options = {.size = sizeof options};
     qf_qat_result found;
+    qf_qat_set_defaults(&options);
     options.model = "net.prototxt";
     options.weights = "given.caffemodel";
     options.save_path = "out/m";

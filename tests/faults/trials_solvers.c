@@ -72,7 +72,8 @@ static qf_status train(qf_context *context, double *result)
 static qf_status make(qf_context *context, double *result)
 {
     static const char *const stages[] = {"one"};
-    const qf_solver_options options = {.type = "Nesterov",
+    const qf_solver_options options = {.size = sizeof options,
+                                       .type = "Nesterov",
                                        .weights = "given.caffemodel",
                                        .set_state = true,
                                        .stages = stages,

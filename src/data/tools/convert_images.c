@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/sized_options.h"
 #include "data/images/image_encode.h"
 #include "data/sources/image_list.h"
 #include "data/stores/sample_store.h"
@@ -176,8 +177,8 @@ static qf_status check_options(qf_context *context, const qf_imageset_options *o
     return QF_OK;
 }
 
-qf_status qf_convert_imageset(qf_context *context, const char *list, const char *folder,
-                              const char *database, const qf_imageset_options *options)
+static qf_status convert(qf_context *context, const char *list, const char *folder,
+                         const char *database, const qf_imageset_options *options)
 {
     qf_image_list images = {0};
     qf_store_format format;
@@ -214,6 +215,14 @@ qf_status qf_convert_imageset(qf_context *context, const char *list, const char 
     return status;
 }
 
+qf_status qf_convert_imageset(qf_context *context, const char *list, const char *folder,
+                              const char *database, const qf_imageset_options *options)
+{
+    qf_imageset_options taken = {0};
+    QF_TRY(qf_options_take(context, "qf_imageset_options", options, &taken, sizeof taken));
+    return convert(context, list, folder, database, &taken);
+}
+
 qf_status qf_convert_images(qf_context *context, const char *list, const char *folder,
                             int64_t shuffle_seed, const char *lmdb)
 {
@@ -224,5 +233,5 @@ qf_status qf_convert_images(qf_context *context, const char *list, const char *f
     };
     if (shuffle_seed >= 0)
         qf_random_seed(&context->random, (uint64_t)shuffle_seed);
-    return qf_convert_imageset(context, list, folder, lmdb, &options);
+    return convert(context, list, folder, lmdb, &options);
 }

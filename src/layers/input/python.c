@@ -1,6 +1,7 @@
 /* Layers that users write in Python: everything is handed to the functions that the front end set
  * (qf_context_set_python_layers). */
 #include "base/signals.h"
+#include "base/sized_options.h"
 #include "layers/input/own_data.h"
 #include "layers/layer.h"
 
@@ -161,11 +162,15 @@ qf_status qf_layer_add_blob(qf_layer *layer, const int *dimensions, int axes)
     return qf_layer_add_param(layer, &shape, NULL);
 }
 
-void qf_context_set_python_layers(qf_context *context, const qf_python_layers *functions,
-                                  void *user)
+qf_status qf_context_set_python_layers(qf_context *context, const qf_python_layers *functions,
+                                       void *user)
 {
-    context->python_layers = *functions;
+    qf_python_layers taken = {0};
+    if (functions)
+        QF_TRY(qf_options_take(context, "qf_python_layers", functions, &taken, sizeof taken));
+    context->python_layers = taken;
     context->python_user = user;
+    return QF_OK;
 }
 
 void qf_context_fail(qf_context *context, const char *sentence)

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
+#include "base/sized_options.h"
 #include "toolkit/config/json_file.h"
 #include "toolkit/export/export.h"
 #include "toolkit/toolkit.h"
@@ -14,7 +15,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const qf_qat_options qf_qat_defaults = {
+static const qf_qat_options defaults = {
+    .size = sizeof(qf_qat_options),
     .save_path = "qat_results/model",
     .iterations = 1000,
     .base_lr = 1e-4,
@@ -23,6 +25,13 @@ const qf_qat_options qf_qat_defaults = {
     .scale = 1,
     .freeze_batch_norm_after = -1,
 };
+
+void qf_qat_set_defaults(qf_qat_options *options)
+{
+    const size_t size = options->size < sizeof defaults ? options->size : sizeof defaults;
+    for (size_t i = sizeof options->size; i < size; i++)
+        ((char *)options)[i] = ((const char *)&defaults)[i];
+}
 
 typedef struct run {
     qf_context *context;
@@ -340,19 +349,28 @@ static qf_status execute(run *r, qf_qat_result *out)
     return qf_verify(r->context, o->save_path, NULL, batches, ask, tell, r, &out->verification);
 }
 
-qf_status qf_qat_run(qf_context *context, const qf_qat_options *options, qf_action_function action,
-                     qf_progress_function progress, void *user, qf_qat_result *out)
+static qf_status take_options(qf_context *context, const qf_qat_options *given, qf_qat_options *out)
 {
-    run r = {.context = context, .options = options, .callbacks = {action, progress, user}};
-    *out = (qf_qat_result){0};
-    if (!options->model || !options->weights)
+    *out = defaults;
+    QF_TRY(qf_options_take(context, "qf_qat_options", given, out, sizeof *out));
+    if (!out->model || !out->weights)
         return qf_fail(context, QF_E_ARGUMENT, "a model and its weights are needed");
-    if (options->iterations < 1 || options->batch_size < 0 || options->test_iterations < 0 ||
-        !(options->base_lr > 0))
+    if (out->iterations < 1 || out->batch_size < 0 || out->test_iterations < 0 ||
+        !(out->base_lr > 0))
         return qf_fail(
             context, QF_E_ARGUMENT,
             "iterations and base_lr must be positive, batch_size and test_iterations not "
             "negative");
+    return QF_OK;
+}
+
+qf_status qf_qat_run(qf_context *context, const qf_qat_options *given, qf_action_function action,
+                     qf_progress_function progress, void *user, qf_qat_result *out)
+{
+    qf_qat_options options;
+    run r = {.context = context, .options = &options, .callbacks = {action, progress, user}};
+    *out = (qf_qat_result){0};
+    QF_TRY(take_options(context, given, &options));
     qf_status status = name_files(&r);
     if (status == QF_OK)
         status = execute(&r, out);
