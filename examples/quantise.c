@@ -42,7 +42,7 @@ static qf_status quantise(qf_context *context, const char *model, const char *we
                           int iterations)
 {
     char trained[64];
-    qf_verification found;
+    qf_verification *found = NULL;
     snprintf(trained, sizeof trained, "retrained_iter_%d.caffemodel", iterations);
     qf_status status = qf_create_quant_retrain_config(context, "config.json", model, weights, NULL);
     if (status == QF_OK)
@@ -57,8 +57,9 @@ static qf_status quantise(qf_context *context, const char *model, const char *we
     if (status == QF_OK)
         status = qf_verify(context, "./quantised", NULL, 2, NULL, NULL, NULL, &found);
     if (status == QF_OK)
-        printf("verified: %zu integers behind %d layers, %zu differ\n", found.compared,
-               found.layers, found.differing);
+        printf("verified: %zu integers behind %d layers, %zu differ\n", found->compared,
+               found->layers, found->differing);
+    qf_verification_destroy(found);
     return status;
 }
 

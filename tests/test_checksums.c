@@ -319,22 +319,22 @@ static void whole_lists_are_checked(void **state)
 static void the_function_of_the_library(void **state)
 {
     (void)state;
-    qf_file_check found;
+    qf_file_check *found;
     assert_ok(context, qf_check_file(context, "run_iter_2.caffemodel", &found));
-    assert_true(found.has_checksum);
-    assert_int_equal(found.blobs, 2);
-    assert_int_equal(found.values, 1400);
-    assert_int_equal(found.odd, 0);
-    qf_file_check_release(&found);
+    assert_true(found->has_checksum);
+    assert_int_equal(found->blobs, 2);
+    assert_int_equal(found->values, 1400);
+    assert_int_equal(found->odd, 0);
+    qf_file_check_destroy(found);
     poison("odd.caffemodel", "odd.solverstate");
     assert_int_equal(qf_check_file(context, "odd.caffemodel", &found), QF_E_VALUE);
-    assert_int_equal(found.odd, 1);
-    assert_string_equal(found.odd_blob[0].name, "layer ip, blob 0");
-    assert_int_equal(found.odd_blob[0].nan, 2);
-    assert_int_equal(found.odd_blob[0].infinite, 1);
-    assert_int_equal(found.odd_blob[0].denormal, 1);
-    assert_int_equal(found.odd_blob[0].first, 3);
-    qf_file_check_release(&found);
+    assert_int_equal(found->odd, 1);
+    assert_string_equal(found->odd_blob[0]->name, "layer ip, blob 0");
+    assert_int_equal(found->odd_blob[0]->nan, 2);
+    assert_int_equal(found->odd_blob[0]->infinite, 1);
+    assert_int_equal(found->odd_blob[0]->denormal, 1);
+    assert_int_equal(found->odd_blob[0]->first, 3);
+    qf_file_check_destroy(found);
 }
 
 int main(void)

@@ -148,14 +148,15 @@ static double accuracy(const char *model, const char *weights)
 static void models_agree_after_the_flow(void **state)
 {
     (void)state;
-    qf_verification found;
+    qf_verification *found;
     retrain();
     assert_ok(context,
               qf_save_quant_retrain_model(context, "modified.prototxt", "qat_iter_20.caffemodel",
                                           QF_SAVE_BOTH, "results/m", "record.txt", "config.json"));
     assert_ok(context, qf_verify(context, "results/m", NULL, 4, NULL, NULL, NULL, &found));
-    assert_int_equal(found.differing, 0);
-    assert_int_equal(found.layers, 8);
+    assert_int_equal(found->differing, 0);
+    assert_int_equal(found->layers, 8);
+    qf_verification_destroy(found);
     const double plain = accuracy("lenet.prototxt", "float_iter_60.caffemodel");
     const double fake =
         accuracy("results/m_fake_quant_model.prototxt", "results/m_fake_quant_weights.caffemodel");
@@ -190,7 +191,7 @@ static void write_dead_channels(const char *name)
 static void dead_channels_export_their_bias(void **state)
 {
     (void)state;
-    qf_verification found;
+    qf_verification *found;
     qf_net *net;
     const float *y;
     write_dead_channels("dead.caffemodel");
@@ -207,6 +208,7 @@ static void dead_channels_export_their_bias(void **state)
               qf_save_quant_retrain_model(context, "dead.prototxt", "dead_iter_1.caffemodel",
                                           QF_SAVE_BOTH, "dead/m", "dead.txt", "dead.json"));
     assert_ok(context, qf_verify(context, "dead/m", NULL, 2, NULL, NULL, NULL, &found));
+    qf_verification_destroy(found);
     assert_ok(context,
               qf_net_create(context, "dead/m_deploy_model.prototxt", QF_TEST, 0, NULL, 0, &net));
     assert_ok(context, qf_net_load_weights(net, "dead/m_deploy_weights.caffemodel"));
@@ -235,7 +237,7 @@ static void write_part(const char *from, const char *to, size_t numerator, size_
 static void verification_finds_a_flipped_bit(void **state)
 {
     (void)state;
-    qf_verification found;
+    qf_verification *found;
     retrain();
     assert_ok(context,
               qf_save_quant_retrain_model(context, "modified.prototxt", "qat_iter_20.caffemodel",
@@ -243,9 +245,11 @@ static void verification_finds_a_flipped_bit(void **state)
     write_part("flip/m_deploy_weights.caffemodel", "flip/m_deploy_weights.caffemodel", 1, 2, true);
     assert_fails(context, qf_verify(context, "flip/m", NULL, 1, NULL, NULL, NULL, &found),
                  "in layer ip1_dequant_layer, batch 0");
-    assert_true(found.differing > 0);
+    assert_true(found->differing > 0);
+    qf_verification_destroy(found);
     assert_fails(context, qf_verify(context, "flip/m", "no_lmdb", 1, NULL, NULL, NULL, &found),
                  "no_lmdb");
+    qf_verification_destroy(found);
 }
 
 /* ---- sources that deliver something else each time they are opened ---- */
@@ -334,7 +338,7 @@ static void verification_feeds_both_the_same_batch(void **state)
         "dim: 28 dim: 28 } data_filler { type: 'gaussian' std: 0.1 } } }"
         "layer { name: 's' type: 'Eltwise' bottom: 'x' bottom: 'n' top: 'data' }",
     };
-    qf_verification found;
+    qf_verification *found;
     write_hdf5();
     retrain();
     assert_ok(context,
@@ -348,8 +352,9 @@ static void verification_feeds_both_the_same_batch(void **state)
                        sources[i]);
         replace_source("same/m_deploy_model.prototxt", "same/r_deploy_model.prototxt", sources[i]);
         assert_ok(context, qf_verify(context, "same/r", NULL, 3, NULL, NULL, NULL, &found));
-        assert_int_equal(found.differing, 0);
-        assert_true(found.compared > 1000);
+        assert_int_equal(found->differing, 0);
+        assert_true(found->compared > 1000);
+        qf_verification_destroy(found);
     }
 }
 
@@ -357,33 +362,33 @@ static void one_command_does_it_all(void **state)
 {
     (void)state;
     qf_qat_options options = {.size = sizeof options};
-    qf_qat_result result;
+    qf_qat_result *result;
     qf_qat_set_defaults(&options);
     options.model = "lenet.prototxt";
     options.weights = "float_iter_60.caffemodel";
     options.iterations = 10;
     options.save_path = "run/all";
     assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
-    assert_int_equal(result.rows, 4);
-    assert_string_equal(result.row[0].name, "conv1");
-    assert_true(result.fake_quant_score == result.deploy_score);
-    assert_true(result.deploy_bytes < result.float_bytes / 3);
-    assert_int_equal(result.verification.differing, 0);
-    qf_qat_result_release(&result);
+    assert_int_equal(result->rows, 4);
+    assert_string_equal(result->row[0]->name, "conv1");
+    assert_true(result->fake_quant_score == result->deploy_score);
+    assert_true(result->deploy_bytes < result->float_bytes / 3);
+    assert_int_equal(result->verification->differing, 0);
+    qf_qat_result_destroy(result);
 }
 
 static void the_plan_names_every_layer(void **state)
 {
     (void)state;
-    qf_plan plan;
+    qf_plan *plan;
     prepare();
     assert_ok(context, qf_quant_retrain_plan(context, "lenet.prototxt", "float_iter_60.caffemodel",
                                              "config.json", QF_BATCH_NORM_AS_MODEL, &plan));
-    assert_int_equal(plan.rows, 7);
-    assert_string_equal(plan.row[0].treatment, "quantised");
-    assert_string_equal(plan.row[1].treatment, "float");
-    assert_string_equal(plan.row[1].detail, "it is not AVE pooling");
-    qf_plan_release(&plan);
+    assert_int_equal(plan->rows, 7);
+    assert_string_equal(plan->row[0]->treatment, "quantised");
+    assert_string_equal(plan->row[1]->treatment, "float");
+    assert_string_equal(plan->row[1]->detail, "it is not AVE pooling");
+    qf_plan_destroy(plan);
 }
 
 /* ---- bad input ---- */

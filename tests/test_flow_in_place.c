@@ -77,7 +77,7 @@ static void run_flow(const char *text, bool apart)
          *modified = name("modified.prototxt", apart),
          *prepared = name("modified.caffemodel", apart), *record = name("record.txt", apart),
          *trained = name("iter_4.caffemodel", apart), *models = name("models", apart);
-    qf_verification found;
+    qf_verification *found;
     write_net(text, apart);
     assert_ok(context, qf_create_quant_retrain_config(context, "config.json", net, weights, NULL));
     assert_ok(context, qf_create_quant_retrain_model(context, net, weights, "config.json", modified,
@@ -87,7 +87,8 @@ static void run_flow(const char *text, bool apart)
                                                    record, "config.json"));
     if (qf_verify(context, models, NULL, 2, NULL, NULL, NULL, &found) != QF_OK)
         fail_msg("%s\n%s", qf_error_text(context), text);
-    assert_int_equal(found.differing, 0);
+    assert_int_equal(found->differing, 0);
+    qf_verification_destroy(found);
     qf_free(net);
     qf_free(weights);
     qf_free(modified);

@@ -35,7 +35,7 @@ static void a_size_that_was_not_set_is_told(void **state)
 {
     (void)state;
     qf_solver *solver;
-    qf_qat_result result;
+    qf_qat_result *result;
     qf_solver_options options = {0};
     assert_fails(context, make_solver(&options, &solver),
                  "qf_solver_options.size is 0: begin with `qf_solver_options options = {.size = "
@@ -57,7 +57,7 @@ static void options_of_an_older_header_keep_the_defaults(void **state)
 {
     (void)state;
     qf_solver *solver;
-    qf_qat_result result;
+    qf_qat_result *result;
     qf_solver_options old = {.size = offsetof(qf_solver_options, weights), .type = "Adam"};
     old.weights = "a pointer to nowhere";
     assert_ok(context, make_solver(&old, &solver));
@@ -70,6 +70,7 @@ static void options_of_an_older_header_keep_the_defaults(void **state)
     options.model = "no.prototxt";
     options.weights = "no.caffemodel";
     assert_fails(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result), "no.prototxt");
+    qf_qat_result_destroy(result);
 }
 
 static void options_of_a_newer_header_may_not_be_used(void **state)
@@ -88,6 +89,16 @@ static void options_of_a_newer_header_may_not_be_used(void **state)
                  ", does not know");
 }
 
+/* ---- structs that the library makes ---- */
+
+static void sizes_can_be_asked(void **state)
+{
+    (void)state;
+    assert_int_equal(qf_struct_size("qf_qat_result"), sizeof(qf_qat_result));
+    assert_int_equal(qf_struct_size("qf_plan_row"), sizeof(qf_plan_row));
+    assert_int_equal(qf_struct_size("qf_net"), 0); /* nobody's business */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -95,6 +106,7 @@ int main(void)
         cmocka_unit_test(a_size_that_was_not_set_is_told),
         cmocka_unit_test(options_of_an_older_header_keep_the_defaults),
         cmocka_unit_test(options_of_a_newer_header_may_not_be_used),
+        cmocka_unit_test(sizes_can_be_asked),
     };
     return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

@@ -114,7 +114,7 @@ static void a_net_that_became_worse_is_told(void **state)
 {
     (void)state;
     qf_qat_options options = {.size = sizeof options};
-    qf_qat_result result;
+    qf_qat_result *result;
     qf_qat_set_defaults(&options);
     options.model = "misled.prototxt";
     options.weights = "float_iter_400.caffemodel";
@@ -122,14 +122,14 @@ static void a_net_that_became_worse_is_told(void **state)
     options.save_path = "q/misled";
     options.base_lr = 3e-4;
     assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
-    assert_string_equal(result.score_name, "loss");
-    assert_int_equal(result.score[0].better, -1);
-    assert_true(result.calibrated_score == result.score[0].calibrated_score);
-    assert_true(result.calibrated_score < 2 * result.float_score);
-    assert_true(result.fake_quant_score > 2 * result.calibrated_score);
-    assert_non_null(strstr(result.remark, "Retraining ended below its calibrated start: loss "));
-    assert_non_null(strstr(result.remark, "(lower is better). Try --base-lr 3e-05 or"));
-    qf_qat_result_release(&result);
+    assert_string_equal(result->score_name, "loss");
+    assert_int_equal(result->score[0]->better, -1);
+    assert_true(result->calibrated_score == result->score[0]->calibrated_score);
+    assert_true(result->calibrated_score < 2 * result->float_score);
+    assert_true(result->fake_quant_score > 2 * result->calibrated_score);
+    assert_non_null(strstr(result->remark, "Retraining ended below its calibrated start: loss "));
+    assert_non_null(strstr(result->remark, "(lower is better). Try --base-lr 3e-05 or"));
+    qf_qat_result_destroy(result);
 
     test_command(0, "\nRetraining ended below its calibrated start: loss ", "",
                  RUN "--model misled.prototxt --base-lr 3e-4");
@@ -140,9 +140,9 @@ static void a_net_that_became_worse_is_told(void **state)
     options.iterations = 1;
     options.base_lr = 1e-12;
     assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
-    assert_true(result.fake_quant_score < 1.1 * result.calibrated_score);
-    assert_null(strstr(result.remark, "Retraining ended below"));
-    qf_qat_result_release(&result);
+    assert_true(result->fake_quant_score < 1.1 * result->calibrated_score);
+    assert_null(strstr(result->remark, "Retraining ended below"));
+    qf_qat_result_destroy(result);
 }
 
 int main(void)

@@ -223,7 +223,7 @@ static void the_flow_is_closed(void **state)
     test_needs_the_host();
     (void)state;
     qf_qat_options options = {.size = sizeof options};
-    qf_qat_result result;
+    qf_qat_result *result;
     qf_net *net;
     qf_qat_set_defaults(&options);
     assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 200, 100, 1));
@@ -236,7 +236,7 @@ static void the_flow_is_closed(void **state)
     assert_ok(context, qf_net_save_weights(net, options.weights));
     qf_net_destroy(net);
     assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
-    qf_qat_result_release(&result);
+    qf_qat_result_destroy(result);
     expect_closed_calls(100);
 }
 

@@ -90,8 +90,8 @@ static qf_qat_options options(void)
 static const qf_qat_row *row_of(const qf_qat_result *result, const char *name)
 {
     for (int i = 0; i < result->rows; i++)
-        if (strcmp(result->row[i].name, name) == 0)
-            return &result->row[i];
+        if (strcmp(result->row[i]->name, name) == 0)
+            return result->row[i];
     return NULL;
 }
 
@@ -100,24 +100,24 @@ static void a_mixed_net_agrees_in_every_integer(void **state)
     (void)state;
     static const char *const expected[] = {"c1", "pool", "c2", "up", "ip"};
     qf_qat_options o = options();
-    qf_qat_result result;
+    qf_qat_result *result;
     o.save_path = "mixed/m";
     o.mean_values = "12";
     assert_ok(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result));
-    assert_int_equal(result.rows, 5);
+    assert_int_equal(result->rows, 5);
     for (size_t i = 0; i < 5; i++)
-        assert_non_null(row_of(&result, expected[i]));
-    assert_int_equal(result.verification.differing, 0);
-    assert_int_equal(result.verification.layers, 10);
-    assert_true(result.fake_quant_score == result.deploy_score);
-    qf_qat_result_release(&result);
+        assert_non_null(row_of(result, expected[i]));
+    assert_int_equal(result->verification->differing, 0);
+    assert_int_equal(result->verification->layers, 10);
+    assert_true(result->fake_quant_score == result->deploy_score);
+    qf_qat_result_destroy(result);
 }
 
 static void the_definition_is_followed(void **state)
 {
     (void)state;
     qf_qat_options o = options();
-    qf_qat_result result;
+    qf_qat_result *result;
     o.save_path = "cfg/m";
     o.config_definition = "quant.cfg";
     write_text("quant.cfg", REQUIRED "batch_num: 2 skip_layers: 'up' skip_layer_types: 'Pooling' "
@@ -130,12 +130,12 @@ static void the_definition_is_followed(void **state)
                                      "retrain_weight_quant_config { arq_retrain { "
                                      "} } }");
     assert_ok(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result));
-    assert_int_equal(result.rows, 3);
-    assert_null(row_of(&result, "up"));
-    assert_null(row_of(&result, "pool"));
-    assert_true(fabs((double)row_of(&result, "c2")->scale_d - 8.0 / 255) < 1e-3);
-    assert_int_equal(result.verification.differing, 0);
-    qf_qat_result_release(&result);
+    assert_int_equal(result->rows, 3);
+    assert_null(row_of(result, "up"));
+    assert_null(row_of(result, "pool"));
+    assert_true(fabs((double)row_of(result, "c2")->scale_d - 8.0 / 255) < 1e-3);
+    assert_int_equal(result->verification->differing, 0);
+    qf_qat_result_destroy(result);
 }
 
 static void definition_fails(const char *text, const char *part)
@@ -163,25 +163,32 @@ static void bad_definitions(void **state)
     definition_fails("skip_layer: 'c1'", "skip_layers");
 }
 
+static void run_fails(const qf_qat_options *o, const char *part)
+{
+    qf_qat_result *result;
+    assert_fails(context, qf_qat_run(context, o, NULL, NULL, NULL, &result), part);
+    qf_qat_result_destroy(result);
+}
+
 static void bad_runs(void **state)
 {
     (void)state;
     qf_qat_options o = options();
-    qf_qat_result result;
     o.test_data = NULL;
-    assert_fails(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result), "--test-data");
+    run_fails(&o, "--test-data");
     o = options();
     o.mean_values = "1,x";
-    assert_fails(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result), "mean values");
+    run_fails(&o, "mean values");
     o = options();
     o.train_data = "no_lmdb";
-    assert_fails(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result), "no_lmdb");
+    run_fails(&o, "no_lmdb");
     o = options();
     o.iterations = 0;
-    assert_fails(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result), "iterations");
-    qf_verification found;
+    run_fails(&o, "iterations");
+    qf_verification *found;
     assert_fails(context, qf_verify(context, "nothing/here", NULL, 1, NULL, NULL, NULL, &found),
                  "nothing/here");
+    qf_verification_destroy(found);
 }
 
 int main(void)

@@ -300,7 +300,7 @@ static void bn_that_is_neither(void **state)
 static void bn_is_folded(void **state)
 {
     (void)state;
-    qf_plan plan = {0};
+    qf_plan *plan = NULL;
     qf_net *net = net_of("layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 1 "
                          "dim: 3 dim: 8 dim: 8 } } } layer { name: 'conv' type: 'Convolution' "
                          "bottom: 'x' top: 'y' convolution_param { num_output: 4 kernel_size: 3 "
@@ -314,11 +314,11 @@ static void bn_is_folded(void **state)
     assert_ok(context, qf_quant_retrain_plan(context, "net.prototxt", "folded.caffemodel",
                                              "config.json", QF_BATCH_NORM_AS_MODEL, &plan));
     int folded = 0;
-    for (size_t i = 0; i < plan.rows; i++)
-        folded += strncmp(plan.row[i].layer, "bn", 2) == 0 &&
-                  strcmp(plan.row[i].treatment, "folded") == 0;
+    for (size_t i = 0; i < plan->rows; i++)
+        folded += strncmp(plan->row[i]->layer, "bn", 2) == 0 &&
+                  strcmp(plan->row[i]->treatment, "folded") == 0;
     assert_int_equal(folded, 2);
-    qf_plan_release(&plan);
+    qf_plan_destroy(plan);
 }
 
 int main(void)

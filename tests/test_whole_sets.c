@@ -329,7 +329,7 @@ static void the_flow_tests_whole_sets(void **state)
     qf_scores *expected = reference();
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         qf_qat_options options = {.size = sizeof options};
-        qf_qat_result result;
+        qf_qat_result *result;
         qf_qat_set_defaults(&options);
         qf_net_destroy(open_net(sources[i], BATCH, "")); /* writes net.prototxt */
         options.model = "net.prototxt";
@@ -337,19 +337,19 @@ static void the_flow_tests_whole_sets(void **state)
         options.iterations = 2;
         options.save_path = "flow/q";
         assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
-        assert_int_equal(result.test_items, ITEMS);
-        assert_int_equal(result.test_batches, (ITEMS + BATCH - 1) / BATCH);
-        assert_int_equal(result.scores, qf_scores_count(expected));
-        assert_string_equal(result.score[0].name, "acc"); /* the main one */
-        for (int k = 0; k < result.scores; k++) {
-            const qf_qat_score *score = &result.score[k];
+        assert_int_equal(result->test_items, ITEMS);
+        assert_int_equal(result->test_batches, (ITEMS + BATCH - 1) / BATCH);
+        assert_int_equal(result->scores, qf_scores_count(expected));
+        assert_string_equal(result->score[0]->name, "acc"); /* the main one */
+        for (int k = 0; k < result->scores; k++) {
+            const qf_qat_score *score = result->score[k];
             assert_true(score->fake_quant_score == score->deploy_score);
             for (int e = 0; e < qf_scores_count(expected); e++)
                 if (strcmp(score->name, qf_scores_name(expected, e)) == 0 &&
                     strcmp(score->name, "sum") != 0)
                     assert_true(fabs(score->float_score - qf_scores_value(expected, e)) < 1e-5);
         }
-        qf_qat_result_release(&result);
+        qf_qat_result_destroy(result);
     }
     qf_scores_destroy(expected);
 }

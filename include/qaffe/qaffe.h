@@ -62,6 +62,9 @@ typedef enum qf_phase { QF_TRAIN = 0, QF_TEST = 1 } qf_phase; /* Caffe's numbers
 /* The library's version at run time; the macros above are those of the header. */
 QF_API const char *qf_version(void);
 QF_API int qf_version_number(void);
+/* sizeof the library's struct of this name ("qf_qat_options"), for bindings that do not read this
+ * header; 0: it has none. */
+QF_API size_t qf_struct_size(const char *name);
 QF_API const char *qf_status_name(qf_status status); /* never NULL */
 
 /* ---- context: everything that would otherwise be global ---- */
@@ -506,12 +509,12 @@ typedef struct qf_plan_row {
 } qf_plan_row;
 typedef struct qf_plan {
     size_t rows;
-    qf_plan_row *row;
+    qf_plan_row **row;
 } qf_plan;
 QF_API qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
                                        const char *weights_file, const char *config_file,
-                                       qf_batch_norm batch_norm, qf_plan *out);
-QF_API void qf_plan_release(qf_plan *plan);
+                                       qf_batch_norm batch_norm, qf_plan **out);
+QF_API void qf_plan_destroy(qf_plan *plan);
 
 /* What a net is made of, for people: the layers of a phase in running order. */
 typedef struct qf_inspected_layer {
@@ -529,21 +532,22 @@ typedef struct qf_inspected_edge {
 typedef struct qf_inspection {
     char name[128];
     size_t layers, edges;
-    qf_inspected_layer *layer;
-    qf_inspected_edge *edge;
+    qf_inspected_layer **layer;
+    qf_inspected_edge **edge;
 } qf_inspection;
 /* `weights_file` may be NULL: the plan is then that of weights as they are initialised. `shapes`,
  * or NULL: what to begin with in place of what the model says, "data=1x3x224x224,label=1"; a layer
- * without bottoms that makes such a blob, a data layer too, is then an Input. `out` is to be
- * released also after a failure. */
+ * without bottoms that makes such a blob, a data layer too, is then an Input. `out` may hold a part
+ * after a failure. */
 QF_API qf_status qf_inspect(qf_context *context, const char *model_file, const char *weights_file,
                             const char *shapes, qf_phase phase, int level,
-                            const char *const *stages, size_t stage_count, qf_inspection *out);
-QF_API void qf_inspection_release(qf_inspection *inspection);
+                            const char *const *stages, size_t stage_count, qf_inspection **out);
+QF_API void qf_inspection_destroy(qf_inspection *inspection);
 
 /* Run <prefix>_fake_quant_* and <prefix>_deploy_* on the same batches and compare the integers
  * behind every Quant and DeQuant layer. `data`: an LMDB instead of the models' own, or NULL.
- * QF_E_MISMATCH, with a sentence that names the first difference, if any differ. */
+ * QF_E_MISMATCH, with a sentence that names the first difference, if any differ. `out` holds what
+ * was found until then also after a failure, or is NULL. */
 typedef struct qf_verification {
     size_t compared, differing;
     int layers;              /* Quant and DeQuant */
@@ -556,7 +560,8 @@ typedef struct qf_verification {
 } qf_verification;
 QF_API qf_status qf_verify(qf_context *context, const char *prefix, const char *data, int batches,
                            qf_action_function action, qf_progress_function progress, void *user,
-                           qf_verification *out);
+                           qf_verification **out);
+QF_API void qf_verification_destroy(qf_verification *verification);
 
 /* ---- what may have happened to a file ---- */
 
@@ -570,15 +575,15 @@ typedef struct qf_file_check {
     bool has_checksum; /* NAME.sha256 is there */
     uint64_t blobs, values;
     size_t odd;
-    qf_odd_blob *odd_blob;
+    qf_odd_blob **odd_blob;
 } qf_file_check;
 /* Looks at all numbers of a file of weights (.caffemodel, .h5), of a solver's state, a record or a
  * mean, and checks any file that has a NAME.sha256 beside it. QF_E_MISMATCH: the checksum does not
  * agree; QF_E_VALUE: a value is NaN or infinite, the first of which the sentence names;
- * QF_E_ARGUMENT: there is nothing to check. `out` holds what was found until then, and is to be
- * released also after a failure. */
-QF_API qf_status qf_check_file(qf_context *context, const char *file, qf_file_check *out);
-QF_API void qf_file_check_release(qf_file_check *check);
+ * QF_E_ARGUMENT: there is nothing to check. `out` holds what was found until then also after a
+ * failure; NULL: there was no memory for it. */
+QF_API qf_status qf_check_file(qf_context *context, const char *file, qf_file_check **out);
+QF_API void qf_file_check_destroy(qf_file_check *check);
 
 /* ---- the whole flow at once ---- */
 
@@ -630,21 +635,21 @@ typedef struct qf_qat_result {
     double float_score, calibrated_score, fake_quant_score, deploy_score;
     size_t float_bytes, fake_quant_bytes, deploy_bytes; /* of the weights files */
     int rows;
-    qf_qat_row *row;
-    qf_verification verification; /* of fake-quant against deploy, over at most 10 test batches */
+    qf_qat_row **row;
+    qf_verification *verification; /* of fake-quant against deploy, over at most 10 test batches */
     int scores; /* the main one first; blobs of more than 32 values are left out */
-    qf_qat_score *score;
+    qf_qat_score **score;
     uint64_t test_items; /* that each model was tested on, each once; 0: test_batches batches */
     int test_batches;
     char remark[512]; /* "": none; that training made the net worse, and what to do */
 } qf_qat_result;
 
 /* config, prepare, train, export, tests of all models on the same batches, and verification.
- * `out` is to be released also after a failure. */
+ * `out` holds what there is until then also after a failure, or is NULL. */
 QF_API qf_status qf_qat_run(qf_context *context, const qf_qat_options *options,
                             qf_action_function action, qf_progress_function progress, void *user,
-                            qf_qat_result *out);
-QF_API void qf_qat_result_release(qf_qat_result *result);
+                            qf_qat_result **out);
+QF_API void qf_qat_result_destroy(qf_qat_result *result);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 """Checksums beside files, and a look at the numbers in them."""
 from __future__ import annotations
 
-from ctypes import byref
+from ctypes import POINTER, byref
 from typing import NamedTuple
 
 from ._library import check as raise_failure
@@ -50,16 +50,17 @@ def check(file) -> Check:
     Traceback (most recent call last):
     OSError: cannot open /nowhere/net.caffemodel: No such file or directory
     """
-    found = FileCheck()
+    made = POINTER(FileCheck)()
     with turn:
         try:
-            status = library.qf_check_file(context, path(file), byref(found))
+            status = library.qf_check_file(context, path(file), byref(made))
             reason = "" if status == 0 else library.qf_error_text(context).decode(errors="replace")
             if library.qf_status_name(status) not in (b"ok", b"mismatch", b"value"):
                 raise_failure(status)
-            blobs = [found.odd_blob[i] for i in range(found.odd)]
+            found = made[0]
+            blobs = [found.odd_blob[i][0] for i in range(found.odd)]
             odd = [OddBlob(blob.name.decode(errors="replace"), blob.values, blob.nan, blob.infinite, blob.denormal,
                            blob.first) for blob in blobs]
             return Check(status == 0, reason, found.has_checksum, found.blobs, found.values, odd)
         finally:
-            library.qf_file_check_release(byref(found))
+            library.qf_file_check_destroy(made)

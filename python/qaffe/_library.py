@@ -39,6 +39,7 @@ PlanFunction = CFUNCTYPE(None, c_void_p, c_void_p)
 
 
 class Progress(Structure):
+    c_name = b"qf_progress"
     _fields_ = [("testing", c_bool), ("iteration", c_int), ("total", c_int), ("loss", c_float),
                 ("learning_rate", c_float), ("items_per_second", c_double), ("data_wait", c_double), ("what", c_char_p)]
 
@@ -54,6 +55,7 @@ class Options(Structure):
 
 
 class PythonLayers(Options):
+    c_name = b"qf_python_layers"
     Setup = CFUNCTYPE(c_int, c_void_p, c_void_p, POINTER(c_void_p))
     Call = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
     Destroy = CFUNCTYPE(None, c_void_p, c_void_p)
@@ -62,6 +64,7 @@ class PythonLayers(Options):
 
 
 class QatOptions(Options):
+    c_name = b"qf_qat_options"
     _fields_ = [("size", c_size_t), ("model", c_char_p), ("weights", c_char_p), ("train_data", c_char_p),
                 ("test_data", c_char_p), ("config_definition", c_char_p), ("save_path", c_char_p), ("iterations", c_int),
                 ("batch_size", c_int), ("test_iterations", c_int), ("base_lr", c_double), ("momentum", c_double),
@@ -71,38 +74,44 @@ class QatOptions(Options):
 
 
 class QatRow(Structure):
+    c_name = b"qf_qat_row"
     _fields_ = [("name", ctypes.c_char * 128), ("type", ctypes.c_char * 32), ("scale_d", c_float),
                 ("offset_d", c_int), ("shift_min", c_int), ("shift_max", c_int), ("weight_sqnr", c_double),
                 ("activation_sqnr", c_double)]
 
 
 class Verification(Structure):
+    c_name = b"qf_verification"
     _fields_ = [("compared", c_size_t), ("differing", c_size_t), ("layers", c_int),
                 ("largest_distance", c_double), ("layer", ctypes.c_char * 128), ("batch", c_int),
                 ("element", c_size_t), ("fake_quant", c_double), ("deploy", c_double)]
 
 
 class QatScore(Structure):
+    c_name = b"qf_qat_score"
     _fields_ = [("name", ctypes.c_char * 128), ("float_score", c_double), ("calibrated_score", c_double),
                 ("fake_quant_score", c_double), ("deploy_score", c_double), ("better", c_int)]
 
 
 class QatResult(Structure):
+    c_name = b"qf_qat_result"
     _fields_ = [("score_name", ctypes.c_char * 128), ("float_score", c_double), ("calibrated_score", c_double),
                 ("fake_quant_score", c_double), ("deploy_score", c_double), ("float_bytes", c_size_t), ("fake_quant_bytes", c_size_t),
-                ("deploy_bytes", c_size_t), ("rows", c_int), ("row", POINTER(QatRow)),
-                ("verification", Verification), ("scores", c_int), ("score", POINTER(QatScore)),
+                ("deploy_bytes", c_size_t), ("rows", c_int), ("row", POINTER(POINTER(QatRow))),
+                ("verification", POINTER(Verification)), ("scores", c_int), ("score", POINTER(POINTER(QatScore))),
                 ("test_items", c_uint64), ("test_batches", c_int), ("remark", ctypes.c_char * 512)]
 
 
 class OddBlob(Structure):
+    c_name = b"qf_odd_blob"
     _fields_ = [("name", ctypes.c_char * 320), ("values", c_uint64), ("nan", c_uint64), ("infinite", c_uint64),
                 ("denormal", c_uint64), ("first", c_uint64)]
 
 
 class FileCheck(Structure):
+    c_name = b"qf_file_check"
     _fields_ = [("has_checksum", c_bool), ("blobs", c_uint64), ("values", c_uint64), ("odd", c_size_t),
-                ("odd_blob", POINTER(OddBlob))]
+                ("odd_blob", POINTER(POINTER(OddBlob)))]
 
 
 DIVERGENCE = ("auto", "stop", "warn", "ignore")  # qf_divergence
@@ -112,6 +121,7 @@ _STATUS = c_int
 _SIGNATURES = {
     # name: (result, arguments)
     "qf_version": (_S, []),
+    "qf_struct_size": (c_size_t, [_S]),
     "qf_status_name": (_S, [_I]),
     "qf_context_create": (_STATUS, [POINTER(_P)]),
     "qf_error_text": (_S, [_P]),
@@ -121,8 +131,8 @@ _SIGNATURES = {
     "qf_context_set_seed": (None, [_P, c_int64]),
     "qf_context_keep_unknown_fields": (None, [_P, c_bool]),
     "qf_context_write_checksums": (None, [_P, c_bool]),
-    "qf_check_file": (_STATUS, [_P, _S, POINTER(FileCheck)]),
-    "qf_file_check_release": (None, [POINTER(FileCheck)]),
+    "qf_check_file": (_STATUS, [_P, _S, POINTER(POINTER(FileCheck))]),
+    "qf_file_check_destroy": (None, [POINTER(FileCheck)]),
     "qf_device_count": (_I, []),
     "qf_device_name": (_S, [_I]),
     "qf_device_description": (_S, [_I]),
@@ -210,15 +220,33 @@ _SIGNATURES = {
     "qf_create_quant_retrain_config": (_STATUS, [_P] + [_S] * 4),
     "qf_create_quant_retrain_model": (_STATUS, [_P] + [_S] * 6),
     "qf_save_quant_retrain_model": (_STATUS, [_P, _S, _S, _I, _S, _S, _S]),
-    "qf_qat_run": (_STATUS, [_P, POINTER(QatOptions), ActionFunction, ProgressFunction, _P, POINTER(QatResult)]),
-    "qf_qat_result_release": (None, [POINTER(QatResult)]),
+    "qf_qat_run": (_STATUS, [_P, POINTER(QatOptions), ActionFunction, ProgressFunction, _P, POINTER(POINTER(QatResult))]),
+    "qf_qat_result_destroy": (None, [POINTER(QatResult)]),
 }
-for _name, (_result, _arguments) in _SIGNATURES.items():
-    _function = getattr(library, _name)
-    _function.restype = _result
-    _function.argtypes = _arguments
+version = "0.1.0"  # of these bindings
 
-version = library.qf_version().decode()
+
+def _declare(found, signatures, structures):
+    """Tell ctypes what the library's functions take, or ImportError where it is too old for what is here."""
+    def refuse(lack):
+        found.qf_version.restype = c_char_p
+        raise ImportError("%s, version %s, is older than these Python packages, version %s: %s; install both from one "
+                          "version, or set QAFFE_LIBRARY" % (found._name, found.qf_version().decode(), version, lack))
+
+    for name, (result, arguments) in signatures.items():
+        function = getattr(found, name, None)
+        if function is None:
+            refuse("it has no %s()" % name)
+        function.restype = result
+        function.argtypes = arguments
+    for structure in structures:
+        size = found.qf_struct_size(structure.c_name)
+        if size < ctypes.sizeof(structure):
+            refuse("its %s has %d bytes, %d are needed" % (structure.c_name.decode(), size, ctypes.sizeof(structure)))
+
+
+_declare(library, _SIGNATURES, (Progress, PythonLayers, QatOptions, QatRow, Verification, QatScore, QatResult, OddBlob,
+                                FileCheck))
 
 # ---- the one context of this process ----
 

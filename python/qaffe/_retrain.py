@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 import os
-from ctypes import byref
+from ctypes import POINTER, byref
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Sequence
 
@@ -156,22 +156,24 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             failed.append(exception)
             hold(exception)
 
-    result = QatResult()
+    made = POINTER(QatResult)()
     try:
         with turn, log, Interruptible() as interrupt:
             stop = ActionFunction(lambda _user: 2 if failed or interrupt.wanted else 0)
-            check(library.qf_qat_run(context, byref(options), stop, ProgressFunction(show), None, byref(result)))
+            check(library.qf_qat_run(context, byref(options), stop, ProgressFunction(show), None, byref(made)))
+        result = made[0]
+        compared = result.verification[0]
         return Result(
             result.score_name.decode(), result.float_score, result.calibrated_score, result.fake_quant_score,
             result.deploy_score,
-            result.float_bytes, result.fake_quant_bytes, result.deploy_bytes, result.verification.differing,
-            result.verification.compared, save_path,
+            result.float_bytes, result.fake_quant_bytes, result.deploy_bytes, compared.differing,
+            compared.compared, save_path,
             [LayerResult(row.name.decode(), row.type.decode(), row.scale_d, row.offset_d, row.shift_min,
                          row.shift_max, row.weight_sqnr, row.activation_sqnr)
-             for row in (result.row[i] for i in range(result.rows))],
+             for row in (result.row[i][0] for i in range(result.rows))],
             [Score(row.name.decode(), row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)
-             for row in (result.score[i] for i in range(result.scores))],
+             for row in (result.score[i][0] for i in range(result.scores))],
             result.test_items, log_path, result.remark.decode())
     finally:
         line.close()
-        library.qf_qat_result_release(byref(result))
+        library.qf_qat_result_destroy(made)

@@ -1,4 +1,5 @@
 """net_spec, io, classifier, detector, draw, coord_map, limits."""
+import ctypes
 import os
 import subprocess
 import sys
@@ -169,3 +170,27 @@ def test_limits_come_from_the_environment():
     assert run("").returncode == run("tensor_elements=11").returncode == 0
     assert "the limit tensor_elements is 10 " in run("tensor_elements=10").stderr
     assert "'tensor_elements' is not a limit" in run("tensor_elements").stderr
+
+
+def test_bindings_are_of_the_librarys_version():
+    from qaffe import _library
+    assert _library.version == _library.library.qf_version().decode()
+
+    class Grown(_library.Verification):
+        _fields_ = [("new", ctypes.c_double)]
+    with pytest.raises(ImportError, match=r"libqaffe\S*, version [0-9.]+, is older than these Python packages, version "
+                       r"[0-9.]+: its qf_verification has \d+ bytes, \d+ are needed"):
+        _library._declare(_library.library, {}, [Grown])
+    with pytest.raises(ImportError, match=r"it has no qf_of_tomorrow\(\); install both from one version"):
+        _library._declare(_library.library, {"qf_of_tomorrow": (None, [])}, [])
+
+
+def test_a_program_of_an_older_header_keeps_the_defaults():
+    from qaffe import _library
+    options = _library.QatOptions()
+    options.size = _library.QatOptions.save_path.offset
+    _library.library.qf_qat_set_defaults(ctypes.byref(options))
+    assert options.iterations == 0
+    options.size = ctypes.sizeof(options)
+    _library.library.qf_qat_set_defaults(ctypes.byref(options))
+    assert options.iterations == 1000 and options.save_path == b"qat_results/model"

@@ -34,7 +34,7 @@ static void print_found(const char *file, const qf_file_check *found, qf_status 
          : status == QF_E_MISMATCH ? "the checksum does not agree"
                                    : "the checksum agrees");
     for (size_t i = 0; i < found->odd; i++)
-        print_odd(&found->odd_blob[i]);
+        print_odd(found->odd_blob[i]);
 }
 
 int check_files(const arguments *arguments)
@@ -46,17 +46,17 @@ int check_files(const arguments *arguments)
     if (!session_open(&session, arguments, QF_WARNING))
         return EXIT_FAILED;
     for (int i = 0; i < arguments->word_count; i++) {
-        qf_file_check found;
+        qf_file_check *found;
         const qf_status status = qf_check_file(session.context, arguments->words[i], &found);
-        if (found.blobs || found.has_checksum)
-            print_found(arguments->words[i], &found, status);
+        if (found && (found->blobs || found->has_checksum))
+            print_found(arguments->words[i], found, status);
         if (status != QF_OK) {
             fflush(stdout); /* in this order on the screen */
             fprintf(stderr, "%s: %s\n", command_title(arguments->command),
                     qf_error_text(session.context));
             wrong++;
         }
-        qf_file_check_release(&found);
+        qf_file_check_destroy(found);
     }
     if (wrong && arguments->word_count > 1)
         fprintf(stderr, "%s: %d of %d files are not in order\n", command_title(arguments->command),

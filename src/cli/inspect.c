@@ -58,7 +58,7 @@ static totals sum_up(const qf_inspection *net)
 {
     totals sum = {0};
     for (size_t i = 0; i < net->layers; i++) {
-        const qf_inspected_layer *layer = &net->layer[i];
+        const qf_inspected_layer *layer = net->layer[i];
         sum.parameters += layer->parameters;
         sum.multiply_adds += layer->multiply_adds;
         sum.activation_bytes += layer->activation_bytes;
@@ -111,7 +111,7 @@ static bool print_table(const qf_inspection *net)
     table_row(&table, 7, "layer", "type", "output", "parameters", "multiply-adds", "memory",
               "quantised");
     for (size_t i = 0; i < net->layers; i++) {
-        const qf_inspected_layer *layer = &net->layer[i];
+        const qf_inspected_layer *layer = net->layer[i];
         table_row(&table, 7, layer->name, layer->type, layer->shape, grouped(layer->parameters),
                   grouped(layer->multiply_adds), bytes(layer->activation_bytes), treatment(layer));
     }
@@ -148,12 +148,12 @@ static bool print_json(const qf_inspection *net)
     bool whole = true; /* adding what there was no memory for fails */
     json_t *layers = json_array(), *edges = json_array();
     for (size_t i = 0; i < net->layers; i++)
-        whole = json_array_append_new(layers, layer_json(&net->layer[i])) == 0 && whole;
+        whole = json_array_append_new(layers, layer_json(net->layer[i])) == 0 && whole;
     for (size_t i = 0; i < net->edges; i++) {
-        const qf_inspected_edge *edge = &net->edge[i];
+        const qf_inspected_edge *edge = net->edge[i];
         json_t *described =
-            json_pack("{ss ss ss ss}", "from", net->layer[edge->from].name, "to",
-                      net->layer[edge->to].name, "blob", edge->blob, "shape", edge->shape);
+            json_pack("{ss ss ss ss}", "from", net->layer[edge->from]->name, "to",
+                      net->layer[edge->to]->name, "blob", edge->blob, "shape", edge->shape);
         whole = json_array_append_new(edges, described) == 0 && whole;
     }
     json_t *all = json_pack("{ss so so s{sI sI sI sI sI}}", "name", net->name, "layers", layers,
@@ -212,10 +212,10 @@ static bool print_dot(const qf_inspection *net)
          "  node [shape=box style=\"rounded,filled\" fontname=\"Helvetica\" fontsize=11];\n"
          "  edge [fontname=\"Helvetica\" fontsize=9];");
     for (size_t i = 0; i < net->layers; i++)
-        put_node(i, &net->layer[i]);
+        put_node(i, net->layer[i]);
     for (size_t i = 0; i < net->edges; i++) {
-        printf("  n%d -> n%d [label=\"", net->edge[i].from, net->edge[i].to);
-        put_quoted(net->edge[i].shape);
+        printf("  n%d -> n%d [label=\"", net->edge[i]->from, net->edge[i]->to);
+        put_quoted(net->edge[i]->shape);
         puts("\"];");
     }
     puts("}");
@@ -224,7 +224,7 @@ static bool print_dot(const qf_inspection *net)
 
 static qf_status inspect(session *session, const arguments *arguments)
 {
-    qf_inspection net;
+    qf_inspection *net;
     stages stages;
     bool train = same_word(argument_text(arguments, "phase"), "TRAIN");
     if (!stages_split(argument_text(arguments, "stage"), &stages))
@@ -236,11 +236,11 @@ static qf_status inspect(session *session, const arguments *arguments)
     stages_release(&stages);
     if (status == QF_OK && !(argument_flag(arguments, "json")  ? print_json
                              : argument_flag(arguments, "dot") ? print_dot
-                                                               : print_table)(&net)) {
+                                                               : print_table)(net)) {
         qf_context_fail(session->context, "no memory to show the net");
         status = QF_E_MEMORY;
     }
-    qf_inspection_release(&net);
+    qf_inspection_destroy(net);
     return status;
 }
 

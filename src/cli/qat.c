@@ -112,7 +112,7 @@ void print_plan(const qf_plan *plan)
     table table = {.left = ALL_COLUMNS, .optional = 1u << 1};
     table_row(&table, 4, "layer", "type", "treatment", "how, or why");
     for (size_t i = 0; i < plan->rows; i++) {
-        const qf_plan_row *row = &plan->row[i];
+        const qf_plan_row *row = plan->row[i];
         table_row(&table, 4, row->layer, row->type, row->treatment, row->detail);
     }
     table_print(&table);
@@ -122,14 +122,14 @@ void print_plan(const qf_plan *plan)
 
 static qf_status prepare(qf_context *context, const arguments *a)
 {
-    qf_plan plan;
+    qf_plan *plan;
     qf_status status =
         qf_quant_retrain_plan(context, argument_text(a, "model"), argument_text(a, "weights"),
                               argument_text(a, "config"), chosen_batch_norm(a), &plan);
     if (status != QF_OK)
         return status;
-    print_plan(&plan);
-    qf_plan_release(&plan);
+    print_plan(plan);
+    qf_plan_destroy(plan);
     return qf_prepare_quant_retrain_model(
         context, argument_text(a, "model"), argument_text(a, "weights"), argument_text(a, "config"),
         argument_text(a, "out-model"), argument_text(a, "out-weights"), argument_text(a, "record"),
@@ -254,7 +254,7 @@ void print_verification(const qf_verification *found)
 static int run_verify(const arguments *a)
 {
     session session;
-    qf_verification found;
+    qf_verification *found;
     if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;
     signals_install("stop", "none");
@@ -263,7 +263,8 @@ static int run_verify(const arguments *a)
                                  requested_action, show_progress, &session, &found);
     int code = session_close(&session, status);
     if (status == QF_OK)
-        print_verification(&found);
+        print_verification(found);
+    qf_verification_destroy(found);
     return code;
 }
 

@@ -148,12 +148,12 @@ static void print_models_in_rows(const qf_qat_result *r, int outputs)
     table table = {0};
     table_start_row(&table, "model");
     for (int i = 0; i < outputs; i++)
-        table_add(&table, r->score[i].name);
+        table_add(&table, r->score[i]->name);
     table_add(&table, "weights file");
     for (int model = 0; model < MODELS; model++) {
         table_start_row(&table, models[model].name);
         for (int i = 0; i < outputs; i++)
-            table_add(&table, score_text(score_of(&r->score[i], model)));
+            table_add(&table, score_text(score_of(r->score[i], model)));
         table_add(&table, size_of(r, model));
     }
     table_print(&table);
@@ -168,9 +168,9 @@ static void print_models_in_columns(const qf_qat_result *r)
     for (int model = 0; model < MODELS; model++)
         table_add(&table, models[model].name);
     for (int i = 0; i < r->scores; i++) {
-        table_start_row(&table, r->score[i].name);
+        table_start_row(&table, r->score[i]->name);
         for (int model = 0; model < MODELS; model++)
-            table_add(&table, score_text(score_of(&r->score[i], model)));
+            table_add(&table, score_text(score_of(r->score[i], model)));
     }
     table_start_row(&table, "weights file");
     for (int model = 0; model < MODELS; model++)
@@ -184,7 +184,7 @@ static void print_models(const qf_qat_result *r)
     enum { OTHER_COLUMNS = 26, LEAST = 8, SCREEN = 79 }; /* model and weights file; a number */
     int width = OTHER_COLUMNS;
     for (int i = 0; i < r->scores; i++) {
-        const int name = (int)strlen(r->score[i].name);
+        const int name = (int)strlen(r->score[i]->name);
         width += 2 + (name > LEAST ? name : LEAST);
     }
     if (width <= SCREEN && r->scores + 2 <= TABLE_COLUMNS)
@@ -208,7 +208,7 @@ static void print_layers(const qf_qat_result *r)
     table_row(&table, 7, "layer", "type", "scale_d", "offset_d", "shift N", "weights dB",
               "input dB");
     for (int i = 0; i < r->rows; i++) {
-        const qf_qat_row *row = &r->row[i];
+        const qf_qat_row *row = r->row[i];
         const char *shift = row->shift_max == 0 ? "-"
                             : row->shift_min == row->shift_max
                                 ? cell("%d", row->shift_min)
@@ -239,12 +239,12 @@ static void print_short_plan(const qf_plan *plan)
         int alike = 0;
         bool seen = false;
         for (size_t k = 0; k < plan->rows; k++) {
-            alike += is_alike(&plan->row[k], &plan->row[i]);
-            seen |= k < i && is_alike(&plan->row[k], &plan->row[i]);
+            alike += is_alike(plan->row[k], plan->row[i]);
+            seen |= k < i && is_alike(plan->row[k], plan->row[i]);
         }
         if (!seen)
-            table_row(&table, 4, cell("%d", alike), plan->row[i].type, plan->row[i].treatment,
-                      plan->row[i].detail);
+            table_row(&table, 4, cell("%d", alike), plan->row[i]->type, plan->row[i]->treatment,
+                      plan->row[i]->detail);
     }
     table_print(&table);
     table_release(&table);
@@ -256,8 +256,8 @@ static void show_plan(void *user, const qf_plan *plan)
 {
     session *session = user;
     for (size_t i = 0; i < plan->rows; i++)
-        say(session, "Plan: %s (%s) %s: %s", plan->row[i].layer, plan->row[i].type,
-            plan->row[i].treatment, plan->row[i].detail);
+        say(session, "Plan: %s (%s) %s: %s", plan->row[i]->layer, plan->row[i]->type,
+            plan->row[i]->treatment, plan->row[i]->detail);
     session_begin_log(session);
     if (plan->rows > PLAN_ROWS)
         print_short_plan(plan);
@@ -287,7 +287,7 @@ static void print_result(const qf_qat_result *result, const char *prefix)
     puts("(dB: signal to quantisation noise; input: over one test batch)\n");
     print_models(result);
     putchar('\n');
-    print_verification(&result->verification);
+    print_verification(result->verification);
     putchar('\n');
     print_next(prefix);
 }
@@ -319,7 +319,7 @@ static int run(const arguments *a)
 {
     session session;
     qf_qat_options options;
-    qf_qat_result result = {0};
+    qf_qat_result *result;
     char log[4096];
     if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;
@@ -334,10 +334,10 @@ static int run(const arguments *a)
     const bool logged = session.run_log.begun;
     int code = session_close(&session, status);
     if (status == QF_OK)
-        print_result(&result, options.save_path);
+        print_result(result, options.save_path);
     else if (logged)
         fprintf(stderr, "(the log is in %s)\n", log);
-    qf_qat_result_release(&result);
+    qf_qat_result_destroy(result);
     return code;
 }
 

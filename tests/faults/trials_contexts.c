@@ -40,7 +40,8 @@ static qf_status set_all(qf_context *context, double *result)
     *result = qf_device_count() + length(qf_device_description(0)) +
               qf_device_memory(0, &free, &total) + length(qf_context_device(context));
     *result += length(qf_limit_describe(0, &initial, &unit)) + length(unit) + length(qf_version()) +
-               qf_version_number() + length(qf_layer_type_name(3)) + length(qf_error_text(context));
+               qf_version_number() + (double)qf_struct_size("qf_progress") +
+               length(qf_layer_type_name(3)) + length(qf_error_text(context));
     return QF_OK;
 }
 

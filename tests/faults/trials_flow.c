@@ -34,31 +34,32 @@ static qf_status save(qf_context *context, double *result)
 
 static qf_status plan(qf_context *context, double *result)
 {
-    qf_plan found;
+    qf_plan *found;
     const qf_status status = qf_quant_retrain_plan(context, "net.prototxt", "given.caffemodel",
                                                    "config.json", QF_BATCH_NORM_AS_MODEL, &found);
-    *result = (double)found.rows;
-    qf_plan_release(&found);
+    *result = found ? (double)found->rows : 0;
+    qf_plan_destroy(found);
     return status;
 }
 
 static qf_status inspect(qf_context *context, double *result)
 {
-    qf_inspection found;
+    qf_inspection *found;
     const qf_status status = qf_inspect(context, "net.prototxt", NULL, "x=1x1x28x28,label=1",
                                         QF_TRAIN, 0, NULL, 0, &found);
-    *result = (double)(found.layers + found.edges);
-    for (size_t i = 0; i < found.layers; i++)
-        *result += (double)found.layer[i].parameters + (double)found.layer[i].multiply_adds;
-    qf_inspection_release(&found);
+    *result = found ? (double)(found->layers + found->edges) : 0;
+    for (size_t i = 0; found && i < found->layers; i++)
+        *result += (double)found->layer[i]->parameters + (double)found->layer[i]->multiply_adds;
+    qf_inspection_destroy(found);
     return status;
 }
 
 static qf_status verify(qf_context *context, double *result)
 {
-    qf_verification found;
+    qf_verification *found;
     const qf_status status = qf_verify(context, "ready/m", NULL, 1, NULL, NULL, NULL, &found);
-    *result = (double)found.compared + (double)found.differing;
+    *result = found ? (double)found->compared + (double)found->differing : 0;
+    qf_verification_destroy(found);
     return status;
 }
 
@@ -67,10 +68,10 @@ static qf_status check(qf_context *context, double *result)
     static const char *const files[] = {"given.caffemodel", "record.txt", "given.solverstate"};
     *result = 0;
     for (int i = 0; i < 3; i++) {
-        qf_file_check found;
+        qf_file_check *found;
         const qf_status status = qf_check_file(context, files[i], &found);
-        *result += (double)(found.blobs + found.values + found.odd);
-        qf_file_check_release(&found);
+        *result += found ? (double)(found->blobs + found->values + found->odd) : 0;
+        qf_file_check_destroy(found);
         QF_TRY(status);
     }
     return QF_OK;
@@ -79,7 +80,7 @@ static qf_status check(qf_context *context, double *result)
 static qf_status run_all(qf_context *context, double *result)
 {
     qf_qat_options options = {.size = sizeof options};
-    qf_qat_result found;
+    qf_qat_result *found;
     qf_qat_set_defaults(&options);
     options.model = "net.prototxt";
     options.weights = "given.caffemodel";
@@ -87,10 +88,11 @@ static qf_status run_all(qf_context *context, double *result)
     options.iterations = 2;
     options.test_iterations = 1;
     const qf_status status = qf_qat_run(context, &options, NULL, NULL, NULL, &found);
-    *result = found.float_score + found.calibrated_score + found.fake_quant_score +
-              found.deploy_score + (double)found.verification.compared +
-              (double)found.verification.differing;
-    qf_qat_result_release(&found);
+    if (status == QF_OK)
+        *result = found->float_score + found->calibrated_score + found->fake_quant_score +
+                  found->deploy_score + (double)found->verification->compared +
+                  (double)found->verification->differing;
+    qf_qat_result_destroy(found);
     return status;
 }
 

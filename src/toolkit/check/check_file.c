@@ -3,6 +3,7 @@
 #include "base/checksum.h"
 #include "base/finite.h"
 #include "base/memory.h"
+#include "base/rows.h"
 #include "data/stores/hdf5_array.h"
 #include "model/file_type.h"
 #include "model/record.h"
@@ -13,10 +14,11 @@
 #include <string.h>
 #include <unistd.h>
 
-void qf_file_check_release(qf_file_check *check)
+void qf_file_check_destroy(qf_file_check *check)
 {
-    qf_free(check->odd_blob);
-    *check = (qf_file_check){0};
+    if (check)
+        qf_rows_free(check->odd_blob, check->odd);
+    qf_free(check);
 }
 
 /* What is being looked at. */
@@ -25,7 +27,6 @@ typedef struct look {
     const char *file;
     int64_t hdf5;
     qf_file_check *out;
-    size_t capacity; /* of out->odd_blob */
 } look;
 
 static qf_status look_at(look *l, const float *values, size_t count, const char *format, ...)
@@ -41,9 +42,9 @@ static qf_status look_at(look *l, const float *values, size_t count, const char 
     const qf_odd_values odd = qf_find_odd_values(values, count);
     if (qf_is_finite(&odd) && !odd.denormal)
         return QF_OK;
-    if (!qf_grow(&out->odd_blob, &l->capacity, out->odd + 1, sizeof *out->odd_blob))
+    qf_odd_blob *blob = qf_rows_add(&out->odd_blob, &out->odd, sizeof *blob);
+    if (!blob)
         return qf_fail(l->context, QF_E_MEMORY, "no memory to look at %s", l->file);
-    qf_odd_blob *blob = &out->odd_blob[out->odd++];
     *blob = (qf_odd_blob){.values = count,
                           .nan = odd.nan,
                           .infinite = odd.infinite,
@@ -240,7 +241,7 @@ static qf_status look_into(look *l, bool *looked)
 static qf_status refuse_odd(const look *l)
 {
     for (size_t i = 0; i < l->out->odd; i++) {
-        const qf_odd_blob *blob = &l->out->odd_blob[i];
+        const qf_odd_blob *blob = l->out->odd_blob[i];
         const qf_odd_values odd = {
             .nan = blob->nan, .infinite = blob->infinite, .first = blob->first};
         char text[128];
@@ -252,11 +253,13 @@ static qf_status refuse_odd(const look *l)
     return QF_OK;
 }
 
-qf_status qf_check_file(qf_context *context, const char *file, qf_file_check *out)
+qf_status qf_check_file(qf_context *context, const char *file, qf_file_check **found)
 {
-    *out = (qf_file_check){0};
-    look l = {.context = context, .file = file, .out = out};
     bool looked;
+    qf_file_check *out = *found = qf_alloc(1, sizeof *out);
+    if (!out)
+        return qf_fail(context, QF_E_MEMORY, "no memory to look at %s", file);
+    look l = {.context = context, .file = file, .out = out};
     if (access(file, R_OK) != 0)
         return qf_fail(context, QF_E_IO, "cannot open %s: %s", file, strerror(errno));
     const qf_status sum = qf_checksum_check(context, file, &out->has_checksum);

@@ -1,5 +1,6 @@
 /* A net as people look at it: shapes, sizes, cost, and what quantisation will do to each layer. */
 #include "base/memory.h"
+#include "base/rows.h"
 #include "net/net.h"
 #include "toolkit/prepare/input_shapes.h"
 #include "toolkit/toolkit.h"
@@ -7,11 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-void qf_inspection_release(qf_inspection *inspection)
+void qf_inspection_destroy(qf_inspection *inspection)
 {
-    qf_free(inspection->layer);
-    qf_free(inspection->edge);
-    *inspection = (qf_inspection){0};
+    if (!inspection)
+        return;
+    qf_rows_free(inspection->layer, inspection->layers);
+    qf_rows_free(inspection->edge, inspection->edges);
+    qf_free(inspection);
 }
 
 /* ---- multiply-adds of a forward pass ---- */
@@ -117,7 +120,8 @@ static int index_of(const qf_net *net, const qf_layer *layer)
     return 0;
 }
 
-static void connect(const Caffe__NetParameter *param, int to, const qf_net *net, qf_inspection *out)
+static qf_status connect(const Caffe__NetParameter *param, int to, const qf_net *net,
+                         qf_inspection *out)
 {
     for (size_t b = 0; b < param->layer[to]->n_bottom; b++) {
         const char *blob = param->layer[to]->bottom[b];
@@ -126,29 +130,28 @@ static void connect(const Caffe__NetParameter *param, int to, const qf_net *net,
             from >= 0 ? qf_net_find_layer(net, param->layer[from]->name) : NULL;
         if (!producer)
             continue;
-        qf_inspected_edge *edge = &out->edge[out->edges++];
-        *edge = (qf_inspected_edge){.from = from, .to = to};
+        qf_inspected_edge *edge = qf_rows_add(&out->edge, &out->edges, sizeof *edge);
+        if (!edge)
+            return qf_fail(net->context, QF_E_MEMORY, "no memory for the net's edges");
+        edge->from = from;
+        edge->to = to;
         snprintf(edge->blob, sizeof edge->blob, "%s", blob);
         for (size_t t = 0; t < param->layer[from]->n_top && (int)t < producer->top_count; t++)
             if (strcmp(param->layer[from]->top[t], blob) == 0)
                 put_shape(producer->top[t], edge->shape, sizeof edge->shape);
     }
+    return QF_OK;
 }
 
 static qf_status inspect(qf_context *context, const Caffe__NetParameter *param, qf_net *net,
                          const Caffe__NetParameter *weights, const qf_config *config,
                          qf_inspection *out)
 {
-    size_t bottoms = 0;
-    for (size_t i = 0; i < param->n_layer; i++)
-        bottoms += param->layer[i]->n_bottom;
-    out->layer = qf_alloc(param->n_layer, sizeof *out->layer);
-    out->edge = qf_alloc(bottoms, sizeof *out->edge);
-    if (!out->layer || !out->edge)
-        return qf_fail(context, QF_E_MEMORY, "no memory for %zu layers", param->n_layer);
     snprintf(out->name, sizeof out->name, "%s", qf_net_name(net));
     for (size_t i = 0; i < param->n_layer; i++) {
-        qf_inspected_layer *row = &out->layer[out->layers++];
+        qf_inspected_layer *row = qf_rows_add(&out->layer, &out->layers, sizeof *row);
+        if (!row)
+            return qf_fail(context, QF_E_MEMORY, "no memory for %zu layers", param->n_layer);
         qf_plan_row plan = {0};
         const qf_layer *layer = qf_net_find_layer(net, param->layer[i]->name);
         snprintf(row->name, sizeof row->name, "%s", param->layer[i]->name);
@@ -159,7 +162,7 @@ static qf_status inspect(qf_context *context, const Caffe__NetParameter *param, 
             memcpy(row->treatment, plan.treatment, sizeof row->treatment);
             memcpy(row->detail, plan.detail, sizeof row->detail);
         }
-        connect(param, (int)i, net, out);
+        QF_TRY(connect(param, (int)i, net, out));
     }
     return QF_OK;
 }
@@ -184,12 +187,12 @@ static qf_status suggest_shape(qf_context *context, qf_status status,
 
 qf_status qf_inspect(qf_context *context, const char *model_file, const char *weights_file,
                      const char *shapes, qf_phase phase, int level, const char *const *stages,
-                     size_t stage_count, qf_inspection *out)
+                     size_t stage_count, qf_inspection **out)
 {
     qf_net *net = NULL;
     Caffe__NetParameter *whole, *param = NULL, *weights = NULL;
     qf_config config = {0};
-    *out = (qf_inspection){0};
+    *out = NULL;
     QF_TRY(qf_net_param_read(context, model_file, &whole));
     qf_status status = qf_net_param_set_state(context, whole, phase, level, stages, stage_count);
     if (status == QF_OK && shapes)
@@ -210,8 +213,10 @@ qf_status qf_inspect(qf_context *context, const char *model_file, const char *we
         if (status == QF_E_ARGUMENT) /* nothing can be quantised; each layer says why */
             status = QF_OK;
     }
+    if (status == QF_OK && !(*out = qf_alloc(1, sizeof **out)))
+        status = qf_fail(context, QF_E_MEMORY, "no memory for an inspection");
     if (status == QF_OK)
-        status = inspect(context, param, net, weights, &config, out);
+        status = inspect(context, param, net, weights, &config, *out);
     qf_config_release(&config);
     qf_message_free(weights);
     qf_message_free(param);

@@ -5,6 +5,7 @@
  * Only the fake-quant model's sources are read: what they put out is handed to the deploy model.
  * Two sources of the same settings may well deliver different batches (shuffle, mirror, noise). */
 #include "base/file.h"
+#include "base/memory.h"
 #include "net/net.h"
 #include "toolkit/prepare/graph.h"
 #include "toolkit/toolkit.h"
@@ -185,12 +186,18 @@ static qf_status compare(pair *p, int batches, qf_action_function action,
                          found->element, found->fake_quant, found->deploy);
 }
 
+void qf_verification_destroy(qf_verification *verification)
+{
+    qf_free(verification);
+}
+
 qf_status qf_verify(qf_context *context, const char *prefix, const char *data, int batches,
                     qf_action_function action, qf_progress_function progress, void *user,
-                    qf_verification *out)
+                    qf_verification **out)
 {
-    pair p = {.context = context, .found = out};
-    *out = (qf_verification){0};
+    pair p = {.context = context, .found = *out = qf_alloc(1, sizeof **out)};
+    if (!p.found)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a comparison");
     if (batches < 1)
         return qf_fail(context, QF_E_ARGUMENT, "at least one batch is needed, not %d", batches);
     qf_status status = open_net(context, prefix, "fake_quant", data, &p.fake);

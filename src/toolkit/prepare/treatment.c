@@ -1,14 +1,16 @@
 /* What preparing will do to each layer, and why: for people to read before any work is done. */
 #include "base/memory.h"
+#include "base/rows.h"
 #include "toolkit/toolkit.h"
 
 #include <stdio.h>
 #include <string.h>
 
-void qf_plan_release(qf_plan *plan)
+void qf_plan_destroy(qf_plan *plan)
 {
-    qf_free(plan->row);
-    *plan = (qf_plan){0};
+    if (plan)
+        qf_rows_free(plan->row, plan->rows);
+    qf_free(plan);
 }
 
 /* Layers that neither compute on activations nor can be quantised say nothing in a plan. */
@@ -93,24 +95,34 @@ bool qf_plan_describe(const Caffe__NetParameter *net, const Caffe__NetParameter 
 
 static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
                            const Caffe__NetParameter *weights, const qf_config *config,
-                           qf_plan *out)
+                           qf_plan **out)
 {
-    *out = (qf_plan){.row = qf_alloc(net->n_layer, sizeof *out->row)};
-    if (!out->row)
+    qf_plan *plan = qf_alloc(1, sizeof *plan);
+    bool whole = plan;
+    for (size_t i = 0; i < net->n_layer && whole; i++) {
+        qf_plan_row row = {0};
+        if (!qf_plan_describe(net, weights, config, (int)i, &row))
+            continue;
+        qf_plan_row *mine = qf_rows_add(&plan->row, &plan->rows, sizeof row);
+        whole = mine;
+        if (mine)
+            *mine = row;
+    }
+    if (!whole) {
+        qf_plan_destroy(plan);
         return qf_fail(context, QF_E_MEMORY, "no memory for a plan of %zu layers", net->n_layer);
-    for (size_t i = 0; i < net->n_layer; i++)
-        if (qf_plan_describe(net, weights, config, (int)i, &out->row[out->rows]))
-            out->rows++;
+    }
+    *out = plan;
     return QF_OK;
 }
 
 qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
                                 const char *weights_file, const char *config_file,
-                                qf_batch_norm batch_norm, qf_plan *out)
+                                qf_batch_norm batch_norm, qf_plan **out)
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
-    *out = (qf_plan){0};
+    *out = NULL;
     qf_status status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
     if (status == QF_OK)
         status = qf_toolkit_check_any_weights(context, net, weights, weights_file);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
+#include "base/rows.h"
 #include "base/sized_options.h"
 #include "toolkit/config/json_file.h"
 #include "toolkit/export/export.h"
@@ -211,12 +212,13 @@ static qf_status train(run *r)
 
 static qf_status fill_rows(qf_context *context, const qf_retrained *retrained, qf_qat_result *out)
 {
-    out->row = qf_alloc(retrained->count, sizeof *out->row);
-    if (!out->row)
-        return qf_fail(context, QF_E_MEMORY, "no memory for the report");
+    size_t rows = 0;
     for (size_t i = 0; i < retrained->count; i++) {
         const qf_quantised *q = &retrained->layers[i];
-        qf_qat_row *row = &out->row[out->rows++];
+        qf_qat_row *row = qf_rows_add(&out->row, &rows, sizeof *row);
+        if (!row)
+            return qf_fail(context, QF_E_MEMORY, "no memory for the report");
+        out->rows = (int)rows;
         snprintf(row->name, sizeof row->name, "%s", q->name);
         snprintf(row->type, sizeof row->type, "%s", q->type);
         row->scale_d = q->scale_d;
@@ -277,27 +279,28 @@ static qf_status test_exported(run *r, qf_qat_result *out)
 static qf_status compare_with_start(run *r, const char *weights, qf_qat_result *out)
 {
     const qf_qat_score *worse = qf_run_worse(out);
-    qf_qat_result retrained = {0};
     if (!worse)
         return QF_OK;
-    qf_status status = test_prepared(r, weights, false, &retrained);
+    qf_qat_result *retrained = qf_alloc(1, sizeof *retrained);
+    qf_status status = retrained ? test_prepared(r, weights, false, retrained)
+                                 : qf_fail(r->context, QF_E_MEMORY, "no memory for the scores");
     if (status == QF_OK) {
-        qf_run_remark(worse, &retrained, r->options->base_lr, out->remark, sizeof out->remark);
+        qf_run_remark(worse, retrained, r->options->base_lr, out->remark, sizeof out->remark);
         qf_info(r->context, "%s", out->remark);
     }
-    qf_qat_result_release(&retrained);
+    qf_qat_result_destroy(retrained);
     return status;
 }
 
 static qf_status show_plan(const run *r)
 {
-    qf_plan plan;
+    qf_plan *plan;
     if (!r->options->show_plan)
         return QF_OK;
     QF_TRY(qf_quant_retrain_plan(r->context, r->file[FLOAT_MODEL], r->options->weights,
                                  r->file[CONFIG], r->options->batch_norm, &plan));
-    r->options->show_plan(r->callbacks.user, &plan);
-    qf_plan_release(&plan);
+    r->options->show_plan(r->callbacks.user, plan);
+    qf_plan_destroy(plan);
     return QF_OK;
 }
 
@@ -365,15 +368,17 @@ static qf_status take_options(qf_context *context, const qf_qat_options *given, 
 }
 
 qf_status qf_qat_run(qf_context *context, const qf_qat_options *given, qf_action_function action,
-                     qf_progress_function progress, void *user, qf_qat_result *out)
+                     qf_progress_function progress, void *user, qf_qat_result **out)
 {
     qf_qat_options options;
     run r = {.context = context, .options = &options, .callbacks = {action, progress, user}};
-    *out = (qf_qat_result){0};
+    *out = NULL;
     QF_TRY(take_options(context, given, &options));
-    qf_status status = name_files(&r);
+    *out = qf_alloc(1, sizeof **out);
+    qf_status status =
+        *out ? name_files(&r) : qf_fail(context, QF_E_MEMORY, "no memory for a result");
     if (status == QF_OK)
-        status = execute(&r, out);
+        status = execute(&r, *out);
     context->replaces_run = false;
     qf_run_test_release(&r.test);
     for (size_t i = 0; i < sizeof r.file / sizeof *r.file; i++)
@@ -381,9 +386,12 @@ qf_status qf_qat_run(qf_context *context, const qf_qat_options *given, qf_action
     return status;
 }
 
-void qf_qat_result_release(qf_qat_result *result)
+void qf_qat_result_destroy(qf_qat_result *result)
 {
-    qf_free(result->row);
-    qf_free(result->score);
-    *result = (qf_qat_result){0};
+    if (!result)
+        return;
+    qf_rows_free(result->row, (size_t)result->rows);
+    qf_rows_free(result->score, (size_t)result->scores);
+    qf_verification_destroy(result->verification);
+    qf_free(result);
 }

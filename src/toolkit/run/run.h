@@ -55,6 +55,6 @@ void qf_run_remark(const qf_qat_score *worse, const qf_qat_result *retrained, do
 
 /* Signal-to-noise of each activation quantiser over one test batch; rows are matched by name. */
 qf_status qf_run_activation_noise(qf_context *context, const char *model, const char *weights,
-                                  qf_qat_row *rows, int count);
+                                  qf_qat_row **rows, int count);
 
 #endif

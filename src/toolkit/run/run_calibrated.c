@@ -91,7 +91,7 @@ static bool is_worse(const qf_qat_score *score, double after)
 const qf_qat_score *qf_run_worse(const qf_qat_result *result)
 {
     for (int i = 0; i < result->scores; i++) {
-        const qf_qat_score *score = &result->score[i];
+        const qf_qat_score *score = result->score[i];
         if (score->better && isfinite(score->calibrated_score)) /* the main one comes first */
             return is_worse(score, score->fake_quant_score) ? score : NULL;
     }
@@ -104,8 +104,8 @@ void qf_run_remark(const qf_qat_score *score, const qf_qat_result *retrained, do
     const char *which = score->better < 0 ? " (lower is better)" : "";
     double after = (double)NAN;
     for (int i = 0; i < retrained->scores; i++)
-        if (strcmp(retrained->score[i].name, score->name) == 0)
-            after = retrained->score[i].calibrated_score;
+        if (strcmp(retrained->score[i]->name, score->name) == 0)
+            after = retrained->score[i]->calibrated_score;
     if (is_worse(score, after))
         snprintf(remark, size,
                  "Retraining ended below its calibrated start: %.100s %.4g, before it %.4g%s. Try "

@@ -32,7 +32,7 @@ static const qf_layer *quantiser_of(const qf_net *net, const char *name)
     return NULL;
 }
 
-static qf_status measure(qf_net *net, qf_qat_row *rows, int count)
+static qf_status measure(qf_net *net, qf_qat_row **rows, int count)
 {
     for (int l = 0; l < net->layer_count; l++) {
         /* Right after the quantiser: its input may be overwritten in place later. */
@@ -41,15 +41,15 @@ static qf_status measure(qf_net *net, qf_qat_row *rows, int count)
         if (strcmp(layer->type->name, "ActivationQAT") != 0)
             continue;
         for (int i = 0; i < count; i++)
-            if (quantiser_of(net, rows[i].name) == layer)
+            if (quantiser_of(net, rows[i]->name) == layer)
                 QF_TRY(ratio(net->context, layer->bottom[0]->data, layer->top[0]->data,
-                             &rows[i].activation_sqnr));
+                             &rows[i]->activation_sqnr));
     }
     return QF_OK;
 }
 
 qf_status qf_run_activation_noise(qf_context *context, const char *model, const char *weights,
-                                  qf_qat_row *rows, int count)
+                                  qf_qat_row **rows, int count)
 {
     qf_net *net;
     QF_TRY(qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net));

@@ -1,5 +1,5 @@
 /* The tests of the whole flow: its models on the same batches, and all that they put out. */
-#include "base/memory.h"
+#include "base/rows.h"
 #include "toolkit/run/run.h"
 #include "train/solver.h"
 
@@ -57,31 +57,39 @@ static int values_of_output(const qf_scores *scores, int first)
     return count;
 }
 
+/* NULL: no memory for a new one. */
 static qf_qat_score *row_of(qf_qat_result *out, const char *name)
 {
-    for (int i = 0; i < out->scores; i++)
-        if (strcmp(out->score[i].name, name) == 0)
-            return &out->score[i];
-    qf_qat_score *row = &out->score[out->scores++];
+    size_t count = (size_t)out->scores;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(out->score[i]->name, name) == 0)
+            return out->score[i];
+    qf_qat_score *row = qf_rows_add(&out->score, &count, sizeof *row);
+    if (!row)
+        return NULL;
+    out->scores = (int)count;
     snprintf(row->name, sizeof row->name, "%s", name);
     row->float_score = row->calibrated_score = row->fake_quant_score = row->deploy_score =
         (double)NAN;
     return row;
 }
 
-static void note_output(const qf_scores *scores, int first, int count, qf_run_model_kind kind,
+static bool note_output(const qf_scores *scores, int first, int count, qf_run_model_kind kind,
                         qf_qat_result *out)
 {
-    char name[sizeof out->score->name];
+    char name[sizeof(*out->score)->name];
     for (int k = 0; k < count; k++) {
         if (count == 1)
             snprintf(name, sizeof name, "%s", qf_scores_name(scores, first));
         else
             snprintf(name, sizeof name, "%.100s[%d]", qf_scores_name(scores, first), k);
         qf_qat_score *row = row_of(out, name);
+        if (!row)
+            return false;
         row->better = qf_scores_better(scores, first + k);
         *place_of(row, kind) = qf_scores_value(scores, first + k);
     }
+    return true;
 }
 
 /* The main output comes first; the others follow as in the net. */
@@ -90,20 +98,13 @@ static qf_status note_scores(qf_context *context, const qf_scores *scores, qf_ru
 {
     const char *main;
     qf_scores_main(scores, &main);
-    const size_t rows = (size_t)(out->scores + qf_scores_count(scores));
-    qf_qat_score *grown = qf_alloc(rows, sizeof *grown);
-    if (!grown)
-        return qf_fail(context, QF_E_MEMORY, "no memory for the scores");
-    if (out->scores)
-        memcpy(grown, out->score, (size_t)out->scores * sizeof *grown);
-    qf_free(out->score);
-    out->score = grown;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0, count; i < qf_scores_count(scores); i += count) {
             count = values_of_output(scores, i);
             const bool first = main && strcmp(qf_scores_name(scores, i), main) == 0;
-            if (first == (pass == 0) && count <= VALUES_MAX)
-                note_output(scores, i, count, kind, out);
+            if (first == (pass == 0) && count <= VALUES_MAX &&
+                !note_output(scores, i, count, kind, out))
+                return qf_fail(context, QF_E_MEMORY, "no memory for the scores");
         }
     snprintf(out->score_name, sizeof out->score_name, "%s", main ? main : "none");
     out->test_items = qf_scores_items(scores);

@@ -1,0 +1,56 @@
+/* Rows of results, and how large the structs of results and options are. */
+#include "base/rows.h"
+
+#include "base/memory.h"
+#include "qaffe/qaffe.h"
+
+#include <string.h>
+
+void *qf_rows_add(void *rows, size_t *count, size_t size)
+{
+    void **array, *row = qf_alloc(1, size);
+    size_t capacity = *count;
+    memcpy(&array, rows, sizeof array);
+    const bool full = (capacity & (capacity - 1)) == 0; /* it is as long as a power of two */
+    if (row && full && !qf_grow(&array, &capacity, capacity ? 2 * capacity : 1, sizeof *array)) {
+        qf_free(row);
+        return NULL;
+    }
+    if (!row)
+        return NULL;
+    memcpy(rows, &array, sizeof array);
+    array[(*count)++] = row;
+    return row;
+}
+
+void qf_rows_free(void *rows, size_t count)
+{
+    void **array = rows;
+    for (size_t i = 0; i < count; i++)
+        qf_free(array[i]);
+    qf_free(array);
+}
+
+size_t qf_struct_size(const char *name)
+{
+#define ROW(type)                                                                                  \
+    {                                                                                              \
+#type, sizeof(type)                                                                        \
+    }
+    static const struct {
+        const char *name;
+        size_t size;
+    } structs[] = {
+        ROW(qf_python_layers),    ROW(qf_progress),       ROW(qf_solver_options),
+        ROW(qf_imageset_options), ROW(qf_plan_row),       ROW(qf_plan),
+        ROW(qf_inspected_layer),  ROW(qf_inspected_edge), ROW(qf_inspection),
+        ROW(qf_verification),     ROW(qf_odd_blob),       ROW(qf_file_check),
+        ROW(qf_qat_options),      ROW(qf_qat_row),        ROW(qf_qat_score),
+        ROW(qf_qat_result),
+    };
+#undef ROW
+    for (size_t i = 0; i < sizeof structs / sizeof *structs; i++)
+        if (strcmp(structs[i].name, name) == 0)
+            return structs[i].size;
+    return 0;
+}
