@@ -1,5 +1,6 @@
 /* Lists of implementations: the order, reasons, what is forced, what the log says. */
 #include "device/choose.h"
+#include "device/families.h"
 #include "harness/fixture.h"
 
 #include <stdlib.h>
@@ -94,18 +95,24 @@ static void forced(void **state)
     assert_choice("count:hal,halves", 100, "halves", "count up 100: halves\n");
 }
 
+#define FAMILY_NAME(family) "'" #family "', "
+#define FAMILY_NAMES QF_FAMILIES(FAMILY_NAME)
+
 static void unknown_names_are_warned_of(void **state)
 {
     (void)state;
     const qf_implementations *const lists[] = {&list, NULL};
     log_text[0] = '\0';
-    setenv("QAFFE_FORCE", "count:reference,count:thirds,cuont:halves", 1);
+    setenv("QAFFE_FORCE", "count:reference,count:thirds,cuont:halves,map:reference,update:loops",
+           1);
     qf_check_forced(context, lists);
     assert_string_equal(log_text,
                         "QAFFE_FORCE names count:thirds; there is no such implementation, "
                         "but there are 'halves', 'reference'\n"
-                        "QAFFE_FORCE names cuont:halves; there is no such family of "
-                        "several, but there are 'count'\n");
+                        "QAFFE_FORCE names cuont:halves; there is no such family, but there "
+                        "are " FAMILY_NAMES "'count'\n"
+                        "QAFFE_FORCE names update:loops; there is no such implementation, but "
+                        "there are 'reference'\n");
 }
 
 int main(void)

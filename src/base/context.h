@@ -50,6 +50,7 @@ struct qf_context {
         struct qf_opened *arrays;
         size_t count, capacity;
         int depth;
+        int on_host; /* operations of the device, on the host: tensor/place.h */
     } opened;
     void *engine; /* oneDNN's (device/cpu/onednn.h); created on first use, owned */
     void (*engine_destroy)(void *engine);

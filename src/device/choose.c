@@ -1,6 +1,8 @@
 /* Which implementation of an operation runs: the walk down a list, and what QAFFE_FORCE says. */
 #include "device/choose.h"
 
+#include "device/families.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,9 +40,23 @@ static bool is(const char *name, const char *text, size_t length)
     return strlen(name) == length && memcmp(name, text, length) == 0;
 }
 
+static bool is_family(const char *name, const forced *f)
+{
+    return is(name, f->family, f->family_length);
+}
+
+bool qf_is_forced(const char *family, const char *name)
+{
+    const char *at = forced_list();
+    for (forced f; next_forced(&at, &f);)
+        if (is_family(family, &f) && is(name, f.name, f.name_length))
+            return true;
+    return false;
+}
+
 static const qf_implementation *find(const qf_implementations *list, const forced *f)
 {
-    for (int i = 0; is(list->family, f->family, f->family_length) && i < list->count; i++)
+    for (int i = 0; is_family(list->family, f) && i < list->count; i++)
         if (is(list->entry[i].name, f->name, f->name_length))
             return &list->entry[i];
     return NULL;
@@ -70,38 +86,53 @@ __attribute__((format(printf, 2, 3))) static void append(text *t, const char *fo
     t->length += length < 0 ? 0 : (size_t)length < room ? (size_t)length : room - 1;
 }
 
-/* All names of a family, or (family NULL) all families, each once. */
-static void append_names(text *t, const qf_implementations *const *lists, const forced *family)
+static void append_name(text *t, const char *name)
 {
-    for (; *lists; lists++) {
-        if (family && !is((*lists)->family, family->family, family->family_length))
-            continue;
-        for (int i = 0; i < (family ? (*lists)->count : 1); i++) {
-            const char *name = family ? (*lists)->entry[i].name : (*lists)->family;
-            char quoted[64];
-            snprintf(quoted, sizeof quoted, "'%s'", name);
-            if (!strstr(t->characters, quoted))
-                append(t, "%s%s", t->length ? ", " : "", quoted);
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "'%s'", name);
+    if (!strstr(t->characters, quoted))
+        append(t, "%s%s", t->length ? ", " : "", quoted);
+}
+
+/* Each has the reference, and what is in its lists. */
+static const char *const families[] = {
+#define NAME(family) #family,
+    QF_FAMILIES(NAME)
+#undef NAME
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+static bool is_known(const qf_implementations *const *lists, const forced *f, text *family,
+                     text *names)
+{
+    bool known = false;
+    for (int i = 0; i < FAMILIES; i++) {
+        append_name(family, families[i]);
+        if (is_family(families[i], f)) {
+            append_name(names, "reference");
+            known |= is("reference", f->name, f->name_length);
         }
     }
+    for (; *lists; lists++) {
+        append_name(family, (*lists)->family);
+        for (int i = 0; is_family((*lists)->family, f) && i < (*lists)->count; i++)
+            append_name(names, (*lists)->entry[i].name);
+        known |= find(*lists, f) != NULL;
+    }
+    return known;
 }
 
 void qf_check_forced(qf_context *context, const qf_implementations *const *lists)
 {
     const char *at = forced_list();
     for (forced f; next_forced(&at, &f);) {
-        bool family = false, name = false;
-        text names = {{0}, 0};
-        for (const qf_implementations *const *l = lists; *l; l++) {
-            family |= is((*l)->family, f.family, f.family_length);
-            name |= find(*l, &f) != NULL;
-        }
-        if (name)
+        text family = {{0}, 0}, names = {{0}, 0};
+        if (is_known(lists, &f, &family, &names))
             continue;
-        append_names(&names, lists, family ? &f : NULL);
         qf_warning(context, "QAFFE_FORCE names %.*s:%.*s; there is no such %s, but there are %s",
                    (int)f.family_length, f.family, (int)f.name_length, f.name,
-                   family ? "implementation" : "family of several", names.characters);
+                   names.length ? "implementation" : "family",
+                   names.length ? names.characters : family.characters);
     }
 }
 

@@ -3,8 +3,9 @@
  * can, and suits, runs. What is chosen depends on shapes and forms only, or on a measurement of
  * ways that give the same bits; an object keeps it, so that calls do not search.
  *
- * QAFFE_FORCE=convolve:pointwise,multiply:reference names the implementation of a family's
- * operations that runs wherever it can, suiting or not; where it cannot, the usual order decides.
+ * QAFFE_FORCE=convolve:pointwise,pool:reference names the implementation of a family's operations
+ * that runs wherever it can, suiting or not; where it cannot, the usual order decides. `reference`
+ * takes the reference's whole family in place of the host's (device.c), with or without lists.
  */
 #ifndef QF_DEVICE_CHOOSE_H
 #define QF_DEVICE_CHOOSE_H
@@ -35,7 +36,11 @@ typedef struct qf_implementations {
 qf_status qf_choose(qf_context *context, const qf_implementations *list, const void *call,
                     const qf_implementation **chosen);
 
-/* Warns of what QAFFE_FORCE names and none of the lists, an array that ends with NULL, has. */
+/* Does QAFFE_FORCE name this? */
+bool qf_is_forced(const char *family, const char *name);
+
+/* Warns of what QAFFE_FORCE names and neither the families nor the lists, an array that ends with
+ * NULL, have. */
 void qf_check_forced(qf_context *context, const qf_implementations *const *lists);
 
 #endif

@@ -1,5 +1,6 @@
 /* Which devices there are, and which of them a context computes on. */
 #include "device/device.h"
+#include "device/reference/reference.h"
 
 #include "base/memory.h"
 
@@ -61,11 +62,25 @@ bool qf_device_register(const qf_device *device)
     return true;
 }
 
+/* QAFFE_FORCE=FAMILY:reference, which takes the place of the host's family: as a whole, since
+ * objects belong to the family that made them, and where the device's memory is the host's. */
+static bool takes_reference(qf_context *context, const qf_device *device, const char *family)
+{
+    if (device->memory || !qf_is_forced(family, "reference"))
+        return false;
+    qf_debug(context, "%s: all of it by the reference (forced)", family);
+    return true;
+}
+
 /* With the host's families where the device has none. */
-static qf_device complete(const qf_device *device)
+static qf_device complete(qf_context *context, const qf_device *device)
 {
     qf_device all = *device;
-#define COMPLETE(family) all.family = device->family ? device->family : qf_cpu.family;
+#define COMPLETE(family)                                                                           \
+    if (!all.family)                                                                               \
+        all.family = qf_cpu.family;                                                                \
+    if (all.family == qf_cpu.family && takes_reference(context, device, #family))                  \
+        all.family = &qf_reference_##family;
     QF_FAMILIES(COMPLETE)
 #undef COMPLETE
     return all;
@@ -76,7 +91,7 @@ static qf_status choose(qf_context *context, const qf_device *device)
     qf_device *chosen = context->device ? context->device : qf_alloc(1, sizeof *chosen);
     if (!chosen)
         return qf_fail(context, QF_E_MEMORY, "no memory for a device");
-    *chosen = complete(device);
+    *chosen = complete(context, device);
     context->device = chosen;
     context->memory = device->memory;
     qf_check_forced(context, qf_cpu.lists);

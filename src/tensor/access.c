@@ -280,9 +280,10 @@ static qf_status on_host(qf_context *context, find array_of, qf_tensor *tensor, 
 static qf_status on_device(qf_context *context, find array_of, qf_tensor *tensor, qf_form form,
                            bool writes, void *out)
 {
+    const qf_place place = qf_place_of(context);
     qf_array *array = NULL;
-    qf_status status = array_of(context, tensor, qf_place_of(context), form, &array);
-    if (status == QF_OK)
+    qf_status status = array_of(context, tensor, place, form, &array);
+    if (status == QF_OK && place == QF_PLACE_DEVICE)
         status = qf_place_open(context, array, writes);
     give(out, status == QF_OK ? array : NULL);
     return status;

@@ -13,7 +13,17 @@ struct qf_opened {
 
 qf_place qf_place_of(const qf_context *context)
 {
-    return context->memory ? QF_PLACE_DEVICE : QF_PLACE_HOST;
+    return context->memory && !context->opened.on_host ? QF_PLACE_DEVICE : QF_PLACE_HOST;
+}
+
+void qf_host_enter(qf_context *context)
+{
+    context->opened.on_host++;
+}
+
+void qf_host_leave(qf_context **context)
+{
+    (*context)->opened.on_host--;
 }
 
 /* ---- operations of the device ---- */

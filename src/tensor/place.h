@@ -27,6 +27,14 @@ void qf_device_leave(qf_context **context);
     __attribute__((cleanup(qf_device_leave))) qf_context *qf_on_device_ = (context);               \
     qf_device_enter(qf_on_device_)
 
+/* Until the function returns, operations that fetch arrays with qf_device_read() and its like find
+ * them on the host, whatever the context's device: the reference, where it helps the host out. */
+void qf_host_enter(qf_context *context);
+void qf_host_leave(qf_context **context);
+#define QF_ON_HOST(context)                                                                        \
+    __attribute__((cleanup(qf_host_leave))) qf_context *qf_on_host_ = (context);                   \
+    qf_host_enter(qf_on_host_)
+
 /* ---- for tensors themselves: arrays at a place, of tensors' sizes ---- */
 
 /* Inside an operation, or around a single copy: the array may be touched until the device is left.

@@ -5,23 +5,57 @@
 
 #include <stdio.h>
 
-static const qf_implementations *const lists[OPERATIONS] = {
-    [OF_FORWARD] = &qf_convolve_forward_list,
-    [OF_FORWARD_INTEGER] = &qf_convolve_forward_integer_list,
-    [OF_TRANSPOSED] = &qf_convolve_transposed_list,
-    [OF_TRANSPOSED_INTEGER] = &qf_convolve_transposed_integer_list,
-    [OF_BACKWARD] = &qf_convolve_backward_list,
-    [OF_BACKWARD_DATA] = &qf_convolve_backward_data_list,
-    [OF_BACKWARD_WEIGHTS] = &qf_convolve_backward_weights_list,
-    [OF_FORWARD_FUSED] = &qf_convolve_forward_fused_list,
-    [OF_FORWARD_REQUANTISED] = &qf_convolve_forward_requantised_list,
+/* ---- the reference's operations, with the arguments of a call ---- */
+
+typedef qf_status (*plain_operation)(qf_context *, qf_convolution *, const convolve_call *);
+
+#define PLAIN(operation, ...)                                                                      \
+    static qf_status plain_##operation(qf_context *context, qf_convolution *c,                     \
+                                       const convolve_call *a)                                     \
+    {                                                                                              \
+        return qf_reference_convolve.operation(context, c, __VA_ARGS__);                           \
+    }
+PLAIN(forward, a->x, a->w, a->bias, a->y)
+PLAIN(forward_integer, a->x, a->w, a->bias, a->y)
+PLAIN(transposed, a->x, a->w, a->bias, a->y)
+PLAIN(transposed_integer, a->x, a->w, a->bias, a->y)
+PLAIN(backward, a->x, a->w, a->dy, a->dw, a->dx)
+PLAIN(backward_data, a->dy, a->w, a->dx)
+PLAIN(backward_weights, a->x, a->dy, a->dw)
+PLAIN(forward_fused, a->x, a->w, a->bias, a->epilogue, a->y)
+PLAIN(forward_requantised, a->x, a->w, a->bias, a->requantisation, a->addend, a->y, a->codes)
+
+static const struct {
+    const qf_implementations *list;
+    plain_operation plain;
+} operations[OPERATIONS] = {
+    [OF_FORWARD] = {&qf_convolve_forward_list, plain_forward},
+    [OF_FORWARD_INTEGER] = {&qf_convolve_forward_integer_list, plain_forward_integer},
+    [OF_TRANSPOSED] = {&qf_convolve_transposed_list, plain_transposed},
+    [OF_TRANSPOSED_INTEGER] = {&qf_convolve_transposed_integer_list, plain_transposed_integer},
+    [OF_BACKWARD] = {&qf_convolve_backward_list, plain_backward},
+    [OF_BACKWARD_DATA] = {&qf_convolve_backward_data_list, plain_backward_data},
+    [OF_BACKWARD_WEIGHTS] = {&qf_convolve_backward_weights_list, plain_backward_weights},
+    [OF_FORWARD_FUSED] = {&qf_convolve_forward_fused_list, plain_forward_fused},
+    [OF_FORWARD_REQUANTISED] = {&qf_convolve_forward_requantised_list, plain_forward_requantised},
 };
+
+qf_status qf_convolve_run_reference(qf_context *context, const void *of)
+{
+    QF_ON_HOST(context);
+    const convolve_call *call = of;
+    if (!call->c->plain)
+        QF_TRY(qf_reference_convolve.create(context, &call->c->shape, &call->c->plain));
+    return operations[call->operation].plain(context, call->c->plain, call);
+}
+
+/* ---- choosing ---- */
 
 qf_status qf_convolve_choose(qf_context *context, const convolve_call *call,
                              const qf_implementation **out)
 {
     const qf_implementation **chosen = &call->c->chosen[call->operation][call->with];
-    QF_TRY(qf_choose(context, lists[call->operation], call, chosen));
+    QF_TRY(qf_choose(context, operations[call->operation].list, call, chosen));
     *out = *chosen;
     return QF_OK;
 }
@@ -57,37 +91,4 @@ void qf_convolve_describe(const void *of, char *text, size_t size)
     if (length > 0 && (size_t)length < size)
         snprintf(text + length, size - (size_t)length, "%s%s", s->groups > 1 ? ", groups" : "",
                  call->with & WITH_CODES ? ", codes" : "");
-}
-
-qf_status qf_convolve_run_reference(qf_context *context, const void *of)
-{
-    const convolve_call *a = of;
-    const qf_convolve_family *plain = &qf_reference_convolve;
-    if (!a->c->plain)
-        QF_TRY(plain->create(context, &a->c->shape, &a->c->plain));
-    qf_convolution *c = a->c->plain;
-    switch (a->operation) {
-    case OF_FORWARD:
-        return plain->forward(context, c, a->x, a->w, a->bias, a->y);
-    case OF_FORWARD_INTEGER:
-        return plain->forward_integer(context, c, a->x, a->w, a->bias, a->y);
-    case OF_TRANSPOSED:
-        return plain->transposed(context, c, a->x, a->w, a->bias, a->y);
-    case OF_TRANSPOSED_INTEGER:
-        return plain->transposed_integer(context, c, a->x, a->w, a->bias, a->y);
-    case OF_BACKWARD:
-        return plain->backward(context, c, a->x, a->w, a->dy, a->dw, a->dx);
-    case OF_BACKWARD_DATA:
-        return plain->backward_data(context, c, a->dy, a->w, a->dx);
-    case OF_BACKWARD_WEIGHTS:
-        return plain->backward_weights(context, c, a->x, a->dy, a->dw);
-    case OF_FORWARD_FUSED:
-        return plain->forward_fused(context, c, a->x, a->w, a->bias, a->epilogue, a->y);
-    case OF_FORWARD_REQUANTISED:
-        return plain->forward_requantised(context, c, a->x, a->w, a->bias, a->requantisation,
-                                          a->addend, a->y, a->codes);
-    case OPERATIONS:
-        break;
-    }
-    return qf_fail(context, QF_E_UNSUPPORTED, "no such operation of convolutions");
 }
