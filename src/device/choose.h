@@ -23,9 +23,13 @@ typedef struct qf_implementation {
     qf_status (*run)(qf_context *, const void *call);
 } qf_implementation;
 
+/* Reasons that begin so are those of `accepts` where nothing but the processor is in the way: tests
+ * take an implementation that never runs for a mistake else. */
+#define QF_LACKS "this processor has no "
+
 typedef struct qf_implementations {
     const char *family, *operation;
-    const qf_implementation *entry; /* the last one accepts and suits always: the reference */
+    const qf_implementation *entry; /* the last one accepts and suits always */
     int count;
     void (*describe)(const void *call, char *text, size_t size); /* shape and forms, for people */
 } qf_implementations;

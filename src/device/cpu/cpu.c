@@ -61,6 +61,8 @@ static const qf_implementations *const lists[] = {
     &qf_convolve_backward_weights_list,
     &qf_convolve_forward_fused_list,
     &qf_convolve_forward_requantised_list,
+    &qf_multiply_forward_list,
+    &qf_multiply_forward_integer_list,
     NULL,
 };
 

@@ -172,7 +172,7 @@ static const char *refuses_bf16(const convolve_call *call)
 {
     const qf_convolution_shape *s = &call->c->shape;
     return call->with / WITH_MODE != QF_BACKWARD_BF16 ? "the context wants float"
-           : !qf_onednn_has_bf16()                    ? "no instructions for bf16"
+           : !qf_onednn_has_bf16()                    ? QF_LACKS "instructions for bf16"
            : !(call->with & WITH_CODES)               ? "no codes of input and weights"
            : s->groups > 1                            ? "groups"
            : s->batch == 0                            ? "no images"

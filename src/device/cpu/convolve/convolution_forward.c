@@ -91,7 +91,7 @@ static qf_status accepts_int8(qf_context *context, const void *of, const char **
     const convolve_call *call = of;
     *no = refuses_codes(call);
     if (!*no && !qf_convolution_has_int8(&call->c->shape))
-        *no = "no exact int8 on this processor";
+        *no = QF_LACKS "exact int8";
     return *no ? QF_OK
                : qf_convolution_accepts_unit(context, call,
                                              call->bias ? FORWARD_CODES_BIAS : FORWARD_CODES, no);
@@ -209,7 +209,7 @@ static qf_status accepts_integer(qf_context *context, const void *of, const char
 {
     const convolve_call *call = of;
     if (!qf_convolution_has_int8(&call->c->shape))
-        *no = "no exact int8 on this processor";
+        *no = QF_LACKS "exact int8";
     return *no ? QF_OK
                : qf_convolution_accepts_unit(
                      context, call, call->bias ? FORWARD_INTEGER_BIAS : FORWARD_INTEGER, no);

@@ -467,7 +467,7 @@ static qf_status accepts_pieces(qf_context *context, const void *of, const char 
     const convolve_call *call = of;
     fused_unit *u;
     if (!qf_convolution_has_int8(&call->c->shape))
-        *no = "no exact int8 on this processor";
+        *no = QF_LACKS "exact int8";
     if (*no)
         return QF_OK;
     QF_TRY(get_integer_unit(context, call->c, call->bias != NULL, &u));

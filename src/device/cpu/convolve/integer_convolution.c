@@ -58,7 +58,7 @@ static bool is_depthwise(const qf_convolution_shape *s)
 
 const char *qf_integer_convolution_refuses(const qf_convolution_shape *s)
 {
-    return !qf_dot_tile_fast()                         ? "no AVX-512 VNNI"
+    return !qf_dot_tile_fast()                         ? QF_LACKS "AVX-512 VNNI"
            : s->groups > 1 && !is_depthwise(s)         ? "groups of several channels"
            : s->spatial_axes > 2                       ? "three axes"
            : s->out[s->spatial_axes - 1] > LONGEST_ROW ? "rows that are too long"

@@ -136,7 +136,7 @@ static qf_status accepts_patches(qf_context *context, const void *of, const char
     else if (!qf_patches_fit(&call->c->shape))
         *no = "not two axes, or rows of patches that are too long";
     else if (!is_depthwise(&call->c->shape) && !qf_onednn_has_exact_int8())
-        *no = "no exact int8 on this processor";
+        *no = QF_LACKS "exact int8";
     return QF_OK;
 }
 
@@ -191,7 +191,7 @@ static qf_status suits_patches(qf_context *context, const void *of, const char *
     const convolve_call *call = of;
     (void)context;
     if (!qf_onednn_has_exact_int8())
-        *no = "no exact int8 on this processor";
+        *no = QF_LACKS "exact int8";
     else if (call->with / WITH_MODE != QF_COMPUTE_INT8 && call->c->shape.groups > 1)
         *no = "groups, which float is faster for";
     return QF_OK;

@@ -1,16 +1,36 @@
 /* Inner products as matrix products; codes as 8-bit matrix products. */
 #include "device/cpu/convolve/integer_convolution.h"
 #include "device/cpu/cpu.h"
+#include "device/reference/reference.h"
 
 #include "base/memory.h"
 #include "base/parallel.h"
 
+#include <stdio.h>
+
+/* What choices depend on beside the shape. */
+enum {
+    HAS_CODES = 1,       /* of input and weights, with scales that belong to outputs */
+    IN_FLOAT = 2,        /* the context computes in float */
+    ROWS_AGREE = 4,      /* codes lie in rows as the weights have them, */
+    ROWS_ARE_IMAGES = 8, /* or each row is an image */
+    WAYS = 16
+};
+
 struct qf_inner_product {
     qf_inner_product_shape shape;
+    const qf_implementation *forward[WAYS], *integers[WAYS];
     uint8_t *codes; /* rows in C order, where that differs from NHWC */
     int32_t *accumulators;
-    qf_integer_convolution *integer; /* NULL until needed */
+    qf_integer_convolution *tiles; /* NULL until needed */
+    qf_inner_product *plain;       /* the reference's; likewise */
 };
+
+typedef struct multiply_call {
+    qf_inner_product *p;
+    unsigned with; /* bits from HAS_CODES on */
+    qf_tensor *x, *w, *bias, *y;
+} multiply_call;
 
 qf_status qf_inner_product_create(qf_context *context, const qf_inner_product_shape *shape,
                                   qf_inner_product **out)
@@ -28,9 +48,21 @@ void qf_inner_product_destroy(qf_inner_product *p)
         return;
     qf_free(p->codes);
     qf_free(p->accumulators);
-    qf_integer_convolution_destroy(p->integer);
+    qf_integer_convolution_destroy(p->tiles);
+    qf_reference_multiply.destroy(p->plain);
     qf_free(p);
 }
+
+/* "4x800 to 4x500, codes" */
+static void describe(const void *of, char *text, size_t size)
+{
+    const multiply_call *call = of;
+    const qf_inner_product_shape *s = &call->p->shape;
+    snprintf(text, size, "%dx%d to %dx%d%s%s", s->rows, s->inputs, s->rows, s->outputs,
+             s->transposed ? ", transposed" : "", call->with & HAS_CODES ? ", codes" : "");
+}
+
+/* ---- floats ---- */
 
 static void fill_rows(float *y, const float *bias, int rows, int outputs)
 {
@@ -39,21 +71,24 @@ static void fill_rows(float *y, const float *bias, int rows, int outputs)
             y[(size_t)r * (size_t)outputs + (size_t)o] = bias[o];
 }
 
-static qf_status forward_float(qf_context *context, const qf_inner_product_shape *s, qf_tensor *x,
-                               qf_tensor *w, qf_tensor *bias, qf_tensor *y)
+static qf_status run_floats(qf_context *context, const void *of)
 {
+    const multiply_call *call = of;
+    const qf_inner_product_shape *s = &call->p->shape;
     const float *source, *weights, *bias_values;
     float *result;
-    QF_TRY(qf_read(context, x, QF_PLAIN, &source));
-    QF_TRY(qf_read(context, w, QF_PLAIN, &weights));
-    QF_TRY(qf_write(context, y, QF_PLAIN, &result));
-    if (bias) {
-        QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
+    QF_TRY(qf_read(context, call->x, QF_PLAIN, &source));
+    QF_TRY(qf_read(context, call->w, QF_PLAIN, &weights));
+    QF_TRY(qf_write(context, call->y, QF_PLAIN, &result));
+    if (call->bias) {
+        QF_TRY(qf_read(context, call->bias, QF_PLAIN, &bias_values));
         fill_rows(result, bias_values, s->rows, s->outputs);
     }
     return qf_matrix_product(context, false, !s->transposed, s->rows, s->outputs, s->inputs, source,
-                             weights, bias ? 1 : 0, result);
+                             weights, call->bias ? 1 : 0, result);
 }
+
+/* ---- codes ---- */
 
 /* Codes in C order: NHWC is turned back where it differs. */
 static qf_status plain_codes(qf_context *context, qf_inner_product *p, qf_tensor *x,
@@ -78,20 +113,6 @@ static qf_status plain_codes(qf_context *context, qf_inner_product *p, qf_tensor
     return QF_OK;
 }
 
-static void multiply_codes_reference(const qf_inner_product_shape *s, const uint8_t *x, int zero,
-                                     const int8_t *w, int32_t *y)
-{
-    size_t in = (size_t)s->inputs, out = (size_t)s->outputs;
-#pragma omp parallel for
-    for (size_t r = 0; r < (size_t)s->rows; r++)
-        for (size_t o = 0; o < out; o++) {
-            int32_t sum = 0;
-            for (size_t i = 0; i < in; i++)
-                sum += (x[r * in + i] - zero) * w[s->transposed ? i * out + o : o * in + i];
-            y[r * out + o] = sum;
-        }
-}
-
 /* y = Σ (code − zero) · weight, exact in 32 bits. */
 static qf_status multiply_codes(qf_context *context, qf_inner_product *p, qf_tensor *x,
                                 qf_tensor *w, int32_t *y)
@@ -102,10 +123,6 @@ static qf_status multiply_codes(qf_context *context, qf_inner_product *p, qf_ten
     const int32_t no_offset = 0;
     QF_TRY(plain_codes(context, p, x, &codes));
     QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
-    if (!qf_onednn_has_exact_int8()) {
-        multiply_codes_reference(s, codes, x->code_zero, weights, y);
-        return QF_OK;
-    }
     const size_t rows = (size_t)s->rows, outputs = (size_t)s->outputs, inputs = (size_t)s->inputs;
     const int threads = qf_threads_limit(qf_products_repay_threads(
         rows * outputs * inputs, (rows + outputs) * inputs / sizeof(float) + rows * outputs));
@@ -117,50 +134,80 @@ static qf_status multiply_codes(qf_context *context, qf_inner_product *p, qf_ten
     return status == dnnl_success ? QF_OK : qf_onednn_fail(context, status, "dnnl_gemm_u8s8s32");
 }
 
-static qf_status forward_codes(qf_context *context, qf_inner_product *p, qf_tensor *x, qf_tensor *w,
-                               qf_tensor *bias, qf_tensor *y)
+static qf_status accepts_int8(qf_context *context, const void *of, const char **no)
 {
-    const qf_inner_product_shape *s = &p->shape;
+    const multiply_call *call = of;
+    (void)context;
+    *no = !(call->with & HAS_CODES)     ? "no codes of input and weights"
+          : call->with & IN_FLOAT       ? "the context computes in float"
+          : !qf_onednn_has_exact_int8() ? QF_LACKS "exact int8"
+                                        : NULL;
+    return QF_OK;
+}
+
+static qf_status run_int8(qf_context *context, const void *of)
+{
+    const multiply_call *call = of;
+    qf_inner_product *p = call->p;
+    const qf_tensor *w = call->w;
     const float *bias_values = NULL;
     float *result;
-    size_t outputs = (size_t)s->outputs, count = (size_t)s->rows * outputs;
+    const size_t outputs = (size_t)p->shape.outputs, count = (size_t)p->shape.rows * outputs;
     if (!p->accumulators)
         p->accumulators = qf_alloc_raw(count, sizeof(int32_t));
     if (!p->accumulators)
         return qf_fail(context, QF_E_MEMORY, "no memory for accumulators");
-    QF_TRY(multiply_codes(context, p, x, w, p->accumulators));
-    if (bias)
-        QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
-    QF_TRY(qf_write(context, y, QF_PLAIN, &result));
+    QF_TRY(multiply_codes(context, p, call->x, call->w, p->accumulators));
+    if (call->bias)
+        QF_TRY(qf_read(context, call->bias, QF_PLAIN, &bias_values));
+    QF_TRY(qf_write(context, call->y, QF_PLAIN, &result));
     for (size_t i = 0; i < count; i++) {
-        size_t o = i % outputs;
-        float scale = x->code_scale * w->weight_scale[w->weight_scale_count > 1 ? o : 0];
+        const size_t o = i % outputs;
+        const float scale =
+            call->x->code_scale * w->weight_scale[w->weight_scale_count > 1 ? o : 0];
         result[i] = (float)p->accumulators[i] * scale + (bias_values ? bias_values[o] : 0);
     }
     return QF_OK;
 }
 
+static const qf_implementation forward_list[] = {
+    {"int8", accepts_int8, NULL, run_int8},
+    {"float", NULL, NULL, run_floats},
+};
+
+const qf_implementations qf_multiply_forward_list = {"multiply", "forward",
+                                                     QF_IMPLEMENTATIONS(forward_list), describe};
+
 qf_status qf_inner_product_forward(qf_context *context, qf_inner_product *p, qf_tensor *x,
                                    qf_tensor *w, qf_tensor *bias, qf_tensor *y)
 {
-    bool codes = qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) &&
-                 w->weight_scale && (w->weight_scale_count == 1 || !p->shape.transposed);
-    if (codes && qf_onednn_has_exact_int8() && context->compute != QF_COMPUTE_FLOAT)
-        return forward_codes(context, p, x, w, bias, y);
-    return forward_float(context, &p->shape, x, w, bias, y);
+    const bool codes = qf_tensor_has(x, QF_CODES) && qf_tensor_has(w, QF_WEIGHT_CODES) &&
+                       w->weight_scale && (w->weight_scale_count == 1 || !p->shape.transposed);
+    const multiply_call call = {.p = p,
+                                .x = x,
+                                .w = w,
+                                .bias = bias,
+                                .y = y,
+                                .with = (codes ? HAS_CODES : 0) |
+                                        (context->compute == QF_COMPUTE_FLOAT ? IN_FLOAT : 0)};
+    const qf_implementation **chosen = &p->forward[call.with];
+    QF_TRY(qf_choose(context, &qf_multiply_forward_list, &call, chosen));
+    return (*chosen)->run(context, &call);
 }
+
+/* ---- codes in, accumulators out ---- */
 
 /* The same as a convolution: each row an image of one pixel, or, where channels-last codes are in
  * another order than the weights, one row of pixels under a kernel of its size. */
-static bool as_convolution(const qf_inner_product_shape *s, const qf_tensor *x,
-                           qf_convolution_shape *out)
+static qf_convolution_shape as_convolution(const multiply_call *call)
 {
-    const qf_extent e = qf_tensor_extent(&x->shape);
-    const bool plain = qf_layouts_agree(&x->shape);
-    const int pixels = plain ? 1 : (int)e.inner;
-    *out = (qf_convolution_shape){.spatial_axes = 1,
+    const qf_inner_product_shape *s = &call->p->shape;
+    const qf_extent e = qf_tensor_extent(&call->x->shape);
+    const int pixels = call->with & ROWS_AGREE ? 1 : (int)e.inner;
+    return (qf_convolution_shape){.spatial_axes = 1,
                                   .batch = s->rows,
-                                  .in_channels = plain ? s->inputs : (int)e.channels,
+                                  .in_channels =
+                                      call->with & ROWS_AGREE ? s->inputs : (int)e.channels,
                                   .out_channels = s->outputs,
                                   .groups = 1,
                                   .in = {pixels},
@@ -168,28 +215,88 @@ static bool as_convolution(const qf_inner_product_shape *s, const qf_tensor *x,
                                   .kernel = {pixels},
                                   .stride = {1},
                                   .dilation = {1}};
-    return (plain || e.batch == (size_t)s->rows) && !qf_integer_convolution_refuses(out);
 }
 
-qf_status qf_inner_product_forward_integer(qf_context *context, qf_inner_product *p, qf_tensor *x,
-                                           qf_tensor *w, qf_tensor *bias, qf_tensor *y)
+static qf_status accepts_tiles(qf_context *context, const void *of, const char **no)
 {
+    const multiply_call *call = of;
+    const qf_convolution_shape shape = as_convolution(call);
+    (void)context;
+    *no = call->with & (ROWS_AGREE | ROWS_ARE_IMAGES) ? qf_integer_convolution_refuses(&shape)
+                                                      : "rows of more than one image";
+    return QF_OK;
+}
+
+static qf_status run_tiles(qf_context *context, const void *of)
+{
+    const multiply_call *call = of;
+    const qf_convolution_shape shape = as_convolution(call);
+    int32_t *result;
+    QF_TRY(qf_tensor_write(context, call->y, QF_INTEGERS, &result));
+    return qf_integer_convolution_forward(context, &call->p->tiles, &shape, call->x, call->w,
+                                          call->p->shape.transposed, call->bias, NULL, result);
+}
+
+static qf_status accepts_gemm(qf_context *context, const void *call, const char **no)
+{
+    (void)context, (void)call;
+    *no = qf_onednn_has_exact_int8() ? NULL : QF_LACKS "exact int8";
+    return QF_OK;
+}
+
+static qf_status run_gemm(qf_context *context, const void *of)
+{
+    const multiply_call *call = of;
     const int32_t *bias_values;
     int32_t *result;
-    qf_convolution_shape shape;
-    QF_TRY(qf_tensor_write(context, y, QF_INTEGERS, &result));
-    if (as_convolution(&p->shape, x, &shape))
-        return qf_integer_convolution_forward(context, &p->integer, &shape, x, w,
-                                              p->shape.transposed, bias, NULL, result);
-    QF_TRY(multiply_codes(context, p, x, w, result));
-    if (!bias)
+    QF_TRY(qf_tensor_write(context, call->y, QF_INTEGERS, &result));
+    QF_TRY(multiply_codes(context, call->p, call->x, call->w, result));
+    if (!call->bias)
         return QF_OK;
-    QF_TRY(qf_tensor_read(context, bias, QF_INTEGERS, &bias_values));
-    size_t outputs = (size_t)p->shape.outputs, count = (size_t)p->shape.rows * outputs;
+    QF_TRY(qf_tensor_read(context, call->bias, QF_INTEGERS, &bias_values));
+    const size_t outputs = (size_t)call->p->shape.outputs,
+                 count = (size_t)call->p->shape.rows * outputs;
     for (size_t i = 0; i < count; i++)
         result[i] += bias_values[i % outputs];
     return QF_OK;
 }
+
+static qf_status run_reference(qf_context *context, const void *of)
+{
+    QF_ON_HOST(context);
+    const multiply_call *call = of;
+    const qf_multiply_family *plain = &qf_reference_multiply;
+    if (!call->p->plain)
+        QF_TRY(plain->create(context, &call->p->shape, &call->p->plain));
+    return plain->forward_integer(context, call->p->plain, call->x, call->w, call->bias, call->y);
+}
+
+static const qf_implementation integer_list[] = {
+    {"tiles", accepts_tiles, NULL, run_tiles},
+    {"onednn", accepts_gemm, NULL, run_gemm},
+    {"reference", NULL, NULL, run_reference},
+};
+
+const qf_implementations qf_multiply_forward_integer_list = {
+    "multiply", "forward_integer", QF_IMPLEMENTATIONS(integer_list), describe};
+
+qf_status qf_inner_product_forward_integer(qf_context *context, qf_inner_product *p, qf_tensor *x,
+                                           qf_tensor *w, qf_tensor *bias, qf_tensor *y)
+{
+    const bool images = qf_tensor_extent(&x->shape).batch == (size_t)p->shape.rows;
+    const multiply_call call = {.p = p,
+                                .x = x,
+                                .w = w,
+                                .bias = bias,
+                                .y = y,
+                                .with = HAS_CODES | (qf_layouts_agree(&x->shape) ? ROWS_AGREE : 0) |
+                                        (images ? ROWS_ARE_IMAGES : 0)};
+    const qf_implementation **chosen = &p->integers[call.with];
+    QF_TRY(qf_choose(context, &qf_multiply_forward_integer_list, &call, chosen));
+    return (*chosen)->run(context, &call);
+}
+
+/* ---- gradients ---- */
 
 qf_status qf_inner_product_backward_data(qf_context *context, qf_inner_product *p, qf_tensor *dy,
                                          qf_tensor *w, qf_tensor *dx)
