@@ -63,6 +63,7 @@ static const qf_implementations *const lists[] = {
     &qf_convolve_forward_requantised_list,
     &qf_multiply_forward_list,
     &qf_multiply_forward_integer_list,
+    &qf_pool_forward_list,
     NULL,
 };
 
