@@ -64,6 +64,7 @@ static void impossible_parameters(void **state)
         {"2 3", "type: 'Log' log_param { base: -2 }", "log_param.base is -2"},
         {"2 3; 2 2", "type: 'Filter'", "one value for each item"},
         {"2 3; 3", "type: 'Filter'", "as many items as the selector"},
+        {"16777217; 16777217", "type: 'Filter'", "up to 16777216"},
         {"2 3; 2", "type: 'Filter' top: 'y2'", "needs a top for every bottom but the last"},
         {"2 3; 3", "type: 'HingeLoss'", "one first dimension"},
         {"2 0; 2", "type: 'HingeLoss'", "has no values"},

@@ -12,6 +12,7 @@
 
 #include "device/families/convolve_family.h"
 #include "device/families/map_family.h"
+#include "device/families/move_family.h"
 #include "device/families/multiply_family.h"
 #include "device/families/normalise_family.h"
 #include "device/families/pool_family.h"
@@ -29,6 +30,7 @@
     FAMILY(sweep)                                                                                  \
     FAMILY(reduce)                                                                                 \
     FAMILY(map)                                                                                    \
+    FAMILY(move)                                                                                   \
     FAMILY(quantise)                                                                               \
     FAMILY(update)
 

@@ -51,6 +51,12 @@ const qf_reduce_family qf_cpu_reduce = {
     .channel_products = qf_channel_products,
 };
 
+const qf_move_family qf_cpu_move = {
+    .copy = qf_strided_copy,
+    .gather = qf_gather_rows,
+    .scatter = qf_scatter_rows,
+};
+
 static const qf_implementations *const lists[] = {
     &qf_convolve_forward_list,
     &qf_convolve_forward_integer_list,

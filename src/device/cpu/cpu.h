@@ -50,4 +50,10 @@ qf_status qf_channel_moments(qf_context *, qf_tensor *x, float *mean, float *var
 qf_status qf_channel_products(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,
                               double *sum_a, double *sum_ab);
 
+qf_status qf_strided_copy(qf_context *, const qf_move *, qf_tensor *from, qf_tensor *to);
+qf_status qf_gather_rows(qf_context *, const qf_picking *, qf_tensor *all, qf_tensor *index,
+                         qf_tensor *picked);
+qf_status qf_scatter_rows(qf_context *, const qf_picking *, qf_tensor *picked, qf_tensor *index,
+                          bool add, qf_tensor *all);
+
 #endif

@@ -1,8 +1,6 @@
 /* Embed: each integer becomes a row of the weights. */
 #include "layers/layer.h"
 
-#include <string.h>
-
 typedef struct state {
     int rows, columns; /* of the weights: possible integers, outputs of each */
 } state;
@@ -37,56 +35,61 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
-static qf_status read_indices(const qf_layer *layer, const float **index)
+static qf_status check_indices(const qf_layer *layer)
 {
     const int rows = ((state *)layer->state)->rows;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, index));
+    const float *index;
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &index));
     for (size_t i = 0, count = qf_blob_count(layer->bottom[0]); i < count; i++)
-        if (!((*index)[i] >= 0 && (*index)[i] < (float)rows))
+        if (!(index[i] >= 0 && index[i] < (float)rows))
             return qf_fail(layer->context, QF_E_VALUE,
                            "value %zu of '%s' is %g, but embed_param.input_dim is %d (0 to %d)", i,
-                           layer->bottom[0]->name, (double)(*index)[i], rows, rows - 1);
+                           layer->bottom[0]->name, (double)index[i], rows, rows - 1);
     return QF_OK;
+}
+
+static qf_picking picking_of(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return (qf_picking){QF_PLAIN, 1, (size_t)s->rows, qf_blob_count(layer->bottom[0]),
+                        (size_t)s->columns};
+}
+
+/* The bias to each row of the top. */
+static qf_move move_of_bias(const qf_layer *layer)
+{
+    const size_t columns = (size_t)((const state *)layer->state)->columns;
+    qf_move move = qf_move_begin(QF_MOVE_ADD, QF_PLAIN);
+    qf_move_along(&move, qf_blob_count(layer->bottom[0]), 0, (ptrdiff_t)columns);
+    qf_move_along(&move, columns, 1, 1);
+    return move;
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    const state *s = layer->state;
-    const size_t columns = (size_t)s->columns, count = qf_blob_count(layer->bottom[0]);
-    const float *index, *weights, *bias = NULL;
-    float *y;
-    QF_TRY(read_indices(layer, &index));
-    QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &weights));
-    if (param_of(layer)->bias_term)
-        QF_TRY(qf_read(layer->context, layer->params[1].blob->data, QF_PLAIN, &bias));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-    for (size_t i = 0; i < count; i++) {
-        float *row = y + i * columns;
-        memcpy(row, weights + (size_t)index[i] * columns, columns * sizeof *row);
-        for (size_t k = 0; bias && k < columns; k++)
-            row[k] += bias[k];
-    }
-    return QF_OK;
+    const qf_picking picking = picking_of(layer);
+    const qf_move bias = move_of_bias(layer);
+    qf_tensor *y = layer->top[0]->data;
+    QF_TRY(check_indices(layer));
+    QF_TRY(layer->device->move->gather(layer->context, &picking, layer->params[0].blob->data,
+                                       layer->bottom[0]->data, y));
+    return layer->param_count > 1
+               ? layer->device->move->copy(layer->context, &bias, layer->params[1].blob->data, y)
+               : QF_OK;
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    const size_t columns = (size_t)((state *)layer->state)->columns;
-    const size_t count = qf_blob_count(layer->bottom[0]);
-    const float *index, *dy;
-    float *sum;
-    QF_TRY(read_indices(layer, &index));
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
-    for (int p = 0; p < layer->param_count; p++) {
-        if (!layer->params[p].propagate)
-            continue;
-        QF_TRY(qf_update(layer->context, layer->params[p].blob->diff, QF_PLAIN, &sum));
-        for (size_t i = 0; i < count; i++) {
-            float *row = p == 0 ? sum + (size_t)index[i] * columns : sum;
-            for (size_t k = 0; k < columns; k++)
-                row[k] += dy[i * columns + k];
-        }
-    }
+    const qf_picking picking = picking_of(layer);
+    const qf_move there = move_of_bias(layer), back = qf_move_back(&there, QF_MOVE_ADD);
+    const qf_move_family *move = layer->device->move;
+    qf_tensor *dy = layer->top[0]->diff;
+    QF_TRY(check_indices(layer));
+    if (layer->params[0].propagate)
+        QF_TRY(move->scatter(layer->context, &picking, dy, layer->bottom[0]->data, true,
+                             layer->params[0].blob->diff));
+    if (layer->param_count > 1 && layer->params[1].propagate)
+        QF_TRY(move->copy(layer->context, &back, dy, layer->params[1].blob->diff));
     return QF_OK;
 }
 

@@ -1,9 +1,5 @@
 /* Crop: a box of bottom 0, as large as bottom 1 from an axis on. */
-#include "layers/layer.h"
-
-#include "base/parallel.h"
-
-#include <string.h>
+#include "layers/shape/one_move.h"
 
 typedef struct state {
     int offset[QF_MAX_AXES];
@@ -46,51 +42,30 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
-/* Where row `row` of the box (a run along the last axis) begins in the whole. */
-static size_t row_begin(const state *s, const qf_shape *whole, const qf_shape *box, size_t row)
+/* Out of the bottom. */
+static qf_move move_of(const qf_layer *layer)
 {
-    const int last = whole->axes - 1;
-    size_t begin = (size_t)s->offset[last], stride = (size_t)whole->dim[last];
-    for (int axis = last - 1; axis >= 0; axis--) {
-        begin += (row % (size_t)box->dim[axis] + (size_t)s->offset[axis]) * stride;
-        row /= (size_t)box->dim[axis];
-        stride *= (size_t)whole->dim[axis];
+    const qf_shape *whole = qf_blob_shape(layer->bottom[0]), *box = qf_blob_shape(layer->top[0]);
+    qf_move move = qf_move_begin(QF_MOVE_WRITE, QF_PLAIN);
+    for (int axis = 0; axis < box->axes; axis++) {
+        const size_t step = qf_shape_count_range(whole, axis + 1, whole->axes);
+        move.from_offset += (size_t)((const state *)layer->state)->offset[axis] * step;
+        qf_move_along(&move, (size_t)box->dim[axis], (ptrdiff_t)step,
+                      (ptrdiff_t)qf_shape_count_range(box, axis + 1, box->axes));
     }
-    return begin;
+    return move;
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    const qf_shape *whole = qf_blob_shape(layer->bottom[0]), *box = qf_blob_shape(layer->top[0]);
-    const size_t length = (size_t)box->dim[box->axes - 1];
-    const size_t rows = length ? qf_shape_count(box) / length : 0;
-    const float *x;
-    float *y;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * length))
-    for (size_t row = 0; row < rows; row++)
-        memcpy(y + row * length, x + row_begin(layer->state, whole, box, row), length * sizeof *y);
-    return QF_OK;
+    const qf_move move = move_of(layer);
+    return qf_move_forward(layer, &move);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    const qf_shape *whole = qf_blob_shape(layer->bottom[0]), *box = qf_blob_shape(layer->top[0]);
-    const size_t length = (size_t)box->dim[box->axes - 1];
-    const size_t rows = length ? qf_shape_count(box) / length : 0;
-    const float *dy;
-    float *dx;
-    if (!layer->propagate_down[0])
-        return QF_OK;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
-    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dx));
-    memset(dx, 0, qf_shape_count(whole) * sizeof *dx);
-#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * length))
-    for (size_t row = 0; row < rows; row++)
-        memcpy(dx + row_begin(layer->state, whole, box, row), dy + row * length,
-               length * sizeof *dx);
-    return QF_OK;
+    const qf_move move = move_of(layer);
+    return qf_move_backward(layer, &move);
 }
 
 const qf_layer_type qf_crop_layer = {

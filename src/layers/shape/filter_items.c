@@ -1,20 +1,16 @@
 /* Filter: of several blobs, the items whose selector (the last bottom) is not 0. */
 #include "layers/layer.h"
 
-#include "base/memory.h"
-
-#include <string.h>
+enum { MOST_ITEMS = 1 << 24 }; /* whose numbers a float holds */
 
 typedef struct state {
-    int *item; /* that were selected in the last forward pass */
-    size_t capacity;
-    int count;
+    qf_tensor *selected; /* numbers of the items that the last forward pass let through */
 } state;
 
 static qf_status setup(qf_layer *layer)
 {
     if (layer->top_count == layer->bottom_count - 1)
-        return QF_OK;
+        return qf_tensor_create(layer->context, &((state *)layer->state)->selected);
     return qf_fail(layer->context, QF_E_FORMAT,
                    "a Filter layer needs a top for every bottom but the last (the selector): %d, "
                    "but has %d",
@@ -45,6 +41,10 @@ static qf_status reshape(qf_layer *layer)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "the selector '%s' must have one value for each item, its shape is %s",
                        selector_of(layer)->name, qf_shape_text(selector, text, sizeof text));
+    if (selector->dim[0] > MOST_ITEMS)
+        return qf_fail(layer->context, QF_E_UNSUPPORTED,
+                       "the selector '%s' has %d values, a Filter layer takes up to %d",
+                       selector_of(layer)->name, selector->dim[0], MOST_ITEMS);
     for (int i = 0; i < layer->top_count; i++) {
         const qf_shape *bottom = qf_blob_shape(layer->bottom[i]);
         if (bottom->axes < 1 || bottom->dim[0] != selector->dim[0])
@@ -52,56 +52,61 @@ static qf_status reshape(qf_layer *layer)
                            "'%s' must have as many items as the selector '%s' has values: %d",
                            layer->bottom[i]->name, selector_of(layer)->name, selector->dim[0]);
     }
-    ((state *)layer->state)->count = 0;
     return shape_tops(layer, selector->dim[0]);
 }
 
-static size_t item_size(const qf_blob *blob)
+/* Sets `selected`. */
+static qf_status select_items(qf_layer *layer)
 {
-    const qf_shape *shape = qf_blob_shape(blob);
-    return qf_shape_count_range(shape, 1, shape->axes);
+    qf_tensor *selected = ((state *)layer->state)->selected;
+    const int items = (int)qf_blob_count(selector_of(layer));
+    const float *selector;
+    float *item;
+    int count = 0;
+    QF_TRY(qf_read(layer->context, selector_of(layer)->data, QF_PLAIN, &selector));
+    for (int i = 0; i < items; i++)
+        count += selector[i] != 0;
+    QF_TRY(qf_tensor_reshape(layer->context, selected, &(qf_shape){1, {count}}));
+    QF_TRY(qf_write(layer->context, selected, QF_PLAIN, &item));
+    for (int i = 0; i < items; i++)
+        if (selector[i] != 0)
+            *item++ = (float)i;
+    return QF_OK;
+}
+
+/* Items come first in every order of the axes. */
+static qf_picking picking_of(const qf_layer *layer, int t, const qf_tensor *from)
+{
+    const qf_shape *shape = qf_blob_shape(layer->bottom[t]);
+    const qf_tensor *selected = ((const state *)layer->state)->selected;
+    return (qf_picking){qf_tensor_any_float(from), 1, (size_t)shape->dim[0],
+                        qf_shape_count(&selected->shape),
+                        qf_shape_count_range(shape, 1, shape->axes)};
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    state *s = layer->state;
-    const size_t items = qf_blob_count(selector_of(layer));
-    const float *selector, *x;
-    float *y;
-    if (!qf_grow(&s->item, &s->capacity, items, sizeof *s->item))
-        return qf_fail(layer->context, QF_E_MEMORY, "no memory for a selection");
-    QF_TRY(qf_read(layer->context, selector_of(layer)->data, QF_PLAIN, &selector));
-    s->count = 0;
-    for (size_t i = 0; i < items; i++)
-        if (selector[i] != 0)
-            s->item[s->count++] = (int)i;
-    QF_TRY(shape_tops(layer, s->count));
+    qf_tensor *selected = ((state *)layer->state)->selected;
+    QF_TRY(select_items(layer));
+    QF_TRY(shape_tops(layer, selected->shape.dim[0]));
     for (int t = 0; t < layer->top_count; t++) {
-        const size_t size = item_size(layer->bottom[t]);
-        const qf_form form = qf_tensor_any_float(layer->bottom[t]->data);
-        QF_TRY(qf_read(layer->context, layer->bottom[t]->data, form, &x));
-        QF_TRY(qf_write(layer->context, layer->top[t]->data, form, &y));
-        for (int i = 0; i < s->count; i++)
-            memcpy(y + (size_t)i * size, x + (size_t)s->item[i] * size, size * sizeof *y);
+        const qf_picking picking = picking_of(layer, t, layer->bottom[t]->data);
+        QF_TRY(layer->device->move->gather(layer->context, &picking, layer->bottom[t]->data,
+                                           selected, layer->top[t]->data));
     }
     return QF_OK;
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    const state *s = layer->state;
-    const float *dy;
-    float *dx;
+    qf_tensor *selected = ((state *)layer->state)->selected;
     for (int t = 0; t < layer->top_count; t++) {
+        const qf_picking picking = picking_of(layer, t, layer->top[t]->diff);
         if (!layer->propagate_down[t])
             continue;
-        const size_t size = item_size(layer->bottom[t]);
-        const qf_form form = qf_tensor_any_float(layer->top[t]->diff);
-        QF_TRY(qf_read(layer->context, layer->top[t]->diff, form, &dy));
-        QF_TRY(qf_write(layer->context, layer->bottom[t]->diff, form, &dx));
-        memset(dx, 0, qf_blob_count(layer->bottom[t]) * sizeof *dx);
-        for (int i = 0; i < s->count; i++)
-            memcpy(dx + (size_t)s->item[i] * size, dy + (size_t)i * size, size * sizeof *dx);
+        qf_tensor_set_zero(layer->bottom[t]->diff);
+        QF_TRY(layer->device->move->scatter(layer->context, &picking, layer->top[t]->diff, selected,
+                                            false, layer->bottom[t]->diff));
     }
     if (layer->propagate_down[layer->bottom_count - 1]) /* force_backward: there is none */
         qf_tensor_set_zero(selector_of(layer)->diff);
@@ -110,7 +115,7 @@ static qf_status backward(qf_layer *layer)
 
 static void destroy(qf_layer *layer)
 {
-    qf_free(((state *)layer->state)->item);
+    qf_tensor_release(((state *)layer->state)->selected);
 }
 
 const qf_layer_type qf_filter_layer = {

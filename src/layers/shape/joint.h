@@ -15,9 +15,12 @@ typedef struct qf_joint {
 qf_status qf_joint_axis(const qf_layer *layer, int axis, bool has_dim, uint32_t dim, bool has_axis,
                         int *out);
 qf_joint qf_joint_make(const qf_shape *whole, int axis);
-/* Copies `part` into its place in `whole` (`assemble`), or out of it. `offset`: index of the part's
- * first element on the axis. Contents of `whole` outside the part stay. */
-qf_status qf_joint_copy(qf_context *context, const qf_joint *joint, qf_tensor *whole,
-                        qf_tensor *part, size_t offset, bool assemble);
+
+/* All parts into the whole, one behind the other. Codes of one scale stay codes. */
+qf_status qf_joint_assemble(qf_layer *layer, int axis, qf_blob *const *parts, int count, bool diff,
+                            qf_tensor *whole);
+/* Out of the whole again; `wanted` says which parts, NULL: all. */
+qf_status qf_joint_take_apart(qf_layer *layer, int axis, qf_tensor *whole, qf_blob *const *parts,
+                              int count, bool diff, const bool *wanted);
 
 #endif

@@ -1,5 +1,5 @@
 /* Permute (SSD): the axes in another order. */
-#include "layers/layer.h"
+#include "layers/shape/one_move.h"
 
 #include <string.h>
 
@@ -56,53 +56,33 @@ static bool is_channels_last(const qf_layer *layer)
            memcmp(((state *)layer->state)->order, order, sizeof order) == 0;
 }
 
-static qf_status copy(qf_layer *layer, bool forward)
+static qf_move move_of(const qf_layer *layer)
 {
     const state *s = layer->state;
     const qf_shape *top = qf_blob_shape(layer->top[0]), *bottom = qf_blob_shape(layer->bottom[0]);
-    const qf_form form = is_channels_last(layer) ? QF_NHWC : QF_PLAIN;
-    qf_tensor *x = forward ? layer->bottom[0]->data : layer->bottom[0]->diff;
-    qf_tensor *y = forward ? layer->top[0]->data : layer->top[0]->diff;
-    const float *from;
-    float *to;
-    QF_TRY(qf_read(layer->context, forward ? x : y, forward ? form : QF_PLAIN, &from));
-    QF_TRY(qf_write(layer->context, forward ? y : x, forward ? QF_PLAIN : form, &to));
-    const size_t count = qf_shape_count(top);
-    if (form == QF_NHWC || count == 0 || top->axes == 0) {
-        memcpy(to, from, count * sizeof *to);
-        return QF_OK;
+    qf_move move = qf_move_begin(QF_MOVE_WRITE, QF_PLAIN);
+    if (is_channels_last(layer)) {
+        move.from_form = QF_NHWC;
+        qf_move_along(&move, qf_shape_count(top), 1, 1);
+        return move;
     }
-    size_t step[QF_MAX_AXES]; /* in the bottom, of one step along axis i of the top */
     for (int i = 0; i < top->axes; i++)
-        step[i] = qf_shape_count_range(bottom, s->order[i] + 1, bottom->axes);
-    int index[QF_MAX_AXES] = {0};
-    const int last = top->axes - 1;
-    for (size_t at = 0, offset = 0; at < count; at += (size_t)top->dim[last]) {
-        for (size_t i = 0; i < (size_t)top->dim[last]; i++) {
-            if (forward)
-                to[at + i] = from[offset + i * step[last]];
-            else
-                to[offset + i * step[last]] = from[at + i];
-        }
-        for (int axis = last - 1; axis >= 0; axis--) { /* the next row of the top */
-            offset += step[axis];
-            if (++index[axis] < top->dim[axis])
-                break;
-            offset -= step[axis] * (size_t)top->dim[axis];
-            index[axis] = 0;
-        }
-    }
-    return QF_OK;
+        qf_move_along(&move, (size_t)top->dim[i],
+                      (ptrdiff_t)qf_shape_count_range(bottom, s->order[i] + 1, bottom->axes),
+                      (ptrdiff_t)qf_shape_count_range(top, i + 1, top->axes));
+    return move;
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    return copy(layer, true);
+    const qf_move move = move_of(layer);
+    return qf_move_forward(layer, &move);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    return layer->propagate_down[0] ? copy(layer, false) : QF_OK;
+    const qf_move move = move_of(layer);
+    return qf_move_backward(layer, &move);
 }
 
 const qf_layer_type qf_permute_layer = {

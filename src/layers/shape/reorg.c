@@ -3,7 +3,7 @@
  * Darknet's order, which trained weights expect: going down it takes the numbers for an image of
  * channels / stride² channels and stride times the size, although that is not their shape.
  */
-#include "layers/layer.h"
+#include "layers/shape/one_move.h"
 
 #include <limits.h>
 
@@ -39,44 +39,40 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
-/* Between number `at` of an image of (channels, height, width) and its place when groups of
- * channels are spread over stride² pixels. `spread`: from the first to the second. */
-static qf_status reorganise(qf_layer *layer, qf_tensor *from, qf_tensor *to, bool spread)
+/* From an image of (stride² · groups, height, width) to the one of (groups, stride · height,
+ * stride · width) that its groups of channels are spread over. */
+static qf_move spread(const qf_layer *layer)
 {
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
-    const size_t stride = param_of(layer)->stride;
-    const size_t channels = (size_t)bottom->dim[1], groups = channels / (stride * stride);
-    const size_t height = (size_t)bottom->dim[2], width = (size_t)bottom->dim[3];
-    const float *x;
-    float *y;
-    QF_TRY(qf_read(layer->context, from, QF_PLAIN, &x));
-    QF_TRY(qf_write(layer->context, to, QF_PLAIN, &y));
-    size_t packed = 0;
-    for (size_t n = 0; n < (size_t)bottom->dim[0]; n++)
-        for (size_t c = 0; c < channels; c++)
-            for (size_t h = 0; h < height; h++)
-                for (size_t w = 0; w < width; w++, packed++) {
-                    const size_t pixel = c / groups;
-                    const size_t row = h * stride + pixel / stride;
-                    const size_t column = w * stride + pixel % stride;
-                    const size_t loose =
-                        ((n * groups + c % groups) * height * stride + row) * width * stride +
-                        column;
-                    y[spread ? loose : packed] = x[spread ? packed : loose];
-                }
-    return QF_OK;
+    const ptrdiff_t stride = (ptrdiff_t)param_of(layer)->stride, height = bottom->dim[2];
+    const ptrdiff_t width = bottom->dim[3], groups = bottom->dim[1] / (stride * stride);
+    const ptrdiff_t plane = height * width, wide_plane = stride * stride * plane;
+    qf_move move = qf_move_begin(QF_MOVE_WRITE, QF_PLAIN);
+    qf_move_along(&move, (size_t)bottom->dim[0], groups * wide_plane, groups * wide_plane);
+    qf_move_along(&move, (size_t)stride, stride * groups * plane, stride * width);
+    qf_move_along(&move, (size_t)stride, groups * plane, 1);
+    qf_move_along(&move, (size_t)groups, plane, wide_plane);
+    qf_move_along(&move, (size_t)height, width, stride * stride * width);
+    qf_move_along(&move, (size_t)width, 1, stride);
+    return move;
+}
+
+static qf_move move_of(const qf_layer *layer)
+{
+    const qf_move move = spread(layer);
+    return param_of(layer)->reverse ? move : qf_move_back(&move, QF_MOVE_WRITE);
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    return reorganise(layer, layer->bottom[0]->data, layer->top[0]->data, param_of(layer)->reverse);
+    const qf_move move = move_of(layer);
+    return qf_move_forward(layer, &move);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    return layer->propagate_down[0] ? reorganise(layer, layer->top[0]->diff, layer->bottom[0]->diff,
-                                                 !param_of(layer)->reverse)
-                                    : QF_OK;
+    const qf_move move = move_of(layer);
+    return qf_move_backward(layer, &move);
 }
 
 const qf_layer_type qf_reorg_layer = {

@@ -1,8 +1,6 @@
 /* ShuffleChannel (ShuffleNet): channel i of group g becomes channel i · groups + g, so that a
  * grouped convolution sees all groups of the one before. */
-#include "layers/layer.h"
-
-#include "base/parallel.h"
+#include "layers/shape/one_move.h"
 
 static uint32_t groups_of(const qf_layer *layer)
 {
@@ -20,35 +18,27 @@ static qf_status reshape(qf_layer *layer)
     return qf_layer_reshape_like_bottom(layer);
 }
 
-static qf_status shuffle(qf_layer *layer, qf_tensor *from, qf_tensor *to, bool forward)
+static qf_move move_of(const qf_layer *layer)
 {
-    const qf_extent e = qf_tensor_extent(&from->shape);
+    const qf_extent e = qf_tensor_extent(qf_blob_shape(layer->bottom[0]));
     const size_t groups = groups_of(layer), of_group = e.channels / groups;
-    const float *x;
-    float *y;
-    QF_TRY(qf_read(layer->context, from, QF_NHWC, &x));
-    QF_TRY(qf_write(layer->context, to, QF_NHWC, &y));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(e.batch * e.inner * e.channels))
-    for (size_t pixel = 0; pixel < e.batch * e.inner; pixel++)
-        for (size_t g = 0; g < groups; g++)
-            for (size_t i = 0; i < of_group; i++) {
-                const size_t before = pixel * e.channels + g * of_group + i;
-                const size_t after = pixel * e.channels + i * groups + g;
-                y[forward ? after : before] = x[forward ? before : after];
-            }
-    return QF_OK;
+    qf_move move = qf_move_begin(QF_MOVE_WRITE, QF_NHWC);
+    qf_move_along(&move, e.batch * e.inner, (ptrdiff_t)e.channels, (ptrdiff_t)e.channels);
+    qf_move_along(&move, groups, (ptrdiff_t)of_group, 1);
+    qf_move_along(&move, of_group, 1, (ptrdiff_t)groups);
+    return move;
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    return shuffle(layer, layer->bottom[0]->data, layer->top[0]->data, true);
+    const qf_move move = move_of(layer);
+    return qf_move_forward(layer, &move);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    return layer->propagate_down[0]
-               ? shuffle(layer, layer->top[0]->diff, layer->bottom[0]->diff, false)
-               : QF_OK;
+    const qf_move move = move_of(layer);
+    return qf_move_backward(layer, &move);
 }
 
 const qf_layer_type qf_shuffle_channel_layer = {

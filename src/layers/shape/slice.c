@@ -51,28 +51,18 @@ static qf_status reshape(qf_layer *layer)
     return QF_OK;
 }
 
-static qf_status run(qf_layer *layer, bool forward)
-{
-    qf_tensor *whole = forward ? layer->bottom[0]->data : layer->bottom[0]->diff;
-    const qf_joint joint = qf_joint_make(&whole->shape, ((state *)layer->state)->axis);
-    size_t offset = 0;
-    for (int t = 0; t < layer->top_count; t++) {
-        qf_blob *top = layer->top[t];
-        QF_TRY(qf_joint_copy(layer->context, &joint, whole, forward ? top->data : top->diff, offset,
-                             !forward));
-        offset += (size_t)qf_blob_shape(top)->dim[joint.axis];
-    }
-    return QF_OK;
-}
-
 static qf_status forward(qf_layer *layer)
 {
-    return run(layer, true);
+    return qf_joint_take_apart(layer, ((state *)layer->state)->axis, layer->bottom[0]->data,
+                               layer->top, layer->top_count, false, NULL);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    return layer->propagate_down[0] ? run(layer, false) : QF_OK;
+    if (!layer->propagate_down[0])
+        return QF_OK;
+    return qf_joint_assemble(layer, ((state *)layer->state)->axis, layer->top, layer->top_count,
+                             true, layer->bottom[0]->diff);
 }
 
 const qf_layer_type qf_slice_layer = {

@@ -1,10 +1,6 @@
 /* Tile: an axis repeated. */
 #include "layers/layer.h"
 
-#include "base/parallel.h"
-
-#include <string.h>
-
 typedef struct state {
     size_t outer, inner, tiles; /* `outer` rows of `inner` values, each written `tiles` times */
 } state;
@@ -29,38 +25,37 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
+/* From the bottom to `count` of the tiles, the first of which is number `first`. */
+static qf_move move_to_tiles(const state *s, size_t first, size_t count)
+{
+    const ptrdiff_t inner = (ptrdiff_t)s->inner;
+    qf_move move = qf_move_begin(QF_MOVE_WRITE, QF_PLAIN);
+    move.to_offset = first * s->inner;
+    qf_move_along(&move, s->outer, inner, inner * (ptrdiff_t)s->tiles);
+    qf_move_along(&move, count, 0, inner);
+    qf_move_along(&move, s->inner, 1, 1);
+    return move;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     const state *s = layer->state;
-    const float *x;
-    float *y;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(s->outer * s->tiles * s->inner))
-    for (size_t row = 0; row < s->outer * s->tiles; row++)
-        memcpy(y + row * s->inner, x + row / s->tiles * s->inner, s->inner * sizeof *y);
-    return QF_OK;
+    const qf_move move = move_to_tiles(s, 0, s->tiles);
+    return layer->device->move->copy(layer->context, &move, layer->bottom[0]->data,
+                                     layer->top[0]->data);
 }
 
 static qf_status backward(qf_layer *layer)
 {
     const state *s = layer->state;
-    const float *dy;
-    float *dx;
+    qf_tensor *dy = layer->top[0]->diff, *dx = layer->bottom[0]->diff;
     if (!layer->propagate_down[0])
         return QF_OK;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
-    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dx));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(s->outer * s->tiles * s->inner))
-    for (size_t row = 0; row < s->outer; row++) {
-        const float *from = dy + row * s->tiles * s->inner;
-        float *sum = dx + row * s->inner;
-        memcpy(sum, from, s->inner * sizeof *sum);
-        for (size_t tile = 1; tile < s->tiles; tile++)
-            for (size_t i = 0; i < s->inner; i++)
-                sum[i] += from[tile * s->inner + i];
-    }
-    return QF_OK;
+    const qf_move first = move_to_tiles(s, 0, 1), others = move_to_tiles(s, 1, s->tiles - 1);
+    const qf_move assign = qf_move_back(&first, QF_MOVE_WRITE);
+    const qf_move add = qf_move_back(&others, QF_MOVE_ADD);
+    QF_TRY(layer->device->move->copy(layer->context, &assign, dy, dx));
+    return s->tiles > 1 ? layer->device->move->copy(layer->context, &add, dy, dx) : QF_OK;
 }
 
 const qf_layer_type qf_tile_layer = {
