@@ -1,4 +1,5 @@
-/* Rows of reductions: what each channel sums up to. */
+/* Rows of reductions: what each channel sums up to, softmax along an axis, and its loss. */
+#include "device/families/classes.h"
 #include "operations/rows.h"
 
 #include <math.h>
@@ -110,11 +111,216 @@ static void channel_products(const qf_device *device, const void *of)
     qf_free(low);
 }
 
+static int some_axis(const shape *s)
+{
+    return rows_between(0, s->axes - 1);
+}
+
+/* Serial sums in float of so many terms: half a unit in the last place for each. */
+static double rounding_of(size_t terms)
+{
+    return (double)(terms + 16) * 0x1p-24;
+}
+
+/* Begins with numbers that are added to. */
+static void outer_sums(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const int axis = some_axis(s);
+    qf_tensor *x = rows_tensor(s->axes, s->size);
+    qf_tensor *sums = rows_tensor(s->axes - axis, s->size + axis);
+    const qf_reduce_family *reference = qf_reference.reduce;
+    rows_fill(x);
+    rows_fill(sums);
+    qf_tensor *expected = rows_copy(sums), *magnitude = rows_absolute(sums), *mine = rows_copy(x);
+    rows_expect_begin();
+    assert_ok(context, reference->outer_sums(context, x, axis, expected));
+    assert_ok(context, reference->outer_sums(context, rows_absolute(x), axis, magnitude));
+    rows_expect_end();
+    rows_input(mine);
+    rows_output(sums, ROWS_FLOATS);
+    assert_ok(context, device->reduce->outer_sums(context, mine, axis, sums));
+    rows_check();
+    rows_compare(device, sums, expected, magnitude,
+                 rounding_of(qf_shape_count_range(&x->shape, 0, axis)), "sums");
+}
+
+/* ---- softmax ---- */
+
+static void check_softmax(const qf_device *device, const shape *s, bool in_place)
+{
+    const int axis = some_axis(s);
+    qf_tensor *x = rows_tensor(s->axes, s->size), *expected = rows_like(x);
+    rows_fill(x);
+    qf_tensor *mine = rows_copy(x), *y = in_place ? mine : rows_like(x);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.reduce->softmax(context, x, axis, expected));
+    rows_expect_end();
+    if (!in_place)
+        rows_input(mine);
+    rows_output(y, ROWS_FLOATS);
+    assert_ok(context, device->reduce->softmax(context, mine, axis, y));
+    rows_check();
+    rows_compare(device, y, expected, rows_absolute(expected), rounding_of((size_t)s->size[axis]),
+                 "probabilities");
+}
+
+static void softmax(const qf_device *device, const void *of)
+{
+    check_softmax(device, of, false);
+}
+
+static void softmax_in_place(const qf_device *device, const void *of)
+{
+    check_softmax(device, of, true);
+}
+
+static qf_tensor *negative(qf_tensor *tensor)
+{
+    qf_tensor *result = rows_copy(tensor);
+    float *values;
+    assert_ok(context, qf_update(context, result, QF_PLAIN, &values));
+    for (size_t i = 0; i < qf_shape_count(&tensor->shape); i++)
+        values[i] = -values[i];
+    return result;
+}
+
+/* The terms are (|dy| + Σ |dy| · y) · y: what comes out, but for its sign, of −y. */
+static void check_softmax_backward(const qf_device *device, const shape *s, bool in_place)
+{
+    const int axis = some_axis(s);
+    qf_tensor *x = rows_tensor(s->axes, s->size), *dy = rows_like(x), *y = rows_like(x);
+    qf_tensor *expected = rows_like(x), *terms = rows_like(x);
+    const qf_reduce_family *reference = qf_reference.reduce;
+    rows_fill(x);
+    rows_fill(dy);
+    qf_tensor *mine = rows_copy(dy), *dx = in_place ? mine : rows_like(x);
+    rows_expect_begin();
+    assert_ok(context, reference->softmax(context, x, axis, y));
+    assert_ok(context, reference->softmax_backward(context, y, dy, axis, expected));
+    assert_ok(context,
+              reference->softmax_backward(context, negative(y), rows_absolute(dy), axis, terms));
+    rows_expect_end();
+    rows_input(y);
+    if (!in_place)
+        rows_input(mine);
+    rows_output(dx, ROWS_FLOATS);
+    assert_ok(context, device->reduce->softmax_backward(context, y, mine, axis, dx));
+    rows_check();
+    rows_compare(device, dx, expected, rows_absolute(terms), rounding_of((size_t)s->size[axis]),
+                 "gradient");
+}
+
+static void softmax_backward(const qf_device *device, const void *of)
+{
+    check_softmax_backward(device, of, false);
+}
+
+static void softmax_backward_in_place(const qf_device *device, const void *of)
+{
+    check_softmax_backward(device, of, true);
+}
+
+/* Some labels are ignored; those need be no class. */
+static qf_tensor *labels_for(const qf_classes *c, qf_ignored_label ignored)
+{
+    const int items = (int)qf_classes_items(c);
+    qf_tensor *labels = rows_tensor(1, &items);
+    float *values;
+    assert_ok(context, qf_write(context, labels, QF_PLAIN, &values));
+    for (int i = 0; i < items; i++)
+        values[i] = ignored.given && rows_chance(0.2) ? (float)ignored.label
+                                                      : (float)rows_between(0, (int)c->classes - 1);
+    return labels;
+}
+
+/* The axis of a loss; −1 where that has no classes, so that no label can be one. */
+static qf_softmax_loss some_loss(const shape *s)
+{
+    const int axis = some_axis(s);
+    const bool ignores = rows_chance(0.5);
+    const int ignored = rows_chance(0.5) ? -1 : 255;
+    return (qf_softmax_loss){s->size[axis] ? axis : -1, {ignores, ignored}};
+}
+
+/* Each item's loss has the rounding of its probability, relative to 1, and its own. */
+static qf_tensor *loss_magnitude(qf_tensor *loss, size_t items, float divisor)
+{
+    qf_tensor *magnitude = rows_copy(loss);
+    float *value;
+    assert_ok(context, qf_update(context, magnitude, QF_PLAIN, &value));
+    value[0] += (float)items / divisor;
+    return magnitude;
+}
+
+static void softmax_loss(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const qf_softmax_loss l = some_loss(s);
+    const float divisor = qf_random_uniform(&context->random, 1, 100);
+    if (l.axis < 0)
+        return;
+    qf_tensor *x = rows_tensor(s->axes, s->size), *probability = rows_like(x);
+    qf_tensor *expected = rows_like(x), *loss = rows_tensor(0, NULL), *sum = rows_like(loss);
+    const qf_classes c = qf_classes_along(&x->shape, l.axis);
+    qf_tensor *labels = labels_for(&c, l.ignored);
+    rows_fill(x);
+    qf_tensor *mine = rows_copy(x);
+    rows_expect_begin();
+    assert_ok(context,
+              qf_reference.reduce->softmax_loss(context, &l, x, labels, divisor, expected, sum));
+    rows_expect_end();
+    rows_input(mine);
+    rows_input(labels);
+    rows_output(probability, ROWS_FLOATS);
+    rows_output(loss, ROWS_FLOATS);
+    assert_ok(context,
+              device->reduce->softmax_loss(context, &l, mine, labels, divisor, probability, loss));
+    rows_check();
+    const double rounding = rounding_of(c.classes);
+    rows_compare(device, probability, expected, rows_absolute(expected), rounding, "probabilities");
+    rows_compare(device, loss, sum, loss_magnitude(sum, qf_classes_items(&c), divisor), rounding,
+                 "loss");
+}
+
+/* No sums, so the same bits everywhere. */
+static void softmax_loss_backward(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const qf_softmax_loss l = some_loss(s);
+    const float scale = qf_random_gaussian(&context->random, 0, 1);
+    if (l.axis < 0)
+        return;
+    qf_tensor *probability = rows_tensor(s->axes, s->size), *dx = rows_like(probability);
+    qf_tensor *expected = rows_like(probability);
+    const qf_classes c = qf_classes_along(&probability->shape, l.axis);
+    qf_tensor *labels = labels_for(&c, l.ignored);
+    rows_fill(probability);
+    qf_tensor *mine = rows_copy(probability);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.reduce->softmax_loss_backward(context, &l, probability, labels,
+                                                                  scale, expected));
+    rows_expect_end();
+    rows_input(mine);
+    rows_input(labels);
+    rows_output(dx, ROWS_FLOATS);
+    assert_ok(context, device->reduce->softmax_loss_backward(context, &l, mine, labels, scale, dx));
+    rows_check();
+    rows_compare(device, dx, expected, NULL, 0, "gradient");
+}
+
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
         {"channel-sums", NULL, channel_sums},
         {"channel-products", NULL, channel_products},
+        {"outer-sums", NULL, outer_sums},
+        {"softmax", NULL, softmax},
+        {"softmax-in-place", NULL, softmax_in_place},
+        {"softmax-backward", NULL, softmax_backward},
+        {"softmax-backward-in-place", NULL, softmax_backward_in_place},
+        {"softmax-loss", NULL, softmax_loss},
+        {"softmax-loss-backward", NULL, softmax_loss_backward},
     };
     const rows_family family = {
         "reduce", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),

@@ -49,6 +49,11 @@ const qf_sweep_family qf_cpu_sweep = {
 const qf_reduce_family qf_cpu_reduce = {
     .channel_sums = qf_channel_sums,
     .channel_products = qf_channel_products,
+    .outer_sums = qf_outer_sums,
+    .softmax = qf_softmax,
+    .softmax_backward = qf_softmax_backward,
+    .softmax_loss = qf_softmax_loss_forward,
+    .softmax_loss_backward = qf_softmax_loss_backward,
 };
 
 const qf_move_family qf_cpu_move = {

@@ -49,6 +49,15 @@ qf_status qf_channel_sums(qf_context *, qf_tensor *dy, qf_tensor *db);
 qf_status qf_channel_moments(qf_context *, qf_tensor *x, float *mean, float *variance);
 qf_status qf_channel_products(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,
                               double *sum_a, double *sum_ab);
+qf_status qf_outer_sums(qf_context *, qf_tensor *x, int axis, qf_tensor *sums);
+
+qf_status qf_softmax(qf_context *, qf_tensor *x, int axis, qf_tensor *y);
+qf_status qf_softmax_backward(qf_context *, qf_tensor *y, qf_tensor *dy, int axis, qf_tensor *dx);
+qf_status qf_softmax_loss_forward(qf_context *, const qf_softmax_loss *, qf_tensor *x,
+                                  qf_tensor *labels, float divisor, qf_tensor *probability,
+                                  qf_tensor *loss);
+qf_status qf_softmax_loss_backward(qf_context *, const qf_softmax_loss *, qf_tensor *probability,
+                                   qf_tensor *labels, float scale, qf_tensor *dx);
 
 qf_status qf_strided_copy(qf_context *, const qf_move *, qf_tensor *from, qf_tensor *to);
 qf_status qf_gather_rows(qf_context *, const qf_picking *, qf_tensor *all, qf_tensor *index,

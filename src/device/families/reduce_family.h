@@ -1,8 +1,15 @@
-/* Sums over parts of a tensor. */
+/* Sums over parts of a tensor; softmax, and losses. */
 #ifndef QF_DEVICE_FAMILIES_REDUCE_FAMILY_H
 #define QF_DEVICE_FAMILIES_REDUCE_FAMILY_H
 
+#include "device/families/loss_math.h"
 #include "tensor/tensor.h"
+
+/* A loss of scores along an axis: −Σ log softmax(x)[label] over the items that are not ignored. */
+typedef struct qf_softmax_loss {
+    int axis;
+    qf_ignored_label ignored;
+} qf_softmax_loss;
 
 typedef struct qf_reduce_family {
     /* db[c] += Σ dy over everything but axis 1 (axis 0 … of a (rows, outputs) blob likewise). */
@@ -10,6 +17,22 @@ typedef struct qf_reduce_family {
     /* Per channel: Σ a and Σ a · (b − centre[c]); centre NULL: 0. */
     qf_status (*channel_products)(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,
                                   double *sum_a, double *sum_ab);
+    /* sums[i] += Σ x over the axes before `axis`; i counts the elements of the others. */
+    qf_status (*outer_sums)(qf_context *, qf_tensor *x, int axis, qf_tensor *sums);
+    /* y = exp(x) / Σ exp(x) along an axis; y may be x. */
+    qf_status (*softmax)(qf_context *, qf_tensor *x, int axis, qf_tensor *y);
+    /* dx = (dy − Σ dy · y) · y; dx may be dy. */
+    qf_status (*softmax_backward)(qf_context *, qf_tensor *y, qf_tensor *dy, int axis,
+                                  qf_tensor *dx);
+    /* The softmax of x, and the loss, a scalar, divided by `divisor`. Labels are one for each item
+     * in C order; the caller has seen that each is a class or ignored. */
+    qf_status (*softmax_loss)(qf_context *, const qf_softmax_loss *, qf_tensor *x,
+                              qf_tensor *labels, float divisor, qf_tensor *probability,
+                              qf_tensor *loss);
+    /* dx = scale · (probability − (1 for the label, else 0)); of ignored items 0. */
+    qf_status (*softmax_loss_backward)(qf_context *, const qf_softmax_loss *,
+                                       qf_tensor *probability, qf_tensor *labels, float scale,
+                                       qf_tensor *dx);
 } qf_reduce_family;
 
 #endif

@@ -68,20 +68,6 @@ static qf_status forward(qf_layer *layer)
     return run->forward_integer(layer->context, s->operation, x, weights, bias, y);
 }
 
-/* Sum of the rows of dy. */
-static qf_status backward_bias(qf_layer *layer)
-{
-    const state *s = layer->state;
-    const float *dy;
-    float *db;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
-    QF_TRY(qf_update(layer->context, layer->params[1].blob->diff, QF_PLAIN, &db));
-    for (int r = 0; r < s->shape.rows; r++)
-        for (int o = 0; o < s->shape.outputs; o++)
-            db[o] += dy[(size_t)r * (size_t)s->shape.outputs + (size_t)o];
-    return QF_OK;
-}
-
 static qf_status backward(qf_layer *layer)
 {
     state *s = layer->state;
@@ -91,7 +77,8 @@ static qf_status backward(qf_layer *layer)
         QF_TRY(run->backward_weights(layer->context, s->operation, layer->bottom[0]->data, dy,
                                      layer->params[0].blob->diff));
     if (param_of(layer)->bias_term && layer->params[1].propagate)
-        QF_TRY(backward_bias(layer));
+        QF_TRY(layer->device->reduce->outer_sums(layer->context, dy, s->axis,
+                                                 layer->params[1].blob->diff));
     if (!layer->propagate_down[0])
         return QF_OK;
     return run->backward_data(layer->context, s->operation, dy, layer->params[0].blob->data,

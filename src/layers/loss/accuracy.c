@@ -1,6 +1,7 @@
 /* Accuracy: share of items whose label is among the top_k; a tie counts against the label. */
+#include "layers/loss/loss.h"
+
 #include "base/memory.h"
-#include "layers/activation/softmax.h"
 
 #include <string.h>
 
@@ -22,8 +23,8 @@ static qf_status reshape(qf_layer *layer)
     const qf_shape scalar = {0};
     int axis;
     QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &axis));
-    s->classes = qf_classes_make(qf_blob_shape(layer->bottom[0]), axis);
-    size_t items = s->classes.outer * s->classes.inner, labels = qf_blob_count(layer->bottom[1]);
+    s->classes = qf_classes_along(qf_blob_shape(layer->bottom[0]), axis);
+    size_t items = qf_classes_items(&s->classes), labels = qf_blob_count(layer->bottom[1]);
     if (items != labels)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "'%s' has %zu labels, expected %zu: one for each prediction",
@@ -57,9 +58,10 @@ static qf_status forward(qf_layer *layer)
     const Caffe__AccuracyParameter *p = param_of(layer);
     state *s = layer->state;
     const qf_classes *c = &s->classes;
+    const qf_ignored_label ignored = {p->has_ignore_label, p->ignore_label};
     const float *scores, *labels;
     float *accuracy, *each = NULL;
-    size_t correct = 0, items = c->outer * c->inner;
+    size_t correct = 0, items = qf_classes_items(c);
     s->counted = 0;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, c->form, &scores));
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
@@ -68,7 +70,7 @@ static qf_status forward(qf_layer *layer)
         memset(each, 0, c->classes * sizeof *each);
     }
     for (size_t item = 0; item < items; item++) {
-        if (p->has_ignore_label && (int)labels[item] == p->ignore_label)
+        if (qf_label_is_ignored(ignored, labels[item]))
             continue;
         if (!(labels[item] >= 0 && labels[item] < (float)c->classes))
             return qf_fail(layer->context, QF_E_VALUE,

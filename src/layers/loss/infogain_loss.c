@@ -1,18 +1,14 @@
 /* InfogainLoss: −mean Σ_k H[label, k] log p(k), p the softmax of bottom 0. H comes from a file or
  * is bottom 2; the identity makes it SoftmaxWithLoss. */
-#include "layers/activation/softmax.h"
 #include "layers/loss/loss.h"
 
-#include <math.h>
-
 typedef struct state {
+    int axis;
     qf_classes classes;
     qf_tensor *probability;
     qf_blob *matrix; /* from the file, or NULL */
     size_t valid;    /* labels that were not ignored in the last forward pass */
 } state;
-
-static const float least = 1e-20f; /* Caffe's kLOG_THRESHOLD: what a logarithm sees at least */
 
 static const Caffe__InfogainLossParameter *param_of(const qf_layer *layer)
 {
@@ -63,15 +59,14 @@ static qf_status reshape(qf_layer *layer)
 {
     state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
-    int axis;
     QF_TRY(qf_loss_reshape(layer));
-    QF_TRY(qf_layer_axis(layer, layer->bottom[0], param_of(layer)->axis, &axis));
-    s->classes = qf_classes_make(bottom, axis);
-    const size_t items = s->classes.outer * s->classes.inner, classes = s->classes.classes;
+    QF_TRY(qf_layer_axis(layer, layer->bottom[0], param_of(layer)->axis, &s->axis));
+    s->classes = qf_classes_along(bottom, s->axis);
+    const size_t items = qf_classes_items(&s->classes), classes = s->classes.classes;
     if (qf_blob_count(layer->bottom[1]) != items)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "'%s' has %zu labels, expected %zu: one for each prediction along axis %d",
-                       layer->bottom[1]->name, qf_blob_count(layer->bottom[1]), items, axis);
+                       layer->bottom[1]->name, qf_blob_count(layer->bottom[1]), items, s->axis);
     if (qf_blob_count(matrix_of(layer)) != classes * classes)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "the infogain matrix '%s' has %zu values, expected %zu x %zu",
@@ -86,10 +81,9 @@ static double mean_over(const qf_layer *layer, int top, size_t index)
     if (top > 0) /* probabilities */
         return QF_MEAN_OF_BATCH;
     const state *s = layer->state;
-    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
-    const int axis = qf_shape_axis(shape, param_of(layer)->axis);
-    const qf_loss_counts counts = {s->classes.outer * s->classes.inner, s->valid,
-                                   qf_shape_count_range(shape, 0, axis)};
+    const qf_loss_counts counts = {
+        qf_classes_items(&s->classes), s->valid,
+        qf_shape_count_range(qf_blob_shape(layer->bottom[0]), 0, s->axis)};
     return qf_loss_items(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID, &counts);
 }
 
@@ -102,26 +96,23 @@ static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     const qf_classes *c = &s->classes;
-    const float *x, *label, *matrix;
-    float *p, *loss;
+    const qf_ignored_label ignored = qf_loss_ignored(layer);
+    const float *p, *label, *matrix;
+    float *loss;
     double sum = 0;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, c->form, &x));
+    QF_TRY(qf_loss_check_labels(layer, c->classes, &s->valid));
+    QF_TRY(layer->device->reduce->softmax(layer->context, layer->bottom[0]->data, s->axis,
+                                          s->probability));
+    QF_TRY(qf_read(layer->context, s->probability, c->form, &p));
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &label));
     QF_TRY(qf_read(layer->context, matrix_of(layer)->data, QF_PLAIN, &matrix));
-    QF_TRY(qf_write(layer->context, s->probability, c->form, &p));
-    if (c->classes)
-        qf_softmax(c, x, p);
-    s->valid = 0;
-    for (size_t item = 0; item < c->outer * c->inner; item++) {
-        if (qf_loss_ignores(layer, label[item]))
+    for (size_t item = 0; item < qf_classes_items(c); item++) {
+        if (qf_label_is_ignored(ignored, label[item]))
             continue;
-        QF_TRY(qf_loss_check_label(layer, label[item], item, c->classes));
         const float *row = matrix + (size_t)label[item] * c->classes;
-        for (size_t k = 0; k < c->classes; k++) {
-            const float value = p[qf_classes_first(c, item) + k * c->inner];
-            sum -= (double)(row[k] * logf(value > least || isnan(value) ? value : least));
-        }
-        s->valid++;
+        for (size_t k = 0; k < c->classes; k++)
+            sum += (double)(row[k] * qf_negative_log(p[qf_classes_first(c, item) + k * c->inner],
+                                                     QF_LEAST_PROBABILITY));
     }
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &loss));
     loss[0] = (float)sum / divisor(layer);
@@ -132,23 +123,25 @@ static qf_status forward(qf_layer *layer)
 
 static qf_status backward(qf_layer *layer)
 {
-    const state *s = layer->state;
+    state *s = layer->state;
     const qf_classes *c = &s->classes;
+    const qf_ignored_label ignored = qf_loss_ignored(layer);
     const float *p, *label, *matrix, *weight;
     float *dx;
     if (!layer->propagate_down[0])
         return QF_OK;
+    QF_TRY(
+        qf_loss_check_labels(layer, c->classes, &s->valid)); /* they may have been changed since */
     QF_TRY(qf_read(layer->context, s->probability, c->form, &p));
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &label));
     QF_TRY(qf_read(layer->context, matrix_of(layer)->data, QF_PLAIN, &matrix));
     QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &weight));
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, c->form, &dx));
     const float scale = weight[0] / divisor(layer);
-    for (size_t item = 0; item < c->outer * c->inner; item++) {
-        const bool ignored = qf_loss_ignores(layer, label[item]);
-        if (!ignored) /* it may have been changed since */
-            QF_TRY(qf_loss_check_label(layer, label[item], item, c->classes));
-        const float *row = ignored ? NULL : matrix + (size_t)label[item] * c->classes;
+    for (size_t item = 0; item < qf_classes_items(c); item++) {
+        const float *row = qf_label_is_ignored(ignored, label[item])
+                               ? NULL
+                               : matrix + (size_t)label[item] * c->classes;
         float sum = 0;
         for (size_t k = 0; row && k < c->classes; k++)
             sum += row[k];

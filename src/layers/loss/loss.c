@@ -34,11 +34,10 @@ float qf_loss_divisor(double items)
     return items > 1 ? (float)items : 1;
 }
 
-bool qf_loss_ignores(const qf_layer *layer, float label)
+qf_ignored_label qf_loss_ignored(const qf_layer *layer)
 {
-    const Caffe__LossParameter *p = layer->param->loss_param;
-    return p && p->has_ignore_label && label >= (float)INT32_MIN && label < 0x1p31f &&
-           (int)label == p->ignore_label;
+    const Caffe__LossParameter *p = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
+    return (qf_ignored_label){p->has_ignore_label, p->ignore_label};
 }
 
 qf_status qf_loss_check_label(const qf_layer *layer, float label, size_t item, size_t classes)
@@ -50,6 +49,21 @@ qf_status qf_loss_check_label(const qf_layer *layer, float label, size_t item, s
         "label %zu is %g, but there are only %zu classes (0 to %zu); does num_output of the "
         "last layer fit the data?",
         item, (double)label, classes, classes - 1);
+}
+
+qf_status qf_loss_check_labels(const qf_layer *layer, size_t classes, size_t *valid)
+{
+    const qf_ignored_label ignored = qf_loss_ignored(layer);
+    const float *labels;
+    *valid = 0;
+    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
+    for (size_t item = 0; item < qf_blob_count(layer->bottom[1]); item++) {
+        if (qf_label_is_ignored(ignored, labels[item]))
+            continue;
+        QF_TRY(qf_loss_check_label(layer, labels[item], item, classes));
+        (*valid)++;
+    }
+    return QF_OK;
 }
 
 size_t qf_loss_batch(const qf_layer *layer)

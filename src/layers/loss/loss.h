@@ -2,6 +2,8 @@
 #ifndef QF_LAYERS_LOSS_LOSS_H
 #define QF_LAYERS_LOSS_LOSS_H
 
+#include "device/families/classes.h"
+#include "device/families/loss_math.h"
 #include "layers/layer.h"
 
 /* Items of a batch by which a loss may be divided. */
@@ -16,10 +18,13 @@ typedef struct qf_loss_counts {
 double qf_loss_items(const qf_layer *layer, int otherwise, const qf_loss_counts *counts);
 /* What the sum is divided by: at least 1, so that a batch without labels gives no NaN. */
 float qf_loss_divisor(double items);
-/* Labels are cut to integers before they are compared with loss_param.ignore_label. */
-bool qf_loss_ignores(const qf_layer *layer, float label);
+/* loss_param.ignore_label. */
+qf_ignored_label qf_loss_ignored(const qf_layer *layer);
 /* Fails, naming the label, unless it is one of `classes`. */
 qf_status qf_loss_check_label(const qf_layer *layer, float label, size_t item, size_t classes);
+/* The same of all labels of bottom 1 that are not ignored; *valid: how many those are. On the host,
+ * where labels come from: what a device finds wrong has no sentence. */
+qf_status qf_loss_check_labels(const qf_layer *layer, size_t classes, size_t *valid);
 /* Bottoms 0 and 1 must have one first dimension; then top 0 becomes a scalar. */
 qf_status qf_loss_reshape(qf_layer *layer);
 /* The first dimension of bottom 0; 1 without axes. */

@@ -36,6 +36,7 @@ static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     const size_t n = qf_blob_count(layer->bottom[0]);
+    const qf_ignored_label ignored = qf_loss_ignored(layer);
     const float *x, *target;
     float *loss;
     double sum = 0;
@@ -43,7 +44,7 @@ static qf_status forward(qf_layer *layer)
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &target));
     s->valid = 0;
     for (size_t i = 0; i < n; i++) {
-        if (qf_loss_ignores(layer, target[i]))
+        if (qf_label_is_ignored(ignored, target[i]))
             continue;
         sum += (double)(x[i] * ((float)(x[i] >= 0) - target[i]) + log1pf(expf(-fabsf(x[i]))));
         s->valid++;
@@ -56,6 +57,7 @@ static qf_status forward(qf_layer *layer)
 static qf_status backward(qf_layer *layer)
 {
     const size_t n = qf_blob_count(layer->bottom[0]);
+    const qf_ignored_label ignored = qf_loss_ignored(layer);
     const float *x, *target, *weight;
     float *dx;
     if (!layer->propagate_down[0])
@@ -66,7 +68,7 @@ static qf_status backward(qf_layer *layer)
     QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dx));
     const float scale = weight[0] / divisor(layer);
     for (size_t i = 0; i < n; i++)
-        dx[i] = qf_loss_ignores(layer, target[i])
+        dx[i] = qf_label_is_ignored(ignored, target[i])
                     ? 0
                     : scale * (0.5f * tanhf(0.5f * x[i]) + 0.5f - target[i]);
     return QF_OK;

@@ -72,6 +72,22 @@ qf_status qf_channel_sums(qf_context *context, qf_tensor *dy, qf_tensor *db)
     return status;
 }
 
+/* Row by row, in float: rows are few where this is asked for (the items of a batch). */
+qf_status qf_outer_sums(qf_context *context, qf_tensor *x, int axis, qf_tensor *sums)
+{
+    const size_t rows = qf_shape_count_range(&x->shape, 0, axis);
+    const size_t columns = qf_shape_count_range(&x->shape, axis, x->shape.axes);
+    const float *from;
+    float *to;
+    QF_TRY(qf_read(context, x, QF_PLAIN, &from));
+    QF_TRY(qf_update(context, sums, QF_PLAIN, &to));
+    for (size_t row = 0; row < rows; row++)
+#pragma omp simd
+        for (size_t i = 0; i < columns; i++)
+            to[i] += from[row * columns + i];
+    return QF_OK;
+}
+
 qf_status qf_channel_products(qf_context *context, qf_tensor *a, qf_tensor *b, const float *centre,
                               double *sum_a, double *sum_ab)
 {
