@@ -47,27 +47,29 @@ def has_backward(test):
     return isinstance(test.get("backward"), dict)
 
 
-def keep_kernels(each):
-    """The smallest cases of each kernel, and all that must be refused."""
-    with open(os.path.join(whole, "quant/cases.json")) as file:
+def keep_kernels(folder, each, largest=1 << 30):
+    """The smallest cases of each kernel, of so many bytes at most, and all that must be refused."""
+    with open(os.path.join(whole, folder, "cases.json")) as file:
         index = json.load(file)
 
     def files(test):
         return {entry["file"] for name, group in test.items() if name == "inputs" or name.startswith("expect")
                 for entry in group.values()}
 
+    def size_of(test):
+        return sum(os.path.getsize(os.path.join(whole, folder, name)) for name in files(test))
+
     chosen = {}
-    for test in sorted(index["cases"],
-                       key=lambda test: sum(os.path.getsize(os.path.join(whole, "quant", f)) for f in files(test))):
+    for test in sorted(index["cases"], key=size_of):
         of_kernel = chosen.setdefault(test["kernel"], [])
-        if test["status"] == "error" or len(of_kernel) < each:
+        if test["status"] == "error" or len(of_kernel) < each and size_of(test) <= largest:
             of_kernel.append(test)
     index["cases"] = [test for test in index["cases"] if test in chosen[test["kernel"]]]
     index["case_count"] = len(index["cases"])
     for test in index["cases"]:
         for name in files(test):
-            keep(os.path.join(whole, "quant", name))
-    with open(os.path.join(core, "quant/cases.json"), "w") as file:
+            keep(os.path.join(whole, folder, name))
+    with open(os.path.join(core, folder, "cases.json"), "w") as file:
         json.dump(index, file, indent=1)
         file.write("\n")
 
@@ -85,11 +87,12 @@ for kind in ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"):
     mine = [path for path in cases("caffe/solvers") if os.path.basename(path).startswith(kind + "_")]
     for path in mine[:2]:
         keep(path)
-keep_kernels(3)
+keep_kernels("quant", 3)
+keep_kernels("amct", 3, 60_000)
 with open(os.path.join(core, "README.md"), "w") as file:
     file.write("""# Recorded cases, a few of each kind
 
-What BVLC Caffe (commit 9b89154) and AMCT's published kernels computed; the tests `golden_*` walk these folders where
+What BVLC Caffe (commit 9b89154) and AMCT's published code computed; the tests `golden_*` walk these folders where
 the whole set is not at hand (`QAFFE_GOLDEN` names it). `scripts/golden_core.py` chose them.
 """)
 print("%d files, %.2f MB" % (sum(len(names) for _, _, names in os.walk(core)), size(core) / 1e6))

@@ -1,91 +1,11 @@
 /* Recorded results of AMCT's published kernels. cases.json is walked; a case of a known kernel
  * needs no code. Kernels that quantisation-aware training does not use are skipped and counted. */
-#include "harness/harness.h"
+#include "harness/recorded_kernels.h"
 #include "net/net.h"
 #include "quant/quant.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
-
-/* A case being run, and what it has given so far. */
-typedef struct run {
-    qf_context *context;
-    const char *folder;
-    const json_t *test;
-    struct {
-        const char *name;
-        double *values;
-        size_t count;
-    } given[12];
-    int given_count;
-    test_array loaded[8];
-    int loaded_count;
-    qf_buffer failures;
-} run;
-
-/* ---- reading a case ---- */
-
-static test_array load(run *r, const json_t *entry)
-{
-    char *path =
-        test_format("%s/quant/%s", r->folder, json_string_value(json_object_get(entry, "file")));
-    test_array array = test_load_npy(path);
-    qf_free(path);
-    return array;
-}
-
-static test_array *input(run *r, const char *name)
-{
-    const json_t *entry = json_object_get(json_object_get(r->test, "inputs"), name);
-    assert_non_null(entry);
-    assert_true(r->loaded_count < 8);
-    r->loaded[r->loaded_count] = load(r, entry);
-    return &r->loaded[r->loaded_count++];
-}
-
-static const json_t *param_of(const run *r, const char *name)
-{
-    return json_object_get(json_object_get(r->test, "params"), name);
-}
-
-static double number(const run *r, const char *name)
-{
-    const json_t *value = param_of(r, name);
-    const char *text = json_string_value(value);
-    return text ? strtod(text, NULL) : json_number_value(value);
-}
-
-static bool flag(const run *r, const char *name)
-{
-    return json_is_true(param_of(r, name));
-}
-
-/* ---- what a kernel gives ---- */
-
-static double *give(run *r, const char *name, size_t count)
-{
-    assert_true(r->given_count < 12);
-    double *values = qf_alloc(count, sizeof *values);
-    r->given[r->given_count].name = name;
-    r->given[r->given_count].values = values;
-    r->given[r->given_count++].count = count;
-    return values;
-}
-
-static void give_floats(run *r, const char *name, const float *from, size_t count)
-{
-    double *to = give(r, name, count);
-    for (size_t i = 0; i < count; i++)
-        to[i] = (double)from[i];
-}
-
-static void give_ints(run *r, const char *name, const int32_t *from, size_t count)
-{
-    double *to = give(r, name, count);
-    for (size_t i = 0; i < count; i++)
-        to[i] = from[i];
-}
 
 /* ---- the kernels ---- */
 
@@ -156,11 +76,9 @@ static void widen(double *to, const float *from, size_t count)
 static qf_status activation_qat(run *r)
 {
     const test_array *x = input(r, "x");
-    const bool backward = json_object_get(json_object_get(r->test, "inputs"), "dy");
+    const bool backward = has_input(r, "dy");
     const test_array *dy = backward ? input(r, "dy") : NULL;
-    const test_array *set = json_object_get(json_object_get(r->test, "inputs"), "clip_set")
-                                ? input(r, "clip_set")
-                                : NULL;
+    const test_array *set = has_input(r, "clip_set") ? input(r, "clip_set") : NULL;
     const size_t steps = (size_t)number(r, "steps"), n = x->count / steps;
     qf_net *net;
     QF_TRY(activation_net(r, x, &net));
@@ -290,26 +208,6 @@ static qf_status weight_qat(run *r)
     }
     qf_net_destroy(net);
     return status;
-}
-
-static qf_status ifmr(run *r)
-{
-    const test_array *x = input(r, "x");
-    const qf_ifmr_options options = {
-        .max_percentile = (float)number(r, "max_percentile"),
-        .min_percentile = (float)number(r, "min_percentile"),
-        .search_start = (float)number(r, "search_start"),
-        .search_end = (float)number(r, "search_end"),
-        .search_step = (float)number(r, "search_step"),
-        .with_offset = flag(r, "with_offset"),
-        .bits = (int)number(r, "bits"),
-    };
-    float scale;
-    int32_t offset;
-    QF_TRY(qf_ifmr_exact(r->context, &options, x->data, x->count, &scale, &offset));
-    give_floats(r, "scale", &scale, 1);
-    give_ints(r, "offset", &offset, 1);
-    return QF_OK;
 }
 
 /* Runs layer 1 over x and gives y. */
@@ -472,12 +370,7 @@ static qf_status pack_dequant(run *r)
     return QF_OK;
 }
 
-/* `not_given`: recorded outputs that no part of the library has. */
-static const struct kernel {
-    const char *name;
-    qf_status (*run)(run *r);
-    const char *not_given;
-} kernels[] = {
+static const kernel kernels[] = {
     {"ulq_forward", ulq_forward, ""},
     {"activation_qat", activation_qat,
      "clip_prev_after ifmr_scale ifmr_offset"}, /* inside the layer */
@@ -486,7 +379,7 @@ static const struct kernel {
     {"arq", arq, ""},
     {"arq_codes", arq_codes, ""},
     {"weight_qat", weight_qat, "offset"}, /* weights have none */
-    {"ifmr", ifmr, ""},
+    {"ifmr", recorded_ifmr, ""},
     {"quant_fake", quant_fake, ""},
     {"dequant_fake", dequant_fake, ""},
     {"search_n_accumulators", search_n_accumulators, "n_truncate error_truncate"}, /* we floor */
@@ -496,86 +389,6 @@ static const struct kernel {
     {"bias_quant", bias_quant, ""},
     {"pack_dequant", pack_dequant, ""},
 };
-
-/* ---- comparing ---- */
-
-static bool agrees(const char *mode, double tolerance, double found, double expected)
-{
-    if (isnan(expected) || isnan(found))
-        return isnan(expected) && isnan(found);
-    if (found == expected)
-        return true;
-    if (strcmp(mode, "exact") == 0)
-        return false;
-    const double distance = fabs(found - expected);
-    if (strcmp(mode, "relative") == 0)
-        return distance <= tolerance * fabs(expected);
-    if (strcmp(mode, "ulp") == 0)
-        return distance <=
-               tolerance * (double)fabsf(nextafterf((float)expected, INFINITY) - (float)expected);
-    return distance <= tolerance;
-}
-
-static double element(const test_array *array, size_t i)
-{
-    return array->type == 'i'   ? ((int32_t *)array->data)[i]
-           : array->type == 'd' ? ((double *)array->data)[i]
-                                : (double)((float *)array->data)[i];
-}
-
-static void compare(run *r, const char *name, const char *group, const json_t *entry)
-{
-    char *key = test_format("%s%s", name, group);
-    const json_t *how = json_object_get(json_object_get(r->test, "compare"), key);
-    qf_free(key);
-    if (!how)
-        how = json_object_get(json_object_get(r->test, "compare"), name);
-    const char *mode = how ? json_string_value(json_object_get(how, "mode")) : "exact";
-    const double tolerance = json_number_value(json_object_get(how, "tol"));
-    int at = 0;
-    while (at < r->given_count && strcmp(r->given[at].name, name) != 0)
-        at++;
-    if (at == r->given_count) {
-        qf_buffer_print(&r->failures, "  %s is not computed\n", name);
-        return;
-    }
-    test_array expected = load(r, entry);
-    if (expected.count != r->given[at].count)
-        qf_buffer_print(&r->failures, "  %s has %zu elements, expected %zu\n", name,
-                        r->given[at].count, expected.count);
-    else
-        for (size_t i = 0; i < expected.count; i++)
-            if (!agrees(mode, tolerance, r->given[at].values[i], element(&expected, i))) {
-                qf_buffer_print(&r->failures, "  %s[%zu] is %.9g, expected %.9g (%s %g)\n", name, i,
-                                r->given[at].values[i], element(&expected, i), mode, tolerance);
-                break;
-            }
-    qf_free(expected.data);
-}
-
-static void check(run *r, const struct kernel *kernel, qf_status status)
-{
-    const json_t *expect = json_object_get(r->test, "expect"),
-                 *intended = json_object_get(r->test, "expect_intended"), *entry;
-    const bool must_fail =
-        strcmp(json_string_value(json_object_get(r->test, "status")), "error") == 0;
-    const char *name;
-    if (must_fail && !intended) {
-        if (status == QF_OK)
-            qf_buffer_print(&r->failures, "  was accepted, expected a refusal\n");
-        return;
-    }
-    if (status != QF_OK) {
-        qf_buffer_print(&r->failures, "  %s\n", qf_error_text(r->context));
-        return;
-    }
-    json_object_foreach((json_t *)(intended ? intended : expect), name, entry)
-    {
-        if (strstr(kernel->not_given, name))
-            continue;
-        compare(r, name, intended ? "_intended" : "", entry);
-    }
-}
 
 /* Eight bits, and weights without offset: AMCT's training knows nothing else. */
 static bool applies(const run *r)
@@ -601,41 +414,7 @@ static bool applies(const run *r)
 static void every_case(void **state)
 {
     (void)state;
-    const char *folder = test_golden_folder();
-    char *path = test_format("%s/quant/cases.json", folder);
-    json_t *all = json_load_file(path, 0, NULL), *test;
-    const char *wanted = getenv("QAFFE_CASE");
-    int passed = 0, failed = 0, skipped = 0;
-    size_t i;
-    assert_non_null(all);
-    json_array_foreach(json_object_get(all, "cases"), i, test)
-    {
-        const char *id = json_string_value(json_object_get(test, "id"));
-        const char *name = json_string_value(json_object_get(test, "kernel"));
-        const struct kernel *kernel = NULL;
-        run r = {.context = test_context(), .folder = folder, .test = test};
-        for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++)
-            if (strcmp(kernels[k].name, name) == 0)
-                kernel = &kernels[k];
-        if ((wanted && !strstr(id, wanted)) || !kernel || !applies(&r)) {
-            skipped++;
-        } else {
-            check(&r, kernel, kernel->run(&r));
-            if (r.failures.size)
-                print_message("%s\n%s", id, r.failures.data);
-            *(r.failures.size ? &failed : &passed) += 1;
-        }
-        for (int k = 0; k < r.given_count; k++)
-            qf_free(r.given[k].values);
-        for (int k = 0; k < r.loaded_count; k++)
-            qf_free(r.loaded[k].data);
-        qf_buffer_release(&r.failures);
-        qf_context_destroy(r.context);
-    }
-    print_message("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
-    json_decref(all);
-    qf_free(path);
-    assert_int_equal(failed, 0);
+    test_walk_kernels("quant", kernels, sizeof kernels / sizeof *kernels, applies);
 }
 
 int main(void)
