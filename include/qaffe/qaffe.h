@@ -5,6 +5,7 @@
  *  - every function that can fail returns a qf_status; the sentence that explains a failure is
  *    qf_error_text(context) until the next call on the same context;
  *  - `out` parameters are set to NULL (or zero) first, so destroying them is safe on every path;
+ *  - an index that there is not gives NULL, -1 (where an index is the answer), 0 or false;
  *  - destroy functions accept NULL; strings returned by const pointer belong to the object;
  *  - structs grow at their end only. What callers make begins with `size`, so that a program goes
  * on working with a newer library: `qf_solver_options options = {.size = sizeof options};`, every
@@ -155,7 +156,8 @@ QF_API const char *qf_context_device(qf_context *context); /* its name */
 typedef struct qf_blob qf_blob; /* belongs to its net */
 
 QF_API int qf_blob_axes(const qf_blob *blob);
-QF_API int qf_blob_dimension(const qf_blob *blob, int axis); /* negative: from the end */
+/* `axis` negative: from the end; 1 where there is no such axis. */
+QF_API int qf_blob_dimension(const qf_blob *blob, int axis);
 QF_API size_t qf_blob_count(const qf_blob *blob);
 /* A net's input changes shape; call qf_net_reshape() (or forward) afterwards. At most 32 axes. */
 QF_API qf_status qf_blob_reshape(qf_blob *blob, const int *dimensions, int axes);
@@ -257,7 +259,7 @@ QF_API double qf_net_layer_seconds(const qf_net *net, int layer, bool backward);
 QF_API uint64_t qf_net_layer_uploaded(const qf_net *net, int layer, bool backward);
 QF_API uint64_t qf_net_layer_downloaded(const qf_net *net, int layer, bool backward);
 /* The last layer of those that ran as one with this one in the last forward pass, if this is the
- * first of them, which has the time of all; else the layer itself. */
+ * first of them, which has the time of all; else what was asked for. */
 QF_API int qf_net_layer_ran_until(const qf_net *net, int layer);
 /* Layers first … last, both included; backward runs from last down to first. */
 QF_API qf_status qf_net_forward_range(qf_net *net, int first, int last, float *loss);

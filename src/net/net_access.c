@@ -4,6 +4,23 @@
 
 #include <string.h>
 
+/* Indices come from outside: NULL for what is none. */
+static const qf_layer *layer_at(const qf_net *net, int layer)
+{
+    return layer >= 0 && layer < net->layer_count ? net->layers[layer] : NULL;
+}
+
+static qf_blob *blob_at(const qf_net *net, int blob)
+{
+    return blob >= 0 && blob < net->blob_count ? net->blobs[blob] : NULL;
+}
+
+/* The number of a blob in a list of `count`. */
+static int number_at(qf_blob *const *blobs, int count, int index)
+{
+    return index >= 0 && index < count ? blobs[index]->index : -1;
+}
+
 void qf_net_set_timing(qf_net *net, bool timing)
 {
     net->timing = timing;
@@ -13,7 +30,9 @@ void qf_net_set_timing(qf_net *net, bool timing)
 
 static const qf_layer_cost *cost_of(const qf_net *net, int layer, bool backward)
 {
-    return backward ? &net->layers[layer]->backward_cost : &net->layers[layer]->forward_cost;
+    static const qf_layer_cost none;
+    const qf_layer *found = layer_at(net, layer);
+    return !found ? &none : backward ? &found->backward_cost : &found->forward_cost;
 }
 
 double qf_net_layer_seconds(const qf_net *net, int layer, bool backward)
@@ -33,7 +52,7 @@ uint64_t qf_net_layer_downloaded(const qf_net *net, int layer, bool backward)
 
 int qf_net_layer_ran_until(const qf_net *net, int layer)
 {
-    const int index = net->plan->group_of[layer];
+    const int index = layer_at(net, layer) ? net->plan->group_of[layer] : -1;
     const qf_group *group = index < 0 ? NULL : &net->plan->groups[index];
     return group && group->ran && group->first == layer ? group->last : layer;
 }
@@ -50,42 +69,45 @@ int qf_net_layer_count(const qf_net *net)
 
 const char *qf_net_layer_name(const qf_net *net, int layer)
 {
-    return net->layers[layer]->name;
+    return layer_at(net, layer) ? net->layers[layer]->name : NULL;
 }
 
 const char *qf_net_layer_type(const qf_net *net, int layer)
 {
-    return net->layers[layer]->type->name;
+    return layer_at(net, layer) ? net->layers[layer]->type->name : NULL;
 }
 
 int qf_net_layer_param_count(const qf_net *net, int layer)
 {
-    return net->layers[layer]->param_count;
+    return layer_at(net, layer) ? net->layers[layer]->param_count : 0;
 }
 
 qf_blob *qf_net_layer_param(qf_net *net, int layer, int index)
 {
-    return net->layers[layer]->params[index].blob;
+    const qf_layer *found = layer_at(net, layer);
+    return found && index >= 0 && index < found->param_count ? found->params[index].blob : NULL;
 }
 
 int qf_net_layer_bottom_count(const qf_net *net, int layer)
 {
-    return net->layers[layer]->bottom_count;
+    return layer_at(net, layer) ? net->layers[layer]->bottom_count : 0;
 }
 
 int qf_net_layer_bottom(const qf_net *net, int layer, int index)
 {
-    return net->layers[layer]->bottom[index]->index;
+    const qf_layer *found = layer_at(net, layer);
+    return found ? number_at(found->bottom, found->bottom_count, index) : -1;
 }
 
 int qf_net_layer_top_count(const qf_net *net, int layer)
 {
-    return net->layers[layer]->top_count;
+    return layer_at(net, layer) ? net->layers[layer]->top_count : 0;
 }
 
 int qf_net_layer_top(const qf_net *net, int layer, int index)
 {
-    return net->layers[layer]->top[index]->index;
+    const qf_layer *found = layer_at(net, layer);
+    return found ? number_at(found->top, found->top_count, index) : -1;
 }
 
 int qf_net_blob_count(const qf_net *net)
@@ -95,12 +117,12 @@ int qf_net_blob_count(const qf_net *net)
 
 const char *qf_net_blob_name(const qf_net *net, int blob)
 {
-    return net->blobs[blob]->name;
+    return blob_at(net, blob) ? net->blobs[blob]->name : NULL;
 }
 
 qf_blob *qf_net_blob_at(qf_net *net, int blob)
 {
-    return net->blobs[blob];
+    return blob_at(net, blob);
 }
 
 int qf_net_blob_index(const qf_net *net, const char *name)
@@ -127,7 +149,7 @@ int qf_net_input_count(const qf_net *net)
 
 int qf_net_input(const qf_net *net, int index)
 {
-    return net->inputs[index];
+    return index >= 0 && index < net->input_count ? net->inputs[index] : -1;
 }
 
 int qf_net_output_count(const qf_net *net)
@@ -137,12 +159,12 @@ int qf_net_output_count(const qf_net *net)
 
 int qf_net_output(const qf_net *net, int index)
 {
-    return net->outputs[index];
+    return index >= 0 && index < net->output_count ? net->outputs[index] : -1;
 }
 
 float qf_net_loss_weight(const qf_net *net, int blob)
 {
-    return net->blob_loss_weight[blob];
+    return blob_at(net, blob) ? net->blob_loss_weight[blob] : 0;
 }
 
 qf_status qf_net_set_memory_data(qf_net *net, const float *images, const float *labels,
@@ -158,5 +180,5 @@ qf_status qf_net_set_memory_data(qf_net *net, const float *images, const float *
 
 void *qf_net_layer_python_state(const qf_net *net, int layer)
 {
-    return qf_python_layer_state(net->layers[layer]);
+    return layer_at(net, layer) ? qf_python_layer_state(net->layers[layer]) : NULL;
 }

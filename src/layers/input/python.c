@@ -125,12 +125,13 @@ int qf_layer_bottom_count(const qf_layer *layer)
 
 qf_blob *qf_layer_bottom(const qf_layer *layer, int index)
 {
-    return layer->bottom[index];
+    return index >= 0 && index < layer->bottom_count ? layer->bottom[index] : NULL;
 }
 
 bool qf_layer_propagates(const qf_layer *layer, int index)
 {
-    return layer->propagate_down && layer->propagate_down[index];
+    return layer->propagate_down && index >= 0 && index < layer->bottom_count &&
+           layer->propagate_down[index];
 }
 
 int qf_layer_top_count(const qf_layer *layer)
@@ -140,7 +141,7 @@ int qf_layer_top_count(const qf_layer *layer)
 
 qf_blob *qf_layer_top(const qf_layer *layer, int index)
 {
-    return layer->top[index];
+    return index >= 0 && index < layer->top_count ? layer->top[index] : NULL;
 }
 
 int qf_layer_blob_count(const qf_layer *layer)
@@ -150,7 +151,7 @@ int qf_layer_blob_count(const qf_layer *layer)
 
 qf_blob *qf_layer_blob(const qf_layer *layer, int index)
 {
-    return layer->params[index].blob;
+    return index >= 0 && index < layer->param_count ? layer->params[index].blob : NULL;
 }
 
 qf_status qf_layer_add_blob(qf_layer *layer, const int *dimensions, int axes)
