@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     qf_context *context = fuzz_context();
     Caffe__NetParameter *net;
     qf_upgrade outcome;
-    if (qf_wire_parse(context, "input", data, size, &caffe__net_parameter__descriptor, &net) ==
+    if (qf_wire_read_bytes(context, "input", data, size, &caffe__net_parameter__descriptor, &net) ==
         QF_OK) {
         (void)qf_net_param_upgrade(context, "input", net, &outcome);
         qf_message_free(net);

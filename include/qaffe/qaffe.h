@@ -226,6 +226,10 @@ typedef struct qf_net qf_net;
 /* Build the net of a .prototxt for a phase. `stages` may be NULL. The net borrows the context. */
 QF_API qf_status qf_net_create(qf_context *context, const char *prototxt, qf_phase phase, int level,
                                const char *const *stages, size_t stage_count, qf_net **out);
+/* The same of the text of a .prototxt; messages call it "net in memory". */
+QF_API qf_status qf_net_create_from_memory(qf_context *context, const char *text, size_t size,
+                                           qf_phase phase, int level, const char *const *stages,
+                                           size_t stage_count, qf_net **out);
 QF_API void qf_net_destroy(qf_net *net);
 /* Copy parameters from a .caffemodel into the layers of the same names. Layers that no file
  * has given anything are named in a warning, and so are values that are NaN or infinite; where all
@@ -235,6 +239,11 @@ QF_API qf_status qf_net_load_weights(qf_net *net, const char *caffemodel);
 /* Several files, separated by commas, as Caffe's --weights names them. */
 QF_API qf_status qf_net_load_weights_list(qf_net *net, const char *caffemodels);
 QF_API qf_status qf_net_save_weights(qf_net *net, const char *caffemodel);
+/* The bytes of a .caffemodel; messages call them "weights in memory". HDF5 is for files only. */
+QF_API qf_status qf_net_load_weights_from_memory(qf_net *net, const void *bytes, size_t size);
+/* `bytes` is to be released with qf_memory_release(); NULL after a failure. */
+QF_API qf_status qf_net_save_weights_to_memory(qf_net *net, void **bytes, size_t *size);
+QF_API void qf_memory_release(void *bytes); /* NULL is a no-op */
 /* The same in Caffe's HDF5 format, which qf_net_load_weights() recognises, whatever the name. */
 QF_API qf_status qf_net_save_weights_hdf5(qf_net *net, const char *path, bool with_diff);
 /* Use the parameters of the layers of the same names in `other` from now on: they are the same

@@ -31,13 +31,15 @@ class _Net:
         net._attach(value, solver)
         return net
 
-    def _create(self, network_file, phase, level=0, stages=None, weights=None):
+    def _make(self, function, source, phase, level, stages):
         net = c_void_p()
         stages = [stage.encode() for stage in stages or []]
-        compute(library.qf_net_create, context, path(network_file), phase, level,
-                (c_char_p * len(stages))(*stages), len(stages), byref(net))
+        compute(function, context, *source, phase, level, (c_char_p * len(stages))(*stages), len(stages), byref(net))
         handle = Handle(net, library.qf_net_destroy)
         self._attach(net, handle)
+
+    def _create(self, network_file, phase, level=0, stages=None, weights=None):
+        self._make(library.qf_net_create, [path(network_file)], phase, level, stages)
         if weights is not None:
             self.copy_from(weights)
 

@@ -340,3 +340,16 @@ def test_in_place_whatever_the_type(tmp_path, monkeypatch):
     np.testing.assert_array_equal(net.blobs["x"].data, x)
     net.backward(y=np.ones((2, 3), np.float32))
     assert np.count_nonzero(net.blobs["x"].diff) == 8  # where each window has its maximum
+
+
+def test_nets_and_weights_in_memory():
+    text = open(qaffe.examples.small_net()).read()
+    net = qaffe.net_from_text(text, caffe.TEST)
+    weights = qaffe.weights_bytes(net)
+    other = qaffe.net_from_text(text.encode(), caffe.TEST, weights=weights)
+    image = np.random.RandomState(1).rand(*net.blobs["data"].data.shape)
+    assert np.array_equal(net.forward(data=image)["prob"], other.forward(data=image)["prob"])
+    with pytest.raises(ValueError, match="^weights in memory: not a complete NetParameter"):
+        qaffe.load_weights(net, weights[:-1])
+    with pytest.raises(ValueError, match="^net in memory:1:1"):
+        qaffe.net_from_text("}", caffe.TEST)

@@ -67,16 +67,31 @@ done:
     return status;
 }
 
-qf_status qf_file_read_text(qf_context *context, const char *path, qf_buffer *out)
+size_t qf_byte_order_mark(const char *text, size_t size)
 {
     static const char mark[] = "\xef\xbb\xbf";
-    const size_t before = out->size, length = sizeof mark - 1;
+    const size_t length = sizeof mark - 1;
+    return size >= length && memcmp(text, mark, length) == 0 ? length : 0;
+}
+
+qf_status qf_file_read_text(qf_context *context, const char *path, qf_buffer *out)
+{
+    const size_t before = out->size;
     QF_TRY(qf_file_read(context, path, out));
-    if (out->size - before >= length && memcmp(out->data + before, mark, length) == 0) {
-        out->size -= length;
-        memmove(out->data + before, out->data + before + length, out->size - before + 1);
+    const size_t mark = qf_byte_order_mark(qf_buffer_text(out) + before, out->size - before);
+    if (mark) {
+        out->size -= mark;
+        memmove(out->data + before, out->data + before + mark, out->size - before + 1);
     }
     return QF_OK;
+}
+
+qf_status qf_file_check_size(qf_context *context, const char *name, size_t size)
+{
+    return size <= QF_FILE_MAX ? QF_OK
+                               : qf_fail(context, QF_E_UNSUPPORTED,
+                                         "%s has %zu bytes; protobuf files end at %zu bytes", name,
+                                         size, QF_FILE_MAX);
 }
 
 qf_status qf_make_parents(qf_context *context, const char *path)

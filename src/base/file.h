@@ -14,6 +14,9 @@ qf_status qf_file_read(qf_context *context, const char *path, qf_buffer *out);
 
 /* The same of a text; without the byte order mark that some editors put in front of UTF-8. */
 qf_status qf_file_read_text(qf_context *context, const char *path, qf_buffer *out);
+size_t qf_byte_order_mark(const char *text, size_t size); /* its length; 0: none */
+/* What comes from memory ends where files end, too. */
+qf_status qf_file_check_size(qf_context *context, const char *name, size_t size);
 
 /* As an output of base/output.h: complete or not there at all. The file gets `mode` (AMCT's
  * outputs: 0640, everything else: 0644), or that of the file it replaces. */

@@ -32,6 +32,12 @@ qf_status qf_wire_parse(qf_context *context, const char *name, const void *bytes
                         const ProtobufCMessageDescriptor *type, void *out);
 qf_status qf_wire_read(qf_context *context, const char *path,
                        const ProtobufCMessageDescriptor *type, void *out);
+/* The same of bytes that are in memory; `name` stands for the file in messages. */
+qf_status qf_wire_read_bytes(qf_context *context, const char *name, const void *bytes, size_t size,
+                             const ProtobufCMessageDescriptor *type, void *out);
+/* To memory, which is to be freed with qf_free(). */
+qf_status qf_wire_pack(qf_context *context, const char *name, const void *message, void **bytes,
+                       size_t *size);
 qf_status qf_wire_write(qf_context *context, const char *path, const void *message, unsigned mode);
 
 /* ---- nets and solvers, as Caffe reads them: parsed, then upgraded ---- */
@@ -42,6 +48,11 @@ qf_status qf_net_param_read_binary(qf_context *context, const char *caffemodel,
 /* From bytes that are in memory; `name` stands for the file in messages. */
 qf_status qf_net_param_parse_binary(qf_context *context, const char *name, const void *bytes,
                                     size_t size, Caffe__NetParameter **out);
+/* The same, with what files are given besides: forks, what is no net. */
+qf_status qf_net_param_read_bytes(qf_context *context, const char *name, const void *bytes,
+                                  size_t size, Caffe__NetParameter **out);
+qf_status qf_net_param_read_text(qf_context *context, const char *name, const char *text,
+                                 size_t size, Caffe__NetParameter **out);
 qf_status qf_solver_param_read(qf_context *context, const char *path, Caffe__SolverParameter **out);
 /* In part: some fields of the old format have no equal and were dropped; the log names them. */
 typedef enum qf_upgrade { QF_UP_TO_DATE, QF_UPGRADED, QF_UPGRADED_IN_PART } qf_upgrade;

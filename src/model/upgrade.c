@@ -1,6 +1,7 @@
 /* Upgrading nets and solvers: the order of the steps, the small ones, and reading upgraded. */
 #include "model/upgrade.h"
 
+#include "base/file.h"
 #include "model/field.h"
 
 #include <string.h>
@@ -320,6 +321,29 @@ qf_status qf_net_param_parse_binary(qf_context *context, const char *name, const
     return upgraded(
         context, name,
         qf_wire_parse(context, name, bytes, size, &caffe__net_parameter__descriptor, out), out);
+}
+
+qf_status qf_net_param_read_bytes(qf_context *context, const char *name, const void *bytes,
+                                  size_t size, Caffe__NetParameter **out)
+{
+    *out = NULL;
+    QF_TRY(qf_file_check_size(context, name, size));
+    return upgraded(
+        context, name,
+        qf_wire_read_bytes(context, name, bytes, size, &caffe__net_parameter__descriptor, out),
+        out);
+}
+
+qf_status qf_net_param_read_text(qf_context *context, const char *name, const char *text,
+                                 size_t size, Caffe__NetParameter **out)
+{
+    *out = NULL;
+    QF_TRY(qf_file_check_size(context, name, size));
+    const size_t mark = qf_byte_order_mark(text, size);
+    return upgraded(context, name,
+                    qf_text_parse(context, name, text + mark, size - mark,
+                                  &caffe__net_parameter__descriptor, out),
+                    out);
 }
 
 /* A folder that is there, or that will be made: what ends in a slash can be no file. */

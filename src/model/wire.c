@@ -134,8 +134,8 @@ qf_status qf_wire_parse(qf_context *context, const char *name, const void *bytes
 }
 
 /* Once more, as the file of a fork of Caffe; `failed` if it is not one. */
-static qf_status read_as_fork(qf_context *context, const char *path, qf_buffer *file,
-                              qf_status failed, void *out)
+static qf_status translate_fork(qf_context *context, const char *path, qf_buffer *file,
+                                qf_status failed, void *out)
 {
     const size_t raw = qf_raw_blobs_translate((uint8_t *)file->data, file->size);
     const size_t renamed = rename_strangers_of_net((uint8_t *)file->data, file->size);
@@ -155,6 +155,18 @@ static qf_status read_as_fork(qf_context *context, const char *path, qf_buffer *
         qf_message_free(net);
         memset(out, 0, sizeof net);
     }
+    return status;
+}
+
+static qf_status read_as_fork(qf_context *context, const char *name, const void *bytes, size_t size,
+                              qf_status failed, void *out)
+{
+    qf_buffer copy = {0};
+    qf_buffer_append(&copy, bytes, size);
+    qf_status status = qf_buffer_whole(context, &copy);
+    if (status == QF_OK)
+        status = translate_fork(context, name, &copy, failed, out);
+    qf_buffer_release(&copy);
     return status;
 }
 
@@ -183,6 +195,15 @@ static qf_status refuse_stranger(qf_context *context, const char *path, size_t s
                    type->short_name);
 }
 
+qf_status qf_wire_read_bytes(qf_context *context, const char *name, const void *bytes, size_t size,
+                             const ProtobufCMessageDescriptor *type, void *out)
+{
+    qf_status status = qf_wire_parse(context, name, bytes, size, type, out);
+    if (status == QF_E_FORMAT && type == &caffe__net_parameter__descriptor)
+        status = read_as_fork(context, name, bytes, size, status, out);
+    return status == QF_OK ? refuse_stranger(context, name, size, type, out) : status;
+}
+
 qf_status qf_wire_read(qf_context *context, const char *path,
                        const ProtobufCMessageDescriptor *type, void *out)
 {
@@ -190,26 +211,32 @@ qf_status qf_wire_read(qf_context *context, const char *path,
     qf_buffer file = {0};
     qf_status status = qf_file_read(context, path, &file);
     if (status == QF_OK)
-        status = qf_wire_parse(context, path, qf_buffer_text(&file), file.size, type, out);
-    if (status == QF_E_FORMAT && type == &caffe__net_parameter__descriptor)
-        status = read_as_fork(context, path, &file, status, out);
-    if (status == QF_OK)
-        status = refuse_stranger(context, path, file.size, type, out);
+        status = qf_wire_read_bytes(context, path, qf_buffer_text(&file), file.size, type, out);
     qf_buffer_release(&file);
     return qf_wrong_file(context, status, path, qf_file_type_of_message(type, false));
 }
 
+qf_status qf_wire_pack(qf_context *context, const char *name, const void *message, void **bytes,
+                       size_t *size)
+{
+    *bytes = NULL;
+    *size = protobuf_c_message_get_packed_size(message);
+    if (*size > QF_FILE_MAX)
+        return qf_fail(context, QF_E_UNSUPPORTED,
+                       "%s would take %zu bytes; protobuf files end at %zu bytes", name, *size,
+                       QF_FILE_MAX);
+    *bytes = qf_alloc_raw(*size + 1, 1);
+    if (!*bytes)
+        return qf_fail(context, QF_E_MEMORY, "no memory to write %s (%zu bytes)", name, *size);
+    protobuf_c_message_pack(message, *bytes);
+    return QF_OK;
+}
+
 qf_status qf_wire_write(qf_context *context, const char *path, const void *message, unsigned mode)
 {
-    size_t size = protobuf_c_message_get_packed_size(message);
-    if (size > QF_FILE_MAX)
-        return qf_fail(context, QF_E_UNSUPPORTED,
-                       "%s would take %zu bytes; protobuf files end at %zu bytes", path, size,
-                       QF_FILE_MAX);
-    uint8_t *bytes = qf_alloc_raw(size + 1, 1);
-    if (!bytes)
-        return qf_fail(context, QF_E_MEMORY, "no memory to write %s (%zu bytes)", path, size);
-    protobuf_c_message_pack(message, bytes);
+    void *bytes;
+    size_t size;
+    QF_TRY(qf_wire_pack(context, path, message, &bytes, &size));
     qf_status status = qf_file_write(context, path, bytes, size, mode);
     qf_free(bytes);
     return status;

@@ -153,3 +153,39 @@ qf_status qf_net_save_weights(qf_net *net, const char *caffemodel)
 {
     return qf_net_save_weights_binary(net, caffemodel, false);
 }
+
+/* ---- in memory ---- */
+
+static const char in_memory[] = "weights in memory";
+
+qf_status qf_net_load_weights_from_memory(qf_net *net, const void *bytes, size_t size)
+{
+    static const char hdf5[] = "\x89HDF\r\n\x1a\n";
+    Caffe__NetParameter *weights;
+    if (size >= sizeof hdf5 - 1 && memcmp(bytes, hdf5, sizeof hdf5 - 1) == 0)
+        return qf_fail(net->context, QF_E_UNSUPPORTED,
+                       "%s are in HDF5 format, which is read from files only", in_memory);
+    QF_TRY(qf_net_param_read_bytes(net->context, in_memory, bytes, size, &weights));
+    qf_status status = qf_net_param_fill_names(net->context, weights);
+    if (status == QF_OK)
+        status = qf_net_copy_weights(net, weights);
+    qf_message_free(weights);
+    QF_TRY(qf_within(net->context, status, "%s", in_memory));
+    return qf_net_check_weights(net, in_memory);
+}
+
+qf_status qf_net_save_weights_to_memory(qf_net *net, void **bytes, size_t *size)
+{
+    Caffe__NetParameter *param;
+    *bytes = NULL;
+    *size = 0;
+    QF_TRY(qf_net_to_proto(net, false, &param));
+    const qf_status status = qf_wire_pack(net->context, in_memory, param, bytes, size);
+    qf_message_free(param);
+    return status;
+}
+
+void qf_memory_release(void *bytes)
+{
+    qf_free(bytes);
+}

@@ -93,6 +93,27 @@ static qf_status train_net(qf_context *context, double *result)
     return status;
 }
 
+static qf_status keep_in_memory(qf_context *context, double *result)
+{
+    static const char text[] =
+        "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 300 } } } "
+        "layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'y' inner_product_param { "
+        "num_output: 4 weight_filler { type: 'constant' value: 2 } } }";
+    qf_net *net;
+    void *bytes = NULL;
+    size_t size = 0;
+    qf_status status =
+        qf_net_create_from_memory(context, text, strlen(text), QF_TEST, 0, NULL, 0, &net);
+    if (status == QF_OK)
+        status = qf_net_save_weights_to_memory(net, &bytes, &size);
+    if (status == QF_OK)
+        status = qf_net_load_weights_from_memory(net, bytes, size);
+    *result = (double)size;
+    qf_memory_release(bytes);
+    qf_net_destroy(net);
+    return status;
+}
+
 static qf_status keep_as_hdf5(qf_context *context, double *result)
 {
     qf_net *net;
@@ -180,6 +201,7 @@ static qf_status feed_memory(qf_context *context, double *result)
 const trial trials_of_nets[] = {
     {.name = "training and testing a net", .run = train_net, .places = 150},
     {.name = "a net with an input", .run = feed_net},
+    {.name = "a net and weights in memory", .run = keep_in_memory},
     /* HDF5's texts are the C library's. */
     {.name = "weights in HDF5", .run = keep_as_hdf5, .spare = "libc"},
     {.name = "data from memory", .run = feed_memory},
