@@ -307,6 +307,22 @@ static qf_status read_string(qf_text_parser *p, ProtobufCBinaryData *out)
 
 /* ---- any of them ---- */
 
+/* protobuf-c keeps C strings. */
+static qf_status read_text(qf_text_parser *p, const char *field, char **out)
+{
+    const qf_token place = p->lexer.token;
+    ProtobufCBinaryData text;
+    QF_TRY(read_string(p, &text));
+    if (memchr(text.data, 0, text.len)) {
+        free(text.data);
+        return qf_lexer_fail(
+            &p->lexer, place.line, place.column,
+            "the string of '%s' contains a NUL byte (\\0), which no name or path can hold", field);
+    }
+    *out = (char *)text.data;
+    return QF_OK;
+}
+
 qf_status qf_text_read_scalar(qf_text_parser *p, const ProtobufCFieldDescriptor *field,
                               qf_text_value *out)
 {
@@ -345,21 +361,8 @@ qf_status qf_text_read_scalar(qf_text_parser *p, const ProtobufCFieldDescriptor 
         return QF_OK;
     case PROTOBUF_C_TYPE_ENUM:
         return read_enum(p, field, &out->i32);
-    case PROTOBUF_C_TYPE_STRING: {
-        const qf_token place = p->lexer.token;
-        ProtobufCBinaryData text;
-        QF_TRY(read_string(p, &text));
-        if (memchr(text.data, 0, text.len)) { /* protobuf-c keeps C strings */
-            free(text.data);
-            return qf_lexer_fail(
-                &p->lexer, place.line, place.column,
-                "the string of '%s' contains a NUL byte (\\0), which no name or path "
-                "can hold",
-                field->name);
-        }
-        out->string = (char *)text.data;
-        return QF_OK;
-    }
+    case PROTOBUF_C_TYPE_STRING:
+        return read_text(p, field->name, &out->string);
     case PROTOBUF_C_TYPE_BYTES:
         return read_string(p, &out->bytes);
     case PROTOBUF_C_TYPE_MESSAGE:

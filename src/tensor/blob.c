@@ -181,72 +181,77 @@ static void *duplicate(const void *bytes, size_t count, size_t size)
     return copy ? memcpy(copy, bytes, count * size) : NULL;
 }
 
-qf_status qf_blob_to_proto(qf_blob *blob, bool with_diff, Caffe__BlobProto **out)
+/* A copy of a tensor's value in one of its forms; NULL, with a failure, where there is none. */
+static qf_status copy_form(qf_blob *blob, qf_tensor *tensor, qf_form form, size_t size, void **out)
 {
-    qf_context *context = blob->context;
-    QF_TRY(qf_message_new(context, &caffe__blob_proto__descriptor, out));
-    Caffe__BlobProto *proto = *out;
-    const qf_shape *shape = qf_blob_shape(blob);
-    size_t count = qf_shape_count(shape);
     const void *source;
-    qf_status status = qf_message_new(context, &caffe__blob_shape__descriptor, &proto->shape);
-    if (status != QF_OK)
-        goto done;
+    *out = NULL;
+    QF_TRY(qf_tensor_read(blob->context, tensor, form, &source));
+    *out = duplicate(source, qf_shape_count(&tensor->shape), size);
+    return *out ? QF_OK
+                : qf_fail(blob->context, QF_E_MEMORY, "no memory to store the blob '%s'",
+                          blob->name);
+}
+
+static qf_status store_floats(qf_blob *blob, qf_tensor *tensor, size_t *count, float **values)
+{
+    void *copy;
+    QF_TRY(copy_form(blob, tensor, QF_PLAIN, sizeof(float), &copy));
+    *values = copy;
+    *count = qf_shape_count(&tensor->shape);
+    return QF_OK;
+}
+
+static qf_status store_shape(qf_blob *blob, Caffe__BlobProto *proto)
+{
+    const qf_shape *shape = qf_blob_shape(blob);
+    QF_TRY(qf_message_new(blob->context, &caffe__blob_shape__descriptor, &proto->shape));
     proto->shape->dim = malloc(sizeof(int64_t) * (size_t)(shape->axes + 1));
     if (!proto->shape->dim)
-        goto no_memory;
+        return qf_fail(blob->context, QF_E_MEMORY, "no memory to store the blob '%s'", blob->name);
     for (int axis = 0; axis < shape->axes; axis++)
         proto->shape->dim[axis] = shape->dim[axis];
     proto->shape->n_dim = (size_t)shape->axes;
+    return QF_OK;
+}
 
-    /* Codes with scales are a float array in disguise (training); without, they are the value. */
+/* Codes with scales are a float array in disguise (training); without, they are the value. */
+static qf_status store_data(qf_blob *blob, Caffe__BlobProto *proto)
+{
     qf_tensor *data = blob->data;
+    const size_t count = qf_shape_count(&data->shape);
+    void *copy;
     if (qf_tensor_has(data, QF_WORDS)) {
-        status = qf_tensor_read(context, data, QF_WORDS, &source);
-        proto->uint64_data = duplicate(source, count, sizeof(uint64_t));
-        proto->n_uint64_data = proto->uint64_data ? count : 0;
-        if (!proto->uint64_data)
-            goto no_memory;
+        QF_TRY(copy_form(blob, data, QF_WORDS, sizeof(uint64_t), &copy));
+        proto->uint64_data = copy;
+        proto->n_uint64_data = count;
     } else if (qf_tensor_has(data, QF_INTEGERS)) {
-        status = qf_tensor_read(context, data, QF_INTEGERS, &source);
-        proto->int32_data = duplicate(source, count, sizeof(int32_t));
-        proto->n_int32_data = proto->int32_data ? count : 0;
-        if (!proto->int32_data)
-            goto no_memory;
+        QF_TRY(copy_form(blob, data, QF_INTEGERS, sizeof(int32_t), &copy));
+        proto->int32_data = copy;
+        proto->n_int32_data = count;
     } else if (qf_tensor_has(data, QF_WEIGHT_CODES) && !data->weight_scale) {
-        status = qf_tensor_read(context, data, QF_WEIGHT_CODES, &source);
-        proto->int8_data.data = duplicate(source, count, 1);
-        proto->has_int8_data = proto->int8_data.data != NULL;
-        proto->int8_data.len = count;
-        if (!proto->int8_data.data)
-            goto no_memory;
+        QF_TRY(copy_form(blob, data, QF_WEIGHT_CODES, 1, &copy));
+        proto->int8_data = (ProtobufCBinaryData){.len = count, .data = copy};
+        proto->has_int8_data = true;
     } else {
-        status = qf_tensor_read(context, data, QF_PLAIN, &source);
-        if (status != QF_OK)
-            goto done;
-        proto->data = duplicate(source, count, sizeof(float));
-        proto->n_data = proto->data ? count : 0;
-        if (!proto->data)
-            goto no_memory;
+        return store_floats(blob, data, &proto->n_data, &proto->data);
     }
-    if (with_diff) {
-        status = qf_tensor_read(context, blob->diff, QF_PLAIN, &source);
-        if (status != QF_OK)
-            goto done;
-        proto->diff = duplicate(source, count, sizeof(float));
-        proto->n_diff = proto->diff ? count : 0;
-        if (!proto->diff)
-            goto no_memory;
-    }
-done:
+    return QF_OK;
+}
+
+qf_status qf_blob_to_proto(qf_blob *blob, bool with_diff, Caffe__BlobProto **out)
+{
+    QF_TRY(qf_message_new(blob->context, &caffe__blob_proto__descriptor, out));
+    qf_status status = store_shape(blob, *out);
+    if (status == QF_OK)
+        status = store_data(blob, *out);
+    if (status == QF_OK && with_diff)
+        status = store_floats(blob, blob->diff, &(*out)->n_diff, &(*out)->diff);
     if (status != QF_OK) {
         qf_message_free(*out);
         *out = NULL;
     }
     return status;
-no_memory:
-    status = qf_fail(context, QF_E_MEMORY, "no memory to store the blob '%s'", blob->name);
-    goto done;
 }
 
 /* ---- public access ---- */

@@ -1,0 +1,21 @@
+/* The steps of preparing a net: its layers (insert_quantisers.c), and their weights
+ * (prepared_weights.c). */
+#ifndef QF_TOOLKIT_PREPARE_PREPARE_H
+#define QF_TOOLKIT_PREPARE_PREPARE_H
+
+#include "toolkit/toolkit.h"
+
+typedef struct qf_preparation {
+    qf_context *context;
+    Caffe__NetParameter *net, *weights;
+    const qf_config *config;
+    const char *record;
+} qf_preparation;
+
+/* ActivationQAT and WeightQAT in front of the layer that `config` is of, SearchN behind it. */
+qf_status qf_prepare_insert(qf_preparation *p, const qf_layer_config *config);
+/* The weights file in the order of the new net: all that was there, and the new layers. What *out
+ * has is to be freed also after a failure. */
+qf_status qf_prepare_weights(qf_preparation *p, Caffe__NetParameter **out);
+
+#endif
