@@ -41,10 +41,11 @@ struct qf_context {
     bool keep_unknown_fields;
     uint64_t last_mention; /* of fields without effect: model/kept_text.h */
     qf_random random;
-    qf_compute compute;       /* how quantised layers run forward, */
-    qf_backward backward;     /* and backward */
-    struct qf_device *device; /* device/device.h; NULL: not chosen yet; owned */
-    int nets;                 /* that there are; the device stays while there are some */
+    qf_compute compute;              /* how quantised layers run forward, */
+    qf_backward backward;            /* and backward */
+    struct qf_device *device;        /* device/device.h; NULL: not chosen yet; owned */
+    int nets;                        /* that there are; the device stays while there are some */
+    struct qf_kept_choices *choices; /* device/choose.h; NULL: none yet; owned */
     qf_transfers transfers;
     struct { /* tensor/place.h: what an operation of the device may touch until it is left */
         struct qf_opened *arrays;

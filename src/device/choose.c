@@ -3,6 +3,8 @@
 
 #include "device/families.h"
 
+#include "base/memory.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,4 +183,50 @@ qf_status qf_choose(qf_context *context, const qf_implementations *list, const v
              others.characters);
     *chosen = found;
     return QF_OK;
+}
+
+/* ---- choices that the context keeps ---- */
+
+enum { KEPT_LISTS = 16, KEPT_WAYS = 32 };
+
+struct qf_kept_choices {
+    struct kept {
+        const qf_implementations *list;
+        const qf_implementation *chosen[KEPT_WAYS];
+    } lists[KEPT_LISTS];
+};
+
+/* Where the list's choices are; NULL: there is no room for one more list. */
+static const qf_implementation **kept_of(struct qf_kept_choices *choices,
+                                         const qf_implementations *list)
+{
+    for (struct kept *k = choices->lists; k < choices->lists + KEPT_LISTS; k++) {
+        if (!k->list)
+            k->list = list;
+        if (k->list == list)
+            return k->chosen;
+    }
+    return NULL;
+}
+
+qf_status qf_choose_once(qf_context *context, const qf_implementations *list, unsigned with,
+                         const void *call, const qf_implementation **chosen)
+{
+    *chosen = NULL;
+    if (!context->choices)
+        context->choices = qf_alloc(1, sizeof *context->choices);
+    if (!context->choices)
+        return qf_fail(context, QF_E_MEMORY, "no memory for choices of implementations");
+    const qf_implementation **kept = kept_of(context->choices, list);
+    if (!kept || with >= KEPT_WAYS)
+        return qf_choose(context, list, call, chosen);
+    QF_TRY(qf_choose(context, list, call, &kept[with]));
+    *chosen = kept[with];
+    return QF_OK;
+}
+
+void qf_forget_choices(qf_context *context)
+{
+    qf_free(context->choices);
+    context->choices = NULL;
 }

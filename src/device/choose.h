@@ -40,6 +40,14 @@ typedef struct qf_implementations {
 qf_status qf_choose(qf_context *context, const qf_implementations *list, const void *call,
                     const qf_implementation **chosen);
 
+/* The same where no object could keep the choice: the context does, for the list and `with`, bits
+ * that say all it depends on, fewer than 32. */
+qf_status qf_choose_once(qf_context *context, const qf_implementations *list, unsigned with,
+                         const void *call, const qf_implementation **chosen);
+/* What the context has kept is chosen anew from here on: for tests, which force one after another.
+ */
+void qf_forget_choices(qf_context *context);
+
 /* Does QAFFE_FORCE name this? */
 bool qf_is_forced(const char *family, const char *name);
 

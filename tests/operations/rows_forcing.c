@@ -34,12 +34,14 @@ void rows_force(const char *list, const char *implementation)
     ran = false;
     forced_name = implementation;
     setenv("QAFFE_FORCE", forced, 1);
+    qf_forget_choices(context);
     qf_context_set_log(context, watch_choices, NULL, QF_DEBUG);
 }
 
 void rows_stop_forcing(void)
 {
     unsetenv("QAFFE_FORCE");
+    qf_forget_choices(context);
     forced_name = "";
     qf_context_set_log(context, NULL, NULL, QF_ERROR);
 }

@@ -183,12 +183,12 @@ static void sum_over_addend(const qf_device *device, const void *shape)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"codes-alone", NULL, codes_alone},
-        {"values-alone", NULL, values_alone},
-        {"both", NULL, both},
-        {"sum-to-codes", NULL, sum_to_codes},
-        {"sum-to-both", NULL, sum_to_both},
-        {"sum-over-addend", NULL, sum_over_addend},
+        {"codes-alone", "sweep:requantise", codes_alone},
+        {"values-alone", "sweep:requantise", values_alone},
+        {"both", "sweep:requantise", both},
+        {"sum-to-codes", "sweep:requantise", sum_to_codes},
+        {"sum-to-both", "sweep:requantise", sum_to_both},
+        {"sum-over-addend", "sweep:requantise", sum_over_addend},
     };
     const rows_family family = {"requantise",
                                 operations,

@@ -75,6 +75,7 @@ static const qf_implementations *const lists[] = {
     &qf_multiply_forward_list,
     &qf_multiply_forward_integer_list,
     &qf_pool_forward_list,
+    &qf_sweep_requantise_list,
     NULL,
 };
 

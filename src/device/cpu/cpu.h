@@ -25,6 +25,7 @@ qf_status qf_inner_product_backward_weights(qf_context *, qf_inner_product *, qf
 extern const qf_implementations qf_multiply_forward_list, qf_multiply_forward_integer_list,
     qf_pool_forward_list;
 
+extern const qf_implementations qf_sweep_requantise_list;
 qf_status qf_requantise(qf_context *, const qf_requantisation *, qf_tensor *acc, qf_tensor *addend,
                         qf_tensor *y, qf_tensor *codes);
 

@@ -9,6 +9,8 @@
 #include "base/vector.h"
 #include "quant/lanes.h"
 
+#include <stdio.h>
+
 enum { PIECE = 512 };
 
 enum rectifier { NONE, RELU, RELU6 };
@@ -88,15 +90,65 @@ QF_CLONES static void tile_loops(const qf_requantiser *q, const qf_sum_tile *t)
         }
 }
 
-void qf_requantise_tile_loops(const qf_requantiser *q, const qf_sum_tile *t)
+/* ---- which tile ---- */
+
+/* To run is to take the tile. */
+typedef struct requantise_call {
+    qf_requantiser *q;
+    unsigned with; /* all that the choice depends on */
+} requantise_call;
+
+enum { WITH_REGULAR_DEQ = 1, WITH_QUANT = 2, WITH_REGULAR_SCALE = 4 };
+
+static requantise_call call_of(qf_requantiser *q)
 {
-    tile_loops(q, t);
+    const qf_requantisation *r = q->r;
+    const bool regular_scale = r->scale >= 1 / QF_REGULAR_DEQ && r->scale <= QF_REGULAR_DEQ;
+    return (requantise_call){q, (r->regular ? WITH_REGULAR_DEQ : 0) | (q->codes ? WITH_QUANT : 0) |
+                                    (regular_scale ? WITH_REGULAR_SCALE : 0)};
 }
 
-void qf_requantiser_choose(qf_requantiser *q)
+static qf_status accepts_avx512(qf_context *context, const void *of, const char **no)
 {
-    q->tile = qf_requantise_has_avx512(q) ? qf_requantise_tile_avx512 : qf_requantise_tile_loops;
+    const requantise_call *call = of;
+    const bool quantises = call->with & WITH_QUANT;
+    (void)context;
+    *no = !(call->with & WITH_REGULAR_DEQ)                  ? "an absurd factor of a channel"
+          : quantises && !(call->with & WITH_REGULAR_SCALE) ? "an absurd scale of the codes"
+          : !qf_onednn_has_avx512()                         ? QF_LACKS "AVX-512"
+                                                            : NULL;
+    return QF_OK;
 }
+
+static qf_status take_avx512(qf_context *context, const void *of)
+{
+    (void)context;
+    ((const requantise_call *)of)->q->tile = qf_requantise_tile_avx512;
+    return QF_OK;
+}
+
+static qf_status take_loops(qf_context *context, const void *of)
+{
+    (void)context;
+    ((const requantise_call *)of)->q->tile = tile_loops;
+    return QF_OK;
+}
+
+static void describe(const void *of, char *text, size_t size)
+{
+    const requantise_call *call = of;
+    snprintf(text, size, "to %s", call->with & WITH_QUANT ? "codes" : "values");
+}
+
+static const qf_implementation tiles[] = {
+    {"avx512", accepts_avx512, NULL, take_avx512},
+    {"loops", NULL, NULL, take_loops},
+};
+
+const qf_implementations qf_sweep_requantise_list = {"sweep", "requantise",
+                                                     QF_IMPLEMENTATIONS(tiles), describe};
+
+/* ---- requantising ---- */
 
 qf_status qf_requantiser_open(qf_context *context, const qf_requantisation *r, qf_tensor *addend,
                               qf_tensor *y, qf_tensor *codes, qf_requantiser *out)
@@ -111,8 +163,10 @@ qf_status qf_requantiser_open(qf_context *context, const qf_requantisation *r, q
         codes->code_scale = r->scale;
         codes->code_zero = r->offset_d + 128;
     }
-    qf_requantiser_choose(out);
-    return QF_OK;
+    const requantise_call call = call_of(out);
+    const qf_implementation *chosen;
+    QF_TRY(qf_choose_once(context, &qf_sweep_requantise_list, call.with, &call, &chosen));
+    return chosen->run(context, &call);
 }
 
 void qf_requantise_rows(const qf_requantiser *q, const int32_t *acc, size_t first, size_t rows)

@@ -22,20 +22,16 @@ typedef struct qf_requantiser {
     void (*tile)(const struct qf_requantiser *, const qf_sum_tile *); /* one thread */
 } qf_requantiser;
 
-/* For the arrays of these tensors (each may be NULL); codes get their scale and zero point. */
+/* For the arrays of these tensors (each may be NULL); codes get their scale and zero point, `tile`
+ * is chosen from the list. */
 qf_status qf_requantiser_open(qf_context *, const qf_requantisation *, qf_tensor *addend,
                               qf_tensor *y, qf_tensor *codes, qf_requantiser *out);
-/* Set `tile` to the fastest of the two below that this processor and the factors allow. */
-void qf_requantiser_choose(qf_requantiser *);
-
 /* All channels of `rows` rows, which are rows first … of the arrays. One thread. */
 void qf_requantise_rows(const qf_requantiser *, const int32_t *acc, size_t first, size_t rows);
 /* The same on all threads. */
 void qf_requantise_all(const qf_requantiser *, const int32_t *acc, size_t first, size_t rows);
 
-/* Loops for any processor, and AVX-512 (requantise_avx512.c): the same bits. */
-void qf_requantise_tile_loops(const qf_requantiser *, const qf_sum_tile *);
+/* With AVX-512, and of regular factors (requantise_avx512.c): the bits of the loops. */
 void qf_requantise_tile_avx512(const qf_requantiser *, const qf_sum_tile *);
-bool qf_requantise_has_avx512(const qf_requantiser *);
 
 #endif

@@ -15,13 +15,6 @@
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
 #define INLINE static inline __attribute__((always_inline))
 
-bool qf_requantise_has_avx512(const qf_requantiser *q)
-{
-    const qf_requantisation *r = q->r;
-    const bool regular_scale = r->scale >= 1 / QF_REGULAR_DEQ && r->scale <= QF_REGULAR_DEQ;
-    return r->regular && (!q->codes || regular_scale) && qf_onednn_has_avx512();
-}
-
 /* Constants where they are used, so that each combination has a loop of its own. */
 typedef struct steps {
     bool shifted, adds, relu, y, codes;
@@ -181,14 +174,8 @@ AVX512 void qf_requantise_tile_avx512(const qf_requantiser *a, const qf_sum_tile
         choose(a, t, false, false);
 }
 #else
-bool qf_requantise_has_avx512(const qf_requantiser *q)
-{
-    (void)q;
-    return false;
-}
-
 void qf_requantise_tile_avx512(const qf_requantiser *a, const qf_sum_tile *t)
 {
-    qf_requantise_tile_loops(a, t);
+    (void)a, (void)t; /* never chosen */
 }
 #endif
