@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char ran_text[80]; /* what the log says where the forced implementation is chosen */
-static bool ran;
+/* What the log says where the forced implementation is chosen, and where it needs another
+ * processor.
+ */
+static char ran_text[80], lacks_text[128];
+static bool ran, lacks;
 static const char *forced_name = "";
 
 const char *rows_forced(void)
@@ -19,6 +22,7 @@ static void watch_choices(void *user, qf_log_level level, const char *file, int 
 {
     (void)user, (void)level, (void)file, (void)line;
     ran |= strstr(text, ran_text) != NULL;
+    lacks |= strstr(text, lacks_text) != NULL;
 }
 
 bool rows_forced_ran(void)
@@ -26,12 +30,18 @@ bool rows_forced_ran(void)
     return ran;
 }
 
+bool rows_forced_lacks(void)
+{
+    return lacks;
+}
+
 void rows_force(const char *list, const char *implementation)
 {
     char forced[80];
     snprintf(forced, sizeof forced, "%.*s:%s", (int)strcspn(list, ":"), list, implementation);
     snprintf(ran_text, sizeof ran_text, ": %s (forced)", implementation);
-    ran = false;
+    snprintf(lacks_text, sizeof lacks_text, "; not %s, which is forced: " QF_LACKS, implementation);
+    ran = lacks = false;
     forced_name = implementation;
     setenv("QAFFE_FORCE", forced, 1);
     qf_forget_choices(context);

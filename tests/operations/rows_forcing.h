@@ -9,6 +9,7 @@ const qf_implementations *rows_list_of(const qf_device *device, const char *list
 
 void rows_force(const char *list, const char *implementation);
 void rows_stop_forcing(void);
-bool rows_forced_ran(void); /* since then */
+bool rows_forced_ran(void);   /* since then; */
+bool rows_forced_lacks(void); /* did it refuse for what the processor lacks (QF_LACKS)? */
 
 #endif
