@@ -65,11 +65,12 @@ typedef struct qf_picking {
     size_t planes, rows, picks, size;
 } qf_picking;
 
-/* Where, in the array of all, the row begins that pick `i` (counted through all planes) names; −1:
- * no row. */
-static inline ptrdiff_t qf_picked_row(const qf_picking *p, const float *index, size_t i)
+/* Where, in the array of all, the row begins that pick `i` of a plane names; −1: no row. */
+static inline ptrdiff_t qf_picked_row(const qf_picking *p, const float *index, size_t plane,
+                                      size_t i)
 {
-    return index[i] < 0 ? -1 : (ptrdiff_t)((i / p->picks * p->rows + (size_t)index[i]) * p->size);
+    const float row = index[plane * p->picks + i];
+    return row < 0 ? -1 : (ptrdiff_t)((plane * p->rows + (size_t)row) * p->size);
 }
 
 typedef struct qf_move_family {

@@ -55,7 +55,7 @@ static qf_status gather(qf_context *context, const qf_picking *p, qf_tensor *all
     QF_TRY(qf_device_read(context, all, p->form, &from));
     QF_TRY(qf_device_write(context, picked, p->form, &to));
     for (size_t i = 0; i < p->planes * p->picks; i++) {
-        const ptrdiff_t row = qf_picked_row(p, numbers, i);
+        const ptrdiff_t row = qf_picked_row(p, numbers, i / p->picks, i % p->picks);
         for (size_t k = 0; k < p->size; k++)
             to[i * p->size + k] = row < 0 ? 0 : from[(size_t)row + k];
     }
@@ -72,7 +72,7 @@ static qf_status scatter(qf_context *context, const qf_picking *p, qf_tensor *pi
     QF_TRY(qf_device_read(context, picked, p->form, &from));
     QF_TRY(qf_device_update(context, all, p->form, &to));
     for (size_t i = 0; i < p->planes * p->picks; i++) {
-        const ptrdiff_t row = qf_picked_row(p, numbers, i);
+        const ptrdiff_t row = qf_picked_row(p, numbers, i / p->picks, i % p->picks);
         for (size_t k = 0; row >= 0 && k < p->size; k++) {
             float *place = to + row + k;
             *place = add ? *place + from[i * p->size + k] : from[i * p->size + k];

@@ -6,24 +6,30 @@
 #include <string.h>
 
 /* Axes of one index are left out, and neighbours that step as one axis would become it. At least
- * one is left. */
+ * two are there in the end: rows, and what lies in a row. */
 static qf_move simplify(const qf_move *m)
 {
+    const qf_move_axis single = {1, 0, 0};
     qf_move s = *m;
     s.axes = 0;
+    s.axis[s.axes++] = single;
     for (int i = 0; i < m->axes; i++) {
         const qf_move_axis a = m->axis[i];
-        qf_move_axis *outer = s.axes ? &s.axis[s.axes - 1] : NULL;
+        qf_move_axis *outer = &s.axis[s.axes - 1];
         const ptrdiff_t extent = (ptrdiff_t)a.extent;
         if (a.extent == 1)
             continue;
-        if (outer && outer->from == a.from * extent && outer->to == a.to * extent)
+        if (outer->extent == 1)
+            *outer = a;
+        else if (outer->from == a.from * extent && outer->to == a.to * extent)
             *outer = (qf_move_axis){outer->extent * a.extent, a.from, a.to};
         else
             s.axis[s.axes++] = a;
     }
-    if (!s.axes)
-        qf_move_along(&s, 1, 1, 1);
+    if (s.axes == 1) {
+        s.axis[s.axes++] = s.axis[0];
+        s.axis[0] = single;
+    }
     return s;
 }
 
@@ -54,79 +60,80 @@ static size_t rows_of(const qf_move *m)
     return rows;
 }
 
-/* ---- along the last axis ---- */
+/* ---- along the last two axes ---- */
 
-static inline void copy_bytes(const uint8_t *from, uint8_t *to, qf_move_axis a)
-{
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)a.extent; i++)
-        to[i * a.to] = from[i * a.from];
-}
+/* axes[0]: rows, axes[1]: in a row. */
+typedef void (*row_function)(const void *from, void *to, const qf_move_axis axes[2], float factor);
 
-static inline void copy_floats(const float *from, float *to, qf_move_axis a)
-{
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)a.extent; i++)
-        to[i * a.to] = from[i * a.from];
-}
+/* Of one type of values. A step that the statement does not name is 1: loops of vectors. */
+#define ROW_FUNCTION(name, type, statement)                                                        \
+    static void name(const void *first, void *target, const qf_move_axis axes[2], float factor)    \
+    {                                                                                              \
+        const ptrdiff_t rows = (ptrdiff_t)axes[0].extent, n = (ptrdiff_t)axes[1].extent;           \
+        const ptrdiff_t from_row = axes[0].from, to_row = axes[0].to;                              \
+        const ptrdiff_t from_step = axes[1].from, to_step = axes[1].to;                            \
+        (void)factor, (void)from_step, (void)to_step;                                              \
+        for (ptrdiff_t row = 0; row < rows; row++) {                                               \
+            const type *restrict from = (const type *)first + row * from_row;                      \
+            type *restrict to = (type *)target + row * to_row;                                     \
+            statement;                                                                             \
+        }                                                                                          \
+    }
+#define EACH(statement)                                                                            \
+    for (ptrdiff_t i = 0; i < n; i++)                                                              \
+    statement
 
-static inline void scale(const float *restrict from, float *restrict to, qf_move_axis a,
-                         float factor)
-{
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)a.extent; i++)
-        to[i * a.to] = factor * from[i * a.from];
-}
+ROW_FUNCTION(copy_runs_of_codes, uint8_t, memcpy(to, from, (size_t)n))
+ROW_FUNCTION(copy_codes, uint8_t, EACH(to[i * to_step] = from[i * from_step]))
+ROW_FUNCTION(copy_runs, float, memcpy(to, from, (size_t)n * sizeof *to))
+ROW_FUNCTION(copy, float, EACH(to[i * to_step] = from[i * from_step]))
+ROW_FUNCTION(scale_runs, float, EACH(to[i] = factor * from[i]))
+ROW_FUNCTION(scale, float, EACH(to[i * to_step] = factor * from[i * from_step]))
+ROW_FUNCTION(add_runs, float, EACH(to[i] += factor * from[i]))
+ROW_FUNCTION(add, float, EACH(to[i * to_step] += factor * from[i * from_step]))
 
-static inline void add(const float *restrict from, float *restrict to, qf_move_axis a, float factor)
-{
-    for (ptrdiff_t i = 0; i < (ptrdiff_t)a.extent; i++)
-        to[i * a.to] += factor * from[i * a.from];
-}
-
-static void move_row(const qf_move *m, size_t size, const char *from, char *to)
+static row_function choose(const qf_move *m)
 {
     const qf_move_axis a = m->axis[m->axes - 1];
-    const qf_move_axis run = {a.extent, 1, 1}; /* a constant step: loops of vectors */
-    const bool is_run = a.from == 1 && a.to == 1;
-    const bool as_is = m->mode != QF_MOVE_ADD && m->factor == 1;
-    if (as_is && is_run)
-        memcpy(to, from, a.extent * size);
-    else if (size == 1)
-        copy_bytes((const uint8_t *)from, (uint8_t *)to, a);
-    else if (as_is)
-        copy_floats((const float *)from, (float *)to, a);
-    else if (m->mode == QF_MOVE_ADD && is_run)
-        add((const float *)from, (float *)to, run, m->factor);
-    else if (m->mode == QF_MOVE_ADD)
-        add((const float *)from, (float *)to, a, m->factor);
-    else if (is_run)
-        scale((const float *)from, (float *)to, run, m->factor);
-    else
-        scale((const float *)from, (float *)to, a, m->factor);
+    const bool runs = a.from == 1 && a.to == 1;
+    if (m->from_form == QF_CODES)
+        return runs ? copy_runs_of_codes : copy_codes;
+    if (m->mode == QF_MOVE_ADD)
+        return runs ? add_runs : add;
+    if (m->factor != 1)
+        return runs ? scale_runs : scale;
+    return runs ? copy_runs : copy;
 }
 
-/* Rows `first` … `end` − 1. */
+/* Rows `first` … `end` − 1, as many at once as step alike. */
 static void move_rows(const qf_move *m, size_t size, const char *from, char *to, size_t first,
                       size_t end)
 {
-    size_t index[QF_MAX_AXES];
+    const row_function move = choose(m);
+    const int inner = m->axes - 2;
+    qf_move_axis axes[2] = {m->axis[inner], m->axis[inner + 1]};
+    size_t index[QF_MAX_AXES], rest = first, count;
     ptrdiff_t source = (ptrdiff_t)m->from_offset, target = (ptrdiff_t)m->to_offset;
-    const ptrdiff_t bytes = (ptrdiff_t)size;
-    size_t rest = first;
-    for (int i = m->axes - 2; i >= 0; i--) {
+    for (int i = inner; i >= 0; i--) {
         index[i] = rest % m->axis[i].extent;
         rest /= m->axis[i].extent;
         source += (ptrdiff_t)index[i] * m->axis[i].from;
         target += (ptrdiff_t)index[i] * m->axis[i].to;
     }
-    for (size_t row = first; row < end; row++) {
-        move_row(m, size, from + source * bytes, to + target * bytes);
-        for (int i = m->axes - 2; i >= 0; i--) {
-            const qf_move_axis *a = &m->axis[i];
-            source += a->from;
-            target += a->to;
-            if (++index[i] < a->extent)
+    for (size_t row = first; row < end; row += count) {
+        const size_t left = m->axis[inner].extent - index[inner];
+        axes[0].extent = count = left < end - row ? left : end - row;
+        move(from + source * (ptrdiff_t)size, to + target * (ptrdiff_t)size, axes, m->factor);
+        for (int i = inner; i >= 0; i--) {
+            const qf_move_axis a = m->axis[i];
+            const size_t steps = i == inner ? count : 1;
+            source += (ptrdiff_t)steps * a.from;
+            target += (ptrdiff_t)steps * a.to;
+            index[i] += steps;
+            if (index[i] < a.extent)
                 break;
-            source -= (ptrdiff_t)a->extent * a->from;
-            target -= (ptrdiff_t)a->extent * a->to;
+            source -= (ptrdiff_t)a.extent * a.from;
+            target -= (ptrdiff_t)a.extent * a.to;
             index[i] = 0;
         }
     }
