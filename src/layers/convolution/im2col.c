@@ -2,8 +2,6 @@
  * then place in the kernel). Any number of spatial axes that Convolution takes. */
 #include "layers/convolution/convolution_base.h"
 
-#include <string.h>
-
 typedef qf_convolution_state state; /* outputs: channels of the top */
 
 static qf_status setup(qf_layer *layer)
@@ -39,94 +37,68 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
-/* A row of the top: one channel of one image, seen from one place in the kernel. */
-typedef struct view {
-    const state *s;
-    const int *in, *out;        /* spatial sizes of bottom and top */
-    int offset[QF_MAX_SPATIAL]; /* of the place in the kernel, less the padding */
-} view;
+/* Along spatial axis `i`: how many outputs see a pixel from place `at` of the kernel, the first of
+ * them and which pixel that sees. None see one where the padding is as wide as that. */
+typedef struct seen {
+    int64_t count, first, pixel;
+} seen;
 
-static view view_at(const qf_layer *layer, size_t place)
+static seen seen_from(const state *s, int i, int at, int in, int out)
+{
+    const int64_t stride = s->stride[i], offset = (int64_t)at * s->dilation[i] - s->pad[i];
+    const int64_t first = offset < 0 ? (stride - 1 - offset) / stride : 0;
+    const int64_t behind = in > offset ? (in - offset + stride - 1) / stride : 0;
+    const int64_t end = behind < out ? behind : out;
+    return (seen){end > first ? end - first : 0, first, first * stride + offset};
+}
+
+/* From the bottom to what is seen from one place of the kernel; elsewhere the top is 0. */
+static qf_move move_of_place(const qf_layer *layer, size_t place)
 {
     const state *s = layer->state;
-    view v = {s,
-              qf_blob_shape(layer->bottom[0])->dim + s->axis + 1,
-              qf_blob_shape(layer->top[0])->dim + s->axis + 1,
-              {0}};
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]), *top = qf_blob_shape(layer->top[0]);
+    const size_t in = qf_shape_count_range(bottom, s->axis + 1, bottom->axes);
+    const size_t out = qf_shape_count_range(top, s->axis + 1, top->axes);
+    qf_move move = qf_move_begin(QF_MOVE_KEEP, QF_PLAIN);
+    move.to_offset = place * out;
+    qf_move_along(&move, qf_shape_count_range(bottom, 0, s->axis + 1), (ptrdiff_t)in,
+                  (ptrdiff_t)(kernel_places(s) * out));
+    move.axes += s->spatial_axes;
     for (int i = s->spatial_axes - 1; i >= 0; i--) {
-        v.offset[i] = (int)(place % (size_t)s->kernel[i]) * s->dilation[i] - s->pad[i];
+        const int axis = s->axis + 1 + i, at = (int)(place % (size_t)s->kernel[i]);
+        const seen it = seen_from(s, i, at, bottom->dim[axis], top->dim[axis]);
+        const size_t in_step = qf_shape_count_range(bottom, axis + 1, bottom->axes);
+        const size_t out_step = qf_shape_count_range(top, axis + 1, top->axes);
+        move.axis[1 + i] = (qf_move_axis){(size_t)it.count, s->stride[i] * (ptrdiff_t)in_step,
+                                          (ptrdiff_t)out_step};
+        move.from_offset += it.count ? (size_t)it.pixel * in_step : 0;
+        move.to_offset += it.count ? (size_t)it.first * out_step : 0;
         place /= (size_t)s->kernel[i];
     }
-    return v;
-}
-
-/* What pixel `at` of the row sees: an index into the channel, or −1 for padding. */
-static ptrdiff_t seen_by(const view *v, size_t at)
-{
-    ptrdiff_t index = 0, stride = 1;
-    for (int i = v->s->spatial_axes - 1; i >= 0; i--) {
-        const int position = (int)(at % (size_t)v->out[i]) * v->s->stride[i] + v->offset[i];
-        if (position < 0 || position >= v->in[i])
-            return -1;
-        index += position * stride;
-        stride *= v->in[i];
-        at /= (size_t)v->out[i];
-    }
-    return index;
-}
-
-static size_t pixels(const qf_blob *blob, int axis)
-{
-    return qf_shape_count_range(qf_blob_shape(blob), axis + 1, qf_blob_shape(blob)->axes);
+    return move;
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    const state *s = layer->state;
-    const size_t places = kernel_places(s), in = pixels(layer->bottom[0], s->axis),
-                 out = pixels(layer->top[0], s->axis);
-    const size_t rows = out ? qf_blob_count(layer->top[0]) / out : 0;
-    const float *x;
-    float *y;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-#pragma omp parallel for schedule(static) if (rows * out > 1 << 12)
-    for (size_t row = 0; row < rows; row++) {
-        const view v = view_at(layer, row % places);
-        const float *channel = x + row / places * in;
-        for (size_t at = 0; at < out; at++) {
-            const ptrdiff_t seen = seen_by(&v, at);
-            y[row * out + at] = seen < 0 ? 0 : channel[seen];
-        }
+    qf_tensor *x = layer->bottom[0]->data, *y = layer->top[0]->data;
+    qf_tensor_set_zero(y);
+    for (size_t place = 0; place < kernel_places(layer->state); place++) {
+        const qf_move move = move_of_place(layer, place);
+        QF_TRY(layer->device->move->copy(layer->context, &move, x, y));
     }
     return QF_OK;
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    const state *s = layer->state;
-    const size_t places = kernel_places(s), in = pixels(layer->bottom[0], s->axis),
-                 out = pixels(layer->top[0], s->axis);
-    const size_t channels = in ? qf_blob_count(layer->bottom[0]) / in : 0;
-    const float *dy;
-    float *dx;
+    qf_tensor *dy = layer->top[0]->diff, *dx = layer->bottom[0]->diff;
     if (!layer->propagate_down[0])
         return QF_OK;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &dy));
-    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dx));
-#pragma omp parallel for schedule(static) if (channels * places * out > 1 << 12)
-    for (size_t channel = 0; channel < channels; channel++) {
-        float *sum = dx + channel * in;
-        memset(sum, 0, in * sizeof *sum);
-        for (size_t place = 0; place < places; place++) {
-            const view v = view_at(layer, place);
-            const float *row = dy + (channel * places + place) * out;
-            for (size_t at = 0; at < out; at++) {
-                const ptrdiff_t seen = seen_by(&v, at);
-                if (seen >= 0)
-                    sum[seen] += row[at];
-            }
-        }
+    qf_tensor_set_zero(dx);
+    for (size_t place = 0; place < kernel_places(layer->state); place++) {
+        const qf_move there = move_of_place(layer, place);
+        const qf_move back = qf_move_back(&there, QF_MOVE_ADD);
+        QF_TRY(layer->device->move->copy(layer->context, &back, dy, dx));
     }
     return QF_OK;
 }

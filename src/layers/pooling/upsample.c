@@ -7,10 +7,7 @@
  */
 #include "layers/layer.h"
 
-#include "base/parallel.h"
-
 #include <limits.h>
-#include <string.h>
 
 typedef Caffe__UpsampleParameter upsample_param;
 
@@ -80,93 +77,74 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
-/* ---- repeating pixels ---- */
-
-static qf_status repeat(qf_layer *layer)
+/* Each pixel to the factor[0] × factor[1] pixels that it becomes. */
+static qf_move move_of(const qf_layer *layer)
 {
     const state *s = layer->state;
-    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]), *top = qf_blob_shape(layer->top[0]);
-    const size_t channels = (size_t)top->dim[1], width = (size_t)top->dim[3];
-    const size_t rows = (size_t)top->dim[0] * (size_t)top->dim[2];
-    const float *x;
-    float *y;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(qf_shape_count(top)))
-    for (size_t row = 0; row < rows; row++) {
-        /* Rows of all images: the height of the top is the factor times that of the bottom. */
-        const float *from = x + row / (size_t)s->factor[0] * (size_t)bottom->dim[3] * channels;
-        float *to = y + row * width * channels;
-        for (size_t w = 0; w < width; w++)
-            for (size_t c = 0; c < channels; c++)
-                to[w * channels + c] = s->gain * from[w / (size_t)s->factor[1] * channels + c];
-    }
-    return QF_OK;
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
+    const ptrdiff_t channels = bottom->dim[1], width = bottom->dim[3];
+    const ptrdiff_t row = width * channels, top_row = row * s->factor[1];
+    qf_move move = qf_move_begin(QF_MOVE_WRITE, QF_NHWC);
+    move.factor = s->gain;
+    /* Rows of all images: the height of the top is the factor times that of the bottom. */
+    qf_move_along(&move, (size_t)bottom->dim[0] * (size_t)bottom->dim[2], row,
+                  top_row * s->factor[0]);
+    qf_move_along(&move, (size_t)s->factor[0], 0, top_row);
+    qf_move_along(&move, (size_t)width, channels, channels * s->factor[1]);
+    qf_move_along(&move, (size_t)s->factor[1], 0, channels);
+    qf_move_along(&move, (size_t)channels, 1, 1);
+    return move;
 }
 
-static qf_status sum_repeated(qf_layer *layer)
+/* A mask's numbers are those of pixels of the top, in each channel for itself. */
+static qf_picking picking_of(const qf_layer *layer)
 {
-    const state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]), *top = qf_blob_shape(layer->top[0]);
-    const size_t channels = (size_t)top->dim[1], width = (size_t)top->dim[3];
-    const size_t rows = (size_t)bottom->dim[0] * (size_t)bottom->dim[2];
-    const float *dy;
-    float *dx;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_NHWC, &dy));
-    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx));
-    memset(dx, 0, qf_shape_count(bottom) * sizeof *dx);
-#pragma omp parallel for schedule(static) if (qf_repays_threads(qf_shape_count(top)))
-    for (size_t row = 0; row < rows; row++)
-        for (size_t h = row * (size_t)s->factor[0]; h < (row + 1) * (size_t)s->factor[0]; h++)
-            for (size_t w = 0; w < width; w++) {
-                float *to =
-                    dx + (row * (size_t)bottom->dim[3] + w / (size_t)s->factor[1]) * channels;
-                for (size_t c = 0; c < channels; c++)
-                    to[c] += s->gain * dy[(h * width + w) * channels + c];
-            }
-    return QF_OK;
+    return (qf_picking){QF_PLAIN, qf_shape_count_range(bottom, 0, 2),
+                        qf_shape_count_range(top, 2, 4), qf_shape_count_range(bottom, 2, 4), 1};
 }
 
-/* ---- by a mask ---- */
-
-static qf_status unpool(qf_layer *layer, qf_tensor *small, qf_tensor *large, bool forward)
+static qf_status check_mask(qf_layer *layer)
 {
-    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]), *top = qf_blob_shape(layer->top[0]);
-    const size_t plane = (size_t)bottom->dim[2] * (size_t)bottom->dim[3];
-    const size_t large_plane = (size_t)top->dim[2] * (size_t)top->dim[3];
-    const float *mask, *from;
-    float *to;
+    const size_t pixels = picking_of(layer).rows;
+    const float *mask;
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &mask));
-    QF_TRY(qf_read(layer->context, forward ? small : large, QF_PLAIN, &from));
-    QF_TRY(qf_write(layer->context, forward ? large : small, QF_PLAIN, &to));
-    if (forward)
-        memset(to, 0, qf_shape_count(top) * sizeof *to);
-    for (size_t i = 0; i < qf_shape_count(bottom); i++) {
-        if (!(mask[i] >= 0 && mask[i] < (float)large_plane))
+    for (size_t i = 0, count = qf_blob_count(layer->bottom[1]); i < count; i++)
+        if (!(mask[i] >= 0 && mask[i] < (float)pixels))
             return qf_fail(layer->context, QF_E_VALUE,
                            "the mask '%s' points to pixel %g of %zu; is it the mask of a pooling "
                            "whose bottom has the size of this layer's top?",
-                           layer->bottom[1]->name, (double)mask[i], large_plane);
-        const size_t at = i / plane * large_plane + (size_t)mask[i];
-        to[forward ? at : i] = from[forward ? i : at];
-    }
+                           layer->bottom[1]->name, (double)mask[i], pixels);
     return QF_OK;
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    if (((const state *)layer->state)->by_mask)
-        return unpool(layer, layer->bottom[0]->data, layer->top[0]->data, true);
-    return repeat(layer);
+    qf_tensor *x = layer->bottom[0]->data, *y = layer->top[0]->data;
+    if (!((const state *)layer->state)->by_mask) {
+        const qf_move move = move_of(layer);
+        return layer->device->move->copy(layer->context, &move, x, y);
+    }
+    const qf_picking picking = picking_of(layer);
+    QF_TRY(check_mask(layer));
+    qf_tensor_set_zero(y);
+    return layer->device->move->scatter(layer->context, &picking, x, layer->bottom[1]->data, false,
+                                        y);
 }
 
 static qf_status backward(qf_layer *layer)
 {
+    qf_tensor *dy = layer->top[0]->diff, *dx = layer->bottom[0]->diff;
     if (!layer->propagate_down[0])
         return QF_OK;
-    if (((const state *)layer->state)->by_mask)
-        return unpool(layer, layer->bottom[0]->diff, layer->top[0]->diff, false);
-    return sum_repeated(layer);
+    if (!((const state *)layer->state)->by_mask) {
+        const qf_move there = move_of(layer), back = qf_move_back(&there, QF_MOVE_ADD);
+        qf_tensor_set_zero(dx);
+        return layer->device->move->copy(layer->context, &back, dy, dx);
+    }
+    const qf_picking picking = picking_of(layer);
+    QF_TRY(check_mask(layer));
+    return layer->device->move->gather(layer->context, &picking, dy, layer->bottom[1]->data, dx);
 }
 
 const qf_layer_type qf_upsample_layer = {
