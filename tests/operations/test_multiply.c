@@ -190,6 +190,49 @@ static void backward_weights(const qf_device *device, const void *of)
     close(&o);
 }
 
+/* A matrix of each factor, stored one way or the other; `one`: the same for the whole batch. */
+static qf_matrices matrices(size_t rows, size_t columns, bool one)
+{
+    const size_t batch = one ? 0 : rows * columns;
+    return rows_chance(0.5) ? (qf_matrices){columns, 1, batch} : (qf_matrices){1, rows, batch};
+}
+
+/* Begins with numbers that are added to, or with nothing. */
+static void batched(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const size_t batch = (size_t)s->inner;
+    const size_t rows = (size_t)s->rows, inner = (size_t)s->channels, columns = (size_t)s->outputs;
+    const qf_batched_product p = {batch,
+                                  rows,
+                                  inner,
+                                  columns,
+                                  matrices(rows, inner, false),
+                                  matrices(inner, columns, rows_chance(0.3)),
+                                  matrices(rows, columns, rows_chance(0.3))};
+    qf_tensor *a = rows_tensor(3, (int[]){s->inner, s->rows, s->channels});
+    qf_tensor *b = rows_tensor(3, (int[]){s->inner, s->channels, s->outputs});
+    qf_tensor *c = rows_tensor(3, (int[]){s->inner, s->rows, s->outputs});
+    const qf_multiply_family *reference = qf_reference.multiply;
+    rows_fill(a);
+    rows_fill(b);
+    if (rows_chance(0.5))
+        rows_fill(c);
+    qf_tensor *x = rows_copy(a), *y = rows_copy(b), *expected = rows_copy(c);
+    qf_tensor *magnitude = rows_absolute(c);
+    rows_expect_begin();
+    assert_ok(context, reference->batched(context, &p, a, b, expected));
+    assert_ok(context,
+              reference->batched(context, &p, rows_absolute(a), rows_absolute(b), magnitude));
+    rows_expect_end();
+    rows_input(x);
+    rows_input(y);
+    rows_output(c, ROWS_FLOATS);
+    assert_ok(context, device->multiply->batched(context, &p, x, y, c));
+    rows_check();
+    rows_compare(device, c, expected, magnitude, (double)(inner + batch + 16) * 0x1p-24, "result");
+}
+
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
@@ -199,6 +242,7 @@ int main(int argc, char **argv)
         {"forward-integer", "multiply:forward_integer", forward_integer},
         {"backward-data", NULL, backward_data},
         {"backward-weights", NULL, backward_weights},
+        {"batched", NULL, batched},
     };
     const rows_family family = {
         "multiply", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),

@@ -1,4 +1,5 @@
-/* Rows of normalisation: LRN across channels both ways, means and variances of channels. */
+/* Rows of normalisation: LRN both ways, rows of deviation 1 and of length 1, means and variances of
+ * channels. */
 #include "operations/rows.h"
 
 #include <math.h>
@@ -110,6 +111,233 @@ static void lrn_backward_in_place(const qf_device *device, const void *of)
     check_lrn_backward(device, of, true);
 }
 
+/* ---- LRN within a channel: no sums, so the same bits everywhere ---- */
+
+static qf_tensor *positive(const qf_tensor *like)
+{
+    qf_tensor *x = rows_like(like);
+    rows_fill(x);
+    return rows_absolute(x);
+}
+
+static void lrn_terms(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *a = rows_tensor(s->axes, s->size), *b = rows_like(a), *c = positive(a);
+    qf_tensor *out = rows_like(a), *expected = rows_like(a);
+    rows_fill(a);
+    rows_fill(b);
+    for (int divided = 0; divided < 2; divided++) {
+        rows_expect_begin();
+        assert_ok(context,
+                  qf_reference.normalise->lrn_terms(context, a, b, divided ? c : NULL, expected));
+        rows_expect_end();
+        rows_input(a);
+        rows_input(b);
+        rows_input(c);
+        rows_output(out, ROWS_FLOATS);
+        assert_ok(context, device->normalise->lrn_terms(context, a, b, divided ? c : NULL, out));
+        rows_check();
+        rows_compare(device, out, expected, NULL, 0, "terms");
+    }
+}
+
+static void lrn_apply(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *x = rows_tensor(s->axes, s->size), *scale = positive(x), *y = rows_like(x);
+    qf_tensor *dx = rows_like(x), *around = rows_like(x), *dy = rows_like(x);
+    qf_tensor *expected_scale = rows_copy(scale), *expected = rows_like(x),
+              *expected_gradient = rows_like(x);
+    const qf_normalise_family *reference = qf_reference.normalise;
+    rows_fill(x);
+    rows_fill(around);
+    rows_fill(dy);
+    rows_expect_begin();
+    assert_ok(context, reference->lrn_apply(context, &s->lrn, x, expected_scale, expected));
+    assert_ok(context, reference->lrn_apply_backward(context, &s->lrn, x, expected_scale, around,
+                                                     dy, expected_gradient));
+    rows_expect_end();
+    rows_input(x);
+    rows_output(scale, ROWS_FLOATS);
+    rows_output(y, ROWS_FLOATS);
+    assert_ok(context, device->normalise->lrn_apply(context, &s->lrn, x, scale, y));
+    rows_check();
+    rows_input(x);
+    rows_input(scale);
+    rows_input(around);
+    rows_input(dy);
+    rows_output(dx, ROWS_FLOATS);
+    assert_ok(context,
+              device->normalise->lrn_apply_backward(context, &s->lrn, x, scale, around, dy, dx));
+    rows_check();
+    rows_compare(device, scale, expected_scale, NULL, 0, "scale");
+    rows_compare(device, y, expected, NULL, 0, "result");
+    rows_compare(device, dx, expected_gradient, NULL, 0, "gradient");
+}
+
+/* ---- rows of deviation 1 ---- */
+
+/* One value for each of the first axes of x. */
+static qf_tensor *first_axes(const shape *s, int axes)
+{
+    return rows_tensor(axes, s->size);
+}
+
+static float largest(qf_tensor *x)
+{
+    const float *values;
+    float found = 0;
+    assert_ok(context, qf_read(context, x, QF_PLAIN, &values));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        found = fmaxf(found, fabsf(values[i]));
+    return found;
+}
+
+/* The same allowance for all: what the largest terms round to. */
+static qf_tensor *evenly(const qf_tensor *like, float value)
+{
+    qf_tensor *result = rows_like(like);
+    float *values;
+    assert_ok(context, qf_write(context, result, QF_PLAIN, &values));
+    for (size_t i = 0; i < qf_shape_count(&like->shape); i++)
+        values[i] = value;
+    return result;
+}
+
+static void check_standardise(const qf_device *device, const shape *s, bool variance)
+{
+    const int axes = rows_between(0, s->axes - 1);
+    qf_tensor *x = rows_tensor(s->axes, s->size), *y = rows_like(x), *expected = rows_like(x);
+    qf_tensor *dy = rows_like(x), *dx = rows_like(x), *expected_gradient = rows_like(x);
+    qf_tensor *deviation = first_axes(s, axes), *expected_deviation = rows_like(deviation);
+    const qf_standardisation rows = {qf_shape_count(&deviation->shape), variance, 0.01f};
+    const qf_normalise_family *reference = qf_reference.normalise;
+    rows_fill(x);
+    rows_fill(dy);
+    qf_tensor *mine = rows_copy(x), *gradient = rows_copy(dy);
+    rows_expect_begin();
+    assert_ok(context, reference->standardise(context, &rows, x, expected_deviation, expected));
+    assert_ok(context, reference->standardise_backward(context, &rows, expected, expected_deviation,
+                                                       dy, expected_gradient));
+    rows_expect_end();
+    rows_input(mine);
+    if (variance)
+        rows_output(deviation, ROWS_FLOATS);
+    rows_output(y, ROWS_FLOATS);
+    assert_ok(context, device->normalise->standardise(context, &rows, mine, deviation, y));
+    rows_check();
+    /* A row of equal values has a deviation of its mean's rounding, and eps divides that. */
+    rows_compare(device, y, expected, evenly(y, (1 + largest(x)) * (variance ? 100 : 1)), 4e-7,
+                 "result");
+    rows_compare(device, deviation, expected_deviation, evenly(deviation, 1 + largest(x)), 4e-7,
+                 "deviation");
+    rows_input(expected);
+    rows_input(gradient);
+    rows_output(dx, ROWS_FLOATS);
+    assert_ok(context, device->normalise->standardise_backward(context, &rows, expected,
+                                                               expected_deviation, gradient, dx));
+    rows_check();
+    const float slope = 1 + largest(dy) * (1 + largest(expected) * largest(expected));
+    rows_compare(device, dx, expected_gradient, evenly(dx, slope * (variance ? 100 : 1)), 4e-7,
+                 "gradient");
+}
+
+static void standardise(const qf_device *device, const void *of)
+{
+    check_standardise(device, of, true);
+}
+
+static void take_mean_away(const qf_device *device, const void *of)
+{
+    check_standardise(device, of, false);
+}
+
+/* ---- rows of length 1 ---- */
+
+typedef struct lengths {
+    qf_tensor *x, *dy, *scale, *reciprocal;
+} lengths;
+
+/* Rows are images or pixels; scales one or one for each channel. */
+static lengths draw_lengths(const shape *s)
+{
+    lengths l = {.x = rows_tensor(s->axes, s->size)};
+    const qf_extent e = qf_tensor_extent(&l.x->shape);
+    const int channels = (int)e.channels;
+    const int rows = (int)(e.batch * (rows_chance(0.5) ? 1 : e.inner));
+    l.dy = rows_like(l.x);
+    l.scale = rows_tensor(rows_chance(0.5), &channels);
+    l.reciprocal = rows_tensor(1, &rows);
+    rows_fill(l.x);
+    rows_fill(l.dy);
+    rows_fill(l.scale);
+    return l;
+}
+
+static void unit_length(const qf_device *device, const void *of)
+{
+    lengths l = draw_lengths(of);
+    qf_tensor *y = rows_like(l.x), *expected = rows_like(l.x);
+    qf_tensor *expected_reciprocal = rows_like(l.reciprocal), *mine = rows_copy(l.x);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.normalise->unit_length(context, 1e-5f, l.x, l.scale,
+                                                           expected_reciprocal, expected));
+    rows_expect_end();
+    rows_input(mine);
+    rows_input(l.scale);
+    rows_output(l.reciprocal, ROWS_FLOATS);
+    rows_output(y, ROWS_FLOATS);
+    assert_ok(context,
+              device->normalise->unit_length(context, 1e-5f, mine, l.scale, l.reciprocal, y));
+    rows_check();
+    rows_compare(device, l.reciprocal, expected_reciprocal, rows_absolute(expected_reciprocal),
+                 4e-7, "reciprocals");
+    rows_compare(device, y, expected, rows_absolute(expected), 4e-7, "result");
+}
+
+/* Terms of the gradient are at most |r · g| and that times the row's Σ |g · x| · r² · |x|: one
+ * number for each row, at least. */
+static void unit_length_backward(const qf_device *device, const void *of)
+{
+    lengths l = draw_lengths(of);
+    qf_tensor *y = rows_like(l.x), *dx = rows_like(l.x), *expected = rows_like(l.x);
+    qf_tensor *d_scale = rows_like(l.scale);
+    const qf_normalise_family *reference = qf_reference.normalise;
+    rows_fill(d_scale);
+    qf_tensor *expected_scale = rows_copy(d_scale), *magnitude = rows_absolute(d_scale);
+    qf_tensor *mine = rows_copy(l.x), *gradient = rows_copy(l.dy);
+    rows_expect_begin();
+    assert_ok(context, reference->unit_length(context, 1e-5f, l.x, l.scale, l.reciprocal, y));
+    assert_ok(context,
+              reference->unit_length_backward(context, l.x, l.scale, l.reciprocal, l.dy, expected));
+    assert_ok(context, reference->unit_length_backward_scale(context, l.x, l.reciprocal, l.dy,
+                                                             expected_scale));
+    assert_ok(context,
+              reference->unit_length_backward_scale(context, rows_absolute(l.x), l.reciprocal,
+                                                    rows_absolute(l.dy), magnitude));
+    rows_expect_end();
+    rows_input(mine);
+    rows_input(l.scale);
+    rows_input(l.reciprocal);
+    rows_input(gradient);
+    rows_output(dx, ROWS_FLOATS);
+    assert_ok(context, device->normalise->unit_length_backward(context, mine, l.scale, l.reciprocal,
+                                                               gradient, dx));
+    rows_check();
+    rows_input(mine);
+    rows_input(l.reciprocal);
+    rows_input(gradient);
+    rows_output(d_scale, ROWS_FLOATS);
+    assert_ok(context, device->normalise->unit_length_backward_scale(context, mine, l.reciprocal,
+                                                                     gradient, d_scale));
+    rows_check();
+    rows_compare(device, dx, expected,
+                 evenly(dx, largest(l.reciprocal) * largest(l.scale) * largest(l.dy)), 4e-7,
+                 "gradient");
+    rows_compare(device, d_scale, expected_scale, magnitude, 4e-7, "gradient of the scale");
+}
+
 /* Numbers beside the arrays on both sides that no one may touch. */
 enum { BESIDE = 16 };
 
@@ -174,6 +402,12 @@ int main(int argc, char **argv)
         {"lrn-forward", NULL, lrn_forward},
         {"lrn-backward", NULL, lrn_backward},
         {"lrn-backward-in-place", NULL, lrn_backward_in_place},
+        {"lrn-terms", NULL, lrn_terms},
+        {"lrn-apply", NULL, lrn_apply},
+        {"standardise", NULL, standardise},
+        {"mean-away", NULL, take_mean_away},
+        {"unit-length", NULL, unit_length},
+        {"unit-length-backward", NULL, unit_length_backward},
         {"moments", NULL, moments},
     };
     const rows_family family = {

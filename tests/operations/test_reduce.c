@@ -145,6 +145,60 @@ static void outer_sums(const qf_device *device, const void *of)
                  rounding_of(qf_shape_count_range(&x->shape, 0, axis)), "sums");
 }
 
+static const qf_reduction reductions[] = {QF_SUM, QF_ABSOLUTE_SUM, QF_SQUARED_SUM};
+
+/* No square is negative, nor an absolute value: those sums are their own magnitudes. */
+static void inner_sums(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const int axis = some_axis(s);
+    const float factor = qf_random_gaussian(&context->random, 0, 2);
+    qf_tensor *x = rows_tensor(s->axes, s->size), *y = rows_tensor(axis, s->size);
+    qf_tensor *expected = rows_like(y), *magnitude = rows_like(y);
+    const qf_reduce_family *reference = qf_reference.reduce;
+    rows_fill(x);
+    qf_tensor *mine = rows_copy(x);
+    for (size_t i = 0; i < ROWS_COUNT(reductions); i++) {
+        const qf_reduction r = reductions[i];
+        rows_expect_begin();
+        assert_ok(context, reference->inner_sums(context, r, factor, x, axis, expected));
+        assert_ok(context, reference->inner_sums(context, r, fabsf(factor), rows_absolute(x), axis,
+                                                 magnitude));
+        rows_expect_end();
+        rows_input(mine);
+        rows_output(y, ROWS_FLOATS);
+        assert_ok(context, device->reduce->inner_sums(context, r, factor, mine, axis, y));
+        rows_check();
+        rows_compare(device, y, expected, magnitude, 4 * 0x1p-24, "sums"); /* of doubles */
+    }
+}
+
+/* No sums, so the same bits everywhere; 0 has no sign. */
+static void inner_sums_backward(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const int axis = some_axis(s);
+    const float factor = qf_random_gaussian(&context->random, 0, 2);
+    qf_tensor *x = rows_tensor(s->axes, s->size), *dx = rows_like(x), *expected = rows_like(x);
+    qf_tensor *dy = rows_tensor(axis, s->size);
+    rows_fill_special(x);
+    rows_fill(dy);
+    qf_tensor *mine = rows_copy(x);
+    for (size_t i = 0; i < ROWS_COUNT(reductions); i++) {
+        rows_expect_begin();
+        assert_ok(context, qf_reference.reduce->inner_sums_backward(context, reductions[i], factor,
+                                                                    x, dy, axis, expected));
+        rows_expect_end();
+        rows_input(mine);
+        rows_input(dy);
+        rows_output(dx, ROWS_FLOATS);
+        assert_ok(context, device->reduce->inner_sums_backward(context, reductions[i], factor, mine,
+                                                               dy, axis, dx));
+        rows_check();
+        rows_compare(device, dx, expected, NULL, 0, "gradient");
+    }
+}
+
 /* ---- softmax ---- */
 
 static void check_softmax(const qf_device *device, const shape *s, bool in_place)
@@ -315,6 +369,8 @@ int main(int argc, char **argv)
         {"channel-sums", NULL, channel_sums},
         {"channel-products", NULL, channel_products},
         {"outer-sums", NULL, outer_sums},
+        {"inner-sums", NULL, inner_sums},
+        {"inner-sums-backward", NULL, inner_sums_backward},
         {"softmax", NULL, softmax},
         {"softmax-in-place", NULL, softmax_in_place},
         {"softmax-backward", NULL, softmax_backward},

@@ -24,6 +24,7 @@ const qf_multiply_family qf_cpu_multiply = {
     .forward_integer = qf_inner_product_forward_integer,
     .backward_data = qf_inner_product_backward_data,
     .backward_weights = qf_inner_product_backward_weights,
+    .batched = qf_multiply_batched,
 };
 
 const qf_pool_family qf_cpu_pool = {
@@ -37,6 +38,14 @@ const qf_pool_family qf_cpu_pool = {
 const qf_normalise_family qf_cpu_normalise = {
     .lrn_forward = qf_lrn_forward,
     .lrn_backward = qf_lrn_backward,
+    .lrn_terms = qf_lrn_terms,
+    .lrn_apply = qf_lrn_apply,
+    .lrn_apply_backward = qf_lrn_apply_backward,
+    .standardise = qf_standardise,
+    .standardise_backward = qf_standardise_backward,
+    .unit_length = qf_unit_length,
+    .unit_length_backward = qf_unit_length_backward,
+    .unit_length_backward_scale = qf_unit_length_backward_scale,
     .moments = qf_channel_moments,
 };
 
@@ -50,6 +59,8 @@ const qf_reduce_family qf_cpu_reduce = {
     .channel_sums = qf_channel_sums,
     .channel_products = qf_channel_products,
     .outer_sums = qf_outer_sums,
+    .inner_sums = qf_inner_sums,
+    .inner_sums_backward = qf_inner_sums_backward,
     .softmax = qf_softmax,
     .softmax_backward = qf_softmax_backward,
     .softmax_loss = qf_softmax_loss_forward,

@@ -21,6 +21,8 @@ qf_status qf_inner_product_backward_data(qf_context *, qf_inner_product *, qf_te
                                          qf_tensor *w, qf_tensor *dx);
 qf_status qf_inner_product_backward_weights(qf_context *, qf_inner_product *, qf_tensor *x,
                                             qf_tensor *dy, qf_tensor *dw);
+qf_status qf_multiply_batched(qf_context *, const qf_batched_product *, qf_tensor *a, qf_tensor *b,
+                              qf_tensor *c);
 
 extern const qf_implementations qf_multiply_forward_list, qf_multiply_forward_integer_list,
     qf_pool_forward_list;
@@ -41,6 +43,21 @@ qf_status qf_lrn_forward(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_te
                          qf_tensor *y);
 qf_status qf_lrn_backward(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
                           qf_tensor *y, qf_tensor *dy, qf_tensor *dx);
+qf_status qf_lrn_terms(qf_context *, qf_tensor *a, qf_tensor *b, qf_tensor *c, qf_tensor *out);
+qf_status qf_lrn_apply(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
+                       qf_tensor *y);
+qf_status qf_lrn_apply_backward(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
+                                qf_tensor *average, qf_tensor *dy, qf_tensor *dx);
+qf_status qf_standardise(qf_context *, const qf_standardisation *, qf_tensor *x,
+                         qf_tensor *deviation, qf_tensor *y);
+qf_status qf_standardise_backward(qf_context *, const qf_standardisation *, qf_tensor *y,
+                                  qf_tensor *deviation, qf_tensor *dy, qf_tensor *dx);
+qf_status qf_unit_length(qf_context *, float eps, qf_tensor *x, qf_tensor *scale,
+                         qf_tensor *reciprocal, qf_tensor *y);
+qf_status qf_unit_length_backward(qf_context *, qf_tensor *x, qf_tensor *scale,
+                                  qf_tensor *reciprocal, qf_tensor *dy, qf_tensor *dx);
+qf_status qf_unit_length_backward_scale(qf_context *, qf_tensor *x, qf_tensor *reciprocal,
+                                        qf_tensor *dy, qf_tensor *d_scale);
 
 qf_status qf_sweep_forward(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
                            qf_tensor *y, qf_tensor *codes);
@@ -51,6 +68,10 @@ qf_status qf_channel_moments(qf_context *, qf_tensor *x, float *mean, float *var
 qf_status qf_channel_products(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,
                               double *sum_a, double *sum_ab);
 qf_status qf_outer_sums(qf_context *, qf_tensor *x, int axis, qf_tensor *sums);
+qf_status qf_inner_sums(qf_context *, qf_reduction, float factor, qf_tensor *x, int axis,
+                        qf_tensor *y);
+qf_status qf_inner_sums_backward(qf_context *, qf_reduction, float factor, qf_tensor *x,
+                                 qf_tensor *dy, int axis, qf_tensor *dx);
 
 qf_status qf_softmax(qf_context *, qf_tensor *x, int axis, qf_tensor *y);
 qf_status qf_softmax_backward(qf_context *, qf_tensor *y, qf_tensor *dy, int axis, qf_tensor *dx);

@@ -3,6 +3,7 @@
 #define QF_DEVICE_FAMILIES_REDUCE_FAMILY_H
 
 #include "device/families/loss_math.h"
+#include "device/families/reduce_math.h"
 #include "tensor/tensor.h"
 
 /* A loss of scores along an axis: −Σ log softmax(x)[label] over the items that are not ignored. */
@@ -19,6 +20,11 @@ typedef struct qf_reduce_family {
                                   double *sum_a, double *sum_ab);
     /* sums[i] += Σ x over the axes before `axis`; i counts the elements of the others. */
     qf_status (*outer_sums)(qf_context *, qf_tensor *x, int axis, qf_tensor *sums);
+    /* y = factor · Σ over the axes from `axis` on, one number for each index of those before. */
+    qf_status (*inner_sums)(qf_context *, qf_reduction, float factor, qf_tensor *x, int axis,
+                            qf_tensor *y);
+    qf_status (*inner_sums_backward)(qf_context *, qf_reduction, float factor, qf_tensor *x,
+                                     qf_tensor *dy, int axis, qf_tensor *dx);
     /* y = exp(x) / Σ exp(x) along an axis; y may be x. */
     qf_status (*softmax)(qf_context *, qf_tensor *x, int axis, qf_tensor *y);
     /* dx = (dy − Σ dy · y) · y; dx may be dy. */

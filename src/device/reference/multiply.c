@@ -118,6 +118,27 @@ static qf_status backward_weights(qf_context *context, qf_inner_product *of, qf_
     return QF_OK;
 }
 
+static qf_status batched(qf_context *context, const qf_batched_product *s, qf_tensor *a,
+                         qf_tensor *b, qf_tensor *c)
+{
+    QF_ON_DEVICE(context);
+    const float *first, *second;
+    float *result;
+    QF_TRY(qf_device_read(context, a, QF_PLAIN, &first));
+    QF_TRY(qf_device_read(context, b, QF_PLAIN, &second));
+    QF_TRY(qf_device_update(context, c, QF_PLAIN, &result));
+    for (size_t m = 0; m < s->batch; m++) {
+        const matrix left = {first + m * s->a.batch, s->a.row, s->a.column};
+        const matrix right = {second + m * s->b.batch, s->b.column, s->b.row};
+        for (size_t i = 0; i < s->rows; i++)
+            for (size_t j = 0; j < s->columns; j++) {
+                float *sum = result + m * s->c.batch + i * s->c.row + j * s->c.column;
+                *sum = dot(&left, i, &right, j, s->inner, (double)*sum);
+            }
+    }
+    return QF_OK;
+}
+
 /* ---- codes ---- */
 
 /* Codes lie channels last; rows are taken in C order. */
@@ -221,4 +242,5 @@ const qf_multiply_family qf_reference_multiply = {
     .forward_integer = forward_integer,
     .backward_data = backward_data,
     .backward_weights = backward_weights,
+    .batched = batched,
 };

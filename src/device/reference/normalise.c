@@ -1,5 +1,5 @@
-/* LRN across channels and moments of channels, by the reference: sums and powers in double, rounded
- * once. */
+/* Values relative to those around them, by the reference: sums and powers in double, rounded once.
+ */
 #include "device/reference/reference.h"
 
 #include "base/memory.h"
@@ -85,6 +85,199 @@ static qf_status lrn_backward(qf_context *context, const qf_lrn_shape *s, qf_ten
     return QF_OK;
 }
 
+/* ---- LRN within a channel ---- */
+
+static qf_status lrn_terms(qf_context *context, qf_tensor *a, qf_tensor *b, qf_tensor *c,
+                           qf_tensor *out)
+{
+    QF_ON_DEVICE(context);
+    const float *first, *second, *divisor = NULL;
+    float *result;
+    QF_TRY(qf_device_read(context, a, QF_NHWC, &first));
+    QF_TRY(qf_device_read(context, b, QF_NHWC, &second));
+    if (c)
+        QF_TRY(qf_device_read(context, c, QF_NHWC, &divisor));
+    QF_TRY(qf_device_write(context, out, QF_NHWC, &result));
+    for (size_t i = 0; i < qf_shape_count(&a->shape); i++) {
+        result[i] = first[i] * second[i];
+        if (divisor)
+            result[i] /= divisor[i];
+    }
+    return QF_OK;
+}
+
+static qf_status lrn_apply(qf_context *context, const qf_lrn_shape *s, qf_tensor *x,
+                           qf_tensor *scale, qf_tensor *y)
+{
+    QF_ON_DEVICE(context);
+    const float *values;
+    float *scales, *result;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_update(context, scale, QF_NHWC, &scales));
+    QF_TRY(qf_device_write(context, y, QF_NHWC, &result));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++) {
+        scales[i] = qf_lrn_scale(s, scales[i]);
+        result[i] = qf_lrn_value(s, values[i], scales[i]);
+    }
+    return QF_OK;
+}
+
+static qf_status lrn_apply_backward(qf_context *context, const qf_lrn_shape *s, qf_tensor *x,
+                                    qf_tensor *scale, qf_tensor *average, qf_tensor *dy,
+                                    qf_tensor *dx)
+{
+    QF_ON_DEVICE(context);
+    const float *values, *scales, *around, *gradient;
+    float *result;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_read(context, scale, QF_NHWC, &scales));
+    QF_TRY(qf_device_read(context, average, QF_NHWC, &around));
+    QF_TRY(qf_device_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_device_write(context, dx, QF_NHWC, &result));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        result[i] = qf_lrn_gradient(s, values[i], scales[i], around[i], gradient[i]);
+    return QF_OK;
+}
+
+/* ---- rows ---- */
+
+static double mean_of(const float *a, const float *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)a[i] * (b ? (double)b[i] : 1);
+    return sum / (double)n;
+}
+
+/* Mean and deviation are floats, as Caffe's are. */
+static qf_status standardise(qf_context *context, const qf_standardisation *s, qf_tensor *x,
+                             qf_tensor *deviation, qf_tensor *y)
+{
+    QF_ON_DEVICE(context);
+    const size_t length = s->rows ? qf_shape_count(&x->shape) / s->rows : 0;
+    const float *values;
+    float *deviations = NULL, *result;
+    QF_TRY(qf_device_read(context, x, QF_PLAIN, &values));
+    if (s->variance)
+        QF_TRY(qf_device_write(context, deviation, QF_PLAIN, &deviations));
+    QF_TRY(qf_device_write(context, y, QF_PLAIN, &result));
+    for (size_t row = 0; row < s->rows; row++) {
+        const float *from = values + row * length;
+        float *to = result + row * length;
+        const float centre = (float)mean_of(from, NULL, length);
+        for (size_t i = 0; i < length; i++)
+            to[i] = from[i] - centre;
+        if (!s->variance)
+            continue;
+        deviations[row] = (float)sqrt(mean_of(to, to, length));
+        for (size_t i = 0; i < length; i++)
+            to[i] /= deviations[row] + s->eps;
+    }
+    return QF_OK;
+}
+
+static qf_status standardise_backward(qf_context *context, const qf_standardisation *s,
+                                      qf_tensor *y, qf_tensor *deviation, qf_tensor *dy,
+                                      qf_tensor *dx)
+{
+    QF_ON_DEVICE(context);
+    const size_t length = s->rows ? qf_shape_count(&y->shape) / s->rows : 0;
+    const float *values, *deviations = NULL, *gradient;
+    float *result;
+    QF_TRY(qf_device_read(context, y, QF_PLAIN, &values));
+    if (s->variance)
+        QF_TRY(qf_device_read(context, deviation, QF_PLAIN, &deviations));
+    QF_TRY(qf_device_read(context, dy, QF_PLAIN, &gradient));
+    QF_TRY(qf_device_write(context, dx, QF_PLAIN, &result));
+    for (size_t row = 0; row < s->rows; row++) {
+        const float *value = values + row * length, *from = gradient + row * length;
+        const double centre = mean_of(from, NULL, length);
+        const double d = s->variance ? (double)deviations[row] : 0;
+        const double divisor = s->variance ? d + (double)s->eps : 1;
+        const double slope = d > 0 ? mean_of(value, from, length) * divisor / d : 0;
+        for (size_t i = 0; i < length; i++)
+            result[row * length + i] =
+                (float)(((double)from[i] - centre - (double)value[i] * slope) / divisor);
+    }
+    return QF_OK;
+}
+
+/* How many values one reciprocal is for. */
+static size_t length_of(const qf_tensor *x, const qf_tensor *reciprocal)
+{
+    const size_t rows = qf_shape_count(&reciprocal->shape);
+    return rows ? qf_shape_count(&x->shape) / rows : 0;
+}
+
+static qf_status unit_length(qf_context *context, float eps, qf_tensor *x, qf_tensor *scale,
+                             qf_tensor *reciprocal, qf_tensor *y)
+{
+    QF_ON_DEVICE(context);
+    const size_t scale_count = qf_shape_count(&scale->shape), length = length_of(x, reciprocal);
+    const float *values, *scales;
+    float *reciprocals, *result;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_read(context, scale, QF_PLAIN, &scales));
+    QF_TRY(qf_device_write(context, reciprocal, QF_PLAIN, &reciprocals));
+    QF_TRY(qf_device_write(context, y, QF_NHWC, &result));
+    for (size_t row = 0; row < qf_shape_count(&reciprocal->shape); row++) {
+        double sum = (double)eps;
+        for (size_t i = row * length; i < (row + 1) * length; i++)
+            sum += (double)values[i] * (double)values[i];
+        reciprocals[row] = (float)(1 / sqrt(sum));
+    }
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        result[i] = values[i] * reciprocals[i / length] * scales[i % scale_count];
+    return QF_OK;
+}
+
+static qf_status unit_length_backward(qf_context *context, qf_tensor *x, qf_tensor *scale,
+                                      qf_tensor *reciprocal, qf_tensor *dy, qf_tensor *dx)
+{
+    QF_ON_DEVICE(context);
+    const size_t scale_count = qf_shape_count(&scale->shape), length = length_of(x, reciprocal);
+    const float *values, *scales, *reciprocals, *gradient;
+    float *result;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_read(context, scale, QF_PLAIN, &scales));
+    QF_TRY(qf_device_read(context, reciprocal, QF_PLAIN, &reciprocals));
+    QF_TRY(qf_device_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_device_write(context, dx, QF_NHWC, &result));
+    for (size_t row = 0; row < qf_shape_count(&reciprocal->shape); row++) {
+        const double r = (double)reciprocals[row];
+        double product = 0;
+        for (size_t i = row * length; i < (row + 1) * length; i++)
+            product += (double)scales[i % scale_count] * (double)gradient[i] * (double)values[i];
+        for (size_t i = row * length; i < (row + 1) * length; i++)
+            result[i] = (float)(r * ((double)scales[i % scale_count] * (double)gradient[i] -
+                                     (double)values[i] * r * r * product));
+    }
+    return QF_OK;
+}
+
+static qf_status unit_length_backward_scale(qf_context *context, qf_tensor *x,
+                                            qf_tensor *reciprocal, qf_tensor *dy,
+                                            qf_tensor *d_scale)
+{
+    QF_ON_DEVICE(context);
+    const size_t scale_count = qf_shape_count(&d_scale->shape), length = length_of(x, reciprocal);
+    const float *values, *reciprocals, *gradient;
+    float *result;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_read(context, reciprocal, QF_PLAIN, &reciprocals));
+    QF_TRY(qf_device_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_device_update(context, d_scale, QF_PLAIN, &result));
+    for (size_t c = 0; c < scale_count; c++) {
+        double sum = 0;
+        for (size_t i = c; i < qf_shape_count(&x->shape); i += scale_count)
+            sum += (double)gradient[i] * (double)values[i] * (double)reciprocals[i / length];
+        result[c] += (float)sum;
+    }
+    return QF_OK;
+}
+
+/* ---- statistics ---- */
+
 /* The mean first, then squared distances from it. */
 static qf_status moments(qf_context *context, qf_tensor *x, float *mean, float *variance)
 {
@@ -111,5 +304,13 @@ static qf_status moments(qf_context *context, qf_tensor *x, float *mean, float *
 const qf_normalise_family qf_reference_normalise = {
     .lrn_forward = lrn_forward,
     .lrn_backward = lrn_backward,
+    .lrn_terms = lrn_terms,
+    .lrn_apply = lrn_apply,
+    .lrn_apply_backward = lrn_apply_backward,
+    .standardise = standardise,
+    .standardise_backward = standardise_backward,
+    .unit_length = unit_length,
+    .unit_length_backward = unit_length_backward,
+    .unit_length_backward_scale = unit_length_backward_scale,
     .moments = moments,
 };

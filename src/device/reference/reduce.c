@@ -60,6 +60,40 @@ static qf_status outer_sums(qf_context *context, qf_tensor *x, int axis, qf_tens
     return QF_OK;
 }
 
+static qf_status inner_sums(qf_context *context, qf_reduction of, float factor, qf_tensor *x,
+                            int axis, qf_tensor *y)
+{
+    QF_ON_DEVICE(context);
+    const size_t rows = qf_shape_count_range(&x->shape, 0, axis);
+    const size_t length = qf_shape_count_range(&x->shape, axis, x->shape.axes);
+    const float *from;
+    float *to;
+    QF_TRY(qf_device_read(context, x, QF_PLAIN, &from));
+    QF_TRY(qf_device_write(context, y, QF_PLAIN, &to));
+    for (size_t row = 0; row < rows; row++) {
+        double sum = 0;
+        for (size_t i = 0; i < length; i++)
+            sum += qf_reduction_term(of, from[row * length + i]);
+        to[row] = (float)sum * factor;
+    }
+    return QF_OK;
+}
+
+static qf_status inner_sums_backward(qf_context *context, qf_reduction of, float factor,
+                                     qf_tensor *x, qf_tensor *dy, int axis, qf_tensor *dx)
+{
+    QF_ON_DEVICE(context);
+    const size_t length = qf_shape_count_range(&x->shape, axis, x->shape.axes);
+    const float *values, *gradient;
+    float *result;
+    QF_TRY(qf_device_read(context, x, QF_PLAIN, &values));
+    QF_TRY(qf_device_read(context, dy, QF_PLAIN, &gradient));
+    QF_TRY(qf_device_write(context, dx, QF_PLAIN, &result));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        result[i] = qf_reduction_gradient(of, values[i], gradient[i / length] * factor);
+    return QF_OK;
+}
+
 /* ---- softmax ---- */
 
 static void softmax_item(const qf_classes *c, size_t item, const float *x, float *y)
@@ -161,6 +195,8 @@ const qf_reduce_family qf_reference_reduce = {
     .channel_sums = channel_sums,
     .channel_products = channel_products,
     .outer_sums = outer_sums,
+    .inner_sums = inner_sums,
+    .inner_sums_backward = inner_sums_backward,
     .softmax = softmax,
     .softmax_backward = softmax_backward,
     .softmax_loss = softmax_loss,

@@ -1,10 +1,6 @@
 /* LRN: local response normalisation, across channels or within one. */
 #include "layers/layer.h"
 
-#include "base/parallel.h"
-
-#include <math.h>
-
 typedef struct state {
     bool within; /* within a channel: over a square of pixels instead of over channels */
     qf_lrn_shape shape;
@@ -58,52 +54,27 @@ static qf_status reshape(qf_layer *layer)
 static qf_status forward_within(qf_layer *layer)
 {
     state *s = layer->state;
-    const float *x;
-    float *squares, *scale, *y;
-    size_t n = qf_shape_count(&s->input->shape);
-    QF_TRY(qf_read(layer->context, s->input, QF_NHWC, &x));
-    QF_TRY(qf_write(layer->context, s->squares, QF_NHWC, &squares));
-    for (size_t i = 0; i < n; i++)
-        squares[i] = x[i] * x[i];
+    const qf_normalise_family *run = layer->device->normalise;
+    QF_TRY(run->lrn_terms(layer->context, s->input, s->input, NULL, s->squares));
     QF_TRY(layer->device->pool->forward(layer->context, s->average, s->squares, s->scale, NULL,
                                         false));
-    QF_TRY(qf_update(layer->context, s->scale, QF_NHWC, &scale));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(16 * n)) /* powers */
-    for (size_t i = 0; i < n; i++) {
-        scale[i] = s->shape.k + s->shape.alpha * scale[i];
-        y[i] = x[i] * powf(scale[i], -s->shape.beta);
-    }
-    return QF_OK;
+    return run->lrn_apply(layer->context, &s->shape, s->input, s->scale, layer->top[0]->data);
 }
 
 /* dx = dy · scale^−beta − 2 alpha beta · x · (dy · y / scale averaged over the windows x is in). */
 static qf_status backward_within(qf_layer *layer)
 {
     state *s = layer->state;
-    const float *x, *scale, *y, *dy, *spread;
-    float *share, *dx;
-    size_t n = qf_shape_count(&s->input->shape);
-    QF_TRY(qf_read(layer->context, s->input, QF_NHWC, &x));
-    QF_TRY(qf_read(layer->context, s->scale, QF_NHWC, &scale));
-    QF_TRY(qf_read(layer->context, layer->top[0]->data, QF_NHWC, &y));
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_NHWC, &dy));
-    QF_TRY(qf_write(layer->context, s->squares, QF_NHWC, &share));
-    for (size_t i = 0; i < n; i++)
-        share[i] = dy[i] * y[i] / scale[i];
-    qf_tensor *around;
+    const qf_normalise_family *run = layer->device->normalise;
+    qf_tensor *dy = layer->top[0]->diff, *around;
+    QF_TRY(run->lrn_terms(layer->context, dy, layer->top[0]->data, s->scale, s->squares));
     QF_TRY(qf_tensor_create(layer->context, &around));
     qf_status status = qf_tensor_reshape(layer->context, around, &s->input->shape);
     if (status == QF_OK)
         status = layer->device->pool->backward(layer->context, s->average, s->squares, around);
     if (status == QF_OK)
-        status = qf_read(layer->context, around, QF_NHWC, &spread);
-    if (status == QF_OK)
-        status = qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &dx);
-    if (status == QF_OK)
-        for (size_t i = 0; i < n; i++)
-            dx[i] = dy[i] * powf(scale[i], -s->shape.beta) -
-                    2 * s->shape.alpha * s->shape.beta * x[i] * spread[i];
+        status = run->lrn_apply_backward(layer->context, &s->shape, s->input, s->scale, around, dy,
+                                         layer->bottom[0]->diff);
     qf_tensor_release(around);
     return status;
 }
