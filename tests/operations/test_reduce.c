@@ -363,6 +363,96 @@ static void softmax_loss_backward(const qf_device *device, const void *of)
     rows_compare(device, dx, expected, NULL, 0, "gradient");
 }
 
+/* ---- losses of values ---- */
+
+static qf_tensor *perhaps(qf_tensor *like)
+{
+    if (rows_chance(0.5))
+        return NULL;
+    qf_tensor *weights = rows_like(like);
+    rows_fill(weights);
+    return weights;
+}
+
+/* Of each kind; some targets are ignored. */
+static qf_value_loss draw_loss(const shape *s, qf_loss_kind kind, qf_loss_operands *o)
+{
+    const bool labelled = kind >= QF_HINGE && s->axes > 1 && s->size[0];
+    qf_value_loss loss = {kind,
+                          qf_random_uniform(&context->random, 0.3f, 2),
+                          {rows_chance(0.3), rows_between(-1, 2)},
+                          0};
+    *o = (qf_loss_operands){.x = rows_tensor(s->axes, s->size)};
+    rows_fill(o->x);
+    if (labelled && qf_shape_count(&o->x->shape)) {
+        const qf_classes c = {QF_PLAIN, (size_t)s->size[0],
+                              qf_shape_count(&o->x->shape) / (size_t)s->size[0], 1};
+        loss.items = c.outer;
+        o->target = labels_for(&c, loss.ignored);
+    } else {
+        o->target = rows_like(o->x);
+        rows_fill(o->target);
+    }
+    if (kind == QF_SMOOTH_L1) {
+        o->inside = perhaps(o->x);
+        o->outside = perhaps(o->x);
+    }
+    return loss;
+}
+
+static void operands_are_inputs(const qf_loss_operands *o)
+{
+    qf_tensor *const tensors[] = {o->x, o->target, o->inside, o->outside};
+    for (size_t i = 0; i < ROWS_COUNT(tensors); i++)
+        if (tensors[i])
+            rows_input(tensors[i]);
+}
+
+/* Terms are the same everywhere and sums are double; with weights outside they may have both signs,
+ * so what they are allowed is that of the sum of their sizes. */
+static void value_loss(const qf_device *device, const void *of)
+{
+    const qf_reduce_family *reference = qf_reference.reduce;
+    for (qf_loss_kind kind = QF_SQUARED_DISTANCE; kind <= QF_LOG_LOSS; kind++) {
+        qf_loss_operands o;
+        const qf_value_loss s = draw_loss(of, kind, &o);
+        const float divisor = qf_random_uniform(&context->random, 1, 100);
+        qf_tensor *loss = rows_tensor(0, NULL), *expected = rows_like(loss);
+        qf_tensor *magnitude = rows_like(loss);
+        qf_loss_operands sizes = o;
+        sizes.outside = rows_absolute(o.outside);
+        rows_expect_begin();
+        assert_ok(context, reference->value_loss(context, &s, &o, divisor, expected));
+        assert_ok(context, reference->value_loss(context, &s, &sizes, divisor, magnitude));
+        rows_expect_end();
+        operands_are_inputs(&o);
+        rows_output(loss, ROWS_FLOATS);
+        assert_ok(context, device->reduce->value_loss(context, &s, &o, divisor, loss));
+        rows_check();
+        rows_compare(device, loss, expected, rows_absolute(magnitude), 2 * 0x1p-24, "loss");
+    }
+}
+
+/* No sums, so the same bits everywhere. */
+static void value_loss_backward(const qf_device *device, const void *of)
+{
+    for (qf_loss_kind kind = QF_SQUARED_DISTANCE; kind <= QF_LOG_LOSS; kind++) {
+        qf_loss_operands o;
+        const qf_value_loss s = draw_loss(of, kind, &o);
+        const float scale = qf_random_gaussian(&context->random, 0, 1);
+        qf_tensor *dx = rows_like(o.x), *expected = rows_like(o.x);
+        rows_expect_begin();
+        assert_ok(context,
+                  qf_reference.reduce->value_loss_backward(context, &s, &o, scale, expected));
+        rows_expect_end();
+        operands_are_inputs(&o);
+        rows_output(dx, ROWS_FLOATS);
+        assert_ok(context, device->reduce->value_loss_backward(context, &s, &o, scale, dx));
+        rows_check();
+        rows_compare(device, dx, expected, NULL, 0, "gradient");
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
@@ -377,6 +467,8 @@ int main(int argc, char **argv)
         {"softmax-backward-in-place", NULL, softmax_backward_in_place},
         {"softmax-loss", NULL, softmax_loss},
         {"softmax-loss-backward", NULL, softmax_loss_backward},
+        {"value-loss", NULL, value_loss},
+        {"value-loss-backward", NULL, value_loss_backward},
     };
     const rows_family family = {
         "reduce", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),

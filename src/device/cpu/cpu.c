@@ -65,6 +65,8 @@ const qf_reduce_family qf_cpu_reduce = {
     .softmax_backward = qf_softmax_backward,
     .softmax_loss = qf_softmax_loss_forward,
     .softmax_loss_backward = qf_softmax_loss_backward,
+    .value_loss = qf_value_loss_forward,
+    .value_loss_backward = qf_value_loss_backward,
 };
 
 const qf_move_family qf_cpu_move = {

@@ -80,6 +80,10 @@ qf_status qf_softmax_loss_forward(qf_context *, const qf_softmax_loss *, qf_tens
                                   qf_tensor *loss);
 qf_status qf_softmax_loss_backward(qf_context *, const qf_softmax_loss *, qf_tensor *probability,
                                    qf_tensor *labels, float scale, qf_tensor *dx);
+qf_status qf_value_loss_forward(qf_context *, const qf_value_loss *, const qf_loss_operands *,
+                                float divisor, qf_tensor *loss);
+qf_status qf_value_loss_backward(qf_context *, const qf_value_loss *, const qf_loss_operands *,
+                                 float scale, qf_tensor *dx);
 
 qf_status qf_strided_copy(qf_context *, const qf_move *, qf_tensor *from, qf_tensor *to);
 qf_status qf_gather_rows(qf_context *, const qf_picking *, qf_tensor *all, qf_tensor *index,

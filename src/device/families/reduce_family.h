@@ -12,6 +12,12 @@ typedef struct qf_softmax_loss {
     qf_ignored_label ignored;
 } qf_softmax_loss;
 
+/* What a loss of values reads; weights of one shape with x, or NULL: 1. */
+typedef struct qf_loss_operands {
+    qf_tensor *x, *target;
+    qf_tensor *inside, *outside; /* of the difference, of the term */
+} qf_loss_operands;
+
 typedef struct qf_reduce_family {
     /* db[c] += Σ dy over everything but axis 1 (axis 0 … of a (rows, outputs) blob likewise). */
     qf_status (*channel_sums)(qf_context *, qf_tensor *dy, qf_tensor *db);
@@ -39,6 +45,12 @@ typedef struct qf_reduce_family {
     qf_status (*softmax_loss_backward)(qf_context *, const qf_softmax_loss *,
                                        qf_tensor *probability, qf_tensor *labels, float scale,
                                        qf_tensor *dx);
+    /* The scalar loss = Σ outside · qf_loss_term() / divisor. */
+    qf_status (*value_loss)(qf_context *, const qf_value_loss *, const qf_loss_operands *,
+                            float divisor, qf_tensor *loss);
+    /* dx = inside · outside · qf_loss_gradient() of `scale`; 0 where the target is ignored. */
+    qf_status (*value_loss_backward)(qf_context *, const qf_value_loss *, const qf_loss_operands *,
+                                     float scale, qf_tensor *dx);
 } qf_reduce_family;
 
 #endif

@@ -5,7 +5,6 @@
  */
 #include "layers/detection/multi_box_match.h"
 #include "layers/loss/loss.h"
-#include "layers/loss/smooth_l1.h"
 
 #include "base/memory.h"
 

@@ -2,9 +2,9 @@
  * negative mining"; HARD_EXAMPLE: Shrivastava et al., Training Region-based Object Detectors with
  * Online Hard Example Mining. */
 #include "layers/detection/multi_box_match.h"
-#include "layers/loss/smooth_l1.h"
 
 #include "base/memory.h"
+#include "device/families/loss_math.h"
 
 #include <float.h>
 #include <limits.h>

@@ -100,7 +100,7 @@ static qf_status forward(qf_layer *layer)
     const float *p, *label, *matrix;
     float *loss;
     double sum = 0;
-    QF_TRY(qf_loss_check_labels(layer, c->classes, &s->valid));
+    QF_TRY(qf_loss_check_labels(layer, ignored, c->classes, &s->valid));
     QF_TRY(layer->device->reduce->softmax(layer->context, layer->bottom[0]->data, s->axis,
                                           s->probability));
     QF_TRY(qf_read(layer->context, s->probability, c->form, &p));
@@ -130,8 +130,8 @@ static qf_status backward(qf_layer *layer)
     float *dx;
     if (!layer->propagate_down[0])
         return QF_OK;
-    QF_TRY(
-        qf_loss_check_labels(layer, c->classes, &s->valid)); /* they may have been changed since */
+    QF_TRY(qf_loss_check_labels(layer, ignored, c->classes,
+                                &s->valid)); /* they may have been changed since */
     QF_TRY(qf_read(layer->context, s->probability, c->form, &p));
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &label));
     QF_TRY(qf_read(layer->context, matrix_of(layer)->data, QF_PLAIN, &matrix));

@@ -51,9 +51,9 @@ qf_status qf_loss_check_label(const qf_layer *layer, float label, size_t item, s
         item, (double)label, classes, classes - 1);
 }
 
-qf_status qf_loss_check_labels(const qf_layer *layer, size_t classes, size_t *valid)
+qf_status qf_loss_check_labels(const qf_layer *layer, qf_ignored_label ignored, size_t classes,
+                               size_t *valid)
 {
-    const qf_ignored_label ignored = qf_loss_ignored(layer);
     const float *labels;
     *valid = 0;
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
@@ -84,4 +84,31 @@ qf_status qf_loss_reshape(qf_layer *layer)
                        layer->bottom[0]->name, qf_shape_text(a, first, sizeof first),
                        layer->bottom[1]->name, qf_shape_text(b, second, sizeof second));
     return qf_blob_reshape_to(layer->top[0], &scalar);
+}
+
+static qf_loss_operands operands_of(const qf_layer *layer)
+{
+    qf_tensor *values[4] = {NULL};
+    for (int i = 0; i < layer->bottom_count; i++)
+        values[i] = layer->bottom[i]->data;
+    return (qf_loss_operands){values[0], values[1], values[2], values[3]};
+}
+
+qf_status qf_loss_forward(qf_layer *layer, const qf_value_loss *s, float divisor)
+{
+    const qf_loss_operands operands = operands_of(layer);
+    return layer->device->reduce->value_loss(layer->context, s, &operands, divisor,
+                                             layer->top[0]->data);
+}
+
+qf_status qf_loss_backward(qf_layer *layer, const qf_value_loss *s, float divisor, int side)
+{
+    const qf_loss_operands operands = operands_of(layer);
+    const float *weight;
+    if (!layer->propagate_down[side])
+        return QF_OK;
+    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &weight));
+    return layer->device->reduce->value_loss_backward(
+        layer->context, s, &operands, (side == 0 ? weight[0] : -weight[0]) / divisor,
+        layer->bottom[side]->diff);
 }

@@ -24,9 +24,16 @@ qf_ignored_label qf_loss_ignored(const qf_layer *layer);
 qf_status qf_loss_check_label(const qf_layer *layer, float label, size_t item, size_t classes);
 /* The same of all labels of bottom 1 that are not ignored; *valid: how many those are. On the host,
  * where labels come from: what a device finds wrong has no sentence. */
-qf_status qf_loss_check_labels(const qf_layer *layer, size_t classes, size_t *valid);
+qf_status qf_loss_check_labels(const qf_layer *layer, qf_ignored_label, size_t classes,
+                               size_t *valid);
 /* Bottoms 0 and 1 must have one first dimension; then top 0 becomes a scalar. */
 qf_status qf_loss_reshape(qf_layer *layer);
+/* Top 0 = the loss of bottom 0 beside bottom 1, a sum divided by `divisor`; bottoms 2 and 3, where
+ * there are such, weigh. */
+qf_status qf_loss_forward(qf_layer *layer, const qf_value_loss *, float divisor);
+/* The gradient of bottom `side`, 0 or, where the loss has the same of the target, but for its sign,
+ * 1. */
+qf_status qf_loss_backward(qf_layer *layer, const qf_value_loss *, float divisor, int side);
 /* The first dimension of bottom 0; 1 without axes. */
 size_t qf_loss_batch(const qf_layer *layer);
 

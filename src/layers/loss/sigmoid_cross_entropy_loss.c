@@ -1,8 +1,5 @@
-/* SigmoidCrossEntropyLoss: −Σ t log σ(x) + (1 − t) log(1 − σ(x)), from x itself, so that no σ(x)
- * of 0 or 1 meets a logarithm. */
+/* SigmoidCrossEntropyLoss: −Σ t log σ(x) + (1 − t) log(1 − σ(x)). */
 #include "layers/loss/loss.h"
-
-#include <math.h>
 
 typedef struct state {
     size_t valid; /* targets that were not ignored in the last forward pass */
@@ -32,46 +29,37 @@ static float divisor(const qf_layer *layer)
     return qf_loss_divisor(mean_over(layer, 0, 0));
 }
 
-static qf_status forward(qf_layer *layer)
+static qf_value_loss loss_of(const qf_layer *layer)
+{
+    return (qf_value_loss){.kind = QF_SIGMOID_CROSS_ENTROPY, .ignored = qf_loss_ignored(layer)};
+}
+
+/* On the host, where targets come from; nothing is read where all count. */
+static qf_status count_targets(qf_layer *layer, qf_ignored_label ignored)
 {
     state *s = layer->state;
-    const size_t n = qf_blob_count(layer->bottom[0]);
-    const qf_ignored_label ignored = qf_loss_ignored(layer);
-    const float *x, *target;
-    float *loss;
-    double sum = 0;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
+    const size_t n = qf_blob_count(layer->bottom[1]);
+    const float *target;
+    s->valid = n;
+    if (!ignored.given)
+        return QF_OK;
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &target));
-    s->valid = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (qf_label_is_ignored(ignored, target[i]))
-            continue;
-        sum += (double)(x[i] * ((float)(x[i] >= 0) - target[i]) + log1pf(expf(-fabsf(x[i]))));
-        s->valid++;
-    }
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &loss));
-    loss[0] = (float)sum / divisor(layer);
+    for (size_t i = 0; i < n; i++)
+        s->valid -= qf_label_is_ignored(ignored, target[i]);
     return QF_OK;
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    const qf_value_loss loss = loss_of(layer);
+    QF_TRY(count_targets(layer, loss.ignored));
+    return qf_loss_forward(layer, &loss, divisor(layer));
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    const size_t n = qf_blob_count(layer->bottom[0]);
-    const qf_ignored_label ignored = qf_loss_ignored(layer);
-    const float *x, *target, *weight;
-    float *dx;
-    if (!layer->propagate_down[0])
-        return QF_OK;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &x));
-    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &target));
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_PLAIN, &weight));
-    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_PLAIN, &dx));
-    const float scale = weight[0] / divisor(layer);
-    for (size_t i = 0; i < n; i++)
-        dx[i] = qf_label_is_ignored(ignored, target[i])
-                    ? 0
-                    : scale * (0.5f * tanhf(0.5f * x[i]) + 0.5f - target[i]);
-    return QF_OK;
+    const qf_value_loss loss = loss_of(layer);
+    return qf_loss_backward(layer, &loss, divisor(layer), 0);
 }
 
 const qf_layer_type qf_sigmoid_cross_entropy_loss_layer = {

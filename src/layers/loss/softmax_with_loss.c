@@ -58,7 +58,7 @@ static float divisor(const qf_layer *layer)
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
-    QF_TRY(qf_loss_check_labels(layer, s->classes.classes, &s->valid));
+    QF_TRY(qf_loss_check_labels(layer, s->loss.ignored, s->classes.classes, &s->valid));
     QF_TRY(layer->device->reduce->softmax_loss(layer->context, &s->loss, layer->bottom[0]->data,
                                                layer->bottom[1]->data, divisor(layer),
                                                s->probability, layer->top[0]->data));
