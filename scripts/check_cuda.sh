@@ -7,7 +7,7 @@ for nvcc in "${QAFFE_NVCC:-nvcc}" /usr/local/cuda/bin/nvcc; do
     command -v "$nvcc" >/dev/null && break
 done
 if ! command -v "$nvcc" >/dev/null; then
-    echo "skipped: no nvcc: set QAFFE_NVCC to see that a CUDA compiler takes src/quant/quant_math.h"
+    echo "skipped: no nvcc: set QAFFE_NVCC to see that a CUDA compiler takes the formulas that C and CUDA share"
     exit 77
 fi
 folder=$(mktemp -d)

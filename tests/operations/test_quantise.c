@@ -1,5 +1,4 @@
-/* Rows of quantisation in training, and of sums element by element: codes, scales and the data's
- * gradients to the bit. */
+/* Rows of quantisation in training: codes, scales and the data's gradients to the bit. */
 #include "operations/rows.h"
 
 #include <math.h>
@@ -160,22 +159,6 @@ static void weights_with_nan(const qf_device *device, const void *of)
     qf_free(scales);
 }
 
-static void add(const qf_device *device, const void *of)
-{
-    const shape *s = of;
-    qf_tensor *x = values_of(s), *sum = rows_tensor(4, s->size);
-    rows_fill(sum);
-    qf_tensor *my_x = rows_copy(x), *found = rows_copy(sum);
-    rows_expect_begin();
-    assert_ok(context, qf_reference.map->add(context, x, sum));
-    rows_expect_end();
-    rows_input(my_x);
-    rows_output(found, ROWS_FLOATS);
-    assert_ok(context, device->map->add(context, my_x, found));
-    rows_check();
-    rows_compare(device, found, sum, NULL, 0, "sums");
-}
-
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
@@ -183,7 +166,6 @@ int main(int argc, char **argv)
         {"activations-backward", NULL, activations_backward},
         {"weights", NULL, weights},
         {"weights-with-nan", NULL, weights_with_nan},
-        {"add", NULL, add},
     };
     const rows_family family = {.name = "quantise",
                                 .operations = operations,

@@ -90,7 +90,7 @@ static qf_status backward(qf_layer *layer)
     if (qf_tensor_is_zero(master)) {
         QF_TRY(qf_tensor_swap(layer->context, master, quantised));
     } else {
-        QF_TRY(layer->device->map->add(layer->context, quantised, master));
+        QF_TRY(layer->device->map->weighted_sum(layer->context, 1, quantised, 1, master, master));
     }
     qf_tensor_forget(quantised);
     return QF_OK;

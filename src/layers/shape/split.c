@@ -24,7 +24,8 @@ static qf_status split_backward(qf_layer *layer)
     QF_TRY(qf_tensor_copy(layer->context, sum, layer->top[0]->diff));
     for (int t = 1; t < layer->top_count; t++)
         if (!qf_tensor_is_zero(layer->top[t]->diff))
-            QF_TRY(layer->device->map->add(layer->context, layer->top[t]->diff, sum));
+            QF_TRY(layer->device->map->weighted_sum(layer->context, 1, layer->top[t]->diff, 1, sum,
+                                                    sum));
     return QF_OK;
 }
 

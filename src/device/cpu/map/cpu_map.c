@@ -1,20 +1,19 @@
-/* Element by element, on the host. */
-#include "device/cpu/cpu.h"
+/* The host's map family. */
+#include "device/cpu/map/cpu_map.h"
 
-#include "base/parallel.h"
-
-static qf_status add(qf_context *context, qf_tensor *x, qf_tensor *sum)
-{
-    const qf_form form = qf_tensor_any_float(x);
-    const size_t n = qf_shape_count(&x->shape);
-    const float *from;
-    float *to;
-    QF_TRY(qf_read(context, x, form, &from));
-    QF_TRY(qf_update(context, sum, form, &to));
-#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
-    for (size_t i = 0; i < n; i++)
-        to[i] += from[i];
-    return QF_OK;
-}
-
-const qf_map_family qf_cpu_map = {.add = add};
+const qf_map_family qf_cpu_map = {
+    .apply = qf_map_apply,
+    .apply_backward = qf_map_apply_backward,
+    .weighted_sum = qf_map_weighted_sum,
+    .multiply = qf_map_multiply,
+    .divide_backward = qf_map_divide_backward,
+    .maximum = qf_map_maximum,
+    .select = qf_map_select,
+    .scale = qf_map_scale,
+    .scale_negatives = qf_map_scale_negatives,
+    .sums = qf_map_sums,
+    .rectify_both = qf_map_rectify_both,
+    .rectify_both_backward = qf_map_rectify_both_backward,
+    .lstm_forward = qf_map_lstm_forward,
+    .lstm_backward = qf_map_lstm_backward,
+};
