@@ -3,12 +3,8 @@
  * sample_weights_test: true (Bayesian SegNet) TEST is as TRAIN. */
 #include "layers/layer.h"
 
-#include "base/memory.h"
-
 typedef struct state {
-    uint8_t *keep;
-    size_t capacity;
-    qf_form form; /* order of `keep` */
+    qf_tensor *keep; /* in codes: 1 where a value stays */
     float scale, test_scale;
 } state;
 
@@ -30,67 +26,60 @@ static qf_status setup(qf_layer *layer)
         return qf_fail(layer->context, QF_E_VALUE, "dropout_ratio is %g, expected 0 <= ratio < 1",
                        (double)ratio);
     const bool scale_train = QF_LAYER_PARAM(layer, dropout_param, DROPOUT_, Dropout)->scale_train;
-    ((state *)layer->state)->scale = scale_train ? 1 / (1 - ratio) : 1;
-    ((state *)layer->state)->test_scale = scale_train ? 1 : 1 - ratio;
-    return QF_OK;
+    state *s = layer->state;
+    s->scale = scale_train ? 1 / (1 - ratio) : 1;
+    s->test_scale = scale_train ? 1 : 1 - ratio;
+    return qf_tensor_create(layer->context, &s->keep);
 }
 
 static qf_status scale_all(qf_layer *layer, qf_tensor *to, qf_tensor *from)
 {
     const float scale = ((const state *)layer->state)->test_scale;
-    const qf_form form = qf_tensor_any_float(from);
-    const float *x;
-    float *y;
     if (scale == 1)
         return to == from ? QF_OK : qf_tensor_copy(layer->context, to, from);
-    QF_TRY(qf_read(layer->context, from, form, &x));
-    QF_TRY(qf_write(layer->context, to, form, &y));
-    for (size_t i = 0, n = qf_shape_count(&from->shape); i < n; i++)
-        y[i] = scale * x[i];
-    return QF_OK;
+    return layer->device->map->weighted_sum(layer->context, scale, from, 0, NULL, to);
 }
 
-static qf_status apply(qf_layer *layer, qf_tensor *from, qf_tensor *to)
+static qf_status drop(qf_layer *layer, qf_tensor *to, qf_tensor *from)
 {
     const state *s = layer->state;
-    const float *x;
-    float *y;
-    size_t n = qf_shape_count(&from->shape);
-    QF_TRY(qf_read(layer->context, from, s->form, &x));
-    QF_TRY(qf_write(layer->context, to, s->form, &y));
-    for (size_t i = 0; i < n; i++)
-        y[i] = s->keep[i] ? x[i] * s->scale : 0;
+    return layer->device->map->select(layer->context, from, s->keep, 1, s->scale, to);
+}
+
+/* The context's generator draws one value after the other, on the host: what snapshots continue. */
+static qf_status draw(qf_layer *layer)
+{
+    state *s = layer->state;
+    uint8_t *keep;
+    QF_TRY(qf_tensor_reshape(layer->context, s->keep, qf_blob_shape(layer->bottom[0])));
+    QF_TRY(qf_tensor_write(layer->context, s->keep, QF_CODES, &keep));
+    /* 32 bits decide; threshold as Caffe's mask: kept with probability 1 − ratio. */
+    const uint32_t threshold = (uint32_t)((double)ratio_of(layer) * 4294967296.0);
+    for (size_t i = 0, n = qf_blob_count(layer->bottom[0]); i < n; i++)
+        keep[i] = (uint32_t)(qf_random_next(&layer->context->random) >> 32) >= threshold;
     return QF_OK;
 }
 
 static qf_status forward(qf_layer *layer)
 {
-    state *s = layer->state;
     qf_tensor *x = layer->bottom[0]->data, *y = layer->top[0]->data;
-    size_t n = qf_shape_count(&x->shape);
     if (!drops(layer))
         return scale_all(layer, y, x);
-    if (!qf_grow(&s->keep, &s->capacity, n, 1))
-        return qf_fail(layer->context, QF_E_MEMORY, "no memory for a mask");
-    s->form = qf_tensor_any_float(x);
-    /* 32 bits decide; threshold as Caffe's mask: kept with probability 1 − ratio. */
-    const uint32_t threshold = (uint32_t)((double)ratio_of(layer) * 4294967296.0);
-    for (size_t i = 0; i < n; i++)
-        s->keep[i] = (uint32_t)(qf_random_next(&layer->context->random) >> 32) >= threshold;
-    return apply(layer, x, y);
+    QF_TRY(draw(layer));
+    return drop(layer, y, x);
 }
 
 static qf_status backward(qf_layer *layer)
 {
+    qf_tensor *dx = layer->bottom[0]->diff, *dy = layer->top[0]->diff;
     if (!layer->propagate_down[0])
         return QF_OK;
-    return drops(layer) ? apply(layer, layer->top[0]->diff, layer->bottom[0]->diff)
-                        : scale_all(layer, layer->bottom[0]->diff, layer->top[0]->diff);
+    return drops(layer) ? drop(layer, dx, dy) : scale_all(layer, dx, dy);
 }
 
 static void destroy(qf_layer *layer)
 {
-    qf_free(((state *)layer->state)->keep);
+    qf_tensor_release(((state *)layer->state)->keep);
 }
 
 /* What it sets to 0 has no gradient. */

@@ -1,10 +1,8 @@
 /* PReLU: y = x for x > 0, else slope · x, the slope learned for each channel or one for all. */
 #include "layers/combine/broadcast.h"
 
-#include "base/parallel.h"
-
 typedef struct state {
-    qf_broadcast broadcast;
+    qf_axes axes; /* of the slopes */
     qf_tensor *kept, *input;
 } state;
 
@@ -31,66 +29,31 @@ static qf_status setup(qf_layer *layer)
 static qf_status reshape(qf_layer *layer)
 {
     state *s = layer->state;
-    QF_TRY(qf_broadcast_make(layer, layer->bottom[0], 1, qf_blob_shape(layer->params[0].blob),
-                             &s->broadcast));
+    QF_TRY(qf_broadcast_axes(layer, layer->bottom[0], 1, qf_blob_shape(layer->params[0].blob),
+                             &s->axes));
     return qf_blob_reshape_like(layer->top[0], layer->bottom[0]);
 }
 
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
-    const qf_broadcast b = s->broadcast;
-    const float *x, *slope;
-    float *y;
     QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->input));
-    QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &slope));
-    QF_TRY(qf_read(layer->context, s->input, b.form, &x));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, b.form, &y));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(b.outer * b.dim * b.inner))
-    for (size_t o = 0; o < b.outer; o++)
-        for (size_t d = 0; d < b.dim; d++)
-            for (size_t i = (o * b.dim + d) * b.inner; i < (o * b.dim + d + 1) * b.inner; i++)
-                y[i] = x[i] > 0 ? x[i] : slope[d] * x[i];
-    return QF_OK;
-}
-
-/* Σ dy · x over the negative x, for each slope. */
-static qf_status backward_slope(qf_layer *layer, const float *x, const float *dy)
-{
-    const qf_broadcast b = ((state *)layer->state)->broadcast;
-    float *sum;
-    QF_TRY(qf_update(layer->context, layer->params[0].blob->diff, QF_PLAIN, &sum));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(b.outer * b.dim * b.inner))
-    for (size_t d = 0; d < b.dim; d++) {
-        double total = 0;
-        for (size_t o = 0; o < b.outer; o++)
-            for (size_t i = (o * b.dim + d) * b.inner; i < (o * b.dim + d + 1) * b.inner; i++)
-                total += x[i] > 0 ? 0 : (double)dy[i] * (double)x[i];
-        sum[d] += (float)total;
-    }
-    return QF_OK;
+    return layer->device->map->scale_negatives(layer->context, s->axes, s->input, s->input,
+                                               layer->params[0].blob->data, layer->top[0]->data);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    state *s = layer->state;
-    const qf_broadcast b = s->broadcast;
-    const float *x, *dy, *slope;
-    float *dx;
-    QF_TRY(qf_read(layer->context, s->input, b.form, &x));
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, b.form, &dy));
+    const state *s = layer->state;
+    const qf_map_family *map = layer->device->map;
+    qf_blob *slope = layer->params[0].blob;
+    qf_tensor *dy = layer->top[0]->diff;
     if (layer->params[0].propagate)
-        QF_TRY(backward_slope(layer, x, dy));
+        QF_TRY(map->sums(layer->context, s->axes, dy, s->input, true, slope->diff));
     if (!layer->propagate_down[0])
         return QF_OK;
-    QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &slope));
-    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, b.form, &dx));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(b.outer * b.dim * b.inner))
-    for (size_t o = 0; o < b.outer; o++)
-        for (size_t d = 0; d < b.dim; d++)
-            for (size_t i = (o * b.dim + d) * b.inner; i < (o * b.dim + d + 1) * b.inner; i++)
-                dx[i] = x[i] > 0 ? dy[i] : slope[d] * dy[i];
-    return QF_OK;
+    return map->scale_negatives(layer->context, s->axes, s->input, dy, slope->data,
+                                layer->bottom[0]->diff);
 }
 
 static void destroy(qf_layer *layer)

@@ -1,7 +1,7 @@
 /* Axpy (SENet): top = a · x + y with one factor a for each image and channel; bottoms a, x, y. */
 #include "layers/layer.h"
 
-#include "base/parallel.h"
+static const qf_axes images_and_channels = {0, 2};
 
 static qf_status reshape(qf_layer *layer)
 {
@@ -25,58 +25,23 @@ static qf_status reshape(qf_layer *layer)
 
 static qf_status forward(qf_layer *layer)
 {
-    const qf_extent e = qf_tensor_extent(qf_blob_shape(layer->top[0]));
-    const float *a, *x, *y;
-    float *top;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &a));
-    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_NHWC, &x));
-    QF_TRY(qf_read(layer->context, layer->bottom[2]->data, QF_NHWC, &y));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &top));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(e.batch * e.inner * e.channels))
-    for (size_t pixel = 0; pixel < e.batch * e.inner; pixel++) {
-        const float *factor = a + pixel / e.inner * e.channels;
-        const size_t first = pixel * e.channels;
-        for (size_t c = 0; c < e.channels; c++)
-            top[first + c] = factor[c] * x[first + c] + y[first + c];
-    }
-    return QF_OK;
-}
-
-static qf_status backward_factor(qf_layer *layer, const float *dy)
-{
-    const qf_extent e = qf_tensor_extent(qf_blob_shape(layer->top[0]));
-    const float *x;
-    float *da;
-    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_NHWC, &x));
-    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, QF_NHWC, &da));
-#pragma omp parallel for schedule(static) if (qf_repays_threads(e.batch * e.inner * e.channels))
-    for (size_t k = 0; k < e.batch * e.channels; k++) {
-        const size_t first = k / e.channels * e.inner * e.channels + k % e.channels;
-        double sum = 0;
-        for (size_t i = 0; i < e.inner; i++)
-            sum += (double)dy[first + i * e.channels] * (double)x[first + i * e.channels];
-        da[k] = (float)sum;
-    }
-    return QF_OK;
+    return layer->device->map->scale(layer->context, images_and_channels, layer->bottom[1]->data,
+                                     layer->bottom[0]->data, layer->bottom[2]->data,
+                                     layer->top[0]->data);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    const qf_extent e = qf_tensor_extent(qf_blob_shape(layer->top[0]));
-    const float *a, *dy;
-    float *dx;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, QF_NHWC, &dy));
-    if (layer->propagate_down[0])
-        QF_TRY(backward_factor(layer, dy));
-    if (layer->propagate_down[1]) {
-        QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &a));
-        QF_TRY(qf_write(layer->context, layer->bottom[1]->diff, QF_NHWC, &dx));
-        for (size_t i = 0; i < e.batch * e.inner * e.channels; i++)
-            dx[i] = a[i / e.channels / e.inner * e.channels + i % e.channels] * dy[i];
+    const qf_map_family *map = layer->device->map;
+    qf_blob *a = layer->bottom[0], *x = layer->bottom[1], *y = layer->bottom[2];
+    qf_tensor *dy = layer->top[0]->diff;
+    if (layer->propagate_down[0]) {
+        qf_tensor_set_zero(a->diff); /* gradients of data are assigned */
+        QF_TRY(map->sums(layer->context, images_and_channels, dy, x->data, false, a->diff));
     }
-    return layer->propagate_down[2]
-               ? qf_tensor_copy(layer->context, layer->bottom[2]->diff, layer->top[0]->diff)
-               : QF_OK;
+    if (layer->propagate_down[1])
+        QF_TRY(map->scale(layer->context, images_and_channels, dy, a->data, NULL, x->diff));
+    return layer->propagate_down[2] ? qf_tensor_copy(layer->context, y->diff, dy) : QF_OK;
 }
 
 const qf_layer_type qf_axpy_layer = {

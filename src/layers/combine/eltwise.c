@@ -2,16 +2,11 @@
 #include "layers/layer.h"
 
 #include "base/memory.h"
-#include "base/parallel.h"
-
-#include <string.h>
 
 typedef struct state {
     int operation;
-    float *coefficient; /* SUM: of each bottom */
-    uint8_t *winner;    /* MAX: which bottom each value came from */
-    size_t capacity;
-    qf_form form;            /* of the last forward pass */
+    float *coefficient;      /* SUM: of each bottom */
+    qf_tensor *winner;       /* MAX: which bottom each value came from */
     qf_tensor *kept, *first; /* PROD in place: the first bottom as it was; what to read for it */
 } state;
 
@@ -44,7 +39,7 @@ static qf_status setup(qf_layer *layer)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for coefficients");
     for (int i = 0; i < layer->bottom_count; i++)
         s->coefficient[i] = p->n_coeff ? p->coeff[i] : 1;
-    return QF_OK;
+    return s->operation == MAX ? qf_tensor_create(layer->context, &s->winner) : QF_OK;
 }
 
 static qf_status reshape(qf_layer *layer)
@@ -61,80 +56,52 @@ static qf_status reshape(qf_layer *layer)
     return qf_blob_reshape_like(layer->top[0], layer->bottom[0]);
 }
 
-static void combine(const state *s, int index, const float *x, float *y, size_t n)
-{
-    const float c = s->coefficient[index];
-    if (index == 0) {
-        if (s->operation == MAX)
-            memset(s->winner, 0, n);
-#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
-        for (size_t i = 0; i < n; i++)
-            y[i] = c * x[i];
-    } else if (s->operation == SUM) {
-#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
-        for (size_t i = 0; i < n; i++)
-            y[i] += c * x[i];
-    } else if (s->operation == PROD) {
-#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
-        for (size_t i = 0; i < n; i++)
-            y[i] *= x[i];
-    } else { /* of the first two the second wins a tie, later ones must be greater (as Caffe) */
-        for (size_t i = 0; i < n; i++)
-            if (index == 1 ? !(y[i] > x[i]) : x[i] > y[i]) {
-                y[i] = x[i];
-                s->winner[i] = (uint8_t)index;
-            }
-    }
-}
-
-static qf_status forward(qf_layer *layer)
-{
-    state *s = layer->state;
-    float *y;
-    size_t n = qf_blob_count(layer->top[0]);
-    s->first = layer->bottom[0]->data;
-    if (s->operation == PROD)
-        QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->first));
-    s->form = qf_tensor_any_float(s->first);
-    if (s->operation == MAX && !qf_grow(&s->winner, &s->capacity, n, 1))
-        return qf_fail(layer->context, QF_E_MEMORY, "no memory for a mask");
-    const float *x;
-    QF_TRY(qf_read(layer->context, s->first, s->form, &x)); /* before it is written in place */
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, s->form, &y));
-    combine(s, 0, x, y, n);
-    for (int b = 1; b < layer->bottom_count; b++) {
-        QF_TRY(qf_read(layer->context, layer->bottom[b]->data, s->form, &x));
-        combine(s, b, x, y, n);
-    }
-    return QF_OK;
-}
-
 static qf_tensor *bottom_of(const qf_layer *layer, int index)
 {
     return index == 0 ? ((const state *)layer->state)->first : layer->bottom[index]->data;
 }
 
-/* dy times all other bottoms: right where a factor is zero, unlike y / x. */
-static qf_status backward_product(qf_layer *layer, int index, const float *dy, float *dx, size_t n)
+/* Bottom `index` joins `before`, what those in front of it gave. */
+static qf_status join(qf_layer *layer, qf_tensor *before, int index, qf_tensor *y)
 {
     const state *s = layer->state;
-    bool stable = param_of(layer)->stable_prod_grad;
-    const float *y, *x;
-    if (!stable) {
-        QF_TRY(qf_read(layer->context, layer->top[0]->data, s->form, &y));
-        QF_TRY(qf_read(layer->context, bottom_of(layer, index), s->form, &x));
-        for (size_t i = 0; i < n; i++)
-            dx[i] = y[i] / x[i] * dy[i];
-        return QF_OK;
-    }
-    if (dx != dy)
-        memcpy(dx, dy, n * sizeof *dx);
+    const qf_map_family *map = layer->device->map;
+    qf_tensor *x = bottom_of(layer, index);
+    if (s->operation == PROD)
+        return map->multiply(layer->context, before, x, y);
+    if (s->operation == MAX)
+        return map->maximum(layer->context, before, x, index, y, s->winner);
+    return map->weighted_sum(layer->context, index == 1 ? s->coefficient[0] : 1, before,
+                             s->coefficient[index], x, y);
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    state *s = layer->state;
+    qf_tensor *y = layer->top[0]->data;
+    s->first = layer->bottom[0]->data;
+    if (s->operation == PROD)
+        QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->first));
+    if (s->operation == MAX)
+        QF_TRY(qf_tensor_reshape(layer->context, s->winner, &s->first->shape));
+    for (int b = 1; b < layer->bottom_count; b++)
+        QF_TRY(join(layer, b == 1 ? s->first : y, b, y));
+    return QF_OK;
+}
+
+/* dy times all other bottoms: right where a factor is zero, unlike y / x. */
+static qf_status backward_product(qf_layer *layer, int index, qf_tensor *dx)
+{
+    const qf_map_family *map = layer->device->map;
+    qf_tensor *dy = layer->top[0]->diff, *product = dy;
+    if (!param_of(layer)->stable_prod_grad)
+        return map->divide_backward(layer->context, layer->top[0]->data, bottom_of(layer, index),
+                                    dy, dx);
     for (int b = 0; b < layer->bottom_count; b++) {
         if (b == index)
             continue;
-        QF_TRY(qf_read(layer->context, bottom_of(layer, b), s->form, &x));
-        for (size_t i = 0; i < n; i++)
-            dx[i] *= x[i];
+        QF_TRY(map->multiply(layer->context, product, bottom_of(layer, b), dx));
+        product = dx;
     }
     return QF_OK;
 }
@@ -142,26 +109,16 @@ static qf_status backward_product(qf_layer *layer, int index, const float *dy, f
 static qf_status backward(qf_layer *layer)
 {
     const state *s = layer->state;
-    const float *dy;
-    size_t n = qf_blob_count(layer->top[0]);
-    qf_form form = s->operation == SUM ? qf_tensor_any_float(layer->top[0]->diff) : s->form;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, form, &dy));
+    const qf_map_family *map = layer->device->map;
+    qf_tensor *dy = layer->top[0]->diff;
     for (int b = layer->bottom_count; b-- > 0;) { /* in place, dy becomes the first's */
-        float *dx;
+        qf_tensor *dx = layer->bottom[b]->diff;
         if (!layer->propagate_down[b])
             continue;
-        QF_TRY(qf_write(layer->context, layer->bottom[b]->diff, form, &dx));
-        if (s->operation == PROD) {
-            QF_TRY(backward_product(layer, b, dy, dx, n));
-        } else if (s->operation == MAX) {
-            for (size_t i = 0; i < n; i++)
-                dx[i] = s->winner[i] == b ? dy[i] : 0;
-        } else {
-            const float c = s->coefficient[b];
-#pragma omp parallel for simd schedule(static) if (qf_repays_threads(n))
-            for (size_t i = 0; i < n; i++)
-                dx[i] = c * dy[i];
-        }
+        QF_TRY(s->operation == PROD ? backward_product(layer, b, dx)
+               : s->operation == MAX
+                   ? map->select(layer->context, dy, s->winner, b, 1, dx)
+                   : map->weighted_sum(layer->context, s->coefficient[b], dy, 0, NULL, dx));
     }
     return QF_OK;
 }
@@ -175,7 +132,7 @@ static bool ignores_values(const qf_layer *layer)
 static void destroy(qf_layer *layer)
 {
     qf_free(((state *)layer->state)->coefficient);
-    qf_free(((state *)layer->state)->winner);
+    qf_tensor_release(((state *)layer->state)->winner);
     qf_tensor_release(((state *)layer->state)->kept);
 }
 

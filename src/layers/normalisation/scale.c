@@ -5,8 +5,8 @@
 
 typedef struct state {
     int axis;
-    bool bias; /* a bias of its own */
-    qf_broadcast broadcast;
+    bool bias;    /* a bias of its own */
+    qf_axes axes; /* of the factor */
     qf_tensor *kept, *input;
 } state;
 
@@ -74,82 +74,57 @@ static qf_status setup_bias(qf_layer *layer)
 static qf_status reshape(qf_layer *layer)
 {
     state *s = layer->state;
-    QF_TRY(qf_broadcast_make(layer, layer->bottom[0], s->axis, qf_blob_shape(factor_of(layer)),
-                             &s->broadcast));
+    QF_TRY(qf_broadcast_axes(layer, layer->bottom[0], s->axis, qf_blob_shape(factor_of(layer)),
+                             &s->axes));
     return qf_blob_reshape_like(layer->top[0], layer->bottom[0]);
-}
-
-static qf_status apply(qf_layer *layer, qf_tensor *from, qf_blob *factor, qf_blob *summand)
-{
-    const state *s = layer->state;
-    const float *x, *factors = NULL, *summands = NULL;
-    float *y;
-    if (factor)
-        QF_TRY(qf_read(layer->context, factor->data, QF_PLAIN, &factors));
-    if (summand)
-        QF_TRY(qf_read(layer->context, summand->data, QF_PLAIN, &summands));
-    QF_TRY(qf_read(layer->context, from, s->broadcast.form, &x));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, s->broadcast.form, &y));
-    qf_broadcast_apply(&s->broadcast, x, factors, summands, y);
-    return QF_OK;
 }
 
 static qf_status forward_scale(qf_layer *layer)
 {
     state *s = layer->state;
     QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->input));
-    return apply(layer, s->input, factor_of(layer), s->bias ? bias_of(layer)->blob : NULL);
+    return layer->device->map->scale(layer->context, s->axes, s->input, factor_of(layer)->data,
+                                     s->bias ? bias_of(layer)->blob->data : NULL,
+                                     layer->top[0]->data);
 }
 
 static qf_status forward_bias(qf_layer *layer)
 {
-    return apply(layer, layer->bottom[0]->data, NULL, factor_of(layer));
+    const state *s = layer->state;
+    return layer->device->map->scale(layer->context, s->axes, layer->bottom[0]->data, NULL,
+                                     factor_of(layer)->data, layer->top[0]->data);
 }
 
-/* target += Σ dy · other. */
-static qf_status reduce(qf_layer *layer, const float *dy, qf_tensor *other, qf_tensor *target)
+/* The gradient of factor_of() is Σ dy · other, or Σ dy. */
+static qf_status backward_factor(qf_layer *layer, qf_tensor *other)
 {
     const state *s = layer->state;
-    const float *values = NULL;
-    float *sum;
-    if (other)
-        QF_TRY(qf_read(layer->context, other, s->broadcast.form, &values));
-    QF_TRY(qf_update(layer->context, target, QF_PLAIN, &sum));
-    qf_broadcast_reduce(&s->broadcast, dy, values, sum);
-    return QF_OK;
+    qf_tensor *gradient = factor_of(layer)->diff;
+    if (!(is_learned(layer) ? layer->params[0].propagate : layer->propagate_down[1]))
+        return QF_OK;
+    if (!is_learned(layer))
+        qf_tensor_set_zero(gradient); /* gradients of data are assigned */
+    return layer->device->map->sums(layer->context, s->axes, layer->top[0]->diff, other, false,
+                                    gradient);
 }
 
 static qf_status backward_scale(qf_layer *layer)
 {
-    state *s = layer->state;
-    const float *dy, *factor;
-    float *dx;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, s->broadcast.form, &dy));
+    const state *s = layer->state;
+    const qf_map_family *map = layer->device->map;
+    qf_tensor *dy = layer->top[0]->diff;
     if (s->bias && bias_of(layer)->propagate)
-        QF_TRY(reduce(layer, dy, NULL, bias_of(layer)->blob->diff));
-    if (is_learned(layer) ? layer->params[0].propagate : layer->propagate_down[1]) {
-        if (!is_learned(layer))
-            qf_tensor_set_zero(layer->bottom[1]->diff); /* gradients of data are assigned */
-        QF_TRY(reduce(layer, dy, s->input, factor_of(layer)->diff));
-    }
+        QF_TRY(map->sums(layer->context, s->axes, dy, NULL, false, bias_of(layer)->blob->diff));
+    QF_TRY(backward_factor(layer, s->input));
     if (!layer->propagate_down[0])
         return QF_OK;
-    QF_TRY(qf_read(layer->context, factor_of(layer)->data, QF_PLAIN, &factor));
-    QF_TRY(qf_write(layer->context, layer->bottom[0]->diff, s->broadcast.form, &dx));
-    qf_broadcast_apply(&s->broadcast, dy, factor, NULL, dx);
-    return QF_OK;
+    return map->scale(layer->context, s->axes, dy, factor_of(layer)->data, NULL,
+                      layer->bottom[0]->diff);
 }
 
 static qf_status backward_bias(qf_layer *layer)
 {
-    state *s = layer->state;
-    const float *dy;
-    QF_TRY(qf_read(layer->context, layer->top[0]->diff, s->broadcast.form, &dy));
-    if (is_learned(layer) ? layer->params[0].propagate : layer->propagate_down[1]) {
-        if (!is_learned(layer))
-            qf_tensor_set_zero(layer->bottom[1]->diff);
-        QF_TRY(reduce(layer, dy, NULL, factor_of(layer)->diff));
-    }
+    QF_TRY(backward_factor(layer, NULL));
     if (!layer->propagate_down[0] || layer->top[0] == layer->bottom[0])
         return QF_OK;
     return qf_tensor_copy(layer->context, layer->bottom[0]->diff, layer->top[0]->diff);
