@@ -1,4 +1,5 @@
-/* Rows of quantisation in training: codes, scales and the data's gradients to the bit. */
+/* Rows of quantisation in training, and of the fake DeQuant: codes, scales and the data's gradients
+ * to the bit. */
 #include "operations/rows.h"
 
 #include <math.h>
@@ -159,6 +160,39 @@ static void weights_with_nan(const qf_device *device, const void *of)
     qf_free(scales);
 }
 
+/* Values of accumulators of up to 20 bits; one scale and shift, or those of each channel. */
+static void dequantise_fake(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const int count = rows_chance(0.7) ? s->size[1] : 1;
+    qf_tensor *x = rows_tensor(4, s->size), *deq = rows_tensor(1, &count), *shift = rows_like(deq),
+              *expected = rows_like(x);
+    float *scales, *shifts, *values;
+    assert_ok(context, qf_write(context, deq, QF_PLAIN, &scales));
+    assert_ok(context, qf_write(context, shift, QF_PLAIN, &shifts));
+    for (int c = 0; c < count; c++) {
+        scales[c] = qf_random_uniform(&context->random, 1e-4f, 1e-2f);
+        shifts[c] = (float)rows_between(0, 6);
+    }
+    assert_ok(context, qf_write(context, x, rows_chance(0.5) ? QF_PLAIN : QF_NHWC, &values));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        values[i] = 0.003f * (float)rows_between(-(1 << 20), 1 << 20);
+    qf_tensor *mine = rows_copy(x);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.quantise->dequantise_fake(context, x, deq, shift, expected));
+    rows_expect_end();
+    const bool in_place = rows_chance(0.5);
+    qf_tensor *found = in_place ? mine : rows_like(mine);
+    if (!in_place)
+        rows_input(mine);
+    rows_input(deq);
+    rows_input(shift);
+    rows_output(found, ROWS_FLOATS);
+    assert_ok(context, device->quantise->dequantise_fake(context, mine, deq, shift, found));
+    rows_check();
+    rows_compare(device, found, expected, NULL, 0, "values");
+}
+
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
@@ -166,6 +200,7 @@ int main(int argc, char **argv)
         {"activations-backward", NULL, activations_backward},
         {"weights", NULL, weights},
         {"weights-with-nan", NULL, weights_with_nan},
+        {"dequantise-fake", NULL, dequantise_fake},
     };
     const rows_family family = {.name = "quantise",
                                 .operations = operations,

@@ -91,4 +91,7 @@ qf_status qf_gather_rows(qf_context *, const qf_picking *, qf_tensor *all, qf_te
 qf_status qf_scatter_rows(qf_context *, const qf_picking *, qf_tensor *picked, qf_tensor *index,
                           bool add, qf_tensor *all);
 
+qf_status qf_dequantise_fake(qf_context *, qf_tensor *x, qf_tensor *deq, qf_tensor *shift,
+                             qf_tensor *y);
+
 #endif

@@ -16,6 +16,10 @@ typedef struct qf_quantise_family {
      * records keep. */
     qf_status (*weights)(qf_context *, qf_tensor *master, qf_weight_layout, float *scale,
                          qf_tensor *codes);
+    /* y = what is left of x behind a fake DeQuant, whose scales and shifts are one for all or one
+     * for each channel (axis 1); y may be x. */
+    qf_status (*dequantise_fake)(qf_context *, qf_tensor *x, qf_tensor *deq, qf_tensor *shift,
+                                 qf_tensor *y);
 } qf_quantise_family;
 
 #endif

@@ -70,8 +70,28 @@ static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layou
     return QF_OK;
 }
 
+static qf_status dequantise_fake(qf_context *context, qf_tensor *x, qf_tensor *deq,
+                                 qf_tensor *shift, qf_tensor *y)
+{
+    QF_ON_DEVICE(context);
+    const size_t channels = qf_tensor_extent(&x->shape).channels;
+    const size_t step = qf_shape_count(&deq->shape) > 1 ? 1 : 0;
+    const float *from, *scales, *shifts;
+    float *to;
+    QF_TRY(qf_device_read(context, deq, QF_PLAIN, &scales));
+    QF_TRY(qf_device_read(context, shift, QF_PLAIN, &shifts));
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &from));
+    QF_TRY(qf_device_write(context, y, QF_NHWC, &to));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++) {
+        const size_t c = i % channels * step;
+        to[i] = qf_dequant_fake(from[i], scales[c], (int)shifts[c]);
+    }
+    return QF_OK;
+}
+
 const qf_quantise_family qf_reference_quantise = {
     .activations = activations,
     .activations_backward = activations_backward,
     .weights = weights,
+    .dequantise_fake = dequantise_fake,
 };

@@ -5,7 +5,6 @@
 #include "layers/quantised/weight_codes.h"
 
 #include "base/memory.h"
-#include "base/parallel.h"
 
 #include <string.h>
 
@@ -15,6 +14,7 @@ typedef struct state {
     qf_tensor *kept;
     float *deq; /* of each channel, unpacked from the words of this version */
     int32_t *shift;
+    qf_tensor *factor; /* `deq` for the device */
     size_t channels;
     uint64_t version;
     bool shifted, regular;
@@ -73,24 +73,26 @@ static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
     qf_tensor_release(s->kept);
+    qf_tensor_release(s->factor);
     qf_free(s->deq);
     qf_free(s->shift);
 }
 
 /* Shifts of a fake-quant model: *shifted is false if there are none. */
-static qf_status read_shifts(qf_layer *layer, const float **deq, const float **shift, bool *shifted)
+static qf_status check_shifts(qf_layer *layer, bool *shifted)
 {
-    QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, deq));
-    QF_TRY(qf_read(layer->context, layer->params[1].blob->data, QF_PLAIN, shift));
+    const float *deq, *shift;
+    QF_TRY(qf_read(layer->context, layer->params[0].blob->data, QF_PLAIN, &deq));
+    QF_TRY(qf_read(layer->context, layer->params[1].blob->data, QF_PLAIN, &shift));
     size_t count = qf_blob_count(layer->params[1].blob), zeros = 0;
     for (size_t c = 0; c < count; c++) {
-        zeros += (*shift)[c] == 0;
-        if ((*shift)[c] != 0 && !((*shift)[c] >= 1 && (*shift)[c] <= QF_SHIFT_MAX))
+        zeros += shift[c] == 0;
+        if (shift[c] != 0 && !(shift[c] >= 1 && shift[c] <= QF_SHIFT_MAX))
             return qf_fail(layer->context, QF_E_VALUE, "shift_bit %zu is %g, expected 0 or 1 to %d",
-                           c, (double)(*shift)[c], QF_SHIFT_MAX);
-        if ((*shift)[c] != 0 && !((*deq)[c] > 0))
+                           c, (double)shift[c], QF_SHIFT_MAX);
+        if (shift[c] != 0 && !(deq[c] > 0))
             return qf_fail(layer->context, QF_E_VALUE,
-                           "deq_scale %zu is %g, expected a positive number", c, (double)(*deq)[c]);
+                           "deq_scale %zu is %g, expected a positive number", c, (double)deq[c]);
     }
     if (zeros && zeros != count)
         return qf_fail(layer->context, QF_E_VALUE,
@@ -102,28 +104,17 @@ static qf_status read_shifts(qf_layer *layer, const float **deq, const float **s
 
 static qf_status forward_fake(qf_layer *layer)
 {
-    const float *deq, *shift, *x;
-    float *y;
+    state *s = layer->state;
+    qf_tensor *input, *y = layer->top[0]->data;
     bool shifted = false;
-    QF_TRY(read_shifts(layer, &deq, &shift, &shifted));
+    QF_TRY(check_shifts(layer, &shifted));
     if (!shifted)
         return layer->top[0] == layer->bottom[0]
                    ? QF_OK
-                   : qf_tensor_copy(layer->context, layer->top[0]->data, layer->bottom[0]->data);
-    state *s = layer->state;
-    qf_tensor *input;
+                   : qf_tensor_copy(layer->context, y, layer->bottom[0]->data);
     QF_TRY(qf_layer_keep_input(layer, &s->kept, &input));
-    QF_TRY(qf_read(layer->context, input, QF_NHWC, &x));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-    size_t channels = qf_tensor_extent(&input->shape).channels,
-           count = qf_shape_count(&input->shape);
-    size_t step = qf_blob_count(layer->params[0].blob) > 1 ? 1 : 0;
-#pragma omp parallel for if (qf_repays_threads(count))
-    for (size_t i = 0; i < count / (channels ? channels : 1); i++)
-        for (size_t c = 0; c < channels; c++)
-            y[i * channels + c] =
-                qf_dequant_fake(x[i * channels + c], deq[c * step], (int)shift[c * step]);
-    return QF_OK;
+    return layer->device->quantise->dequantise_fake(
+        layer->context, input, layer->params[0].blob->data, layer->params[1].blob->data, y);
 }
 
 bool qf_dequant_is_deployed(const qf_layer *dequant)
@@ -134,6 +125,19 @@ bool qf_dequant_is_deployed(const qf_layer *dequant)
 bool qf_layer_is_deployed(const qf_layer *layer)
 {
     return layer->dequant && qf_dequant_is_deployed(layer->dequant);
+}
+
+static qf_status hand_to_device(qf_layer *layer, size_t channels)
+{
+    state *s = layer->state;
+    const qf_shape shape = qf_shape_make(1, (int[]){(int)channels});
+    float *factor;
+    if (!s->factor)
+        QF_TRY(qf_tensor_create(layer->context, &s->factor));
+    QF_TRY(qf_tensor_reshape(layer->context, s->factor, &shape));
+    QF_TRY(qf_write(layer->context, s->factor, QF_PLAIN, &factor));
+    memcpy(factor, s->deq, channels * sizeof *factor);
+    return QF_OK;
 }
 
 static qf_status unpack(qf_layer *layer, size_t channels)
@@ -163,6 +167,7 @@ static qf_status unpack(qf_layer *layer, size_t channels)
         s->shifted |= shift != 0;
         s->regular &= s->deq[c] >= 1 / QF_REGULAR_DEQ && s->deq[c] <= QF_REGULAR_DEQ;
     }
+    QF_TRY(hand_to_device(layer, channels));
     s->channels = channels;
     s->version = packed->version;
     return QF_OK;
@@ -183,23 +188,13 @@ qf_status qf_dequant_factors(qf_layer *dequant, qf_requantisation *out)
 }
 
 /* AVE Pooling hands over mean codes, which are not integers. */
-static qf_status scale_means(qf_layer *layer, const qf_requantisation *r)
+static qf_status scale_means(qf_layer *layer)
 {
-    qf_tensor *bottom = layer->bottom[0]->data;
-    const float *x;
-    float *y;
-    if (layer->top[0] == layer->bottom[0]) {
-        QF_TRY(qf_update(layer->context, bottom, QF_NHWC, &y));
-        x = y;
-    } else {
-        QF_TRY(qf_read(layer->context, bottom, QF_NHWC, &x));
-        QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &y));
-    }
-    const size_t rows = qf_shape_count(&bottom->shape) / (r->channels ? r->channels : 1);
-    for (size_t row = 0; row < rows; row++)
-        for (size_t c = 0; c < r->channels; c++)
-            y[row * r->channels + c] = x[row * r->channels + c] * r->deq[c];
-    return QF_OK;
+    const state *s = layer->state;
+    const qf_axes channels =
+        qf_blob_shape(layer->bottom[0])->axes > 1 ? (qf_axes){1, 1} : (qf_axes){0, 0};
+    return layer->device->map->scale(layer->context, channels, layer->bottom[0]->data, s->factor,
+                                     NULL, layer->top[0]->data);
 }
 
 /* In place too: integers have an array of their own. */
@@ -208,7 +203,7 @@ static qf_status forward_deploy(qf_layer *layer)
     qf_requantisation r;
     QF_TRY(qf_dequant_factors(layer, &r));
     if (!qf_tensor_has(layer->bottom[0]->data, QF_INTEGERS))
-        return scale_means(layer, &r);
+        return scale_means(layer);
     return layer->device->sweep->requantise(layer->context, &r, layer->bottom[0]->data, NULL,
                                             layer->top[0]->data, NULL);
 }

@@ -42,4 +42,5 @@ const qf_quantise_family qf_cpu_quantise = {
     .activations = activations,
     .activations_backward = activations_backward,
     .weights = weights,
+    .dequantise_fake = qf_dequantise_fake,
 };
