@@ -1,6 +1,6 @@
 /* What quantised training moves between the host and a device of its own: the images, their labels
- * and the loss; a solver's step also what is one number a channel or a range. No weights, no values
- * between layers. */
+ * and the loss; a solver's step also the ends of clip ranges, from which the host makes the factors.
+ * No weights, no statistics or numbers of channels, no values between layers. */
 #include "harness/fixture.h"
 #include "train/solver.h"
 
@@ -56,14 +56,13 @@ static qf_solver *open_solver(void)
     return solver;
 }
 
-/* Bytes of parameters that are a number a channel (Scale, the biases of products) or the end of a
- * range. */
+/* Bytes of the ends of clip ranges, and of the InnerProduct's bias. */
 static uint64_t bytes_of_numbers(const qf_net *net)
 {
     uint64_t bytes = 0;
     for (int i = 0; i < net->learnable_count; i++) {
         const char *type = net->layers[net->learnables[i].layer]->type->name;
-        if (strcmp(type, "Scale") == 0 || strcmp(type, "ActivationQAT") == 0 ||
+        if (strcmp(type, "ActivationQAT") == 0 ||
             (strcmp(type, "InnerProduct") == 0 && net->learnables[i].index == 1))
             bytes += qf_blob_count(net->learnables[i].blob) * sizeof(float);
     }

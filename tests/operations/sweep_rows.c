@@ -1,6 +1,8 @@
 /* The operands of sweeps, and the magnitudes that tolerances are in proportion to. */
 #include "operations/sweep_rows.h"
 
+#include "device/open_sweep.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -80,28 +82,34 @@ void sweep_draw(void *to)
 
 enum { PLAIN_CHANNELS = 2 }; /* those that x passes unchanged */
 
-/* `low` … `high` in all channels but the plain ones, which have `plain`. */
-static const float *constant(float **place, size_t channels, float plain, float low, float high)
+qf_tensor *sweep_channels(size_t channels)
 {
-    float *values = *place = qf_alloc(channels, sizeof *values);
-    assert_non_null(values);
-    for (size_t c = 0; c < channels; c++)
-        values[c] = c < PLAIN_CHANNELS ? plain : qf_random_uniform(&context->random, low, high);
-    return values;
+    return rows_tensor(1, (int[]){(int)channels});
 }
 
-static qf_sweep make_sweep(const sweep_shape *s, const qf_tensor *x, float **place)
+/* `low` … `high` in all channels but the plain ones, which have `plain`. */
+static qf_tensor *constant(size_t channels, float plain, float low, float high)
+{
+    qf_tensor *tensor = sweep_channels(channels);
+    float *values;
+    assert_ok(context, qf_write(context, tensor, QF_PLAIN, &values));
+    for (size_t c = 0; c < channels; c++)
+        values[c] = c < PLAIN_CHANNELS ? plain : qf_random_uniform(&context->random, low, high);
+    return tensor;
+}
+
+static qf_sweep make_sweep(const sweep_shape *s, const qf_tensor *x)
 {
     const qf_extent e = qf_tensor_extent(&x->shape);
     qf_sweep sweep = {.rows = e.batch * e.inner, .channels = e.channels};
     if (s->norm) {
-        sweep.mean = constant(&place[0], e.channels, 0, -0.5f, 0.5f);
-        sweep.inverse = constant(&place[1], e.channels, 1, 0.5f, 3);
+        sweep.mean = constant(e.channels, 0, -0.5f, 0.5f);
+        sweep.inverse = constant(e.channels, 1, 0.5f, 3);
     }
     if (s->factor)
-        sweep.factor = constant(&place[2], e.channels, 1, -2, 2);
+        sweep.factor = constant(e.channels, 1, -2, 2);
     if (s->summand)
-        sweep.summand = constant(&place[3], e.channels, 0, -1, 1);
+        sweep.summand = constant(e.channels, 0, -1, 1);
     sweep.relu = s->relu;
     sweep.relu_slope = s->slope;
     sweep.relu_limit = s->limit;
@@ -149,7 +157,7 @@ sweep_operands sweep_open(const sweep_shape *s, bool special)
     const float high = qf_random_uniform(&context->random, 0.5f, 3),
                 low = rows_chance(0.5) ? 0 : qf_random_uniform(&context->random, -2, 0);
     fill(o.x);
-    o.sweep = make_sweep(s, o.x, o.constants);
+    o.sweep = make_sweep(s, o.x);
     o.sweep.codes = qf_ulq_factors(high, low, 8);
     o.terms = qf_ulq_gradient_terms(high, low);
     if (s->addend)
@@ -158,17 +166,11 @@ sweep_operands sweep_open(const sweep_shape *s, bool special)
         sweep_shape above = *s;
         above.norm = above.relu = true; /* whatever it is, it has to keep its x */
         fill(o.above_x[i] = rows_like(o.x));
-        o.above[i] = make_sweep(&above, o.x, o.constants + 4 * (1 + i));
+        o.above[i] = make_sweep(&above, o.x);
     }
     if (!special)
         plant_borders(&o);
     return o;
-}
-
-void sweep_close(sweep_operands *o)
-{
-    for (size_t i = 0; i < ROWS_COUNT(o->constants); i++)
-        qf_free(o->constants[i]);
 }
 
 void sweep_list_values(const sweep_operands *o, qf_sweep_gradients *g)
@@ -177,7 +179,7 @@ void sweep_list_values(const sweep_operands *o, qf_sweep_gradients *g)
     g->addend = o->addend;
     g->above_count = o->shape->above;
     for (int i = 0; i < g->above_count; i++) {
-        g->above[i].pass = &o->above[i];
+        g->above[i].sweep = &o->above[i];
         g->above[i].x = o->above_x[i];
     }
 }
@@ -218,31 +220,37 @@ static double one_or(const float *values, size_t c)
     return values ? absolute(values[c]) : 1;
 }
 
+/* What gradients are added to is at most this. */
+enum { ADDED = 3 };
+
 /* Of Σ d and Σ d · x̂, and of the terms of dx where they are in it. */
-static void measure_channel(const sweep_operands *o, size_t c, const float *x, const float *d,
-                            sweep_magnitudes *m, float *dx)
+static void measure_channel(const qf_open_sweep *s, size_t c, const float *x, const float *d,
+                            float *factor, float *summand, float *dx)
 {
-    const qf_sweep *s = &o->sweep;
     const size_t n = s->rows * s->channels;
+    double sum = 0, product = 0;
     for (size_t i = c; i < n; i += s->channels) {
         const double hat =
             s->mean ? absolute(x[i] - s->mean[c]) * absolute(s->inverse[c]) : absolute(x[i]);
-        m->summand[c] += absolute(d[i]);
-        m->factor[c] += absolute(d[i]) * hat;
+        sum += absolute(d[i]);
+        product += absolute(d[i]) * hat;
     }
+    summand[c] = (float)(sum + ADDED);
+    factor[c] = (float)(product + ADDED);
     for (size_t i = c; i < n && s->mean; i += s->channels) {
         const double hat = absolute(x[i] - s->mean[c]) * absolute(s->inverse[c]);
-        dx[i] = (float)((absolute(d[i]) + m->summand[c] / (double)s->rows +
-                         hat * m->factor[c] / (double)s->rows) *
+        dx[i] = (float)((absolute(d[i]) + sum / (double)s->rows + hat * product / (double)s->rows) *
                         one_or(s->factor, c) * absolute(s->inverse[c]));
     }
 }
 
 /* Inside the range a term is half a step of the gradient at most. */
-static double measure_clip(const sweep_operands *o, const qf_sweep_gradients *g)
+static qf_tensor *measure_clip(const sweep_operands *o, const qf_sweep_gradients *g)
 {
     const float *value, *gradient;
-    double sum = 0;
+    qf_tensor *magnitude = sweep_channels(1);
+    float *size;
+    double sum = ADDED;
     assert_ok(context, qf_read(context, sweep_value(o), QF_NHWC, &value));
     for (int k = 0; k < g->code_count; k++) {
         assert_ok(context, qf_read(context, g->codes[k], QF_NHWC, &gradient));
@@ -250,43 +258,27 @@ static double measure_clip(const sweep_operands *o, const qf_sweep_gradients *g)
             sum += absolute(gradient[i]) *
                    (value[i] > o->terms.high || value[i] < o->terms.low ? 1 : 0.5 / 255);
     }
-    return sum;
+    assert_ok(context, qf_write(context, magnitude, QF_PLAIN, &size));
+    size[0] = (float)sum;
+    return magnitude;
 }
 
 sweep_magnitudes sweep_measure(const sweep_operands *o, const qf_sweep_gradients *expected)
 {
     const float *x, *d;
-    float *dx;
-    sweep_magnitudes m = {qf_alloc(o->sweep.channels, sizeof *m.factor),
-                          qf_alloc(o->sweep.channels, sizeof *m.summand), 0, rows_like(o->x)};
+    float *factor, *summand, *dx;
+    qf_open_sweep sweep;
+    sweep_magnitudes m = {.factor = sweep_channels(o->sweep.channels),
+                          .summand = sweep_channels(o->sweep.channels),
+                          .clip = measure_clip(o, expected),
+                          .dx = rows_like(o->x)};
+    assert_ok(context, qf_sweep_open(context, &o->sweep, &sweep));
     assert_ok(context, qf_read(context, o->x, QF_NHWC, &x));
     assert_ok(context, qf_read(context, expected->d, QF_NHWC, &d));
+    assert_ok(context, qf_write(context, m.factor, QF_PLAIN, &factor));
+    assert_ok(context, qf_write(context, m.summand, QF_PLAIN, &summand));
     assert_ok(context, qf_write(context, m.dx, QF_NHWC, &dx));
-    for (size_t c = 0; c < o->sweep.channels; c++)
-        measure_channel(o, c, x, d, &m, dx);
-    if (expected->code_count)
-        m.clip = measure_clip(o, expected);
+    for (size_t c = 0; c < sweep.channels; c++)
+        measure_channel(&sweep, c, x, d, factor, summand, dx);
     return m;
-}
-
-void sweep_forget(const sweep_magnitudes *m)
-{
-    qf_free(m->factor);
-    qf_free(m->summand);
-}
-
-void sweep_compare_parameters(const qf_device *device, const float *found, const float *expected,
-                              const double *magnitude, const sweep_operands *o, const char *what)
-{
-    const size_t channels = o->sweep.channels;
-    if (!expected)
-        return;
-    for (size_t c = 0; c < channels; c++) { /* what it is added to is at most 3 */
-        const double allowed = device == &qf_reference ? 0 : ROWS_ROUNDING * (magnitude[c] + 3);
-        if (!(fabs((double)found[c] - (double)expected[c]) <= allowed))
-            fail_msg("%s: channel %zu is %.9g, expected %.9g (allowed %.2g)", what, c,
-                     (double)found[c], (double)expected[c], allowed);
-    }
-    if (found[channels] != expected[channels])
-        fail_msg("%s: written behind %zu channels", what, channels);
 }

@@ -25,13 +25,11 @@ typedef struct sweep_operands {
     qf_sweep sweep, above[QF_SWEEP_CHAIN];
     qf_ulq_terms terms; /* of the codes' range */
     qf_tensor *x, *addend, *above_x[QF_SWEEP_CHAIN];
-    float *constants[4 * (1 + QF_SWEEP_CHAIN)]; /* of the sweeps; owned */
 } sweep_operands;
 
 /* In a channel or two x passes all stages as it is, and lies on the clip range's ends or beside
  * them. */
 sweep_operands sweep_open(const sweep_shape *, bool special);
-void sweep_close(sweep_operands *);
 
 /* What backward makes the value from. */
 void sweep_list_values(const sweep_operands *, qf_sweep_gradients *);
@@ -40,17 +38,15 @@ qf_tensor *sweep_value(const sweep_operands *); /* by the reference */
 /* Floats: equal to the bit, but for NaN, which has many. */
 void sweep_compare_bits(qf_tensor *found, qf_tensor *expected, const char *what);
 
-/* Sums of absolute values, which roundings of the sums are in proportion to. */
+/* Values of each channel, to be given to a sweep or to be added to; `added`: small whole numbers.
+ */
+qf_tensor *sweep_channels(size_t channels);
+
+/* Sums of absolute values, with what they are added to, which roundings of the sums are in
+ * proportion to. */
 typedef struct sweep_magnitudes {
-    double *factor, *summand; /* of each channel */
-    double clip;
-    qf_tensor *dx;
+    qf_tensor *factor, *summand, *clip, *dx;
 } sweep_magnitudes;
 sweep_magnitudes sweep_measure(const sweep_operands *, const qf_sweep_gradients *expected);
-void sweep_forget(const sweep_magnitudes *);
-
-/* NULL where nobody asked. */
-void sweep_compare_parameters(const qf_device *, const float *found, const float *expected,
-                              const double *magnitude, const sweep_operands *, const char *what);
 
 #endif

@@ -2,6 +2,8 @@
  * channels. */
 #include "operations/rows.h"
 
+#include "device/families/normalise_math.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -338,62 +340,220 @@ static void unit_length_backward(const qf_device *device, const void *of)
     rows_compare(device, d_scale, expected_scale, magnitude, 4e-7, "gradient of the scale");
 }
 
-/* Numbers beside the arrays on both sides that no one may touch. */
-enum { BESIDE = 16 };
+/* ---- BatchNorm ---- */
 
-static float *guarded(size_t n)
+static qf_tensor *channels_of(const qf_tensor *x)
 {
-    float *values = qf_alloc(n + 2 * BESIDE, sizeof *values);
-    assert_non_null(values);
-    for (size_t i = 0; i < n + 2 * BESIDE; i++)
-        values[i] = 12345;
-    return values + BESIDE;
+    return rows_tensor(1, (int[]){(int)qf_tensor_extent(&x->shape).channels});
 }
 
-static void release_guarded(float *values, size_t n)
+/* `low` or more, and up to 1 more. */
+static void fill_from(qf_tensor *tensor, float low)
 {
-    for (size_t i = 0; i < BESIDE; i++)
-        if (values[-(ptrdiff_t)i - 1] != 12345 || values[n + i] != 12345)
-            fail_msg("written beside an array of %zu channels", n);
-    qf_free(values - BESIDE);
+    float *values;
+    assert_ok(context, qf_write(context, tensor, QF_PLAIN, &values));
+    for (size_t i = 0; i < qf_shape_count(&tensor->shape); i++)
+        values[i] = qf_random_uniform(&context->random, low, low + 1);
 }
 
 /* Means far from 0 beside small deviations: what a difference of sums of squares would lose. */
-static void moments(const qf_device *device, const void *of)
+static qf_tensor *draw_values(const shape *s)
 {
-    const shape *s = of;
     qf_tensor *x = rows_tensor(s->axes, s->size);
-    const size_t channels = qf_tensor_extent(&x->shape).channels;
     const float centre = rows_chance(0.5) ? 0 : 1000;
-    float *found[2] = {guarded(channels), guarded(channels)};
-    float *expected[2] = {guarded(channels), guarded(channels)}, *values;
+    float *values;
     rows_fill(x);
     assert_ok(context, qf_update(context, x, QF_NHWC, &values));
     for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
         values[i] += centre;
-    qf_tensor *mine = rows_copy(x);
+    return x;
+}
+
+/* |mean| + deviation, which the mean's rounding is in proportion to; and what follows for the
+ * variance, where the mean's is `step` of it. */
+static void measure_moments(qf_tensor *mean, qf_tensor *variance, double step, qf_tensor **of_mean,
+                            qf_tensor **of_variance)
+{
+    const float *means, *variances;
+    float *a, *b;
+    *of_mean = rows_like(mean);
+    *of_variance = rows_like(mean);
+    assert_ok(context, qf_read(context, mean, QF_PLAIN, &means));
+    assert_ok(context, qf_read(context, variance, QF_PLAIN, &variances));
+    assert_ok(context, qf_write(context, *of_mean, QF_PLAIN, &a));
+    assert_ok(context, qf_write(context, *of_variance, QF_PLAIN, &b));
+    for (size_t c = 0; c < qf_shape_count(&mean->shape); c++) {
+        const double deviation = sqrt((double)variances[c]);
+        const double size = fabs((double)means[c]) + deviation;
+        a[c] = (float)size;
+        b[c] = (float)(size * (4 * deviation + step * size));
+    }
+}
+
+static const double moment_step = 1e-6; /* of a value's rounding */
+
+static void moments(const qf_device *device, const void *of)
+{
+    qf_tensor *x = draw_values(of), *mine = rows_copy(x), *of_mean, *of_variance;
+    qf_tensor *found[2] = {channels_of(x), channels_of(x)};
+    qf_tensor *expected[2] = {channels_of(x), channels_of(x)};
     rows_expect_begin();
     assert_ok(context, qf_reference.normalise->moments(context, x, expected[0], expected[1]));
+    measure_moments(expected[0], expected[1], moment_step, &of_mean, &of_variance);
     rows_expect_end();
     rows_input(mine);
+    for (int i = 0; i < 2; i++)
+        rows_output(found[i], ROWS_FLOATS);
     assert_ok(context, device->normalise->moments(context, mine, found[0], found[1]));
     rows_check();
+    rows_compare(device, found[0], expected[0], of_mean, moment_step, "mean");
+    rows_compare(device, found[1], expected[1], of_variance, moment_step, "variance");
+}
+
+/* Running sums of a few batches. */
+static qf_statistics draw_statistics(const qf_tensor *x)
+{
+    const bool inside = rows_chance(0.7);
+    qf_statistics s = {.mean = channels_of(x),
+                       .inverse = channels_of(x),
+                       .running = {channels_of(x), channels_of(x), rows_tensor(1, (int[]){1})},
+                       .keep = 0.75f,
+                       .eps = inside ? 1e-5f : 0.125f,
+                       .eps_inside = inside};
+    fill_from(s.running[0], -0.5f);
+    for (int i = 1; i < 3; i++)
+        fill_from(s.running[i], 0.5f);
+    return s;
+}
+
+static qf_statistics copy_statistics(const qf_statistics *s)
+{
+    qf_statistics copy = *s;
+    copy.mean = rows_copy(s->mean);
+    copy.inverse = rows_copy(s->inverse);
+    for (int i = 0; i < 3; i++)
+        copy.running[i] = rows_copy(s->running[i]);
+    return copy;
+}
+
+/* What differs comes from the moments alone, which have rows of their own: so x is of ordinary
+ * size here, and the deviation not much smaller than the mean. */
+static void batch_statistics(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *x = rows_tensor(s->axes, s->size);
+    rows_fill(x);
+    const qf_statistics expected = draw_statistics(x), found = copy_statistics(&expected);
+    qf_tensor *mine = rows_copy(x), *of_mean, *of_variance;
+    qf_tensor *mean = channels_of(x), *variance = channels_of(x);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.normalise->moments(context, x, mean, variance));
+    measure_moments(mean, variance, moment_step, &of_mean, &of_variance);
+    assert_ok(context, qf_reference.normalise->batch_statistics(context, &expected, x));
+    rows_expect_end();
+    rows_input(mine);
+    qf_tensor *const outputs[] = {found.mean, found.inverse, found.running[0], found.running[1],
+                                  found.running[2]};
+    for (size_t i = 0; i < ROWS_COUNT(outputs); i++)
+        rows_output(outputs[i], ROWS_FLOATS);
+    assert_ok(context, device->normalise->batch_statistics(context, &found, mine));
+    rows_check();
+    rows_compare(device, found.mean, expected.mean, of_mean, moment_step, "mean");
+    if (qf_shape_count(&x->shape) > 4 * qf_shape_count(&mean->shape)) /* else it may be tiny */
+        rows_compare(device, found.inverse, expected.inverse, rows_absolute(expected.inverse), 1e-3,
+                     "inverse deviation");
+    rows_compare(device, found.running[0], expected.running[0], rows_absolute(expected.running[0]),
+                 1e-3, "running mean");
+    rows_compare(device, found.running[1], expected.running[1], rows_absolute(expected.running[1]),
+                 1e-3, "running variance");
+    rows_compare(device, found.running[2], expected.running[2], NULL, 0, "weight");
+}
+
+static void running_statistics(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *x = rows_tensor(s->axes, s->size);
+    const qf_statistics expected = draw_statistics(x);
+    if (rows_chance(0.2)) /* nothing was added yet */
+        qf_tensor_set_zero(expected.running[2]);
+    const qf_statistics found = copy_statistics(&expected);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.normalise->running_statistics(context, &expected));
+    rows_expect_end();
+    for (int i = 0; i < 3; i++)
+        rows_input(found.running[i]);
+    rows_output(found.mean, ROWS_FLOATS);
+    rows_output(found.inverse, ROWS_FLOATS);
+    assert_ok(context, device->normalise->running_statistics(context, &found));
+    rows_check();
+    rows_compare(device, found.mean, expected.mean, NULL, 0, "mean");
+    rows_compare(device, found.inverse, expected.inverse, NULL, 0, "inverse deviation");
+}
+
+/* Terms of dx: |dy|, its mean, and |x̂| times the mean of |dy · x̂|, all times the inverse. */
+static qf_tensor *magnitude_of_dx(const qf_statistics *s, qf_tensor *x, qf_tensor *dy)
+{
+    const size_t channels = qf_shape_count(&s->mean->shape), n = qf_shape_count(&x->shape);
+    const float *mean, *inverse, *values, *gradient;
+    qf_tensor *magnitude = rows_like(x);
+    float *sizes;
+    assert_ok(context, qf_read(context, s->mean, QF_PLAIN, &mean));
+    assert_ok(context, qf_read(context, s->inverse, QF_PLAIN, &inverse));
+    assert_ok(context, qf_read(context, x, QF_NHWC, &values));
+    assert_ok(context, qf_read(context, dy, QF_NHWC, &gradient));
+    assert_ok(context, qf_write(context, magnitude, QF_NHWC, &sizes));
     for (size_t c = 0; c < channels; c++) {
-        const double deviation = sqrt((double)expected[1][c]);
-        const double size = fabs((double)expected[0][c]) + deviation;
-        const double step = device == &qf_reference ? 0 : 1e-6 * size; /* of a value's rounding */
-        if (!(fabs((double)found[0][c] - (double)expected[0][c]) <= step))
-            fail_msg("mean of channel %zu is %.9g, expected %.9g", c, (double)found[0][c],
-                     (double)expected[0][c]);
-        if (!(fabs((double)found[1][c] - (double)expected[1][c]) <=
-              4 * step * deviation + step * step))
-            fail_msg("variance of channel %zu is %.9g, expected %.9g", c, (double)found[1][c],
-                     (double)expected[1][c]);
+        const double rows = (double)(n / channels), k = (double)inverse[c];
+        double sum = 0, product = 0;
+        for (size_t i = c; i < n; i += channels) {
+            sum += fabs((double)gradient[i]);
+            product += fabs((double)gradient[i] * (double)(values[i] - mean[c]));
+        }
+        const double slope = (double)qf_deviation_slope(inverse[c], s->eps, s->eps_inside);
+        for (size_t i = c; i < n; i += channels)
+            sizes[i] = (float)((fabs((double)gradient[i]) + sum / rows +
+                                fabs((double)(values[i] - mean[c])) * product / rows * k * slope) *
+                               k);
     }
-    for (int i = 0; i < 2; i++) {
-        release_guarded(found[i], channels);
-        release_guarded(expected[i], channels);
-    }
+    return magnitude;
+}
+
+static void check_backward(const qf_device *device, const shape *s, bool in_place)
+{
+    const bool of_batch = rows_chance(0.7);
+    qf_tensor *x = rows_tensor(s->axes, s->size), *dy = rows_like(x), *expected = rows_like(x);
+    const qf_normalise_family *reference = qf_reference.normalise;
+    rows_fill(x);
+    rows_fill(dy);
+    const qf_statistics statistics = draw_statistics(x);
+    rows_expect_begin();
+    assert_ok(context, of_batch ? reference->batch_statistics(context, &statistics, x)
+                                : reference->running_statistics(context, &statistics));
+    assert_ok(context,
+              reference->backward(context, &statistics, of_batch ? x : NULL, dy, expected));
+    qf_tensor *magnitude = of_batch ? magnitude_of_dx(&statistics, x, dy) : NULL;
+    rows_expect_end();
+    qf_tensor *dx = in_place ? rows_copy(dy) : rows_like(x), *my_dy = in_place ? dx : rows_copy(dy);
+    rows_input(x);
+    rows_input(statistics.mean);
+    rows_input(statistics.inverse);
+    if (!in_place)
+        rows_input(my_dy);
+    rows_output(dx, ROWS_FLOATS);
+    assert_ok(context,
+              device->normalise->backward(context, &statistics, of_batch ? x : NULL, my_dy, dx));
+    rows_check();
+    rows_compare(device, dx, expected, magnitude, ROWS_ROUNDING, "gradient");
+}
+
+static void backward(const qf_device *device, const void *of)
+{
+    check_backward(device, of, false);
+}
+
+static void backward_in_place(const qf_device *device, const void *of)
+{
+    check_backward(device, of, true);
 }
 
 int main(int argc, char **argv)
@@ -409,6 +569,10 @@ int main(int argc, char **argv)
         {"unit-length", NULL, unit_length},
         {"unit-length-backward", NULL, unit_length_backward},
         {"moments", NULL, moments},
+        {"batch-statistics", NULL, batch_statistics},
+        {"running-statistics", NULL, running_statistics},
+        {"backward", NULL, backward},
+        {"backward-in-place", NULL, backward_in_place},
     };
     const rows_family family = {
         "normalise", operations, ROWS_COUNT(operations), shapes, sizeof *shapes, ROWS_COUNT(shapes),

@@ -65,15 +65,17 @@ static void activations(const qf_device *device, const void *of)
     rows_compare_form(found, expected, QF_CODES, "codes");
 }
 
-/* Terms of the range's gradients are dy at most. */
-static double sum_of_sizes(qf_tensor *dy)
+/* Terms of the range's gradients are dy at most; what they are added to is that of `like`. */
+static qf_tensor *sum_of_sizes(qf_tensor *dy, qf_tensor *like)
 {
+    qf_tensor *magnitude = rows_absolute(like);
     const float *values;
-    double sum = 0;
+    float *sum;
     assert_ok(context, qf_read(context, dy, QF_PLAIN, &values));
+    assert_ok(context, qf_update(context, magnitude, QF_PLAIN, &sum));
     for (size_t i = 0; i < qf_shape_count(&dy->shape); i++)
-        sum += fabs((double)values[i]);
-    return sum;
+        sum[0] += fabsf(values[i]);
+    return magnitude;
 }
 
 static void activations_backward(const qf_device *device, const void *of)
@@ -82,11 +84,18 @@ static void activations_backward(const qf_device *device, const void *of)
     qf_tensor *x = rows_tensor(4, s->size), *dy = rows_like(x), *found = rows_like(x),
               *expected = rows_like(x);
     const bool wants_data = rows_chance(0.8);
-    double d_found[2] = {1, 2}, d_expected[2] = {1, 2}; /* added to */
+    const int one = 1;
+    qf_tensor *d_found[2], *d_expected[2], *magnitude[2];
+    for (int i = 0; i < 2; i++) {
+        d_found[i] = rows_tensor(1, &one);
+        rows_fill(d_found[i]); /* added to */
+        d_expected[i] = rows_copy(d_found[i]);
+    }
     rows_fill(x);
     rows_fill(dy);
+    for (int i = 0; i < 2; i++)
+        magnitude[i] = sum_of_sizes(dy, d_found[i]);
     qf_tensor *my_x = rows_copy(x), *my_dy = rows_copy(dy);
-    const double magnitude = sum_of_sizes(dy);
     rows_expect_begin();
     assert_ok(context, qf_reference.quantise->activations_backward(
                            context, x, dy, s->clip_max, s->clip_min, wants_data ? expected : NULL,
@@ -96,6 +105,8 @@ static void activations_backward(const qf_device *device, const void *of)
     rows_input(my_dy);
     if (wants_data)
         rows_output(found, ROWS_FLOATS);
+    for (int i = 0; i < 2; i++)
+        rows_output(d_found[i], ROWS_FLOATS);
     assert_ok(context,
               device->quantise->activations_backward(context, my_x, my_dy, s->clip_max, s->clip_min,
                                                      wants_data ? found : NULL, d_found));
@@ -103,9 +114,8 @@ static void activations_backward(const qf_device *device, const void *of)
     if (wants_data)
         rows_compare(device, found, expected, NULL, 0, "gradients of the data");
     for (int i = 0; i < 2; i++)
-        if (!(fabs(d_found[i] - d_expected[i]) <= ROWS_ROUNDING * magnitude))
-            fail_msg("gradient %d of the range is %.9g, expected %.9g", i, d_found[i],
-                     d_expected[i]);
+        rows_compare(device, d_found[i], d_expected[i], magnitude[i], ROWS_ROUNDING,
+                     i ? "gradient of clip_min" : "gradient of clip_max");
 }
 
 static qf_weight_layout layout_of(const shape *s)

@@ -2,8 +2,6 @@
 #include "device/families/classes.h"
 #include "operations/rows.h"
 
-#include <math.h>
-
 typedef struct shape {
     const char *name;
     int axes, size[5];
@@ -52,63 +50,6 @@ static void channel_sums(const qf_device *device, const void *of)
         rows_check();
         rows_compare(device, db, expected, magnitude, ROWS_ROUNDING, "sums");
     }
-}
-
-static void assert_sums(const qf_device *device, const double *found, const double *expected,
-                        const double *magnitude, size_t n, const char *what)
-{
-    for (size_t c = 0; c < n; c++)
-        if (!(fabs(found[c] - expected[c]) <=
-              (device == &qf_reference ? 0 : 1e-13 * magnitude[c]))) /* sums are double */
-            fail_msg("%s of channel %zu is %.17g, expected %.17g", what, c, found[c], expected[c]);
-    if (found[n] != 12345)
-        fail_msg("%s: written behind %zu channels", what, n);
-}
-
-static double *sums_of(size_t channels)
-{
-    double *sums = qf_alloc(channels + 1, sizeof *sums);
-    assert_non_null(sums);
-    sums[channels] = 12345;
-    return sums;
-}
-
-/* Σ |a| and Σ |a| · (|b| + |centre|): those of absolute values around a negative centre. */
-static void channel_products(const qf_device *device, const void *of)
-{
-    const shape *s = of;
-    const bool centred = rows_chance(0.7);
-    qf_tensor *a = rows_tensor(s->axes, s->size), *b = rows_like(a);
-    const size_t channels = qf_tensor_extent(&a->shape).channels;
-    double *sums[6];
-    float *centre = qf_alloc(channels, sizeof *centre), *low = qf_alloc(channels, sizeof *low);
-    const qf_reduce_family *reference = qf_reference.reduce;
-    rows_fill(a);
-    rows_fill(b);
-    for (size_t c = 0; c < channels; c++) {
-        centre[c] = qf_random_gaussian(&context->random, 0, 1);
-        low[c] = -fabsf(centre[c]);
-    }
-    for (int i = 0; i < 6; i++)
-        sums[i] = sums_of(channels);
-    qf_tensor *first = rows_copy(a), *second = rows_copy(b);
-    rows_expect_begin();
-    assert_ok(context, reference->channel_products(context, a, b, centred ? centre : NULL, sums[0],
-                                                   sums[1]));
-    assert_ok(context, reference->channel_products(context, rows_absolute(a), rows_absolute(b), low,
-                                                   sums[2], sums[3]));
-    rows_expect_end();
-    rows_input(first);
-    rows_input(second);
-    assert_ok(context, device->reduce->channel_products(context, first, second,
-                                                        centred ? centre : NULL, sums[4], sums[5]));
-    rows_check();
-    assert_sums(device, sums[4], sums[0], sums[2], channels, "sum");
-    assert_sums(device, sums[5], sums[1], sums[3], channels, "sum of products");
-    for (int i = 0; i < 6; i++)
-        qf_free(sums[i]);
-    qf_free(centre);
-    qf_free(low);
 }
 
 static int some_axis(const shape *s)
@@ -457,7 +398,6 @@ int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
         {"channel-sums", NULL, channel_sums},
-        {"channel-products", NULL, channel_products},
         {"outer-sums", NULL, outer_sums},
         {"inner-sums", NULL, inner_sums},
         {"inner-sums-backward", NULL, inner_sums_backward},

@@ -46,7 +46,10 @@ const qf_normalise_family qf_cpu_normalise = {
     .unit_length = qf_unit_length,
     .unit_length_backward = qf_unit_length_backward,
     .unit_length_backward_scale = qf_unit_length_backward_scale,
-    .moments = qf_channel_moments,
+    .moments = qf_moments,
+    .batch_statistics = qf_batch_statistics,
+    .running_statistics = qf_running_statistics,
+    .backward = qf_normalise_backward,
 };
 
 const qf_sweep_family qf_cpu_sweep = {
@@ -57,7 +60,6 @@ const qf_sweep_family qf_cpu_sweep = {
 
 const qf_reduce_family qf_cpu_reduce = {
     .channel_sums = qf_channel_sums,
-    .channel_products = qf_channel_products,
     .outer_sums = qf_outer_sums,
     .inner_sums = qf_inner_sums,
     .inner_sums_backward = qf_inner_sums_backward,

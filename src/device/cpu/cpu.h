@@ -61,12 +61,18 @@ qf_status qf_unit_length_backward_scale(qf_context *, qf_tensor *x, qf_tensor *r
 
 qf_status qf_sweep_forward(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
                            qf_tensor *y, qf_tensor *codes);
-qf_status qf_sweep_backward(qf_context *, const qf_sweep *, qf_sweep_gradients *);
+qf_status qf_sweep_backward(qf_context *, const qf_sweep *, const qf_sweep_gradients *);
 
 qf_status qf_channel_sums(qf_context *, qf_tensor *dy, qf_tensor *db);
-qf_status qf_channel_moments(qf_context *, qf_tensor *x, float *mean, float *variance);
-qf_status qf_channel_products(qf_context *, qf_tensor *a, qf_tensor *b, const float *centre,
-                              double *sum_a, double *sum_ab);
+/* Per channel, of NHWC arrays: mean and biased variance; Σ a, then Σ a · (b − centre[c]). */
+qf_status qf_channel_moments(qf_context *, const float *x, qf_extent, float *mean, float *variance);
+qf_status qf_channel_products(qf_context *, const float *a, const float *b, const float *centre,
+                              qf_extent, double *sums);
+qf_status qf_moments(qf_context *, qf_tensor *x, qf_tensor *mean, qf_tensor *variance);
+qf_status qf_batch_statistics(qf_context *, const qf_statistics *, qf_tensor *x);
+qf_status qf_running_statistics(qf_context *, const qf_statistics *);
+qf_status qf_normalise_backward(qf_context *, const qf_statistics *, qf_tensor *x, qf_tensor *dy,
+                                qf_tensor *dx);
 qf_status qf_outer_sums(qf_context *, qf_tensor *x, int axis, qf_tensor *sums);
 qf_status qf_inner_sums(qf_context *, qf_reduction, float factor, qf_tensor *x, int axis,
                         qf_tensor *y);

@@ -12,6 +12,15 @@ typedef struct qf_standardisation {
     float eps;     /* added to the deviation, as Caffe does, not to the variance */
 } qf_standardisation;
 
+/* What BatchNorm normalises by and what it keeps: a value a channel each, but for the last. */
+typedef struct qf_statistics {
+    qf_tensor *mean, *inverse; /* of the last forward pass; inverse: 1 / deviation */
+    qf_tensor *running[3];     /* sums of means, of unbiased variances, and of their weights */
+    float keep;                /* the share of these sums that stays when a batch is added */
+    float eps;
+    bool eps_inside; /* eps is added to the variance, as in Caffe; else to the deviation */
+} qf_statistics;
+
 typedef struct qf_normalise_family {
     qf_status (*lrn_forward)(qf_context *, const qf_lrn_shape *, qf_tensor *x, qf_tensor *scale,
                              qf_tensor *y);
@@ -44,7 +53,14 @@ typedef struct qf_normalise_family {
     qf_status (*unit_length_backward_scale)(qf_context *, qf_tensor *x, qf_tensor *reciprocal,
                                             qf_tensor *dy, qf_tensor *d_scale);
     /* Per channel, over everything but axis 1: mean and biased variance. */
-    qf_status (*moments)(qf_context *, qf_tensor *x, float *mean, float *variance);
+    qf_status (*moments)(qf_context *, qf_tensor *x, qf_tensor *mean, qf_tensor *variance);
+    /* Those of x, which are added to the running ones; and the running ones themselves. */
+    qf_status (*batch_statistics)(qf_context *, const qf_statistics *, qf_tensor *x);
+    qf_status (*running_statistics)(qf_context *, const qf_statistics *);
+    /* The gradient through y = (x − mean) · inverse. Where mean and inverse are those of x:
+     * dx = inverse · (dy − mean(dy) − x̂ · mean(dy · x̂)). x NULL: they do not depend on it. */
+    qf_status (*backward)(qf_context *, const qf_statistics *, qf_tensor *x, qf_tensor *dy,
+                          qf_tensor *dx);
 } qf_normalise_family;
 
 #endif

@@ -8,10 +8,10 @@
 typedef struct qf_quantise_family {
     /* ULQ: the codes of x, with their scale and zero point. */
     qf_status (*activations)(qf_context *, qf_tensor *x, qf_ulq factors, qf_tensor *codes);
-    /* dx = dy inside the clip range, else 0; dx may be NULL. d_clip: those of clip_max and clip_min
-     * are added to. */
+    /* dx = dy inside the clip range, else 0. The gradients of clip_max and clip_min are added to.
+     * Each may be NULL. */
     qf_status (*activations_backward)(qf_context *, qf_tensor *x, qf_tensor *dy, float clip_max,
-                                      float clip_min, qf_tensor *dx, double d_clip[2]);
+                                      float clip_min, qf_tensor *dx, qf_tensor *const d_clip[2]);
     /* ARQ: the codes of the master's weights, and the scale of each channel, which people read and
      * records keep. */
     qf_status (*weights)(qf_context *, qf_tensor *master, qf_weight_layout, float *scale,

@@ -12,9 +12,10 @@
 enum { QF_SWEEP_GRADIENTS = 8, QF_SWEEP_CHAIN = 3 };
 
 typedef struct qf_sweep {
-    size_t rows, channels;         /* channels: of axis 1; rows: everything else */
-    const float *mean, *inverse;   /* BatchNorm's, or both NULL; inverse: 1 / deviation */
-    const float *factor, *summand; /* Scale's; each may be NULL */
+    size_t rows, channels; /* channels: of axis 1; rows: everything else */
+    /* A value a channel each, or NULL. */
+    qf_tensor *mean, *inverse;   /* BatchNorm's, both or none; inverse: 1 / deviation */
+    qf_tensor *factor, *summand; /* Scale's */
     bool relu;
     float relu_slope;        /* of negative values; not negative itself */
     float relu_limit;        /* not 0: ReLU6's 6, without a slope then */
@@ -30,7 +31,7 @@ typedef struct qf_sweep_gradients {
      * from its x and the value of the next one, the last from its x and `addend`. */
     qf_tensor *addend; /* may be NULL */
     struct {
-        const qf_sweep *pass;
+        const qf_sweep *sweep;
         qf_tensor *x;
     } above[QF_SWEEP_CHAIN];
     int above_count;
@@ -43,16 +44,18 @@ typedef struct qf_sweep_gradients {
     /* Receive the gradient in front of ReLU and that of x; NULL: nobody asks. One of the two may be
      * dy[0] if there are no gradients of codes. */
     qf_tensor *d, *dx;
-    const float *dx_scale;   /* not NULL: dx is written as QF_BF16, times these of each channel */
-    float *factor, *summand; /* gradients of `channels` values, added to; may be NULL */
-    double d_clip[2];        /* receives those of clip_max and clip_min */
+    /* Not NULL: dx is written as QF_BF16, times the scales of these weights, one a channel. */
+    const qf_tensor *dx_weights;
+    /* Gradients that are added to; NULL: nobody asks. Of a value a channel, and of clip_max and
+     * clip_min. */
+    qf_tensor *factor, *summand, *clip[2];
 } qf_sweep_gradients;
 
 typedef struct qf_sweep_family {
     /* `y` and `codes` may each be NULL; y may be x. */
     qf_status (*forward)(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
                          qf_tensor *y, qf_tensor *codes);
-    qf_status (*backward)(qf_context *, const qf_sweep *, qf_sweep_gradients *);
+    qf_status (*backward)(qf_context *, const qf_sweep *, const qf_sweep_gradients *);
     /* `acc` holds QF_INTEGERS; addend, y (float) and codes may each be NULL. y may be addend. */
     qf_status (*requantise)(qf_context *, const qf_requantisation *, qf_tensor *acc,
                             qf_tensor *addend, qf_tensor *y, qf_tensor *codes);

@@ -1,5 +1,5 @@
-/* Values relative to those around them, by the reference: sums and powers in double, rounded once.
- */
+/* Values relative to those around them, and BatchNorm, by the reference: sums and powers in double,
+ * rounded once. */
 #include "device/reference/reference.h"
 
 #include "base/memory.h"
@@ -278,25 +278,105 @@ static qf_status unit_length_backward_scale(qf_context *context, qf_tensor *x,
 
 /* ---- statistics ---- */
 
-/* The mean first, then squared distances from it. */
-static qf_status moments(qf_context *context, qf_tensor *x, float *mean, float *variance)
+/* ---- BatchNorm ---- */
+
+/* Of a channel: the mean first, then squared distances from it. */
+static void channel_moments(const float *values, qf_extent e, size_t c, float *mean,
+                            float *variance)
+{
+    const size_t rows = e.batch * e.inner;
+    double sum = 0, squares = 0;
+    for (size_t row = 0; row < rows; row++)
+        sum += (double)values[row * e.channels + c];
+    const double centre = rows ? sum / (double)rows : 0;
+    for (size_t row = 0; row < rows; row++) {
+        const double distance = (double)values[row * e.channels + c] - centre;
+        squares += distance * distance;
+    }
+    *mean = (float)centre;
+    *variance = rows ? (float)(squares / (double)rows) : 0;
+}
+
+static qf_status moments(qf_context *context, qf_tensor *x, qf_tensor *mean, qf_tensor *variance)
 {
     QF_ON_DEVICE(context);
     const qf_extent e = qf_tensor_extent(&x->shape);
-    const size_t rows = e.batch * e.inner;
     const float *values;
+    float *means, *variances;
     QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_write(context, mean, QF_PLAIN, &means));
+    QF_TRY(qf_device_write(context, variance, QF_PLAIN, &variances));
+    for (size_t c = 0; c < e.channels; c++)
+        channel_moments(values, e, c, &means[c], &variances[c]);
+    return QF_OK;
+}
+
+static qf_status batch_statistics(qf_context *context, const qf_statistics *s, qf_tensor *x)
+{
+    QF_ON_DEVICE(context);
+    const qf_extent e = qf_tensor_extent(&x->shape);
+    const float *values, unbias = qf_unbias(e.batch * e.inner);
+    float *mean, *inverse, *running[3];
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_write(context, s->mean, QF_PLAIN, &mean));
+    QF_TRY(qf_device_write(context, s->inverse, QF_PLAIN, &inverse));
+    for (int i = 0; i < 3; i++)
+        QF_TRY(qf_device_update(context, s->running[i], QF_PLAIN, &running[i]));
+    running[2][0] = qf_add_to_running(running[2][0], s->keep, 1);
     for (size_t c = 0; c < e.channels; c++) {
-        double sum = 0, squares = 0;
-        for (size_t row = 0; row < rows; row++)
-            sum += (double)values[row * e.channels + c];
-        const double centre = rows ? sum / (double)rows : 0;
-        for (size_t row = 0; row < rows; row++) {
-            const double distance = (double)values[row * e.channels + c] - centre;
-            squares += distance * distance;
+        float variance;
+        channel_moments(values, e, c, &mean[c], &variance);
+        running[0][c] = qf_add_to_running(running[0][c], s->keep, mean[c]);
+        running[1][c] = qf_add_to_running(running[1][c], s->keep, unbias * variance);
+        inverse[c] = qf_inverse_deviation(variance, s->eps, s->eps_inside);
+    }
+    return QF_OK;
+}
+
+static qf_status running_statistics(qf_context *context, const qf_statistics *s)
+{
+    QF_ON_DEVICE(context);
+    const float *running[3];
+    float *mean, *inverse;
+    for (int i = 0; i < 3; i++)
+        QF_TRY(qf_device_read(context, s->running[i], QF_PLAIN, &running[i]));
+    QF_TRY(qf_device_write(context, s->mean, QF_PLAIN, &mean));
+    QF_TRY(qf_device_write(context, s->inverse, QF_PLAIN, &inverse));
+    const float share = qf_running_share(running[2][0]);
+    for (size_t c = 0; c < qf_shape_count(&s->mean->shape); c++) {
+        mean[c] = running[0][c] * share;
+        inverse[c] = qf_inverse_deviation(running[1][c] * share, s->eps, s->eps_inside);
+    }
+    return QF_OK;
+}
+
+/* Channel by channel; dx may be dy. */
+static qf_status backward(qf_context *context, const qf_statistics *s, qf_tensor *x, qf_tensor *dy,
+                          qf_tensor *dx)
+{
+    QF_ON_DEVICE(context);
+    const qf_extent e = qf_tensor_extent(&dy->shape);
+    const size_t rows = e.batch * e.inner, n = rows * e.channels;
+    const float *mean, *inverse, *values = NULL, *gradient;
+    float *result;
+    QF_TRY(qf_device_read(context, s->mean, QF_PLAIN, &mean));
+    QF_TRY(qf_device_read(context, s->inverse, QF_PLAIN, &inverse));
+    if (x)
+        QF_TRY(qf_device_read(context, x, QF_NHWC, &values));
+    QF_TRY(qf_device_read(context, dy, QF_NHWC, &gradient));
+    QF_TRY(qf_device_write(context, dx, QF_NHWC, &result));
+    for (size_t c = 0; c < e.channels; c++) {
+        double sum = 0, product = 0;
+        for (size_t i = c; x && i < n; i += e.channels) {
+            sum += (double)gradient[i];
+            product += (double)gradient[i] * ((double)values[i] - (double)mean[c]);
         }
-        mean[c] = (float)centre;
-        variance[c] = rows ? (float)(squares / (double)rows) : 0;
+        const qf_normalise_correction of =
+            qf_correction_of(sum, product, rows, inverse[c], s->eps, s->eps_inside);
+        for (size_t i = c; i < n; i += e.channels)
+            result[i] =
+                (x ? gradient[i] - of.constant - (values[i] - mean[c]) * of.factor : gradient[i]) *
+                inverse[c];
     }
     return QF_OK;
 }
@@ -313,4 +393,7 @@ const qf_normalise_family qf_reference_normalise = {
     .unit_length_backward = unit_length_backward,
     .unit_length_backward_scale = unit_length_backward_scale,
     .moments = moments,
+    .batch_statistics = batch_statistics,
+    .running_statistics = running_statistics,
+    .backward = backward,
 };

@@ -23,25 +23,6 @@ static qf_status channel_sums(qf_context *context, qf_tensor *dy, qf_tensor *db)
     return QF_OK;
 }
 
-static qf_status channel_products(qf_context *context, qf_tensor *a, qf_tensor *b,
-                                  const float *centre, double *sum_a, double *sum_ab)
-{
-    QF_ON_DEVICE(context);
-    const qf_extent e = qf_tensor_extent(&a->shape);
-    const float *first, *second;
-    QF_TRY(qf_device_read(context, a, QF_NHWC, &first));
-    QF_TRY(qf_device_read(context, b, QF_NHWC, &second));
-    for (size_t c = 0; c < e.channels; c++) {
-        const double middle = centre ? (double)centre[c] : 0;
-        sum_a[c] = sum_ab[c] = 0;
-        for (size_t i = c; i < e.batch * e.inner * e.channels; i += e.channels) {
-            sum_a[c] += (double)first[i];
-            sum_ab[c] += (double)first[i] * ((double)second[i] - middle);
-        }
-    }
-    return QF_OK;
-}
-
 static qf_status outer_sums(qf_context *context, qf_tensor *x, int axis, qf_tensor *sums)
 {
     QF_ON_DEVICE(context);
@@ -236,7 +217,6 @@ static qf_status value_loss_backward(qf_context *context, const qf_value_loss *s
 
 const qf_reduce_family qf_reference_reduce = {
     .channel_sums = channel_sums,
-    .channel_products = channel_products,
     .outer_sums = outer_sums,
     .inner_sums = inner_sums,
     .inner_sums_backward = inner_sums_backward,

@@ -10,13 +10,15 @@
 
 typedef struct work {
     const float *x, *y, *addend, *above[QF_SWEEP_CHAIN];
+    qf_open_sweep above_sweep[QF_SWEEP_CHAIN];
     float *value, *other;  /* the value, and that of a sweep above */
     float *d;              /* the gradient in front of ReLU, */
     float *dx;             /* and that of x */
     double *sum, *product; /* of each channel: Σ d and Σ d · x̂ */
+    double clip[2];        /* gradients of the range's ends */
 } work;
 
-static qf_status open_work(qf_context *context, const qf_sweep *sweep, work *w)
+static qf_status open_work(qf_context *context, const qf_open_sweep *sweep, work *w)
 {
     const size_t n = sweep->rows * sweep->channels;
     *w = (work){.value = qf_alloc_raw(n, sizeof *w->value),
@@ -41,6 +43,7 @@ static void close_work(work *w)
 
 static qf_status read_values(qf_context *context, const qf_sweep_gradients *g, work *w)
 {
+    QF_TRY(qf_sweep_open_above(context, g, w->above_sweep));
     if (g->x)
         QF_TRY(qf_device_read(context, g->x, QF_NHWC, &w->x));
     if (g->y)
@@ -53,12 +56,12 @@ static qf_status read_values(qf_context *context, const qf_sweep_gradients *g, w
 }
 
 /* From the last of the sweeps above, each of which makes the addend of the one before. */
-static void make_value(const qf_sweep *sweep, const qf_sweep_gradients *g, work *w)
+static void make_value(const qf_open_sweep *sweep, const qf_sweep_gradients *g, work *w)
 {
     const float *addend = w->addend;
     for (int i = g->above_count; i-- > 0;) {
         float *to = addend == w->other ? w->value : w->other;
-        qf_reference_sweep_value(g->above[i].pass, w->above[i], addend, to);
+        qf_reference_sweep_value(&w->above_sweep[i], w->above[i], addend, to);
         addend = to;
     }
     float *to = addend == w->value ? w->other : w->value;
@@ -99,7 +102,7 @@ static void clip(const qf_ulq_terms *terms, const float *value, float *d, size_t
     }
 }
 
-static void rectify_gradient(const qf_sweep *sweep, const float *y, float *d)
+static void rectify_gradient(const qf_open_sweep *sweep, const float *y, float *d)
 {
     const float slope = sweep->relu_slope, limit = sweep->relu_limit;
     const size_t n = sweep->rows * sweep->channels;
@@ -108,15 +111,15 @@ static void rectify_gradient(const qf_sweep *sweep, const float *y, float *d)
         d[i] *= limit > 0 ? (y[i] > 0 && y[i] < limit ? 1 : 0) : y[i] > 0 ? 1 : slope;
 }
 
-static qf_status make_gradient(qf_context *context, const qf_sweep *sweep, qf_sweep_gradients *g,
-                               work *w)
+static qf_status make_gradient(qf_context *context, const qf_open_sweep *sweep,
+                               const qf_sweep_gradients *g, work *w)
 {
     bool any = false;
     if (!w->y && (sweep->relu || g->code_count))
         make_value(sweep, g, w);
     QF_TRY(add_readers(context, g->codes, g->code_count, w->d, &any));
     if (any)
-        clip(&g->terms, w->y, w->d, sweep->rows * sweep->channels, g->d_clip);
+        clip(&g->terms, w->y, w->d, sweep->rows * sweep->channels, w->clip);
     QF_TRY(add_readers(context, g->dy, g->count, w->d, &any));
     if (sweep->relu)
         rectify_gradient(sweep, w->y, w->d);
@@ -125,12 +128,7 @@ static qf_status make_gradient(qf_context *context, const qf_sweep *sweep, qf_sw
 
 /* ---- Scale and BatchNorm ---- */
 
-static bool is_affine(const qf_sweep *sweep)
-{
-    return sweep->mean || sweep->factor || sweep->summand;
-}
-
-static void add_channels(const qf_sweep *sweep, const work *w)
+static void add_channels(const qf_open_sweep *sweep, const work *w)
 {
     const size_t channels = sweep->channels;
 #pragma omp parallel for schedule(static)
@@ -144,7 +142,7 @@ static void add_channels(const qf_sweep *sweep, const work *w)
 
 /* With statistics of the batch, which depend on x, too:
  * dx = inverse · (factor · d − mean(factor · d) − x̂ · mean(factor · d · x̂)). */
-static void normalise_gradient(const qf_sweep *sweep, const work *w)
+static void normalise_gradient(const qf_open_sweep *sweep, const work *w)
 {
     const size_t channels = sweep->channels;
     const double rows = (double)sweep->rows;
@@ -160,7 +158,7 @@ static void normalise_gradient(const qf_sweep *sweep, const work *w)
 }
 
 /* With statistics that do not. */
-static void scale_gradient(const qf_sweep *sweep, const work *w)
+static void scale_gradient(const qf_open_sweep *sweep, const work *w)
 {
     const size_t channels = sweep->channels;
 #pragma omp parallel for schedule(static)
@@ -182,30 +180,29 @@ static qf_status write_floats(qf_context *context, qf_tensor *tensor, const floa
     return QF_OK;
 }
 
-static qf_status write_dx(qf_context *context, const qf_sweep *sweep, const qf_sweep_gradients *g,
-                          const work *w)
+static qf_status write_dx(qf_context *context, const qf_open_sweep *sweep,
+                          const qf_sweep_gradients *g, const work *w)
 {
     uint16_t *rounded;
-    if (!g->dx_scale)
+    if (!g->dx_weights)
         return write_floats(context, g->dx, w->dx);
     QF_TRY(qf_device_write(context, g->dx, QF_BF16, &rounded));
-    qf_rows_to_bf16(w->dx, g->dx_scale, rounded, sweep->rows, sweep->channels);
-    return qf_tensor_set_weight_scale(context, g->dx, g->dx_scale, (int)sweep->channels, 1);
+    qf_rows_to_bf16(w->dx, g->dx_weights->weight_scale, rounded, sweep->rows, sweep->channels);
+    return qf_tensor_set_weight_scale(context, g->dx, g->dx_weights->weight_scale,
+                                      (int)sweep->channels, 1);
 }
 
-static qf_status run(qf_context *context, const qf_sweep *sweep, qf_sweep_gradients *g, work *w)
+static qf_status run(qf_context *context, const qf_open_sweep *sweep, const qf_sweep_gradients *g,
+                     work *w)
 {
-    g->d_clip[0] = g->d_clip[1] = 0;
     QF_TRY(read_values(context, g, w));
     QF_TRY(make_gradient(context, sweep, g, w));
-    if (is_affine(sweep))
+    if (qf_sweep_is_affine(sweep))
         add_channels(sweep, w);
-    for (size_t c = 0; c < sweep->channels; c++) {
-        if (g->summand)
-            g->summand[c] += (float)w->sum[c];
-        if (g->factor)
-            g->factor[c] += (float)w->product[c];
-    }
+    for (int i = 0; i < 2; i++)
+        QF_TRY(qf_sweep_add(context, g->clip[i], &w->clip[i], 1));
+    QF_TRY(qf_sweep_add(context, g->summand, w->sum, sweep->channels));
+    QF_TRY(qf_sweep_add(context, g->factor, w->product, sweep->channels));
     if (g->dx && g->batch_statistics)
         normalise_gradient(sweep, w);
     else if (g->dx)
@@ -215,14 +212,16 @@ static qf_status run(qf_context *context, const qf_sweep *sweep, qf_sweep_gradie
     return g->dx ? write_dx(context, sweep, g, w) : QF_OK;
 }
 
-qf_status qf_reference_sweep_backward(qf_context *context, const qf_sweep *sweep,
-                                      qf_sweep_gradients *g)
+qf_status qf_reference_sweep_backward(qf_context *context, const qf_sweep *of,
+                                      const qf_sweep_gradients *g)
 {
     QF_ON_DEVICE(context);
     work w;
-    qf_status status = open_work(context, sweep, &w);
+    qf_open_sweep sweep;
+    QF_TRY(qf_sweep_open(context, of, &sweep));
+    qf_status status = open_work(context, &sweep, &w);
     if (status == QF_OK)
-        status = run(context, sweep, g, &w);
+        status = run(context, &sweep, g, &w);
     close_work(&w);
     return status;
 }

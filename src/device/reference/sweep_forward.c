@@ -8,7 +8,7 @@
 
 /* ---- stages ---- */
 
-static void normalise(const qf_sweep *sweep, float *value)
+static void normalise(const qf_open_sweep *sweep, float *value)
 {
     const size_t channels = sweep->channels;
 #pragma omp parallel for schedule(static)
@@ -19,7 +19,7 @@ static void normalise(const qf_sweep *sweep, float *value)
         }
 }
 
-static void scale(const qf_sweep *sweep, float *value)
+static void scale(const qf_open_sweep *sweep, float *value)
 {
     const size_t channels = sweep->channels;
 #pragma omp parallel for schedule(static)
@@ -47,7 +47,7 @@ float qf_reference_rectify(float value, float slope, float limit)
     return value > 0 ? value : slope * value;
 }
 
-static void rectify(const qf_sweep *sweep, float *value, size_t n)
+static void rectify(const qf_open_sweep *sweep, float *value, size_t n)
 {
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < n; i++)
@@ -55,7 +55,7 @@ static void rectify(const qf_sweep *sweep, float *value, size_t n)
 }
 
 /* The search, if there is one, sees the values in front of the addend. */
-static void run_stages(const qf_sweep *sweep, qf_shift_search *search, const float *addend,
+static void run_stages(const qf_open_sweep *sweep, qf_shift_search *search, const float *addend,
                        float *value)
 {
     const size_t n = sweep->rows * sweep->channels;
@@ -70,7 +70,7 @@ static void run_stages(const qf_sweep *sweep, qf_shift_search *search, const flo
         rectify(sweep, value, n);
 }
 
-void qf_reference_sweep_value(const qf_sweep *sweep, const float *x, const float *addend,
+void qf_reference_sweep_value(const qf_open_sweep *sweep, const float *x, const float *addend,
                               float *value)
 {
     memcpy(value, x, sweep->rows * sweep->channels * sizeof *value);
@@ -88,7 +88,7 @@ static qf_status read_values(qf_context *context, qf_tensor *tensor, float *valu
     return QF_OK;
 }
 
-static qf_status write_results(qf_context *context, const qf_sweep *sweep, const float *value,
+static qf_status write_results(qf_context *context, const qf_open_sweep *sweep, const float *value,
                                qf_tensor *y, qf_tensor *codes)
 {
     const size_t n = sweep->rows * sweep->channels;
@@ -109,11 +109,14 @@ static qf_status write_results(qf_context *context, const qf_sweep *sweep, const
     return QF_OK;
 }
 
-qf_status qf_reference_sweep_forward(qf_context *context, const qf_sweep *sweep, qf_tensor *x,
+qf_status qf_reference_sweep_forward(qf_context *context, const qf_sweep *of, qf_tensor *x,
                                      qf_tensor *addend, qf_tensor *y, qf_tensor *codes)
 {
     QF_ON_DEVICE(context);
     const float *summand = NULL;
+    qf_open_sweep open;
+    const qf_open_sweep *sweep = &open;
+    QF_TRY(qf_sweep_open(context, of, &open));
     float *value = qf_alloc_raw(sweep->rows * sweep->channels, sizeof *value);
     qf_status status = value ? read_values(context, x, value)
                              : qf_fail(context, QF_E_MEMORY, "no memory for the values of a sweep");

@@ -282,14 +282,14 @@ qf_status qf_convolution_leave(qf_layer *layer, qf_tensor *tensor, int side)
     return needs_view(s) ? qf_tensor_copy_elements(layer->context, tensor, s->views[side]) : QF_OK;
 }
 
-const float *qf_convolution_bf16_scale(const qf_layer *layer)
+const qf_tensor *qf_convolution_bf16_weights(const qf_layer *layer)
 {
     const qf_convolution_state *s = layer->state;
     const qf_tensor *w = layer->params[0].blob->data;
     const bool possible = layer->top_count == 1 && !s->bias && !needs_view(s) &&
                           layer->device->convolve->takes_bf16(layer->context, s->operation,
                                                               layer->bottom[0]->data, w);
-    return possible && w->weight_scale_count == s->outputs ? w->weight_scale : NULL;
+    return possible && w->weight_scale_count == s->outputs ? w : NULL;
 }
 
 bool qf_weights_are_deployed(const qf_layer *layer)

@@ -35,9 +35,10 @@ qf_status qf_convolution_enter(qf_layer *layer, qf_tensor *tensor, int side, boo
 /* Bring what the operation wrote into the view back to the tensor. */
 qf_status qf_convolution_leave(qf_layer *layer, qf_tensor *tensor, int side);
 
-/* The scales (of each output channel) that the gradient of the only top is to be multiplied by
- * before it is rounded to bf16, if the layer's backward pass takes it so; NULL: it takes floats. */
-const float *qf_convolution_bf16_scale(const qf_layer *layer);
+/* The weights by whose scales (of each output channel) the gradient of the only top is to be
+ * multiplied before it is rounded to bf16, if the layer's backward pass takes it so; NULL: it takes
+ * floats. */
+const qf_tensor *qf_convolution_bf16_weights(const qf_layer *layer);
 
 /* Forward in integers: deployed weights. Fails where the bottom has no codes. */
 bool qf_weights_are_deployed(const qf_layer *layer);

@@ -16,8 +16,8 @@ bool qf_batch_norm_is_global(const qf_layer *layer);
 
 /* What the next pass normalises by; borrowed until the next call. */
 typedef struct qf_batch_norm_factors {
-    const float *mean, *inverse; /* of each channel; inverse: 1 / deviation */
-    bool global;                 /* running statistics, not those of x */
+    qf_tensor *mean, *inverse; /* of each channel; inverse: 1 / deviation */
+    bool global;               /* running statistics, not those of x */
 } qf_batch_norm_factors;
 
 /* The part of forward that looks at x and updates the running statistics. */

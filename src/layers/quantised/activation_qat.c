@@ -310,26 +310,15 @@ qf_ulq_terms qf_activation_qat_terms(const qf_layer *layer)
     return qf_ulq_gradient_terms(s->clip.max, s->clip.min);
 }
 
-qf_status qf_activation_qat_add_gradient(qf_layer *layer, const double d_clip[2])
-{
-    for (int i = 0; i < 2; i++) {
-        float *diff;
-        if (!layer->params[i].propagate)
-            continue;
-        QF_TRY(qf_update(layer->context, layer->params[i].blob->diff, QF_PLAIN, &diff));
-        diff[0] += (float)d_clip[i];
-    }
-    return QF_OK;
-}
-
 static qf_status backward(qf_layer *layer)
 {
     const state *s = layer->state;
-    double d_clip[2] = {0, 0};
-    QF_TRY(layer->device->quantise->activations_backward(
+    qf_tensor *d_clip[2];
+    for (int i = 0; i < 2; i++)
+        d_clip[i] = layer->params[i].propagate ? layer->params[i].blob->diff : NULL;
+    return layer->device->quantise->activations_backward(
         layer->context, layer->bottom[0]->data, layer->top[0]->diff, s->clip.max, s->clip.min,
-        layer->propagate_down[0] ? layer->bottom[0]->diff : NULL, d_clip));
-    return qf_activation_qat_add_gradient(layer, d_clip);
+        layer->propagate_down[0] ? layer->bottom[0]->diff : NULL, d_clip);
 }
 
 /* As it is in the parameters: an update may have left ends that no pass will use. */

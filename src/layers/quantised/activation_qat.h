@@ -11,8 +11,7 @@ bool qf_activation_qat_is_regular(const qf_layer *layer);
 /* In place of forward: `begin` gives the factors of now, `end` comes when the codes are written. */
 qf_status qf_activation_qat_begin(qf_layer *layer, qf_ulq *factors);
 qf_status qf_activation_qat_end(qf_layer *layer);
-/* In place of backward: what gradients need, and d_clip = {∂L/∂clip_max, ∂L/∂clip_min}. */
+/* In place of backward: what the gradients of its parameters need. */
 qf_ulq_terms qf_activation_qat_terms(const qf_layer *layer);
-qf_status qf_activation_qat_add_gradient(qf_layer *layer, const double d_clip[2]);
 
 #endif

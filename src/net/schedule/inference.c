@@ -116,8 +116,8 @@ static qf_status read_affine(const state *s, affine *a)
     if (s->batch_norm) {
         qf_batch_norm_factors factors;
         QF_TRY(qf_batch_norm_statistics(s->batch_norm, s->convolution->top[0]->data, &factors));
-        a->mean = factors.mean;
-        a->inverse = factors.inverse;
+        QF_TRY(qf_read(context, factors.mean, QF_PLAIN, &a->mean));
+        QF_TRY(qf_read(context, factors.inverse, QF_PLAIN, &a->inverse));
     }
     if (s->scale)
         QF_TRY(qf_read(context, s->scale->params[0].blob->data, QF_PLAIN, &a->factor));

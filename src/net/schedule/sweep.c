@@ -24,7 +24,7 @@ typedef struct state {
     qf_group *above;         /* the sweep that makes the addend, if it can be made again; or NULL */
     int height;              /* how many arrays y is made of, through the sweeps above */
     qf_tensor *kept;         /* x, where it was overwritten in place */
-    qf_sweep pass;           /* of the last forward pass */
+    qf_sweep sweep;          /* of the last forward pass */
     bool batch_statistics;
     bool y_is_there; /* the last forward pass wrote it */
 } state;
@@ -182,25 +182,23 @@ static bool ready(qf_net *net, qf_group *group)
 static qf_status prepare(state *s, qf_tensor *x)
 {
     const qf_extent e = qf_tensor_extent(&x->shape);
-    qf_sweep *pass = &s->pass;
-    *pass = (qf_sweep){.rows = e.batch * e.inner, .channels = e.channels};
+    qf_sweep *sweep = &s->sweep;
+    *sweep = (qf_sweep){.rows = e.batch * e.inner, .channels = e.channels};
     if (s->batch_norm) {
         qf_batch_norm_factors factors;
         QF_TRY(qf_batch_norm_statistics(s->batch_norm, x, &factors));
-        pass->mean = factors.mean;
-        pass->inverse = factors.inverse;
+        sweep->mean = factors.mean;
+        sweep->inverse = factors.inverse;
         s->batch_statistics = !factors.global;
     }
     if (s->scale) {
-        qf_context *context = s->scale->context;
-        QF_TRY(qf_read(context, s->scale->params[0].blob->data, QF_PLAIN, &pass->factor));
-        if (s->scale->param_count > 1)
-            QF_TRY(qf_read(context, s->scale->params[1].blob->data, QF_PLAIN, &pass->summand));
+        sweep->factor = s->scale->params[0].blob->data;
+        sweep->summand = s->scale->param_count > 1 ? s->scale->params[1].blob->data : NULL;
     }
     if (s->relu.layer) {
-        pass->relu = true;
-        pass->relu_slope = s->relu.slope;
-        pass->relu_limit = s->relu.limit;
+        sweep->relu = true;
+        sweep->relu_slope = s->relu.slope;
+        sweep->relu_limit = s->relu.limit;
     }
     return QF_OK;
 }
@@ -244,14 +242,14 @@ static qf_status forward(qf_net *net, qf_group *group)
     }
     QF_TRY(prepare(s, x));
     if (codes)
-        QF_TRY(qf_activation_qat_begin(s->quantise, &s->pass.codes));
+        QF_TRY(qf_activation_qat_begin(s->quantise, &s->sweep.codes));
     if (s->search)
-        QF_TRY(qf_search_n_begin(s->search, &s->pass.search));
+        QF_TRY(qf_search_n_begin(s->search, &s->sweep.search));
     qf_status status = net->layers[group->first]->device->sweep->forward(
-        context, &s->pass, x, s->addend ? s->addend->data : NULL, writes_y ? s->y->data : NULL,
+        context, &s->sweep, x, s->addend ? s->addend->data : NULL, writes_y ? s->y->data : NULL,
         codes);
-    qf_shift_search *search = s->pass.search;
-    s->pass.search = NULL; /* backward computes values again */
+    qf_shift_search *search = s->sweep.search;
+    s->sweep.search = NULL; /* backward computes values again */
     if (status != QF_OK)
         qf_shift_search_destroy(search);
     QF_TRY(status);
@@ -324,7 +322,7 @@ static void list_values(const qf_net *net, const qf_group *group, qf_sweep_gradi
         return;
     for (const qf_group *above = above_of(s); above && !has_y(above->state); above = above_of(s)) {
         s = above->state;
-        g->above[g->above_count].pass = &s->pass;
+        g->above[g->above_count].sweep = &s->sweep;
         g->above[g->above_count++].x = input_of(net, above);
     }
     g->addend = s->addend ? s->addend->data : NULL;
@@ -349,20 +347,20 @@ static void list_gradients(const state *s, qf_sweep_gradients *g)
         g->codes[g->code_count++] = s->quantise->top[0]->diff;
 }
 
-static qf_status param_gradient(qf_layer *layer, int index, float **out)
+static qf_tensor *param_gradient(const qf_layer *layer, int index)
 {
     if (!layer || layer->param_count <= index || !layer->params[index].propagate)
-        return QF_OK;
-    return qf_update(layer->context, layer->params[index].blob->diff, QF_PLAIN, out);
+        return NULL;
+    return layer->params[index].blob->diff;
 }
 
-/* The weights' scales, if x comes from a convolution that takes its gradient in bf16; else NULL. */
-static const float *scale_for_bf16(const qf_net *net, const qf_group *group)
+/* The weights, if x comes from a convolution that takes its gradient in bf16; else NULL. */
+static const qf_tensor *weights_for_bf16(const qf_net *net, const qf_group *group)
 {
     const state *s = group->state;
     const qf_layer *above =
         group->first > 0 ? qf_net_plan_layer(net, group->first - 1, "Convolution") : NULL;
-    return above && above->top[0] == s->x ? qf_convolution_bf16_scale(above) : NULL;
+    return above && above->top[0] == s->x ? qf_convolution_bf16_weights(above) : NULL;
 }
 
 static qf_status backward(qf_net *net, qf_group *group)
@@ -383,15 +381,17 @@ static qf_status backward(qf_net *net, qf_group *group)
     /* A sum hands the gradient on as it is: both sides share it, and it is written once. */
     g.d = s->eltwise ? s->y->diff : NULL;
     g.dx = wants_dx && (affine || !s->eltwise) ? s->x->diff : NULL;
-    g.dx_scale = g.dx ? scale_for_bf16(net, group) : NULL;
-    QF_TRY(param_gradient(s->scale, 0, &g.factor));
-    QF_TRY(param_gradient(s->scale, 1, &g.summand));
-    QF_TRY(first->device->sweep->backward(net->context, &s->pass, &g));
+    g.dx_weights = g.dx ? weights_for_bf16(net, group) : NULL;
+    g.factor = param_gradient(s->scale, 0);
+    g.summand = param_gradient(s->scale, 1);
+    for (int i = 0; i < 2; i++)
+        g.clip[i] = param_gradient(s->quantise, i);
+    QF_TRY(first->device->sweep->backward(net->context, &s->sweep, &g));
     if (wants_addend)
         QF_TRY(qf_tensor_share(net->context, s->addend->diff, s->y->diff));
     if (wants_dx && s->eltwise && !affine)
         QF_TRY(qf_tensor_share(net->context, s->x->diff, s->y->diff));
-    return s->quantise ? qf_activation_qat_add_gradient(s->quantise, g.d_clip) : QF_OK;
+    return QF_OK;
 }
 
 static void destroy(qf_group *group)
@@ -400,7 +400,7 @@ static void destroy(qf_group *group)
 }
 
 const qf_fusion qf_sweep_fusion = {
-    .name = "pass",
+    .name = "sweep",
     .state_size = sizeof(state),
     .training = true,
     .match = match,

@@ -15,16 +15,23 @@ static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, 
 
 static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tensor *dy,
                                       float clip_max, float clip_min, qf_tensor *dx,
-                                      double d_clip[2])
+                                      qf_tensor *const d_clip[2])
 {
     const float *values, *gradient;
     float *result = NULL;
+    double sums[2] = {0, 0};
     QF_TRY(qf_read(context, x, QF_NHWC, &values));
     QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
     if (dx)
         QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-    qf_ulq_backward(values, gradient, result, qf_shape_count(&x->shape), clip_max, clip_min,
-                    d_clip);
+    qf_ulq_backward(values, gradient, result, qf_shape_count(&x->shape), clip_max, clip_min, sums);
+    for (int i = 0; i < 2; i++) {
+        float *to;
+        if (!d_clip[i])
+            continue;
+        QF_TRY(qf_update(context, d_clip[i], QF_PLAIN, &to));
+        to[0] += (float)sums[i];
+    }
     return QF_OK;
 }
 

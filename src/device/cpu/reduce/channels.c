@@ -52,7 +52,7 @@ static void add_products(const float *a, const float *b, const float *centre, si
 #pragma omp simd
     for (size_t c = 0; c < channels; c++) {
         sums[c] += (double)a[c];
-        sums[channels + c] += (double)a[c] * ((double)b[c] - (centre ? (double)centre[c] : 0));
+        sums[channels + c] += (double)a[c] * ((double)b[c] - (double)centre[c]);
     }
 }
 
@@ -88,22 +88,10 @@ qf_status qf_outer_sums(qf_context *context, qf_tensor *x, int axis, qf_tensor *
     return QF_OK;
 }
 
-qf_status qf_channel_products(qf_context *context, qf_tensor *a, qf_tensor *b, const float *centre,
-                              double *sum_a, double *sum_ab)
+qf_status qf_channel_products(qf_context *context, const float *a, const float *b,
+                              const float *centre, qf_extent e, double *sums)
 {
-    const float *first, *second;
-    qf_extent e = qf_tensor_extent(&a->shape);
-    QF_TRY(qf_read(context, a, QF_NHWC, &first));
-    QF_TRY(qf_read(context, b, QF_NHWC, &second));
-    double *sums = qf_alloc(e.channels * 2, sizeof *sums);
-    qf_status status = sums ? reduce(context, first, second, centre, e, 2, add_products, sums)
-                            : qf_fail(context, QF_E_MEMORY, "no memory for sums");
-    if (status == QF_OK) {
-        memcpy(sum_a, sums, e.channels * sizeof *sums);
-        memcpy(sum_ab, sums + e.channels, e.channels * sizeof *sums);
-    }
-    qf_free(sums);
-    return status;
+    return reduce(context, a, b, centre, e, 2, add_products, sums);
 }
 
 /* Mean and sum of squared distances from it, of some rows. */
@@ -164,16 +152,14 @@ static void join(moments *to, const moments *from, size_t channels)
 
 /* One walk over memory: a tile's mean, then its squared distances while it is in the cache, never a
  * difference of large sums. */
-qf_status qf_channel_moments(qf_context *context, qf_tensor *x, float *mean, float *variance)
+qf_status qf_channel_moments(qf_context *context, const float *source, qf_extent e, float *mean,
+                             float *variance)
 {
     enum { TILE = 8192, LEAST_ROWS = 16 };
-    const float *source;
-    qf_extent e = qf_tensor_extent(&x->shape);
     const size_t rows = e.batch * e.inner, channels = e.channels;
     if (!channels)
         return QF_OK;
     size_t step = TILE / channels > LEAST_ROWS ? TILE / channels : LEAST_ROWS;
-    QF_TRY(qf_read(context, x, QF_NHWC, &source));
     double *sums = qf_alloc(2 * channels * BLOCKS, sizeof *sums);
     float *tiles = qf_alloc(2 * channels * BLOCKS, sizeof *tiles);
     if (!sums || !tiles) {

@@ -5,6 +5,7 @@
  * number of threads.
  */
 #include "device/cpu/cpu.h"
+#include "device/open_sweep.h"
 #include "tensor/convert.h"
 
 #include "base/memory.h"
@@ -23,11 +24,11 @@ enum { BACKWARD_TILES = 5 };
 /* ---- stages, on a tile ---- */
 
 /* BatchNorm and Scale, each rounded as if it stood alone. */
-QF_CLONES static void normalise(const qf_sweep *pass, const float *x, float *y, size_t rows)
+QF_CLONES static void normalise(const qf_open_sweep *sweep, const float *x, float *y, size_t rows)
 {
-    const size_t channels = pass->channels;
-    const float *mean = pass->mean, *inverse = pass->inverse, *factor = pass->factor,
-                *summand = pass->summand;
+    const size_t channels = sweep->channels;
+    const float *mean = sweep->mean, *inverse = sweep->inverse, *factor = sweep->factor,
+                *summand = sweep->summand;
     for (size_t row = 0; row < rows; row++, x += channels, y += channels) {
         if (mean && factor && summand) {
 #pragma omp simd
@@ -62,9 +63,9 @@ QF_CLONES static void add_values(float *y, const float *x, size_t n)
         y[i] += x[i];
 }
 
-QF_CLONES static void rectify(const qf_sweep *pass, const float *x, float *y, size_t n)
+QF_CLONES static void rectify(const qf_open_sweep *sweep, const float *x, float *y, size_t n)
 {
-    const float slope = pass->relu_slope, limit = pass->relu_limit;
+    const float slope = sweep->relu_slope, limit = sweep->relu_limit;
     if (limit > 0) {
 #pragma omp simd
         for (size_t i = 0; i < n; i++)
@@ -76,9 +77,10 @@ QF_CLONES static void rectify(const qf_sweep *pass, const float *x, float *y, si
     }
 }
 
-QF_CLONES static void rectify_gradient(const qf_sweep *pass, const float *y, float *d, size_t n)
+QF_CLONES static void rectify_gradient(const qf_open_sweep *sweep, const float *y, float *d,
+                                       size_t n)
 {
-    const float slope = pass->relu_slope, limit = pass->relu_limit;
+    const float slope = sweep->relu_slope, limit = sweep->relu_limit;
     if (limit > 0) {
 #pragma omp simd
         for (size_t i = 0; i < n; i++)
@@ -91,11 +93,11 @@ QF_CLONES static void rectify_gradient(const qf_sweep *pass, const float *y, flo
 }
 
 /* sums[c] += Σ d, sums[channels + c] += Σ d · x̂. */
-QF_CLONES static void add_sums(const qf_sweep *pass, const float *x, const float *d, size_t rows,
-                               float *sums)
+QF_CLONES static void add_sums(const qf_open_sweep *sweep, const float *x, const float *d,
+                               size_t rows, float *sums)
 {
-    const size_t channels = pass->channels;
-    const float *mean = pass->mean, *inverse = pass->inverse;
+    const size_t channels = sweep->channels;
+    const float *mean = sweep->mean, *inverse = sweep->inverse;
     float *products = sums + channels;
     for (size_t row = 0; row < rows; row++, x += channels, d += channels)
         if (mean) {
@@ -115,12 +117,12 @@ QF_CLONES static void add_sums(const qf_sweep *pass, const float *x, const float
 
 /* dx = (factor · d − constant − (x − mean) · correction) · inverse: the gradient through Scale and
  * through BatchNorm with statistics of the batch. */
-QF_CLONES static void normalise_gradient(const qf_sweep *pass, const float *x, const float *d,
+QF_CLONES static void normalise_gradient(const qf_open_sweep *sweep, const float *x, const float *d,
                                          const float *constant, const float *correction, float *dx,
                                          size_t rows)
 {
-    const size_t channels = pass->channels;
-    const float *mean = pass->mean, *inverse = pass->inverse, *factor = pass->factor;
+    const size_t channels = sweep->channels;
+    const float *mean = sweep->mean, *inverse = sweep->inverse, *factor = sweep->factor;
     for (size_t row = 0; row < rows; row++, x += channels, d += channels, dx += channels)
 #pragma omp simd
         for (size_t c = 0; c < channels; c++)
@@ -130,10 +132,11 @@ QF_CLONES static void normalise_gradient(const qf_sweep *pass, const float *x, c
 }
 
 /* The same where the statistics do not depend on x. */
-QF_CLONES static void scale_gradient(const qf_sweep *pass, const float *d, float *dx, size_t rows)
+QF_CLONES static void scale_gradient(const qf_open_sweep *sweep, const float *d, float *dx,
+                                     size_t rows)
 {
-    const size_t channels = pass->channels;
-    const float *inverse = pass->inverse, *factor = pass->factor;
+    const size_t channels = sweep->channels;
+    const float *inverse = sweep->inverse, *factor = sweep->factor;
     for (size_t row = 0; row < rows; row++, d += channels, dx += channels)
 #pragma omp simd
         for (size_t c = 0; c < channels; c++)
@@ -143,66 +146,64 @@ QF_CLONES static void scale_gradient(const qf_sweep *pass, const float *d, float
 /* ---- walking over tiles ---- */
 
 /* A search wants more rows of a channel, from a cache that is not the nearest. */
-static size_t tile_rows(const qf_sweep *pass)
+static size_t tile_rows(const qf_open_sweep *sweep)
 {
-    const size_t most = pass->search ? SEARCH_ROWS : SIZE_MAX;
-    const size_t rows = (pass->search ? SEARCH_TILE : TILE) / pass->channels;
+    const size_t most = sweep->search ? SEARCH_ROWS : SIZE_MAX;
+    const size_t rows = (sweep->search ? SEARCH_TILE : TILE) / sweep->channels;
     return rows > most ? most : rows ? rows : 1;
 }
 
-static bool has_affine(const qf_sweep *pass)
-{
-    return pass->mean || pass->factor || pass->summand;
-}
-
 /* What the stages make of a tile of x (and the addend). */
-static void forward_tile(const qf_sweep *pass, const float *x, const float *addend, float *y,
+static void forward_tile(const qf_open_sweep *sweep, const float *x, const float *addend, float *y,
                          size_t rows)
 {
-    const size_t n = rows * pass->channels;
+    const size_t n = rows * sweep->channels;
     const float *from = x;
-    if (has_affine(pass)) {
-        normalise(pass, x, y, rows);
+    if (qf_sweep_is_affine(sweep)) {
+        normalise(sweep, x, y, rows);
         from = y;
     }
-    if (pass->search)
-        qf_shift_search_add(pass->search, from, rows);
+    if (sweep->search)
+        qf_shift_search_add(sweep->search, from, rows);
     if (addend) {
         if (from != y)
             memcpy(y, from, n * sizeof *y);
         add_values(y, addend, n);
         from = y;
     }
-    if (pass->relu)
-        rectify(pass, from, y, n);
+    if (sweep->relu)
+        rectify(sweep, from, y, n);
     else if (from != y)
         memcpy(y, from, n * sizeof *y);
 }
 
 /* A tile's worth of floats for each thread. */
-static qf_array *take_scratch(qf_context *context, const qf_sweep *pass, size_t tiles)
+static qf_array *take_scratch(qf_context *context, const qf_open_sweep *sweep, size_t tiles)
 {
-    return qf_array_take(context, (size_t)omp_get_max_threads() * tiles * tile_rows(pass) *
-                                      pass->channels * sizeof(float));
+    return qf_array_take(context, (size_t)omp_get_max_threads() * tiles * tile_rows(sweep) *
+                                      sweep->channels * sizeof(float));
 }
 
-static float *scratch_of(const qf_array *array, const qf_sweep *pass, size_t tiles)
+static float *scratch_of(const qf_array *array, const qf_open_sweep *sweep, size_t tiles)
 {
     return (float *)array->bytes +
-           (size_t)omp_get_thread_num() * tiles * tile_rows(pass) * pass->channels;
+           (size_t)omp_get_thread_num() * tiles * tile_rows(sweep) * sweep->channels;
 }
 
-static bool is_large(const qf_sweep *pass)
+static bool is_large(const qf_open_sweep *sweep)
 {
-    return qf_repays_threads(pass->rows * pass->channels);
+    return qf_repays_threads(sweep->rows * sweep->channels);
 }
 
-qf_status qf_sweep_forward(qf_context *context, const qf_sweep *pass, qf_tensor *x,
-                           qf_tensor *addend, qf_tensor *y, qf_tensor *codes)
+qf_status qf_sweep_forward(qf_context *context, const qf_sweep *of, qf_tensor *x, qf_tensor *addend,
+                           qf_tensor *y, qf_tensor *codes)
 {
     const float *source, *summand = NULL;
     float *result = NULL;
     uint8_t *code = NULL;
+    qf_open_sweep open;
+    const qf_open_sweep *sweep = &open;
+    QF_TRY(qf_sweep_open(context, of, &open));
     QF_TRY(qf_read(context, x, QF_NHWC, &source));
     if (addend)
         QF_TRY(qf_read(context, addend, QF_NHWC, &summand));
@@ -210,21 +211,21 @@ qf_status qf_sweep_forward(qf_context *context, const qf_sweep *pass, qf_tensor 
         QF_TRY(qf_write(context, y, QF_NHWC, &result));
     if (codes) {
         QF_TRY(qf_tensor_write(context, codes, QF_CODES, &code));
-        codes->code_scale = pass->codes.scale;
-        codes->code_zero = -pass->codes.offset;
+        codes->code_scale = sweep->codes.scale;
+        codes->code_zero = -sweep->codes.offset;
     }
-    qf_array *scratch = take_scratch(context, pass, 1);
+    qf_array *scratch = take_scratch(context, sweep, 1);
     if (!scratch)
         return qf_fail(context, QF_E_MEMORY, "no memory for a tile of %zu channels",
-                       pass->channels);
-    const size_t rows = pass->rows, channels = pass->channels, step = tile_rows(pass);
-#pragma omp parallel for schedule(static) if (is_large(pass))
+                       sweep->channels);
+    const size_t rows = sweep->rows, channels = sweep->channels, step = tile_rows(sweep);
+#pragma omp parallel for schedule(static) if (is_large(sweep))
     for (size_t row = 0; row < rows; row += step) {
         const size_t count = rows - row < step ? rows - row : step, at = row * channels;
-        float *to = result ? result + at : scratch_of(scratch, pass, 1);
-        forward_tile(pass, source + at, summand ? summand + at : NULL, to, count);
+        float *to = result ? result + at : scratch_of(scratch, sweep, 1);
+        forward_tile(sweep, source + at, summand ? summand + at : NULL, to, count);
         if (code)
-            qf_ulq_codes_part(to, code + at, count * channels, pass->codes);
+            qf_ulq_codes_part(to, code + at, count * channels, sweep->codes);
     }
     qf_array_release(scratch);
     return QF_OK;
@@ -235,6 +236,7 @@ qf_status qf_sweep_forward(qf_context *context, const qf_sweep *pass, qf_tensor 
 typedef struct backward_arrays {
     const float *x, *y, *addend;
     const float *above[QF_SWEEP_CHAIN];
+    qf_open_sweep above_sweep[QF_SWEEP_CHAIN];
     const float *dy[QF_SWEEP_GRADIENTS], *codes[QF_SWEEP_GRADIENTS];
     int code_count; /* those that are not zero */
     float *d, *dx;
@@ -244,16 +246,16 @@ typedef struct backward_arrays {
 /* A tile of y into `value`, through the sweeps that make the addend, the nearest one's into
  * `other`.
  */
-static void value_tile(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
-                       size_t at, size_t rows, float *value, float *other)
+static void value_tile(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
+                       const backward_arrays *a, size_t at, size_t rows, float *value, float *other)
 {
     const float *addend = a->addend ? a->addend + at : NULL;
     for (int i = g->above_count; i-- > 0;) {
         float *to = i % 2 ? value : other;
-        forward_tile(g->above[i].pass, a->above[i] + at, addend, to, rows);
+        forward_tile(&a->above_sweep[i], a->above[i] + at, addend, to, rows);
         addend = to;
     }
-    forward_tile(pass, a->x + at, addend, value, rows);
+    forward_tile(sweep, a->x + at, addend, value, rows);
 }
 
 /* Where the gradient of the codes is, for one tile: a reader's own, or the sum of them at `other`.
@@ -270,15 +272,15 @@ static const float *codes_tile(const backward_arrays *a, size_t at, size_t n, fl
 
 /* The gradient of the sum that enters ReLU, for one tile: that of the codes through the clip range,
  * those of the other readers, all through ReLU. `sums` NULL: the range's gradient is known. */
-static void gradient_tile(const qf_sweep *pass, const qf_sweep_gradients *g,
+static void gradient_tile(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
                           const backward_arrays *a, size_t at, size_t rows, float *value, float *d,
                           double *d_clip)
 {
-    const size_t n = rows * pass->channels;
+    const size_t n = rows * sweep->channels;
     const float *y = a->y ? a->y + at : value;
-    float *other = value + (BACKWARD_TILES - 1) * tile_rows(pass) * pass->channels;
-    if (!a->y && (pass->relu || g->code_count))
-        value_tile(pass, g, a, at, rows, value, other);
+    float *other = value + (BACKWARD_TILES - 1) * tile_rows(sweep) * sweep->channels;
+    if (!a->y && (sweep->relu || g->code_count))
+        value_tile(sweep, g, a, at, rows, value, other);
     bool empty = true;
     if (a->code_count) {
         const float *codes = codes_tile(a, at, n, other);
@@ -299,8 +301,8 @@ static void gradient_tile(const qf_sweep *pass, const qf_sweep_gradients *g,
     }
     if (empty)
         memset(d, 0, n * sizeof *d);
-    if (pass->relu)
-        rectify_gradient(pass, y, d, n);
+    if (sweep->relu)
+        rectify_gradient(sweep, y, d, n);
 }
 
 static bool wants_dx(const backward_arrays *a)
@@ -309,11 +311,12 @@ static bool wants_dx(const backward_arrays *a)
 }
 
 /* A tile of dx that was made at `value` goes where it is wanted in bf16. */
-static void round_tile(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
-                       const float *value, size_t at, size_t rows)
+static void round_tile(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
+                       const backward_arrays *a, const float *value, size_t at, size_t rows)
 {
     if (a->rounded)
-        qf_rows_to_bf16_part(value, g->dx_scale, a->rounded + at, rows, pass->channels);
+        qf_rows_to_bf16_part(value, g->dx_weights->weight_scale, a->rounded + at, rows,
+                             sweep->channels);
 }
 
 static void flush(float *from, double *to, size_t n)
@@ -324,26 +327,26 @@ static void flush(float *from, double *to, size_t n)
 }
 
 /* Σ d, Σ d · x̂ and the clip range's gradient; d, if somebody wants it; dx, if it needs no sums. */
-static void first_walk(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
-                       const qf_array *scratch, double *partial)
+static void first_walk(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
+                       const backward_arrays *a, const qf_array *scratch, double *partial)
 {
-    const size_t rows = pass->rows, channels = pass->channels, step = tile_rows(pass);
+    const size_t rows = sweep->rows, channels = sweep->channels, step = tile_rows(sweep);
     const size_t width = 2 * channels + 2;
-    const bool sums = has_affine(pass), direct = wants_dx(a) && !g->batch_statistics;
-#pragma omp parallel for schedule(static) if (is_large(pass))
+    const bool sums = qf_sweep_is_affine(sweep), direct = wants_dx(a) && !g->batch_statistics;
+#pragma omp parallel for schedule(static) if (is_large(sweep))
     for (int block = 0; block < BLOCKS; block++) {
         size_t end = rows * (size_t)(block + 1) / BLOCKS, unflushed = 0;
         double *sum = partial + (size_t)block * width;
-        float *value = scratch_of(scratch, pass, BACKWARD_TILES), *tile = value + step * channels,
+        float *value = scratch_of(scratch, sweep, BACKWARD_TILES), *tile = value + step * channels,
               *short_sums = tile + step * channels;
         memset(sum, 0, width * sizeof *sum);
         memset(short_sums, 0, 2 * channels * sizeof *short_sums);
         for (size_t row = rows * (size_t)block / BLOCKS; row < end; row += step) {
             size_t count = end - row < step ? end - row : step, at = row * channels;
             float *d = a->d ? a->d + at : a->dx && direct && !sums ? a->dx + at : tile;
-            gradient_tile(pass, g, a, at, count, value, d, sum + 2 * channels);
+            gradient_tile(sweep, g, a, at, count, value, d, sum + 2 * channels);
             if (sums) {
-                add_sums(pass, a->x + at, d, count, short_sums);
+                add_sums(sweep, a->x + at, d, count, short_sums);
                 unflushed += count;
                 if (unflushed >= FLUSH_ROWS) {
                     flush(short_sums, sum, 2 * channels);
@@ -352,12 +355,12 @@ static void first_walk(const qf_sweep *pass, const qf_sweep_gradients *g, const 
             }
             if (direct && sums) {
                 float *dx = a->dx ? a->dx + at : value;
-                scale_gradient(pass, d, dx, count);
-                round_tile(pass, g, a, dx, at, count);
+                scale_gradient(sweep, d, dx, count);
+                round_tile(sweep, g, a, dx, at, count);
             } else if (direct) {
                 if (a->d && a->dx)
                     memcpy(a->dx + at, d, count * channels * sizeof *d);
-                round_tile(pass, g, a, d, at, count);
+                round_tile(sweep, g, a, d, at, count);
             }
         }
         flush(short_sums, sum, 2 * channels);
@@ -367,36 +370,37 @@ static void first_walk(const qf_sweep *pass, const qf_sweep_gradients *g, const 
             partial[i] += partial[(size_t)block * width + i];
 }
 
-static void second_walk(const qf_sweep *pass, const qf_sweep_gradients *g, const backward_arrays *a,
-                        const qf_array *scratch, const float *constant, const float *correction)
+static void second_walk(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
+                        const backward_arrays *a, const qf_array *scratch, const float *constant,
+                        const float *correction)
 {
-    const size_t rows = pass->rows, channels = pass->channels, step = tile_rows(pass);
-#pragma omp parallel for schedule(static) if (is_large(pass))
+    const size_t rows = sweep->rows, channels = sweep->channels, step = tile_rows(sweep);
+#pragma omp parallel for schedule(static) if (is_large(sweep))
     for (int block = 0; block < BLOCKS; block++) {
         size_t end = rows * (size_t)(block + 1) / BLOCKS;
-        float *value = scratch_of(scratch, pass, BACKWARD_TILES), *tile = value + step * channels;
+        float *value = scratch_of(scratch, sweep, BACKWARD_TILES), *tile = value + step * channels;
         for (size_t row = rows * (size_t)block / BLOCKS; row < end; row += step) {
             size_t count = end - row < step ? end - row : step, at = row * channels;
             const float *d = a->d ? a->d + at : tile;
             if (!a->d)
-                gradient_tile(pass, g, a, at, count, value, tile, NULL);
+                gradient_tile(sweep, g, a, at, count, value, tile, NULL);
             float *dx = a->dx ? a->dx + at : value;
-            normalise_gradient(pass, a->x + at, d, constant, correction, dx, count);
-            round_tile(pass, g, a, dx, at, count);
+            normalise_gradient(sweep, a->x + at, d, constant, correction, dx, count);
+            round_tile(sweep, g, a, dx, at, count);
         }
     }
 }
 
 /* What BatchNorm's statistics subtract: the mean of the gradient, and x̂ times its mean with x̂. */
-static void corrections(const qf_sweep *pass, const double *sums, float *constant,
+static void corrections(const qf_open_sweep *sweep, const double *sums, float *constant,
                         float *correction)
 {
-    const double rows = (double)pass->rows;
-    for (size_t c = 0; c < pass->channels; c++) {
-        const double factor = pass->factor ? (double)pass->factor[c] : 1;
+    const double rows = (double)sweep->rows;
+    for (size_t c = 0; c < sweep->channels; c++) {
+        const double factor = sweep->factor ? (double)sweep->factor[c] : 1;
         constant[c] = (float)(factor * sums[c] / rows);
         correction[c] =
-            (float)(factor * sums[pass->channels + c] / rows * (double)pass->inverse[c]);
+            (float)(factor * sums[sweep->channels + c] / rows * (double)sweep->inverse[c]);
     }
 }
 
@@ -404,6 +408,7 @@ static qf_status read_gradients(qf_context *context, const qf_sweep_gradients *g
                                 backward_arrays *a)
 {
     *a = (backward_arrays){0};
+    QF_TRY(qf_sweep_open_above(context, g, a->above_sweep));
     if (g->x)
         QF_TRY(qf_read(context, g->x, QF_NHWC, &a->x));
     if (g->y)
@@ -421,42 +426,54 @@ static qf_status read_gradients(qf_context *context, const qf_sweep_gradients *g
     return QF_OK;
 }
 
-qf_status qf_sweep_backward(qf_context *context, const qf_sweep *pass, qf_sweep_gradients *g)
+/* Where the results go. */
+static qf_status write_gradients(qf_context *context, const qf_sweep_gradients *g, size_t channels,
+                                 backward_arrays *a)
+{
+    if (g->d)
+        QF_TRY(qf_write(context, g->d, QF_NHWC, &a->d));
+    if (!g->dx)
+        return QF_OK;
+    if (!g->dx_weights)
+        return qf_write(context, g->dx, QF_NHWC, &a->dx);
+    QF_TRY(qf_tensor_write(context, g->dx, QF_BF16, &a->rounded));
+    return qf_tensor_set_weight_scale(context, g->dx, g->dx_weights->weight_scale, (int)channels,
+                                      1);
+}
+
+static qf_status run_backward(qf_context *context, const qf_open_sweep *sweep,
+                              const qf_sweep_gradients *g, const backward_arrays *a,
+                              const qf_array *scratch, double *sums, float *rows)
+{
+    const size_t channels = sweep->channels;
+    first_walk(sweep, g, a, scratch, sums);
+    for (int i = 0; i < 2; i++)
+        QF_TRY(qf_sweep_add(context, g->clip[i], sums + 2 * channels + i, 1));
+    QF_TRY(qf_sweep_add(context, g->summand, sums, channels));
+    QF_TRY(qf_sweep_add(context, g->factor, sums + channels, channels));
+    if (wants_dx(a) && g->batch_statistics) {
+        float *constant = rows, *correction = constant + channels;
+        corrections(sweep, sums, constant, correction);
+        second_walk(sweep, g, a, scratch, constant, correction);
+    }
+    return QF_OK;
+}
+
+qf_status qf_sweep_backward(qf_context *context, const qf_sweep *of, const qf_sweep_gradients *g)
 {
     backward_arrays a;
-    const size_t channels = pass->channels;
+    qf_open_sweep sweep;
+    const size_t channels = of->channels;
+    QF_TRY(qf_sweep_open(context, of, &sweep));
     QF_TRY(read_gradients(context, g, &a));
-    if (g->d)
-        QF_TRY(qf_write(context, g->d, QF_NHWC, &a.d));
-    if (g->dx && g->dx_scale) {
-        QF_TRY(qf_tensor_write(context, g->dx, QF_BF16, &a.rounded));
-        QF_TRY(qf_tensor_set_weight_scale(context, g->dx, g->dx_scale, (int)channels, 1));
-    } else if (g->dx) {
-        QF_TRY(qf_write(context, g->dx, QF_NHWC, &a.dx));
-    }
-    qf_array *scratch = take_scratch(context, pass, BACKWARD_TILES);
+    QF_TRY(write_gradients(context, g, channels, &a));
+    qf_array *scratch = take_scratch(context, &sweep, BACKWARD_TILES);
     qf_array *partial = qf_array_take(context, (2 * channels + 2) * BLOCKS * sizeof(double));
     qf_array *rows = qf_array_take(context, 2 * channels * sizeof(float));
-    qf_status status = QF_OK;
-    if (!scratch || !partial || !rows) {
-        status = qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", channels);
-    } else {
-        double *sums = partial->bytes;
-        first_walk(pass, g, &a, scratch, sums);
-        g->d_clip[0] = sums[2 * channels];
-        g->d_clip[1] = sums[2 * channels + 1];
-        for (size_t c = 0; c < channels; c++) {
-            if (g->summand)
-                g->summand[c] += (float)sums[c];
-            if (g->factor)
-                g->factor[c] += (float)sums[channels + c];
-        }
-        if (wants_dx(&a) && g->batch_statistics) {
-            float *constant = rows->bytes, *correction = constant + channels;
-            corrections(pass, sums, constant, correction);
-            second_walk(pass, g, &a, scratch, constant, correction);
-        }
-    }
+    qf_status status =
+        scratch && partial && rows
+            ? run_backward(context, &sweep, g, &a, scratch, partial->bytes, rows->bytes)
+            : qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", channels);
     qf_array_release(scratch);
     qf_array_release(partial);
     qf_array_release(rows);
