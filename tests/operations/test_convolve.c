@@ -168,30 +168,28 @@ static void forward_fused(const qf_device *device, const void *of)
     convolve_close(&o);
 }
 
-typedef struct requantised {
-    qf_requantisation r;
-    float deq[1024];
-    int32_t shift[1024];
-} requantised;
-
-static void draw_requantisation(requantised *q, int channels)
+static qf_requantisation draw_requantisation(int channels)
 {
-    assert_true(channels <= (int)ROWS_COUNT(q->deq));
-    q->r = (qf_requantisation){.channels = (size_t)channels,
-                               .deq = q->deq,
-                               .shift = q->shift,
-                               .shifted = rows_chance(0.5),
-                               .regular = true,
-                               .relu = rows_chance(0.6),
-                               .relu_slope = rows_chance(0.7) ? 0 : 0.1f,
-                               .scale = 0.07f,
-                               .offset_d = rows_between(-128, 127)};
-    if (q->r.relu && q->r.relu_slope == 0 && rows_chance(0.5))
-        q->r.relu_limit = 6;
+    qf_requantisation r = {.channels = (size_t)channels,
+                           .deq = rows_tensor(1, &channels),
+                           .shift = rows_tensor(1, &channels),
+                           .shifted = rows_chance(0.5),
+                           .regular = true,
+                           .relu = rows_chance(0.6),
+                           .relu_slope = rows_chance(0.7) ? 0 : 0.1f,
+                           .scale = 0.07f,
+                           .offset_d = rows_between(-128, 127)};
+    float *deq;
+    int32_t *shift;
+    if (r.relu && r.relu_slope == 0 && rows_chance(0.5))
+        r.relu_limit = 6;
+    assert_ok(context, qf_write(context, r.deq, QF_PLAIN, &deq));
+    assert_ok(context, qf_tensor_write(context, r.shift, QF_INTEGERS, &shift));
     for (int c = 0; c < channels; c++) {
-        q->deq[c] = qf_random_uniform(&context->random, 1e-5f, 1e-3f);
-        q->shift[c] = q->r.shifted ? rows_between(0, QF_SHIFT_MAX) : 0;
+        deq[c] = qf_random_uniform(&context->random, 1e-5f, 1e-3f);
+        shift[c] = r.shifted ? rows_between(0, QF_SHIFT_MAX) : 0;
     }
+    return r;
 }
 
 static void forward_requantised(const qf_device *device, const void *of)
@@ -199,8 +197,7 @@ static void forward_requantised(const qf_device *device, const void *of)
     convolve_operands o = convolve_open(device, of, false);
     const bool adds = rows_chance(0.5), values = rows_chance(0.5),
                codes = !values || rows_chance(0.8);
-    requantised q;
-    draw_requantisation(&q, o.s.out_channels);
+    const qf_requantisation r = draw_requantisation(o.s.out_channels);
     convolve_fill_codes(&o, o.x, false);
     if (o.bias)
         rows_fill_integers(o.bias);
@@ -210,8 +207,8 @@ static void forward_requantised(const qf_device *device, const void *of)
     if (adds)
         rows_fill(addend);
     rows_expect_begin();
-    assert_ok(context, qf_reference.convolve->forward_requantised(
-                           context, o.reference, o.x, o.w, o.bias, &q.r, addend, y[1], c[1]));
+    assert_ok(context, qf_reference.convolve->forward_requantised(context, o.reference, o.x, o.w,
+                                                                  o.bias, &r, addend, y[1], c[1]));
     rows_expect_end();
     convolve_inputs(o.x, o.w, o.bias);
     if (adds)
@@ -220,8 +217,8 @@ static void forward_requantised(const qf_device *device, const void *of)
         rows_output(y[0], ROWS_FLOATS);
     if (codes)
         rows_output(c[0], 1u << QF_CODES);
-    assert_ok(context, device->convolve->forward_requantised(context, o.mine, o.x, o.w, o.bias,
-                                                             &q.r, addend, y[0], c[0]));
+    assert_ok(context, device->convolve->forward_requantised(context, o.mine, o.x, o.w, o.bias, &r,
+                                                             addend, y[0], c[0]));
     rows_check();
     if (values)
         rows_compare(device, y[0], y[1], NULL, 0, "values");

@@ -61,8 +61,7 @@ static int32_t draw_sum(int shift)
 
 typedef struct operands {
     qf_requantisation r;
-    float *deq;
-    int32_t *shift;
+    int32_t *shift; /* of r; owned by its tensor */
     qf_tensor *sums, *addend;
 } operands;
 
@@ -70,19 +69,21 @@ static void draw_factors(const shape *s, operands *o)
 {
     qf_requantisation *r = &o->r;
     const size_t channels = qf_tensor_extent(&o->sums->shape).channels;
-    o->deq = qf_alloc(channels, sizeof *o->deq);
-    o->shift = qf_alloc(channels, sizeof *o->shift);
+    const int each = (int)channels;
+    float *deq;
     *r = (qf_requantisation){.channels = channels,
-                             .deq = o->deq,
-                             .shift = o->shift,
+                             .deq = rows_tensor(1, &each),
+                             .shift = rows_tensor(1, &each),
                              .regular = rows_chance(0.7), /* may take the fast way */
                              .relu = s->relu,
                              .relu_slope = s->slope,
                              .relu_limit = s->limit};
+    assert_ok(context, qf_write(context, r->deq, QF_PLAIN, &deq));
+    assert_ok(context, qf_tensor_write(context, r->shift, QF_INTEGERS, &o->shift));
     r->scale = s->round ? 0.0625f : qf_random_uniform(&context->random, 1e-3f, 2);
     r->offset_d = rows_chance(0.3) ? -128 : rows_between(-128, 127);
     for (size_t c = 0; c < channels; c++) {
-        o->deq[c] = s->round ? 0.03125f : qf_random_uniform(&context->random, 1e-6f, 1e-2f);
+        deq[c] = s->round ? 0.03125f : qf_random_uniform(&context->random, 1e-6f, 1e-2f);
         o->shift[c] = s->shifted ? rows_between(1, QF_SHIFT_MAX) : 0;
         if (s->mixed && rows_chance(0.3))
             o->shift[c] = 0;
@@ -146,8 +147,6 @@ static void requantise(const qf_device *device, const void *of, way w)
         sweep_compare_bits(y, expected_y, "y");
     if (codes)
         rows_compare_form(codes, expected_codes, QF_CODES, "codes");
-    qf_free(o.deq);
-    qf_free(o.shift);
 }
 
 static void codes_alone(const qf_device *device, const void *shape)

@@ -10,10 +10,10 @@
 
 typedef struct qf_requantisation {
     size_t channels;
-    const float *deq;     /* of each channel */
-    const int32_t *shift; /* of each channel, 0 … QF_SHIFT_MAX */
-    bool shifted;         /* some shift is not 0 */
-    bool regular;         /* every deq is positive and of ordinary size (QF_REGULAR_DEQ) */
+    qf_tensor *deq;   /* of each channel */
+    qf_tensor *shift; /* of each channel, as QF_INTEGERS: 0 … QF_SHIFT_MAX */
+    bool shifted;     /* some shift is not 0 */
+    bool regular;     /* every deq is positive and of ordinary size (QF_REGULAR_DEQ) */
     bool relu;
     float relu_slope;
     float relu_limit; /* not 0: ReLU6's 6, without a slope then */

@@ -2,7 +2,8 @@
 #include "device/reference/sweep_stages.h"
 
 typedef struct arrays {
-    const int32_t *sums;
+    const int32_t *sums, *shift;
+    const float *deq;
     const float *addend; /* NULL: nothing is added; may be y */
     float *y;            /* may be NULL, like codes */
     uint8_t *codes;
@@ -12,6 +13,8 @@ static qf_status fetch(qf_context *context, const qf_requantisation *r, qf_tenso
                        qf_tensor *addend, qf_tensor *y, qf_tensor *codes, arrays *out)
 {
     *out = (arrays){0};
+    QF_TRY(qf_device_read(context, r->deq, QF_PLAIN, &out->deq));
+    QF_TRY(qf_device_read(context, r->shift, QF_INTEGERS, &out->shift));
     QF_TRY(qf_device_read(context, acc, QF_INTEGERS, &out->sums));
     if (y && y == addend) {
         QF_TRY(qf_device_update(context, y, QF_NHWC, &out->y));
@@ -40,7 +43,7 @@ qf_status qf_reference_requantise(qf_context *context, const qf_requantisation *
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < n; i++) {
         const size_t c = i % r->channels;
-        float value = qf_dequant(a.sums[i], r->deq[c], r->shift[c]);
+        float value = qf_dequant(a.sums[i], a.deq[c], a.shift[c]);
         if (a.addend)
             value += a.addend[i];
         if (r->relu)

@@ -12,9 +12,7 @@ typedef struct state {
     qf_layer *object;      /* the layer whose values it turns back; NULL: none of that name */
     const qf_layer *quant; /* in front of that, where a fake-quant model has one */
     qf_tensor *kept;
-    float *deq; /* of each channel, unpacked from the words of this version */
-    int32_t *shift;
-    qf_tensor *factor; /* `deq` for the device */
+    qf_tensor *deq, *shift; /* of each channel, unpacked from the words of this version */
     size_t channels;
     uint64_t version;
     bool shifted, regular;
@@ -33,7 +31,9 @@ static qf_status setup(qf_layer *layer)
     for (int i = 0; i < 3;
          i++) /* deq_scale, shift_bit, offset_w; or the packed words in the first */
         QF_TRY(qf_layer_add_param(layer, &shape, NULL));
-    return QF_OK;
+    state *s = layer->state;
+    QF_TRY(qf_tensor_create(layer->context, &s->deq));
+    return qf_tensor_create(layer->context, &s->shift);
 }
 
 static qf_status connect(qf_layer *layer, const qf_neighbours *around)
@@ -73,9 +73,8 @@ static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
     qf_tensor_release(s->kept);
-    qf_tensor_release(s->factor);
-    qf_free(s->deq);
-    qf_free(s->shift);
+    qf_tensor_release(s->deq);
+    qf_tensor_release(s->shift);
 }
 
 /* Shifts of a fake-quant model: *shifted is false if there are none. */
@@ -127,19 +126,6 @@ bool qf_layer_is_deployed(const qf_layer *layer)
     return layer->dequant && qf_dequant_is_deployed(layer->dequant);
 }
 
-static qf_status hand_to_device(qf_layer *layer, size_t channels)
-{
-    state *s = layer->state;
-    const qf_shape shape = qf_shape_make(1, (int[]){(int)channels});
-    float *factor;
-    if (!s->factor)
-        QF_TRY(qf_tensor_create(layer->context, &s->factor));
-    QF_TRY(qf_tensor_reshape(layer->context, s->factor, &shape));
-    QF_TRY(qf_write(layer->context, s->factor, QF_PLAIN, &factor));
-    memcpy(factor, s->deq, channels * sizeof *factor);
-    return QF_OK;
-}
-
 static qf_status unpack(qf_layer *layer, size_t channels)
 {
     state *s = layer->state;
@@ -147,27 +133,27 @@ static qf_status unpack(qf_layer *layer, size_t channels)
     const size_t step = qf_shape_count(&packed->shape) > 1 ? 1 : 0;
     const uint64_t *words;
     QF_TRY(qf_tensor_read(layer->context, packed, QF_WORDS, &words));
-    qf_free(s->deq);
-    qf_free(s->shift);
+    const qf_shape shape = qf_shape_make(1, (int[]){(int)channels});
+    float *deq;
+    int32_t *shifts;
     s->version = 0;
-    s->deq = qf_alloc(channels, sizeof *s->deq);
-    s->shift = qf_alloc(channels, sizeof *s->shift);
-    if (!s->deq || !s->shift)
-        return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu channels", channels);
+    QF_TRY(qf_tensor_reshape(layer->context, s->deq, &shape));
+    QF_TRY(qf_tensor_reshape(layer->context, s->shift, &shape));
+    QF_TRY(qf_write(layer->context, s->deq, QF_PLAIN, &deq));
+    QF_TRY(qf_tensor_write(layer->context, s->shift, QF_INTEGERS, &shifts));
     s->shifted = false;
     s->regular = true;
     for (size_t c = 0; c < channels; c++) {
         int shift, offset;
-        qf_unpack_dequant(words[c * step], &s->deq[c], &shift, &offset);
+        qf_unpack_dequant(words[c * step], &deq[c], &shift, &offset);
         if (shift > QF_SHIFT_MAX)
             return qf_fail(layer->context, QF_E_VALUE,
                            "the shift of channel %zu is %d, expected 0 to %d", c, shift,
                            QF_SHIFT_MAX);
-        s->shift[c] = shift;
+        shifts[c] = shift;
         s->shifted |= shift != 0;
-        s->regular &= s->deq[c] >= 1 / QF_REGULAR_DEQ && s->deq[c] <= QF_REGULAR_DEQ;
+        s->regular &= deq[c] >= 1 / QF_REGULAR_DEQ && deq[c] <= QF_REGULAR_DEQ;
     }
-    QF_TRY(hand_to_device(layer, channels));
     s->channels = channels;
     s->version = packed->version;
     return QF_OK;
@@ -193,7 +179,7 @@ static qf_status scale_means(qf_layer *layer)
     const state *s = layer->state;
     const qf_axes channels =
         qf_blob_shape(layer->bottom[0])->axes > 1 ? (qf_axes){1, 1} : (qf_axes){0, 0};
-    return layer->device->map->scale(layer->context, channels, layer->bottom[0]->data, s->factor,
+    return layer->device->map->scale(layer->context, channels, layer->bottom[0]->data, s->deq,
                                      NULL, layer->top[0]->data);
 }
 

@@ -76,8 +76,8 @@ QF_CLONES static void tile_loops(const qf_requantiser *q, const qf_sum_tile *t)
             const size_t channel = t->channel + c, at = (t->row + row) * r->channels + channel,
                          n = t->channels - c < PIECE ? t->channels - c : PIECE;
             const int32_t *sums = t->sums + row * t->stride + c;
-            const float *deq = r->deq + channel, *add = q->addend ? q->addend + at : NULL;
-            const int32_t *shift = r->shift + channel;
+            const float *deq = q->deq + channel, *add = q->addend ? q->addend + at : NULL;
+            const int32_t *shift = q->shift + channel;
             float *value = q->y ? q->y + at : kept;
             if (r->relu && r->relu_limit > 0)
                 dequantise_and(r, sums, add, value, n, deq, shift, RELU6);
@@ -154,6 +154,8 @@ qf_status qf_requantiser_open(qf_context *context, const qf_requantisation *r, q
                               qf_tensor *y, qf_tensor *codes, qf_requantiser *out)
 {
     *out = (qf_requantiser){.r = r};
+    QF_TRY(qf_read(context, r->deq, QF_PLAIN, &out->deq));
+    QF_TRY(qf_tensor_read(context, r->shift, QF_INTEGERS, &out->shift));
     if (addend)
         QF_TRY(qf_read(context, addend, QF_NHWC, &out->addend));
     if (y)

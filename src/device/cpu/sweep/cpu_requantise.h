@@ -16,6 +16,8 @@ typedef struct qf_sum_tile {
  * array may be NULL; y may be addend. */
 typedef struct qf_requantiser {
     const qf_requantisation *r;
+    const float *deq; /* its numbers of each channel */
+    const int32_t *shift;
     const float *addend;
     float *y;
     uint8_t *codes;

@@ -30,14 +30,14 @@ typedef struct factors {
     __m512 deq;
 } factors;
 
-AVX512 INLINE factors load_factors(const qf_requantisation *r, size_t channel, size_t n)
+AVX512 INLINE factors load_factors(const qf_requantiser *a, size_t channel, size_t n)
 {
     const __m512i one = _mm512_set1_epi32(1);
     factors f = {.some = n < 16 ? (__mmask16)((1u << n) - 1) : (__mmask16)0xffff};
-    f.deq = _mm512_maskz_loadu_ps(f.some, r->deq + channel);
-    if (!r->shifted)
+    f.deq = _mm512_maskz_loadu_ps(f.some, a->deq + channel);
+    if (!a->r->shifted)
         return f;
-    f.shift = _mm512_maskz_loadu_epi32(f.some, r->shift + channel);
+    f.shift = _mm512_maskz_loadu_epi32(f.some, a->shift + channel);
     f.shifted = _mm512_test_epi32_mask(f.shift, f.shift);
     f.half = _mm512_srli_epi32(_mm512_sllv_epi32(one, f.shift), 1);
     /* Sums beyond these clip to 16 bits. */
@@ -105,7 +105,7 @@ AVX512 INLINE void run_column(const qf_requantiser *a, const qf_sum_tile *t, siz
 {
     const qf_requantisation *r = a->r;
     const __m512 slope = _mm512_set1_ps(r->relu_slope), limit = _mm512_set1_ps(r->relu_limit);
-    const factors f = load_factors(r, t->channel + channel, t->channels - channel);
+    const factors f = load_factors(a, t->channel + channel, t->channels - channel);
     for (size_t row = 0; row < t->rows; row++) {
         const size_t at = (t->row + row) * r->channels + t->channel + channel;
         const int32_t *sums = t->sums + row * t->stride + channel;
