@@ -17,7 +17,7 @@ enum {
     GUARD = 256,
     GUARD_BYTE = 0xa5,
     UNWRITTEN_BYTE = 0xff,
-    MOST_TENSORS = 64,
+    MOST_TENSORS = 96,
     SEVERAL_THREADS = 3
 };
 
