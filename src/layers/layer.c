@@ -25,6 +25,37 @@ qf_status qf_layer_add_param(qf_layer *layer, const qf_shape *shape,
     return qf_fill(blob, filler);
 }
 
+qf_status qf_layer_prepare(qf_layer *layer)
+{
+    return layer->type->prepare ? layer->type->prepare(layer) : QF_OK;
+}
+
+qf_status qf_layer_conclude(qf_layer *layer)
+{
+    return layer->type->conclude ? layer->type->conclude(layer) : QF_OK;
+}
+
+qf_status qf_layer_forward(qf_layer *layer)
+{
+    QF_TRY(qf_layer_prepare(layer));
+    QF_TRY(layer->type->forward(layer));
+    return qf_layer_conclude(layer);
+}
+
+qf_stage qf_layer_stage(qf_layer *layer)
+{
+    qf_stage stage = {.kind = QF_STAGE_NONE, .layer = layer};
+    if (layer->type->stage)
+        layer->type->stage(layer, &stage);
+    return stage;
+}
+
+qf_tensor *qf_layer_param_gradient(const qf_layer *layer, int index)
+{
+    const bool wanted = index < layer->param_count && layer->params[index].propagate;
+    return wanted ? layer->params[index].blob->diff : NULL;
+}
+
 qf_status qf_layer_axis(const qf_layer *layer, const qf_blob *blob, int axis, int *out)
 {
     char text[256];

@@ -5,7 +5,7 @@
 #ifndef QF_LAYERS_LAYER_H
 #define QF_LAYERS_LAYER_H
 
-#include "device/device.h"
+#include "layers/stage.h"
 #include "tensor/blob.h"
 
 struct qf_net;
@@ -18,9 +18,9 @@ enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over
 
 /*
  * The net calls, in this order: setup once; connect once, when all layers are there; reshape after
- * setup and before each forward whose bottom shapes changed; then forward, and backward after a
- * forward. destroy also after a failed setup. Nothing here prints; a failure is a sentence
- * (qf_fail), to which the net adds the layer.
+ * setup and before each forward whose bottom shapes changed; then prepare, forward and conclude,
+ * and backward after a forward. destroy also after a failed setup. Nothing here prints; a failure
+ * is a sentence (qf_fail), to which the net adds the layer.
  *
  * setup     check parameters, create parameter blobs (qf_layer_add_param). Bottom shapes are known.
  * reshape   give the tops their shapes; prepare objects of the device.
@@ -41,6 +41,7 @@ typedef struct qf_layer_type {
     bool in_place;     /* top i may be bottom i; else a top of this name gets a blob of its own */
     bool lasting_tops; /* its tops are written once, so nobody may write over them */
     bool source;       /* reads data: excluded from benchmarks of compute */
+    bool quantised;    /* belongs to quantised nets, in which somebody counts on exact codes */
     /* Backward does not read the values of the bottoms, of the tops: they may be dropped before. */
     bool ignores_bottoms, ignores_tops;
     /* The same of both, where it depends on the layer's parameters; NULL: they decide nothing. */
@@ -70,6 +71,16 @@ typedef struct qf_layer_type {
     qf_status (*begin_pass)(qf_layer *layer);
     qf_status (*reshape)(qf_layer *layer);
     qf_status (*forward)(qf_layer *layer);
+    /* Around each forward pass of the layer, whether its forward or somebody else runs it as a
+     * stage: settle what has to be known before (a layer that begins what runs as one may look at
+     * its bottoms), and take in what was found. So `forward` itself can be repeated without other
+     * effects than its tops. NULL: nothing to do. */
+    qf_status (*prepare)(qf_layer *layer);
+    qf_status (*conclude)(qf_layer *layer);
+    /* What it does, for those who run it with its neighbours: `out` is of kind QF_STAGE_NONE with
+     * the layer's name on it. Changes nothing; is asked when the net has been built and, for what
+     * holds in this pass, behind prepare. NULL: it always runs alone. */
+    void (*stage)(qf_layer *layer, qf_stage *out);
     qf_status (*backward)(qf_layer *layer); /* NULL if no_backward */
     void (*destroy)(qf_layer *layer);       /* NULL: nothing but the state itself */
     /* Sources of data; NULL where there is nothing to tell. Where the data stand after the last
@@ -146,6 +157,16 @@ qf_status qf_layer_add_param(qf_layer *layer, const qf_shape *shape,
         (const Caffe__##Camel##Parameter *)((layer)->param->field ? (layer)->param->field          \
                                                                   : &qf_all_defaults);             \
     })
+
+/* prepare, forward, conclude. */
+qf_status qf_layer_forward(qf_layer *layer);
+qf_status qf_layer_prepare(qf_layer *layer);
+qf_status qf_layer_conclude(qf_layer *layer);
+/* What the layer does as a stage, of kind QF_STAGE_NONE if it takes no part. */
+qf_stage qf_layer_stage(qf_layer *layer);
+
+/* The gradient of a parameter; NULL if there is no such parameter or it wants none. */
+qf_tensor *qf_layer_param_gradient(const qf_layer *layer, int index);
 
 /* Axis that may be negative → index, or a failure naming the bottom, its shape and the axis. */
 qf_status qf_layer_axis(const qf_layer *layer, const qf_blob *blob, int axis, int *out);

@@ -134,7 +134,7 @@ static qf_status forward_layer(qf_net *net, int index, double *loss)
     QF_TRY(refresh_aliases(net, index));
     QF_TRY(qf_overwritten_keep(net, index, index));
     const measurement start = measure(net);
-    QF_TRY(layer->type->forward(layer));
+    QF_TRY(qf_layer_forward(layer));
     layer->ran = true;
     QF_TRY(qf_layer_log_data(layer));
     QF_TRY(add_loss(layer, loss));
@@ -152,9 +152,13 @@ static qf_status forward_group(qf_net *net, qf_group *group)
     QF_TRY(qf_overwritten_keep(net, group->first, group->last));
     const measurement start = measure(net);
     group->ran = true; /* unless the fusion thinks better of it */
-    QF_TRY(group->fusion->forward(net, group));
     for (int i = group->first; i <= group->last; i++)
+        QF_TRY(qf_layer_prepare(net->layers[i]));
+    QF_TRY(group->fusion->forward(net, group));
+    for (int i = group->first; i <= group->last; i++) {
+        QF_TRY(qf_layer_conclude(net->layers[i]));
         net->layers[i]->ran = true;
+    }
     charge(net, &net->layers[group->first]->forward_cost, &start);
     return QF_OK;
 }

@@ -66,6 +66,19 @@ static bool relu_keeps_signs(const qf_layer *layer)
     return ((const state *)layer->state)->f.a >= 0;
 }
 
+static void relu_stage(qf_layer *layer, qf_stage *out)
+{
+    out->kind = QF_STAGE_RECTIFY;
+    out->rectify.slope = QF_LAYER_PARAM(layer, relu_param, RE_LU, ReLU)->negative_slope;
+}
+
+static void relu6_stage(qf_layer *layer, qf_stage *out)
+{
+    (void)layer;
+    out->kind = QF_STAGE_RECTIFY;
+    out->rectify.limit = 6;
+}
+
 static qf_status elu_setup(qf_layer *layer)
 {
     set(layer, QF_LAYER_PARAM(layer, elu_param, ELU, ELU)->alpha, 0, 0);
@@ -177,7 +190,7 @@ const qf_layer_type qf_threshold_layer = {
 
 /* ReLU and ELU in place: the output has the input's signs unless the slope is negative. */
 LAYER(relu, "ReLU", relu_setup, s->f.a < 0, INPUT | OUTPUT, .reads_signs = true,
-      .keeps_signs = relu_keeps_signs)
+      .keeps_signs = relu_keeps_signs, .stage = relu_stage)
 LAYER(sigmoid, "Sigmoid", no_constants, false, OUTPUT)
 LAYER(tan_h, "TanH", no_constants, false, OUTPUT)
 LAYER(elu, "ELU", elu_setup, s->f.a < 0, INPUT | OUTPUT)
@@ -188,5 +201,5 @@ LAYER(clip, "Clip", clip_setup, true, INPUT)
 LAYER(exp, "Exp", exp_setup, false, OUTPUT)
 LAYER(log, "Log", log_setup, true, INPUT)
 LAYER(swish, "Swish", swish_setup, true, INPUT | OUTPUT)
-LAYER(relu6, "ReLU6", no_constants, false, INPUT | OUTPUT)
+LAYER(relu6, "ReLU6", no_constants, false, INPUT | OUTPUT, .stage = relu6_stage)
 LAYER(hswish, "Hswish", no_constants, true, INPUT)

@@ -136,6 +136,19 @@ static void destroy(qf_layer *layer)
     qf_tensor_release(((state *)layer->state)->kept);
 }
 
+/* Two different blobs are added and a third is written. */
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    const Caffe__EltwiseParameter *p = QF_LAYER_PARAM(layer, eltwise_param, ELTWISE_, Eltwise);
+    for (size_t i = 0; i < p->n_coeff; i++)
+        if (p->coeff[i] != 1)
+            return;
+    if (p->operation == CAFFE__ELTWISE_PARAMETER__ELTWISE_OP__SUM && layer->bottom_count == 2 &&
+        layer->bottom[0] != layer->bottom[1] && layer->top[0] != layer->bottom[0] &&
+        layer->top[0] != layer->bottom[1])
+        out->kind = QF_STAGE_SUM;
+}
+
 const qf_layer_type qf_eltwise_layer = {
     .name = "Eltwise",
     .state_size = sizeof(state),
@@ -148,6 +161,7 @@ const qf_layer_type qf_eltwise_layer = {
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
+    .stage = stage,
     .backward = backward,
     .destroy = destroy,
 };

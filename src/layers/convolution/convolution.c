@@ -44,6 +44,19 @@ static qf_status forward(qf_layer *layer)
     return QF_OK;
 }
 
+/* As long as the channels are axis 1 the tensors are the operation's. */
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    const qf_convolution_state *s = layer->state;
+    if (layer->bottom_count != 1 || qf_convolution_needs_view(layer))
+        return;
+    out->kind = QF_STAGE_CONVOLVE;
+    out->product.operation = s->operation;
+    out->product.weights = layer->params[0].blob->data;
+    out->product.bias = s->bias ? layer->params[1].blob->data : NULL;
+    out->product.deployed = qf_weights_are_deployed(layer);
+}
+
 static qf_status backward_one(qf_layer *layer, int index)
 {
     qf_convolution_state *s = layer->state;
@@ -91,6 +104,7 @@ const qf_layer_type qf_convolution_layer = {
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
+    .stage = stage,
     .backward = backward,
     .destroy = qf_convolution_layer_destroy,
 };
@@ -107,6 +121,7 @@ const qf_layer_type qf_depthwise_convolution_layer = {
     .setup = setup_depthwise,
     .reshape = reshape,
     .forward = forward,
+    .stage = stage,
     .backward = backward,
     .destroy = qf_convolution_layer_destroy,
 };

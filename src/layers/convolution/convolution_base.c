@@ -282,14 +282,13 @@ qf_status qf_convolution_leave(qf_layer *layer, qf_tensor *tensor, int side)
     return needs_view(s) ? qf_tensor_copy_elements(layer->context, tensor, s->views[side]) : QF_OK;
 }
 
-const qf_tensor *qf_convolution_bf16_weights(const qf_layer *layer)
+void qf_product_stage(qf_layer *layer, qf_stage *out)
 {
-    const qf_convolution_state *s = layer->state;
-    const qf_tensor *w = layer->params[0].blob->data;
-    const bool possible = layer->top_count == 1 && !s->bias && !needs_view(s) &&
-                          layer->device->convolve->takes_bf16(layer->context, s->operation,
-                                                              layer->bottom[0]->data, w);
-    return possible && w->weight_scale_count == s->outputs ? w : NULL;
+    if (layer->bottom_count != 1)
+        return;
+    out->kind = QF_STAGE_PRODUCT;
+    out->product.weights = layer->params[0].blob->data;
+    out->product.deployed = qf_weights_are_deployed(layer);
 }
 
 bool qf_weights_are_deployed(const qf_layer *layer)

@@ -35,10 +35,8 @@ qf_status qf_convolution_enter(qf_layer *layer, qf_tensor *tensor, int side, boo
 /* Bring what the operation wrote into the view back to the tensor. */
 qf_status qf_convolution_leave(qf_layer *layer, qf_tensor *tensor, int side);
 
-/* The weights by whose scales (of each output channel) the gradient of the only top is to be
- * multiplied before it is rounded to bf16, if the layer's backward pass takes it so; NULL: it takes
- * floats. */
-const qf_tensor *qf_convolution_bf16_weights(const qf_layer *layer);
+/* The stage of a product that runs by its own forward. */
+void qf_product_stage(qf_layer *layer, qf_stage *out);
 
 /* Forward in integers: deployed weights. Fails where the bottom has no codes. */
 bool qf_weights_are_deployed(const qf_layer *layer);

@@ -75,6 +75,7 @@ const qf_layer_type qf_deconvolution_layer = {
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
+    .stage = qf_product_stage,
     .backward = backward,
     .destroy = qf_convolution_layer_destroy,
 };

@@ -101,6 +101,7 @@ const qf_layer_type qf_inner_product_layer = {
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
+    .stage = qf_product_stage,
     .backward = backward,
     .destroy = destroy,
 };

@@ -5,12 +5,15 @@
 
 #include "device/families/normalise_math.h"
 
+#include <string.h>
+
 enum { MEAN, VARIANCE, WEIGHT };
 
 typedef struct state {
     bool frozen, global;       /* global: as of the last forward pass */
-    bool repeat;               /* the next forward pass is the last one again */
     qf_tensor *mean, *inverse; /* of the last forward pass; inverse: 1 / deviation */
+    bool known;                /* they are the running ones, of these versions of their blobs */
+    uint64_t versions[3];
     size_t channels;
     qf_tensor *kept;
     qf_tensor *input; /* borrowed: what forward read */
@@ -26,17 +29,12 @@ float qf_batch_norm_inverse(const Caffe__BatchNormParameter *p, float variance)
     return qf_inverse_deviation(variance, p->eps, p->add_eps_before_sqrt);
 }
 
-bool qf_batch_norm_has_eps_inside(const qf_layer *layer)
-{
-    return param_of(layer)->add_eps_before_sqrt;
-}
-
 void qf_batch_norm_freeze(qf_layer *layer)
 {
     ((state *)layer->state)->frozen = true;
 }
 
-bool qf_batch_norm_is_global(const qf_layer *layer)
+static bool is_global(const qf_layer *layer)
 {
     const Caffe__BatchNormParameter *p = param_of(layer);
     if (((const state *)layer->state)->frozen)
@@ -104,33 +102,45 @@ static qf_statistics statistics_of(const qf_layer *layer)
     return statistics;
 }
 
-qf_status qf_batch_norm_statistics(qf_layer *layer, qf_tensor *x, qf_batch_norm_factors *out)
+static qf_status running_statistics(qf_layer *layer, const qf_statistics *statistics)
 {
     state *s = layer->state;
-    const qf_normalise_family *run = layer->device->normalise;
-    const qf_statistics statistics = statistics_of(layer);
-    if (!s->repeat) {
-        s->global = qf_batch_norm_is_global(layer);
-        QF_TRY(s->global ? run->running_statistics(layer->context, &statistics)
-                         : run->batch_statistics(layer->context, &statistics, x));
-    }
-    s->repeat = false;
-    *out = (qf_batch_norm_factors){s->mean, s->inverse, s->global};
+    uint64_t versions[3];
+    for (int i = 0; i < 3; i++)
+        versions[i] = statistics->running[i]->version;
+    if (s->known && memcmp(versions, s->versions, sizeof versions) == 0)
+        return QF_OK;
+    QF_TRY(layer->device->normalise->running_statistics(layer->context, statistics));
+    memcpy(s->versions, versions, sizeof versions);
+    s->known = true;
     return QF_OK;
 }
 
-void qf_batch_norm_repeat(qf_layer *layer)
+/* What this pass normalises by; those of the batch go into the running ones. */
+static qf_status prepare(qf_layer *layer)
 {
-    ((state *)layer->state)->repeat = true;
+    state *s = layer->state;
+    const qf_statistics statistics = statistics_of(layer);
+    s->global = is_global(layer);
+    if (s->global)
+        return running_statistics(layer, &statistics);
+    s->known = false;
+    return layer->device->normalise->batch_statistics(layer->context, &statistics,
+                                                      layer->bottom[0]->data);
+}
+
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    out->kind = QF_STAGE_NORMALISE;
+    out->normalise.statistics = statistics_of(layer);
+    out->normalise.of_batch = !is_global(layer);
 }
 
 /* A sweep of one stage. */
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
-    qf_batch_norm_factors factors;
     QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->input));
-    QF_TRY(qf_batch_norm_statistics(layer, s->input, &factors));
     const size_t count = qf_shape_count(&s->input->shape);
     if (count == 0)
         return QF_OK;
@@ -164,7 +174,9 @@ const qf_layer_type qf_batch_norm_layer = {
     .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,
+    .prepare = prepare,
     .forward = forward,
+    .stage = stage,
     .backward = backward,
     .destroy = destroy,
 };

@@ -1,6 +1,4 @@
 /* Scale and Bias: y = factor · x + bias, the factor learned or a second bottom. */
-#include "layers/normalisation/scale.h"
-
 #include "layers/combine/broadcast.h"
 
 typedef struct state {
@@ -50,13 +48,25 @@ static qf_status setup_scale(qf_layer *layer)
     return s->bias ? qf_layer_add_param(layer, &shape, p->bias_filler) : QF_OK;
 }
 
-bool qf_scale_is_per_channel(const qf_layer *layer)
+/* Has it a learned factor for each channel (axis 1)? */
+static bool is_per_channel(const qf_layer *layer)
 {
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     if (!is_learned(layer) || bottom->axes < 2)
         return false;
     const qf_shape *factor = qf_blob_shape(layer->params[0].blob);
     return qf_shape_axis(bottom, scale_param(layer)->axis) == 1 && factor->axes == 1;
+}
+
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    if (!is_per_channel(layer))
+        return;
+    out->kind = QF_STAGE_SCALE;
+    out->scale.factor = layer->params[0].blob->data;
+    out->scale.summand = layer->param_count > 1 ? layer->params[1].blob->data : NULL;
+    out->scale.d_factor = qf_layer_param_gradient(layer, 0);
+    out->scale.d_summand = qf_layer_param_gradient(layer, 1);
 }
 
 static qf_status setup_bias(qf_layer *layer)
@@ -147,6 +157,7 @@ const qf_layer_type qf_scale_layer = {
     .setup = setup_scale,
     .reshape = reshape,
     .forward = forward_scale,
+    .stage = stage,
     .backward = backward_scale,
     .destroy = destroy,
 };

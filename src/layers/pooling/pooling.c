@@ -225,6 +225,13 @@ static void destroy(qf_layer *layer)
     qf_free(s->draws.chosen);
 }
 
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    if (layer->top_count == 1 &&
+        param_of(layer)->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__MAX)
+        out->kind = QF_STAGE_SELECT;
+}
+
 const qf_layer_type qf_pooling_layer = {
     .name = "Pooling",
     .state_size = sizeof(state),
@@ -236,6 +243,7 @@ const qf_layer_type qf_pooling_layer = {
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
+    .stage = stage,
     .backward = backward,
     .destroy = destroy,
 };

@@ -1,8 +1,7 @@
 /* ActivationQAT: fake quantisation of activations with a learned clip range (specification, G.1).
  * The top holds only codes; whoever wants floats gets them dequantised. */
-#include "layers/quantised/activation_qat.h"
-
 #include "base/memory.h"
+#include "layers/layer.h"
 #include "layers/pending_records.h"
 
 #include <math.h>
@@ -151,22 +150,21 @@ static qf_status measure(qf_layer *layer, float clip[2])
     return QF_OK;
 }
 
-/* The range to use now, made valid and stored in the parameters. */
-static qf_status settle_range(qf_layer *layer)
+/* Until somebody measured or trained the range, it is what the prototxt says. A net resumed from a
+ * snapshot must not measure again. */
+static bool must_measure(const qf_layer *layer, const float clip[2])
 {
     const Caffe__RetrainDataQuantParameter *p = param_of(layer);
+    const bool untouched = clip[CLIP_MAX] == p->clip_max &&
+                           (clip[CLIP_MIN] == p->clip_min || (p->fixed_min && clip[CLIP_MIN] == 0));
+    return !((const state *)layer->state)->initialised && p->ifmr_init &&
+           (untouched || !(clip[CLIP_MAX] > clip[CLIP_MIN]));
+}
+
+/* The range to use now, made valid and stored in the parameters. */
+static qf_status settle_range(qf_layer *layer, const float clip[2])
+{
     state *s = layer->state;
-    float clip[2];
-    QF_TRY(get_clip(layer, clip));
-    if (isnan(clip[0]) || isnan(clip[1]))
-        return qf_fail(layer->context, QF_E_VALUE,
-                       "the clip range has become NaN: training diverged; use a smaller base_lr");
-    /* Until somebody measured or trained the range, it is what the prototxt says. A net resumed
-     * from a snapshot must not measure again. */
-    bool untouched = clip[CLIP_MAX] == p->clip_max &&
-                     (clip[CLIP_MIN] == p->clip_min || (p->fixed_min && clip[CLIP_MIN] == 0));
-    if (!s->initialised && p->ifmr_init && (untouched || !(clip[CLIP_MAX] > clip[CLIP_MIN])))
-        QF_TRY(measure(layer, clip));
     if (!s->initialised)
         QF_TRY(begin_range(layer, clip));
     s->initialised = true;
@@ -179,7 +177,7 @@ static qf_status settle_range(qf_layer *layer)
                (double)s->clip.max);
         s->unusable_warned = true;
     }
-    if (p->fixed_min)
+    if (param_of(layer)->fixed_min)
         s->clip.min = 0;
     if (!(s->clip.max > s->clip.min))
         return qf_fail(layer->context, QF_E_VALUE,
@@ -188,6 +186,17 @@ static qf_status settle_range(qf_layer *layer)
     s->factors = qf_ulq_factors(s->clip.max, s->clip.min, BITS);
     QF_TRY(keep_valid(layer));
     return set_clip(layer, (float[]){s->clip.max, s->clip.min});
+}
+
+/* A range that has to be measured first is forward's to settle, which has the values. */
+static qf_status prepare(qf_layer *layer)
+{
+    float clip[2];
+    QF_TRY(get_clip(layer, clip));
+    if (isnan(clip[0]) || isnan(clip[1]))
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "the clip range has become NaN: training diverged; use a smaller base_lr");
+    return must_measure(layer, clip) ? QF_OK : settle_range(layer, clip);
 }
 
 /* ---- the record ---- */
@@ -274,48 +283,33 @@ static qf_status update_record(qf_layer *layer)
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
-    QF_TRY(settle_range(layer));
-    QF_TRY(layer->device->quantise->activations(layer->context, layer->bottom[0]->data, s->factors,
-                                                layer->top[0]->data));
-    return update_record(layer);
+    if (!s->initialised) {
+        float clip[2];
+        QF_TRY(measure(layer, clip));
+        QF_TRY(settle_range(layer, clip));
+    }
+    return layer->device->quantise->activations(layer->context, layer->bottom[0]->data, s->factors,
+                                                layer->top[0]->data);
 }
 
-bool qf_activation_qat_has_range(const qf_layer *layer)
-{
-    return ((const state *)layer->state)->initialised;
-}
-
-bool qf_activation_qat_is_regular(const qf_layer *layer)
+static void stage(qf_layer *layer, qf_stage *out)
 {
     const state *s = layer->state;
-    return !s->initialised || qf_ulq_is_regular(s->factors, s->clip.max, s->clip.min);
-}
-
-qf_status qf_activation_qat_begin(qf_layer *layer, qf_ulq *factors)
-{
-    const state *s = layer->state;
-    QF_TRY(settle_range(layer)); /* the range is there: no values are looked at */
-    *factors = s->factors;
-    return QF_OK;
-}
-
-qf_status qf_activation_qat_end(qf_layer *layer)
-{
-    return update_record(layer);
-}
-
-qf_ulq_terms qf_activation_qat_terms(const qf_layer *layer)
-{
-    const state *s = layer->state;
-    return qf_ulq_gradient_terms(s->clip.max, s->clip.min);
+    out->kind = QF_STAGE_QUANTISE;
+    out->quantise.known = s->initialised;
+    out->quantise.regular =
+        !s->initialised || qf_ulq_is_regular(s->factors, s->clip.max, s->clip.min);
+    out->quantise.codes = s->factors;
+    out->quantise.terms = qf_ulq_gradient_terms(s->clip.max, s->clip.min);
+    for (int i = 0; i < 2; i++)
+        out->quantise.d_clip[i] = qf_layer_param_gradient(layer, i);
 }
 
 static qf_status backward(qf_layer *layer)
 {
     const state *s = layer->state;
-    qf_tensor *d_clip[2];
-    for (int i = 0; i < 2; i++)
-        d_clip[i] = layer->params[i].propagate ? layer->params[i].blob->diff : NULL;
+    qf_tensor *const d_clip[] = {qf_layer_param_gradient(layer, CLIP_MAX),
+                                 qf_layer_param_gradient(layer, CLIP_MIN)};
     return layer->device->quantise->activations_backward(
         layer->context, layer->bottom[0]->data, layer->top[0]->diff, s->clip.max, s->clip.min,
         layer->propagate_down[0] ? layer->bottom[0]->diff : NULL, d_clip);
@@ -339,12 +333,16 @@ const qf_layer_type qf_activation_qat_layer = {
     .min_tops = 1,
     .max_tops = 1,
     .ignores_tops = true,
+    .quantised = true,
     .range = range,
     .carried = carried,
     .setup = setup,
     .connect = connect,
     .reshape = qf_layer_reshape_like_bottom,
+    .prepare = prepare,
     .forward = forward,
+    .conclude = update_record,
+    .stage = stage,
     .backward = backward,
     .destroy = destroy,
 };

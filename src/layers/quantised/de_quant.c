@@ -4,8 +4,6 @@
 #include "layers/quantised/quant_layers.h"
 #include "layers/quantised/weight_codes.h"
 
-#include "base/memory.h"
-
 #include <string.h>
 
 typedef struct state {
@@ -159,18 +157,32 @@ static qf_status unpack(qf_layer *layer, size_t channels)
     return QF_OK;
 }
 
-qf_status qf_dequant_factors(qf_layer *dequant, qf_requantisation *out)
+/* The words of a deployed model are unpacked when they change. */
+static qf_status prepare(qf_layer *layer)
 {
-    state *s = dequant->state;
-    const size_t channels = qf_tensor_extent(qf_blob_shape(dequant->bottom[0])).channels;
-    if (s->version != dequant->params[0].blob->data->version || s->channels != channels)
-        QF_TRY(unpack(dequant, channels));
-    *out = (qf_requantisation){.channels = channels,
+    const state *s = layer->state;
+    const size_t channels = qf_tensor_extent(qf_blob_shape(layer->bottom[0])).channels;
+    if (!qf_dequant_is_deployed(layer) ||
+        (s->version == layer->params[0].blob->data->version && s->channels == channels))
+        return QF_OK;
+    return unpack(layer, channels);
+}
+
+static qf_requantisation factors_of(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return (qf_requantisation){.channels = s->channels,
                                .deq = s->deq,
                                .shift = s->shift,
                                .shifted = s->shifted,
                                .regular = s->regular};
-    return QF_OK;
+}
+
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    out->kind = QF_STAGE_DEQUANTISE;
+    out->dequantise.deployed = qf_dequant_is_deployed(layer);
+    out->dequantise.factors = factors_of(layer);
 }
 
 /* AVE Pooling hands over mean codes, which are not integers. */
@@ -186,8 +198,7 @@ static qf_status scale_means(qf_layer *layer)
 /* In place too: integers have an array of their own. */
 static qf_status forward_deploy(qf_layer *layer)
 {
-    qf_requantisation r;
-    QF_TRY(qf_dequant_factors(layer, &r));
+    const qf_requantisation r = factors_of(layer);
     if (!qf_tensor_has(layer->bottom[0]->data, QF_INTEGERS))
         return scale_means(layer);
     return layer->device->sweep->requantise(layer->context, &r, layer->bottom[0]->data, NULL,
@@ -209,6 +220,7 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_de_quant_layer = {
     .name = "DeQuant",
     .logs_data = true,
+    .quantised = true,
     .state_size = sizeof(state),
     .min_bottoms = 1,
     .max_bottoms = 1,
@@ -222,7 +234,9 @@ const qf_layer_type qf_de_quant_layer = {
     .connect = connect,
     .begin_pass = begin_pass,
     .reshape = qf_layer_reshape_like_bottom,
+    .prepare = prepare,
     .forward = forward,
+    .stage = stage,
     .backward = backward,
     .destroy = destroy,
 };

@@ -1,5 +1,5 @@
 /* Quant and AntiQuant (specification, G.4 and G.6). */
-#include "layers/quantised/quant_layers.h"
+#include "layers/layer.h"
 
 #include <float.h>
 #include <math.h>
@@ -28,11 +28,12 @@ static qf_status setup(qf_layer *layer)
     return QF_OK;
 }
 
-void qf_quant_factors(const qf_layer *quant, float *scale, int32_t *offset_d)
+static void stage(qf_layer *layer, qf_stage *out)
 {
-    const state *s = quant->state;
-    *scale = s->scale;
-    *offset_d = s->offset_d;
+    const state *s = layer->state;
+    out->kind = QF_STAGE_ENCODE;
+    out->encode.scale = s->scale;
+    out->encode.offset_d = s->offset_d;
 }
 
 /* Values that lie on this layer's grid already: rounding a whole number of steps gives that number.
@@ -77,6 +78,7 @@ static qf_status pass_backward(qf_layer *layer)
 const qf_layer_type qf_quant_layer = {
     .name = "Quant",
     .logs_data = true,
+    .quantised = true,
     .state_size = sizeof(state),
     .min_bottoms = 1,
     .max_bottoms = 1,
@@ -88,6 +90,7 @@ const qf_layer_type qf_quant_layer = {
     .setup = setup,
     .reshape = qf_layer_reshape_like_bottom,
     .forward = forward,
+    .stage = stage,
     .backward = pass_backward,
 };
 
@@ -96,6 +99,7 @@ const qf_layer_type qf_quant_layer = {
 const qf_layer_type qf_anti_quant_layer = {
     .name = "AntiQuant",
     .logs_data = true,
+    .quantised = true,
     .min_bottoms = 1,
     .max_bottoms = 1,
     .min_tops = 1,

@@ -24,9 +24,10 @@ typedef struct state {
     float *deq;
     float *scale_w; /* of each channel of the weights, not folded */
     size_t channels, scales;
-    bool common;          /* one shift for all channels */
-    int calls;            /* in the running search */
-    uint64_t fingerprint; /* of all factors when the search began */
+    bool common;             /* one shift for all channels */
+    int calls;               /* in the running search */
+    uint64_t fingerprint;    /* of all factors when the search began */
+    qf_shift_search *search; /* of the batch that passes now; or NULL */
 } state;
 
 static const Caffe__SearchNParameter *param_of(const qf_layer *layer)
@@ -277,16 +278,22 @@ int qf_search_n_batches(const qf_layer *layer)
     return p->has_batch_num && p->batch_num ? (int)p->batch_num : 1;
 }
 
-bool qf_search_n_is_in_place(const qf_layer *layer)
+/* In place, the values just go on. */
+static void stage(qf_layer *layer, qf_stage *out)
 {
-    return layer->bottom_count == 1 && layer->top_count == 1 && layer->top[0] == layer->bottom[0];
+    if (layer->bottom_count != 1 || layer->top_count != 1 || layer->top[0] != layer->bottom[0])
+        return;
+    out->kind = QF_STAGE_SEARCH;
+    out->search = ((const state *)layer->state)->search;
 }
 
-qf_status qf_search_n_begin(qf_layer *layer, qf_shift_search **search)
+/* Begin one batch, unless the layer has seen all that it wants to. */
+static qf_status prepare(qf_layer *layer)
 {
     state *s = layer->state;
     const target *first = &s->targets[0];
-    *search = NULL;
+    qf_shift_search_destroy(s->search); /* of a pass that failed */
+    s->search = NULL;
     QF_TRY(check_target(layer, first, param_of(layer)->layer_name[0]));
     const uint64_t now = fingerprint(first);
     if (!s->errors || now != s->fingerprint) {
@@ -294,15 +301,18 @@ qf_status qf_search_n_begin(qf_layer *layer, qf_shift_search **search)
         s->fingerprint = now;
     }
     return s->calls < qf_search_n_batches(layer)
-               ? qf_shift_search_begin(layer->context, s->deq, s->channels, search)
+               ? qf_shift_search_begin(layer->context, s->deq, s->channels, &s->search)
                : QF_OK; /* done for these weights */
 }
 
-qf_status qf_search_n_end(qf_layer *layer, qf_shift_search *search)
+static qf_status conclude(qf_layer *layer)
 {
     state *s = layer->state;
     const int batches = qf_search_n_batches(layer);
-    qf_shift_search_end(search, s->errors);
+    if (!s->search)
+        return QF_OK;
+    qf_shift_search_end(s->search, s->errors);
+    s->search = NULL;
     s->calls++;
     qf_buffer names = {0};
     list_names(layer, &names);
@@ -320,14 +330,11 @@ qf_status qf_search_n_end(qf_layer *layer, qf_shift_search *search)
 static qf_status forward(qf_layer *layer)
 {
     const state *s = layer->state;
-    qf_shift_search *search;
     const float *x;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
-    QF_TRY(qf_search_n_begin(layer, &search));
-    if (search) {
+    if (s->search) {
         const size_t count = qf_blob_count(layer->bottom[0]);
-        qf_shift_search_add_all(search, x, count / (s->channels ? s->channels : 1));
-        QF_TRY(qf_search_n_end(layer, search));
+        QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
+        qf_shift_search_add_all(s->search, x, count / (s->channels ? s->channels : 1));
     }
     if (!layer->top_count || layer->top[0] == layer->bottom[0])
         return QF_OK;
@@ -344,6 +351,7 @@ static qf_status backward(qf_layer *layer)
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
+    qf_shift_search_destroy(s->search);
     qf_free(s->targets);
     qf_free(s->errors);
     qf_free(s->deq);
@@ -368,10 +376,14 @@ const qf_layer_type qf_search_n_layer = {
     .ignores_bottoms = true,
     .ignores_tops = true,
     .keeps_signs = keeps_signs,
+    .quantised = true,
     .setup = setup,
     .connect = connect,
     .reshape = reshape,
+    .prepare = prepare,
     .forward = forward,
+    .conclude = conclude,
+    .stage = stage,
     .backward = backward,
     .destroy = destroy,
 };

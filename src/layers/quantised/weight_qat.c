@@ -117,6 +117,7 @@ const qf_layer_type qf_weight_qat_layer = {
     .max_tops = 1,
     .ignores_bottoms = true,
     .ignores_tops = true,
+    .quantised = true,
     .range = range,
     .setup = setup,
     .reshape = reshape,

@@ -45,6 +45,12 @@ static qf_status backward(qf_layer *layer)
                                layer->bottom, layer->bottom_count, true, layer->propagate_down);
 }
 
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    (void)layer;
+    out->kind = QF_STAGE_SELECT;
+}
+
 const qf_layer_type qf_concat_layer = {
     .name = "Concat",
     .state_size = sizeof(state),
@@ -57,5 +63,6 @@ const qf_layer_type qf_concat_layer = {
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
+    .stage = stage,
     .backward = backward,
 };

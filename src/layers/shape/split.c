@@ -29,6 +29,12 @@ static qf_status split_backward(qf_layer *layer)
     return QF_OK;
 }
 
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    (void)layer;
+    out->kind = QF_STAGE_SPLIT;
+}
+
 const qf_layer_type qf_split_layer = {
     .name = "Split",
     .min_bottoms = 1,
@@ -39,6 +45,7 @@ const qf_layer_type qf_split_layer = {
     .ignores_tops = true,
     .reshape = split_reshape,
     .forward = split_forward,
+    .stage = stage,
     .backward = split_backward,
 };
 

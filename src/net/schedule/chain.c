@@ -1,8 +1,6 @@
 /* Following a chain of layers, each the only reader of the one before. */
 #include "net/schedule/chain.h"
 
-#include "layers/convolution/convolution_base.h"
-
 static bool has_alias(const qf_net *net, int layer)
 {
     for (int i = 0; i < net->alias_count; i++)
@@ -11,47 +9,46 @@ static bool has_alias(const qf_net *net, int layer)
     return false;
 }
 
-qf_layer *qf_chain_take(const qf_net *net, int index, const char *type, const qf_blob *from)
+static bool has_loss(const qf_layer *layer)
 {
-    qf_layer *layer = qf_net_plan_layer(net, index, type);
-    if (!layer || has_alias(net, index) || (from && !qf_net_plan_flows_on(net, index - 1, from)))
-        return NULL;
     for (int t = 0; t < layer->top_count; t++)
         if (layer->loss_weight[t] != 0)
-            return NULL;
-    return layer;
+            return true;
+    return false;
 }
 
-qf_layer *qf_chain_take_convolution(const qf_net *net, int index)
+qf_stage qf_chain_take(const qf_net *net, int index, const qf_blob *from)
 {
-    qf_layer *layer = qf_chain_take(net, index, "Convolution", NULL);
-    if (!layer)
-        layer = qf_chain_take(net, index, "DepthwiseConvolution", NULL);
-    if (!layer || layer->bottom_count != 1)
-        return NULL;
-    const qf_convolution_state *s = layer->state;
-    return s->axis == 1 && s->spatial_axes > 0 ? layer : NULL;
+    if (index >= net->layer_count || has_alias(net, index) || has_loss(net->layers[index]) ||
+        (from && !qf_net_plan_flows_on(net, index - 1, from)))
+        return (qf_stage){.kind = QF_STAGE_NONE};
+    return qf_layer_stage(net->layers[index]);
 }
 
-bool qf_chain_is_plain_sum(const qf_layer *eltwise)
+bool qf_chain_next(const qf_chain *chain, qf_stage_kind kind, qf_stage *stage)
 {
-    const Caffe__EltwiseParameter *p = QF_LAYER_PARAM(eltwise, eltwise_param, ELTWISE_, Eltwise);
-    for (size_t i = 0; i < p->n_coeff; i++)
-        if (p->coeff[i] != 1)
-            return false;
-    return p->operation == CAFFE__ELTWISE_PARAMETER__ELTWISE_OP__SUM &&
-           eltwise->bottom_count == 2 && eltwise->bottom[0] != eltwise->bottom[1] &&
-           eltwise->top[0] != eltwise->bottom[0] && eltwise->top[0] != eltwise->bottom[1];
+    *stage = qf_chain_take(chain->net, chain->next, chain->value);
+    return stage->kind == kind;
 }
 
-qf_rectifier qf_chain_take_rectifier(const qf_net *net, int index, const qf_blob *from)
+void qf_chain_add(qf_chain *chain, const qf_stage *stage)
 {
-    qf_layer *layer = qf_chain_take(net, index, "ReLU", from);
-    if (layer)
-        return (qf_rectifier){
-            .layer = layer,
-            .slope = QF_LAYER_PARAM(layer, relu_param, RE_LU, ReLU)->negative_slope,
-        };
-    layer = qf_chain_take(net, index, "ReLU6", from);
-    return (qf_rectifier){.layer = layer, .limit = layer ? 6 : 0};
+    qf_blob *top = stage->layer->top[0];
+    chain->group->in_place &= !chain->value || top == chain->value;
+    chain->value = top;
+    chain->next++;
+}
+
+qf_blob *qf_chain_addend(const qf_chain *chain, const qf_stage *sum)
+{
+    qf_blob *const *bottom = sum->layer->bottom;
+    return bottom[bottom[0] == chain->value || !chain->value ? 1 : 0];
+}
+
+bool qf_chain_reads(const qf_layer *layer, const qf_blob *blob)
+{
+    for (int b = 0; b < layer->bottom_count; b++)
+        if (layer->bottom[b] == blob)
+            return true;
+    return false;
 }

@@ -4,21 +4,27 @@
 
 #include "net/schedule/plan.h"
 
-/* The layer at `index` if it is of this type and takes up the chain: it reads `from`, which nobody
- * else does. `from` NULL: it begins the chain. */
-qf_layer *qf_chain_take(const qf_net *net, int index, const char *type, const qf_blob *from);
-/* A convolution of one bottom, whose channels are axis 1, that begins a chain at `index`; or NULL.
- */
-qf_layer *qf_chain_take_convolution(const qf_net *net, int index);
-/* An Eltwise that adds two different blobs and writes a third. */
-bool qf_chain_is_plain_sum(const qf_layer *eltwise);
+/* The stage of the layer at `index` if it takes up the chain: it reads `from`, which nobody else
+ * does. `from` NULL: it begins the chain. Else, and where there is no such layer, of kind
+ * QF_STAGE_NONE. */
+qf_stage qf_chain_take(const qf_net *net, int index, const qf_blob *from);
 
-/* A ReLU or ReLU6 that takes up the chain. */
-typedef struct qf_rectifier {
-    qf_layer *layer; /* NULL: there is none */
-    float slope;     /* of negative values */
-    float limit;     /* 0: none */
-} qf_rectifier;
-qf_rectifier qf_chain_take_rectifier(const qf_net *net, int index, const qf_blob *from);
+/* A group while it is matched: the layers that it has so far, and what the last one left. */
+typedef struct qf_chain {
+    const qf_net *net;
+    qf_group *group;
+    int next;       /* the layer behind them */
+    qf_blob *value; /* NULL: there are none yet */
+} qf_chain;
+
+/* The next layer, if it takes up the chain and is of this kind: then *stage says what it does. */
+bool qf_chain_next(const qf_chain *chain, qf_stage_kind kind, qf_stage *stage);
+/* That layer belongs to the group. In place, its top hides what was there before. */
+void qf_chain_add(qf_chain *chain, const qf_stage *stage);
+/* A sum's other bottom. */
+qf_blob *qf_chain_addend(const qf_chain *chain, const qf_stage *sum);
+
+/* Does the layer read this blob? */
+bool qf_chain_reads(const qf_layer *layer, const qf_blob *blob);
 
 #endif

@@ -2,6 +2,7 @@
 #include "net/schedule/plan.h"
 
 #include "base/memory.h"
+#include "net/schedule/chain.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,24 +14,9 @@ static const qf_fusion *const fusions[] = {
     &qf_sweep_fusion,
 };
 
-qf_layer *qf_net_plan_layer(const qf_net *net, int index, const char *type)
-{
-    if (index >= net->layer_count || strcmp(net->layers[index]->type->name, type) != 0)
-        return NULL;
-    return net->layers[index];
-}
-
-static bool reads(const qf_layer *layer, const qf_blob *blob)
-{
-    for (int i = 0; i < layer->bottom_count; i++)
-        if (layer->bottom[i] == blob)
-            return true;
-    return false;
-}
-
 bool qf_net_plan_flows_on(const qf_net *net, int index, const qf_blob *blob)
 {
-    if (index + 1 >= net->layer_count || !reads(net->layers[index + 1], blob))
+    if (index + 1 >= net->layer_count || !qf_chain_reads(net->layers[index + 1], blob))
         return false;
     /* Splits see to it that a value has one reader; written in place it is another value. */
     for (int t = 0; t < net->layers[index]->top_count; t++)

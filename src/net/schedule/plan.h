@@ -83,8 +83,6 @@ extern const qf_fusion qf_inference_fusion;  /* net/schedule/inference.c */
 extern const qf_fusion qf_requantise_fusion; /* net/schedule/requantise.c */
 extern const qf_fusion qf_sweep_fusion;      /* net/schedule/sweep.c */
 
-qf_layer *qf_net_plan_layer(const qf_net *net, int index,
-                            const char *type); /* NULL: another type */
 /* Is `blob`, the top of layer `index`, read by exactly one layer, and that is the next one? */
 bool qf_net_plan_flows_on(const qf_net *net, int index, const qf_blob *blob);
 /* May this value be given up behind layer `last`? Never in nets that keep blobs. */

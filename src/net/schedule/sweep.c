@@ -1,37 +1,53 @@
 /*
- * The fusion "sweep": BatchNorm, Scale, SearchN, a sum with another blob, ReLU(6) and
- * ActivationQAT, whichever of them stand in this order, run as one operation of the device, forward
- * and backward. A Split behind ReLU may lie between: its first reader may be the ActivationQAT; and
- * a Split of the codes may follow.
+ * The fusion "sweep": stages that normalise, scale, look at values, add another blob, rectify and
+ * quantise, whichever of them stand in this order, run as one operation of the device, forward and
+ * backward. A Split may lie in front of what quantises, which is then its first reader; and a Split
+ * of the codes may follow.
  */
 #include "base/memory.h"
-#include "layers/convolution/convolution_base.h"
-#include "layers/normalisation/batch_norm.h"
-#include "layers/normalisation/scale.h"
-#include "layers/quantised/activation_qat.h"
-#include "layers/quantised/search_n.h"
 #include "net/schedule/chain.h"
 #include "net/schedule/plan.h"
 
 #include <string.h>
 
+/* The stages of the value, in the order that a sweep has them; each may be missing. */
+static const qf_stage_kind order[] = {QF_STAGE_NORMALISE, QF_STAGE_SCALE, QF_STAGE_SEARCH,
+                                      QF_STAGE_SUM, QF_STAGE_RECTIFY};
+enum { MOST_STAGES = sizeof order / sizeof *order + 1 }; /* and what quantises */
+
+/* Blobs that one Split makes of a value. */
+typedef struct readers {
+    qf_blob *blobs[QF_SWEEP_GRADIENTS];
+    int count;
+} readers;
+
 typedef struct state {
-    qf_layer *batch_norm, *scale, *search, *eltwise, *split, *quantise; /* or NULL */
-    qf_rectifier relu;
-    qf_layer *code_split;    /* of the codes; or NULL */
-    qf_blob *x, *addend, *y; /* addend: Eltwise's other bottom, or NULL; y: the last float value */
+    qf_stage stages[MOST_STAGES]; /* what the last forward pass did */
+    int count;
+    readers readers;         /* of the float value, but for the one that is quantised */
+    readers code_readers;    /* of the codes */
+    qf_layer *code_split;    /* that makes them; or NULL */
+    qf_blob *x, *addend, *y; /* addend: a sum's other bottom, or NULL; y: the last float value */
     bool writes_y;           /* somebody reads the float value */
     qf_group *above;         /* the sweep that makes the addend, if it can be made again; or NULL */
     int height;              /* how many arrays y is made of, through the sweeps above */
     qf_tensor *kept;         /* x, where it was overwritten in place */
     qf_sweep sweep;          /* of the last forward pass */
-    bool batch_statistics;
-    bool y_is_there; /* the last forward pass wrote it */
+    bool y_is_there;         /* the last forward pass wrote it */
 } state;
+
+/* NULL: there is no such stage. */
+static const qf_stage *find(const state *s, qf_stage_kind kind)
+{
+    for (int i = 0; i < s->count; i++)
+        if (s->stages[i].kind == kind)
+            return &s->stages[i];
+    return NULL;
+}
 
 static bool is_affine(const state *s)
 {
-    return s->batch_norm || s->scale;
+    return find(s, QF_STAGE_NORMALISE) || find(s, QF_STAGE_SCALE);
 }
 
 /* Is x overwritten in place? Then `kept` holds it after forward. */
@@ -48,34 +64,79 @@ static qf_tensor *input_of(const qf_net *net, const qf_group *group)
 
 /* ---- matching ---- */
 
-/* Does the last layer stand in place: does its blob hide what was there before? */
-static void pass_on(qf_group *group, const qf_layer *layer, qf_blob **value)
+/* Can a sweep have this stage behind those that it has? */
+static bool joins(const state *s, const qf_chain *chain, const qf_stage *stage)
 {
-    group->in_place &= !*value || layer->top[0] == *value;
-    *value = layer->top[0];
+    switch (stage->kind) {
+    case QF_STAGE_NORMALISE: /* the gradient is for this one alone */
+        return stage->normalise.statistics.eps_inside;
+    case QF_STAGE_RECTIFY: /* the sum in front of it is not written: only where it is hidden */
+        return stage->rectify.slope >= 0 &&
+               (!find(s, QF_STAGE_SUM) || stage->layer->top[0] == chain->value);
+    default:
+        return true;
+    }
 }
 
-static qf_layer *take_split(const qf_net *net, int index, const qf_blob *value)
+static void match_value(state *s, qf_chain *chain)
 {
-    qf_layer *split = qf_chain_take(net, index, "Split", value);
-    return split && split->top_count <= QF_SWEEP_GRADIENTS ? split : NULL;
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        qf_stage stage;
+        if (!qf_chain_next(chain, order[i], &stage) || !joins(s, chain, &stage))
+            continue;
+        if (stage.kind == QF_STAGE_SUM)
+            s->addend = qf_chain_addend(chain, &stage);
+        s->stages[s->count++] = stage;
+        qf_chain_add(chain, &stage);
+    }
 }
 
-/* A Split, one of whose readers may be the ActivationQAT that comes next, and a Split of its codes.
- */
-static int match_end(const qf_net *net, state *s, int index, const qf_blob *value)
+/* The readers behind the Split at `index`; false: there is none, or it has too many. */
+static bool take_split(const qf_net *net, int index, const qf_blob *value, readers *out)
 {
-    s->split = take_split(net, index, value);
-    if (s->split)
+    const qf_stage stage = qf_chain_take(net, index, value);
+    if (stage.kind != QF_STAGE_SPLIT || stage.layer->top_count > QF_SWEEP_GRADIENTS)
+        return false;
+    out->count = stage.layer->top_count;
+    memcpy(out->blobs, stage.layer->top, (size_t)out->count * sizeof *out->blobs);
+    return true;
+}
+
+/* Does the layer at `index` quantise the value for this reader? */
+static bool take_quantiser(const qf_net *net, state *s, int index, const qf_blob *value)
+{
+    const qf_stage stage = qf_chain_take(net, index, value);
+    if (stage.kind != QF_STAGE_QUANTISE)
+        return false;
+    s->stages[s->count++] = stage;
+    return true;
+}
+
+/* A Split, one of whose readers may be what quantises and comes next, and a Split of its codes.
+ * Returns the layer behind. */
+static int match_end(const qf_net *net, state *s, int index, qf_blob *value)
+{
+    bool quantises = false;
+    if (take_split(net, index, value, &s->readers)) {
         index++;
-    else
-        s->quantise = qf_chain_take(net, index, "ActivationQAT", value);
-    for (int t = 0; s->split && t < s->split->top_count && !s->quantise; t++)
-        s->quantise = qf_chain_take(net, index, "ActivationQAT", s->split->top[t]);
-    if (!s->quantise)
+        for (int t = 0; t < s->readers.count && !quantises; t++) {
+            quantises = take_quantiser(net, s, index, s->readers.blobs[t]);
+            if (quantises) /* the others */
+                memmove(&s->readers.blobs[t], &s->readers.blobs[t + 1],
+                        (size_t)(--s->readers.count - t) * sizeof *s->readers.blobs);
+        }
+    } else {
+        quantises = take_quantiser(net, s, index, value);
+        s->readers = (readers){.blobs = {value}, .count = !quantises};
+    }
+    if (!quantises)
         return index;
-    s->code_split = take_split(net, index + 1, s->quantise->top[0]);
-    return index + 1 + (s->code_split != NULL);
+    qf_blob *codes = net->layers[index]->top[0];
+    s->code_readers = (readers){.blobs = {codes}, .count = 1};
+    if (!take_split(net, index + 1, codes, &s->code_readers))
+        return index + 1;
+    s->code_split = net->layers[index + 1];
+    return index + 2;
 }
 
 /* Is the value that layer `from` left changed in place before layer `to`? */
@@ -108,60 +169,19 @@ static qf_group *find_above(const qf_net *net, const state *s, int first)
 static int match(qf_net *net, qf_group *group)
 {
     state *s = group->state;
-    int next = group->first;
-    qf_blob *value = NULL;
+    qf_chain chain = {net, group, group->first, NULL};
     group->in_place = true;
-    s->batch_norm = qf_chain_take(net, next, "BatchNorm", NULL);
-    if (s->batch_norm && !qf_batch_norm_has_eps_inside(s->batch_norm))
-        return 0;
-    if (s->batch_norm) {
-        pass_on(group, s->batch_norm, &value);
-        next++;
-    }
-    s->scale = qf_chain_take(net, next, "Scale", value);
-    if (s->scale && qf_scale_is_per_channel(s->scale)) {
-        pass_on(group, s->scale, &value);
-        next++;
-    } else {
-        s->scale = NULL;
-    }
-    s->search = qf_chain_take(net, next, "SearchN", value);
-    if (s->search && qf_search_n_is_in_place(s->search)) {
-        pass_on(group, s->search, &value);
-        next++;
-    } else {
-        s->search = NULL;
-    }
-    s->eltwise = qf_chain_take(net, next, "Eltwise", value);
-    if (s->eltwise && qf_chain_is_plain_sum(s->eltwise)) {
-        s->addend = s->eltwise->bottom[s->eltwise->bottom[0] == value || !value ? 1 : 0];
-        value = s->eltwise->top[0]; /* what it reads stays visible unless it was in place before */
-        group->in_place &= !s->batch_norm && !s->scale && !s->search;
-        next++;
-    } else {
-        s->eltwise = NULL;
-    }
-    s->relu = qf_chain_take_rectifier(net, next, value);
-    qf_layer *relu = s->relu.layer;
-    /* The sum in front of ReLU is not written: only where ReLU hides it. */
-    if (relu && s->relu.slope >= 0 && (!s->eltwise || relu->top[0] == value)) {
-        if (value)
-            pass_on(group, relu, &value);
-        value = relu->top[0];
-        next++;
-    } else {
-        s->relu.layer = NULL;
-    }
-    if (next == group->first)
+    match_value(s, &chain);
+    if (!s->count)
         return 0;
     s->x = net->layers[group->first]->bottom[0];
-    s->y = value;
-    int stages = next - group->first;
-    next = match_end(net, s, next, value);
+    s->y = chain.value;
+    const int next = match_end(net, s, chain.next, s->y);
     /* A Split alone behind one stage is nothing to gain. */
-    if (stages + (s->quantise != NULL) < 2)
+    if (s->count < 2)
         return 0;
-    s->writes_y = !s->quantise || s->split || (s->eltwise && !is_affine(s));
+    s->writes_y =
+        !find(s, QF_STAGE_QUANTISE) || s->readers.count || (find(s, QF_STAGE_SUM) && !is_affine(s));
     s->above = find_above(net, s, group->first);
     s->height = 1 + (s->above ? ((const state *)s->above->state)->height : s->addend != NULL);
     return next - group->first;
@@ -173,34 +193,49 @@ static bool ready(qf_net *net, qf_group *group)
 {
     const state *s = group->state;
     const qf_shape *shape = qf_blob_shape(s->x);
+    const qf_stage *quantise = find(s, QF_STAGE_QUANTISE);
     (void)net;
     return shape->axes >= 2 && qf_shape_count(shape) > 0 &&
            (!s->addend || qf_shape_equal(shape, qf_blob_shape(s->addend))) &&
-           (!s->quantise || qf_activation_qat_is_regular(s->quantise));
+           (!quantise || qf_layer_stage(quantise->layer).quantise.regular);
 }
 
-static qf_status prepare(state *s, qf_tensor *x)
+static void join(const qf_stage *stage, qf_sweep *sweep)
+{
+    switch (stage->kind) {
+    case QF_STAGE_NORMALISE:
+        sweep->mean = stage->normalise.statistics.mean;
+        sweep->inverse = stage->normalise.statistics.inverse;
+        break;
+    case QF_STAGE_SCALE:
+        sweep->factor = stage->scale.factor;
+        sweep->summand = stage->scale.summand;
+        break;
+    case QF_STAGE_SEARCH:
+        sweep->search = stage->search;
+        break;
+    case QF_STAGE_RECTIFY:
+        sweep->relu = true;
+        sweep->relu_slope = stage->rectify.slope;
+        sweep->relu_limit = stage->rectify.limit;
+        break;
+    case QF_STAGE_QUANTISE:
+        sweep->codes = stage->quantise.codes;
+        break;
+    default: /* a sum is told by its addend */
+        break;
+    }
+}
+
+/* What this pass is to do. */
+static void join_stages(state *s, const qf_tensor *x)
 {
     const qf_extent e = qf_tensor_extent(&x->shape);
-    qf_sweep *sweep = &s->sweep;
-    *sweep = (qf_sweep){.rows = e.batch * e.inner, .channels = e.channels};
-    if (s->batch_norm) {
-        qf_batch_norm_factors factors;
-        QF_TRY(qf_batch_norm_statistics(s->batch_norm, x, &factors));
-        sweep->mean = factors.mean;
-        sweep->inverse = factors.inverse;
-        s->batch_statistics = !factors.global;
+    s->sweep = (qf_sweep){.rows = e.batch * e.inner, .channels = e.channels};
+    for (int i = 0; i < s->count; i++) {
+        s->stages[i] = qf_layer_stage(s->stages[i].layer);
+        join(&s->stages[i], &s->sweep);
     }
-    if (s->scale) {
-        sweep->factor = s->scale->params[0].blob->data;
-        sweep->summand = s->scale->param_count > 1 ? s->scale->params[1].blob->data : NULL;
-    }
-    if (s->relu.layer) {
-        sweep->relu = true;
-        sweep->relu_slope = s->relu.slope;
-        sweep->relu_limit = s->relu.limit;
-    }
-    return QF_OK;
 }
 
 static qf_status separate(qf_net *net, qf_group *group)
@@ -208,11 +243,8 @@ static qf_status separate(qf_net *net, qf_group *group)
     state *s = group->state;
     if (hides_x(net, group))
         QF_TRY(qf_tensor_swap(net->context, s->kept, s->x->data));
-    if (s->batch_norm)
-        qf_batch_norm_repeat(s->batch_norm);
     for (int l = group->first; l <= group->last; l++)
-        if (net->layers[l] != s->search) /* has seen this batch, and changes nothing */
-            QF_TRY(net->layers[l]->type->forward(net->layers[l]));
+        QF_TRY(net->layers[l]->type->forward(net->layers[l]));
     return QF_OK;
 }
 
@@ -223,48 +255,55 @@ static void release(qf_group *group)
         qf_tensor_forget(s->kept);
 }
 
+/* x, with its blob free to be written: exchanging buffers costs nothing. */
+static qf_status take_input(qf_net *net, const qf_group *group, qf_tensor **x)
+{
+    state *s = group->state;
+    *x = s->x->data;
+    if (!hides_x(net, group))
+        return QF_OK;
+    if (!s->kept)
+        QF_TRY(qf_tensor_create(net->context, &s->kept));
+    QF_TRY(qf_tensor_reshape(net->context, s->kept, &(*x)->shape));
+    QF_TRY(qf_tensor_swap(net->context, s->kept, *x));
+    *x = s->kept;
+    return QF_OK;
+}
+
+/* What stands between the stages has no value now. */
+static void drop_between(const qf_net *net, const qf_group *group, const qf_blob *codes)
+{
+    const state *s = group->state;
+    for (int l = group->first; l <= group->last; l++) {
+        qf_tensor *top = net->layers[l]->top[0]->data;
+        if (!(s->y_is_there && top == s->y->data) && !(codes && top == codes->data))
+            qf_tensor_drop(top);
+    }
+}
+
 static qf_status forward(qf_net *net, qf_group *group)
 {
     state *s = group->state;
-    qf_context *context = net->context;
-    qf_tensor *x = s->x->data;
     const bool hidden = hides_x(net, group);
+    qf_tensor *x;
+    QF_TRY(take_input(net, group, &x));
+    join_stages(s, x);
+    const qf_stage *quantise = find(s, QF_STAGE_QUANTISE);
+    qf_blob *codes = quantise ? quantise->layer->top[0] : NULL;
     /* The first range is measured on the float value, by the layer itself. */
-    const bool measures = s->quantise && !qf_activation_qat_has_range(s->quantise);
-    const bool writes_y = s->writes_y || net->keep_blobs || measures;
-    qf_tensor *codes = s->quantise && !measures ? s->quantise->top[0]->data : NULL;
-    if (hidden) { /* exchanging buffers costs nothing */
-        if (!s->kept)
-            QF_TRY(qf_tensor_create(context, &s->kept));
-        QF_TRY(qf_tensor_reshape(context, s->kept, &x->shape));
-        QF_TRY(qf_tensor_swap(context, s->kept, x));
-        x = s->kept;
-    }
-    QF_TRY(prepare(s, x));
-    if (codes)
-        QF_TRY(qf_activation_qat_begin(s->quantise, &s->sweep.codes));
-    if (s->search)
-        QF_TRY(qf_search_n_begin(s->search, &s->sweep.search));
-    qf_status status = net->layers[group->first]->device->sweep->forward(
-        context, &s->sweep, x, s->addend ? s->addend->data : NULL, writes_y ? s->y->data : NULL,
-        codes);
-    qf_shift_search *search = s->sweep.search;
+    const bool alone = quantise && !(quantise->quantise.known && quantise->quantise.regular);
+    const bool writes_y = s->writes_y || net->keep_blobs || alone;
+    QF_TRY(net->layers[group->first]->device->sweep->forward(
+        net->context, &s->sweep, x, s->addend ? s->addend->data : NULL,
+        writes_y ? s->y->data : NULL, codes && !alone ? codes->data : NULL));
     s->sweep.search = NULL; /* backward computes values again */
-    if (status != QF_OK)
-        qf_shift_search_destroy(search);
-    QF_TRY(status);
-    if (search)
-        QF_TRY(qf_search_n_end(s->search, search));
-    if (measures)
-        QF_TRY(s->quantise->type->forward(s->quantise));
     s->y_is_there = s->writes_y || net->keep_blobs;
-    for (int l = group->first; l <= group->last; l++) {
-        qf_tensor *top = net->layers[l]->top[0]->data;
-        if (!(s->y_is_there && top == s->y->data) &&
-            !(s->quantise && top == s->quantise->top[0]->data))
-            qf_tensor_drop(top);
+    if (alone) {
+        QF_TRY(quantise->layer->type->forward(quantise->layer));
+        s->stages[s->count - 1] = qf_layer_stage(quantise->layer); /* with the range of now */
     }
-    if (measures && !qf_activation_qat_is_regular(s->quantise)) {
+    drop_between(net, group, codes);
+    if (quantise && !quantise->quantise.regular) {
         group->ran = false; /* an absurd range: backward goes layer by layer */
         return separate(net, group);
     }
@@ -272,7 +311,7 @@ static qf_status forward(qf_net *net, qf_group *group)
         release(group); /* there will be no backward pass */
     else if (hidden && s->y_is_there && !is_affine(s) && !net->keep_blobs)
         qf_tensor_drop(x); /* for backward y is enough */
-    return codes ? qf_activation_qat_end(s->quantise) : QF_OK;
+    return QF_OK;
 }
 
 /* The sweep from whose input the addend can be made again now. */
@@ -294,7 +333,7 @@ static bool has_y(const state *s)
 /* Does backward look at y, to see what ReLU or the clip range let through? */
 static bool has_masks(const state *s)
 {
-    return s->relu.layer || s->quantise;
+    return s->sweep.relu || find(s, QF_STAGE_QUANTISE);
 }
 
 /* The gradients of BatchNorm and Scale read x, the masks of ReLU and of the clip range y, which is
@@ -314,7 +353,7 @@ static bool reads(const qf_net *net, const qf_group *group, const qf_tensor *val
 static void list_values(const qf_net *net, const qf_group *group, qf_sweep_gradients *g)
 {
     const state *s = group->state;
-    if (has_y(s) && (s->eltwise || !is_affine(s)))
+    if (has_y(s) && (find(s, QF_STAGE_SUM) || !is_affine(s)))
         g->y = s->y->data;
     if (is_affine(s) || !g->y)
         g->x = input_of(net, group);
@@ -328,39 +367,40 @@ static void list_values(const qf_net *net, const qf_group *group, qf_sweep_gradi
     g->addend = s->addend ? s->addend->data : NULL;
 }
 
-/* The readers' gradients: the Split's tops but for the one that is quantised, or y's own. */
+/* The gradients of all readers, and of the parameters of the stages. */
 static void list_gradients(const state *s, qf_sweep_gradients *g)
 {
-    if (s->split) {
-        for (int t = 0; t < s->split->top_count; t++)
-            if (!s->quantise || s->split->top[t] != s->quantise->bottom[0])
-                g->dy[g->count++] = s->split->top[t]->diff;
-    } else if (!s->quantise) {
-        g->dy[g->count++] = s->y->diff;
+    const qf_stage *scale = find(s, QF_STAGE_SCALE), *quantise = find(s, QF_STAGE_QUANTISE),
+                   *normalise = find(s, QF_STAGE_NORMALISE);
+    for (int i = 0; i < s->readers.count; i++)
+        g->dy[g->count++] = s->readers.blobs[i]->diff;
+    for (int i = 0; i < s->code_readers.count; i++)
+        g->codes[g->code_count++] = s->code_readers.blobs[i]->diff;
+    g->batch_statistics = normalise && normalise->normalise.of_batch;
+    if (scale) {
+        g->factor = scale->scale.d_factor;
+        g->summand = scale->scale.d_summand;
     }
-    if (!s->quantise)
-        return;
-    g->terms = qf_activation_qat_terms(s->quantise);
-    for (int t = 0; s->code_split && t < s->code_split->top_count; t++)
-        g->codes[g->code_count++] = s->code_split->top[t]->diff;
-    if (!s->code_split)
-        g->codes[g->code_count++] = s->quantise->top[0]->diff;
-}
-
-static qf_tensor *param_gradient(const qf_layer *layer, int index)
-{
-    if (!layer || layer->param_count <= index || !layer->params[index].propagate)
-        return NULL;
-    return layer->params[index].blob->diff;
+    if (quantise) {
+        g->terms = quantise->quantise.terms;
+        memcpy(g->clip, quantise->quantise.d_clip, sizeof g->clip);
+    }
 }
 
 /* The weights, if x comes from a convolution that takes its gradient in bf16; else NULL. */
 static const qf_tensor *weights_for_bf16(const qf_net *net, const qf_group *group)
 {
     const state *s = group->state;
-    const qf_layer *above =
-        group->first > 0 ? qf_net_plan_layer(net, group->first - 1, "Convolution") : NULL;
-    return above && above->top[0] == s->x ? qf_convolution_bf16_weights(above) : NULL;
+    if (group->first == 0)
+        return NULL;
+    qf_layer *above = net->layers[group->first - 1];
+    const qf_stage stage = qf_layer_stage(above);
+    if (stage.kind != QF_STAGE_CONVOLVE || above->top[0] != s->x || stage.product.bias)
+        return NULL;
+    const qf_tensor *w = stage.product.weights;
+    const bool takes = above->device->convolve->takes_bf16(net->context, stage.product.operation,
+                                                           above->bottom[0]->data, w);
+    return takes && (size_t)w->weight_scale_count == s->sweep.channels ? w : NULL;
 }
 
 static qf_status backward(qf_net *net, qf_group *group)
@@ -370,26 +410,23 @@ static qf_status backward(qf_net *net, qf_group *group)
     if (!has_gradient(net, group))
         return QF_OK;
     const bool affine = is_affine(s);
-    const int side = s->eltwise && s->eltwise->bottom[0] == s->addend ? 1 : 0;
-    const bool wants_dx = first->propagate_down[first == s->eltwise ? side : 0];
-    const bool wants_addend = s->eltwise && s->eltwise->propagate_down[1 - side];
-    qf_sweep_gradients g = {.batch_statistics = s->batch_statistics};
+    const qf_stage *sum = find(s, QF_STAGE_SUM);
+    const int side = sum && sum->layer->bottom[0] == s->addend ? 1 : 0;
+    const bool wants_dx = first->propagate_down[sum && first == sum->layer ? side : 0];
+    const bool wants_addend = sum && sum->layer->propagate_down[1 - side];
+    qf_sweep_gradients g = {0};
     list_values(net, group, &g);
     list_gradients(s, &g);
     if (s->code_split && net->keep_blobs) /* somebody may look at the sum of the gradients */
         QF_TRY(s->code_split->type->backward(s->code_split));
     /* A sum hands the gradient on as it is: both sides share it, and it is written once. */
-    g.d = s->eltwise ? s->y->diff : NULL;
-    g.dx = wants_dx && (affine || !s->eltwise) ? s->x->diff : NULL;
+    g.d = sum ? s->y->diff : NULL;
+    g.dx = wants_dx && (affine || !sum) ? s->x->diff : NULL;
     g.dx_weights = g.dx ? weights_for_bf16(net, group) : NULL;
-    g.factor = param_gradient(s->scale, 0);
-    g.summand = param_gradient(s->scale, 1);
-    for (int i = 0; i < 2; i++)
-        g.clip[i] = param_gradient(s->quantise, i);
     QF_TRY(first->device->sweep->backward(net->context, &s->sweep, &g));
     if (wants_addend)
         QF_TRY(qf_tensor_share(net->context, s->addend->diff, s->y->diff));
-    if (wants_dx && s->eltwise && !affine)
+    if (wants_dx && sum && !affine)
         QF_TRY(qf_tensor_share(net->context, s->x->diff, s->y->diff));
     return QF_OK;
 }
