@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The ladder: a folder of src/ may include only itself and those before it, in the order of
-# CMakeLists.txt (so layers never include the net's headers). No two files have one name. And a .c file
-# begins with a comment that says what it is for.
+# CMakeLists.txt (so layers never include the net's headers). The net knows layers by their type's table
+# and their stages: it includes headers of src/layers itself, never of a layer's folder. No two files have
+# one name. And a .c file begins with a comment that says what it is for.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 read -r -a modules <<<"$(sed -n 's/^set(modules \(.*\))$/\1/p' CMakeLists.txt) cli"
@@ -14,6 +15,10 @@ for ((i = 0; i < ${#modules[@]}; i++)); do
         fi
     done
 done
+if grep -rnE '#include "layers/[^"/]+/' src/net; then
+    echo "src/net must not know single layers: let them say it as a stage (src/layers/stage.h)" >&2
+    failed=1
+fi
 twice=$(find src -name '*.[ch]' -printf '%f\n' | sort | uniq -d)
 if [ -n "$twice" ]; then
     echo "names of several files in src/: $twice" >&2

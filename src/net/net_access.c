@@ -1,5 +1,5 @@
 /* What users of the public interface may ask a net. */
-#include "layers/input/own_data.h"
+#include "layers/own_data.h"
 #include "net/schedule/plan.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
  * batch and round and round. */
 #include "base/memory.h"
 #include "data/sources/data_source.h"
-#include "layers/input/own_data.h"
+#include "layers/own_data.h"
 
 #include <string.h>
 

@@ -2,8 +2,8 @@
  * (qf_context_set_python_layers). */
 #include "base/signals.h"
 #include "base/sized_options.h"
-#include "layers/input/own_data.h"
 #include "layers/layer.h"
+#include "layers/own_data.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Layers that hold something of the caller's, as the net hands it over and back. */
-#ifndef QF_LAYERS_INPUT_OWN_DATA_H
-#define QF_LAYERS_INPUT_OWN_DATA_H
+#ifndef QF_LAYERS_OWN_DATA_H
+#define QF_LAYERS_OWN_DATA_H
 
 #include "layers/layer.h"
 
