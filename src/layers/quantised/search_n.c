@@ -27,7 +27,7 @@ typedef struct state {
     bool common;             /* one shift for all channels */
     int calls;               /* in the running search */
     uint64_t fingerprint;    /* of all factors when the search began */
-    qf_shift_search *search; /* of the batch that passes now; or NULL */
+    qf_shift_search *search; /* of the batch under way; or NULL */
 } state;
 
 static const Caffe__SearchNParameter *param_of(const qf_layer *layer)

@@ -1,5 +1,5 @@
 /*
- * The update rules on the host, each one pass over a stretch of a parameter: gradient scaled
+ * The update rules on the host, each one walk over a stretch of a parameter: gradient scaled
  * (clipping, iter_size), decay added, history advanced, value changed. Formulas as Caffe's solvers
  * have them. All parameters are cut into stretches of at most STRETCH elements, which the threads
  * share: one start of threads for the whole net, and sums that do not depend on their number.
