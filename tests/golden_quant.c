@@ -1,8 +1,8 @@
 /* Recorded results of AMCT's published kernels. cases.json is walked; a case of a known kernel
  * needs no code. Kernels that quantisation-aware training does not use are skipped and counted. */
+#include "device/cpu/quantise/quantise_loops.h"
 #include "harness/recorded_kernels.h"
 #include "net/net.h"
-#include "quant/quant.h"
 
 #include <math.h>
 #include <string.h>
@@ -14,7 +14,8 @@ static qf_status ulq_forward(run *r)
     test_array *x = input(r, "x");
     float *y = x->data;
     const qf_ulq factors = {(float)number(r, "scale"), (int32_t)number(r, "offset")};
-    qf_ulq_forward(y, y, NULL, x->count, factors);
+    for (size_t i = 0; i < x->count; i++)
+        y[i] = qf_ulq_value(y[i], factors);
     give_floats(r, "y", y, x->count);
     return QF_OK;
 }
@@ -148,9 +149,16 @@ static qf_status quantise_weights(run *r, const test_array *w, qf_weight_layout 
 {
     int8_t *codes = qf_alloc(w->count, 1);
     float *fake = qf_alloc(w->count, sizeof *fake);
-    qf_status status = given_scale ? QF_OK : qf_arq_scales(r->context, w->data, layout, scale);
+    const float *values = w->data;
+    qf_status status =
+        given_scale ? QF_OK : qf_arq_quantise(r->context, values, layout, scale, codes);
     if (status == QF_OK) {
-        qf_arq_codes(w->data, layout, scale, codes, fake);
+        for (size_t i = 0; i < w->count; i++) {
+            const float step = qf_usable_scale(scale[i / layout.inner % layout.channels]);
+            if (given_scale)
+                codes[i] = (int8_t)qf_arq_code(values[i], step);
+            fake[i] = qf_code_value(codes[i], 0, step);
+        }
         give_floats(r, "scale", scale, layout.channels);
         give(r, "offset", layout.channels); /* zeros */
         give_floats(r, "w_fake", fake, w->count);
@@ -260,7 +268,8 @@ static qf_status search_n_accumulators(run *r)
            *error = give(r, "error_floor", channels * QF_SHIFT_MAX);
     for (size_t c = 0; c < channels; c++) {
         qf_shift_errors errors = {{0}};
-        qf_shift_add_accumulators(&errors, (int32_t *)acc->data + c * count, count, 1);
+        for (size_t i = 0; i < count; i++)
+            qf_shift_errors_add(&errors, ((const int32_t *)acc->data)[c * count + i]);
         n[c] = qf_shift_best(&errors);
         memcpy(error + c * QF_SHIFT_MAX, errors.error, sizeof errors.error);
     }
@@ -280,7 +289,9 @@ static void search(const float *x, const size_t size[4], const float *deq, bool 
     for (size_t c = 0; c < size[2]; c++) {
         errors[c] = (qf_shift_errors){{0}};
         for (size_t b = 0; b < size[0] * size[1]; b++)
-            qf_shift_add(&errors[c], x + (b * size[2] + c) * size[3], size[3], 1, deq[c]);
+            for (size_t i = 0; i < size[3]; i++)
+                qf_shift_errors_add(
+                    &errors[c], qf_shift_accumulator(x[(b * size[2] + c) * size[3] + i], deq[c]));
         if (common && c)
             add_up(&errors[0], &errors[c]);
     }
@@ -397,7 +408,7 @@ static bool applies(const run *r)
     const char *kernel = json_string_value(json_object_get(r->test, "kernel"));
     if (bits && json_number_value(bits) != 8 && strcmp(kernel, "ifmr") != 0)
         return false;
-    /* a weight scale of 0 cannot come out of qf_arq_scales */
+    /* a weight scale of 0 cannot come out of ARQ */
     if (strcmp(kernel, "search_n_layer") == 0 && json_object_get(r->test, "error"))
         return false;
     if (strcmp(kernel, "process_scale") == 0)

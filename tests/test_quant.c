@@ -1,8 +1,10 @@
-/* Fast kernels against their scalar references, and the streaming search of a range against the
- * exact one. */
+/* The CPU's loops against the definition (rows compare whole operations: operations/), the search
+ * of a range on a histogram against the exact one, and what no row sees. */
+#include "device/cpu/quantise/quantise_loops.h"
+#include "device/cpu/sweep/shift_search.h"
+#include "device/cpu/sweep/shift_tile.h"
+#include "device/device.h"
 #include "harness/harness.h"
-#include "quant/quant.h"
-#include "quant/shift_tile.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -24,104 +26,72 @@ static int set_up(void **state)
     return 0;
 }
 
-static const float ranges[][2] = {{2, -1}, {3, 0}, {1, -1}, {0.01f, -4}, {100, -100}, {0, -2}};
-
-static void ulq_forward_equals_reference(void **state)
-{
-    (void)state;
-    static float y[COUNT], expected[COUNT];
-    static uint8_t code[COUNT], expected_code[COUNT];
-    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
-        const qf_ulq factors = qf_ulq_factors(ranges[r][0], ranges[r][1], 8);
-        qf_ulq_forward(x, y, code, COUNT, factors);
-        qf_ulq_forward_reference(x, expected, expected_code, COUNT, factors);
-        assert_memory_equal(code, expected_code, sizeof code);
-        for (int i = 0; i < COUNT; i++)
-            assert_true(y[i] == expected[i]);
-    }
-}
-
-static void ulq_backward_equals_reference(void **state)
-{
-    (void)state;
-    static float dx[COUNT], expected[COUNT];
-    /* Terms of both signs are added in float32 within a part: the error is one of their magnitudes.
-     */
-    double magnitude = 0;
-    for (int i = 0; i < COUNT; i++)
-        magnitude += fabs((double)dy[i]);
-    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
-        double d[2] = {0, 0}, d_expected[2] = {0, 0};
-        qf_ulq_backward(x, dy, dx, COUNT, ranges[r][0], ranges[r][1], d);
-        qf_ulq_backward_reference(x, dy, expected, COUNT, ranges[r][0], ranges[r][1], d_expected);
-        assert_memory_equal(dx, expected, sizeof dx);
-        for (int i = 0; i < 2; i++)
-            assert_true(fabs(d[i] - d_expected[i]) < 2e-8 * magnitude);
-    }
-}
-
-/* docs/numerics.md, "IFMR": the histogram finds nearly the exact range, however the values come. */
-static void streamed_range_is_close(void **state)
+/* docs/numerics.md, "IFMR": the histogram finds nearly the exact range. */
+static void histogram_is_close(void **state)
 {
     (void)state;
     qf_context *context = test_context();
     for (int offset = 0; offset < 2; offset++) {
         qf_ifmr_options options = qf_ifmr_defaults;
-        qf_ifmr *ifmr;
-        float exact, streamed;
-        int32_t exact_offset, streamed_offset;
+        float exact, binned;
+        int32_t exact_offset, binned_offset;
         options.with_offset = offset;
         assert_ok(context, qf_ifmr_exact(context, &options, x, COUNT, &exact, &exact_offset));
-        assert_ok(context, qf_ifmr_create(context, &options, &ifmr));
-        for (size_t at = 0; at < COUNT; at += 1000)
-            assert_ok(context,
-                      qf_ifmr_add(context, ifmr, x + at, COUNT - at < 1000 ? COUNT - at : 1000));
-        assert_ok(context, qf_ifmr_finish(context, ifmr, &streamed, &streamed_offset));
-        assert_true(fabsf(streamed - exact) <= 0.03f * exact);
-        assert_true(abs(streamed_offset - exact_offset) <= 2);
-        qf_ifmr_destroy(ifmr);
+        assert_ok(context, qf_ifmr_histogram(context, &options, x, COUNT, &binned, &binned_offset));
+        assert_true(fabsf(binned - exact) <= 0.03f * exact);
+        assert_true(abs(binned_offset - exact_offset) <= 2);
     }
     qf_context_destroy(context);
 }
 
-static void a_stream_refuses_nan(void **state)
+static void ranges_of_nan_are_refused(void **state)
 {
     (void)state;
     qf_context *context = test_context();
-    qf_ifmr *ifmr;
-    assert_ok(context, qf_ifmr_create(context, &qf_ifmr_defaults, &ifmr));
-    assert_int_not_equal(qf_ifmr_add(context, ifmr, &(float){NAN}, 1), QF_OK);
-    qf_ifmr_destroy(ifmr);
+    const float values[] = {1, NAN, 2};
+    float scale;
+    int32_t offset;
+    assert_fails(context, qf_ifmr_exact(context, &qf_ifmr_defaults, values, 3, &scale, &offset),
+                 "value 1 is nan");
+    assert_fails(context, qf_ifmr_histogram(context, &qf_ifmr_defaults, values, 3, &scale, &offset),
+                 "value 1 is nan");
+    assert_fails(context, qf_ifmr_exact(context, &qf_ifmr_defaults, values, 0, &scale, &offset),
+                 "no values");
     qf_context_destroy(context);
 }
 
-/* Ties, the floats beside them, and random weights. */
-static void weight_codes_equal_reference(void **state)
+/* Ties, the floats beside them, and small weights; the first of each channel decides the scale. */
+static void weight_codes_follow_the_definition(void **state)
 {
     (void)state;
     enum { ROWS = 5, ROW = 20000, WEIGHTS = ROWS * ROW };
-    static float w[WEIGHTS], fake[WEIGHTS], expected_fake[WEIGHTS];
-    static int8_t codes[WEIGHTS], expected[WEIGHTS];
-    const float scale[ROWS] = {1, 0.25f, 0.0078125f, 3e-9f, 0.013f};
+    static float w[WEIGHTS];
+    static int8_t codes[WEIGHTS];
+    const float step[ROWS] = {1, 0.25f, 0.0078125f, 3e-6f, 0.013f};
+    qf_context *context = test_context();
     for (size_t i = 0; i < WEIGHTS; i++) {
-        const float tie = ((float)(i % 300) - 150 + 0.5f) * scale[i / ROW];
-        w[i] = i % 4 == 0 ? tie : i % 4 == 1 ? nextafterf(tie, 0) : i % 4 == 2 ? x[i] : x[i] * 1e6f;
+        const float tie = ((float)(i % 255) - 127.5f) * step[i / ROW];
+        w[i] = i % 3 == 0 ? tie : i % 3 == 1 ? nextafterf(tie, 0) : x[i] * step[i / ROW];
     }
+    for (size_t c = 0; c < ROWS; c++)
+        w[c * ROW] = -128 * step[c];
     const qf_weight_layout layout = {1, ROWS, ROW};
-    qf_arq_codes(w, layout, scale, codes, fake);
-    qf_arq_codes_reference(w, layout, scale, expected, expected_fake);
-    assert_memory_equal(codes, expected, sizeof codes);
+    float scale[ROWS];
+    assert_ok(context, qf_arq_quantise(context, w, layout, scale, codes));
+    for (size_t c = 0; c < ROWS; c++)
+        assert_true(scale[c] == step[c]);
     for (size_t i = 0; i < WEIGHTS; i++)
-        assert_true(fake[i] == expected_fake[i]);
+        assert_int_equal(codes[i], (int)qf_arq_code(w[i], scale[i / ROW]));
+    qf_context_destroy(context);
 }
 
-/* Scales and codes in one pass: those of two, for every kind of layout; NaN is found. */
-static void weights_are_quantised_in_one_pass(void **state)
+/* For every kind of layout; NaN is found. */
+static void weights_of_all_layouts(void **state)
 {
     (void)state;
     enum { WEIGHTS = 60000 };
     static float w[WEIGHTS];
-    static int8_t codes[WEIGHTS], expected[WEIGHTS];
+    static int8_t codes[WEIGHTS];
     static const qf_weight_layout layouts[] = {{1, 60, 1000}, {20, 30, 100}, {1, 1, WEIGHTS},
                                                {7, 3, 11},    {1, 1, 5},     {1, 3, 20000}};
     qf_context *context = test_context();
@@ -139,8 +109,9 @@ static void weights_are_quantised_in_one_pass(void **state)
         }
         for (size_t c = 0; c < layout.channels; c++)
             assert_true(scale[c] == (limit[c] > 0 ? limit[c] / 127 : limit[c] / -128));
-        qf_arq_codes_reference(w, layout, scale, expected, NULL);
-        assert_memory_equal(codes, expected, n);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(codes[i],
+                             (int)qf_arq_code(w[i], scale[i / layout.inner % layout.channels]));
         const float before = w[n - 1];
         w[n - 1] = NAN;
         assert_int_equal(qf_arq_quantise(context, w, layout, scale, codes), QF_E_VALUE);
@@ -173,6 +144,24 @@ static void deployed_values(void **state)
     assert_true(qf_round_even(2.5f) == 2 && qf_round_away(2.5f) == 3);
 }
 
+/* What the host's search finds in `values`, by itself. */
+static void search(qf_context *context, const float *values, int rows, int channels,
+                   const float *deq, qf_shift_errors *errors)
+{
+    const qf_shape shape = qf_shape_make(2, (int[]){rows, channels});
+    qf_sweep sweep = {.rows = (size_t)rows, .channels = (size_t)channels};
+    qf_tensor *tensor;
+    float *to;
+    assert_ok(context, qf_tensor_create(context, &tensor));
+    assert_ok(context, qf_tensor_reshape(context, tensor, &shape));
+    assert_ok(context, qf_write(context, tensor, QF_PLAIN, &to));
+    memcpy(to, values, qf_shape_count(&shape) * sizeof *to);
+    assert_ok(context, qf_cpu.sweep->search_begin(context, deq, sweep.channels, &sweep.search));
+    assert_ok(context, qf_cpu.sweep->forward(context, &sweep, tensor, NULL, NULL, NULL));
+    qf_cpu.sweep->search_end(sweep.search, errors);
+    qf_tensor_release(tensor);
+}
+
 /* Values around every power of two, so that each shift clips some channels and not others; sums
  * that stay below 2^53 are exact, others as near as double allows. */
 static void shifts_of_rows_equal_reference(void **state)
@@ -192,11 +181,11 @@ static void shifts_of_rows_equal_reference(void **state)
     values[2] = 0.5f * deq[2];
     values[CHANNELS + 2] = -2.5f * deq[2];
     for (int c = 0; c < CHANNELS; c++)
-        qf_shift_add(&slow[c], values + c, ROWS, CHANNELS, deq[c]);
+        for (int i = c; i < ROWS * CHANNELS; i += CHANNELS)
+            qf_shift_errors_add(&slow[c], qf_shift_accumulator(values[i], deq[c]));
     for (int threads = 1; threads <= 3; threads++) {
         qf_context_set_threads(context, threads);
-        assert_ok(context,
-                  qf_shift_add_rows(context, fast[threads - 1], values, ROWS, CHANNELS, deq));
+        search(context, values, ROWS, CHANNELS, deq, fast[threads - 1]);
         assert_memory_equal(fast[threads - 1], fast[0], sizeof fast[0]);
     }
     for (int c = 0; c < CHANNELS; c++) {
@@ -293,15 +282,13 @@ static void vnni_leaves_what_it_cannot_do(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ulq_forward_equals_reference),
-        cmocka_unit_test(ulq_backward_equals_reference),
-        cmocka_unit_test(streamed_range_is_close),
-        cmocka_unit_test(a_stream_refuses_nan),
-        cmocka_unit_test(weight_codes_equal_reference),
+        cmocka_unit_test(histogram_is_close),
+        cmocka_unit_test(ranges_of_nan_are_refused),
+        cmocka_unit_test(weight_codes_follow_the_definition),
+        cmocka_unit_test(weights_of_all_layouts),
         cmocka_unit_test(shifts_of_rows_equal_reference),
         cmocka_unit_test(kernels_of_shifts_agree),
         cmocka_unit_test(vnni_leaves_what_it_cannot_do),
-        cmocka_unit_test(weights_are_quantised_in_one_pass),
         cmocka_unit_test(deployed_values),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);

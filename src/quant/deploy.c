@@ -1,39 +1,7 @@
-/* The layers of exported models (specification, G.4, G.5, I.4, I.5). */
+/* What exported models hold: codes of biases and DeQuant's words (specification, I.4, I.5). */
 #include "quant/quant.h"
 
-#include "base/parallel.h"
-#include "base/vector.h"
-#include "quant/lanes.h"
-
 #include <string.h>
-
-QF_CLONES static void quantise(const float *x, uint8_t *code, size_t n, float scale, int32_t zero)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        code[i] = qf_quant_lane(x[i], scale, zero);
-}
-
-QF_CLONES static void dequantise(const uint8_t *code, float *y, size_t n, float scale, int32_t zero)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        y[i] = qf_code_value(code[i], zero, scale);
-}
-
-void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scale, int32_t offset_d)
-{
-    enum { PIECE = 4096 };
-    const int32_t zero = offset_d + 128;
-#pragma omp parallel for schedule(static) if (qf_repays_threads(n))
-    for (size_t first = 0; first < n; first += PIECE) {
-        const size_t count = n - first < PIECE ? n - first : PIECE;
-        uint8_t unwanted[PIECE], *codes = code ? code + first : unwanted;
-        quantise(x + first, codes, count, scale, zero);
-        if (y)
-            dequantise(codes, y + first, count, scale, zero);
-    }
-}
 
 qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w, int32_t *code)
 {

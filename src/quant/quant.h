@@ -1,7 +1,8 @@
 /*
  * The arithmetic of quantisation: the one definition that fake-quant layers, exporter, int8 engine
- * and reports share. Formulas: docs/numerics.md. Everything is float32 exactly where written so:
- * symmetric clip ranges are rounding ties (docs/numerics.md, "ULQ").
+ * and reports share. Loops over tensors are their devices' (device/families/quantise_family.h).
+ * Formulas: docs/numerics.md. Everything is float32 exactly where written so: symmetric clip ranges
+ * are rounding ties (docs/numerics.md, "ULQ").
  *
  * Codes. An activation code u is 8 bits unsigned with zero point z = −offset = offset_d + 128;
  * its value is scale · (u − z); AMCT's signed code is u − 128. A weight code q is signed, −128 …
@@ -17,7 +18,7 @@
  * fails with AMCT's sentence. */
 qf_status qf_process_scale(qf_context *context, float *scale);
 
-/* ---- ULQ: activations with learned clip range (ulq.c) ---- */
+/* ---- ULQ: activations with learned clip range ---- */
 
 typedef struct qf_clip {
     float max, min;
@@ -25,27 +26,8 @@ typedef struct qf_clip {
 } qf_clip;
 
 bool qf_clip_check(qf_clip *clip); /* true: the pair was invalid and was restored */
-/* y may be x. `code` (n unsigned bytes, zero point −offset) and y may each be NULL. */
-void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors);
-/* d_clip[0] += ∂L/∂clip_max, d_clip[1] += ∂L/∂clip_min; dx may be dy, or NULL. */
-void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max,
-                     float clip_min, double d_clip[2]);
-/* Parts of the two, for passes that do more to a value while they have it. Only for regular
- * factors: those that rounding by addition can handle, all but absurd ones. */
-bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip_min);
-void qf_ulq_codes_part(const float *x, uint8_t *code, size_t n, qf_ulq factors);
-/* d_clip is added to. At most a few thousand values at a time: sums are float32 within a part. */
-void qf_ulq_backward_part(const float *x, const float *dy, float *dx, size_t n,
-                          const qf_ulq_terms *terms, double d_clip[2]);
-/* dx = dy where x lies inside the clip range, else 0: the gradient without that of the range. */
-void qf_ulq_mask_part(const float *x, const float *dy, float *dx, size_t n,
-                      const qf_ulq_terms *terms);
-/* The same, in plain scalar loops: what the fast ones are tested against. */
-void qf_ulq_forward_reference(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors);
-void qf_ulq_backward_reference(const float *x, const float *dy, float *dx, size_t n, float clip_max,
-                               float clip_min, double d_clip[2]);
 
-/* ---- ARQ: weights (arq.c) ----
+/* ---- ARQ: weights ----
  * Weights are (outer, channels, inner) in C order: Convolution (1, C_out, rest), Deconvolution
  * (C_in, C_out/group, kh·kw), not channel-wise (1, 1, all). */
 
@@ -53,20 +35,9 @@ typedef struct qf_weight_layout {
     size_t outer, channels, inner;
 } qf_weight_layout;
 
-/* scale[channels]. Fails on NaN and on unusable scales, naming neither layer nor file. */
-qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout layout, float *scale);
-/* The same, and the codes that qf_arq_codes makes with these scales, in one pass over memory. */
-qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout,
-                          float *scale, int8_t *codes);
-/* codes[n] = clamp(round_away(w / scale), −128, 127); w_fake[n] = code · scale. Either may be NULL;
- * w_fake may be w. */
-void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,
-                  float *w_fake);
-void qf_arq_codes_reference(const float *w, qf_weight_layout layout, const float *scale,
-                            int8_t *codes, float *w_fake);
-
-/* ---- IFMR: first clip range of an activation, as a stream (ifmr.c) ----
- * Memory does not grow with the number of values. */
+/* ---- IFMR: first clip range of an activation (ifmr.c) ----
+ * Among candidates around the largest value (but for outliers), the one with the least squared
+ * error. */
 
 typedef struct qf_ifmr_options {
     float max_percentile, min_percentile, search_start, search_end, search_step;
@@ -76,50 +47,46 @@ typedef struct qf_ifmr_options {
 
 extern const qf_ifmr_options qf_ifmr_defaults; /* 0.999999, 0.7 … 1.3 step 0.01, with offset */
 
-typedef struct qf_ifmr qf_ifmr;
-qf_status qf_ifmr_create(qf_context *context, const qf_ifmr_options *options, qf_ifmr **out);
-void qf_ifmr_destroy(qf_ifmr *ifmr);
-qf_status qf_ifmr_add(qf_context *context, qf_ifmr *ifmr, const float *x, size_t n);
-/* scale and offset_d; value = scale · (code − offset_d), code −128 … 127. */
-qf_status qf_ifmr_finish(qf_context *context, qf_ifmr *ifmr, float *scale, int32_t *offset_d);
-/* The whole data at once, exactly the published arithmetic. */
-qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, const float *x,
-                        size_t n, float *scale, int32_t *offset_d);
+/* Clip to low … high, then steps of `scale`. */
+typedef struct qf_ifmr_candidate {
+    float low, high, scale;
+    bool usable;
+} qf_ifmr_candidate;
 
-/* ---- SearchN: the shift that brings accumulators into 16 bits (shift.c) ---- */
+qf_status qf_ifmr_check(qf_context *context, const qf_ifmr_options *options);
+/* How many values from the end an extreme is taken: 1 is the very largest. */
+size_t qf_ifmr_rank(float percentile, size_t n);
+int qf_ifmr_candidate_count(const qf_ifmr_options *options);
+qf_ifmr_candidate qf_ifmr_candidate_at(const qf_ifmr_options *options, float max, float min,
+                                       int index);
+/* The factors of the usable candidate of least error; value = scale · (code − offset_d), code
+ * −128 … 127. */
+qf_status qf_ifmr_decide(qf_context *context, const qf_ifmr_options *options, float max, float min,
+                         const float *errors, int count, float *scale, int32_t *offset_d);
+/* The sentence about the value that is in the way. */
+qf_status qf_ifmr_not_finite(qf_context *context, size_t index, float x);
 
-enum { QF_SHIFT_MAX = 16 };
+/* Above QF_IFMR_EXACT values the search goes over the bins of a histogram instead: they cover
+ * −range … range, a power of two. */
+enum { QF_IFMR_EXACT = 1 << 20, QF_IFMR_BINS = 1 << 16 };
+float qf_ifmr_range(float largest); /* … of the magnitudes */
+float qf_ifmr_bin_centre(float range, int bin);
+/* The value `rank` places from the end; `step` −1: from the largest, 1: from the smallest. */
+float qf_ifmr_extreme(const uint64_t bins[QF_IFMR_BINS], float range, size_t rank, int step);
+
+/* ---- SearchN: the shift that brings accumulators into 16 bits ---- */
 
 /* Per channel: summed squared error of each shift 1 … 16. Memory independent of the data. */
 typedef struct qf_shift_errors {
     double error[QF_SHIFT_MAX];
 } qf_shift_errors;
 
-/* acc = saturate(round_away(x / deq[c])) for x of rows times channels, in C order; errors[c] gets
- * what its channel loses: an exact integer, rounded once. */
-qf_status qf_shift_add_rows(qf_context *context, qf_shift_errors *errors, const float *x,
-                            size_t rows, size_t channels, const float *deq);
-/* The same where tiles of rows come one by one, from any of OpenMP's threads, in any order; so the
- * result is the same for any number of threads. `deq` is borrowed until the end, which adds to
- * errors and frees the search; destroy gives it up. */
-typedef struct qf_shift_search qf_shift_search;
-qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t channels,
-                                qf_shift_search **out);
-void qf_shift_search_add(qf_shift_search *search, const float *x, size_t rows);
-void qf_shift_search_add_all(qf_shift_search *search, const float *x, size_t rows); /* threaded */
-void qf_shift_search_end(qf_shift_search *search, qf_shift_errors *errors);
-void qf_shift_search_destroy(qf_shift_search *search);
-/* The definition: n values `stride` floats apart, of one channel. */
-void qf_shift_add(qf_shift_errors *errors, const float *x, size_t n, size_t stride, float deq);
-void qf_shift_add_accumulators(qf_shift_errors *errors, const int32_t *acc, size_t n,
-                               size_t stride);
+/* What each shift loses of one accumulator. */
+void qf_shift_errors_add(qf_shift_errors *errors, int32_t acc);
 int qf_shift_best(const qf_shift_errors *errors); /* smallest shift of least error, 1 … 16 */
 
 /* ---- deployed layers (deploy.c) ---- */
 
-/* Fake Quant: (code − offset_d) · scale; y may be x. `code` (unsigned, +128) and y may be NULL. */
-void qf_quant_fake(const float *x, float *y, uint8_t *code, size_t n, float scale,
-                   int32_t offset_d);
 /* b_q = round_even(b / (scale_d · scale_w)) in float32; fails outside int32 with AMCT's sentence.
  */
 qf_status qf_bias_code(qf_context *context, float bias, float scale_d, float scale_w,

@@ -2,8 +2,8 @@
  * The arithmetic of quantisation, value by value: the definition, which every loop of every device
  * follows to the bit (docs/numerics.md). Plain functions that a C and a CUDA compiler take alike;
  * the latter, as the former, without contraction to fused multiply-add (nvcc -fmad=false). Loops
- * whose compilers need other forms to make vectors of them (quant/lanes.h, ulq.c, arq.c) give the
- * same bits, which tests see to.
+ * whose compilers need other forms to make vectors of them (device/cpu/quantise) give the same
+ * bits, which rows of tests see to.
  */
 #ifndef QF_QUANT_QUANT_MATH_H
 #define QF_QUANT_QUANT_MATH_H
@@ -14,6 +14,7 @@ typedef signed char int8_t;
 typedef unsigned char uint8_t;
 typedef int int32_t;
 typedef long long int64_t;
+typedef unsigned long long uint64_t;
 #else
 #include <math.h>
 #include <stdbool.h>
@@ -149,6 +150,20 @@ QF_HOST_DEVICE qf_ulq_slopes qf_ulq_gradient(float x, qf_ulq_terms terms)
     return slopes;
 }
 
+/* Does adding and taking off 1.5 · 2^23, as loops do, round such quotients? All but absurd ones. */
+QF_HOST_DEVICE bool qf_ulq_rounds_by_addition(qf_ulq factors)
+{
+    return factors.offset >= -(1 << 20) && factors.offset <= 1 << 20 && factors.scale > 0;
+}
+
+/* And those of the gradients, too? Sweeps want a range to be so. */
+QF_HOST_DEVICE bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip_min)
+{
+    const float range = clip_max - clip_min;
+    return qf_ulq_rounds_by_addition(factors) && range > 0 &&
+           fabsf(QF_ULQ_LEVELS * clip_min / range) < 1 << 20;
+}
+
 /* ---- ARQ: weights (G.2) ---- */
 
 /* The limit that counts: the value of larger magnitude, the negative one if equal; divided by 127
@@ -178,6 +193,39 @@ QF_HOST_DEVICE float qf_arq_code(float w, float step) /* −128 … 127 */
 QF_HOST_DEVICE float qf_folded_scale(float scale, float factor)
 {
     return fmaxf(fabsf(factor) * scale, QF_SMALLEST_SCALE);
+}
+
+/* ---- SearchN: the shift that brings accumulators into 16 bits (G.3) ---- */
+
+enum { QF_SHIFT_MAX = 16 };
+
+QF_HOST_DEVICE int32_t qf_shift_accumulator(float x, float deq)
+{
+    return qf_saturate_int32((double)qf_round_away(x / deq));
+}
+
+/* What a shift of 1 … 16 loses of an accumulator: floor, as an arithmetic shift does, then 16 bits.
+ * Below 2^31 in magnitude; errors are sums of its square. */
+QF_HOST_DEVICE int64_t qf_shift_lost(int32_t acc, int shift)
+{
+    const int64_t floored = (int64_t)acc >> shift, kept = floored > 32767    ? 32767
+                                                          : floored < -32768 ? -32768
+                                                                             : floored;
+    return kept * ((int64_t)1 << shift) - acc;
+}
+
+/* A sum of squares that was kept in two parts, high · 2^32 + low, rounded once. */
+QF_HOST_DEVICE double qf_shift_error(int64_t high, uint64_t low)
+{
+    return (double)(high + (int64_t)(low >> 32)) * 0x1p32 + (double)(low & 0xffffffffu);
+}
+
+/* ---- IFMR: the first range of an activation (G.7) ---- */
+
+/* What a candidate makes of a value: clipped to low … high, in whole steps. */
+QF_HOST_DEVICE float qf_ifmr_value(float x, float low, float high, float scale)
+{
+    return qf_round_away((x < low ? low : x > high ? high : x) / scale) * scale;
 }
 
 /* ---- deployed layers (G.4, G.5, I.4, I.5) ---- */

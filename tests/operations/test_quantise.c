@@ -25,6 +25,7 @@ static const shape shapes[] = {
     {"special", {2, 19, 5, 7}, 3, -2, true, false, true},
     {"absurd-range", {2, 19, 5, 7}, 0x1p-120f, -0x1p-120f, true, false, true},
     {"long", {2, 70001, 1, 1}, 1.5f, -0.5f, false, false, true},
+    {"many", {2, 60, 100, 101}, 1.5f, -0.5f, false, false, true}, /* for a histogram */
 };
 
 static void draw(void *to)
@@ -170,6 +171,70 @@ static void weights_with_nan(const qf_device *device, const void *of)
     qf_free(scales);
 }
 
+static void scales_alone(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const qf_weight_layout layout = layout_of(s);
+    qf_tensor *w = rows_tensor(4, s->size);
+    float *scales = qf_alloc(2 * layout.channels, sizeof *scales), *mine = scales + layout.channels;
+    assert_non_null(scales);
+    rows_fill(w);
+    qf_tensor *my_w = rows_copy(w);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.quantise->weights(context, w, layout, scales, NULL));
+    rows_expect_end();
+    rows_input(my_w);
+    assert_ok(context, device->quantise->weights(context, my_w, layout, mine, NULL));
+    rows_check();
+    assert_memory_equal(mine, scales, layout.channels * sizeof *mine);
+    qf_free(scales);
+}
+
+/* The same candidate, or one whose error differs by nothing: scale and offset to the bit. */
+static void first_range(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_ifmr_options options = qf_ifmr_defaults;
+    options.with_offset = rows_chance(0.7);
+    if (rows_chance(0.3)) /* further from the ends than a short list of extremes goes */
+        options.max_percentile = options.min_percentile = 0.98f;
+    qf_tensor *x = rows_tensor(4, s->size);
+    float scale[2];
+    int32_t offset[2];
+    rows_fill(x);
+    qf_tensor *mine = rows_copy(x);
+    rows_expect_begin();
+    assert_ok(context,
+              qf_reference.quantise->first_range(context, x, &options, &scale[0], &offset[0]));
+    rows_expect_end();
+    rows_input(mine);
+    assert_ok(context,
+              device->quantise->first_range(context, mine, &options, &scale[1], &offset[1]));
+    rows_check();
+    if (scale[1] != scale[0] || offset[1] != offset[0])
+        fail_msg("scale %.9g and offset %d, expected %.9g and %d", (double)scale[1], offset[1],
+                 (double)scale[0], offset[0]);
+}
+
+static void quant(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const float scale = rows_chance(0.5) ? 0x1p-3f : qf_random_uniform(&context->random, 1e-3f, 1);
+    const int32_t offset_d = rows_between(-128, 127);
+    qf_tensor *x = values_of(s), *mine = rows_copy(x), *expected = rows_like(x);
+    const bool in_place = rows_chance(0.3);
+    qf_tensor *found = in_place ? mine : rows_like(x);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.quantise->quant(context, x, scale, offset_d, expected));
+    rows_expect_end();
+    if (!in_place)
+        rows_input(mine);
+    rows_output(found, 1u << QF_CODES);
+    assert_ok(context, device->quantise->quant(context, mine, scale, offset_d, found));
+    rows_check();
+    rows_compare_form(found, expected, QF_CODES, "codes");
+}
+
 /* Values of accumulators of up to 20 bits; one scale and shift, or those of each channel. */
 static void dequantise_fake(const qf_device *device, const void *of)
 {
@@ -206,11 +271,14 @@ static void dequantise_fake(const qf_device *device, const void *of)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"activations", NULL, activations},
-        {"activations-backward", NULL, activations_backward},
+        {"activations", "quantise:activations", activations},
+        {"activations-backward", "quantise:activations_backward", activations_backward},
         {"weights", NULL, weights},
         {"weights-with-nan", NULL, weights_with_nan},
         {"dequantise-fake", NULL, dequantise_fake},
+        {"scales-alone", NULL, scales_alone},
+        {"first-range", NULL, first_range},
+        {"quant", NULL, quant},
     };
     const rows_family family = {.name = "quantise",
                                 .operations = operations,

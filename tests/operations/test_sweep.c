@@ -22,10 +22,11 @@ static void run_forward(const qf_device *device, const sweep_operands *o, const 
 {
     qf_sweep sweep = o->sweep;
     if (r->errors)
-        assert_ok(context, qf_shift_search_begin(context, deq, sweep.channels, &sweep.search));
+        assert_ok(context,
+                  device->sweep->search_begin(context, deq, sweep.channels, &sweep.search));
     assert_ok(context, device->sweep->forward(context, &sweep, x, addend, r->y, r->codes));
     if (r->errors)
-        qf_shift_search_end(sweep.search, r->errors);
+        device->sweep->search_end(sweep.search, r->errors);
 }
 
 static forward_results make_results(const sweep_operands *o, qf_tensor *x, forward_way way)
@@ -89,6 +90,31 @@ static void in_place(const qf_device *device, const void *shape)
 static void searched(const qf_device *device, const void *shape)
 {
     forward(device, shape, (forward_way){.writes_y = true, .searches = true});
+}
+
+/* A search and no other stage: nobody wants values. */
+static void search_alone(const qf_device *device, const void *shape)
+{
+    sweep_operands o = sweep_open(shape, false);
+    o.sweep = (qf_sweep){.rows = o.sweep.rows, .channels = o.sweep.channels};
+    const size_t channels = o.sweep.channels;
+    float *deq = qf_alloc(channels, sizeof *deq);
+    qf_shift_errors *errors[2];
+    for (int i = 0; i < 2; i++)
+        errors[i] = qf_alloc(channels, sizeof **errors);
+    for (size_t c = 0; c < channels; c++)
+        deq[c] = qf_random_uniform(&context->random, 1e-4f, 1e-2f);
+    rows_expect_begin();
+    run_forward(&qf_reference, &o, deq, o.x, NULL, &(forward_results){.errors = errors[0]});
+    rows_expect_end();
+    rows_input(o.x);
+    run_forward(device, &o, deq, o.x, NULL, &(forward_results){.errors = errors[1]});
+    rows_check();
+    assert_memory_equal(errors[1], errors[0], channels * sizeof **errors);
+    for (int i = 0; i < 2; i++)
+        qf_free(errors[i]);
+    qf_free(deq);
+    sweep_close(&o);
 }
 
 static void special_values(const qf_device *device, const void *shape)
@@ -283,7 +309,8 @@ int main(int argc, char **argv)
         {"forward", NULL, both},
         {"forward-codes-alone", NULL, codes_alone},
         {"forward-in-place", NULL, in_place},
-        {"forward-searched", NULL, searched},
+        {"forward-searched", "sweep:search", searched},
+        {"search-alone", "sweep:search", search_alone},
         {"forward-special-values", NULL, special_values},
         {"backward", NULL, made_again},
         {"backward-from-value", NULL, from_value},

@@ -1,5 +1,6 @@
 /* The host's families: oneDNN and loops of our own. */
 #include "device/cpu/cpu.h"
+#include "device/cpu/sweep/shift_search.h"
 
 const qf_convolve_family qf_cpu_convolve = {
     .create = qf_convolution_create,
@@ -53,6 +54,9 @@ const qf_normalise_family qf_cpu_normalise = {
 };
 
 const qf_sweep_family qf_cpu_sweep = {
+    .search_begin = qf_shift_search_begin,
+    .search_end = qf_shift_search_end,
+    .search_destroy = qf_shift_search_destroy,
     .forward = qf_sweep_forward,
     .backward = qf_sweep_backward,
     .requantise = qf_requantise,
@@ -91,6 +95,9 @@ static const qf_implementations *const lists[] = {
     &qf_multiply_forward_integer_list,
     &qf_pool_forward_list,
     &qf_sweep_requantise_list,
+    &qf_sweep_search_list,
+    &qf_quantise_activations_list,
+    &qf_quantise_activations_backward_list,
     NULL,
 };
 

@@ -27,7 +27,8 @@ qf_status qf_multiply_batched(qf_context *, const qf_batched_product *, qf_tenso
 extern const qf_implementations qf_multiply_forward_list, qf_multiply_forward_integer_list,
     qf_pool_forward_list;
 
-extern const qf_implementations qf_sweep_requantise_list;
+extern const qf_implementations qf_sweep_requantise_list, qf_sweep_search_list,
+    qf_quantise_activations_list, qf_quantise_activations_backward_list;
 qf_status qf_requantise(qf_context *, const qf_requantisation *, qf_tensor *acc, qf_tensor *addend,
                         qf_tensor *y, qf_tensor *codes);
 

@@ -12,14 +12,20 @@ typedef struct qf_quantise_family {
      * Each may be NULL. */
     qf_status (*activations_backward)(qf_context *, qf_tensor *x, qf_tensor *dy, float clip_max,
                                       float clip_min, qf_tensor *dx, qf_tensor *const d_clip[2]);
-    /* ARQ: the codes of the master's weights, and the scale of each channel, which people read and
-     * records keep. */
+    /* ARQ: the codes of the master's weights (NULL: nobody asks), and the scale of each channel,
+     * which people read and records keep. */
     qf_status (*weights)(qf_context *, qf_tensor *master, qf_weight_layout, float *scale,
                          qf_tensor *codes);
     /* y = what is left of x behind a fake DeQuant, whose scales and shifts are one for all or one
      * for each channel (axis 1); y may be x. */
     qf_status (*dequantise_fake)(qf_context *, qf_tensor *x, qf_tensor *deq, qf_tensor *shift,
                                  qf_tensor *y);
+    /* IFMR: the first range of x, value = scale · (code − offset_d): of all values in the order of
+     * QF_NHWC up to QF_IFMR_EXACT of them, above that of a histogram. */
+    qf_status (*first_range)(qf_context *, qf_tensor *x, const qf_ifmr_options *, float *scale,
+                             int32_t *offset_d);
+    /* Quant of exported models: qf_quant_code() of x as unsigned codes. `codes` may be x. */
+    qf_status (*quant)(qf_context *, qf_tensor *x, float scale, int32_t offset_d, qf_tensor *codes);
 } qf_quantise_family;
 
 #endif

@@ -11,6 +11,11 @@
  * more time: ResNet-50, 3: 0.84 of float training's memory; 5: 0.81, and 3 % of a step more. */
 enum { QF_SWEEP_GRADIENTS = 8, QF_SWEEP_CHAIN = 3 };
 
+/* SearchN: a search of shifts, which a sweep shows the values that it sees. It belongs to the
+ * family that made it, and errors are exact integers, rounded once: no order of rows changes them.
+ */
+typedef struct qf_shift_search qf_shift_search;
+
 typedef struct qf_sweep {
     size_t rows, channels; /* channels: of axis 1; rows: everything else */
     /* A value a channel each, or NULL. */
@@ -52,6 +57,11 @@ typedef struct qf_sweep_gradients {
 } qf_sweep_gradients;
 
 typedef struct qf_sweep_family {
+    /* Steps `deq` of `channels` channels are borrowed until the end, which adds to errors[channels]
+     * and frees the search; destroy gives it up (NULL is a no-op). */
+    qf_status (*search_begin)(qf_context *, const float *deq, size_t channels, qf_shift_search **);
+    void (*search_end)(qf_shift_search *, qf_shift_errors *errors);
+    void (*search_destroy)(qf_shift_search *);
     /* `y` and `codes` may each be NULL; y may be x. */
     qf_status (*forward)(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
                          qf_tensor *y, qf_tensor *codes);

@@ -1,5 +1,5 @@
-/* The reference's quantisation in training: value by value, as quant/quant_math.h says. */
-#include "device/reference/reference.h"
+/* The reference's quantisation: value by value, as quant/quant_math.h says. */
+#include "device/reference/first_range.h"
 
 static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, qf_tensor *codes)
 {
@@ -8,7 +8,8 @@ static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, 
     uint8_t *to;
     QF_TRY(qf_device_read(context, x, QF_NHWC, &from));
     QF_TRY(qf_device_write(context, codes, QF_CODES, &to));
-    qf_ulq_forward_reference(from, NULL, to, qf_shape_count(&x->shape), factors);
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        to[i] = qf_ulq_code(from[i], factors);
     codes->code_scale = factors.scale;
     codes->code_zero = -factors.offset;
     return QF_OK;
@@ -26,8 +27,15 @@ static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tens
     QF_TRY(qf_device_read(context, dy, QF_NHWC, &gradient));
     if (dx)
         QF_TRY(qf_device_write(context, dx, QF_NHWC, &result));
-    qf_ulq_backward_reference(values, gradient, result, qf_shape_count(&x->shape), clip_max,
-                              clip_min, sums);
+    const qf_ulq_terms terms = qf_ulq_gradient_terms(clip_max, clip_min);
+    double sums[2] = {0, 0};
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++) {
+        const qf_ulq_slopes slopes = qf_ulq_gradient(values[i], terms);
+        sums[0] += (double)(gradient[i] * slopes.max);
+        sums[1] += (double)(gradient[i] * slopes.min);
+        if (dx)
+            result[i] = slopes.inside ? gradient[i] : 0;
+    }
     for (int i = 0; i < 2; i++) {
         float *to;
         if (!d_clip[i])
@@ -58,12 +66,13 @@ static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layou
 {
     QF_ON_DEVICE(context);
     const float *from;
-    int8_t *to;
+    int8_t *to = NULL;
     float max, min;
     if (l.outer * l.inner == 0 || l.channels == 0)
         return qf_fail(context, QF_E_SHAPE, "there are no weights to quantise");
     QF_TRY(qf_device_read(context, master, QF_PLAIN, &from));
-    QF_TRY(qf_device_write(context, codes, QF_WEIGHT_CODES, &to));
+    if (codes)
+        QF_TRY(qf_device_write(context, codes, QF_WEIGHT_CODES, &to));
     for (size_t c = 0; c < l.channels; c++) {
         if (!find_ends(from, l, c, &max, &min))
             return qf_fail(context, QF_E_VALUE,
@@ -74,7 +83,23 @@ static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layou
         QF_TRY(
             qf_within(context, qf_process_scale(context, &scale[c]), "weights of channel %zu", c));
     }
-    qf_arq_codes_reference(from, l, scale, to, NULL);
+    for (size_t i = 0; codes && i < l.outer * l.channels * l.inner; i++)
+        to[i] = (int8_t)qf_arq_code(from[i], qf_usable_scale(scale[i / l.inner % l.channels]));
+    return QF_OK;
+}
+
+static qf_status quant(qf_context *context, qf_tensor *x, float scale, int32_t offset_d,
+                       qf_tensor *codes)
+{
+    QF_ON_DEVICE(context);
+    const float *from;
+    uint8_t *to;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &from));
+    QF_TRY(qf_device_write(context, codes, QF_CODES, &to));
+    for (size_t i = 0; i < qf_shape_count(&codes->shape); i++)
+        to[i] = (uint8_t)(qf_quant_code(from[i], scale, offset_d) + 128);
+    codes->code_scale = scale;
+    codes->code_zero = offset_d + 128;
     return QF_OK;
 }
 
@@ -102,4 +127,6 @@ const qf_quantise_family qf_reference_quantise = {
     .activations_backward = activations_backward,
     .weights = weights,
     .dequantise_fake = dequantise_fake,
+    .first_range = qf_reference_first_range,
+    .quant = quant,
 };

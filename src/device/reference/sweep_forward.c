@@ -63,7 +63,7 @@ static void run_stages(const qf_open_sweep *sweep, qf_shift_search *search, cons
         normalise(sweep, value);
     scale(sweep, value);
     if (search)
-        qf_shift_search_add_all(search, value, sweep->rows);
+        qf_reference_search_add(search, value, sweep->rows);
     if (addend)
         add(value, addend, n);
     if (sweep->relu)
@@ -131,6 +131,9 @@ qf_status qf_reference_sweep_forward(qf_context *context, const qf_sweep *of, qf
 }
 
 const qf_sweep_family qf_reference_sweep = {
+    .search_begin = qf_reference_search_begin,
+    .search_end = qf_reference_search_end,
+    .search_destroy = qf_reference_search_destroy,
     .forward = qf_reference_sweep_forward,
     .backward = qf_reference_sweep_backward,
     .requantise = qf_reference_requantise,

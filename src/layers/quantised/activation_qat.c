@@ -9,8 +9,6 @@
 #include <string.h>
 
 enum { CLIP_MAX, CLIP_MIN, BITS = 8 };
-/* Above this many values the first range is searched on a histogram instead of the values. */
-enum { EXACT_VALUES = 1 << 20 };
 
 /* A layer that reads the codes, as the record names it. */
 typedef struct object {
@@ -127,22 +125,10 @@ static qf_status set_clip(qf_layer *layer, const float clip[2])
 /* The first range, from the first batch (IFMR). */
 static qf_status measure(qf_layer *layer, float clip[2])
 {
-    const size_t n = qf_blob_count(layer->bottom[0]);
-    const float *x;
     float scale;
     int32_t offset_d;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
-    if (n <= EXACT_VALUES) {
-        QF_TRY(qf_ifmr_exact(layer->context, &qf_ifmr_defaults, x, n, &scale, &offset_d));
-    } else {
-        qf_ifmr *ifmr;
-        QF_TRY(qf_ifmr_create(layer->context, &qf_ifmr_defaults, &ifmr));
-        qf_status status = qf_ifmr_add(layer->context, ifmr, x, n);
-        if (status == QF_OK)
-            status = qf_ifmr_finish(layer->context, ifmr, &scale, &offset_d);
-        qf_ifmr_destroy(ifmr);
-        QF_TRY(status);
-    }
+    QF_TRY(layer->device->quantise->first_range(layer->context, layer->bottom[0]->data,
+                                                &qf_ifmr_defaults, &scale, &offset_d));
     clip[CLIP_MIN] = 0 - scale * (float)(offset_d + 128); /* 0, not -0 */
     clip[CLIP_MAX] = scale * 255 + clip[CLIP_MIN];
     qf_info(layer->context, "Layer %s: first clip range %g ... %g", layer->name,

@@ -142,16 +142,16 @@ static qf_status target_scales(qf_layer *layer, const target *t, bool first)
     qf_tensor *master = weight_qat->params[1].blob->data;
     qf_weight_layout layout =
         qf_weight_layout_of(&master->shape, is_type(t->layer, "Deconvolution"), p->channel_wise);
-    const float *clip_max, *clip_min, *w;
+    const float *clip_max, *clip_min;
     QF_TRY(qf_read(layer->context, t->activation_qat->params[0].blob->data, QF_PLAIN, &clip_max));
     QF_TRY(qf_read(layer->context, t->activation_qat->params[1].blob->data, QF_PLAIN, &clip_min));
-    QF_TRY(qf_read(layer->context, master, QF_PLAIN, &w));
     float scale_d = qf_ulq_factors(clip_max[0], clip_min[0], 8).scale;
     float *scale_w = qf_alloc(layout.channels, sizeof *scale_w);
     float *factor = qf_alloc(s->channels, sizeof *factor);
-    qf_status status = scale_w && factor
-                           ? qf_arq_scales(layer->context, w, layout, scale_w)
-                           : qf_fail(layer->context, QF_E_MEMORY, "no memory for scales");
+    qf_status status =
+        scale_w && factor
+            ? layer->device->quantise->weights(layer->context, master, layout, scale_w, NULL)
+            : qf_fail(layer->context, QF_E_MEMORY, "no memory for scales");
     if (status == QF_OK && layout.channels > 1 && s->channels % layout.channels)
         status = qf_fail(layer->context, QF_E_SHAPE,
                          "layer '%s' has %zu weight scales, its output %zu "
@@ -292,7 +292,7 @@ static qf_status prepare(qf_layer *layer)
 {
     state *s = layer->state;
     const target *first = &s->targets[0];
-    qf_shift_search_destroy(s->search); /* of a pass that failed */
+    layer->device->sweep->search_destroy(s->search); /* of a pass that failed */
     s->search = NULL;
     QF_TRY(check_target(layer, first, param_of(layer)->layer_name[0]));
     const uint64_t now = fingerprint(first);
@@ -301,7 +301,7 @@ static qf_status prepare(qf_layer *layer)
         s->fingerprint = now;
     }
     return s->calls < qf_search_n_batches(layer)
-               ? qf_shift_search_begin(layer->context, s->deq, s->channels, &s->search)
+               ? layer->device->sweep->search_begin(layer->context, s->deq, s->channels, &s->search)
                : QF_OK; /* done for these weights */
 }
 
@@ -311,7 +311,7 @@ static qf_status conclude(qf_layer *layer)
     const int batches = qf_search_n_batches(layer);
     if (!s->search)
         return QF_OK;
-    qf_shift_search_end(s->search, s->errors);
+    layer->device->sweep->search_end(s->search, s->errors);
     s->search = NULL;
     s->calls++;
     qf_buffer names = {0};
@@ -327,15 +327,23 @@ static qf_status conclude(qf_layer *layer)
     return status;
 }
 
-static qf_status forward(qf_layer *layer)
+/* A sweep with no other stage. */
+static qf_status show_values(qf_layer *layer)
 {
     const state *s = layer->state;
-    const float *x;
-    if (s->search) {
-        const size_t count = qf_blob_count(layer->bottom[0]);
-        QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &x));
-        qf_shift_search_add_all(s->search, x, count / (s->channels ? s->channels : 1));
-    }
+    const size_t count = qf_blob_count(layer->bottom[0]);
+    const qf_sweep sweep = {.rows = s->channels ? count / s->channels : 0,
+                            .channels = s->channels,
+                            .search = s->search};
+    return count ? layer->device->sweep->forward(layer->context, &sweep, layer->bottom[0]->data,
+                                                 NULL, NULL, NULL)
+                 : QF_OK;
+}
+
+static qf_status forward(qf_layer *layer)
+{
+    if (((const state *)layer->state)->search)
+        QF_TRY(show_values(layer));
     if (!layer->top_count || layer->top[0] == layer->bottom[0])
         return QF_OK;
     return qf_tensor_copy(layer->context, layer->top[0]->data, layer->bottom[0]->data);
@@ -351,7 +359,7 @@ static qf_status backward(qf_layer *layer)
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
-    qf_shift_search_destroy(s->search);
+    layer->device->sweep->search_destroy(s->search);
     qf_free(s->targets);
     qf_free(s->errors);
     qf_free(s->deq);

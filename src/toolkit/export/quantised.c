@@ -2,6 +2,7 @@
 #include "toolkit/export/quantised.h"
 
 #include "base/memory.h"
+#include "device/device.h"
 #include "quant/quant.h"
 #include "toolkit/config/support.h"
 #include "toolkit/export/fold.h"
@@ -114,6 +115,38 @@ static qf_weight_layout layout_of(const Caffe__LayerParameter *weight_qat, size_
     return (qf_weight_layout){1, p->cout, count / p->cout};
 }
 
+/* Scales and codes of `w`, by the context's device. */
+static qf_status quantise_weights(qf_context *context, const float *w, qf_weight_layout layout,
+                                  float *scale, int8_t *codes)
+{
+    const int count = (int)(layout.outer * layout.channels * layout.inner);
+    const qf_shape shape = qf_shape_make(1, &count);
+    qf_tensor *master = NULL, *quantised = NULL;
+    const int8_t *found = NULL;
+    float *values = NULL;
+    qf_status status = qf_tensor_create(context, &master);
+    if (status == QF_OK)
+        status = qf_tensor_create(context, &quantised);
+    if (status == QF_OK)
+        status = qf_tensor_reshape(context, master, &shape);
+    if (status == QF_OK)
+        status = qf_tensor_reshape(context, quantised, &shape);
+    if (status == QF_OK)
+        status = qf_write(context, master, QF_PLAIN, &values);
+    if (status == QF_OK) {
+        memcpy(values, w, (size_t)count * sizeof *values);
+        status =
+            qf_device_of(context)->quantise->weights(context, master, layout, scale, quantised);
+    }
+    if (status == QF_OK)
+        status = qf_tensor_read(context, quantised, QF_WEIGHT_CODES, &found);
+    if (status == QF_OK)
+        memcpy(codes, found, (size_t)count);
+    qf_tensor_release(master);
+    qf_tensor_release(quantised);
+    return status;
+}
+
 /* Scales and codes from the float master. */
 static qf_status weight_factors(qf_context *context, const Caffe__LayerParameter *weight_qat,
                                 qf_quantised *q)
@@ -134,8 +167,7 @@ static qf_status weight_factors(qf_context *context, const Caffe__LayerParameter
     q->codes = qf_alloc_raw(expected, 1);
     if (!q->scale || !q->codes)
         return qf_fail(context, QF_E_MEMORY, "no memory for codes");
-    QF_TRY(qf_arq_scales(context, master->data, layout, q->scale));
-    qf_arq_codes(master->data, layout, q->scale, q->codes, NULL);
+    QF_TRY(quantise_weights(context, master->data, layout, q->scale, q->codes));
     q->weight_sqnr = decibels(master->data, q->codes, layout, q->scale);
     return QF_OK;
 }

@@ -1,48 +1,166 @@
-/* Quantisation in training on the host: the loops of quant/, on tensors. */
+/* Quantisation on the host: the loops of quantise_loops.h, on tensors. What rounding by addition
+ * cannot handle, absurd ranges, is left to the reference. */
 #include "device/cpu/cpu.h"
+#include "device/cpu/quantise/quantise_loops.h"
+#include "device/reference/reference.h"
 
-static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, qf_tensor *codes)
+#include <stdio.h>
+
+/* Forward, or (dy) backward. */
+typedef struct quantise_call {
+    bool regular; /* what the choice depends on */
+    qf_tensor *x, *dy, *dx, *codes;
+    qf_ulq factors;
+    float clip_max, clip_min;
+    qf_tensor *const *d_clip; /* two */
+} quantise_call;
+
+static void describe(const void *of, char *text, size_t size)
 {
-    const float *from;
-    uint8_t *to;
-    QF_TRY(qf_read(context, x, QF_NHWC, &from));
-    QF_TRY(qf_tensor_write(context, codes, QF_CODES, &to));
-    qf_ulq_forward(from, NULL, to, qf_shape_count(&x->shape), factors);
-    codes->code_scale = factors.scale;
-    codes->code_zero = -factors.offset;
+    snprintf(text, size, "%s range", ((const quantise_call *)of)->regular ? "ordinary" : "absurd");
+}
+
+static qf_status accepts_vectors(qf_context *context, const void *of, const char **no)
+{
+    (void)context;
+    *no = ((const quantise_call *)of)->regular ? NULL : "steps too many to be counted";
     return QF_OK;
 }
 
-static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tensor *dy,
-                                      float clip_max, float clip_min, qf_tensor *dx,
-                                      qf_tensor *const d_clip[2])
+static qf_status run(qf_context *context, const qf_implementations *list, const quantise_call *call)
 {
+    const qf_implementation *chosen;
+    QF_TRY(qf_choose_once(context, list, call->regular, call, &chosen));
+    return chosen->run(context, call);
+}
+
+/* ---- activations ---- */
+
+static qf_status vectors_forward(qf_context *context, const void *of)
+{
+    const quantise_call *call = of;
+    const float *from;
+    uint8_t *to;
+    QF_TRY(qf_read(context, call->x, QF_NHWC, &from));
+    QF_TRY(qf_tensor_write(context, call->codes, QF_CODES, &to));
+    qf_ulq_codes(from, to, qf_shape_count(&call->x->shape), call->factors);
+    call->codes->code_scale = call->factors.scale;
+    call->codes->code_zero = -call->factors.offset;
+    return QF_OK;
+}
+
+static qf_status reference_forward(qf_context *context, const void *of)
+{
+    QF_ON_HOST(context);
+    const quantise_call *call = of;
+    return qf_reference_quantise.activations(context, call->x, call->factors, call->codes);
+}
+
+static const qf_implementation forward_list[] = {
+    {"vectors", accepts_vectors, NULL, vectors_forward},
+    {"reference", NULL, NULL, reference_forward},
+};
+
+const qf_implementations qf_quantise_activations_list = {
+    "quantise", "activations", QF_IMPLEMENTATIONS(forward_list), describe};
+
+static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, qf_tensor *codes)
+{
+    const quantise_call call = {
+        .regular = qf_ulq_rounds_by_addition(factors), .x = x, .factors = factors, .codes = codes};
+    return run(context, &qf_quantise_activations_list, &call);
+}
+
+/* ---- their gradients ---- */
+
+static qf_status vectors_backward(qf_context *context, const void *of)
+{
+    const quantise_call *call = of;
     const float *values, *gradient;
     float *result = NULL;
     double sums[2] = {0, 0};
-    QF_TRY(qf_read(context, x, QF_NHWC, &values));
-    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
-    if (dx)
-        QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-    qf_ulq_backward(values, gradient, result, qf_shape_count(&x->shape), clip_max, clip_min, sums);
+    QF_TRY(qf_read(context, call->x, QF_NHWC, &values));
+    QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
+    if (call->dx)
+        QF_TRY(qf_write(context, call->dx, QF_NHWC, &result));
+    qf_ulq_backward(values, gradient, result, qf_shape_count(&call->x->shape), call->clip_max,
+                    call->clip_min, sums);
     for (int i = 0; i < 2; i++) {
         float *to;
-        if (!d_clip[i])
+        if (!call->d_clip[i])
             continue;
-        QF_TRY(qf_update(context, d_clip[i], QF_PLAIN, &to));
+        QF_TRY(qf_update(context, call->d_clip[i], QF_PLAIN, &to));
         to[0] += (float)sums[i];
     }
     return QF_OK;
 }
 
+static qf_status reference_backward(qf_context *context, const void *of)
+{
+    QF_ON_HOST(context);
+    const quantise_call *call = of;
+    return qf_reference_quantise.activations_backward(context, call->x, call->dy, call->clip_max,
+                                                      call->clip_min, call->dx, call->d_clip);
+}
+
+static const qf_implementation backward_list[] = {
+    {"vectors", accepts_vectors, NULL, vectors_backward},
+    {"reference", NULL, NULL, reference_backward},
+};
+
+const qf_implementations qf_quantise_activations_backward_list = {
+    "quantise", "activations_backward", QF_IMPLEMENTATIONS(backward_list), describe};
+
+static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tensor *dy,
+                                      float clip_max, float clip_min, qf_tensor *dx,
+                                      qf_tensor *const d_clip[2])
+{
+    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
+    const quantise_call call = {.regular = qf_ulq_is_regular(factors, clip_max, clip_min),
+                                .x = x,
+                                .dy = dy,
+                                .dx = dx,
+                                .clip_max = clip_max,
+                                .clip_min = clip_min,
+                                .d_clip = d_clip};
+    return run(context, &qf_quantise_activations_backward_list, &call);
+}
+
+/* ---- what has one way ---- */
+
 static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layout layout,
                          float *scale, qf_tensor *codes)
 {
     const float *from;
-    int8_t *to;
+    int8_t *to = NULL;
     QF_TRY(qf_read(context, master, QF_PLAIN, &from));
-    QF_TRY(qf_tensor_write(context, codes, QF_WEIGHT_CODES, &to));
+    if (codes)
+        QF_TRY(qf_tensor_write(context, codes, QF_WEIGHT_CODES, &to));
     return qf_arq_quantise(context, from, layout, scale, to);
+}
+
+static qf_status first_range(qf_context *context, qf_tensor *x, const qf_ifmr_options *options,
+                             float *scale, int32_t *offset_d)
+{
+    const size_t n = qf_shape_count(&x->shape);
+    const float *values;
+    QF_TRY(qf_read(context, x, QF_NHWC, &values));
+    return n <= QF_IFMR_EXACT ? qf_ifmr_exact(context, options, values, n, scale, offset_d)
+                              : qf_ifmr_histogram(context, options, values, n, scale, offset_d);
+}
+
+static qf_status quant(qf_context *context, qf_tensor *x, float scale, int32_t offset_d,
+                       qf_tensor *codes)
+{
+    const float *from;
+    uint8_t *to;
+    QF_TRY(qf_read(context, x, QF_NHWC, &from));
+    /* In place too: the codes have an array of their own. */
+    QF_TRY(qf_tensor_write(context, codes, QF_CODES, &to));
+    qf_quant_codes(from, to, qf_shape_count(&codes->shape), scale, offset_d);
+    codes->code_scale = scale;
+    codes->code_zero = offset_d + 128;
+    return QF_OK;
 }
 
 const qf_quantise_family qf_cpu_quantise = {
@@ -50,4 +168,6 @@ const qf_quantise_family qf_cpu_quantise = {
     .activations_backward = activations_backward,
     .weights = weights,
     .dequantise_fake = qf_dequantise_fake,
+    .first_range = first_range,
+    .quant = quant,
 };

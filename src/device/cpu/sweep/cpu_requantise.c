@@ -7,7 +7,7 @@
 #include "device/cpu/cpu.h"
 
 #include "base/vector.h"
-#include "quant/lanes.h"
+#include "device/cpu/quantise/lanes.h"
 
 #include <stdio.h>
 

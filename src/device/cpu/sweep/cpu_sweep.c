@@ -5,6 +5,8 @@
  * number of threads.
  */
 #include "device/cpu/cpu.h"
+#include "device/cpu/quantise/quantise_loops.h"
+#include "device/cpu/sweep/shift_search.h"
 #include "device/open_sweep.h"
 #include "tensor/convert.h"
 
@@ -153,7 +155,8 @@ static size_t tile_rows(const qf_open_sweep *sweep)
     return rows > most ? most : rows ? rows : 1;
 }
 
-/* What the stages make of a tile of x (and the addend). */
+/* What the stages make of a tile of x (and the addend). y NULL: nobody but the search wants it, and
+ * there are no other stages. */
 static void forward_tile(const qf_open_sweep *sweep, const float *x, const float *addend, float *y,
                          size_t rows)
 {
@@ -173,8 +176,15 @@ static void forward_tile(const qf_open_sweep *sweep, const float *x, const float
     }
     if (sweep->relu)
         rectify(sweep, from, y, n);
-    else if (from != y)
+    else if (y && from != y)
         memcpy(y, from, n * sizeof *y);
+}
+
+/* A search by itself. */
+static bool only_searches(const qf_open_sweep *sweep, const float *addend, const float *y,
+                          const uint8_t *codes)
+{
+    return !y && !codes && !addend && !sweep->relu && !qf_sweep_is_affine(sweep);
 }
 
 /* A tile's worth of floats for each thread. */
@@ -219,10 +229,11 @@ qf_status qf_sweep_forward(qf_context *context, const qf_sweep *of, qf_tensor *x
         return qf_fail(context, QF_E_MEMORY, "no memory for a tile of %zu channels",
                        sweep->channels);
     const size_t rows = sweep->rows, channels = sweep->channels, step = tile_rows(sweep);
+    const bool looks = only_searches(sweep, summand, result, code);
 #pragma omp parallel for schedule(static) if (is_large(sweep))
     for (size_t row = 0; row < rows; row += step) {
         const size_t count = rows - row < step ? rows - row : step, at = row * channels;
-        float *to = result ? result + at : scratch_of(scratch, sweep, 1);
+        float *to = result ? result + at : looks ? NULL : scratch_of(scratch, sweep, 1);
         forward_tile(sweep, source + at, summand ? summand + at : NULL, to, count);
         if (code)
             qf_ulq_codes_part(to, code + at, count * channels, sweep->codes);

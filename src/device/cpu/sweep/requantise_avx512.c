@@ -80,7 +80,7 @@ AVX512 INLINE quantiser make_quantiser(const qf_requantisation *r, const steps s
                        .zero = _mm512_set1_epi32(r->offset_d + 128)};
 }
 
-/* As in quant/lanes.h. */
+/* As in device/cpu/quantise/lanes.h. */
 AVX512 INLINE __m128i quantise(__m512 x, const quantiser *q, const steps s)
 {
     const __m512 below_half = _mm512_set1_ps(0x1.fffffep-2f), minus_zero = _mm512_set1_ps(-0.0f);

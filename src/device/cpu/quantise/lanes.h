@@ -2,8 +2,8 @@
  * qf_dequant() and qf_quant_code() of one value, bit for bit, in a form that compilers make vectors
  * of: no calls, no 64-bit arithmetic, no branches. For loops marked QF_CLONES (base/vector.h).
  */
-#ifndef QF_QUANT_LANES_H
-#define QF_QUANT_LANES_H
+#ifndef QF_DEVICE_CPU_QUANTISE_LANES_H
+#define QF_DEVICE_CPU_QUANTISE_LANES_H
 
 #include <math.h>
 #include <stdint.h>

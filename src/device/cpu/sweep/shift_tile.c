@@ -1,5 +1,5 @@
 /* What shifts lose of a tile of accumulators, in plain C. */
-#include "quant/shift_tile.h"
+#include "device/cpu/sweep/shift_tile.h"
 
 #include "base/vector.h"
 

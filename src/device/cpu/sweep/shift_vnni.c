@@ -7,7 +7,7 @@
  *     m(16)^2 = m(15)^2 + 2^16 * b * (l + 2^7 * h) + 2^30 * b
  * The sum of each product is a piece; they are put together once, at the end.
  */
-#include "quant/shift_tile.h"
+#include "device/cpu/sweep/shift_tile.h"
 
 #ifdef __x86_64__
 

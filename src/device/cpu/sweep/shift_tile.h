@@ -1,9 +1,10 @@
 /*
  * What shifts 1 ... 16 lose of a tile of accumulators: 16 channels, up to 64 rows. Every sum is an
- * exact integer, so tiles may come in any order and from any thread (shift.c has the definition).
+ * exact integer, so tiles may come in any order and from any thread (quant_math.h has the
+ * definition).
  */
-#ifndef QF_QUANT_SHIFT_TILE_H
-#define QF_QUANT_SHIFT_TILE_H
+#ifndef QF_DEVICE_CPU_SWEEP_SHIFT_TILE_H
+#define QF_DEVICE_CPU_SWEEP_SHIFT_TILE_H
 
 #include "quant/quant.h"
 

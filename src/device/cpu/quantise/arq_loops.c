@@ -1,6 +1,6 @@
 /* ARQ: weights, with a scale for each channel and no offset (specification, G.2). */
 #include "base/vector.h"
-#include "quant/quant.h"
+#include "device/cpu/quantise/quantise_loops.h"
 
 #include <math.h>
 
@@ -49,16 +49,8 @@ QF_CLONES static void codes_of(const float *w, int8_t *codes, size_t n, float st
         codes[i] = (int8_t)code_of(w[i], step, low, high);
 }
 
-QF_CLONES static void values_of(const float *w, float *values, size_t n, float step, float low,
-                                float high)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        values[i] = (float)code_of(w[i], step, low, high) * step;
-}
-
-void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes,
-                  float *w_fake)
+/* codes[n] = clamp(round_away(w / scale), −128, 127). */
+static void quantise_all(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes)
 {
     const size_t parts = (layout.inner + PART - 1) / PART; /* of a row */
 #pragma omp parallel for schedule(static) if (count_of(layout) > LARGE)
@@ -66,10 +58,7 @@ void qf_arq_codes(const float *w, qf_weight_layout layout, const float *scale, i
         const size_t row = i / parts, first = i % parts * PART, at = row * layout.inner + first;
         const size_t n = layout.inner - first < PART ? layout.inner - first : PART;
         const float step = qf_usable_scale(scale[row % layout.channels]);
-        if (codes)
-            codes_of(w + at, codes + at, n, step, LOW, HIGH);
-        if (w_fake)
-            values_of(w + at, w_fake + at, n, step, LOW, HIGH);
+        codes_of(w + at, codes + at, n, step, LOW, HIGH);
     }
 }
 
@@ -127,30 +116,10 @@ qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout 
                        "smaller base_lr",
                        bad);
     if (single && codes)
-        qf_arq_codes(w, layout, scale, codes, NULL);
+        quantise_all(w, layout, scale, codes);
     for (size_t c = 0; c < layout.channels; c++) {
         qf_status status = qf_process_scale(context, &scale[c]);
         QF_TRY(qf_within(context, status, "weights of channel %zu", c));
     }
     return QF_OK;
-}
-
-qf_status qf_arq_scales(qf_context *context, const float *w, qf_weight_layout layout, float *scale)
-{
-    return qf_arq_quantise(context, w, layout, scale, NULL);
-}
-
-void qf_arq_codes_reference(const float *w, qf_weight_layout layout, const float *scale,
-                            int8_t *codes, float *w_fake)
-{
-    for (size_t r = 0; r < layout.outer * layout.channels; r++) {
-        const float step = qf_usable_scale(scale[r % layout.channels]);
-        for (size_t i = r * layout.inner; i < (r + 1) * layout.inner; i++) {
-            const float code = qf_arq_code(w[i], step);
-            if (codes)
-                codes[i] = (int8_t)code;
-            if (w_fake)
-                w_fake[i] = code * step;
-        }
-    }
 }

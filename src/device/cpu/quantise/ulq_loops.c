@@ -1,64 +1,12 @@
-/* ULQ: activations with a learned clip range (specification, G.1). */
+/* ULQ: activations with a learned clip range (specification, G.1), in loops that the compiler
+ * vectorises on any instruction set. */
 #include "base/parallel.h"
 #include "base/vector.h"
-#include "quant/quant.h"
-
-#include <math.h>
+#include "device/cpu/quantise/quantise_loops.h"
 
 enum { LEVELS = QF_ULQ_LEVELS, CHUNKS = 64 };
 
-bool qf_clip_check(qf_clip *clip)
-{
-    if (clip->max <= clip->min) {
-        clip->max = clip->previous_max;
-        clip->min = clip->previous_min;
-        return true;
-    }
-    if (clip->max < 0) {
-        clip->max = clip->previous_max;
-        clip->previous_min = clip->min;
-    } else if (clip->min > 0) {
-        clip->min = clip->previous_min;
-        clip->previous_max = clip->max;
-    } else {
-        clip->previous_max = clip->max;
-        clip->previous_min = clip->min;
-    }
-    return false;
-}
-
-/* ---- references: one value at a time ---- */
-
-void qf_ulq_forward_reference(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float value = x[i]; /* y may be x */
-        if (y)
-            y[i] = qf_ulq_value(value, factors);
-        if (code)
-            code[i] = qf_ulq_code(value, factors);
-    }
-}
-
-void qf_ulq_backward_reference(const float *x, const float *dy, float *dx, size_t n, float clip_max,
-                               float clip_min, double d_clip[2])
-{
-    const qf_ulq_terms terms = qf_ulq_gradient_terms(clip_max, clip_min);
-    double sum_max = 0, sum_min = 0;
-    for (size_t i = 0; i < n; i++) {
-        const qf_ulq_slopes slopes = qf_ulq_gradient(x[i], terms);
-        const float gradient = dy[i]; /* dx may be dy */
-        sum_max += (double)(gradient * slopes.max);
-        sum_min += (double)(gradient * slopes.min);
-        if (dx)
-            dx[i] = slopes.inside ? gradient : 0;
-    }
-    d_clip[0] += sum_max;
-    d_clip[1] += sum_min;
-}
-
-/* ---- fast: the compiler vectorises these loops on any instruction set ----
- * rintf is a call without SSE4.1; adding and subtracting 1.5 · 2^23 rounds half to even as well,
+/* rintf is a call without SSE4.1; adding and subtracting 1.5 · 2^23 rounds half to even as well,
  * for |x| < 2^22. Division stays a division: the product with 1 / scale differs in the last bit. */
 
 static const float rounder = 12582912.0f;
@@ -74,50 +22,19 @@ QF_CLONES static void forward_codes(const float *restrict x, uint8_t *restrict c
     }
 }
 
-QF_CLONES static void forward_values(const float *x, float *y, size_t n, float scale, float low,
-                                     float high)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float clipped = x[i] < low ? low : x[i]; /* NaN stays */
-        clipped = clipped > high ? high : clipped;
-        y[i] = ((clipped / scale + rounder) - rounder) * scale;
-    }
-}
-
-static bool rounds_by_addition(qf_ulq factors)
-{
-    return factors.offset >= -(1 << 20) && factors.offset <= 1 << 20 && factors.scale > 0;
-}
-
 void qf_ulq_codes_part(const float *x, uint8_t *code, size_t n, qf_ulq factors)
 {
     forward_codes(x, code, n, factors.scale, qf_ulq_low(factors), qf_ulq_high(factors),
                   factors.offset);
 }
 
-void qf_ulq_forward(const float *x, float *y, uint8_t *code, size_t n, qf_ulq factors)
+void qf_ulq_codes(const float *x, uint8_t *code, size_t n, qf_ulq factors)
 {
-    if (!rounds_by_addition(factors)) {
-        qf_ulq_forward_reference(x, y, code, n, factors);
-        return;
-    }
-    const float low = qf_ulq_low(factors), high = qf_ulq_high(factors);
 #pragma omp parallel for schedule(static) if (qf_repays_threads(n))
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
         size_t from = n * (size_t)chunk / CHUNKS, to = n * (size_t)(chunk + 1) / CHUNKS;
-        if (code)
-            forward_codes(x + from, code + from, to - from, factors.scale, low, high,
-                          factors.offset);
-        if (y)
-            forward_values(x + from, y + from, to - from, factors.scale, low, high);
+        qf_ulq_codes_part(x + from, code + from, to - from, factors);
     }
-}
-
-bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip_min)
-{
-    const float range = clip_max - clip_min;
-    return rounds_by_addition(factors) && range > 0 && fabsf(LEVELS * clip_min / range) < 1 << 20;
 }
 
 /* With e as in the reference: Σ dy·(e + above) and Σ dy·(below − e), the division of e by the
@@ -175,10 +92,6 @@ void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float
                      float clip_min, double d_clip[2])
 {
     enum { PART = 2048 };
-    if (!qf_ulq_is_regular(qf_ulq_factors(clip_max, clip_min, 8), clip_max, clip_min)) {
-        qf_ulq_backward_reference(x, dy, dx, n, clip_max, clip_min, d_clip);
-        return;
-    }
     const qf_ulq_terms terms = qf_ulq_gradient_terms(clip_max, clip_min);
     double sums[CHUNKS][2] = {{0}};
 #pragma omp parallel for schedule(static) if (qf_repays_threads(n))

@@ -1,39 +1,13 @@
-/* SearchN (specification, G.3). */
+/* SearchN (specification, G.3) of many channels at once: tiles, from any thread, in any order. */
+#include "device/cpu/sweep/shift_search.h"
+
 #include "base/array.h"
 #include "base/memory.h"
-#include "quant/shift_tile.h"
+#include "device/choose.h"
+#include "device/cpu/sweep/shift_tile.h"
 
-#include <math.h>
 #include <omp.h>
-
-static int32_t clip16(int64_t x)
-{
-    return x > INT16_MAX ? INT16_MAX : x < INT16_MIN ? INT16_MIN : (int32_t)x;
-}
-
-/* What shifts 1 … 16 lose of one accumulator: floor, as an arithmetic shift does, then 16 bits. */
-static void add_accumulator(qf_shift_errors *errors, int32_t acc)
-{
-    for (int shift = 1; shift <= QF_SHIFT_MAX; shift++) {
-        int64_t kept = (int64_t)clip16((int64_t)acc >> shift) * ((int64_t)1 << shift);
-        double lost = (double)(kept - acc);
-        errors->error[shift - 1] += lost * lost;
-    }
-}
-
-void qf_shift_add(qf_shift_errors *errors, const float *x, size_t n, size_t stride, float deq)
-{
-    for (size_t i = 0; i < n; i++)
-        add_accumulator(errors, qf_saturate_int32((double)roundf(x[i * stride] / deq)));
-}
-
-void qf_shift_add_accumulators(qf_shift_errors *errors, const int32_t *acc, size_t n, size_t stride)
-{
-    for (size_t i = 0; i < n; i++)
-        add_accumulator(errors, acc[i * stride]);
-}
-
-/* ---- many channels at once: tiles, from any thread in any order ---- */
+#include <stdio.h>
 
 struct qf_shift_search {
     size_t channels, blocks; /* of QF_SHIFT_LANES channels */
@@ -44,6 +18,59 @@ struct qf_shift_search {
     qf_array *array;
     qf_shift_sums *sums; /* blocks for each thread; in the array */
 };
+
+/* ---- which kernel: to run is to take it ---- */
+
+typedef struct search_call {
+    qf_shift_search *search;
+    bool regular; /* what the choice depends on */
+} search_call;
+
+static qf_status accepts_vnni(qf_context *context, const void *of, const char **no)
+{
+    (void)context;
+    *no = !((const search_call *)of)->regular ? "a step of no ordinary size"
+          : !qf_shift_vnni_available()        ? QF_LACKS "AVX-512 VNNI"
+                                              : NULL;
+    return QF_OK;
+}
+
+static qf_status take_vnni(qf_context *context, const void *of)
+{
+    (void)context;
+    ((const search_call *)of)->search->vnni = true;
+    return QF_OK;
+}
+
+static qf_status take_loops(qf_context *context, const void *of)
+{
+    (void)context;
+    ((const search_call *)of)->search->vnni = false;
+    return QF_OK;
+}
+
+static void describe(const void *of, char *text, size_t size)
+{
+    snprintf(text, size, "of %zu channels", ((const search_call *)of)->search->channels);
+}
+
+static const qf_implementation kernels[] = {
+    {"vnni", accepts_vnni, NULL, take_vnni},
+    {"loops", NULL, NULL, take_loops},
+};
+
+const qf_implementations qf_sweep_search_list = {"sweep", "search", QF_IMPLEMENTATIONS(kernels),
+                                                 describe};
+
+static qf_status choose_kernel(qf_context *context, qf_shift_search *search, bool regular)
+{
+    const search_call call = {search, regular};
+    const qf_implementation *chosen;
+    QF_TRY(qf_choose_once(context, &qf_sweep_search_list, regular, &call, &chosen));
+    return chosen->run(context, &call);
+}
+
+/* ---- a search ---- */
 
 qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t channels,
                                 qf_shift_search **out)
@@ -66,16 +93,21 @@ qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t ch
     search->threads = threads;
     search->deq = deq;
     /* The fast division is exact where nothing leaves the range of normal numbers. */
-    search->vnni = qf_shift_vnni_available();
+    bool regular = true;
     for (size_t c = 0; c < channels; c++) {
         search->inverse[c] = 1 / deq[c];
-        search->vnni &= deq[c] > 0x1p-60f && deq[c] < 0x1p60f;
+        regular &= deq[c] > 0x1p-60f && deq[c] < 0x1p60f;
     }
     for (size_t i = 0; i < (size_t)threads * blocks; i++) {
         search->sums[i].rows = 0;
         search->sums[i].wide = false;
     }
-    return QF_OK;
+    const qf_status status = choose_kernel(context, search, regular);
+    if (status != QF_OK) {
+        qf_shift_search_destroy(search);
+        *out = NULL;
+    }
+    return status;
 }
 
 void qf_shift_search_destroy(qf_shift_search *search)
@@ -122,11 +154,8 @@ static void add_block(const qf_shift_search *search, size_t block, qf_shift_erro
             }
     }
     for (size_t c = 0; c < lanes; c++)
-        for (int n = 0; n < QF_SHIFT_MAX; n++) {
-            const uint64_t low = all->low[n][c];
-            const int64_t high = all->high[n][c] + (int64_t)(low >> 32);
-            errors[first + c].error[n] += (double)high * 0x1p32 + (double)(low & UINT32_MAX);
-        }
+        for (int n = 0; n < QF_SHIFT_MAX; n++)
+            errors[first + c].error[n] += qf_shift_error(all->high[n][c], all->low[n][c]);
 }
 
 void qf_shift_search_end(qf_shift_search *search, qf_shift_errors *errors)
@@ -135,31 +164,4 @@ void qf_shift_search_end(qf_shift_search *search, qf_shift_errors *errors)
     for (size_t block = 0; block < search->blocks; block++)
         add_block(search, block, errors);
     qf_shift_search_destroy(search);
-}
-
-void qf_shift_search_add_all(qf_shift_search *search, const float *x, size_t rows)
-{
-#pragma omp parallel for schedule(static)
-    for (size_t row = 0; row < rows; row += QF_SHIFT_ROWS)
-        qf_shift_search_add(search, x + row * search->channels,
-                            rows - row < QF_SHIFT_ROWS ? rows - row : QF_SHIFT_ROWS);
-}
-
-qf_status qf_shift_add_rows(qf_context *context, qf_shift_errors *errors, const float *x,
-                            size_t rows, size_t channels, const float *deq)
-{
-    qf_shift_search *search;
-    QF_TRY(qf_shift_search_begin(context, deq, channels, &search));
-    qf_shift_search_add_all(search, x, rows);
-    qf_shift_search_end(search, errors);
-    return QF_OK;
-}
-
-int qf_shift_best(const qf_shift_errors *errors)
-{
-    int best = 0;
-    for (int i = 1; i < QF_SHIFT_MAX; i++)
-        if (errors->error[i] < errors->error[best])
-            best = i;
-    return best + 1;
 }

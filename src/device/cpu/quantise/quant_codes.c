@@ -1,0 +1,21 @@
+/* Quant of exported models (specification, G.4). */
+#include "base/parallel.h"
+#include "base/vector.h"
+#include "device/cpu/quantise/lanes.h"
+#include "device/cpu/quantise/quantise_loops.h"
+
+QF_CLONES static void quantise(const float *x, uint8_t *code, size_t n, float scale, int32_t zero)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        code[i] = qf_quant_lane(x[i], scale, zero);
+}
+
+void qf_quant_codes(const float *x, uint8_t *code, size_t n, float scale, int32_t offset_d)
+{
+    enum { PIECE = 4096 };
+    const int32_t zero = offset_d + 128;
+#pragma omp parallel for schedule(static) if (qf_repays_threads(n))
+    for (size_t first = 0; first < n; first += PIECE)
+        quantise(x + first, code + first, n - first < PIECE ? n - first : PIECE, scale, zero);
+}

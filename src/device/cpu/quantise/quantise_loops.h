@@ -1,0 +1,44 @@
+/*
+ * Inside the CPU's quantisation: the loops over arrays, which give the bits of quant/quant_math.h.
+ * Sweeps use parts of them on values that they have in the cache.
+ */
+#ifndef QF_DEVICE_CPU_QUANTISE_QUANTISE_LOOPS_H
+#define QF_DEVICE_CPU_QUANTISE_QUANTISE_LOOPS_H
+
+#include "quant/quant.h"
+
+/* ---- ULQ (ulq_loops.c): only of factors that round by addition, gradients of regular ones ---- */
+
+/* Unsigned codes of n values, zero point −offset. */
+void qf_ulq_codes(const float *x, uint8_t *code, size_t n, qf_ulq factors);
+/* d_clip[0] += ∂L/∂clip_max, d_clip[1] += ∂L/∂clip_min; dx may be dy, or NULL. */
+void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max,
+                     float clip_min, double d_clip[2]);
+/* The same by one thread. d_clip is added to. At most a few thousand values at a time: sums are
+ * float32 within a part. */
+void qf_ulq_codes_part(const float *x, uint8_t *code, size_t n, qf_ulq factors);
+void qf_ulq_backward_part(const float *x, const float *dy, float *dx, size_t n,
+                          const qf_ulq_terms *terms, double d_clip[2]);
+/* dx = dy where x lies inside the clip range, else 0: the gradient without that of the range. */
+void qf_ulq_mask_part(const float *x, const float *dy, float *dx, size_t n,
+                      const qf_ulq_terms *terms);
+
+/* ---- ARQ (arq_loops.c) ---- */
+
+/* scale[channels], and, where they are wanted, the codes, in one pass over memory. Fails on NaN and
+ * on unusable scales, naming neither layer nor file. */
+qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout,
+                          float *scale, int8_t *codes);
+
+/* ---- IFMR (ifmr_search.c): of all values, and of a histogram of them ---- */
+
+qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, const float *x,
+                        size_t n, float *scale, int32_t *offset_d);
+qf_status qf_ifmr_histogram(qf_context *context, const qf_ifmr_options *options, const float *x,
+                            size_t n, float *scale, int32_t *offset_d);
+
+/* ---- Quant of exported models (quant_codes.c): unsigned codes, AMCT's + 128 ---- */
+
+void qf_quant_codes(const float *x, uint8_t *code, size_t n, float scale, int32_t offset_d);
+
+#endif
