@@ -282,7 +282,7 @@ static const float *codes_tile(const backward_arrays *a, size_t at, size_t n, fl
 }
 
 /* The gradient of the sum that enters ReLU, for one tile: that of the codes through the clip range,
- * those of the other readers, all through ReLU. `sums` NULL: the range's gradient is known. */
+ * those of the other readers, all through ReLU. `d_clip` NULL: the range's gradient is known. */
 static void gradient_tile(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
                           const backward_arrays *a, size_t at, size_t rows, float *value, float *d,
                           double *d_clip)
