@@ -34,48 +34,55 @@ static qf_status give_scales(qf_context *context, qf_convolution *c, unit *u, co
     return QF_OK;
 }
 
-static qf_status run_int8(qf_context *context, const void *of)
+/* The kinds of unit for codes: in int8, or (exact) in float on integers. */
+static unit_kind kind_of(const convolve_call *call, bool exact)
 {
-    const convolve_call *call = of;
-    const unit_kind kind = call->bias ? FORWARD_CODES_BIAS : FORWARD_CODES;
-    qf_tensor *const x = call->x, *const w = call->w;
-    const uint8_t *codes;
-    const int8_t *weights;
-    float *result;
-    unit *u;
-    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
-    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
-    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
-    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));
-    QF_TRY(give_scales(context, call->c, u, x, w, call->bias));
-    u->zero = x->code_zero;
-    QF_TRY(qf_write(context, call->y, QF_NHWC, &result));
-    return qf_convolution_execute(context, u, kind, codes, result);
+    return exact        ? (call->bias ? FORWARD_EXACT_BIAS : FORWARD_EXACT)
+           : call->bias ? FORWARD_CODES_BIAS
+                        : FORWARD_CODES;
 }
 
-static qf_status run_exact_float(qf_context *context, const void *of)
+static qf_status execute_on_integers(qf_context *context, unit *u, unit_kind kind, qf_tensor *x,
+                                     const uint8_t *codes, float *result)
 {
-    const convolve_call *call = of;
-    const unit_kind kind = call->bias ? FORWARD_EXACT_BIAS : FORWARD_EXACT;
-    qf_tensor *const x = call->x, *const w = call->w;
     const size_t count = qf_shape_count(&x->shape);
-    const uint8_t *codes;
-    const int8_t *weights;
-    float *result;
-    unit *u;
-    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
-    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
-    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
-    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));
-    QF_TRY(give_scales(context, call->c, u, x, w, call->bias));
-    QF_TRY(qf_write(context, call->y, QF_NHWC, &result));
     qf_array *integers = qf_array_take(context, count * sizeof(float));
     if (!integers)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu values", count);
     qf_codes_to_float(codes, integers->bytes, count, x->code_zero, 1);
-    qf_status status = qf_convolution_execute(context, u, kind, integers->bytes, result);
+    const qf_status status = qf_convolution_execute(context, u, kind, integers->bytes, result);
     qf_array_release(integers);
     return status;
+}
+
+static qf_status run_codes(qf_context *context, const convolve_call *call, bool exact)
+{
+    const unit_kind kind = kind_of(call, exact);
+    qf_tensor *const x = call->x, *const w = call->w;
+    const uint8_t *codes;
+    const int8_t *weights;
+    float *result;
+    unit *u;
+    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
+    QF_TRY(qf_tensor_read(context, x, QF_CODES, &codes));
+    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &weights));
+    QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, w->version));
+    QF_TRY(give_scales(context, call->c, u, x, w, call->bias));
+    QF_TRY(qf_write(context, call->y, QF_NHWC, &result));
+    if (exact)
+        return execute_on_integers(context, u, kind, x, codes, result);
+    u->zero = x->code_zero;
+    return qf_convolution_execute(context, u, kind, codes, result);
+}
+
+static qf_status run_int8(qf_context *context, const void *call)
+{
+    return run_codes(context, call, false);
+}
+
+static qf_status run_exact_float(qf_context *context, const void *call)
+{
+    return run_codes(context, call, true);
 }
 
 /* What both ask of a call. */
@@ -92,9 +99,7 @@ static qf_status accepts_int8(qf_context *context, const void *of, const char **
     *no = refuses_codes(call);
     if (!*no && !qf_convolution_has_int8(&call->c->shape))
         *no = QF_LACKS "exact int8";
-    return *no ? QF_OK
-               : qf_convolution_accepts_unit(context, call,
-                                             call->bias ? FORWARD_CODES_BIAS : FORWARD_CODES, no);
+    return *no ? QF_OK : qf_convolution_accepts_unit(context, call, kind_of(call, false), no);
 }
 
 static qf_status accepts_exact_float(qf_context *context, const void *of, const char **no)
@@ -103,9 +108,7 @@ static qf_status accepts_exact_float(qf_context *context, const void *of, const 
     *no = refuses_codes(call);
     if (!*no && !is_exact_in_float(&call->c->shape))
         *no = "sums may exceed 2^24";
-    return *no ? QF_OK
-               : qf_convolution_accepts_unit(context, call,
-                                             call->bias ? FORWARD_EXACT_BIAS : FORWARD_EXACT, no);
+    return *no ? QF_OK : qf_convolution_accepts_unit(context, call, kind_of(call, true), no);
 }
 
 /* Best of some runs. */

@@ -55,7 +55,7 @@ struct qf_convolution {
     unit units[UNITS];
     float *scale; /* per output channel: of codes times of weights */
     const qf_implementation *chosen[OPERATIONS][CHOICES];
-    struct qf_fused_convolution *fused;     /* convolution_fused.c; NULL until needed */
+    struct qf_fused_convolution *fused;     /* fused_unit.h; NULL until needed */
     struct qf_pointwise *pointwise;         /* pointwise.c; the same */
     struct qf_integer_convolution *integer; /* integer_convolution.h; likewise */
     struct qf_depthwise *depthwise;         /* depthwise_convolution.c; likewise */
