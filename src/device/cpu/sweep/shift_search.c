@@ -29,7 +29,7 @@ typedef struct search_call {
 static qf_status accepts_vnni(qf_context *context, const void *of, const char **no)
 {
     (void)context;
-    *no = !((const search_call *)of)->regular ? "a step of no ordinary size"
+    *no = !((const search_call *)of)->regular ? "a step too small or too large"
           : !qf_shift_vnni_available()        ? QF_LACKS "AVX-512 VNNI"
                                               : NULL;
     return QF_OK;
@@ -51,7 +51,7 @@ static qf_status take_loops(qf_context *context, const void *of)
 
 static void describe(const void *of, char *text, size_t size)
 {
-    snprintf(text, size, "of %zu channels", ((const search_call *)of)->search->channels);
+    snprintf(text, size, "%s steps", ((const search_call *)of)->regular ? "ordinary" : "absurd");
 }
 
 static const qf_implementation kernels[] = {
