@@ -229,13 +229,13 @@ static qf_tensor *labels_for(const qf_classes *c, qf_ignored_label ignored)
     return labels;
 }
 
-/* The axis of a loss; −1 where that has no classes, so that no label can be one. */
-static qf_softmax_loss some_loss(const shape *s)
+/* An axis with labels; −1 where that has no classes, so that no label can be one. */
+static qf_labelling some_labelling(const shape *s)
 {
     const int axis = some_axis(s);
     const bool ignores = rows_chance(0.5);
     const int ignored = rows_chance(0.5) ? -1 : 255;
-    return (qf_softmax_loss){s->size[axis] ? axis : -1, {ignores, ignored}};
+    return (qf_labelling){s->size[axis] ? axis : -1, {ignores, ignored}};
 }
 
 /* Each item's loss has the rounding of its probability, relative to 1, and its own. */
@@ -251,7 +251,7 @@ static qf_tensor *loss_magnitude(qf_tensor *loss, size_t items, float divisor)
 static void softmax_loss(const qf_device *device, const void *of)
 {
     const shape *s = of;
-    const qf_softmax_loss l = some_loss(s);
+    const qf_labelling l = some_labelling(s);
     const float divisor = qf_random_uniform(&context->random, 1, 100);
     if (l.axis < 0)
         return;
@@ -282,7 +282,7 @@ static void softmax_loss(const qf_device *device, const void *of)
 static void softmax_loss_backward(const qf_device *device, const void *of)
 {
     const shape *s = of;
-    const qf_softmax_loss l = some_loss(s);
+    const qf_labelling l = some_labelling(s);
     const float scale = qf_random_gaussian(&context->random, 0, 1);
     if (l.axis < 0)
         return;
@@ -302,6 +302,30 @@ static void softmax_loss_backward(const qf_device *device, const void *of)
     assert_ok(context, device->reduce->softmax_loss_backward(context, &l, mine, labels, scale, dx));
     rows_check();
     rows_compare(device, dx, expected, NULL, 0, "gradient");
+}
+
+/* Scores of few different numbers: the label's equals others often. */
+static void label_ranks(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const qf_labelling l = some_labelling(s);
+    if (l.axis < 0)
+        return;
+    qf_tensor *x = rows_tensor(s->axes, s->size);
+    const qf_classes c = qf_classes_along(&x->shape, l.axis);
+    qf_tensor *labels = labels_for(&c, l.ignored);
+    qf_tensor *ranks = rows_like(labels), *expected = rows_like(labels);
+    rows_fill_special(x);
+    qf_tensor *mine = rows_copy(x);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.reduce->label_ranks(context, &l, x, labels, expected));
+    rows_expect_end();
+    rows_input(mine);
+    rows_input(labels);
+    rows_output(ranks, ROWS_FLOATS);
+    assert_ok(context, device->reduce->label_ranks(context, &l, mine, labels, ranks));
+    rows_check();
+    rows_compare(device, ranks, expected, NULL, 0, "ranks");
 }
 
 /* ---- losses of values ---- */
@@ -407,6 +431,7 @@ int main(int argc, char **argv)
         {"softmax-backward-in-place", NULL, softmax_backward_in_place},
         {"softmax-loss", NULL, softmax_loss},
         {"softmax-loss-backward", NULL, softmax_loss_backward},
+        {"label-ranks", NULL, label_ranks},
         {"value-loss", NULL, value_loss},
         {"value-loss-backward", NULL, value_loss_backward},
     };

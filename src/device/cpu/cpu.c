@@ -73,6 +73,7 @@ const qf_reduce_family qf_cpu_reduce = {
     .softmax_loss_backward = qf_softmax_loss_backward,
     .value_loss = qf_value_loss_forward,
     .value_loss_backward = qf_value_loss_backward,
+    .label_ranks = qf_label_ranks,
 };
 
 const qf_move_family qf_cpu_move = {

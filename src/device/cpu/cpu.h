@@ -82,11 +82,13 @@ qf_status qf_inner_sums_backward(qf_context *, qf_reduction, float factor, qf_te
 
 qf_status qf_softmax(qf_context *, qf_tensor *x, int axis, qf_tensor *y);
 qf_status qf_softmax_backward(qf_context *, qf_tensor *y, qf_tensor *dy, int axis, qf_tensor *dx);
-qf_status qf_softmax_loss_forward(qf_context *, const qf_softmax_loss *, qf_tensor *x,
+qf_status qf_softmax_loss_forward(qf_context *, const qf_labelling *, qf_tensor *x,
                                   qf_tensor *labels, float divisor, qf_tensor *probability,
                                   qf_tensor *loss);
-qf_status qf_softmax_loss_backward(qf_context *, const qf_softmax_loss *, qf_tensor *probability,
+qf_status qf_softmax_loss_backward(qf_context *, const qf_labelling *, qf_tensor *probability,
                                    qf_tensor *labels, float scale, qf_tensor *dx);
+qf_status qf_label_ranks(qf_context *, const qf_labelling *, qf_tensor *x, qf_tensor *labels,
+                         qf_tensor *ranks);
 qf_status qf_value_loss_forward(qf_context *, const qf_value_loss *, const qf_loss_operands *,
                                 float divisor, qf_tensor *loss);
 qf_status qf_value_loss_backward(qf_context *, const qf_value_loss *, const qf_loss_operands *,

@@ -32,4 +32,15 @@ static inline size_t qf_classes_first(const qf_classes *c, size_t item)
     return item / c->inner * c->classes * c->inner + item % c->inner;
 }
 
+/* How many values of an item are at least its label's, without that itself. */
+static inline size_t qf_classes_rank(const qf_classes *c, size_t item, const float *x, size_t label)
+{
+    const float *values = x + qf_classes_first(c, item);
+    const float mine = values[label * c->inner];
+    size_t rank = 0;
+    for (size_t k = 0; k < c->classes; k++)
+        rank += k != label && values[k * c->inner] >= mine;
+    return rank;
+}
+
 #endif

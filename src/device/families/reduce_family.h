@@ -6,11 +6,12 @@
 #include "device/families/reduce_math.h"
 #include "tensor/tensor.h"
 
-/* A loss of scores along an axis: −Σ log softmax(x)[label] over the items that are not ignored. */
-typedef struct qf_softmax_loss {
+/* Labels beside scores along an axis: one for each item, in C order. The caller has seen that each
+ * is one of the classes, or ignored. */
+typedef struct qf_labelling {
     int axis;
     qf_ignored_label ignored;
-} qf_softmax_loss;
+} qf_labelling;
 
 /* What a loss of values reads; weights of one shape with x, or NULL: 1. */
 typedef struct qf_loss_operands {
@@ -33,21 +34,22 @@ typedef struct qf_reduce_family {
     /* dx = (dy − Σ dy · y) · y; dx may be dy. */
     qf_status (*softmax_backward)(qf_context *, qf_tensor *y, qf_tensor *dy, int axis,
                                   qf_tensor *dx);
-    /* The softmax of x, and the loss, a scalar, divided by `divisor`. Labels are one for each item
-     * in C order; the caller has seen that each is a class or ignored. */
-    qf_status (*softmax_loss)(qf_context *, const qf_softmax_loss *, qf_tensor *x,
-                              qf_tensor *labels, float divisor, qf_tensor *probability,
-                              qf_tensor *loss);
+    /* The softmax of x, and the scalar loss = −Σ log softmax(x)[label] / divisor. */
+    qf_status (*softmax_loss)(qf_context *, const qf_labelling *, qf_tensor *x, qf_tensor *labels,
+                              float divisor, qf_tensor *probability, qf_tensor *loss);
     /* dx = scale · (probability − (1 for the label, else 0)); of ignored items 0. */
-    qf_status (*softmax_loss_backward)(qf_context *, const qf_softmax_loss *,
-                                       qf_tensor *probability, qf_tensor *labels, float scale,
-                                       qf_tensor *dx);
+    qf_status (*softmax_loss_backward)(qf_context *, const qf_labelling *, qf_tensor *probability,
+                                       qf_tensor *labels, float scale, qf_tensor *dx);
     /* The scalar loss = Σ outside · qf_loss_term() / divisor. */
     qf_status (*value_loss)(qf_context *, const qf_value_loss *, const qf_loss_operands *,
                             float divisor, qf_tensor *loss);
     /* dx = inside · outside · qf_loss_gradient() of `scale`; 0 where the target is ignored. */
     qf_status (*value_loss_backward)(qf_context *, const qf_value_loss *, const qf_loss_operands *,
                                      float scale, qf_tensor *dx);
+    /* For each item how many of its values along an axis are at least its label's, without that
+     * itself; −1 where the label is ignored. */
+    qf_status (*label_ranks)(qf_context *, const qf_labelling *, qf_tensor *x, qf_tensor *labels,
+                             qf_tensor *ranks);
 } qf_reduce_family;
 
 #endif

@@ -124,7 +124,7 @@ static qf_status softmax_backward(qf_context *context, qf_tensor *y, qf_tensor *
     return QF_OK;
 }
 
-static qf_status softmax_loss(qf_context *context, const qf_softmax_loss *s, qf_tensor *x,
+static qf_status softmax_loss(qf_context *context, const qf_labelling *s, qf_tensor *x,
                               qf_tensor *labels, float divisor, qf_tensor *probability,
                               qf_tensor *loss)
 {
@@ -148,7 +148,7 @@ static qf_status softmax_loss(qf_context *context, const qf_softmax_loss *s, qf_
     return QF_OK;
 }
 
-static qf_status softmax_loss_backward(qf_context *context, const qf_softmax_loss *s,
+static qf_status softmax_loss_backward(qf_context *context, const qf_labelling *s,
                                        qf_tensor *probability, qf_tensor *labels, float scale,
                                        qf_tensor *dx)
 {
@@ -169,6 +169,23 @@ static qf_status softmax_loss_backward(qf_context *context, const qf_softmax_los
             result[at] = scale * (p[at] - 1);
         }
     }
+    return QF_OK;
+}
+
+static qf_status label_ranks(qf_context *context, const qf_labelling *s, qf_tensor *x,
+                             qf_tensor *labels, qf_tensor *ranks)
+{
+    QF_ON_DEVICE(context);
+    const qf_classes c = qf_classes_along(&x->shape, s->axis);
+    const float *scores, *label;
+    float *rank;
+    QF_TRY(qf_device_read(context, x, c.form, &scores));
+    QF_TRY(qf_device_read(context, labels, QF_PLAIN, &label));
+    QF_TRY(qf_device_write(context, ranks, QF_PLAIN, &rank));
+    for (size_t item = 0; item < qf_classes_items(&c); item++)
+        rank[item] = qf_label_is_ignored(s->ignored, label[item])
+                         ? -1
+                         : (float)qf_classes_rank(&c, item, scores, (size_t)label[item]);
     return QF_OK;
 }
 
@@ -226,4 +243,5 @@ const qf_reduce_family qf_reference_reduce = {
     .softmax_loss_backward = softmax_loss_backward,
     .value_loss = value_loss,
     .value_loss_backward = value_loss_backward,
+    .label_ranks = label_ranks,
 };

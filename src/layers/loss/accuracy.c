@@ -6,9 +6,11 @@
 #include <string.h>
 
 typedef struct state {
-    qf_classes classes;
-    size_t counted;  /* labels that were not ignored in the last forward pass */
-    size_t *members; /* the same of each class; NULL: nobody wants to know */
+    qf_labelling labelling;
+    size_t classes;
+    qf_tensor *ranks; /* of each label among the scores of its item */
+    size_t counted;   /* labels that were not ignored in the last forward pass */
+    size_t *members;  /* the same of each class; NULL: nobody wants to know */
 } state;
 
 static const Caffe__AccuracyParameter *param_of(const qf_layer *layer)
@@ -16,79 +18,77 @@ static const Caffe__AccuracyParameter *param_of(const qf_layer *layer)
     return QF_LAYER_PARAM(layer, accuracy_param, ACCURACY_, Accuracy);
 }
 
+static qf_status setup(qf_layer *layer)
+{
+    const Caffe__AccuracyParameter *p = param_of(layer);
+    state *s = layer->state;
+    s->labelling.ignored = (qf_ignored_label){p->has_ignore_label, p->ignore_label};
+    return qf_tensor_create(layer->context, &s->ranks);
+}
+
 static qf_status reshape(qf_layer *layer)
 {
     const Caffe__AccuracyParameter *p = param_of(layer);
     state *s = layer->state;
     const qf_shape scalar = {0};
-    int axis;
-    QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &axis));
-    s->classes = qf_classes_along(qf_blob_shape(layer->bottom[0]), axis);
-    size_t items = qf_classes_items(&s->classes), labels = qf_blob_count(layer->bottom[1]);
+    QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &s->labelling.axis));
+    const qf_classes c = qf_classes_along(qf_blob_shape(layer->bottom[0]), s->labelling.axis);
+    const size_t items = qf_classes_items(&c), labels = qf_blob_count(layer->bottom[1]);
+    s->classes = c.classes;
     if (items != labels)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "'%s' has %zu labels, expected %zu: one for each prediction",
                        layer->bottom[1]->name, labels, items);
-    if (p->top_k < 1 || p->top_k > s->classes.classes)
+    if (p->top_k < 1 || p->top_k > s->classes)
         return qf_fail(layer->context, QF_E_VALUE, "top_k is %u, but there are %zu classes",
-                       p->top_k, s->classes.classes);
+                       p->top_k, s->classes);
+    QF_TRY(qf_tensor_reshape(layer->context, s->ranks, qf_blob_shape(layer->bottom[1])));
     QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
     if (layer->top_count < 2)
         return QF_OK;
     qf_free(s->members);
-    s->members = qf_alloc(s->classes.classes, sizeof *s->members);
+    s->members = qf_alloc(s->classes, sizeof *s->members);
     if (!s->members)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory to count the members of classes");
-    const qf_shape each = qf_shape_make(1, (int[]){(int)s->classes.classes});
+    const qf_shape each = qf_shape_make(1, (int[]){(int)s->classes});
     return qf_blob_reshape_to(layer->top[1], &each);
 }
 
-static bool is_correct(const qf_classes *c, const float *scores, size_t label, size_t top_k)
+/* Per class: shares of items that are correct. */
+static qf_status write_shares(qf_layer *layer, const float *ranks)
 {
-    size_t better = 0; /* or equal, without itself */
-    const float mine = scores[label * c->inner];
-    for (size_t k = 0; k < c->classes; k++)
-        better += k != label && scores[k * c->inner] >= mine;
-    return better < top_k;
+    state *s = layer->state;
+    const float *labels;
+    float *each;
+    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
+    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &each));
+    memset(each, 0, s->classes * sizeof *each);
+    memset(s->members, 0, s->classes * sizeof *s->members);
+    for (size_t item = 0; item < qf_blob_count(layer->bottom[1]); item++)
+        if (ranks[item] >= 0) {
+            each[(size_t)labels[item]] += ranks[item] < (float)param_of(layer)->top_k;
+            s->members[(size_t)labels[item]]++;
+        }
+    for (size_t k = 0; k < s->classes; k++)
+        each[k] = s->members[k] ? each[k] / (float)s->members[k] : 0;
+    return QF_OK;
 }
 
-/* Per class, in place: counts of correct items → shares. */
+/* Scores stay where they are; what comes to the host is a number for each label. */
 static qf_status forward(qf_layer *layer)
 {
-    const Caffe__AccuracyParameter *p = param_of(layer);
     state *s = layer->state;
-    const qf_classes *c = &s->classes;
-    const qf_ignored_label ignored = {p->has_ignore_label, p->ignore_label};
-    const float *scores, *labels;
-    float *accuracy, *each = NULL;
-    size_t correct = 0, items = qf_classes_items(c);
-    s->counted = 0;
-    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, c->form, &scores));
-    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
-    if (layer->top_count > 1) {
-        QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &each));
-        memset(each, 0, c->classes * sizeof *each);
-    }
-    for (size_t item = 0; item < items; item++) {
-        if (qf_label_is_ignored(ignored, labels[item]))
-            continue;
-        if (!(labels[item] >= 0 && labels[item] < (float)c->classes))
-            return qf_fail(layer->context, QF_E_VALUE,
-                           "label %zu is %g, but there are only %zu classes", item,
-                           (double)labels[item], c->classes);
-        size_t label = (size_t)labels[item];
-        bool hit = is_correct(c, scores + qf_classes_first(c, item), label, p->top_k);
-        correct += hit;
-        s->counted++;
-        if (each)
-            each[label] += hit;
-    }
-    for (size_t k = 0; each && k < c->classes; k++) {
-        s->members[k] = 0;
-        for (size_t item = 0; item < items; item++)
-            s->members[k] += (size_t)labels[item] == k;
-        each[k] = s->members[k] ? each[k] / (float)s->members[k] : 0;
-    }
+    const float *ranks;
+    float *accuracy;
+    size_t correct = 0;
+    QF_TRY(qf_loss_check_labels(layer, s->labelling.ignored, s->classes, &s->counted));
+    QF_TRY(layer->device->reduce->label_ranks(layer->context, &s->labelling, layer->bottom[0]->data,
+                                              layer->bottom[1]->data, s->ranks));
+    QF_TRY(qf_read(layer->context, s->ranks, QF_PLAIN, &ranks));
+    for (size_t item = 0; item < qf_blob_count(layer->bottom[1]); item++)
+        correct += ranks[item] >= 0 && ranks[item] < (float)param_of(layer)->top_k;
+    if (layer->top_count > 1)
+        QF_TRY(write_shares(layer, ranks));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &accuracy));
     accuracy[0] = s->counted ? (float)correct / (float)s->counted : 0;
     return QF_OK;
@@ -102,7 +102,9 @@ static double mean_over(const qf_layer *layer, int top, size_t index)
 
 static void destroy(qf_layer *layer)
 {
-    qf_free(((state *)layer->state)->members);
+    state *s = layer->state;
+    qf_tensor_release(s->ranks);
+    qf_free(s->members);
 }
 
 const qf_layer_type qf_accuracy_layer = {
@@ -113,6 +115,7 @@ const qf_layer_type qf_accuracy_layer = {
     .min_tops = 1,
     .max_tops = 2,
     .no_backward = true,
+    .setup = setup,
     .reshape = reshape,
     .forward = forward,
     .mean_over = mean_over,

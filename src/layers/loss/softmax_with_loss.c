@@ -2,7 +2,7 @@
 #include "layers/loss/loss.h"
 
 typedef struct state {
-    qf_softmax_loss loss;
+    qf_labelling loss;
     qf_classes classes;
     qf_tensor *probability;
     size_t valid; /* labels that were not ignored in the last forward pass */

@@ -1,6 +1,7 @@
-/* Softmax along an axis, and the loss of its label, on the host. */
+/* Softmax along an axis, its loss beside labels, and their ranks, on the host. */
 #include "device/cpu/cpu.h"
 
+#include "base/parallel.h"
 #include "device/families/classes.h"
 
 #include <float.h>
@@ -61,7 +62,7 @@ qf_status qf_softmax_backward(qf_context *context, qf_tensor *y, qf_tensor *dy, 
 
 /* The losses while the probabilities are in the cache; in blocks of fixed bounds, so that the sum
  * does not depend on the number of threads. */
-static double add_losses(const qf_softmax_loss *s, const qf_classes *c, const float *x,
+static double add_losses(const qf_labelling *s, const qf_classes *c, const float *x,
                          const float *labels, float *probability)
 {
     enum { BLOCKS = 64 };
@@ -81,7 +82,7 @@ static double add_losses(const qf_softmax_loss *s, const qf_classes *c, const fl
     return sum;
 }
 
-qf_status qf_softmax_loss_forward(qf_context *context, const qf_softmax_loss *s, qf_tensor *x,
+qf_status qf_softmax_loss_forward(qf_context *context, const qf_labelling *s, qf_tensor *x,
                                   qf_tensor *labels, float divisor, qf_tensor *probability,
                                   qf_tensor *loss)
 {
@@ -96,7 +97,7 @@ qf_status qf_softmax_loss_forward(qf_context *context, const qf_softmax_loss *s,
     return QF_OK;
 }
 
-qf_status qf_softmax_loss_backward(qf_context *context, const qf_softmax_loss *s,
+qf_status qf_softmax_loss_backward(qf_context *context, const qf_labelling *s,
                                    qf_tensor *probability, qf_tensor *labels, float scale,
                                    qf_tensor *dx)
 {
@@ -116,5 +117,22 @@ qf_status qf_softmax_loss_backward(qf_context *context, const qf_softmax_loss *s
             result[at] = ignored ? 0 : scale * (p[at] - (k == right ? 1.0f : 0));
         }
     }
+    return QF_OK;
+}
+
+qf_status qf_label_ranks(qf_context *context, const qf_labelling *s, qf_tensor *x,
+                         qf_tensor *labels, qf_tensor *ranks)
+{
+    const qf_classes c = qf_classes_along(&x->shape, s->axis);
+    const float *scores, *label;
+    float *rank;
+    QF_TRY(qf_read(context, x, c.form, &scores));
+    QF_TRY(qf_read(context, labels, QF_PLAIN, &label));
+    QF_TRY(qf_write(context, ranks, QF_PLAIN, &rank));
+#pragma omp parallel for schedule(static) if (qf_repays_threads(qf_classes_items(&c) * c.classes))
+    for (size_t item = 0; item < qf_classes_items(&c); item++)
+        rank[item] = qf_label_is_ignored(s->ignored, label[item])
+                         ? -1
+                         : (float)qf_classes_rank(&c, item, scores, (size_t)label[item]);
     return QF_OK;
 }
