@@ -23,13 +23,12 @@ static const struct {
 };
 
 static const option options[] = {
-    {.name = "into",
-     .kind = OPTION_FILE,
-     .value = "CHECKOUT",
-     .help = "Link qaffe into this checkout of Caffe, so that its own scripts and notebooks run: "
-             "build/ "
-             "becomes a link, and python/caffe a folder of links to qaffe's files (what was there "
-             "is kept as python/caffe.bvlc)."},
+    FILE_OPTION(
+        "into", "CHECKOUT",
+        "Link qaffe into this checkout of Caffe, so that its own scripts and notebooks run: "
+        "build/ "
+        "becomes a link, and python/caffe a folder of links to qaffe's files (what was there "
+        "is kept as python/caffe.bvlc)."),
 };
 
 static bool fails(const char *what, const char *path)

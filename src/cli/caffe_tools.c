@@ -16,31 +16,16 @@ static const option backend_options[] = {BACKEND_OPTION};
 /* ---- convert_imageset ---- */
 
 static const option imageset_options[] = {
-    {.name = "gray", .kind = OPTION_FLAG, .help = "Treat images as grey ones."},
-    {.name = "shuffle", .kind = OPTION_FLAG, .help = "Shuffle the order of images."},
+    FLAG("gray", "Treat images as grey ones."),
+    FLAG("shuffle", "Shuffle the order of images."),
     BACKEND_OPTION,
-    {.name = "resize-width",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .highest = 65536,
-     .help = "Width to resize images to; only together with the height."},
-    {.name = "resize-height",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .highest = 65536,
-     .help = "Height to resize images to."},
-    {.name = "check-size",
-     .kind = OPTION_FLAG,
-     .help = "End with an error where images differ in size."},
-    {.name = "encoded",
-     .kind = OPTION_FLAG,
-     .help = "Store files, to be decoded while training, instead of pixels."},
-    {.name = "encode-type",
-     .kind = OPTION_TEXT,
-     .value = "TYPE",
-     .help = "Store files of this type, jpg or png, whatever the images are."},
+    INTEGER_OPTION("resize-width", "N", "0", 0, 65536,
+                   "Width to resize images to; only together with the height."),
+    INTEGER_OPTION("resize-height", "N", "0", 0, 65536, "Height to resize images to."),
+    FLAG("check-size", "End with an error where images differ in size."),
+    FLAG("encoded", "Store files, to be decoded while training, instead of pixels."),
+    TEXT_OPTION("encode-type", "TYPE",
+                "Store files of this type, jpg or png, whatever the images are."),
 };
 
 static int run_imageset(const arguments *a)
@@ -82,21 +67,19 @@ const command command_convert_imageset = {
 /* ---- compute_image_mean ---- */
 
 static const option mean_options[] = {
-    {.name = "backend",
-     .kind = OPTION_CHOICE,
-     .value = "FORMAT",
-     .choices = "lmdb|leveldb",
-     .standard = "lmdb",
-     .help = "Accepted as Caffe does; the format of the database is seen from its files."},
+    CHOICE("backend", "FORMAT", "lmdb|leveldb", "lmdb",
+           "Accepted as Caffe does; the format of the database is seen from its files."),
 };
+
+static qf_status mean(session *session, const arguments *a)
+{
+    return qf_compute_image_mean(session->context, a->words[0],
+                                 a->word_count > 1 ? a->words[1] : NULL);
+}
 
 static int run_mean(const arguments *a)
 {
-    session session;
-    if (!session_open(&session, a, QF_INFO))
-        return EXIT_FAILED;
-    return session_close(&session, qf_compute_image_mean(session.context, a->words[0],
-                                                         a->word_count > 1 ? a->words[1] : NULL));
+    return session_run(a, QF_INFO, mean);
 }
 
 const command command_compute_image_mean = {
@@ -113,13 +96,15 @@ const command command_compute_image_mean = {
 
 /* ---- convert_mnist_data, convert_mnist_siamese_data, convert_cifar_data ---- */
 
+static qf_status mnist(session *session, const arguments *a)
+{
+    return qf_convert_mnist(session->context, a->words[0], a->words[1], a->words[2],
+                            argument_text(a, "backend"));
+}
+
 static int run_mnist(const arguments *a)
 {
-    session session;
-    if (!session_open(&session, a, QF_INFO))
-        return EXIT_FAILED;
-    return session_close(&session, qf_convert_mnist(session.context, a->words[0], a->words[1],
-                                                    a->words[2], argument_text(a, "backend")));
+    return session_run(a, QF_INFO, mnist);
 }
 
 const command command_convert_mnist_data = {
@@ -134,13 +119,15 @@ const command command_convert_mnist_data = {
     .run = run_mnist,
 };
 
+static qf_status pairs(session *session, const arguments *a)
+{
+    return qf_convert_mnist_pairs(session->context, a->words[0], a->words[1], a->words[2],
+                                  "leveldb");
+}
+
 static int run_pairs(const arguments *a)
 {
-    session session;
-    if (!session_open(&session, a, QF_INFO))
-        return EXIT_FAILED;
-    return session_close(&session, qf_convert_mnist_pairs(session.context, a->words[0], a->words[1],
-                                                          a->words[2], "leveldb"));
+    return session_run(a, QF_INFO, pairs);
 }
 
 const command command_convert_mnist_siamese_data = {
@@ -155,13 +142,14 @@ const command command_convert_mnist_siamese_data = {
     .run = run_pairs,
 };
 
+static qf_status cifar(session *session, const arguments *a)
+{
+    return qf_convert_cifar(session->context, a->words[0], a->words[1], a->words[2]);
+}
+
 static int run_cifar(const arguments *a)
 {
-    session session;
-    if (!session_open(&session, a, QF_INFO))
-        return EXIT_FAILED;
-    return session_close(&session,
-                         qf_convert_cifar(session.context, a->words[0], a->words[1], a->words[2]));
+    return session_run(a, QF_INFO, cifar);
 }
 
 const command command_convert_cifar_data = {

@@ -30,6 +30,34 @@ typedef struct option {
     const char *help;
 } option;
 
+/* Rows of most tables: name, what the help calls the value, and then what the kind needs. */
+#define FLAG(name_, help_)                                                                         \
+    {                                                                                              \
+        .name = (name_), .kind = OPTION_FLAG, .help = help_                                        \
+    }
+#define TEXT_OPTION(name_, value_, help_)                                                          \
+    {                                                                                              \
+        .name = (name_), .kind = OPTION_TEXT, .value = (value_), .help = help_                     \
+    }
+#define FILE_OPTION(name_, value_, help_)                                                          \
+    {                                                                                              \
+        .name = (name_), .kind = OPTION_FILE, .value = (value_), .help = help_                     \
+    }
+#define REQUIRED_FILE(name_, value_, help_)                                                        \
+    {                                                                                              \
+        .name = (name_), .kind = OPTION_FILE, .required = true, .value = (value_), .help = help_   \
+    }
+#define INTEGER_OPTION(name_, value_, standard_, lowest_, highest_, help_)                         \
+    {                                                                                              \
+        .name = (name_), .kind = OPTION_INTEGER, .value = (value_), .standard = (standard_),       \
+        .lowest = (lowest_), .highest = (highest_), .help = help_                                  \
+    }
+#define CHOICE(name_, value_, choices_, standard_, help_)                                          \
+    {                                                                                              \
+        .name = (name_), .kind = OPTION_CHOICE, .value = (value_), .choices = (choices_),          \
+        .standard = (standard_), .help = help_                                                     \
+    }
+
 struct arguments;
 
 typedef struct command {

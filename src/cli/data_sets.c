@@ -5,25 +5,9 @@
 #include <stdlib.h>
 
 static const option digits_options[] = {
-    {.name = "out",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FOLDER",
-     .help = "Where to write train_lmdb and test_lmdb."},
-    {.name = "train",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "20000",
-     .lowest = 1,
-     .highest = 1e7,
-     .help = "Images to train on."},
-    {.name = "test",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "4000",
-     .lowest = 1,
-     .highest = 1e7,
-     .help = "Images to test on."},
+    REQUIRED_FILE("out", "FOLDER", "Where to write train_lmdb and test_lmdb."),
+    INTEGER_OPTION("train", "N", "20000", 1, 1e7, "Images to train on."),
+    INTEGER_OPTION("test", "N", "4000", 1, 1e7, "Images to test on."),
 };
 
 static int run_digits(const arguments *a)
@@ -57,31 +41,20 @@ const command command_digits = {
 };
 
 static const option idx_options[] = {
-    {.name = "images",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "train-images-idx3-ubyte or t10k-images-idx3-ubyte, also .gz."},
-    {.name = "labels",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "The labels that belong to them."},
-    {.name = "out",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "LMDB",
-     .help = "The database to write; it must not exist yet."},
+    REQUIRED_FILE("images", "FILE", "train-images-idx3-ubyte or t10k-images-idx3-ubyte, also .gz."),
+    REQUIRED_FILE("labels", "FILE", "The labels that belong to them."),
+    REQUIRED_FILE("out", "LMDB", "The database to write; it must not exist yet."),
 };
+
+static qf_status idx(session *session, const arguments *a)
+{
+    return qf_convert_idx(session->context, argument_text(a, "images"), argument_text(a, "labels"),
+                          argument_text(a, "out"));
+}
 
 static int run_idx(const arguments *a)
 {
-    session session;
-    if (!session_open(&session, a, QF_WARNING))
-        return EXIT_FAILED;
-    return session_close(&session,
-                         qf_convert_idx(session.context, argument_text(a, "images"),
-                                        argument_text(a, "labels"), argument_text(a, "out")));
+    return session_run(a, QF_WARNING, idx);
 }
 
 const command command_convert_idx = {
@@ -95,21 +68,11 @@ const command command_convert_idx = {
 };
 
 static const option image_options[] = {
-    {.name = "list",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "Text file: a path and a label on each line."},
-    {.name = "folder",
-     .kind = OPTION_FILE,
-     .value = "FOLDER",
-     .help = "What the paths are relative to; without it, the working directory."},
-    {.name = "shuffle", .kind = OPTION_FLAG, .help = "Shuffle the images, by --seed."},
-    {.name = "out",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "LMDB",
-     .help = "The database to write; it must not exist yet."},
+    REQUIRED_FILE("list", "FILE", "Text file: a path and a label on each line."),
+    FILE_OPTION("folder", "FOLDER",
+                "What the paths are relative to; without it, the working directory."),
+    FLAG("shuffle", "Shuffle the images, by --seed."),
+    REQUIRED_FILE("out", "LMDB", "The database to write; it must not exist yet."),
 };
 
 static int run_images(const arguments *a)

@@ -9,11 +9,7 @@
 #include <string.h>
 
 static const option options[] = {
-    {.name = "out",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FOLDER",
-     .help = "Where to write; the folder exists."},
+    REQUIRED_FILE("out", "FOLDER", "Where to write; the folder exists."),
 };
 
 /* Text as roff wants it: backslashes, hyphens that are typed, and no line that is a request. */

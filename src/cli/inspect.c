@@ -10,36 +10,22 @@
 #include <string.h>
 
 static const option options[] = {
-    {.name = "model",
-     .kind = OPTION_FILE,
-     .value = "FILE",
-     .help = "The net (.prototxt); needed without --check."},
-    {.name = "weights",
-     .kind = OPTION_FILE,
-     .value = "FILE",
-     .help = "Its weights (.caffemodel, .caffemodel.h5), to see that they fit."},
-    {.name = "shape",
-     .kind = OPTION_TEXT,
-     .value = "NAME=SIZES",
-     .help = "The shape of a blob that the net begins with, as data=1x3x224x224, in place of the "
-             "model's; several are separated by commas. A data layer that makes the blob is not "
-             "opened, so its source need not be there."},
-    {.name = "phase",
-     .kind = OPTION_CHOICE,
-     .choices = "TRAIN|TEST",
-     .standard = "TEST",
-     .help = "The phase to build the net for."},
+    FILE_OPTION("model", "FILE", "The net (.prototxt); needed without --check."),
+    FILE_OPTION("weights", "FILE",
+                "Its weights (.caffemodel, .caffemodel.h5), to see that they fit."),
+    TEXT_OPTION(
+        "shape", "NAME=SIZES",
+        "The shape of a blob that the net begins with, as data=1x3x224x224, in place of the "
+        "model's; several are separated by commas. A data layer that makes the blob is not "
+        "opened, so its source need not be there."),
+    CHOICE("phase", NULL, "TRAIN|TEST", "TEST", "The phase to build the net for."),
     NET_STATE_OPTIONS,
-    {.name = "check",
-     .kind = OPTION_FLAG,
-     .help =
+    FLAG("check",
          "Look at all numbers of the files that are named beside the options: weights, solvers' "
          "states (.h5, too), records, means; and at the checksum of any file that has one. What "
-         "is not in order is named, and the exit code is 1."},
-    {.name = "json", .kind = OPTION_FLAG, .help = "Print JSON instead of a table."},
-    {.name = "dot",
-     .kind = OPTION_FLAG,
-     .help = "Print a graph for Graphviz (dot) instead of a table."},
+         "is not in order is named, and the exit code is 1."),
+    FLAG("json", "Print JSON instead of a table."),
+    FLAG("dot", "Print a graph for Graphviz (dot) instead of a table."),
 };
 
 /* Sums over layers. */
@@ -246,7 +232,6 @@ static qf_status inspect(session *session, const arguments *arguments)
 
 static int run(const arguments *arguments)
 {
-    session session;
     if (argument_flag(arguments, "json") && argument_flag(arguments, "dot"))
         return usage_error(arguments->command, "--json and --dot exclude each other");
     if (argument_flag(arguments, "check"))
@@ -258,9 +243,7 @@ static int run(const arguments *arguments)
                            arguments->words[0]);
     if (!argument_given(arguments, "model"))
         return usage_error(arguments->command, "--model FILE is missing");
-    if (!session_open(&session, arguments, QF_WARNING))
-        return EXIT_FAILED;
-    return session_close(&session, inspect(&session, arguments));
+    return session_run(arguments, QF_WARNING, inspect);
 }
 
 const command command_inspect = {

@@ -9,117 +9,69 @@
 #include <string.h>
 
 static const option shared_options[] = {
-    {.name = "limit",
-     .kind = OPTION_TEXT,
-     .value = "NAME=N",
-     .help =
-         "Raise or lower what files may ask for, as image_pixels=256M; several are separated by "
-         "commas. The names: docs/limits.md. The environment's QAFFE_LIMITS is read before."},
-    {.name = "unknown-fields",
-     .kind = OPTION_CHOICE,
-     .value = "HOW",
-     .choices = "refuse|keep",
-     .standard = "refuse",
-     .help = "What to do with a field of a .prototxt that nobody knows: refuse the file, or warn, "
-             "go on "
-             "without it and keep it in what is written."},
-    {.name = "help", .kind = OPTION_FLAG, .help = "Print this help and stop."},
+    TEXT_OPTION(
+        "limit", "NAME=N",
+        "Raise or lower what files may ask for, as image_pixels=256M; several are separated by "
+        "commas. The names: docs/limits.md. The environment's QAFFE_LIMITS is read before."),
+    CHOICE("unknown-fields", "HOW", "refuse|keep", "refuse",
+           "What to do with a field of a .prototxt that nobody knows: refuse the file, or warn, "
+           "go on "
+           "without it and keep it in what is written."),
+    FLAG("help", "Print this help and stop."),
 };
 
 static const option engine_options[] = {
-    {.name = "threads",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .highest = 4096,
-     .help = "Threads to compute with; 0 means as many as there are cores."},
-    {.name = "seed",
-     .kind = OPTION_INTEGER,
-     .value = "S",
-     .standard = "-1",
-     .lowest = -1,
-     .highest = 2147483647,
-     .help = "Seed of the random numbers; -1 takes one from the clock. A solver's random_seed "
-             "comes first."},
-    {.name = "compute",
-     .kind = OPTION_CHOICE,
-     .value = "HOW",
-     .choices = "auto|float|int8",
-     .standard = "auto",
-     .help =
-         "How layers whose input and weights are 8-bit codes compute forward: in int8 where the "
-         "processor is exact (auto, int8), or in float. auto takes float for shapes where that is "
-         "faster and gives the same bits."},
-    {.name = "backward",
-     .kind = OPTION_CHOICE,
-     .value = "HOW",
-     .choices = "auto|f32|bf16",
-     .standard = "f32",
-     .help = "How such layers compute gradients: in float, or in bf16, which rounds incoming "
-             "gradients (codes are exact in bf16). Some processors are twice as fast in bf16, some "
-             "slower: auto measures once and takes it where it pays. A resumed run goes on as it "
-             "began."},
-    {.name = "checksum",
-     .kind = OPTION_FLAG,
-     .help =
+    INTEGER_OPTION("threads", "N", "0", 0, 4096,
+                   "Threads to compute with; 0 means as many as there are cores."),
+    INTEGER_OPTION(
+        "seed", "S", "-1", -1, 2147483647,
+        "Seed of the random numbers; -1 takes one from the clock. A solver's random_seed "
+        "comes first."),
+    CHOICE(
+        "compute", "HOW", "auto|float|int8", "auto",
+        "How layers whose input and weights are 8-bit codes compute forward: in int8 where the "
+        "processor is exact (auto, int8), or in float. auto takes float for shapes where that is "
+        "faster and gives the same bits."),
+    CHOICE("backward", "HOW", "auto|f32|bf16", "f32",
+           "How such layers compute gradients: in float, or in bf16, which rounds incoming "
+           "gradients (codes are exact in bf16). Some processors are twice as fast in bf16, some "
+           "slower: auto measures once and takes it where it pays. A resumed run goes on as it "
+           "began."),
+    FLAG("checksum",
          "Write NAME.sha256 beside each file that is written, as sha256sum does. Where one lies "
          "beside weights, a state or a record, the file is checked when it is read, with this "
-         "option or without."},
-    {.name = "verbose",
-     .kind = OPTION_FLAG,
-     .help = "The same as --log-level debug: also which layers run as one, and which kernels were "
-             "chosen."},
+         "option or without."),
+    FLAG("verbose",
+         "The same as --log-level debug: also which layers run as one, and which kernels were "
+         "chosen."),
     {.name = "log-level",
      .kind = OPTION_CHOICE,
      .value = "LEVEL",
      .choices = "debug|info|warning|error",
      .help = "The least important messages to print on stderr."},
-    {.name = "device",
-     .kind = OPTION_TEXT,
-     .value = "NAME",
-     .help = "What to compute on: cpu, or paranoid, a slow device whose memory nobody else may "
-             "touch, which finds mistakes of layers. `caffe device_query` lists all."},
-    {.name = "gpu",
-     .kind = OPTION_TEXT,
-     .value = "IDS",
-     .help = "Devices to compute on, as Caffe numbers them: the same as --device cuda:ID. This "
-             "build has none but the CPU, so that naming one is an error."},
+    TEXT_OPTION("device", "NAME",
+                "What to compute on: cpu, or paranoid, a slow device whose memory nobody else may "
+                "touch, which finds mistakes of layers. `caffe device_query` lists all."),
+    TEXT_OPTION("gpu", "IDS",
+                "Devices to compute on, as Caffe numbers them: the same as --device cuda:ID. This "
+                "build has none but the CPU, so that naming one is an error."),
 };
 
 /* glog's, for Caffe's tools. */
 static const option log_options[] = {
-    {.name = "minloglevel",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .highest = 3,
-     .help = "The least important messages to print: 0 all, 1 warnings, 2 errors, 3 none."},
-    {.name = "log-dir",
-     .kind = OPTION_FILE,
-     .value = "FOLDER",
-     .help = "Keep the log there too, in a file named as glog names them."},
-    {.name = "logtostderr",
-     .kind = OPTION_FLAG,
-     .help = "Accepted as Caffe does; the log goes to stderr in any case."},
-    {.name = "alsologtostderr",
-     .kind = OPTION_FLAG,
-     .help = "Accepted as Caffe does; the log goes to stderr in any case."},
-    {.name = "stderrthreshold",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .highest = 3,
-     .help = "Accepted as Caffe does; the whole log goes to stderr."},
-    {.name = "v",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .highest = 100,
-     .help = "Accepted as Caffe does, which has no messages that depend on it."},
+    INTEGER_OPTION("minloglevel", "N", "0", 0, 3,
+                   "The least important messages to print: 0 all, 1 warnings, 2 errors, 3 none."),
+    FILE_OPTION("log-dir", "FOLDER", "Keep the log there too, in a file named as glog names them."),
+    FLAG("logtostderr", "Accepted as Caffe does; the log goes to stderr in any case."),
+    FLAG("alsologtostderr", "Accepted as Caffe does; the log goes to stderr in any case."),
+    INTEGER_OPTION("stderrthreshold", "N", "0", 0, 3,
+                   "Accepted as Caffe does; the whole log goes to stderr."),
+    INTEGER_OPTION("v", "N", "0", 0, 100,
+                   "Accepted as Caffe does, which has no messages that depend on it."),
 };
 
 static const option version_option[] = {
-    {.name = "version", .kind = OPTION_FLAG, .help = "Print the version and stop."},
+    FLAG("version", "Print the version and stop."),
 };
 
 /* Options of the actions, each name once. */

@@ -11,42 +11,22 @@
 #include <string.h>
 
 static const option options[] = {
-    {.name = "model",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help =
-         "The float net (.prototxt): one to train, with Data layers, or one to deploy, with Input; "
-         "the latter gets data, loss and accuracy."},
-    {.name = "weights",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "Its trained weights (.caffemodel)."},
-    {.name = "train-data",
-     .kind = OPTION_FILE,
-     .value = "LMDB",
-     .help = "Images to train on; without it, those that the model names."},
-    {.name = "test-data",
-     .kind = OPTION_FILE,
-     .value = "LMDB",
-     .help = "Images to test on; without it, those that the model names."},
-    {.name = "iterations",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "1000",
-     .lowest = 1,
-     .highest = 1e9,
-     .help = "Iterations of training."},
+    REQUIRED_FILE(
+        "model", "FILE",
+        "The float net (.prototxt): one to train, with Data layers, or one to deploy, with Input; "
+        "the latter gets data, loss and accuracy."),
+    REQUIRED_FILE("weights", "FILE", "Its trained weights (.caffemodel)."),
+    FILE_OPTION("train-data", "LMDB",
+                "Images to train on; without it, those that the model names."),
+    FILE_OPTION("test-data", "LMDB", "Images to test on; without it, those that the model names."),
+    INTEGER_OPTION("iterations", "N", "1000", 1, 1e9, "Iterations of training."),
     {.name = "out",
      .kind = OPTION_FILE,
      .value = "PREFIX",
      .standard = "qat_results/model",
      .help = "Folder and beginning of the names of all files."},
-    {.name = "config-definition",
-     .kind = OPTION_FILE,
-     .value = "FILE",
-     .help = "A simplified configuration (.cfg) instead of the defaults."},
+    FILE_OPTION("config-definition", "FILE",
+                "A simplified configuration (.cfg) instead of the defaults."),
     {.name = "base-lr",
      .kind = OPTION_NUMBER,
      .value = "RATE",
@@ -56,18 +36,10 @@ static const option options[] = {
      .help =
          "Learning rate; about a hundredth of what the float training began with. It falls to a "
          "tenth after two thirds."},
-    {.name = "batch-size",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .highest = 1e6,
-     .help = "Training batch; 0 means the model's own, or 32."},
-    {.name = "test-iterations",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "0",
-     .highest = 1e9,
-     .help = "Batches of each test; 0 means the whole test set once."},
+    INTEGER_OPTION("batch-size", "N", "0", 0, 1e6,
+                   "Training batch; 0 means the model's own, or 32."),
+    INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
+                   "Batches of each test; 0 means the whole test set once."),
     {.name = "scale",
      .kind = OPTION_NUMBER,
      .value = "FACTOR",
@@ -75,23 +47,14 @@ static const option options[] = {
      .lowest = -1e6,
      .highest = 1e6,
      .help = "Factor for pixels, for a model with Input: 0.00390625 maps bytes to 0 ... 1."},
-    {.name = "mean-file",
-     .kind = OPTION_FILE,
-     .value = "FILE",
-     .help = "Mean image (.binaryproto), for a model with Input."},
-    {.name = "mean-value",
-     .kind = OPTION_TEXT,
-     .value = "NUMBERS",
-     .help = "What to subtract from each channel, for a model with Input: 104,117,123, or one "
-             "number for all."},
+    FILE_OPTION("mean-file", "FILE", "Mean image (.binaryproto), for a model with Input."),
+    TEXT_OPTION("mean-value", "NUMBERS",
+                "What to subtract from each channel, for a model with Input: 104,117,123, or one "
+                "number for all."),
     BATCH_NORM_OPTION,
-    {.name = "freeze-bn-after",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "-1",
-     .lowest = -1,
-     .highest = 1e9,
-     .help = "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."},
+    INTEGER_OPTION(
+        "freeze-bn-after", "N", "-1", -1, 1e9,
+        "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
     DIVERGENCE_OPTION,
 };
 
@@ -319,7 +282,7 @@ static int run(const arguments *a)
 {
     session session;
     qf_qat_options options;
-    qf_qat_result *result;
+    qf_qat_result *result = NULL;
     char log[4096];
     if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;

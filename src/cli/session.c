@@ -203,3 +203,12 @@ qf_action requested_action(void *user)
 {
     return signals_requested(user);
 }
+
+int session_run(const arguments *arguments, qf_log_level lowest,
+                qf_status (*work)(session *session, const struct arguments *arguments))
+{
+    session session;
+    if (!session_open(&session, arguments, lowest))
+        return EXIT_FAILED;
+    return session_close(&session, work(&session, arguments));
+}

@@ -25,6 +25,9 @@ void session_keep_log(session *session, const char *path);
 void session_begin_log(session *session);
 /* Prints the library's sentence unless `status` is QF_OK, and gives the exit code. */
 int session_close(session *session, qf_status status);
+/* Work between the two, which is all that most commands do. */
+int session_run(const arguments *arguments, qf_log_level lowest,
+                qf_status (*work)(session *session, const struct arguments *arguments));
 
 /* Callbacks for the library; `user` is the session. */
 void show_progress(void *user, const qf_progress *now);

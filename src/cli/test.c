@@ -5,16 +5,9 @@
 #include "cli/table.h"
 
 static const option options[] = {
-    {.name = "model",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "The net (.prototxt), with data layers for the TEST phase."},
-    {.name = "weights",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILES",
-     .help = "Its weights (.caffemodel, .caffemodel.h5; several separated by commas)."},
+    REQUIRED_FILE("model", "FILE", "The net (.prototxt), with data layers for the TEST phase."),
+    REQUIRED_FILE("weights", "FILES",
+                  "Its weights (.caffemodel, .caffemodel.h5; several separated by commas)."),
     {.name = "iterations",
      .kind = OPTION_INTEGER,
      .value = "N",
@@ -60,10 +53,7 @@ static qf_status test(session *session, const arguments *arguments)
 
 static int run(const arguments *arguments)
 {
-    session session;
-    if (!session_open(&session, arguments, QF_INFO))
-        return EXIT_FAILED;
-    return session_close(&session, test(&session, arguments));
+    return session_run(arguments, QF_INFO, test);
 }
 
 const command command_test = {

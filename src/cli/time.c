@@ -7,27 +7,12 @@
 #include <time.h>
 
 static const option options[] = {
-    {.name = "model",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "The net (.prototxt)."},
-    {.name = "weights",
-     .kind = OPTION_FILE,
-     .value = "FILE",
-     .help = "Its weights (.caffemodel); without them it runs on the fillers' values."},
-    {.name = "iterations",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "50",
-     .lowest = 1,
-     .highest = 1e9,
-     .help = "How many passes to measure."},
-    {.name = "phase",
-     .kind = OPTION_CHOICE,
-     .choices = "TRAIN|TEST",
-     .standard = "TRAIN",
-     .help = "The phase to build the net for. TEST measures the forward pass alone."},
+    REQUIRED_FILE("model", "FILE", "The net (.prototxt)."),
+    FILE_OPTION("weights", "FILE",
+                "Its weights (.caffemodel); without them it runs on the fillers' values."),
+    INTEGER_OPTION("iterations", "N", "50", 1, 1e9, "How many passes to measure."),
+    CHOICE("phase", NULL, "TRAIN|TEST", "TRAIN",
+           "The phase to build the net for. TEST measures the forward pass alone."),
     NET_STATE_OPTIONS,
 };
 
@@ -202,10 +187,7 @@ static qf_status time_net(session *session, const arguments *arguments)
 
 static int run(const arguments *arguments)
 {
-    session session;
-    if (!session_open(&session, arguments, QF_INFO))
-        return EXIT_FAILED;
-    return session_close(&session, time_net(&session, arguments));
+    return session_run(arguments, QF_INFO, time_net);
 }
 
 const command command_time = {

@@ -4,42 +4,23 @@
 #include "cli/signal_thread.h"
 
 static const option options[] = {
-    {.name = "solver",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "The solver's definition (.prototxt); it names the net."},
-    {.name = "weights",
-     .kind = OPTION_FILE,
-     .value = "FILES",
-     .help = "Start from these weights (.caffemodel, .caffemodel.h5; several separated by commas); "
-             "layers are "
-             "matched by name. Not together with --snapshot."},
-    {.name = "snapshot",
-     .kind = OPTION_FILE,
-     .value = "FILE",
-     .help = "Go on from this state (.solverstate, .solverstate.h5), written here or by Caffe."},
-    {.name = "freeze-bn-after",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "-1",
-     .lowest = -1,
-     .highest = 1e9,
-     .help =
-         "Iteration from which BatchNorm uses and keeps its statistics; 0 freezes them from the "
-         "start, -1 leaves it to the net."},
+    REQUIRED_FILE("solver", "FILE", "The solver's definition (.prototxt); it names the net."),
+    FILE_OPTION(
+        "weights", "FILES",
+        "Start from these weights (.caffemodel, .caffemodel.h5; several separated by commas); "
+        "layers are "
+        "matched by name. Not together with --snapshot."),
+    FILE_OPTION("snapshot", "FILE",
+                "Go on from this state (.solverstate, .solverstate.h5), written here or by Caffe."),
+    INTEGER_OPTION(
+        "freeze-bn-after", "N", "-1", -1, 1e9,
+        "Iteration from which BatchNorm uses and keeps its statistics; 0 freezes them from the "
+        "start, -1 leaves it to the net."),
     DIVERGENCE_OPTION,
-    {.name = "sigint-effect",
-     .kind = OPTION_CHOICE,
-     .choices = "stop|snapshot|none",
-     .standard = "stop",
-     .help = "What Ctrl-C does. Stopping also writes a snapshot, unless the solver says "
-             "snapshot_after_train: false. Ctrl-C once more ends the program at once."},
-    {.name = "sighup-effect",
-     .kind = OPTION_CHOICE,
-     .choices = "stop|snapshot|none",
-     .standard = "snapshot",
-     .help = "What a hang-up signal does."},
+    CHOICE("sigint-effect", NULL, "stop|snapshot|none", "stop",
+           "What Ctrl-C does. Stopping also writes a snapshot, unless the solver says "
+           "snapshot_after_train: false. Ctrl-C once more ends the program at once."),
+    CHOICE("sighup-effect", NULL, "stop|snapshot|none", "snapshot", "What a hang-up signal does."),
     NET_STATE_OPTIONS,
 };
 
@@ -92,10 +73,7 @@ static int run(const arguments *arguments)
         return usage_error(arguments->command,
                            "--weights and --snapshot exclude each other: a .solverstate names the "
                            "weights that belong to it; leave --weights out");
-    session session;
-    if (!session_open(&session, arguments, QF_INFO))
-        return EXIT_FAILED;
-    return session_close(&session, train(&session, arguments));
+    return session_run(arguments, QF_INFO, train);
 }
 
 const command command_train = {

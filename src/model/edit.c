@@ -119,3 +119,19 @@ qf_status qf_blob_proto_shape(qf_context *context, const Caffe__BlobProto *blob,
     *axes = (int)count;
     return QF_OK;
 }
+
+qf_status qf_param_spec_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,
+                           Caffe__ParamSpec **out)
+{
+    while (layer->n_param <= index) {
+        Caffe__ParamSpec *spec = NULL;
+        QF_TRY(qf_message_new(context, &caffe__param_spec__descriptor, &spec));
+        qf_status status = qf_append(context, &layer->n_param, &layer->param, &spec, sizeof spec);
+        if (status != QF_OK) {
+            qf_message_free(spec);
+            return status;
+        }
+    }
+    *out = layer->param[index];
+    return QF_OK;
+}

@@ -90,6 +90,9 @@ qf_status qf_append(qf_context *context, size_t *count, void *array, const void 
 qf_status qf_append_string(qf_context *context, size_t *count, char ***array, const char *value);
 /* A new message with its defaults, to be filled and attached. */
 qf_status qf_message_new(qf_context *context, const ProtobufCMessageDescriptor *type, void *out);
+/* The settings of parameter `index` of a layer, with those before it made where there are none. */
+qf_status qf_param_spec_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,
+                           Caffe__ParamSpec **out);
 Caffe__LayerParameter *qf_find_layer(const Caffe__NetParameter *net, const char *name);
 
 /* Shape of a stored blob: `shape` if present, else num/channels/height/width. *axes ≤ 32 and every

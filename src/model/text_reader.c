@@ -121,20 +121,19 @@ static qf_status check_generation(qf_text_parser *p, const ProtobufCMessage *mes
                                  "(type: \"Convolution\")",
                                  field->name, old ? "layer" : "layers");
     }
+    const int shown = (int)(value.size < QF_TEXT_SHOWN ? value.size : QF_TEXT_SHOWN);
     if (is_type && message->descriptor == &caffe__v1_layer_parameter__descriptor &&
         value.kind == QF_TOKEN_STRING)
         return qf_lexer_fail(&p->lexer, value.line, value.column,
                              "'layers' is the old form, whose types are words without quotes; with "
                              "type: %.*s it is 'layer': rename it, and all others of the file",
-                             (int)(value.size < QF_TEXT_SHOWN ? value.size : QF_TEXT_SHOWN),
-                             value.text);
+                             shown, value.text);
     if (is_type && message->descriptor == &caffe__layer_parameter__descriptor &&
         value.kind == QF_TOKEN_IDENTIFIER)
         return qf_lexer_fail(&p->lexer, value.line, value.column,
                              "the type of a 'layer' stands in quotes, as type: \"Convolution\"; "
                              "words without, as %.*s, are those of the old form, 'layers'",
-                             (int)(value.size < QF_TEXT_SHOWN ? value.size : QF_TEXT_SHOWN),
-                             value.text);
+                             shown, value.text);
     return QF_OK;
 }
 

@@ -24,8 +24,5 @@ bool qf_upgrade_is(const Caffe__LayerParameter *layer, const char *type);
  * caller's also where this fails. */
 qf_status qf_upgrade_twin(qf_context *context, Caffe__LayerParameter *layer, const char *ending,
                           const char *type, Caffe__LayerParameter **out);
-/* The settings of a layer's parameter `index`, made if they are not there. */
-qf_status qf_upgrade_param_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,
-                              Caffe__ParamSpec **out);
 
 #endif

@@ -135,7 +135,7 @@ static qf_status make_scale(qf_context *context, Caffe__LayerParameter *layer, b
     if (layer->bn_param && layer->bn_param->frozen)
         for (size_t i = 0; i < 2; i++) {
             Caffe__ParamSpec *spec;
-            QF_TRY(qf_upgrade_param_at(context, layer, i, &spec));
+            QF_TRY(qf_param_spec_at(context, layer, i, &spec));
             spec->has_lr_mult = spec->has_decay_mult = true;
             spec->lr_mult = spec->decay_mult = 0;
         }

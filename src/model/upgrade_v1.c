@@ -63,42 +63,26 @@ static bool is_changed(const char *name)
     return false;
 }
 
-qf_status qf_upgrade_param_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,
-                              Caffe__ParamSpec **out)
-{
-    while (layer->n_param <= index) {
-        Caffe__ParamSpec *spec;
-        QF_TRY(qf_message_new(context, &caffe__param_spec__descriptor, &spec));
-        qf_status status = qf_append(context, &layer->n_param, &layer->param, &spec, sizeof spec);
-        if (status != QF_OK) {
-            qf_message_free(spec);
-            return status;
-        }
-    }
-    *out = layer->param[index];
-    return QF_OK;
-}
-
 static qf_status upgrade_params(qf_context *context, const Caffe__V1LayerParameter *old,
                                 Caffe__LayerParameter *layer)
 {
     Caffe__ParamSpec *spec;
     for (size_t i = 0; i < old->n_param; i++) {
-        QF_TRY(qf_upgrade_param_at(context, layer, i, &spec));
+        QF_TRY(qf_param_spec_at(context, layer, i, &spec));
         QF_TRY(qf_set_string(context, &spec->name, old->param[i]));
     }
     for (size_t i = 0; i < old->n_blob_share_mode; i++) {
-        QF_TRY(qf_upgrade_param_at(context, layer, i, &spec));
+        QF_TRY(qf_param_spec_at(context, layer, i, &spec));
         spec->has_share_mode = true;
         spec->share_mode = (Caffe__ParamSpec__DimCheckMode)old->blob_share_mode[i];
     }
     for (size_t i = 0; i < old->n_blobs_lr; i++) {
-        QF_TRY(qf_upgrade_param_at(context, layer, i, &spec));
+        QF_TRY(qf_param_spec_at(context, layer, i, &spec));
         spec->has_lr_mult = true;
         spec->lr_mult = old->blobs_lr[i];
     }
     for (size_t i = 0; i < old->n_weight_decay; i++) {
-        QF_TRY(qf_upgrade_param_at(context, layer, i, &spec));
+        QF_TRY(qf_param_spec_at(context, layer, i, &spec));
         spec->has_decay_mult = true;
         spec->decay_mult = old->weight_decay[i];
     }

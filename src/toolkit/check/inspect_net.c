@@ -19,24 +19,25 @@ void qf_inspection_destroy(qf_inspection *inspection)
 
 /* ---- multiply-adds of a forward pass ---- */
 
-static uint64_t of_convolution(const qf_layer *layer)
+/* Every weight, once for each place of the blobs whose channels the weights' first axis counts. */
+static uint64_t of_kernel(const qf_layer *layer, qf_blob *const *blobs, int count)
 {
-    const qf_blob *weights = layer->params[0].blob; /* outputs x inputs / group x kernel */
+    const qf_blob *weights = layer->params[0].blob;
     uint64_t total = 0;
-    for (int i = 0; i < layer->top_count; i++)
-        total += qf_blob_count(layer->top[i]) / (uint64_t)qf_blob_dimension(weights, 0) *
+    for (int i = 0; i < count; i++)
+        total += qf_blob_count(blobs[i]) / (uint64_t)qf_blob_dimension(weights, 0) *
                  qf_blob_count(weights);
     return total;
 }
 
-static uint64_t of_deconvolution(const qf_layer *layer)
+static uint64_t of_convolution(const qf_layer *layer) /* outputs x inputs / group x kernel */
 {
-    const qf_blob *weights = layer->params[0].blob; /* inputs x outputs / group x kernel */
-    uint64_t total = 0;
-    for (int i = 0; i < layer->bottom_count; i++)
-        total += qf_blob_count(layer->bottom[i]) / (uint64_t)qf_blob_dimension(weights, 0) *
-                 qf_blob_count(weights);
-    return total;
+    return of_kernel(layer, layer->top, layer->top_count);
+}
+
+static uint64_t of_deconvolution(const qf_layer *layer) /* inputs x outputs / group x kernel */
+{
+    return of_kernel(layer, layer->bottom, layer->bottom_count);
 }
 
 static uint64_t of_product(const qf_layer *layer)

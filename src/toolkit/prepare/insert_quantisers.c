@@ -16,27 +16,11 @@ static qf_status format_name(qf_context *context, char **out, const char *format
 
 /* ---- parameter settings ---- */
 
-static qf_status spec_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,
-                         Caffe__ParamSpec **out)
-{
-    while (layer->n_param <= index) {
-        Caffe__ParamSpec *spec;
-        QF_TRY(qf_message_new(context, &caffe__param_spec__descriptor, &spec));
-        qf_status status = qf_append(context, &layer->n_param, &layer->param, &spec, sizeof spec);
-        if (status != QF_OK) {
-            qf_message_free(spec);
-            return status;
-        }
-    }
-    *out = layer->param[index];
-    return QF_OK;
-}
-
 static qf_status set_multipliers(qf_context *context, Caffe__LayerParameter *layer, size_t index,
                                  float lr_mult, float decay_mult)
 {
     Caffe__ParamSpec *spec;
-    QF_TRY(spec_at(context, layer, index, &spec));
+    QF_TRY(qf_param_spec_at(context, layer, index, &spec));
     spec->has_lr_mult = spec->has_decay_mult = true;
     spec->lr_mult = lr_mult;
     spec->decay_mult = decay_mult;
@@ -185,9 +169,9 @@ static qf_status share_weights(const qf_preparation *p, Caffe__LayerParameter *l
 {
     Caffe__ParamSpec *mine, *shared, *master;
     char *name = NULL, *master_name = NULL;
-    QF_TRY(spec_at(p->context, layer, 0, &mine));
-    QF_TRY(spec_at(p->context, weight_qat, 0, &shared));
-    QF_TRY(spec_at(p->context, weight_qat, 1, &master));
+    QF_TRY(qf_param_spec_at(p->context, layer, 0, &mine));
+    QF_TRY(qf_param_spec_at(p->context, weight_qat, 0, &shared));
+    QF_TRY(qf_param_spec_at(p->context, weight_qat, 1, &master));
     float lr_mult = mine->lr_mult, decay_mult = mine->decay_mult;
     bool given = mine->name && *mine->name;
     QF_TRY(format_name(p->context, &name, given ? "%s" : "%s_weight",
