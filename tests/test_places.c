@@ -207,7 +207,7 @@ static void touch_what_was_not_asked_for(qf_tensor *t)
 /* How a child that does this ends. */
 static int end_of(void (*deed)(qf_tensor *), qf_tensor *t)
 {
-    int status;
+    int status = 0;
     const pid_t child = fork();
     if (child == 0) {
         signal(SIGSEGV, SIG_DFL);

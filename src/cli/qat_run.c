@@ -281,23 +281,23 @@ static void read_options(const arguments *a, qf_qat_options *o)
 static int run(const arguments *a)
 {
     session session;
-    qf_qat_options options;
+    qf_qat_options wanted;
     qf_qat_result *result = NULL;
     char log[4096];
     if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;
-    read_options(a, &options);
-    snprintf(log, sizeof log, "%s%srun.log", options.save_path, joint_of(options.save_path));
+    read_options(a, &wanted);
+    snprintf(log, sizeof log, "%s%srun.log", wanted.save_path, joint_of(wanted.save_path));
     session_keep_log(&session, log);
     signals_install("stop", "snapshot");
     qf_status status = qf_context_open_amct_log(session.context);
     if (status == QF_OK)
-        status = qf_qat_run(session.context, &options, requested_action, show_progress, &session,
+        status = qf_qat_run(session.context, &wanted, requested_action, show_progress, &session,
                             &result);
     const bool logged = session.run_log.begun;
     int code = session_close(&session, status);
     if (status == QF_OK)
-        print_result(result, options.save_path);
+        print_result(result, wanted.save_path);
     else if (logged)
         fprintf(stderr, "(the log is in %s)\n", log);
     qf_qat_result_destroy(result);

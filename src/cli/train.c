@@ -33,8 +33,8 @@ static qf_status train(session *session, const arguments *arguments)
     if (!stages_split(argument_text(arguments, "stage"), &stages))
         return QF_E_MEMORY;
     say(session, "Use CPU.");
-    const qf_solver_options options = {
-        .size = sizeof options,
+    const qf_solver_options wanted = {
+        .size = sizeof wanted,
         /* A snapshot brings its own; weights given here replace those that the solver names. */
         .weights = snapshot ? "" : weights,
         .set_state = true,
@@ -43,7 +43,7 @@ static qf_status train(session *session, const arguments *arguments)
         .stage_count = stages.count,
     };
     qf_status status = qf_solver_create_with(session->context, argument_text(arguments, "solver"),
-                                             &options, &solver);
+                                             &wanted, &solver);
     stages_release(&stages);
     if (status != QF_OK)
         return status;

@@ -3,6 +3,7 @@
 #define QF_TESTS_FIXTURE_H
 
 #include "harness/harness.h"
+#include "tensor/place.h" /* its inline functions call a parameter what is declared below */
 
 extern qf_context *context;
 
