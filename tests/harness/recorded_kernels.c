@@ -1,7 +1,7 @@
 /* Measuring the range of activations, as recorded. */
 #include "harness/recorded_kernels.h"
 
-#include "quant/quant.h"
+#include "device/cpu/quantise/quantise_loops.h"
 
 qf_status recorded_ifmr(run *r)
 {

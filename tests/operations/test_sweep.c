@@ -114,7 +114,6 @@ static void search_alone(const qf_device *device, const void *shape)
     for (int i = 0; i < 2; i++)
         qf_free(errors[i]);
     qf_free(deq);
-    sweep_close(&o);
 }
 
 static void special_values(const qf_device *device, const void *shape)

@@ -28,7 +28,6 @@ static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tens
     if (dx)
         QF_TRY(qf_device_write(context, dx, QF_NHWC, &result));
     const qf_ulq_terms terms = qf_ulq_gradient_terms(clip_max, clip_min);
-    double sums[2] = {0, 0};
     for (size_t i = 0; i < qf_shape_count(&x->shape); i++) {
         const qf_ulq_slopes slopes = qf_ulq_gradient(values[i], terms);
         sums[0] += (double)(gradient[i] * slopes.max);
