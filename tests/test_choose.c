@@ -85,6 +85,25 @@ static void first_that_accepts(void **state)
     assert_choice(NULL, 2, "reference", "count up 2: reference; not halves: less than 100\n");
 }
 
+/* By `with`, not by the call, and said once. */
+static void kept_by_the_context(void **state)
+{
+    (void)state;
+    const qf_implementation *chosen;
+    unsetenv("QAFFE_FORCE");
+    log_text[0] = '\0';
+    for (int call = 100; call <= 101; call++) {
+        assert_ok(context, qf_choose_once(context, &list, 1, &call, &chosen));
+        assert_string_equal(chosen->name, "halves");
+    }
+    assert_string_equal(log_text, "count up 100: halves\n");
+    assert_ok(context, qf_choose_once(context, &list, 2, &(int){101}, &chosen));
+    assert_string_equal(chosen->name, "reference");
+    qf_forget_choices(context);
+    assert_ok(context, qf_choose_once(context, &list, 1, &(int){101}, &chosen));
+    assert_string_equal(chosen->name, "reference");
+}
+
 static void forced(void **state)
 {
     (void)state;
@@ -119,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_that_accepts),
+        cmocka_unit_test(kept_by_the_context),
         cmocka_unit_test(forced),
         cmocka_unit_test(unknown_names_are_warned_of),
     };
