@@ -7,6 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Inlined, so that loops for one kind of loss ask nothing of each value. */
+#ifdef __CUDACC__
+#define QF_LOSS_MATH static inline __host__ __device__
+#else
+#define QF_LOSS_MATH static inline __attribute__((always_inline))
+#endif
+
 /* Items with this label count nothing; `given` false: all count. */
 typedef struct qf_ignored_label {
     bool given;
@@ -14,7 +21,7 @@ typedef struct qf_ignored_label {
 } qf_ignored_label;
 
 /* Labels are cut to integers before they are compared. */
-static inline bool qf_label_is_ignored(qf_ignored_label ignored, float label)
+QF_LOSS_MATH bool qf_label_is_ignored(qf_ignored_label ignored, float label)
 {
     return ignored.given && label >= (float)INT32_MIN && label < 0x1p31f &&
            (int)label == ignored.label;
@@ -24,25 +31,25 @@ static inline bool qf_label_is_ignored(qf_ignored_label ignored, float label)
 #define QF_LEAST_PROBABILITY 1e-20f
 
 /* No less than `least`, so that a probability of 0 has a logarithm and a quotient. */
-static inline float qf_at_least(float p, float least)
+QF_LOSS_MATH float qf_at_least(float p, float least)
 {
     return p > least || isnan(p) ? p : least;
 }
 
-static inline float qf_negative_log(float p, float least)
+QF_LOSS_MATH float qf_negative_log(float p, float least)
 {
     return -logf(qf_at_least(p, least));
 }
 
 /* Girshick, Fast R-CNN, equation 3: 0.5 (sigma x)² for |x| < 1 / sigma², else |x| − 0.5 / sigma².
  */
-static inline float qf_smooth_l1(float x, float sigma)
+QF_LOSS_MATH float qf_smooth_l1(float x, float sigma)
 {
     const float square = sigma * sigma, size = fabsf(x);
     return size < 1 / square ? 0.5f * square * x * x : size - 0.5f / square;
 }
 
-static inline float qf_smooth_l1_slope(float x, float sigma)
+QF_LOSS_MATH float qf_smooth_l1_slope(float x, float sigma)
 {
     const float square = sigma * sigma;
     return fabsf(x) < 1 / square ? square * x : x > 0 ? 1.0f : x < 0 ? -1.0f : x;
@@ -63,18 +70,18 @@ typedef struct qf_value_loss {
     qf_loss_kind kind;
     float sigma;              /* of QF_SMOOTH_L1 */
     qf_ignored_label ignored; /* targets, or labels, that count nothing */
-    size_t items; /* 0: a target for each value; else labels, one for each of so many items, and the
-                     target of a value is whether it is the label's */
+    size_t items; /* kinds of labels: how many there are, and the target of a value is whether it is
+                     its item's label; 0: a target for each value */
 } qf_value_loss;
 
 /* max(0, 1 − x) or max(0, 1 + x). */
-static inline float qf_hinge_margin(float x, float is_label)
+QF_LOSS_MATH float qf_hinge_margin(float x, float is_label)
 {
     const float margin = 1 + (is_label > 0 ? -x : x);
     return margin > 0 ? margin : 0;
 }
 
-static inline double qf_loss_term(const qf_value_loss *s, float x, float target, float inside)
+QF_LOSS_MATH double qf_loss_term(const qf_value_loss *s, float x, float target, float inside)
 {
     const double distance = (double)x - (double)target;
     const double margin = (double)qf_hinge_margin(x, target);
@@ -95,8 +102,8 @@ static inline double qf_loss_term(const qf_value_loss *s, float x, float target,
 }
 
 /* scale times the derivative to x; of QF_SMOOTH_L1 without the factor `inside`. */
-static inline float qf_loss_gradient(const qf_value_loss *s, float x, float target, float inside,
-                                     float scale)
+QF_LOSS_MATH float qf_loss_gradient(const qf_value_loss *s, float x, float target, float inside,
+                                    float scale)
 {
     const float margin = qf_hinge_margin(x, target);
     switch (s->kind) {
@@ -122,19 +129,19 @@ typedef struct qf_loss_arrays {
     size_t classes; /* values for each label; 0: a target for each value */
 } qf_loss_arrays;
 
-static inline float qf_loss_target(const qf_loss_arrays *a, size_t i)
+QF_LOSS_MATH float qf_loss_target(const qf_loss_arrays *a, size_t i)
 {
     const float target = a->target[a->classes ? i / a->classes : i];
     return !a->classes ? target : i % a->classes == (size_t)target ? 1 : 0;
 }
 
-static inline bool qf_loss_is_ignored(const qf_value_loss *s, const qf_loss_arrays *a, size_t i)
+QF_LOSS_MATH bool qf_loss_is_ignored(const qf_value_loss *s, const qf_loss_arrays *a, size_t i)
 {
     return qf_label_is_ignored(s->ignored, a->target[a->classes ? i / a->classes : i]);
 }
 
 /* What value i adds. */
-static inline double qf_loss_term_at(const qf_value_loss *s, const qf_loss_arrays *a, size_t i)
+QF_LOSS_MATH double qf_loss_term_at(const qf_value_loss *s, const qf_loss_arrays *a, size_t i)
 {
     if (qf_loss_is_ignored(s, a, i))
         return 0;
@@ -143,8 +150,8 @@ static inline double qf_loss_term_at(const qf_value_loss *s, const qf_loss_array
     return a->outside ? (double)(a->outside[i] * (float)term) : term;
 }
 
-static inline float qf_loss_gradient_at(const qf_value_loss *s, const qf_loss_arrays *a, size_t i,
-                                        float scale)
+QF_LOSS_MATH float qf_loss_gradient_at(const qf_value_loss *s, const qf_loss_arrays *a, size_t i,
+                                       float scale)
 {
     if (qf_loss_is_ignored(s, a, i))
         return 0;

@@ -42,8 +42,10 @@ qf_status qf_unit_length(qf_context *context, float eps, qf_tensor *x, qf_tensor
             sum += (double)from[i] * (double)from[i];
         const float r = (float)(1 / sqrt(sum));
         reciprocals[row] = r;
-        for (size_t i = 0; i < s.length; i++)
-            result[row * s.length + i] = from[i] * r * scales[scale_of(&s, i)];
+        float *to = result + row * s.length;
+        for (size_t first = 0; first < s.length; first += s.scales)
+            for (size_t c = 0; c < s.scales; c++)
+                to[first + c] = from[first + c] * r * scales[c];
     }
     return QF_OK;
 }
