@@ -120,6 +120,14 @@ qf_status qf_softmax_loss_backward(qf_context *context, const qf_labelling *s,
     return QF_OK;
 }
 
+/* A loop of its own where the classes are neighbours, so that it becomes vectors. */
+static size_t rank_of(qf_classes c, size_t item, const float *x, size_t label)
+{
+    const qf_classes neighbours = {c.form, c.outer, c.classes, 1};
+    return c.inner == 1 ? qf_classes_rank(&neighbours, item, x, label)
+                        : qf_classes_rank(&c, item, x, label);
+}
+
 qf_status qf_label_ranks(qf_context *context, const qf_labelling *s, qf_tensor *x,
                          qf_tensor *labels, qf_tensor *ranks)
 {
@@ -133,6 +141,6 @@ qf_status qf_label_ranks(qf_context *context, const qf_labelling *s, qf_tensor *
     for (size_t item = 0; item < qf_classes_items(&c); item++)
         rank[item] = qf_label_is_ignored(s->ignored, label[item])
                          ? -1
-                         : (float)qf_classes_rank(&c, item, scores, (size_t)label[item]);
+                         : (float)rank_of(c, item, scores, (size_t)label[item]);
     return QF_OK;
 }
