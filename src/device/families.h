@@ -18,6 +18,7 @@
 #include "device/families/pool_family.h"
 #include "device/families/quantise_family.h"
 #include "device/families/reduce_family.h"
+#include "device/families/resample_family.h"
 #include "device/families/sweep_family.h"
 #include "device/families/update_family.h"
 
@@ -31,6 +32,7 @@
     FAMILY(reduce)                                                                                 \
     FAMILY(map)                                                                                    \
     FAMILY(move)                                                                                   \
+    FAMILY(resample)                                                                               \
     FAMILY(quantise)                                                                               \
     FAMILY(update)
 

@@ -1,7 +1,6 @@
 /* Pooling: MAX and AVE by the device, STOCHASTIC by its own file. */
 #include "layers/pooling/pooling.h"
 
-#include "base/memory.h"
 #include "layers/quantised/quant_layers.h"
 
 #include <math.h>
@@ -222,7 +221,7 @@ static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
     layer->device->pool->destroy(s->operation);
-    qf_free(s->draws.chosen);
+    qf_stochastic_pooling_destroy(&s->draws);
 }
 
 static void stage(qf_layer *layer, qf_stage *out)

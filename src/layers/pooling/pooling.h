@@ -8,16 +8,16 @@
  * window that starts beyond the image is dropped. Below 1 where nothing is left. */
 int qf_pooling_output_size(const qf_pooling_shape *shape, int axis, bool down);
 
-/* Stochastic pooling (Zeiler and Fergus, 2013): in TRAIN an activation of the window is drawn with
- * its share of the sum as probability, in TEST their mean weighted by it. */
+/* Stochastic pooling (device/families/stochastic_math.h) in TRAIN: what is drawn for each output,
+ * and which pixel that chose in the last pass. */
 typedef struct qf_stochastic_pooling {
-    int32_t *chosen; /* of each output in the last TRAIN pass, flat in its channel; −1: none */
-    size_t capacity;
+    qf_tensor *share, *chosen;
 } qf_stochastic_pooling;
 
 qf_status qf_stochastic_pooling_forward(qf_layer *layer, const qf_pooling_shape *shape,
-                                        qf_stochastic_pooling *state);
+                                        qf_stochastic_pooling *draws);
 qf_status qf_stochastic_pooling_backward(qf_layer *layer, const qf_pooling_shape *shape,
-                                         const qf_stochastic_pooling *state);
+                                         const qf_stochastic_pooling *draws);
+void qf_stochastic_pooling_destroy(qf_stochastic_pooling *draws);
 
 #endif

@@ -1,34 +1,30 @@
-/* Regions of interest, as R-CNN's layers take them: rows (image of the batch, x1, y1, x2, y2) in
- * pixels of the network's input. */
+/* What the layers that pool regions of interest (R-CNN's) share: bottom 0 is the map (num,
+ * channels, height, width), bottom 1 the regions, rows (image of the batch, x1, y1, x2, y2) in
+ * pixels of the network's input: (regions, 5) or a shape that differs from it by axes of 1. */
 #ifndef QF_LAYERS_POOLING_REGIONS_H
 #define QF_LAYERS_POOLING_REGIONS_H
 
 #include "layers/layer.h"
 
-/* Bottom 0 is the map (num, channels, height, width), bottom 1 the regions: (regions, 5) or a shape
- * that differs from it by axes of 1. */
-typedef struct qf_regions {
-    size_t count;
-    int images, channels, height, width; /* of the map */
-} qf_regions;
+/* A layer's state; setup sets the kind, the bins and the scales. */
+typedef struct qf_regions_state {
+    qf_region_pooling pooling;
+    qf_tensor *winner; /* of maxima */
+} qf_regions_state;
 
-/* Checks both shapes. */
-qf_status qf_regions_make(const qf_layer *layer, qf_regions *out);
-qf_status qf_regions_top(qf_layer *layer, const qf_regions *regions, int channels, int height,
-                         int width);
+/* Sets what pooling needs to know of the map, whose channels are the outputs. Checks both shapes.
+ */
+qf_status qf_regions_map(qf_layer *layer);
+/* The top: an image of `outputs` channels and a pixel a bin for each region. */
+qf_status qf_regions_top(qf_layer *layer);
 
-typedef struct qf_region {
-    size_t image;
-    float x1, y1, x2, y2; /* limited to ±QF_REGION_FAR: products with a scale stay finite */
-} qf_region;
+/* Above 0 and at most 1e6? `name`: the message that it stands in. */
+qf_status qf_regions_check_scale(const qf_layer *layer, float scale, const char *name);
 
-#define QF_REGION_FAR 1e8f
-
-/* The rows of bottom 1, as borrowed floats; each refers to an image of the batch, none is NaN. */
-qf_status qf_regions_read(qf_layer *layer, const qf_regions *regions, const float **rows);
-qf_region qf_region_at(const float *rows, size_t index);
-
-/* A whole coordinate of the map, limited to 0 … end. */
-int qf_region_limit(float at, int end);
+/* Those of the layers: reshape for all whose outputs are the map's channels. */
+qf_status qf_regions_reshape(qf_layer *layer);
+qf_status qf_regions_forward(qf_layer *layer);
+qf_status qf_regions_backward(qf_layer *layer);
+void qf_regions_destroy(qf_layer *layer);
 
 #endif
