@@ -68,13 +68,13 @@ QF_HOST_DEVICE qf_region_axis qf_region_points(const qf_region_pooling *s, int a
 {
     const int size = axis == 0 ? s->height : s->width;
     const double scale = (double)s->scale[axis], start = begin * scale;
-    const double length = fmax((end + (s->end_inside ? 1 : 0)) * scale - start, 1);
+    const double length = fmax((end + (s->end_inside ? 1 : 0)) * scale - start, 1.0);
     const double bin = length / s->pooled[axis];
     const double count = s->samples ? s->samples : ceil(bin);
     const double step = bin / count, first = start + index * bin + step / 2;
     qf_region_axis points = {0, 0, first, step, count};
-    points.from = (int64_t)fmin(fmax(ceil((-1 - first) / step), 0), count);
-    points.to = (int64_t)fmin(fmax(floor((size - first) / step) + 1, 0), count);
+    points.from = (int64_t)fmin(fmax(ceil((-1 - first) / step), 0.0), count);
+    points.to = (int64_t)fmin(fmax(floor((size - first) / step) + 1, 0.0), count);
     return points;
 }
 
@@ -116,8 +116,8 @@ typedef struct qf_between {
 
 QF_HOST_DEVICE qf_between qf_point_between(const qf_region_axis *points, int64_t i, int size)
 {
-    const double inside = fmax(points->first + (double)i * points->step, 0);
-    const int low = (int)fmin(floor(inside), size - 1);
+    const double inside = fmax(points->first + (double)i * points->step, 0.0);
+    const int low = (int)fmin(floor(inside), (double)(size - 1));
     const qf_between end = {size - 1, size - 1, 0}, between = {low, low + 1, inside - low};
     return low >= size - 1 ? end : between;
 }
