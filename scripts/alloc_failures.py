@@ -100,6 +100,7 @@ qaffe inspect --check summed.caffemodel summed.caffemodel.h5 summed.solverstate 
 qaffe test --model net.prototxt --weights summed.caffemodel --iterations 1
 qaffe inspect --model net.prototxt --dot
 qaffe qat config --model net.prototxt --weights given.caffemodel --out new.json
+qaffe ptq config --model net.prototxt --weights given.caffemodel --out new.json --skip-layers ip
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
 qaffe qat export --model modified.prototxt --weights trained.caffemodel --record record.txt --config config.json

@@ -527,6 +527,27 @@ QF_API qf_status qf_quant_retrain_plan(qf_context *context, const char *model_fi
                                        qf_batch_norm batch_norm, qf_plan **out);
 QF_API void qf_plan_destroy(qf_plan *plan);
 
+/* Calibration without retraining. Layers are measured over `batch_num` batches. Begin with its size
+ * and qf_quant_set_defaults(). With `config_definition`, a simplified configuration (.cfg,
+ * AMCTConfig in text format), the other members have no effect. */
+typedef struct qf_quant_options {
+    size_t size;                    /* of this struct */
+    const char *const *skip_layers; /* names of layers that stay float */
+    size_t skip_layer_count;
+    int batch_num;
+    bool activation_offset; /* ranges of inputs need not be symmetric */
+    const char *config_definition;
+} qf_quant_options;
+
+/* Sets all fields but `size`, which says how many there are. */
+QF_API void qf_quant_set_defaults(qf_quant_options *options);
+
+/* Write the JSON configuration of every layer that can be quantised. `options` NULL: the defaults.
+ * Sentences of failures are AMCT's. */
+QF_API qf_status qf_create_quant_config(qf_context *context, const char *config_file,
+                                        const char *model_file, const char *weights_file,
+                                        const qf_quant_options *options);
+
 /* What a net is made of, for people: the layers of a phase in running order. */
 typedef struct qf_inspected_layer {
     char name[128], type[32];

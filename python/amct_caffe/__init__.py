@@ -1,4 +1,4 @@
-"""AMCT's Python interface for quantisation-aware training of Caffe nets, over libqaffe.
+"""AMCT's Python interface for quantising Caffe nets, over libqaffe. With training:
 
     import amct_caffe as amct
     amct.create_quant_retrain_config(config, model, weights)
@@ -6,9 +6,12 @@
     ...train new_model with caffe; its TEST phase fills the record...
     amct.save_quant_retrain_model(new_model, retrained_weights, 'Both', 'results/user_model')
 
+create_quant_config writes the configuration of calibration without training.
+
 The first step whose arguments and files are good begins ./amct_log/amct_caffe.log anew; AMCT_LOG_FILE_LEVEL and
 AMCT_LOG_LEVEL choose what it and the screen show.
 """
+import ctypes
 import functools
 import inspect
 import os
@@ -17,18 +20,19 @@ from qaffe import _devices, _library
 from qaffe._library import call, context, library, version as __version__
 
 __all__ = ["set_cpu_mode", "set_gpu_mode", "create_quant_retrain_config", "create_quant_retrain_model",
-           "save_quant_retrain_model"]
+           "save_quant_retrain_model", "create_quant_config"]
 
 call(library.qf_context_open_amct_log, context)
 
-_POST_TRAINING = ["create_quant_config", "init", "quantize_model", "save_model", "convert_model", "auto_nuq",
+_POST_TRAINING = ["init", "quantize_model", "save_model", "convert_model", "auto_nuq",
                   "accuracy_based_auto_calibration"]
 
 
 def __getattr__(name):
     if name in _POST_TRAINING:
-        raise AttributeError("amct_caffe.%s belongs to quantisation after training; qaffe quantises by training: "
-                             "create_quant_retrain_config and the functions that follow it" % name)
+        raise AttributeError("amct_caffe.%s belongs to quantisation after training, of which there is create_quant_config "
+                             "so far; qaffe quantises by training: create_quant_retrain_config and the functions "
+                             "that follow it" % name)
     raise AttributeError("module 'amct_caffe' has no attribute '%s'" % name)
 
 
@@ -47,9 +51,7 @@ def _checked(**types):
             bound = signature.bind(*arguments, **keywords)
             for name, value in bound.arguments.items():
                 if not isinstance(value, types[name]):
-                    kinds = types[name] if isinstance(types[name], tuple) else (types[name],)
-                    raise TypeError("Func %s argument %s must be %s" %
-                                    (function.__name__, name, " or ".join(str(kind) for kind in kinds)))
+                    raise TypeError("Func %s argument %s must be %r" % (function.__name__, name, types[name]))
             return function(*arguments, **keywords)
 
         return wrapper
@@ -173,3 +175,34 @@ def save_quant_retrain_model(retrained_model_file, retrained_weights_file, save_
                          "named one")
     call(library.qf_save_quant_retrain_model, context, _input(retrained_model_file),
          _input(retrained_weights_file), _SAVE_TYPES[save_type], os.fsencode(save_path), record, config)
+
+
+@_checked(config_file=str, model_file=str, weights_file=str, skip_layers=(list, type(None)), batch_num=int,
+          activation_offset=bool, config_defination=_OPTIONAL)
+def create_quant_config(config_file, model_file, weights_file, skip_layers=None, batch_num=1, activation_offset=True,
+                        config_defination=None):
+    """Write the configuration (JSON) of calibration without training.
+
+    Every layer that can be quantised is listed, in the order of names; those of skip_layers with quant_enable false.
+    batch_num: over how many batches ranges are measured. activation_offset: whether they may be asymmetric.
+    config_defination: a simplified configuration (.cfg), which counts instead of these three. TypeError, OSError
+    and ValueError as create_quant_retrain_config.
+
+    >>> import amct_caffe as amct, json, qaffe.examples
+    >>> model, weights = qaffe.examples.small_model()
+    >>> amct.create_quant_config('config.json', model, weights, skip_layers=['ip'], batch_num=4)
+    >>> config = json.load(open('config.json'))
+    >>> config['batch_num'], config['conv']['quant_enable'], config['ip']['quant_enable']
+    (4, True, False)
+    """
+    names = [] if skip_layers is None else skip_layers
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError("Func create_quant_config argument skip_layers must be a list of %r" % str)
+    skipped = (ctypes.c_char_p * len(names))(*(name.encode() for name in names))
+    limit = 2**31 - 1  # more than may be asked for either way
+    options = _library.QuantOptions(
+        skipped, len(names), max(-limit, min(batch_num, limit)), activation_offset,
+        _input(config_defination) if config_defination is not None else None)
+    call(library.qf_create_quant_config, context, _output("config_file", config_file), _input(model_file),
+         _input(weights_file), ctypes.byref(options))

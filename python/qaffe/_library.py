@@ -73,6 +73,12 @@ class QatOptions(Options):
                 ("on_divergence", c_int), ("show_plan", PlanFunction)]
 
 
+class QuantOptions(Options):
+    c_name = b"qf_quant_options"
+    _fields_ = [("size", c_size_t), ("skip_layers", POINTER(c_char_p)), ("skip_layer_count", c_size_t),
+                ("batch_num", c_int), ("activation_offset", c_bool), ("config_definition", c_char_p)]
+
+
 class QatRow(Structure):
     c_name = b"qf_qat_row"
     _fields_ = [("name", ctypes.c_char * 128), ("type", ctypes.c_char * 32), ("scale_d", c_float),
@@ -224,6 +230,7 @@ _SIGNATURES = {
     "qf_create_quant_retrain_config": (_STATUS, [_P] + [_S] * 4),
     "qf_create_quant_retrain_model": (_STATUS, [_P] + [_S] * 6),
     "qf_save_quant_retrain_model": (_STATUS, [_P, _S, _S, _I, _S, _S, _S]),
+    "qf_create_quant_config": (_STATUS, [_P, _S, _S, _S, POINTER(QuantOptions)]),
     "qf_qat_run": (_STATUS, [_P, POINTER(QatOptions), ActionFunction, ProgressFunction, _P, POINTER(POINTER(QatResult))]),
     "qf_qat_result_destroy": (None, [POINTER(QatResult)]),
 }
@@ -249,7 +256,7 @@ def _declare(found, signatures, structures):
             refuse("its %s has %d bytes, %d are needed" % (structure.c_name.decode(), size, ctypes.sizeof(structure)))
 
 
-_declare(library, _SIGNATURES, (Progress, PythonLayers, QatOptions, QatRow, Verification, QatScore, QatResult, OddBlob,
+_declare(library, _SIGNATURES, (Progress, PythonLayers, QatOptions, QuantOptions, QatRow, Verification, QatScore, QatResult, OddBlob,
                                 FileCheck))
 
 # ---- the one context of this process ----

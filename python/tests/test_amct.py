@@ -72,8 +72,51 @@ def test_configuration_errors():
 
 def test_functions_after_training_say_what_there_is():
     with pytest.raises(AttributeError, match="create_quant_retrain_config"):
-        amct.create_quant_config("c.json", "m", "w")
+        amct.init("c.json", "m", "w", "r")
     assert not hasattr(amct, "nonsense")
+
+
+def test_configuration_of_calibration():
+    model, weights = qaffe.examples.small_model()
+    step = "import amct_caffe; amct_caffe.create_quant_config('tmp/c.json', %r, %r, ['ip'], 3, activation_offset=False)"
+    subprocess.run([sys.executable, "-c", step % (model, weights)], check=True)  # which begins a log of its own
+    text = open("tmp/c.json").read()
+    config = json.loads(text)
+    assert list(config) == ["version", "batch_num", "activation_offset", "joint_quant", "do_fusion",
+                            "skip_fusion_layers", "conv", "ip"]
+    assert (config["batch_num"], config["activation_offset"]) == (3, False)
+    assert config["conv"]["quant_enable"] and not config["ip"]["quant_enable"]
+    assert config["conv"]["activation_quant_params"]["asymmetric"] is False
+    assert text.startswith('{\n    "version":1,\n    "batch_num":3,') and text.endswith("\n}")
+    log = open("amct_log/amct_caffe.log").read()
+    path = os.path.realpath("tmp/c.json")
+    assert "[Config]: Generate config file:%s success!" % path in log
+    assert "[create_quant_config]: Create quant config file %s success." % path in log
+    with open("q.cfg", "w") as file:
+        file.write("batch_num: 2 skip_layers: 'conv' common_config : { hfmg_quantize : { num_of_bins : 1024 } }")
+    amct.create_quant_config("tmp/c.json", model, weights, batch_num=7, config_defination="q.cfg")
+    config = json.load(open("tmp/c.json"))
+    assert config["batch_num"] == 2 and config["ip"]["activation_quant_params"] == {
+        "act_algo": "hfmg", "asymmetric": True, "num_of_bins": 1024}
+
+
+@pytest.mark.parametrize("arguments, error, words", [
+    ({"skip_layers": "ip"}, TypeError,
+     "Func create_quant_config argument skip_layers must be (<class 'list'>, <class 'NoneType'>)"),
+    ({"batch_num": 1.0}, TypeError, "Func create_quant_config argument batch_num must be <class 'int'>"),
+    ({"skip_layers": [3]}, TypeError, "must be a list of <class 'str'>"),
+    ({"skip_layers": ["nobody"]}, ValueError, "Layer nobody does not exist in the graph."),
+    ({"skip_layers": ["relu"]}, ValueError, "Layer relu does not support quantization."),
+    ({"skip_layers": ["ip", "ip"]}, ValueError,
+     "Please delete repeated items in skip_layers, repeated items are ['ip'] "),
+    ({"skip_layers": ["ip", "conv"]}, ValueError, "Except skip_layers, no layer needs to quantize."),
+    ({"batch_num": 0}, ValueError, "The batch_num must be greater than zero."),
+    ({"batch_num": 2**40}, ValueError, "The batch_num must be at most"),
+])
+def test_bad_arguments_of_calibration(arguments, error, words):
+    with pytest.raises(error) as raised:
+        amct.create_quant_config("c.json", *qaffe.examples.small_model(), **arguments)
+    assert words in str(raised.value) and not os.path.exists("c.json")
 
 
 def test_gpu_mode_says_what_to_do():

@@ -25,3 +25,11 @@ qf_status qf_options_take(qf_context *context, const char *name, const void *giv
     memcpy(own, &size, sizeof size);
     return QF_OK;
 }
+
+void qf_options_set_defaults(void *given, const void *defaults, size_t size)
+{
+    size_t theirs;
+    memcpy(&theirs, given, sizeof theirs);
+    for (size_t i = sizeof theirs; i < theirs && i < size; i++)
+        ((char *)given)[i] = ((const char *)defaults)[i];
+}

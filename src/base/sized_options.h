@@ -11,5 +11,7 @@
  * struct may end in padding: a field that grows into it would find there what a caller left. */
 qf_status qf_options_take(qf_context *context, const char *name, const void *given, void *own,
                           size_t size);
+/* Copies all fields behind the size that the caller's struct has and the library's, too. */
+void qf_options_set_defaults(void *given, const void *defaults, size_t size);
 
 #endif

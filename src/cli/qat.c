@@ -6,9 +6,7 @@
 #include "cli/signal_thread.h"
 #include "cli/table.h"
 
-typedef qf_status (*step_function)(qf_context *context, const arguments *arguments);
-
-static int run_step(const arguments *arguments, step_function step, const char *done)
+int run_step(const arguments *arguments, step_function step, const char *done)
 {
     session session;
     if (!session_open(&session, arguments, QF_WARNING))
@@ -21,21 +19,10 @@ static int run_step(const arguments *arguments, step_function step, const char *
     return session_close(&session, status);
 }
 
-#define MODEL_OPTION                                                                               \
-    {                                                                                              \
-        .name = "model", .kind = OPTION_FILE, .required = true, .value = "FILE",                   \
-        .help = "The float net (.prototxt), as it will be trained."                                \
-    }
-#define WEIGHTS_OPTION                                                                             \
-    {                                                                                              \
-        .name = "weights", .kind = OPTION_FILE, .required = true, .value = "FILE",                 \
-        .help = "Its trained weights (.caffemodel)."                                               \
-    }
-
 /* ---- config ---- */
 
 static const option config_options[] = {
-    MODEL_OPTION,
+    MODEL_OPTION("The float net (.prototxt), as it will be trained."),
     WEIGHTS_OPTION,
     REQUIRED_FILE("out", "FILE", "The configuration to write (.json)."),
     FILE_OPTION("config-definition", "FILE",
@@ -68,7 +55,7 @@ const command command_qat_config = {
 /* ---- prepare ---- */
 
 static const option prepare_options[] = {
-    MODEL_OPTION,
+    MODEL_OPTION("The float net (.prototxt), as it will be trained."),
     WEIGHTS_OPTION,
     REQUIRED_FILE("config", "FILE", "The configuration that `qaffe qat config` wrote."),
     REQUIRED_FILE("out-model", "FILE",

@@ -1,10 +1,19 @@
-/* Tables that the qat commands share. */
+/* What the commands of AMCT's flows share: qat and ptq. */
 #ifndef QF_CLI_QAT_H
 #define QF_CLI_QAT_H
 
 #include "cli/command.h"
 #include "qaffe/qaffe.h"
 
+#define MODEL_OPTION(text)                                                                         \
+    {                                                                                              \
+        .name = "model", .kind = OPTION_FILE, .required = true, .value = "FILE", .help = (text)    \
+    }
+#define WEIGHTS_OPTION                                                                             \
+    {                                                                                              \
+        .name = "weights", .kind = OPTION_FILE, .required = true, .value = "FILE",                 \
+        .help = "Its trained weights (.caffemodel)."                                               \
+    }
 #define BATCH_NORM_OPTION                                                                          \
     {                                                                                              \
         .name = "batch-norm", .kind = OPTION_CHOICE, .value = "HOW",                               \
@@ -12,6 +21,10 @@
         .help = "BatchNorm during retraining: as the model says; with frozen statistics; or on "   \
                 "batch statistics, learning on (see train --freeze-bn-after)."                     \
     }
+typedef qf_status (*step_function)(qf_context *context, const arguments *arguments);
+/* One of AMCT's functions, with AMCT's log; `done` is printed at its end. */
+int run_step(const arguments *arguments, step_function step, const char *done);
+
 qf_batch_norm chosen_batch_norm(const arguments *arguments);
 
 void print_plan(const qf_plan *plan);

@@ -29,7 +29,7 @@ static const struct {
     [QF_FILE_QUANT_JSON] = {"the quant.json of an exported model",
                             "it is for Ascend's comparison of dumped tensors", true},
     [QF_FILE_POST_TRAINING_CONFIG] = {"a configuration of quantisation after training (.json)",
-                                      "`qaffe qat config` makes one for retraining", true},
+                                      NULL, true},
     [QF_FILE_LABEL_MAP] = {"a label map of SSD, which names classes",
                            "label maps go to label_map_file of SSD's layers", true},
     [QF_FILE_HDF5] = {"an HDF5 file",
@@ -142,6 +142,9 @@ static const struct {
     {QF_FILE_CONFIG_DEFINITION, QF_FILE_CONFIG,
      "`qaffe qat config --config-definition` makes the .json of it"},
     {QF_FILE_CONFIG, QF_FILE_CONFIG_DEFINITION, "give it to `qaffe qat prepare` as --config"},
+    {QF_FILE_POST_TRAINING_CONFIG, QF_FILE_CONFIG, "`qaffe qat config` makes one for retraining"},
+    {QF_FILE_CONFIG, QF_FILE_POST_TRAINING_CONFIG,
+     "`qaffe ptq config` makes one for calibration without retraining"},
     {QF_FILE_NET, QF_FILE_CONFIG, "`qaffe qat config` makes one of a net and its weights"},
     {QF_FILE_WEIGHTS, QF_FILE_CONFIG, "`qaffe qat config` makes one of a net and its weights"},
     {QF_FILE_PICKLE, QF_FILE_CIFAR,
@@ -152,7 +155,8 @@ static const struct {
 static bool fits(qf_file_type found, qf_file_type wanted)
 {
     return found == wanted || (found == QF_FILE_WEIGHTS_TEXT && wanted == QF_FILE_NET) ||
-           (found == QF_FILE_JSON && wanted == QF_FILE_CONFIG) ||
+           (found == QF_FILE_JSON &&
+            (wanted == QF_FILE_CONFIG || wanted == QF_FILE_POST_TRAINING_CONFIG)) ||
            (found == QF_FILE_TEXT && types[wanted].text) ||
            (found == QF_FILE_KERAS && wanted == QF_FILE_HDF5) ||
            (found == QF_FILE_HDF5_STATE && wanted == QF_FILE_HDF5) ||

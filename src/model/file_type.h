@@ -34,8 +34,8 @@ typedef enum qf_file_type {
     QF_FILE_WINDOW_LIST,
     QF_FILE_IDX,
     QF_FILE_CIFAR, /* wanted only: bytes without a mark */
-    /* What is not. */
     QF_FILE_POST_TRAINING_CONFIG,
+    /* What is not. */
     QF_FILE_LABEL_MAP, /* of SSD: names of classes */
     QF_FILE_OTHER_IMAGE,
     QF_FILE_NPY,

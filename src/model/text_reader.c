@@ -235,6 +235,33 @@ static qf_status refuse_extension(qf_text_parser *p)
                          "extensions in [brackets] are not part of Caffe's messages");
 }
 
+/* Of two values of a field AMCT's reader keeps the last, and so of two fields that exclude each
+ * other; Caffe's refuses them. */
+static bool last_counts(const ProtobufCMessageDescriptor *type)
+{
+    return strcmp(type->package_name, "amct") == 0;
+}
+
+/* A field that is not repeated is about to be read. */
+static qf_status make_room(qf_text_parser *p, ProtobufCMessage *message,
+                           const ProtobufCFieldDescriptor *field)
+{
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+    const bool excludes = field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF &&
+                          *(uint32_t *)((char *)message + field->quantifier_offset) != 0;
+    if (!qf_field_is_set(message, field) && !excludes)
+        return QF_OK;
+    if (last_counts(type)) {
+        for (unsigned i = 0; i < type->n_fields; i++)
+            if (&type->fields[i] == field || (excludes && type->fields[i].offset == field->offset))
+                qf_field_clear(message, &type->fields[i]);
+        return QF_OK;
+    }
+    return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
+                         "the field '%s' is given twice, but a %s has only one", field->name,
+                         type->short_name);
+}
+
 static qf_status parse_field(qf_text_parser *p, ProtobufCMessage *message)
 {
     const ProtobufCMessageDescriptor *type = message->descriptor;
@@ -262,14 +289,8 @@ static qf_status parse_field(qf_text_parser *p, ProtobufCMessage *message)
     /* A required scalar has no flag; parse_fields keeps track of those. */
     bool tracked = field->label == PROTOBUF_C_LABEL_REQUIRED &&
                    field->type != PROTOBUF_C_TYPE_MESSAGE && field->type != PROTOBUF_C_TYPE_STRING;
-    if (!repeated && !tracked && qf_field_is_set(message, field))
-        return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
-                             "the field '%s' is given twice, but a %s has only one", field->name,
-                             type->short_name);
-    if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF &&
-        *(uint32_t *)((char *)message + field->quantifier_offset) != 0)
-        return qf_lexer_fail(&p->lexer, p->lexer.token.line, p->lexer.token.column,
-                             "the field '%s' excludes another one that is given", field->name);
+    if (!repeated && !tracked)
+        QF_TRY(make_room(p, message, field));
     bool colon;
     QF_TRY(qf_text_try_symbol(p, ':', &colon));
     if (!colon && field->type != PROTOBUF_C_TYPE_MESSAGE)
@@ -314,7 +335,7 @@ static qf_status parse_fields(qf_text_parser *p, ProtobufCMessage *message, char
             if (field->label != PROTOBUF_C_LABEL_REQUIRED || strlen(field->name) != name.size ||
                 memcmp(field->name, name.text, name.size) != 0)
                 continue;
-            if (met[i] && field->type != PROTOBUF_C_TYPE_MESSAGE &&
+            if (met[i] && !last_counts(type) && field->type != PROTOBUF_C_TYPE_MESSAGE &&
                 field->type != PROTOBUF_C_TYPE_STRING)
                 status = qf_lexer_fail(&p->lexer, name.line, name.column,
                                        "the field '%s' is given twice, but a %s has only one",

@@ -9,6 +9,29 @@ static qf_status configure(qf_context *context, double *result)
                                           "given.caffemodel", "quant.cfg");
 }
 
+static qf_status configure_calibration(qf_context *context, double *result)
+{
+    const char *const skipped[] = {"ip"};
+    const qf_quant_options options = {.size = sizeof options,
+                                      .skip_layers = skipped,
+                                      .skip_layer_count = 1,
+                                      .batch_num = 2,
+                                      .activation_offset = true};
+    (void)result;
+    return qf_create_quant_config(context, "out/config.json", "net.prototxt", "given.caffemodel",
+                                  &options);
+}
+
+static qf_status configure_calibration_simply(qf_context *context, double *result)
+{
+    qf_quant_options options = {.size = sizeof options};
+    qf_quant_set_defaults(&options);
+    options.config_definition = "calibration.cfg";
+    (void)result;
+    return qf_create_quant_config(context, "out/config.json", "net.prototxt", "given.caffemodel",
+                                  &options);
+}
+
 static qf_status prepare(qf_context *context, double *result)
 {
     (void)result;
@@ -98,6 +121,9 @@ static qf_status run_all(qf_context *context, double *result)
 
 const trial trials_of_flow[] = {
     {.name = "the configuration", .run = configure},
+    {.name = "the configuration of calibration", .run = configure_calibration},
+    {.name = "the configuration of calibration, from a simplified one",
+     .run = configure_calibration_simply},
     {.name = "the net to train", .run = prepare},
     {.name = "the net to train, with frozen statistics", .run = prepare_frozen},
     {.name = "the models to deploy", .run = save},

@@ -50,6 +50,12 @@
     "batch_num: 1 retrain_data_quant_config { ulq_quantize { } } "                                 \
     "retrain_weight_quant_config { arq_retrain { channel_wise: true } }"
 
+#define CALIBRATION                                                                                \
+    "batch_num: 2 skip_layers: 'ip' skip_fusion_layers: 'c' "                                      \
+    "common_config { ifmr_quantize { search_step: 0.02 } } "                                       \
+    "override_layer_types { layer_type: 'Convolution' calibration_config { hfmg_quantize { } } } " \
+    "override_layer_configs { layer_name: 'c' calibration_config { arq_quantize { } } }"
+
 static void write_bytes(const char *name, const char *head, size_t head_size, size_t count,
                         int modulus)
 {
@@ -146,6 +152,7 @@ int trials_start(void **state)
     test_write_text(context, "python.prototxt", PYTHON_NET);
     test_write_text(context, "old.prototxt", OLD_NET);
     test_write_text(context, "quant.cfg", QUANTISATION);
+    test_write_text(context, "calibration.cfg", CALIBRATION);
     write_data_sets();
     write_images();
     train("solver", "net.prototxt", "Adam", NULL, "given");

@@ -1,9 +1,154 @@
 /* Recorded results of the other functions of AMCT: calibration without retraining, and what goes
  * with it. A case of a kernel in the table needs no code. */
 #include "harness/recorded_kernels.h"
+#include "model/model.h"
+#include "toolkit/config/ptq_config.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* ---- configurations ---- */
+
+/* The recordings have a stub of a graph: names, types, and whether each can be quantised. Here it
+ * is a net with such layers. */
+static const struct {
+    const char *type;
+    bool quantisable;
+    const char *settings; /* of the net */
+    const char *blobs;    /* of the weights */
+} stubs[] = {
+    {"Convolution", true, "convolution_param { num_output: 3 kernel_size: 1 }",
+     "blobs { shape { dim: 3 dim: 1 dim: 1 dim: 1 } data: 1 data: 2 data: 3 }"},
+    {"Deconvolution", true, "convolution_param { num_output: 3 kernel_size: 1 }",
+     "blobs { shape { dim: 1 dim: 3 dim: 1 dim: 1 } data: 1 data: 2 data: 3 }"},
+    {"InnerProduct", true, "inner_product_param { num_output: 1 }",
+     "blobs { shape { dim: 1 dim: 3 } data: 1 data: 2 data: 3 }"},
+    {"Pooling", true, "pooling_param { pool: AVE kernel_size: 2 }", ""},
+    {"Pooling", false, "pooling_param { pool: AVE global_pooling: true }", ""},
+    {"ReLU", false, "", ""},
+};
+enum { STUBS = sizeof stubs / sizeof *stubs };
+
+static void print_layer(const json_t *layer, bool with_blobs, qf_buffer *out)
+{
+    const char *name = json_string_value(json_array_get(layer, 0)),
+               *type = json_string_value(json_array_get(layer, 1));
+    const bool quantisable = json_is_true(json_array_get(layer, 2));
+    int i = 0;
+    while (i < STUBS && (strcmp(stubs[i].type, type) != 0 || stubs[i].quantisable != quantisable))
+        i++;
+    if (i == STUBS)
+        fail_msg("no stub of a layer of type %s", type);
+    qf_buffer_print(out, "layer { name: '%s' type: '%s' bottom: 'x' top: '%s' %s %s }\n", name,
+                    type, name, stubs[i].settings, with_blobs ? stubs[i].blobs : "");
+}
+
+typedef struct stub {
+    char *folder, *model, *weights, *config;
+    Caffe__NetParameter *net, *blobs;
+} stub;
+
+static void parse(run *r, bool with_blobs, const char *path, Caffe__NetParameter **out)
+{
+    qf_buffer text = {0};
+    const json_t *layer;
+    size_t i;
+    qf_buffer_print(&text, "layer { name: 'in' type: 'Input' top: 'x' }\n");
+    json_array_foreach(param_of(r, "layers"), i, layer) print_layer(layer, with_blobs, &text);
+    assert_ok(r->context, qf_text_parse(r->context, "stub", text.data, text.size,
+                                        &caffe__net_parameter__descriptor, out));
+    if (with_blobs)
+        assert_ok(r->context, qf_wire_write(r->context, path, *out, 0640));
+    else
+        assert_ok(r->context, qf_file_write(r->context, path, text.data, text.size, 0640));
+    qf_buffer_release(&text);
+}
+
+static stub make_stub(run *r)
+{
+    stub stub = {.folder = test_make_directory()};
+    stub.model = test_format("%s/net.prototxt", stub.folder);
+    stub.weights = test_format("%s/net.caffemodel", stub.folder);
+    stub.config = test_format("%s/config.json", stub.folder);
+    parse(r, false, stub.model, &stub.net);
+    parse(r, true, stub.weights, &stub.blobs);
+    return stub;
+}
+
+static void remove_stub(stub *stub)
+{
+    test_remove_directory(stub->folder);
+    qf_message_free(stub->net);
+    qf_message_free(stub->blobs);
+    qf_free(stub->folder);
+    qf_free(stub->model);
+    qf_free(stub->weights);
+    qf_free(stub->config);
+}
+
+static qf_status ptq_config(run *r)
+{
+    stub stub = make_stub(r);
+    char *definition = input_path(r, "cfg");
+    const char *skip[16];
+    const json_t *skipped = param_of(r, "skip_layers"), *name;
+    size_t i;
+    json_array_foreach(skipped, i, name) skip[i] = json_string_value(name);
+    const qf_quant_options options = {.size = sizeof options,
+                                      .skip_layers = skip,
+                                      .skip_layer_count = json_array_size(skipped),
+                                      .batch_num = (int)number(r, "batch_num"),
+                                      .activation_offset = flag(r, "activation_offset"),
+                                      .config_definition = definition};
+    qf_status status =
+        qf_create_quant_config(r->context, stub.config, stub.model, stub.weights, &options);
+    if (status == QF_OK)
+        give_file(r, "config_json", stub.config);
+    else
+        assert_int_not_equal(access(stub.config, F_OK), 0); /* nothing half done */
+    remove_stub(&stub);
+    qf_free(definition);
+    return status;
+}
+
+/* Recorded is what remains: the layers that are enabled, with all of their settings. */
+static void drop_disabled(qf_config *config)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < config->count; i++) {
+        if (config->layers[i].enabled)
+            config->layers[kept++] = config->layers[i];
+        else
+            qf_free(config->layers[i].name);
+    }
+    config->count = kept;
+}
+
+static qf_status ptq_config_read(run *r)
+{
+    stub stub = make_stub(r);
+    char *file = input_path(r, "config_json");
+    qf_config config;
+    stands_for(r, file, "FILE");
+    /* The second method of weights is the recorded sibling's; Caffe's is this. */
+    stands_for(r, "nuq_quantize", "ada_quantize");
+    assert_ok(r->context, qf_ptq_defaults(r->context, stub.net, stub.blobs, &config));
+    qf_status status = qf_ptq_read(r->context, stub.net, file, &config);
+    if (status == QF_OK) {
+        drop_disabled(&config);
+        assert_ok(r->context, qf_ptq_write(r->context, &config, stub.config));
+        give_file(r, "result_json", stub.config);
+    }
+    qf_config_release(&config);
+    remove_stub(&stub);
+    qf_free(file);
+    return status;
+}
 
 static const kernel kernels[] = {
     {"ifmr", recorded_ifmr, ""},
+    {"ptq_config", ptq_config, ""},
+    {"ptq_config_read", ptq_config_read, ""},
 };
 
 static void every_case(void **state)

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "toolkit/toolkit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char MODULE[] = "Configuration";
@@ -26,8 +27,8 @@ static qf_status add(qf_context *context, const Caffe__LayerParameter *layer, qf
                : qf_fail(context, QF_E_MEMORY, "no memory for a configuration");
 }
 
-qf_status qf_config_defaults(qf_context *context, const Caffe__NetParameter *net,
-                             const Caffe__NetParameter *weights, qf_config *out)
+qf_status qf_config_list_layers(qf_context *context, const Caffe__NetParameter *net,
+                                const Caffe__NetParameter *weights, qf_config *out)
 {
     *out = (qf_config){.batch_num = 1};
     for (size_t i = 0; i < net->n_layer; i++) {
@@ -43,6 +44,13 @@ qf_status qf_config_defaults(qf_context *context, const Caffe__NetParameter *net
             return status;
         }
     }
+    return QF_OK;
+}
+
+qf_status qf_config_defaults(qf_context *context, const Caffe__NetParameter *net,
+                             const Caffe__NetParameter *weights, qf_config *out)
+{
+    QF_TRY(qf_config_list_layers(context, net, weights, out));
     if (out->count)
         return QF_OK;
     return qf_fail(
@@ -56,6 +64,9 @@ void qf_config_release(qf_config *config)
     for (size_t i = 0; i < config->count; i++)
         qf_free(config->layers[i].name);
     qf_free(config->layers);
+    for (size_t i = 0; i < config->skip_fusion_count; i++)
+        free(config->skip_fusion[i]);
+    free(config->skip_fusion);
     *config = (qf_config){0};
 }
 
@@ -65,6 +76,11 @@ qf_layer_config *qf_config_find(const qf_config *config, const char *layer)
         if (strcmp(config->layers[i].name, layer) == 0)
             return &config->layers[i];
     return NULL;
+}
+
+qf_status qf_config_skip_fusion(qf_context *context, qf_config *config, const char *layer)
+{
+    return qf_append_string(context, &config->skip_fusion_count, &config->skip_fusion, layer);
 }
 
 qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter *net,

@@ -1,5 +1,5 @@
-/* The configuration of quantisation-aware training: which layers, how (AMCT specification, section
- * C). */
+/* The configuration of quantisation: which layers, how. That of training (AMCT specification,
+ * section C) and that of calibration without it (ptq_config.h) list the same layers. */
 #ifndef QF_TOOLKIT_CONFIG_CONFIG_H
 #define QF_TOOLKIT_CONFIG_CONFIG_H
 
@@ -7,20 +7,41 @@
 
 typedef enum qf_choice { QF_AUTOMATIC, QF_NO, QF_YES } qf_choice;
 
+typedef enum qf_range_method { QF_IFMR, QF_HFMG } qf_range_method;
+
+typedef enum qf_weight_method { QF_ARQ } qf_weight_method;
+
+/* How the range of a layer's input is measured without training. */
+typedef struct qf_calibration {
+    qf_range_method method;
+    double max_percentile, min_percentile; /* IFMR */
+    double search_range[2], search_step;   /* IFMR */
+    int bins;                              /* HFMG */
+    qf_choice asymmetric;                  /* automatic: as activation_offset says */
+} qf_calibration;
+
 typedef struct qf_layer_config {
     char *name;
     const char *type; /* borrowed from the net */
     qf_support support;
     bool enabled, explicitly_enabled;
+    bool channel_wise;
+    /* training: */
     bool has_clip;
     float clip_max, clip_min; /* only with has_clip; else measured on the first batch */
     qf_choice fixed_min;
-    bool channel_wise;
+    /* calibration: */
+    qf_calibration calibration;
+    qf_weight_method weight_method;
 } qf_layer_config;
 
 typedef struct qf_config {
-    int batch_num; /* of the search of shifts */
+    int batch_num; /* of the search of shifts, and of calibration */
     bool has_batch_num;
+    /* calibration: */
+    bool activation_offset, joint_quant, do_fusion;
+    char **skip_fusion; /* layers into which nothing is folded */
+    size_t skip_fusion_count;
     qf_layer_config *layers; /* every layer that can be quantised, in the order of the net */
     size_t count, capacity;
 } qf_config;
@@ -29,8 +50,14 @@ typedef struct qf_config {
  * none. */
 qf_status qf_config_defaults(qf_context *context, const Caffe__NetParameter *net,
                              const Caffe__NetParameter *weights, qf_config *out);
+/* The same, but none is no error. */
+qf_status qf_config_list_layers(qf_context *context, const Caffe__NetParameter *net,
+                                const Caffe__NetParameter *weights, qf_config *out);
 void qf_config_release(qf_config *config);
 qf_layer_config *qf_config_find(const qf_config *config, const char *layer);
+
+/* Nothing is to be folded into this layer. */
+qf_status qf_config_skip_fusion(qf_context *context, qf_config *config, const char *layer);
 
 /* Apply a simplified configuration (.cfg) to the defaults. */
 qf_status qf_config_apply_definition(qf_context *context, const Caffe__NetParameter *net,

@@ -6,7 +6,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- writing: 4 spaces, no space behind ':', the order of the net ---- */
@@ -21,11 +20,9 @@ static void print_float(qf_buffer *out, const char *key, float value)
 
 static void print_layer(qf_buffer *out, const qf_layer_config *layer)
 {
-    json_t *name = json_string(layer->name);
-    char *quoted = name ? json_dumps(name, JSON_ENCODE_ANY) : NULL;
-    out->failed = out->failed || !quoted;
-    qf_buffer_print(out, ",\n    %s:{\n        \"retrain_enable\":%s,\n", quoted ? quoted : "",
-                    layer->enabled ? "true" : "false");
+    qf_buffer_print(out, ",\n    ");
+    qf_json_print_string(out, layer->name);
+    qf_buffer_print(out, ":{\n        \"retrain_enable\":%s,\n", layer->enabled ? "true" : "false");
     qf_buffer_print(out,
                     "        \"retrain_data_config\":{\n            \"algo\":\"ulq_quantize\"");
     if (layer->has_clip) {
@@ -39,8 +36,6 @@ static void print_layer(qf_buffer *out, const qf_layer_config *layer)
                     "\n        },\n        \"retrain_weight_config\":{\n            "
                     "\"algo\":\"arq_retrain\",\n            \"channel_wise\":%s\n        }\n    }",
                     layer->channel_wise ? "true" : "false");
-    free(quoted);
-    json_decref(name);
 }
 
 qf_status qf_config_write(qf_context *context, const qf_config *config, const char *path)

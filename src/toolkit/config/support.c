@@ -74,12 +74,29 @@ static const struct {
 };
 enum { RULES = sizeof rules / sizeof *rules };
 
+/* Its place in the table; RULES: it is not there. */
+static int rule_of(const char *type)
+{
+    int i = 0;
+    while (i < RULES && strcmp(rules[i].type, type) != 0)
+        i++;
+    return i;
+}
+
 bool qf_type_supported(const char *type)
 {
-    for (int i = 0; i < RULES; i++)
-        if (strcmp(rules[i].type, type) == 0)
-            return true;
-    return false;
+    return rule_of(type) < RULES;
+}
+
+size_t qf_supported_types(void)
+{
+    return RULES;
+}
+
+bool qf_type_channel_wise(const char *type)
+{
+    const int rule = rule_of(type);
+    return rule < RULES && rules[rule].channel_wise;
 }
 
 qf_support qf_layer_support(const Caffe__LayerParameter *layer,

@@ -16,5 +16,8 @@ qf_support qf_layer_support(const Caffe__LayerParameter *layer,
                             const Caffe__LayerParameter *weights);
 /* A type of which at least some layers can be quantised. */
 bool qf_type_supported(const char *type);
+size_t qf_supported_types(void); /* how many there are */
+/* May weights of this supported type have a scale for each channel? */
+bool qf_type_channel_wise(const char *type);
 
 #endif

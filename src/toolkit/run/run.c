@@ -29,9 +29,7 @@ static const qf_qat_options defaults = {
 
 void qf_qat_set_defaults(qf_qat_options *options)
 {
-    const size_t size = options->size < sizeof defaults ? options->size : sizeof defaults;
-    for (size_t i = sizeof options->size; i < size; i++)
-        ((char *)options)[i] = ((const char *)&defaults)[i];
+    qf_options_set_defaults(options, &defaults, sizeof defaults);
 }
 
 typedef struct run {
