@@ -30,14 +30,23 @@ static Caffe__NetParameter *read_weights(qf_context *context)
     return net;
 }
 
+/* A record of the net's layers: entries by themselves, and the whole as convert reads it. */
 static void read_record(qf_context *context, const char *path)
 {
+    static const qf_record_layer layers[] = {{"c", true, 3}, {"p", true, 0}};
+    for (int stage = QF_RECORD_GIVEN; stage <= QF_RECORD_RETRAINED; stage++) {
+        qf_record *record;
+        if (qf_record_read_for(context, path, "net", layers, 2, (qf_record_stage)stage, &record) ==
+            QF_OK)
+            qf_message_free(record);
+    }
     qf_record *record;
     if (qf_record_read(context, path, &record) != QF_OK)
         return;
     for (size_t i = 0; i < record->n_record; i++)
-        if (record->record[i]->key && record->record[i]->value)
-            (void)qf_record_check(context, record->record[i]->key, record->record[i]->value, 3);
+        if (record->record[i]->value)
+            (void)qf_record_check(context, &layers[0], record->record[i]->value,
+                                  QF_RECORD_RETRAINED);
     qf_message_free(record);
 }
 

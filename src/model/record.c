@@ -4,9 +4,6 @@
 #include "base/checksum.h"
 #include "model/field.h"
 
-#include <float.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 qf_status qf_record_read(qf_context *context, const char *path, qf_record **out)
@@ -96,82 +93,4 @@ qf_status qf_record_set_shifts(qf_context *context, qf_record_entry *entry, cons
         QF_TRY(qf_append(context, &entry->n_shift_bit, &entry->shift_bit, &bits, sizeof bits));
     }
     return QF_OK;
-}
-
-static bool usable(float scale)
-{
-    return (double)scale > DBL_EPSILON && (double)scale < 1 / DBL_EPSILON;
-}
-
-static qf_status check_weights(qf_context *context, const char *layer, const qf_record_entry *entry,
-                               size_t outputs)
-{
-    if (outputs == 0) { /* AVE Pooling */
-        bool neutral = entry->n_scale_w == 0 || (entry->n_scale_w == 1 && entry->scale_w[0] == 1);
-        return neutral
-                   ? QF_OK
-                   : qf_fail(context, QF_E_MISMATCH,
-                             "record: layer %s has no weights, so its scale_w must be absent or "
-                             "the single value 1",
-                             layer);
-    }
-    if (entry->n_scale_w != 1 && entry->n_scale_w != outputs)
-        return qf_fail(context, QF_E_MISMATCH,
-                       "record: layer %s has %zu scale_w, expected 1 or %zu (its outputs)", layer,
-                       entry->n_scale_w, outputs);
-    for (size_t i = 0; i < entry->n_scale_w; i++)
-        if (!usable(entry->scale_w[i]))
-            return qf_fail(
-                context, QF_E_VALUE,
-                "record: scale_w %zu of layer %s is %g, expected a positive finite number", i,
-                layer, (double)entry->scale_w[i]);
-    if (entry->n_offset_w != entry->n_scale_w)
-        return qf_fail(context, QF_E_MISMATCH,
-                       "record: layer %s has %zu offset_w for %zu scale_w; give as many", layer,
-                       entry->n_offset_w, entry->n_scale_w);
-    for (size_t i = 0; i < entry->n_offset_w; i++)
-        if (entry->offset_w[i] != 0)
-            return qf_fail(context, QF_E_VALUE,
-                           "record: offset_w %zu of layer %s is %d; weights are quantised without "
-                           "offset, it must be 0",
-                           i, layer, entry->offset_w[i]);
-    return QF_OK;
-}
-
-static qf_status check_shifts(qf_context *context, const char *layer, const qf_record_entry *entry)
-{
-    size_t zeros = 0;
-    for (size_t i = 0; i < entry->n_shift_bit; i++) {
-        zeros += entry->shift_bit[i] == 0;
-        if (entry->shift_bit[i] > 16)
-            return qf_fail(context, QF_E_VALUE,
-                           "record: shift_bit of layer %s is %u, expected 1 to 16", layer,
-                           entry->shift_bit[i]);
-    }
-    if (zeros == entry->n_shift_bit)
-        return QF_OK; /* none */
-    if (zeros)
-        return qf_fail(context, QF_E_VALUE,
-                       "record: shift_bit of layer %s is zero for some channels only; all or none",
-                       layer);
-    if (entry->n_shift_bit != entry->n_scale_w)
-        return qf_fail(context, QF_E_MISMATCH,
-                       "record: layer %s has %zu shift_bit for %zu scale_w; give as many", layer,
-                       entry->n_shift_bit, entry->n_scale_w);
-    return QF_OK;
-}
-
-qf_status qf_record_check(qf_context *context, const char *layer, const qf_record_entry *entry,
-                          size_t outputs)
-{
-    if (!entry->has_scale_d || !usable(entry->scale_d))
-        return qf_fail(context, QF_E_VALUE,
-                       "record: scale_d of layer %s is %s; it must be a positive finite number",
-                       layer, entry->has_scale_d ? "out of range" : "missing");
-    if (!entry->has_offset_d || entry->offset_d < -128 || entry->offset_d > 127)
-        return qf_fail(context, QF_E_VALUE,
-                       "record: offset_d of layer %s is %s; it must lie in -128 to 127", layer,
-                       entry->has_offset_d ? "out of range" : "missing");
-    QF_TRY(check_weights(context, layer, entry, outputs));
-    return check_shifts(context, layer, entry);
 }

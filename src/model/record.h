@@ -25,9 +25,30 @@ qf_status qf_record_set_scales(qf_context *context, qf_record_entry *entry, cons
 qf_status qf_record_set_shifts(qf_context *context, qf_record_entry *entry, const int *shift,
                                size_t count); /* 0: none */
 
-/* Do the entry's numbers make sense together (H.4)? `outputs`: channels of the layer, or 0 for a
- * layer without weights. */
-qf_status qf_record_check(qf_context *context, const char *layer, const qf_record_entry *entry,
-                          size_t outputs);
+/* ---- do a record's numbers make sense (record_check.c)? Sentences are AMCT's. ---- */
+
+/* Who wrote it, and so what is in it: a user, factors without shifts, and nothing else;
+ * calibration, shifts for all weights; training, shifts where a TEST phase came to the end of its
+ * search. */
+typedef enum qf_record_stage {
+    QF_RECORD_GIVEN,
+    QF_RECORD_CALIBRATED,
+    QF_RECORD_RETRAINED
+} qf_record_stage;
+
+typedef struct qf_record_layer {
+    const char *name;
+    bool quantisable;
+    size_t outputs; /* channels, of which each may have a scale; 0: no weights */
+} qf_record_layer;
+
+qf_status qf_record_check(qf_context *context, const qf_record_layer *layer,
+                          const qf_record_entry *entry, qf_record_stage stage);
+/* Says nothing: to be passed over. */
+bool qf_record_is_empty(const qf_record_entry *entry);
+/* Reads a record that belongs to the model of these layers, and checks every entry. */
+qf_status qf_record_read_for(qf_context *context, const char *path, const char *model,
+                             const qf_record_layer *layers, size_t count, qf_record_stage stage,
+                             qf_record **out);
 
 #endif

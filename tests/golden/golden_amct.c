@@ -2,8 +2,10 @@
  * with it. A case of a kernel in the table needs no code. */
 #include "harness/recorded_kernels.h"
 #include "model/model.h"
+#include "model/record.h"
 #include "toolkit/config/ptq_config.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -145,10 +147,80 @@ static qf_status ptq_config_read(run *r)
     return status;
 }
 
+/* ---- records ---- */
+
+enum { MOST_LAYERS = 8 };
+
+static size_t record_layers(const run *r, qf_record_layer *layers)
+{
+    const json_t *layer;
+    size_t i;
+    json_array_foreach(param_of(r, "layers"), i, layer)
+    {
+        const bool weights =
+            strcmp(json_string_value(json_object_get(layer, "type")), "Pooling") != 0;
+        assert_true(i < MOST_LAYERS);
+        layers[i] = (qf_record_layer){
+            .name = json_string_value(json_object_get(layer, "name")),
+            .quantisable = json_is_true(json_object_get(layer, "quantisable")),
+            .outputs =
+                weights ? (size_t)json_integer_value(json_object_get(layer, "channels_out")) : 0,
+        };
+    }
+    return json_array_size(param_of(r, "layers"));
+}
+
+/* The factors as the recorded code hands them on: a layer without weights has the neutral ones, no
+ * shift is 0. */
+static json_t *factors_of(const qf_record_entry *entry)
+{
+    json_t *scale = json_array(), *offset = json_array(), *shift = json_array();
+    const size_t count = entry->n_scale_w ? entry->n_scale_w : 1;
+    for (size_t i = 0; i < count; i++) {
+        json_array_append_new(scale, json_real(entry->n_scale_w ? (double)entry->scale_w[i] : 1));
+        json_array_append_new(offset, json_integer(entry->n_offset_w ? entry->offset_w[i] : 0));
+        json_array_append_new(shift, json_integer(entry->n_shift_bit ? entry->shift_bit[i] : 0));
+    }
+    return json_pack("{s:i, s:f, s:o, s:o, s:o}", "data_offset", (int)entry->offset_d, "data_scale",
+                     (double)entry->scale_d, "weight_scale", scale, "weight_offset", offset,
+                     "shift_n", shift);
+}
+
+static qf_status record_check(run *r)
+{
+    qf_record_layer layers[MOST_LAYERS];
+    const size_t count = record_layers(r, layers);
+    qf_record *record;
+    char *path = input_path(r, "record");
+    stands_for(r, path, "RECORD");
+    qf_status status = qf_record_read_for(
+        r->context, path, "MODEL", layers, count,
+        flag(r, "shift_bit_allowed") ? QF_RECORD_CALIBRATED : QF_RECORD_GIVEN, &record);
+    qf_free(path);
+    QF_TRY(status);
+    json_t *factors = json_object(), *skip = json_array();
+    for (size_t i = 0; i < record->n_record; i++) {
+        const qf_record_entry *entry = record->record[i]->value;
+        if (qf_record_is_empty(entry))
+            continue;
+        json_object_set_new(factors, record->record[i]->key, factors_of(entry));
+        if (entry->skip_fusion)
+            json_array_append_new(skip, json_string(record->record[i]->key));
+    }
+    json_t *all = json_pack("{s:o, s:o}", "layers", factors, "skip_fusion_layers", skip);
+    char *text = json_dumps(all, JSON_REAL_PRECISION(17));
+    give_text(r, "parsed_json", text);
+    free(text);
+    json_decref(all);
+    qf_message_free(record);
+    return QF_OK;
+}
+
 static const kernel kernels[] = {
     {"ifmr", recorded_ifmr, ""},
     {"ptq_config", ptq_config, ""},
     {"ptq_config_read", ptq_config_read, ""},
+    {"record_check", record_check, ""},
 };
 
 static void every_case(void **state)

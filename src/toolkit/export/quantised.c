@@ -324,7 +324,8 @@ static qf_status take_shifts(qf_context *context, const qf_record *record, qf_qu
             "with test_interval and test_iter of at least batch_num",
             q->name);
     const bool searched = entry->n_scale_w || entry->n_shift_bit; /* to the end */
-    QF_TRY(qf_record_check(context, q->name, entry, q->has_weights && searched ? q->scales : 0));
+    const qf_record_layer layer = {q->name, true, q->has_weights && searched ? q->scales : 0};
+    QF_TRY(qf_record_check(context, &layer, entry, QF_RECORD_RETRAINED));
     if (q->scale_d == 0) {
         q->scale_d = entry->scale_d;
         q->offset_d = entry->offset_d;
@@ -349,7 +350,7 @@ static qf_status take_shifts(qf_context *context, const qf_record *record, qf_qu
     if (!q->shift)
         return qf_fail(context, QF_E_MEMORY, "no memory for shifts");
     for (size_t c = 0; c < q->scales; c++)
-        q->shift[c] = (int)entry->shift_bit[c];
+        q->shift[c] = (int)entry->shift_bit[entry->n_shift_bit == 1 ? 0 : c];
     return QF_OK;
 }
 
