@@ -33,7 +33,7 @@ prepare_files="weights model record"
 export_() {
   exec "$qaffe" qat export --checksum --model qat/model --weights qat/weights --record qat/record --out "$1/" >/dev/null 2>&1
 }
-export__files="quant.json fake_quant_weights.caffemodel fake_quant_model.prototxt deploy_weights.caffemodel deploy_model.prototxt"
+export__files="_quant.json fake_quant_weights.caffemodel fake_quant_model.prototxt deploy_weights.caffemodel deploy_model.prototxt"
 
 mkdir qat
 (prepare qat)

@@ -4,6 +4,7 @@
 #include "model/model.h"
 #include "model/record.h"
 #include "toolkit/config/ptq_config.h"
+#include "toolkit/export/fusion_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -216,11 +217,65 @@ static qf_status record_check(run *r)
     return QF_OK;
 }
 
+/* ---- quant.json ---- */
+
+enum { MOST_OPS = 16 };
+
+static void set_names(const json_t *layer, qf_fusion_op *op)
+{
+    const json_t *more = json_array_get(layer, 3), *fused = json_object_get(more, "fused"), *name;
+    size_t i;
+    op->has_origin = json_is_true(json_object_get(more, "quantised")) || fused;
+    if (op->has_origin && !fused)
+        op->names[op->count++] = op->name;
+    json_array_foreach((json_t *)fused, i, name) op->names[op->count++] = json_string_value(name);
+}
+
+static qf_status quant_json(run *r)
+{
+    qf_fusion_op ops[MOST_OPS] = {{0}};
+    const json_t *layers = param_of(r, "layers"), *layer;
+    const size_t count = json_array_size(layers);
+    size_t i;
+    assert_true(count <= MOST_OPS);
+    json_array_foreach((json_t *)layers, i, layer)
+    {
+        ops[i].name = json_string_value(json_array_get(layer, 0));
+        ops[i].type = json_string_value(json_array_get(layer, 1));
+        if (strcmp(json_string_value(json_array_get(layer, 2)), "layer") == 0)
+            set_names(layer, &ops[i]);
+        else
+            ops[i].has_origin = true;
+    }
+    json_array_foreach((json_t *)layers, i, layer) /* inserted ones have the names of theirs */
+    {
+        const char *of = json_string_value(json_array_get(layer, 3));
+        for (size_t k = 0; of && k < count; k++)
+            if (strcmp(ops[k].name, of) == 0) {
+                memcpy(ops[i].names, ops[k].names, sizeof ops[i].names);
+                ops[i].count = ops[k].count;
+            }
+    }
+    char *folder = test_make_directory(),
+         *prefix = test_format("%s/%s", folder, json_string_value(param_of(r, "prefix"))),
+         *path = qf_fusion_file(prefix);
+    assert_string_equal(strrchr(path, '/') + 1, json_string_value(param_of(r, "file_name")));
+    qf_status status = qf_fusion_write(r->context, NULL, ops, count, path);
+    if (status == QF_OK)
+        give_file(r, "quant_json", path);
+    test_remove_directory(folder);
+    qf_free(folder);
+    qf_free(prefix);
+    qf_free(path);
+    return status;
+}
+
 static const kernel kernels[] = {
     {"ifmr", recorded_ifmr, ""},
     {"ptq_config", ptq_config, ""},
     {"ptq_config_read", ptq_config_read, ""},
     {"record_check", record_check, ""},
+    {"quant_json", quant_json, ""},
 };
 
 static void every_case(void **state)

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/output.h"
 #include "quant/quant.h"
+#include "toolkit/export/fusion_file.h"
 #include "toolkit/toolkit.h"
 
 #include <stdlib.h>
@@ -302,11 +303,24 @@ static qf_status check_outputs(qf_context *context, const model_files *files, co
     return qf_toolkit_check_outputs(context, outputs, count, inputs, input_count);
 }
 
+static qf_status write_fusion(qf_context *context, const qf_retrained *retrained,
+                              const Caffe__NetParameter *net, const char *path)
+{
+    qf_fusion_op *ops = qf_alloc(net->n_layer, sizeof *ops);
+    if (!ops)
+        return qf_fail(context, QF_E_MEMORY, "no memory to write %s", path);
+    for (size_t i = 0; i < net->n_layer; i++)
+        ops[i] = qf_fusion_of(retrained, net, (int)i);
+    qf_status status = qf_fusion_write(context, net->name, ops, net->n_layer, path);
+    qf_free(ops);
+    return status;
+}
+
 static qf_status write_all(qf_context *context, const qf_retrained *retrained,
                            Caffe__NetParameter **nets, const model_files *files, const char *fusion)
 {
     /* Both models have the same layers. */
-    QF_TRY(qf_fusion_write(context, retrained, nets[0] ? nets[0] : nets[1], fusion));
+    QF_TRY(write_fusion(context, retrained, nets[0] ? nets[0] : nets[1], fusion));
     for (int i = 0; i < KINDS; i++) {
         if (!nets[i])
             continue;
@@ -333,7 +347,7 @@ qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_
 {
     model_files files[KINDS] = {{0}};
     Caffe__NetParameter *nets[KINDS] = {NULL};
-    char *fusion = qf_toolkit_name(save_path, "quant.json");
+    char *fusion = qf_fusion_file(save_path);
     qf_status status = fusion ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for file names");
     for (int i = 0; i < KINDS && status == QF_OK; i++)
         if (save_type & kinds[i].type)

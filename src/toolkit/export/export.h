@@ -7,9 +7,6 @@
  * see qf_save_quant_retrain_model(). */
 qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_type save_type,
                     const char *save_path, const char *const *inputs, int input_count);
-/* Which layers of the float model the layers of an exported `net` stand for, as AMCT's JSON. */
-qf_status qf_fusion_write(qf_context *context, const qf_retrained *retrained,
-                          const Caffe__NetParameter *net, const char *path);
 /* Is this the configuration that the model was prepared with: the same layers enabled? */
 qf_status qf_export_check_config(qf_context *context, const qf_retrained *retrained,
                                  const char *config_file);

@@ -1,90 +1,97 @@
-/* <prefix>_quant.json (specification, I.8): which layers of the float model each layer of a
- * quantised model stands for. Ascend's tool that compares dumped tensors reads it. */
+/* <prefix>_quant.json: which layers of the float model each layer of a quantised model stands for.
+ * Ascend's tool that compares dumped tensors reads it. The form is AMCT's to the byte. */
+#include "toolkit/export/fusion_file.h"
+
 #include "base/file.h"
+#include "base/memory.h"
 #include "toolkit/config/json_file.h"
-#include "toolkit/export/export.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-/* "layer:output" for each bottom: who wrote it. */
-static json_t *inputs_of(const Caffe__NetParameter *net, int index)
-{
-    const Caffe__LayerParameter *layer = net->layer[index];
-    json_t *inputs = json_array();
-    for (size_t i = 0; i < layer->n_bottom; i++) {
-        int from = qf_graph_producer(net, layer->bottom[i], index);
-        size_t output = 0;
-        if (from == QF_NONE)
-            continue;
-        while (strcmp(net->layer[from]->top[output], layer->bottom[i]) != 0)
-            output++;
-        json_array_append_new(inputs, json_sprintf("%s:%zu", net->layer[from]->name, output));
-    }
-    return inputs;
-}
+/* ---- parts ---- */
 
-static const qf_folded *find_folded(const qf_retrained *r, const char *name)
+static json_t *original_names(const qf_fusion_op *op)
 {
-    for (size_t i = 0; i < r->folded_count; i++)
-        if (strcmp(r->folded[i].into, name) == 0)
-            return &r->folded[i];
-    return NULL;
-}
-
-/* `names` NULL: the layer was inserted. */
-static json_t *original_names(json_t *names)
-{
-    json_t *list = json_object();
-    if (names)
-        json_object_set_new(list, "s", names);
+    json_t *list = json_pack("{s:i}", "val_type", 1), *names = json_array();
+    for (int i = 0; i < op->count; i++)
+        json_array_append_new(names, json_string(op->names[i]));
+    if (op->count)
+        json_object_set(list, "s", names);
+    json_decref(names);
     return json_pack("[{s:s, s:{s:o}}]", "key", "_datadump_original_op_names", "value", "list",
                      list);
 }
 
-static json_t *folded_names(const qf_folded *folded)
+/* The tensor that a DeQuant layer puts out, as the float model calls it. */
+static json_t *output(const qf_fusion_op *op)
 {
-    json_t *names = json_pack("[s, s]", folded->into, folded->batch_norm);
-    if (folded->scale)
-        json_array_append_new(names, json_string(folded->scale));
-    return names;
+    return json_pack(
+        "[{s:[{s:s, s:{s:s}}, {s:s, s:{s:s}}, {s:s, s:{s:i}}, {s:s, s:{s:s}}]}]", "attr", "key",
+        "_datadump_origin_format", "value", "s", "NCHW", "key", "_datadump_data_type", "value", "s",
+        "DT_FLOAT", "key", "_datadump_origin_output_index", "value", "i", 0, "key",
+        "_datadump_origin_name", "value", "s", op->count ? op->names[op->count - 1] : op->name);
 }
 
-static json_t *operation(const qf_retrained *r, const Caffe__NetParameter *net, int index)
+static json_t *operation(const qf_fusion_op *op)
 {
-    const Caffe__LayerParameter *layer = net->layer[index];
-    const qf_folded *folded = find_folded(r, layer->name);
-    const bool input = qf_layer_is(layer, "Input") || qf_layer_is(layer, "Data");
-    json_t *op = json_pack("{s:s, s:s}", "name", layer->name, "type", input ? "Data" : layer->type);
-    if (layer->n_bottom)
-        json_object_set_new(op, "input", inputs_of(net, index));
-    if (qf_layer_is(layer, "Quant") || qf_layer_is(layer, "DeQuant"))
-        json_object_set_new(op, "attr", original_names(NULL));
-    if (!folded)
-        return op;
-    json_object_set_new(op, "attr", original_names(folded_names(folded)));
-    json_object_set_new(op, "output_desc",
-                        json_pack("[{s:[{s:s, s:{s:s}}, {s:s, s:{s:i}}, {s:s, s:{s:s}}]}]", "attr",
-                                  "key", "_datadump_origin_name", "value", "s",
-                                  folded->scale ? folded->scale : folded->batch_norm, "key",
-                                  "_datadump_origin_output_index", "value", "i", 0, "key",
-                                  "_datadump_origin_format", "value", "s", "NCHW"));
-    return op;
+    json_t *object = json_pack("{s:s, s:s}", "name", op->name, "type", op->type);
+    if (strcmp(op->type, "DeQuant") == 0)
+        json_object_set_new(object, "output_desc", output(op));
+    if (op->has_origin)
+        json_object_set_new(object, "attr", original_names(op));
+    return object;
 }
 
-qf_status qf_fusion_write(qf_context *context, const qf_retrained *retrained,
-                          const Caffe__NetParameter *net, const char *path)
+/* ---- the file and its name ---- */
+
+static const char TAIL[] = "_quant.json";
+
+char *qf_fusion_file(const char *prefix)
+{
+    qf_buffer name = {0};
+    qf_buffer_print(&name, "%s%s", prefix, TAIL);
+    char *copy = name.failed ? NULL : qf_strdup(name.data);
+    qf_buffer_release(&name);
+    return copy;
+}
+
+/* Hundredths of a second keep two of them apart. */
+static void print_time(qf_buffer *out)
+{
+    struct timespec now;
+    struct tm utc;
+    char date[32];
+    timespec_get(&now, TIME_UTC);
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(date, sizeof date, "%Y%m%d%H%M%S", &utc);
+    qf_buffer_print(out, "default_%s%02d", date, (int)(now.tv_nsec / 10000000));
+}
+
+/* The last part of the prefix, else the net's name, else one of the time. */
+static void print_name(qf_buffer *out, const char *path, const char *net)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    const size_t length = strlen(base) - (sizeof TAIL - 1);
+    if (length)
+        qf_buffer_append(out, base, length);
+    else if (net && *net)
+        qf_buffer_print(out, "%s", net);
+    else
+        print_time(out);
+}
+
+static qf_status write_named(qf_context *context, const char *name, const qf_fusion_op *ops,
+                             size_t count, const char *path)
 {
     json_free_t release;
     if (!qf_json_watch())
         return qf_fail(context, QF_E_MEMORY, "no memory to write %s", path);
     json_t *operations = json_array();
-    for (size_t i = 0; i < net->n_layer; i++)
-        json_array_append_new(operations, operation(retrained, net, (int)i));
-    const char *name = net->name ? net->name : "";
-    json_t *root =
-        json_pack("{s:s, s:[{s:s, s:o}]}", "name", name, "graph", "name", name, "op", operations);
-    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(operations, operation(&ops[i]));
+    json_t *root = json_pack("{s:s, s:[{s:o}]}", "name", name, "graph", "op", operations);
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_ENSURE_ASCII) : NULL;
     qf_status status = text && !qf_json_ran_out()
                            ? qf_file_write(context, path, text, strlen(text), 0640)
                            : qf_fail(context, QF_E_MEMORY, "no memory to write %s", path);
@@ -93,4 +100,74 @@ qf_status qf_fusion_write(qf_context *context, const qf_retrained *retrained,
     json_decref(root);
     qf_json_unwatch();
     return status;
+}
+
+qf_status qf_fusion_write(qf_context *context, const char *net, const qf_fusion_op *ops,
+                          size_t count, const char *path)
+{
+    qf_buffer name = {0};
+    print_name(&name, path, net);
+    qf_status status = qf_buffer_whole(context, &name);
+    if (status == QF_OK)
+        status = write_named(context, qf_buffer_text(&name), ops, count, path);
+    qf_buffer_release(&name);
+    return status;
+}
+/* ---- from an exported model ---- */
+
+static bool is_quantised(const qf_retrained *r, const char *name)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (strcmp(r->layers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* A layer of the float model: it and what was folded into it. */
+static void take_names(const qf_retrained *r, const char *name, qf_fusion_op *op)
+{
+    op->has_origin = true;
+    op->names[op->count++] = name;
+    for (size_t i = 0; i < r->folded_count; i++) {
+        if (strcmp(r->folded[i].into, name) != 0)
+            continue;
+        op->names[op->count++] = r->folded[i].batch_norm;
+        if (r->folded[i].scale)
+            op->names[op->count++] = r->folded[i].scale;
+    }
+}
+
+static bool is_folded(const qf_retrained *r, const char *name)
+{
+    for (size_t i = 0; i < r->folded_count; i++)
+        if (strcmp(r->folded[i].into, name) == 0)
+            return true;
+    return false;
+}
+
+/* The layer that an inserted one serves; NULL: none, or several. */
+static const char *served(const qf_retrained *r, const Caffe__NetParameter *net, int index)
+{
+    const Caffe__LayerParameter *layer = net->layer[index];
+    const bool behind = qf_layer_is(layer, "DeQuant");
+    int other = QF_NONE;
+    if (behind)
+        other = qf_graph_producer(net, layer->bottom[0], index);
+    else if (qf_graph_readers(net, index, layer->top[0], &other, 1) != 1)
+        return NULL;
+    return other != QF_NONE && is_quantised(r, net->layer[other]->name) ? net->layer[other]->name
+                                                                        : NULL;
+}
+
+qf_fusion_op qf_fusion_of(const qf_retrained *r, const Caffe__NetParameter *net, int index)
+{
+    const Caffe__LayerParameter *layer = net->layer[index];
+    qf_fusion_op op = {.name = layer->name, .type = layer->type};
+    const bool inserted = qf_layer_is(layer, "Quant") || qf_layer_is(layer, "DeQuant") ||
+                          qf_layer_is(layer, "AntiQuant");
+    const char *of = inserted ? served(r, net, index) : layer->name;
+    op.has_origin = inserted;
+    if (of && (inserted || is_quantised(r, of) || is_folded(r, of)))
+        take_names(r, of, &op);
+    return op;
 }
