@@ -4,6 +4,7 @@
 #include "model/model.h"
 #include "model/record.h"
 #include "toolkit/config/ptq_config.h"
+#include "toolkit/export/fold.h"
 #include "toolkit/export/fusion_file.h"
 
 #include <stdlib.h>
@@ -270,12 +271,74 @@ static qf_status quant_json(run *r)
     return status;
 }
 
+/* ---- folding ---- */
+
+static void give_blob(run *r, Caffe__NetParameter *net, const char *layer, const char *name)
+{
+    if (!has_input(r, name))
+        return;
+    const test_array *values = input(r, name);
+    Caffe__LayerParameter *to = qf_find_layer(net, layer);
+    Caffe__BlobProto *blob;
+    assert_ok(r->context, qf_message_new(r->context, &caffe__blob_proto__descriptor, &blob));
+    for (size_t i = 0; i < values->count; i++)
+        assert_ok(r->context, qf_append(r->context, &blob->n_data, &blob->data,
+                                        (float *)values->data + i, sizeof(float)));
+    assert_ok(r->context, qf_append(r->context, &to->n_blobs, &to->blobs, &blob, sizeof(void *)));
+}
+
+static qf_status bn_fuse(run *r)
+{
+    const bool front = strcmp(json_string_value(param_of(r, "kind")), "bn_scale_conv") == 0;
+    static const char *const order[2][3] = {{"conv", "bn", "scale"}, {"bn", "scale", "conv"}};
+    Caffe__NetParameter *net;
+    qf_buffer text = {0};
+    for (int i = 0; i < 3; i++) {
+        const char *name = order[front][i];
+        qf_buffer_print(&text, "layer { name: '%s' bottom: '%s' top: '%s' ", name,
+                        i ? order[front][i - 1] : "x", name);
+        if (strcmp(name, "conv") == 0)
+            qf_buffer_print(&text,
+                            "type: 'Convolution' convolution_param { num_output: %zu "
+                            "bias_term: %s } } ",
+                            input(r, "w")->shape[0], has_input(r, "b") ? "true" : "false");
+        else if (strcmp(name, "bn") == 0)
+            qf_buffer_print(&text, "type: 'BatchNorm' batch_norm_param { eps: %.9g } } ",
+                            number(r, "eps"));
+        else
+            qf_buffer_print(&text, "type: 'Scale' scale_param { bias_term: %s } } ",
+                            has_input(r, "beta") ? "true" : "false");
+    }
+    assert_ok(r->context, qf_text_parse(r->context, "net", text.data, text.size,
+                                        &caffe__net_parameter__descriptor, &net));
+    qf_buffer_release(&text);
+    static const char *const blobs[][2] = {{"conv", "w"},     {"conv", "b"},    {"bn", "mean_sum"},
+                                           {"bn", "var_sum"}, {"bn", "factor"}, {"scale", "gamma"},
+                                           {"scale", "beta"}};
+    for (size_t i = 0; i < sizeof blobs / sizeof *blobs; i++)
+        give_blob(r, net, blobs[i][0], blobs[i][1]);
+    const int index = qf_graph_find(net, "conv");
+    float *factors = NULL;
+    size_t count;
+    qf_status status =
+        front ? qf_fold_front(r->context, net, index, qf_graph_fold_front(net, index))
+              : qf_fold_into(r->context, net, index, qf_graph_fold(net, index), &factors, &count);
+    assert_int_equal(net->n_layer, 1);
+    const Caffe__LayerParameter *conv = net->layer[0];
+    give_floats(r, "w_fused", conv->blobs[0]->data, conv->blobs[0]->n_data);
+    give_floats(r, "b_fused", conv->blobs[1]->data, conv->blobs[1]->n_data);
+    qf_free(factors);
+    qf_message_free(net);
+    return status;
+}
+
 static const kernel kernels[] = {
     {"ifmr", recorded_ifmr, ""},
     {"ptq_config", ptq_config, ""},
     {"ptq_config_read", ptq_config_read, ""},
     {"record_check", record_check, ""},
     {"quant_json", quant_json, ""},
+    {"bn_fuse", bn_fuse, ""},
 };
 
 static void every_case(void **state)

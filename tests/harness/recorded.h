@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-enum { RECORDED_OUTPUTS = 12, RECORDED_INPUTS = 8, RECORDED_PATHS = 4 };
+enum { RECORDED_OUTPUTS = 12, RECORDED_INPUTS = 12, RECORDED_PATHS = 4 };
 
 /* A case being run, and what it has given so far. */
 typedef struct run {

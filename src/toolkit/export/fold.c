@@ -27,12 +27,11 @@ static qf_status need_blobs(qf_context *context, const Caffe__LayerParameter *la
                          layer->name, channels);
 }
 
-/* k = γ / √(σ² + eps), or γ / (σ + eps) as add_eps_before_sqrt says; shift = β − k · μ. */
-static qf_status read_affine(qf_context *context, const Caffe__NetParameter *net, qf_fold fold,
-                             affine *a)
+/* k = 1 / √(σ² + eps), or 1 / (σ + eps) as add_eps_before_sqrt says. */
+qf_status qf_fold_statistics(qf_context *context, const Caffe__LayerParameter *norm,
+                             size_t channels, float *mean, float *inverse)
 {
-    const Caffe__LayerParameter *norm = net->layer[fold.batch_norm];
-    QF_TRY(need_blobs(context, norm, 3, a->count));
+    QF_TRY(need_blobs(context, norm, 3, channels));
     if (norm->blobs[2]->n_data != 1)
         return qf_fail(context, QF_E_FORMAT,
                        "the third blob of BatchNorm layer %s must be one number", norm->name);
@@ -40,20 +39,37 @@ static qf_status read_affine(qf_context *context, const Caffe__NetParameter *net
     const Caffe__BatchNormParameter defaults = CAFFE__BATCH_NORM_PARAMETER__INIT;
     const Caffe__BatchNormParameter *param =
         norm->batch_norm_param ? norm->batch_norm_param : &defaults;
-    for (size_t c = 0; c < a->count; c++) {
-        float mean = norm->blobs[0]->data[c] * weight, variance = norm->blobs[1]->data[c] * weight;
-        a->factor[c] = qf_batch_norm_inverse(param, variance);
-        a->shift[c] = -mean * a->factor[c];
+    for (size_t c = 0; c < channels; c++) {
+        mean[c] = norm->blobs[0]->data[c] * weight;
+        inverse[c] = qf_batch_norm_inverse(param, norm->blobs[1]->data[c] * weight);
     }
+    return QF_OK;
+}
+
+qf_status qf_fold_scale(qf_context *context, const Caffe__LayerParameter *scale, size_t channels,
+                        const float **gamma, const float **beta)
+{
+    const bool bias = scale->scale_param && scale->scale_param->bias_term;
+    QF_TRY(need_blobs(context, scale, bias ? 2 : 1, channels));
+    *gamma = scale->blobs[0]->data;
+    *beta = bias ? scale->blobs[1]->data : NULL;
+    return QF_OK;
+}
+
+/* factor = γ · k; shift = β − factor · μ. */
+static qf_status read_affine(qf_context *context, const Caffe__NetParameter *net, qf_fold fold,
+                             affine *a)
+{
+    const float *gamma, *beta;
+    QF_TRY(qf_fold_statistics(context, net->layer[fold.batch_norm], a->count, a->shift, a->factor));
+    for (size_t c = 0; c < a->count; c++)
+        a->shift[c] = -a->shift[c] * a->factor[c];
     if (fold.scale == QF_NONE)
         return QF_OK;
-    const Caffe__LayerParameter *scale = net->layer[fold.scale];
-    bool bias = scale->scale_param && scale->scale_param->bias_term;
-    QF_TRY(need_blobs(context, scale, bias ? 2 : 1, a->count));
+    QF_TRY(qf_fold_scale(context, net->layer[fold.scale], a->count, &gamma, &beta));
     for (size_t c = 0; c < a->count; c++) {
-        float gamma = scale->blobs[0]->data[c];
-        a->factor[c] *= gamma;
-        a->shift[c] = a->shift[c] * gamma + (bias ? scale->blobs[1]->data[c] : 0);
+        a->factor[c] *= gamma[c];
+        a->shift[c] = a->shift[c] * gamma[c] + (beta ? beta[c] : 0);
     }
     return QF_OK;
 }
@@ -71,15 +87,28 @@ static size_t channel_of(const Caffe__LayerParameter *layer, size_t channels, si
     return input / (inputs / groups) * per_group + i / inner % per_group;
 }
 
-static qf_status add_bias(qf_context *context, Caffe__LayerParameter *layer, size_t channels)
+/* Says in its settings that it has a bias; false: it has said so. */
+static bool wants_bias(Caffe__LayerParameter *layer)
+{
+    const bool product = qf_layer_is(layer, "InnerProduct");
+    protobuf_c_boolean *has = product ? &layer->inner_product_param->has_bias_term
+                                      : &layer->convolution_param->has_bias_term;
+    protobuf_c_boolean *term =
+        product ? &layer->inner_product_param->bias_term : &layer->convolution_param->bias_term;
+    if (*term && layer->n_blobs > 1)
+        return false;
+    *has = false; /* true is the default */
+    *term = true;
+    return true;
+}
+
+qf_status qf_fold_add_bias(qf_context *context, Caffe__LayerParameter *layer, size_t channels)
 {
     Caffe__BlobProto *blob;
     const int64_t dim = (int64_t)channels;
     const float zero = 0;
-    if (layer->convolution_param->bias_term && layer->n_blobs > 1)
+    if (!wants_bias(layer))
         return QF_OK;
-    layer->convolution_param->has_bias_term = false; /* true is the default */
-    layer->convolution_param->bias_term = true;
     QF_TRY(qf_message_new(context, &caffe__blob_proto__descriptor, &blob));
     qf_status status = qf_message_new(context, &caffe__blob_shape__descriptor, &blob->shape);
     if (status == QF_OK)
@@ -95,7 +124,7 @@ static qf_status add_bias(qf_context *context, Caffe__LayerParameter *layer, siz
 
 static qf_status apply(qf_context *context, Caffe__LayerParameter *layer, const affine *a)
 {
-    QF_TRY(add_bias(context, layer, a->count));
+    QF_TRY(qf_fold_add_bias(context, layer, a->count));
     Caffe__BlobProto *w = layer->blobs[0], *b = layer->blobs[1];
     for (size_t i = 0; i < w->n_data; i++)
         w->data[i] *= a->factor[channel_of(layer, a->count, i)];
@@ -104,11 +133,19 @@ static qf_status apply(qf_context *context, Caffe__LayerParameter *layer, const 
     return QF_OK;
 }
 
+size_t qf_fold_outputs(const Caffe__LayerParameter *layer)
+{
+    return qf_layer_is(layer, "InnerProduct") && layer->inner_product_param
+               ? layer->inner_product_param->num_output
+           : layer->convolution_param ? layer->convolution_param->num_output
+                                      : 0;
+}
+
 qf_status qf_fold_into(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold,
                        float **factors, size_t *count)
 {
     Caffe__LayerParameter *layer = net->layer[index];
-    affine a = {.count = layer->convolution_param ? layer->convolution_param->num_output : 0};
+    affine a = {.count = qf_fold_outputs(layer)};
     *factors = NULL;
     if (a.count == 0 || layer->n_blobs == 0 || layer->blobs[0]->n_data == 0 ||
         layer->blobs[0]->n_data % a.count)

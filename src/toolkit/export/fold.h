@@ -1,5 +1,5 @@
-/* BatchNorm and Scale folded into the Convolution or Deconvolution before them (specification,
- * I.2). */
+/* BatchNorm and Scale folded into the layer before them (specification, I.2), or into the
+ * Convolution behind them. */
 #ifndef QF_TOOLKIT_EXPORT_FOLD_H
 #define QF_TOOLKIT_EXPORT_FOLD_H
 
@@ -10,5 +10,20 @@
  * (qf_free()) are the multipliers k of the output channels, *count of them. */
 qf_status qf_fold_into(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold,
                        float **factors, size_t *count);
+/* The same for what stands before Convolution `index`, whose bottom becomes that of BatchNorm.
+ * Where the result would not be finite, nothing changes, with a warning. */
+qf_status qf_fold_front(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold);
+
+/* ---- parts of both ---- */
+
+/* What BatchNorm subtracts and multiplies by, for each channel. */
+qf_status qf_fold_statistics(qf_context *context, const Caffe__LayerParameter *norm,
+                             size_t channels, float *mean, float *inverse);
+/* What Scale multiplies by and adds (*beta NULL: nothing); borrowed from the layer. */
+qf_status qf_fold_scale(qf_context *context, const Caffe__LayerParameter *scale, size_t channels,
+                        const float **gamma, const float **beta);
+/* A layer without bias gets one of zeros. */
+qf_status qf_fold_add_bias(qf_context *context, Caffe__LayerParameter *layer, size_t channels);
+size_t qf_fold_outputs(const Caffe__LayerParameter *layer); /* 0: not known */
 
 #endif

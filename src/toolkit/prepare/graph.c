@@ -159,27 +159,87 @@ static int sole_reader(const Caffe__NetParameter *net, int index, const char *ty
     return plain && !next->n_include && !next->n_exclude ? reader : QF_NONE;
 }
 
-qf_fold qf_graph_fold(const Caffe__NetParameter *net, int index)
+/* Batch statistics at inference cannot be folded. */
+static bool has_fixed_statistics(const Caffe__LayerParameter *norm)
 {
-    qf_fold fold = {QF_NONE, QF_NONE};
-    const Caffe__LayerParameter *layer = net->layer[index];
-    if (!qf_layer_is(layer, "Convolution") && !qf_layer_is(layer, "Deconvolution"))
-        return fold;
+    const Caffe__BatchNormParameter *p = norm->batch_norm_param;
+    return !p || !p->has_use_global_stats || p->use_global_stats;
+}
+
+static bool scales_channels(const Caffe__LayerParameter *scale)
+{
+    const Caffe__ScaleParameter *p = scale->scale_param;
+    return !p || ((p->axis == 1 || p->axis == -3) && p->num_axes == 1);
+}
+
+static const qf_fold nothing = {QF_NONE, QF_NONE};
+
+static qf_fold fold_behind(const Caffe__NetParameter *net, int index)
+{
+    qf_fold fold = nothing;
     int norm = sole_reader(net, index, "BatchNorm");
-    if (norm == QF_NONE)
-        return fold;
-    /* Batch statistics at inference cannot be folded. */
-    const Caffe__BatchNormParameter *p = net->layer[norm]->batch_norm_param;
-    if (p && p->has_use_global_stats && !p->use_global_stats)
+    if (norm == QF_NONE || !has_fixed_statistics(net->layer[norm]))
         return fold;
     fold.batch_norm = norm;
     int scale = sole_reader(net, norm, "Scale");
-    if (scale != QF_NONE) {
-        const Caffe__ScaleParameter *s = net->layer[scale]->scale_param;
-        if (!s || ((s->axis == 1 || s->axis == -3) && s->num_axes == 1))
-            fold.scale = scale;
-    }
+    if (scale != QF_NONE && scales_channels(net->layer[scale]))
+        fold.scale = scale;
     return fold;
+}
+
+qf_fold qf_graph_fold(const Caffe__NetParameter *net, int index)
+{
+    const Caffe__LayerParameter *layer = net->layer[index];
+    return qf_layer_is(layer, "Convolution") || qf_layer_is(layer, "Deconvolution")
+               ? fold_behind(net, index)
+               : nothing;
+}
+
+qf_fold qf_graph_fold_product(const Caffe__NetParameter *net, int index)
+{
+    const Caffe__LayerParameter *layer = net->layer[index];
+    const Caffe__InnerProductParameter *p = layer->inner_product_param;
+    return qf_layer_is(layer, "InnerProduct") && p && !p->transpose && p->axis == 1
+               ? fold_behind(net, index)
+               : nothing;
+}
+
+static bool is_padded(const Caffe__ConvolutionParameter *p)
+{
+    bool padded = p->pad_h || p->pad_w;
+    for (size_t i = 0; i < p->n_pad; i++)
+        padded = padded || p->pad[i];
+    return padded;
+}
+
+/* Is the blob still what layer `from` read of it when layer `to` runs? */
+static bool stays(const Caffe__NetParameter *net, const char *blob, int from, int to)
+{
+    for (int i = from + 1; i < to; i++)
+        if (qf_layer_writes(net->layer[i], blob))
+            return false;
+    return true;
+}
+
+qf_fold qf_graph_fold_front(const Caffe__NetParameter *net, int index)
+{
+    const Caffe__LayerParameter *layer = net->layer[index];
+    if (!qf_layer_is(layer, "Convolution") || layer->n_bottom != 1 || !layer->convolution_param ||
+        is_padded(layer->convolution_param))
+        return nothing;
+    const int scale = qf_graph_producer(net, layer->bottom[0], index);
+    if (scale == QF_NONE || !qf_layer_is(net->layer[scale], "Scale") ||
+        sole_reader(net, scale, "Convolution") != index || net->layer[scale]->n_bottom != 1 ||
+        !scales_channels(net->layer[scale]))
+        return nothing;
+    const int norm = qf_graph_producer(net, net->layer[scale]->bottom[0], scale);
+    if (norm == QF_NONE || !qf_layer_is(net->layer[norm], "BatchNorm") ||
+        sole_reader(net, norm, "Scale") != scale || !has_fixed_statistics(net->layer[norm]))
+        return nothing;
+    /* In place they are the writers; what they are folded into reads what was there before. */
+    const char *blob = net->layer[norm]->bottom[0];
+    return stays(net, blob, scale, index) && stays(net, blob, norm, scale) ? (qf_fold){norm, scale}
+                                                                           : nothing;
 }
 
 qf_status qf_graph_give_blob(qf_context *context, Caffe__LayerParameter *layer,

@@ -41,6 +41,11 @@ typedef struct qf_fold {
     int batch_norm, scale;
 } qf_fold;
 qf_fold qf_graph_fold(const Caffe__NetParameter *net, int index);
+/* The same behind an InnerProduct: AMCT folds these where it does not train. */
+qf_fold qf_graph_fold_product(const Caffe__NetParameter *net, int index);
+/* BatchNorm and Scale, both or none, before a Convolution without padding that is their only
+ * reader. */
+qf_fold qf_graph_fold_front(const Caffe__NetParameter *net, int index);
 
 /* What BatchNorm layers do in training, written into them. */
 qf_status qf_graph_set_batch_norm(qf_context *context, Caffe__NetParameter *net,
