@@ -334,6 +334,7 @@ static qf_status bn_fuse(run *r)
 
 static const kernel kernels[] = {
     {"ifmr", recorded_ifmr, ""},
+    {"hfmg", recorded_hfmg, ""},
     {"ptq_config", ptq_config, ""},
     {"ptq_config_read", ptq_config_read, ""},
     {"record_check", record_check, ""},

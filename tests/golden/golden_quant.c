@@ -391,6 +391,7 @@ static const kernel kernels[] = {
     {"arq_codes", arq_codes, ""},
     {"weight_qat", weight_qat, "offset"}, /* weights have none */
     {"ifmr", recorded_ifmr, ""},
+    {"hfmg", recorded_hfmg, ""},
     {"quant_fake", quant_fake, ""},
     {"dequant_fake", dequant_fake, ""},
     {"search_n_accumulators", search_n_accumulators, "n_truncate error_truncate"}, /* we floor */

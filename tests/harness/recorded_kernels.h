@@ -5,5 +5,6 @@
 #include "harness/recorded.h"
 
 qf_status recorded_ifmr(run *r);
+qf_status recorded_hfmg(run *r);
 
 #endif
