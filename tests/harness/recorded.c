@@ -255,6 +255,19 @@ static void check_refusal(run *r, qf_status status)
     qf_free(found);
 }
 
+/* Is it one of these words? */
+static bool has_word(const char *words, const char *word)
+{
+    const size_t length = strlen(word);
+    while (*words) {
+        const size_t next = strcspn(words, " ");
+        if (next == length && strncmp(words, word, length) == 0)
+            return true;
+        words += next + strspn(words + next, " ");
+    }
+    return false;
+}
+
 static void check(run *r, const kernel *kernel, qf_status status)
 {
     const json_t *expect = json_object_get(r->test, "expect"),
@@ -272,7 +285,7 @@ static void check(run *r, const kernel *kernel, qf_status status)
     }
     json_object_foreach((json_t *)(intended ? intended : expect), name, entry)
     {
-        if (strstr(kernel->not_given, name))
+        if (has_word(kernel->not_given, name))
             continue;
         compare(r, name, intended ? "_intended" : "", entry);
     }
