@@ -72,6 +72,7 @@ mv float_iter_2.solverstate.sha256 summed.solverstate.sha256
 mv float_iter_2.caffemodel.h5 summed.caffemodel.h5
 mv float_iter_2.caffemodel.h5.sha256 summed.caffemodel.h5.sha256
 qaffe qat config --model net.prototxt --weights given.caffemodel --out config.json
+qaffe ptq config --model net.prototxt --weights given.caffemodel --out calibration.json
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model modified.prototxt --out-weights modified.caffemodel --record record.txt
 qaffe train --solver qat.prototxt --weights modified.caffemodel
@@ -101,6 +102,7 @@ qaffe test --model net.prototxt --weights summed.caffemodel --iterations 1
 qaffe inspect --model net.prototxt --dot
 qaffe qat config --model net.prototxt --weights given.caffemodel --out new.json
 qaffe ptq config --model net.prototxt --weights given.caffemodel --out new.json --skip-layers ip
+qaffe ptq plan --model net.prototxt --weights given.caffemodel --config calibration.json
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
 qaffe qat export --model modified.prototxt --weights trained.caffemodel --record record.txt --config config.json

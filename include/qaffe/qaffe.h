@@ -548,6 +548,11 @@ QF_API qf_status qf_create_quant_config(qf_context *context, const char *config_
                                         const char *model_file, const char *weights_file,
                                         const qf_quant_options *options);
 
+/* Check such a file, which may have been edited, and say what it does to each layer; QF_E_MISMATCH
+ * where it quantises none. */
+QF_API qf_status qf_quant_plan(qf_context *context, const char *model_file,
+                               const char *weights_file, const char *config_file, qf_plan **out);
+
 /* What a net is made of, for people: the layers of a phase in running order. */
 typedef struct qf_inspected_layer {
     char name[128], type[32];

@@ -1,6 +1,7 @@
 /* qaffe ptq: AMCT's functions for calibration without retraining. */
 #include "cli/commands.h"
 #include "cli/qat.h"
+#include "cli/session.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +75,7 @@ static qf_status config(qf_context *context, const arguments *a)
 
 static int run_config(const arguments *arguments)
 {
-    return run_step(arguments, config, "Edit it where needed; every layer is listed.");
+    return run_step(arguments, config, "Next: edit it where needed, then qaffe ptq plan.");
 }
 
 const command command_ptq_config = {
@@ -88,4 +89,41 @@ const command command_ptq_config = {
     OPTIONS(config_options),
     .computes = true,
     .run = run_config,
+};
+
+static const option plan_options[] = {
+    MODEL_OPTION("The float net (.prototxt)."),
+    WEIGHTS_OPTION,
+    {.name = "config",
+     .kind = OPTION_FILE,
+     .required = true,
+     .value = "FILE",
+     .help = "The configuration that `qaffe ptq config` wrote."},
+};
+
+static qf_status plan(session *session, const arguments *a)
+{
+    qf_plan *plan;
+    QF_TRY(qf_quant_plan(session->context, argument_text(a, "model"), argument_text(a, "weights"),
+                         argument_text(a, "config"), &plan));
+    print_plan(plan);
+    qf_plan_destroy(plan);
+    return QF_OK;
+}
+
+static int run_plan(const arguments *a)
+{
+    return session_run(a, QF_WARNING, plan);
+}
+
+const command command_ptq_plan = {
+    .name = "ptq plan",
+    .summary = "Check a configuration of calibration, and show what it does to each layer.",
+    .details = "What is wrong with an edited file is said in AMCT's words. Layers that are not "
+               "quantised are listed with the reason, BatchNorm and Scale with the layer that they "
+               "are folded into. Nothing is written.",
+    .example = "qaffe ptq plan --model m.prototxt --weights m.caffemodel --config config.json",
+    OPTIONS(plan_options),
+    .computes = true,
+    .run = run_plan,
 };

@@ -29,7 +29,7 @@ static const struct {
     [QF_FILE_QUANT_JSON] = {"the quant.json of an exported model",
                             "it is for Ascend's comparison of dumped tensors", true},
     [QF_FILE_POST_TRAINING_CONFIG] = {"a configuration of quantisation after training (.json)",
-                                      NULL, true},
+                                      "such files go to `qaffe ptq plan --config`", true},
     [QF_FILE_LABEL_MAP] = {"a label map of SSD, which names classes",
                            "label maps go to label_map_file of SSD's layers", true},
     [QF_FILE_HDF5] = {"an HDF5 file",

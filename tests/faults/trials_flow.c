@@ -65,6 +65,16 @@ static qf_status plan(qf_context *context, double *result)
     return status;
 }
 
+static qf_status plan_calibration(qf_context *context, double *result)
+{
+    qf_plan *found;
+    const qf_status status =
+        qf_quant_plan(context, "net.prototxt", "given.caffemodel", "calibration.json", &found);
+    *result = found ? (double)found->rows : 0;
+    qf_plan_destroy(found);
+    return status;
+}
+
 static qf_status inspect(qf_context *context, double *result)
 {
     qf_inspection *found;
@@ -128,6 +138,7 @@ const trial trials_of_flow[] = {
     {.name = "the net to train, with frozen statistics", .run = prepare_frozen},
     {.name = "the models to deploy", .run = save},
     {.name = "the plan", .run = plan},
+    {.name = "the plan of calibration", .run = plan_calibration},
     {.name = "an inspection", .run = inspect},
     {.name = "the comparison of models", .run = verify},
     {.name = "looking at files", .run = check},

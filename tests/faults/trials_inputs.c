@@ -132,6 +132,8 @@ static void train(const char *name, const char *net, const char *type, const cha
 
 static void quantise(void)
 {
+    assert_ok(context, qf_create_quant_config(context, "calibration.json", "net.prototxt",
+                                              "given.caffemodel", NULL));
     assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "net.prototxt",
                                                       "given.caffemodel", "quant.cfg"));
     assert_ok(context, qf_create_quant_retrain_model(context, "net.prototxt", "given.caffemodel",

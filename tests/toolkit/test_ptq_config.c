@@ -320,6 +320,65 @@ static void on_the_command_line(void **state)
     test_command(2, "batch-num", "", FILES "--batch-num 0");
 }
 
+#define PLAN "ptq plan --model plan.prototxt --weights plan.caffemodel --config c.json"
+
+/* Folded, in both directions and behind InnerProduct, unless the file says no. */
+static void plans(void **state)
+{
+    (void)state;
+#define NORM(from, name, to)                                                                       \
+    "layer { name: '" name "' type: 'BatchNorm' bottom: '" from "' top: '" to                      \
+    "' " BLOB("dim: 3") "} "
+#define SCALE(from, name, to)                                                                      \
+    "layer { name: '" name "' type: 'Scale' bottom: '" from "' top: '" to "' " BLOB("dim: 3") "} "
+    static const char text[] =
+        "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 1 dim: 3 dim: 4 dim: "
+        "4 } } } " NORM("x", "b0", "b0") SCALE(
+            "b0", "s0",
+            "s0") "layer { name: 'c' type: 'Convolution' bottom: 's0' top: 'c' convolution_param { "
+                  "num_output: 1 kernel_size: 1 bias_term: false } " BLOB(
+                      "dim: 1 dim: 3 dim: 1 dim: 1") "} "
+                                                     "layer { name: 'r' type: 'ReLU' bottom: 'c' "
+                                                     "top: 'c' } "
+                                                     "layer { name: 'fc' type: 'InnerProduct' "
+                                                     "bottom: 'c' top: 'fc' inner_product_param { "
+                                                     "num_output: 3 bias_term: false } " BLOB(
+                                                         "dim: 3 dim: 1") "} " NORM("fc", "b1",
+                                                                                    "fc")
+                                                         SCALE("fc", "s1", "fc");
+    Caffe__NetParameter *plan;
+    assert_ok(context, qf_text_parse(context, "plan", text, sizeof text - 1,
+                                     &caffe__net_parameter__descriptor, &plan));
+    assert_ok(context, qf_wire_write(context, "plan.caffemodel", plan, 0640));
+    qf_message_free(plan);
+    write_text("plan.prototxt", text);
+    write_text("c.json", "{\"batch_num\":8,\"c\":{\"quant_enable\":true},\"fc\":{"
+                         "\"quant_enable\":true,\"activation_quant_params\":{\"num_of_bins\":1024,"
+                         "\"asymmetric\":false}}}");
+    test_command(0, "quantised  input by IFMR; weights per channel; over 8 batches", "", PLAN);
+    assert_non_null(strstr(test_output, "quantised  input by HFMG, 1024 bins, symmetric; weights "
+                                        "per tensor; over 8 batches"));
+    static const char *const folded[] = {"b0", "s0", "b1", "s1"};
+    for (int i = 0; i < 4; i++) {
+        const char *line = strstr(test_output, folded[i]);
+        assert_non_null(line);
+        assert_non_null(strstr(line, i < 2 ? "into c\n" : "into fc\n"));
+    }
+    write_text("c.json", "{\"skip_fusion_layers\":[\"fc\"],\"c\":{\"quant_enable\":true}}");
+    test_command(0, "into c\n", "", PLAN);
+    assert_null(strstr(test_output, "into fc"));
+    assert_non_null(strstr(test_output, "switched off in the configuration"));
+    write_text("c.json", "{\"do_fusion\":false,\"c\":{\"quant_enable\":true}}");
+    test_command(0, "quantised", "", PLAN);
+    assert_null(strstr(test_output, "into"));
+    write_text("c.json", "{\"c\":{\"quant_enable\":false}}");
+    test_command(1,
+                 "No quant enable layer in quant config file, please check the quant config file.",
+                 "", PLAN);
+    write_text("c.json", "{\"joint_quant\":true,\"c\":{\"quant_enable\":true}}");
+    test_command(0, "joint_quant has no effect", "", PLAN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +393,7 @@ int main(void)
         cmocka_unit_test(written_and_read),
         cmocka_unit_test(numbers_have_few_digits),
         cmocka_unit_test(on_the_command_line),
+        cmocka_unit_test(plans),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

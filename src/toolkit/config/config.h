@@ -38,6 +38,7 @@ typedef struct qf_layer_config {
 typedef struct qf_config {
     int batch_num; /* of the search of shifts, and of calibration */
     bool has_batch_num;
+    bool calibrates; /* else it is that of training */
     /* calibration: */
     bool activation_offset, joint_quant, do_fusion;
     char **skip_fusion; /* layers into which nothing is folded */

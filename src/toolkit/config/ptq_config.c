@@ -40,7 +40,7 @@ qf_status qf_ptq_defaults(qf_context *context, const Caffe__NetParameter *net,
                           const Caffe__NetParameter *weights, qf_config *out)
 {
     QF_TRY(qf_config_list_layers(context, net, weights, out));
-    out->activation_offset = out->do_fusion = true;
+    out->calibrates = out->activation_offset = out->do_fusion = true;
     for (size_t i = 0; i < out->count; i++)
         out->layers[i].calibration = default_calibration;
     qf_status status = check_names(context, out);

@@ -1,6 +1,7 @@
 /* What preparing will do to each layer, and why: for people to read before any work is done. */
 #include "base/memory.h"
 #include "base/rows.h"
+#include "toolkit/config/ptq_config.h"
 #include "toolkit/toolkit.h"
 
 #include <stdio.h>
@@ -25,38 +26,87 @@ static bool is_silent(const Caffe__LayerParameter *layer)
     return false;
 }
 
-static void describe_quantised(const qf_layer_config *config, const Caffe__LayerParameter *layer,
-                               int batch_num, qf_plan_row *row)
+static bool may_have_offset(const qf_config *config, const qf_calibration *calibration)
 {
-    char range[80], weights[64] = "", shared[96] = "";
-    snprintf(row->treatment, sizeof row->treatment, "quantised");
-    if (config->has_clip)
-        snprintf(range, sizeof range, "input %g ... %g (configuration)", (double)config->clip_min,
-                 (double)config->clip_max);
-    else
-        snprintf(range, sizeof range, "input measured on the first batch");
-    if (config->support.has_weights)
-        snprintf(weights, sizeof weights, "; weights %s; N over %d batch%s",
-                 config->channel_wise ? "per channel" : "per tensor", batch_num,
-                 batch_num == 1 ? "" : "es");
-    if (layer->n_param && layer->param[0]->name && *layer->param[0]->name)
-        snprintf(shared, sizeof shared, "; shares weights '%.64s'", layer->param[0]->name);
-    snprintf(row->detail, sizeof row->detail, "%s%s%s", range, weights, shared);
+    return calibration->asymmetric == QF_YES ||
+           (calibration->asymmetric == QF_AUTOMATIC && config->activation_offset);
 }
 
-/* The layer that `index` will be folded into on export, or NULL. */
-static const Caffe__LayerParameter *fold_target(const Caffe__NetParameter *net, int index)
+/* How the range of a layer's input is found. */
+static void describe_range(const qf_config *config, const qf_layer_config *mine, char *text,
+                           size_t size)
 {
-    for (int i = 0; i < index; i++) {
-        qf_fold fold = qf_graph_fold(net, i);
-        if (fold.batch_norm == index || fold.scale == index)
+    const qf_calibration *c = &mine->calibration;
+    const char *offset = may_have_offset(config, c) ? "" : ", symmetric";
+    if (config->calibrates && c->method == QF_HFMG)
+        snprintf(text, size, "input by HFMG, %d bins%s", c->bins, offset);
+    else if (config->calibrates)
+        snprintf(text, size, "input by IFMR%s", offset);
+    else if (mine->has_clip)
+        snprintf(text, size, "input %g ... %g (configuration)", (double)mine->clip_min,
+                 (double)mine->clip_max);
+    else
+        snprintf(text, size, "input measured on the first batch");
+}
+
+static void describe_quantised(const qf_config *config, const qf_layer_config *mine,
+                               const Caffe__LayerParameter *layer, qf_plan_row *row)
+{
+    char range[80], weights[32] = "", batches[48] = "", shared[96] = "";
+    snprintf(row->treatment, sizeof row->treatment, "quantised");
+    describe_range(config, mine, range, sizeof range);
+    if (mine->support.has_weights)
+        snprintf(weights, sizeof weights, "; weights %s",
+                 mine->channel_wise ? "per channel" : "per tensor");
+    if (mine->support.has_weights || config->calibrates)
+        snprintf(batches, sizeof batches, "; %sover %d batch%s", config->calibrates ? "" : "N ",
+                 config->batch_num, config->batch_num == 1 ? "" : "es");
+    if (layer->n_param && layer->param[0]->name && *layer->param[0]->name)
+        snprintf(shared, sizeof shared, "; shares weights '%.64s'", layer->param[0]->name);
+    snprintf(row->detail, sizeof row->detail, "%s%s%s%s", range, weights, batches, shared);
+}
+
+static bool skips_fusion(const qf_config *config, const char *layer)
+{
+    for (size_t i = 0; i < config->skip_fusion_count; i++)
+        if (strcmp(config->skip_fusion[i], layer) == 0)
+            return true;
+    return !config->do_fusion;
+}
+
+static bool is_in(qf_fold fold, int index)
+{
+    return fold.batch_norm == index || fold.scale == index;
+}
+
+/* Is layer `index` folded into layer `into`? Training folds only what stands behind convolutions.
+ */
+static bool folds(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
+                  const qf_config *config, int index, int into)
+{
+    const Caffe__LayerParameter *layer = net->layer[into];
+    if (!config->calibrates)
+        return is_in(qf_graph_fold(net, into), index);
+    return !skips_fusion(config, layer->name) &&
+           (is_in(qf_graph_fold(net, into), index) ||
+            is_in(qf_graph_fold_product(net, into), index) ||
+            is_in(qf_graph_fold_front(net, into), index)) &&
+           qf_layer_support(layer, qf_find_layer(weights, layer->name)).supported;
+}
+
+/* The layer that `index` will be folded into, or NULL. */
+static const Caffe__LayerParameter *fold_target(const Caffe__NetParameter *net,
+                                                const Caffe__NetParameter *weights,
+                                                const qf_config *config, int index)
+{
+    for (int i = 0; i < (int)net->n_layer; i++)
+        if (i != index && folds(net, weights, config, index, i))
             return net->layer[i];
-    }
     return NULL;
 }
 
-static void describe_folded(const Caffe__LayerParameter *layer, const Caffe__LayerParameter *target,
-                            qf_plan_row *row)
+static void describe_folded(const qf_config *config, const Caffe__LayerParameter *layer,
+                            const Caffe__LayerParameter *target, qf_plan_row *row)
 {
     const Caffe__BatchNormParameter *p = layer->batch_norm_param;
     snprintf(row->treatment, sizeof row->treatment, "folded");
@@ -64,8 +114,11 @@ static void describe_folded(const Caffe__LayerParameter *layer, const Caffe__Lay
                              : p && p->has_use_global_stats && p->use_global_stats
                                  ? "; statistics frozen"
                                  : "; statistics go on training";
-    snprintf(row->detail, sizeof row->detail, "into %.100s when exporting%s", target->name,
-             statistics);
+    if (config->calibrates)
+        snprintf(row->detail, sizeof row->detail, "into %.100s", target->name);
+    else
+        snprintf(row->detail, sizeof row->detail, "into %.100s when exporting%s", target->name,
+                 statistics);
 }
 
 bool qf_plan_describe(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
@@ -81,11 +134,11 @@ bool qf_plan_describe(const Caffe__NetParameter *net, const Caffe__NetParameter 
     snprintf(row->type, sizeof row->type, "%s", layer->type);
     snprintf(row->treatment, sizeof row->treatment, "float");
     if (mine && mine->enabled)
-        describe_quantised(mine, layer, config->batch_num, row);
+        describe_quantised(config, mine, layer, row);
     else if (mine)
         snprintf(row->detail, sizeof row->detail, "switched off in the configuration");
-    else if ((target = fold_target(net, index)))
-        describe_folded(layer, target, row);
+    else if ((target = fold_target(net, weights, config, index)))
+        describe_folded(config, layer, target, row);
     else if (support.reason)
         snprintf(row->detail, sizeof row->detail, "%s", support.reason);
     else
@@ -116,9 +169,28 @@ static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
     return QF_OK;
 }
 
-qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
-                                const char *weights_file, const char *config_file,
-                                qf_batch_norm batch_norm, qf_plan **out)
+/* A configuration on the defaults of a net. */
+static qf_status read_config(qf_context *context, const Caffe__NetParameter *net,
+                             const Caffe__NetParameter *weights, const char *config_file,
+                             bool calibrates, qf_config *config)
+{
+    if (!calibrates) {
+        QF_TRY(qf_config_defaults(context, net, weights, config));
+        return qf_config_read(context, net, config_file, config);
+    }
+    QF_TRY(qf_ptq_defaults(context, net, weights, config));
+    QF_TRY(qf_ptq_read(context, net, config_file, config));
+    for (size_t i = 0; i < config->count; i++)
+        if (config->layers[i].enabled)
+            return QF_OK;
+    return qf_fail(context, QF_E_MISMATCH,
+                   "No quant enable layer in quant config file, please check the quant config "
+                   "file.");
+}
+
+static qf_status plan(qf_context *context, const char *model_file, const char *weights_file,
+                      const char *config_file, bool calibrates, qf_batch_norm batch_norm,
+                      qf_plan **out)
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
@@ -127,9 +199,7 @@ qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
     if (status == QF_OK)
         status = qf_toolkit_check_any_weights(context, net, weights, weights_file);
     if (status == QF_OK)
-        status = qf_config_defaults(context, net, weights, &config);
-    if (status == QF_OK)
-        status = qf_config_read(context, net, config_file, &config);
+        status = read_config(context, net, weights, config_file, calibrates, &config);
     if (status == QF_OK)
         status = qf_graph_set_batch_norm(context, net, batch_norm);
     if (status == QF_OK)
@@ -138,4 +208,17 @@ qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
     qf_message_free(weights);
     qf_config_release(&config);
     return status;
+}
+
+qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
+                                const char *weights_file, const char *config_file,
+                                qf_batch_norm batch_norm, qf_plan **out)
+{
+    return plan(context, model_file, weights_file, config_file, false, batch_norm, out);
+}
+
+qf_status qf_quant_plan(qf_context *context, const char *model_file, const char *weights_file,
+                        const char *config_file, qf_plan **out)
+{
+    return plan(context, model_file, weights_file, config_file, true, QF_BATCH_NORM_AS_MODEL, out);
 }
