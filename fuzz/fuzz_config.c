@@ -1,9 +1,10 @@
-/* AMCT's configuration: config.json, the simplified .cfg, and the record of factors. The input's
- * first byte says which. */
+/* AMCT's configurations, of training and of calibration: config.json, the simplified .cfg, and the
+ * record of factors. The input's first byte says which. */
 #include "fuzz.h"
 #include "model/record.h"
 #include "net.h"
 #include "toolkit/config/config.h"
+#include "toolkit/config/ptq_config.h"
 
 static Caffe__NetParameter *read_net(qf_context *context)
 {
@@ -33,7 +34,7 @@ static Caffe__NetParameter *read_weights(qf_context *context)
 /* A record of the net's layers: entries by themselves, and the whole as convert reads it. */
 static void read_record(qf_context *context, const char *path)
 {
-    static const qf_record_layer layers[] = {{"c", true, 3}, {"p", true, 0}};
+    static const qf_record_layer layers[] = {{"conv", true, 3}, {"ip", true, 2}};
     for (int stage = QF_RECORD_GIVEN; stage <= QF_RECORD_RETRAINED; stage++) {
         qf_record *record;
         if (qf_record_read_for(context, path, "net", layers, 2, (qf_record_stage)stage, &record) ==
@@ -62,6 +63,18 @@ static void read_config(qf_context *context, const char *path, bool json)
     qf_message_free(net);
 }
 
+static void read_calibration(qf_context *context, const char *path, bool json)
+{
+    Caffe__NetParameter *net = read_net(context), *weights = read_weights(context);
+    qf_config config = {0};
+    fuzz_require(qf_ptq_defaults(context, net, weights, &config) == QF_OK, qf_error_text(context));
+    if ((json ? qf_ptq_read : qf_ptq_apply_definition)(context, net, path, &config) == QF_OK)
+        (void)qf_ptq_check(context, net, &config);
+    qf_message_free(weights);
+    qf_config_release(&config);
+    qf_message_free(net);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -70,6 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *path = fuzz_file(data + 1, size - 1);
     if (data[0] % 3 == 2)
         read_record(context, path);
+    else if (data[0] / 3 % 2)
+        read_calibration(context, path, data[0] % 3 == 0);
     else
         read_config(context, path, data[0] % 3 == 0);
     qf_context_destroy(context);

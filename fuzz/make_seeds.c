@@ -298,9 +298,22 @@ static void texts(void)
     static const char record[] = "record { key: \"conv\" value { scale_d: 0.1 offset_d: 3 scale_w: "
                                  "0.5 scale_w: 0.25 scale_w: 1 offset_w: 0 offset_w: 0 offset_w: 0 "
                                  "shift_bit: 1 shift_bit: 1 shift_bit: 2 } }";
+    static const char calibration[] =
+        "{\"version\":1, \"batch_num\":2, \"activation_offset\":true, \"skip_fusion_layers\":["
+        "\"conv\"], \"conv\":{\"quant_enable\":true, \"activation_quant_params\":{"
+        "\"max_percentile\":\"0.9\", \"search_range\":[0.7, 1.3], \"search_step\":0.01}, "
+        "\"weight_quant_params\":{\"wts_algo\":\"arq_quantize\", \"channel_wise\":true}}, "
+        "\"ip\":{\"activation_quant_params\":{\"num_of_bins\":4096}}}";
+    static const char simplified[] =
+        "batch_num: 2 skip_layers: 'ip' skip_layer_types: 'Pooling' common_config { ifmr_quantize "
+        "{ search_step: 0.02 } hfmg_quantize { } } override_layer_types { layer_type: "
+        "'Convolution' calibration_config { arq_quantize { channel_wise: false } } } "
+        "fc_calibration_config { }";
     put_choice("fuzz_config", "json", 0, json, sizeof json - 1);
     put_choice("fuzz_config", "cfg", 1, definition, sizeof definition - 1);
     put_choice("fuzz_config", "record", 2, record, sizeof record - 1);
+    put_choice("fuzz_config", "calibration_json", 3, calibration, sizeof calibration - 1);
+    put_choice("fuzz_config", "calibration_cfg", 4, simplified, sizeof simplified - 1);
     put_text("fuzz_lists", "images", "a.png 1\r\n\nb c.png 2\nno label\nx.png 99999999999");
     put_text("fuzz_lists", "windows",
              "# 0\na.png\n3\n30\n40\n2\n3 0.9 4 5 20 24\n1 0.1 10 2 35 15\n# 1 b.png 3 4 5 0\n");
