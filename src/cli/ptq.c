@@ -104,8 +104,11 @@ static const option plan_options[] = {
 static qf_status plan(session *session, const arguments *a)
 {
     qf_plan *plan;
-    QF_TRY(qf_quant_plan(session->context, argument_text(a, "model"), argument_text(a, "weights"),
-                         argument_text(a, "config"), &plan));
+    qf_status status =
+        qf_quant_plan(session->context, argument_text(a, "model"), argument_text(a, "weights"),
+                      argument_text(a, "config"), &plan);
+    if (status != QF_OK)
+        return status;
     print_plan(plan);
     qf_plan_destroy(plan);
     return QF_OK;
