@@ -15,6 +15,8 @@ typedef struct qf_neighbours qf_neighbours;
 
 enum { QF_CARRIED_MAX = 2 };
 enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over */
+/* In a type's table: one bottom, one top. */
+#define QF_ONE_TO_ONE .min_bottoms = 1, .max_bottoms = 1, .min_tops = 1, .max_tops = 1
 
 /*
  * The net calls, in this order: setup once; connect once, when all layers are there; reshape after
@@ -83,6 +85,8 @@ typedef struct qf_layer_type {
     void (*stage)(qf_layer *layer, qf_stage *out);
     qf_status (*backward)(qf_layer *layer); /* NULL if no_backward */
     void (*destroy)(qf_layer *layer);       /* NULL: nothing but the state itself */
+    /* Of layers that only move values: how, from bottom 0 to all of top 0 (shape/one_move.h). */
+    qf_move (*move)(const qf_layer *layer);
     /* Sources of data; NULL where there is nothing to tell. Where the data stand after the last
      * batch; going on from there; seconds that the net waited, and items delivered, in all. */
     void (*data_state)(const qf_layer *layer, struct qf_data_state *out);

@@ -92,10 +92,7 @@ static bool keeps_signs(const qf_layer *layer)
 const qf_layer_type qf_dropout_layer = {
     .name = "Dropout",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .in_place = true,
     .ignores_bottoms = true,
     .ignores_tops = true,

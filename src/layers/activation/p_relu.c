@@ -64,10 +64,7 @@ static void destroy(qf_layer *layer)
 const qf_layer_type qf_p_relu_layer = {
     .name = "PReLU",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .in_place = true,
     .ignores_tops = true,
     .setup = setup,

@@ -151,10 +151,7 @@ static qf_status threshold_setup(qf_layer *layer)
 const qf_layer_type qf_threshold_layer = {
     .name = "Threshold",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .no_backward = true,
     .setup = threshold_setup,
     .reshape = qf_layer_reshape_like_bottom,

@@ -90,10 +90,7 @@ static qf_status forward(qf_layer *layer)
 
 const qf_layer_type qf_arg_max_layer = {
     .name = "ArgMax",
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .no_backward = true,
     .reshape = reshape,
     .forward = forward,

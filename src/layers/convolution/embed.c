@@ -96,10 +96,7 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_embed_layer = {
     .name = "Embed",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .no_gradient_bottoms = 1u << 0,
     .setup = setup,
     .ignores_tops = true,

@@ -106,10 +106,7 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_im2col_layer = {
     .name = "Im2col",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .setup = setup,
     .ignores_bottoms = true,
     .ignores_tops = true,

@@ -93,10 +93,7 @@ static void destroy(qf_layer *layer)
 const qf_layer_type qf_inner_product_layer = {
     .name = "InnerProduct",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,

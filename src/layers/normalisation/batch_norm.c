@@ -166,10 +166,7 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_batch_norm_layer = {
     .name = "BatchNorm",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .in_place = true,
     .ignores_tops = true,
     .setup = setup,

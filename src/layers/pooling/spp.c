@@ -183,10 +183,7 @@ static void destroy(qf_layer *layer)
 const qf_layer_type qf_spp_layer = {
     .name = "SPP",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .setup = setup,
     .ignores_bottoms = true,
     .ignores_tops = true,

@@ -314,10 +314,7 @@ static qf_status range(qf_layer *layer, double *out)
 const qf_layer_type qf_activation_qat_layer = {
     .name = "ActivationQAT",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .ignores_tops = true,
     .quantised = true,
     .range = range,

@@ -191,8 +191,8 @@ static qf_status scale_means(qf_layer *layer)
     const state *s = layer->state;
     const qf_axes channels =
         qf_blob_shape(layer->bottom[0])->axes > 1 ? (qf_axes){1, 1} : (qf_axes){0, 0};
-    return layer->device->map->scale(layer->context, channels, layer->bottom[0]->data, s->deq,
-                                     NULL, layer->top[0]->data);
+    return layer->device->map->scale(layer->context, channels, layer->bottom[0]->data, s->deq, NULL,
+                                     layer->top[0]->data);
 }
 
 /* In place too: integers have an array of their own. */
@@ -222,10 +222,7 @@ const qf_layer_type qf_de_quant_layer = {
     .logs_data = true,
     .quantised = true,
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .in_place = true,
     .ignores_bottoms = true,
     .ignores_tops = true,

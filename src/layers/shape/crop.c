@@ -56,18 +56,6 @@ static qf_move move_of(const qf_layer *layer)
     return move;
 }
 
-static qf_status forward(qf_layer *layer)
-{
-    const qf_move move = move_of(layer);
-    return qf_move_forward(layer, &move);
-}
-
-static qf_status backward(qf_layer *layer)
-{
-    const qf_move move = move_of(layer);
-    return qf_move_backward(layer, &move);
-}
-
 const qf_layer_type qf_crop_layer = {
     .name = "Crop",
     .state_size = sizeof(state),
@@ -79,6 +67,7 @@ const qf_layer_type qf_crop_layer = {
     .ignores_bottoms = true,
     .ignores_tops = true,
     .reshape = reshape,
-    .forward = forward,
-    .backward = backward,
+    .move = move_of,
+    .forward = qf_move_forward,
+    .backward = qf_move_backward,
 };

@@ -4,9 +4,9 @@
 
 #include "layers/layer.h"
 
-/* From bottom 0 to all of top 0. */
-qf_status qf_move_forward(qf_layer *layer, const qf_move *move);
-/* The way back, of the gradients: what the move has left out gets zero. */
-qf_status qf_move_backward(qf_layer *layer, const qf_move *move);
+/* Forward and backward of a type with `move`. Gradients go the same way back: what the move has
+ * left out gets zero. */
+qf_status qf_move_forward(qf_layer *layer);
+qf_status qf_move_backward(qf_layer *layer);
 
 #endif

@@ -73,29 +73,15 @@ static qf_move move_of(const qf_layer *layer)
     return move;
 }
 
-static qf_status forward(qf_layer *layer)
-{
-    const qf_move move = move_of(layer);
-    return qf_move_forward(layer, &move);
-}
-
-static qf_status backward(qf_layer *layer)
-{
-    const qf_move move = move_of(layer);
-    return qf_move_backward(layer, &move);
-}
-
 const qf_layer_type qf_permute_layer = {
     .name = "Permute",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,
-    .forward = forward,
-    .backward = backward,
+    .move = move_of,
+    .forward = qf_move_forward,
+    .backward = qf_move_backward,
 };

@@ -63,27 +63,13 @@ static qf_move move_of(const qf_layer *layer)
     return param_of(layer)->reverse ? move : qf_move_back(&move, QF_MOVE_WRITE);
 }
 
-static qf_status forward(qf_layer *layer)
-{
-    const qf_move move = move_of(layer);
-    return qf_move_forward(layer, &move);
-}
-
-static qf_status backward(qf_layer *layer)
-{
-    const qf_move move = move_of(layer);
-    return qf_move_backward(layer, &move);
-}
-
 const qf_layer_type qf_reorg_layer = {
     .name = "Reorg",
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .reshape = reshape,
-    .forward = forward,
-    .backward = backward,
+    .move = move_of,
+    .forward = qf_move_forward,
+    .backward = qf_move_backward,
 };

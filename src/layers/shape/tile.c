@@ -61,10 +61,7 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_tile_layer = {
     .name = "Tile",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_ONE_TO_ONE,
     .ignores_bottoms = true,
     .ignores_tops = true,
     .reshape = reshape,
