@@ -2,8 +2,8 @@
 # The ladder: a folder of src/ may include only itself and those before it, in the order of
 # CMakeLists.txt (so layers never include the net's headers). The net knows layers by their type's table
 # and their stages: it includes headers of src/layers itself, never of a layer's folder. No two files have
-# one name. A .c file begins with a comment that says what it is for. And src/quant is the definition of
-# quantisation: the loops over tensors are their devices'.
+# one name. A .c file begins with a comment that says what it is for. src/quant is the definition of
+# quantisation: the loops over tensors are their devices'. And nobody above src/device uses OpenMP.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 read -r -a modules <<<"$(sed -n 's/^set(modules \(.*\))$/\1/p' CMakeLists.txt) cli"
@@ -33,6 +33,11 @@ while read -r file; do
 done < <(find src -name '*.c' -o -name '*.cc')
 if grep -rnE '#pragma omp|_Pragma\("omp|QF_CLONES' src/quant; then
     echo "src/quant defines values one by one: loops belong to src/device" >&2
+    failed=1
+fi
+above=$(sed 's/.* device //' <<<"${modules[*]}")
+if (cd src && grep -rnE '#pragma omp|_Pragma\("omp|include <omp\.h>' $above); then
+    echo "nobody above src/device shares out loops: an operation of a device does (docs/adding-a-device.md)" >&2
     failed=1
 fi
 exit $failed
