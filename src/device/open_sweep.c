@@ -34,14 +34,3 @@ bool qf_sweep_is_affine(const qf_open_sweep *sweep)
 {
     return sweep->mean || sweep->factor || sweep->summand;
 }
-
-qf_status qf_sweep_add(qf_context *context, qf_tensor *gradient, const double *sums, size_t count)
-{
-    float *to;
-    if (!gradient)
-        return QF_OK;
-    QF_TRY(qf_device_update(context, gradient, QF_PLAIN, &to));
-    for (size_t c = 0; c < count; c++)
-        to[c] += (float)sums[c];
-    return QF_OK;
-}

@@ -22,7 +22,4 @@ qf_status qf_sweep_open_above(qf_context *context, const qf_sweep_gradients *gra
 /* Has it BatchNorm or Scale? */
 bool qf_sweep_is_affine(const qf_open_sweep *sweep);
 
-/* Add `count` sums to a gradient; NULL: nobody asked. */
-qf_status qf_sweep_add(qf_context *context, qf_tensor *gradient, const double *sums, size_t count);
-
 #endif

@@ -1,4 +1,5 @@
 /* The reference's quantisation: value by value, as quant/quant_math.h says. */
+#include "device/gradient_add.h"
 #include "device/reference/first_range.h"
 
 static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, qf_tensor *codes)
@@ -35,14 +36,8 @@ static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tens
         if (dx)
             result[i] = slopes.inside ? gradient[i] : 0;
     }
-    for (int i = 0; i < 2; i++) {
-        float *to;
-        if (!d_clip[i])
-            continue;
-        QF_TRY(qf_device_update(context, d_clip[i], QF_PLAIN, &to));
-        to[0] += (float)sums[i];
-    }
-    return QF_OK;
+    QF_TRY(qf_gradient_add(context, d_clip[0], &sums[0], 1));
+    return qf_gradient_add(context, d_clip[1], &sums[1], 1);
 }
 
 /* The largest and the smallest weight of a channel; false: there is a NaN. */

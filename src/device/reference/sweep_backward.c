@@ -2,6 +2,8 @@
  * the value's readers through ReLU, then to Scale, BatchNorm and x. Sums are in double, each by one
  * thread in the order of the rows. */
 #include "device/reference/sweep_stages.h"
+
+#include "device/gradient_add.h"
 #include "tensor/convert.h"
 
 #include "base/memory.h"
@@ -200,9 +202,9 @@ static qf_status run(qf_context *context, const qf_open_sweep *sweep, const qf_s
     if (qf_sweep_is_affine(sweep))
         add_channels(sweep, w);
     for (int i = 0; i < 2; i++)
-        QF_TRY(qf_sweep_add(context, g->clip[i], &w->clip[i], 1));
-    QF_TRY(qf_sweep_add(context, g->summand, w->sum, sweep->channels));
-    QF_TRY(qf_sweep_add(context, g->factor, w->product, sweep->channels));
+        QF_TRY(qf_gradient_add(context, g->clip[i], &w->clip[i], 1));
+    QF_TRY(qf_gradient_add(context, g->summand, w->sum, sweep->channels));
+    QF_TRY(qf_gradient_add(context, g->factor, w->product, sweep->channels));
     if (g->dx && g->batch_statistics)
         normalise_gradient(sweep, w);
     else if (g->dx)

@@ -2,6 +2,7 @@
  * cannot handle, absurd ranges, is left to the reference. */
 #include "device/cpu/cpu.h"
 #include "device/cpu/quantise/quantise_loops.h"
+#include "device/gradient_add.h"
 #include "device/reference/reference.h"
 
 #include <stdio.h>
@@ -85,14 +86,8 @@ static qf_status vectors_backward(qf_context *context, const void *of)
         QF_TRY(qf_write(context, call->dx, QF_NHWC, &result));
     qf_ulq_backward(values, gradient, result, qf_shape_count(&call->x->shape), call->clip_max,
                     call->clip_min, sums);
-    for (int i = 0; i < 2; i++) {
-        float *to;
-        if (!call->d_clip[i])
-            continue;
-        QF_TRY(qf_update(context, call->d_clip[i], QF_PLAIN, &to));
-        to[0] += (float)sums[i];
-    }
-    return QF_OK;
+    QF_TRY(qf_gradient_add(context, call->d_clip[0], &sums[0], 1));
+    return qf_gradient_add(context, call->d_clip[1], &sums[1], 1);
 }
 
 static qf_status reference_backward(qf_context *context, const void *of)

@@ -7,6 +7,7 @@
 #include "device/cpu/cpu.h"
 #include "device/cpu/quantise/quantise_loops.h"
 #include "device/cpu/sweep/shift_search.h"
+#include "device/gradient_add.h"
 #include "device/open_sweep.h"
 #include "tensor/convert.h"
 
@@ -459,9 +460,9 @@ static qf_status run_backward(qf_context *context, const qf_open_sweep *sweep,
     const size_t channels = sweep->channels;
     first_walk(sweep, g, a, scratch, sums);
     for (int i = 0; i < 2; i++)
-        QF_TRY(qf_sweep_add(context, g->clip[i], sums + 2 * channels + i, 1));
-    QF_TRY(qf_sweep_add(context, g->summand, sums, channels));
-    QF_TRY(qf_sweep_add(context, g->factor, sums + channels, channels));
+        QF_TRY(qf_gradient_add(context, g->clip[i], sums + 2 * channels + i, 1));
+    QF_TRY(qf_gradient_add(context, g->summand, sums, channels));
+    QF_TRY(qf_gradient_add(context, g->factor, sums + channels, channels));
     if (wants_dx(a) && g->batch_statistics) {
         float *constant = rows, *correction = constant + channels;
         corrections(sweep, sums, constant, correction);
