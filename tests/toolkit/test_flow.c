@@ -2,7 +2,7 @@
  * verify; and what each step says to bad input. Everything is made in one temporary folder. */
 #include "harness/fixture.h"
 #include "net/net.h"
-#include "toolkit/export/quantised.h"
+#include "toolkit/export/retrained.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -290,7 +290,7 @@ static void a_range_the_wrong_way_round_is_exported(void **state)
     (void)state;
     Caffe__NetParameter *weights;
     qf_record *record;
-    qf_retrained retrained;
+    qf_quantised_net retrained;
     retrain();
     assert_ok(context, qf_net_param_read_binary(context, "qat_iter_20.caffemodel", &weights));
     for (size_t i = 0; i < weights->n_layer; i++)
@@ -313,7 +313,7 @@ static void a_range_the_wrong_way_round_is_exported(void **state)
         }
     assert_true(found);
     qf_message_free(record);
-    qf_retrained_release(&retrained);
+    qf_quantised_net_release(&retrained);
 }
 
 static void verification_feeds_both_the_same_batch(void **state)

@@ -1,4 +1,4 @@
-/* The two models of a retrained net (specification, section I): fake-quant, which simulates int8 in
+/* The two models of a quantised net (specification, section I): fake-quant, which simulates int8 in
  * float, and deploy, which holds the integers. */
 #include "toolkit/export/export.h"
 #include "base/file.h"
@@ -227,7 +227,7 @@ static void drop_params(Caffe__LayerParameter *layer)
     layer->n_param = 0;
 }
 
-static qf_status build(qf_context *context, const qf_retrained *r, bool deploy,
+static qf_status build(qf_context *context, const qf_quantised_net *r, bool deploy,
                        Caffe__NetParameter **out)
 {
     QF_TRY(qf_message_copy(context, r->net, out));
@@ -277,7 +277,7 @@ static const struct kind {
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* All of a model, before anything is written. */
-static qf_status make_model(qf_context *context, const qf_retrained *retrained,
+static qf_status make_model(qf_context *context, const qf_quantised_net *quantised,
                             const struct kind *kind, const char *save_path, model_files *files,
                             Caffe__NetParameter **net)
 {
@@ -285,7 +285,7 @@ static qf_status make_model(qf_context *context, const qf_retrained *retrained,
     files->weights = qf_toolkit_name(save_path, kind->weights);
     if (!files->model || !files->weights)
         return qf_fail(context, QF_E_MEMORY, "no memory for file names");
-    return build(context, retrained, kind->deploy, net);
+    return build(context, quantised, kind->deploy, net);
 }
 
 static qf_status check_outputs(qf_context *context, const model_files *files, const char *fusion,
@@ -303,24 +303,24 @@ static qf_status check_outputs(qf_context *context, const model_files *files, co
     return qf_toolkit_check_outputs(context, outputs, count, inputs, input_count);
 }
 
-static qf_status write_fusion(qf_context *context, const qf_retrained *retrained,
+static qf_status write_fusion(qf_context *context, const qf_quantised_net *quantised,
                               const Caffe__NetParameter *net, const char *path)
 {
     qf_fusion_op *ops = qf_alloc(net->n_layer, sizeof *ops);
     if (!ops)
         return qf_fail(context, QF_E_MEMORY, "no memory to write %s", path);
     for (size_t i = 0; i < net->n_layer; i++)
-        ops[i] = qf_fusion_of(retrained, net, (int)i);
+        ops[i] = qf_fusion_of(quantised, net, (int)i);
     qf_status status = qf_fusion_write(context, net->name, ops, net->n_layer, path);
     qf_free(ops);
     return status;
 }
 
-static qf_status write_all(qf_context *context, const qf_retrained *retrained,
+static qf_status write_all(qf_context *context, const qf_quantised_net *quantised,
                            Caffe__NetParameter **nets, const model_files *files, const char *fusion)
 {
     /* Both models have the same layers. */
-    QF_TRY(write_fusion(context, retrained, nets[0] ? nets[0] : nets[1], fusion));
+    QF_TRY(write_fusion(context, quantised, nets[0] ? nets[0] : nets[1], fusion));
     for (int i = 0; i < KINDS; i++) {
         if (!nets[i])
             continue;
@@ -329,12 +329,12 @@ static qf_status write_all(qf_context *context, const qf_retrained *retrained,
     return QF_OK;
 }
 
-static qf_status save_together(qf_context *context, const qf_retrained *retrained,
+static qf_status save_together(qf_context *context, const qf_quantised_net *quantised,
                                Caffe__NetParameter **nets, const model_files *files,
                                const char *fusion)
 {
     const size_t mark = qf_outputs_begin(context);
-    QF_TRY(qf_outputs_end(context, mark, write_all(context, retrained, nets, files, fusion)));
+    QF_TRY(qf_outputs_end(context, mark, write_all(context, quantised, nets, files, fusion)));
     for (int i = 0; i < KINDS; i++)
         if (nets[i])
             qf_amct_say(context, QF_INFO, MODULE, "The %s model is saved in %s and %s",
@@ -342,7 +342,7 @@ static qf_status save_together(qf_context *context, const qf_retrained *retraine
     return QF_OK;
 }
 
-qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_type save_type,
+qf_status qf_export(qf_context *context, const qf_quantised_net *quantised, qf_save_type save_type,
                     const char *save_path, const char *const *inputs, int input_count)
 {
     model_files files[KINDS] = {{0}};
@@ -351,11 +351,11 @@ qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_
     qf_status status = fusion ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for file names");
     for (int i = 0; i < KINDS && status == QF_OK; i++)
         if (save_type & kinds[i].type)
-            status = make_model(context, retrained, &kinds[i], save_path, &files[i], &nets[i]);
+            status = make_model(context, quantised, &kinds[i], save_path, &files[i], &nets[i]);
     if (status == QF_OK)
         status = check_outputs(context, files, fusion, inputs, input_count);
     if (status == QF_OK)
-        status = save_together(context, retrained, nets, files, fusion);
+        status = save_together(context, quantised, nets, files, fusion);
     for (int i = 0; i < KINDS; i++) {
         qf_message_free(nets[i]);
         qf_free(files[i].model);
@@ -363,30 +363,4 @@ qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_
     }
     qf_free(fusion);
     return status;
-}
-
-qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained_model_file,
-                                      const char *retrained_weights_file, qf_save_type save_type,
-                                      const char *save_path, const char *scale_offset_record_file,
-                                      const char *config_file)
-{
-    qf_retrained retrained = {0};
-    if (save_type < QF_SAVE_FAKE_QUANT || save_type > QF_SAVE_BOTH)
-        return qf_fail(context, QF_E_ARGUMENT, "save_type must be Fakequant, Deploy or Both");
-    if (!save_path || !*save_path)
-        return qf_fail(context, QF_E_ARGUMENT, "an empty string is an invalid value for save_path");
-    qf_amct_say(context, QF_INFO, MODULE, "Save the quantised model of %s with the weights of %s",
-                retrained_model_file, retrained_weights_file);
-    qf_status status = qf_retrained_read(context, retrained_model_file, retrained_weights_file,
-                                         scale_offset_record_file, &retrained);
-    if (status == QF_OK && config_file)
-        status = qf_export_check_config(context, &retrained, config_file);
-    if (status == QF_OK) {
-        qf_amct_begin(context);
-        const char *inputs[] = {retrained_model_file, retrained_weights_file,
-                                scale_offset_record_file, config_file};
-        status = qf_export(context, &retrained, save_type, save_path, inputs, 4);
-    }
-    qf_retrained_release(&retrained);
-    return qf_amct_outcome(context, MODULE, status);
 }

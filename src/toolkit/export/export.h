@@ -5,10 +5,10 @@
 
 /* Write the models that `save_type` names to <save_path>_…, none of which may be one of the inputs;
  * see qf_save_quant_retrain_model(). */
-qf_status qf_export(qf_context *context, const qf_retrained *retrained, qf_save_type save_type,
+qf_status qf_export(qf_context *context, const qf_quantised_net *quantised, qf_save_type save_type,
                     const char *save_path, const char *const *inputs, int input_count);
 /* Is this the configuration that the model was prepared with: the same layers enabled? */
-qf_status qf_export_check_config(qf_context *context, const qf_retrained *retrained,
+qf_status qf_export_check_config(qf_context *context, const qf_quantised_net *quantised,
                                  const char *config_file);
 
 #endif

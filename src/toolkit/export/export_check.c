@@ -11,25 +11,25 @@ static bool enables(const json_t *settings)
     return json_is_object(settings) && (!enable || json_is_true(enable));
 }
 
-static qf_status check_config(qf_context *context, const qf_retrained *retrained,
+static qf_status check_config(qf_context *context, const qf_quantised_net *quantised,
                               const char *config_file)
 {
     json_t *root;
     QF_TRY(qf_json_read(context, config_file, &root));
     qf_status status = QF_OK;
-    for (size_t i = 0; i < retrained->count && status == QF_OK; i++)
-        if (!enables(json_object_get(root, retrained->layers[i].name)))
+    for (size_t i = 0; i < quantised->count && status == QF_OK; i++)
+        if (!enables(json_object_get(root, quantised->layers[i].name)))
             status = qf_fail(context, QF_E_MISMATCH,
                              "%s does not enable layer %s, which the model quantises; give the "
                              "configuration that the model was prepared with",
-                             config_file, retrained->layers[i].name);
+                             config_file, quantised->layers[i].name);
     const char *key;
     json_t *value;
     json_object_foreach(root, key, value)
     {
         bool found = !enables(value);
-        for (size_t i = 0; i < retrained->count && !found; i++)
-            found = strcmp(retrained->layers[i].name, key) == 0;
+        for (size_t i = 0; i < quantised->count && !found; i++)
+            found = strcmp(quantised->layers[i].name, key) == 0;
         if (!found && status == QF_OK)
             status = qf_fail(context, QF_E_MISMATCH,
                              "%s enables layer %s, which the model does not quantise; give the "
@@ -40,9 +40,9 @@ static qf_status check_config(qf_context *context, const qf_retrained *retrained
     return status;
 }
 
-qf_status qf_export_check_config(qf_context *context, const qf_retrained *retrained,
+qf_status qf_export_check_config(qf_context *context, const qf_quantised_net *quantised,
                                  const char *config_file)
 {
-    return qf_wrong_file(context, check_config(context, retrained, config_file), config_file,
+    return qf_wrong_file(context, check_config(context, quantised, config_file), config_file,
                          QF_FILE_CONFIG);
 }

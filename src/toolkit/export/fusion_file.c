@@ -115,7 +115,7 @@ qf_status qf_fusion_write(qf_context *context, const char *net, const qf_fusion_
 }
 /* ---- from an exported model ---- */
 
-static bool is_quantised(const qf_retrained *r, const char *name)
+static bool is_quantised(const qf_quantised_net *r, const char *name)
 {
     for (size_t i = 0; i < r->count; i++)
         if (strcmp(r->layers[i].name, name) == 0)
@@ -124,7 +124,7 @@ static bool is_quantised(const qf_retrained *r, const char *name)
 }
 
 /* A layer of the float model: it and what was folded into it. */
-static void take_names(const qf_retrained *r, const char *name, qf_fusion_op *op)
+static void take_names(const qf_quantised_net *r, const char *name, qf_fusion_op *op)
 {
     op->has_origin = true;
     op->names[op->count++] = name;
@@ -137,7 +137,7 @@ static void take_names(const qf_retrained *r, const char *name, qf_fusion_op *op
     }
 }
 
-static bool is_folded(const qf_retrained *r, const char *name)
+static bool is_folded(const qf_quantised_net *r, const char *name)
 {
     for (size_t i = 0; i < r->folded_count; i++)
         if (strcmp(r->folded[i].into, name) == 0)
@@ -146,7 +146,7 @@ static bool is_folded(const qf_retrained *r, const char *name)
 }
 
 /* The layer that an inserted one serves; NULL: none, or several. */
-static const char *served(const qf_retrained *r, const Caffe__NetParameter *net, int index)
+static const char *served(const qf_quantised_net *r, const Caffe__NetParameter *net, int index)
 {
     const Caffe__LayerParameter *layer = net->layer[index];
     const bool behind = qf_layer_is(layer, "DeQuant");
@@ -159,7 +159,7 @@ static const char *served(const qf_retrained *r, const Caffe__NetParameter *net,
                                                                         : NULL;
 }
 
-qf_fusion_op qf_fusion_of(const qf_retrained *r, const Caffe__NetParameter *net, int index)
+qf_fusion_op qf_fusion_of(const qf_quantised_net *r, const Caffe__NetParameter *net, int index)
 {
     const Caffe__LayerParameter *layer = net->layer[index];
     qf_fusion_op op = {.name = layer->name, .type = layer->type};

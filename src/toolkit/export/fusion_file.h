@@ -15,7 +15,8 @@ typedef struct qf_fusion_op {
 } qf_fusion_op;
 
 /* What a layer of an exported `net` is. */
-qf_fusion_op qf_fusion_of(const qf_retrained *retrained, const Caffe__NetParameter *net, int index);
+qf_fusion_op qf_fusion_of(const qf_quantised_net *quantised, const Caffe__NetParameter *net,
+                          int index);
 char *qf_fusion_file(const char *prefix); /* its name; qf_free() it; NULL: no memory */
 /* `net`: the net's name, which goes into the file where the prefix names none; or NULL. `path` is
  * of qf_fusion_file(). */

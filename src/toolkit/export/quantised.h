@@ -1,9 +1,10 @@
-/* A retrained model taken apart: the float net without its fake-quantisation layers, and the
- * factors of each quantised layer. */
+/* A float net and the factors of each layer that is quantised, whoever found them: training
+ * (retrained.h), calibration or a user (toolkit/ptq). */
 #ifndef QF_TOOLKIT_EXPORT_QUANTISED_H
 #define QF_TOOLKIT_EXPORT_QUANTISED_H
 
 #include "model/record.h"
+#include "quant/quant.h"
 #include "toolkit/prepare/graph.h"
 
 typedef struct qf_quantised {
@@ -25,17 +26,43 @@ typedef struct qf_folded {
     char *into, *batch_norm, *scale;
 } qf_folded;
 
-typedef struct qf_retrained {
+typedef struct qf_quantised_net {
     Caffe__NetParameter *net; /* TEST phase, folded, layers carry their float blobs */
     qf_quantised *layers;
     size_t count, capacity;
     qf_folded *folded;
     size_t folded_count, folded_capacity;
-} qf_retrained;
+} qf_quantised_net;
 
-qf_status qf_retrained_read(qf_context *context, const char *model_file, const char *weights_file,
-                            const char *record_file, qf_retrained *out);
-void qf_retrained_release(qf_retrained *retrained);
+void qf_quantised_net_release(qf_quantised_net *quantised);
+
+/* ---- steps to one, in this order ---- */
+
+/* The layers of the TEST phase, names filled; `net` is asked for this phase from now on. */
+qf_status qf_quantised_test_view(qf_context *context, Caffe__NetParameter *net,
+                                 Caffe__NetParameter **out);
+/* Each layer gets its blobs from the weights file's entry of its name. */
+qf_status qf_quantised_attach(qf_context *context, Caffe__NetParameter *net,
+                              const Caffe__NetParameter *weights);
+/* One more layer is quantised; *out is valid until the next is added. */
+qf_status qf_quantised_add(qf_context *context, qf_quantised_net *quantised,
+                           const Caffe__LayerParameter *layer, qf_quantised **out);
+qf_quantised *qf_quantised_find(const qf_quantised_net *quantised, const char *name);
+/* Its scales and codes, of weights `w` by ARQ; or of the layer's blob, with given scales, one or
+ * `count` of them; or, without weights, the scale 1. */
+qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_layout layout,
+                              qf_quantised *q);
+qf_status qf_quantise_by_scales(qf_context *context, const Caffe__LayerParameter *layer,
+                                const float *scale, size_t count, qf_quantised *q);
+qf_status qf_quantise_nothing(qf_context *context, qf_quantised *q);
+/* Folds BatchNorm and Scale behind convolutions, quantised or not, unless `record` says no: scales
+ * and codes follow. */
+qf_status qf_quantised_fold(qf_context *context, qf_quantised_net *quantised,
+                            const qf_record *record);
+/* Types and biases, when nothing else changes. */
+qf_status qf_quantised_finish(qf_context *context, qf_quantised_net *quantised);
+
+/* ---- parts ---- */
 
 /* The index of the scale that weight code `code` has, of the codes of `layer`. */
 size_t qf_quantised_scale_of(const qf_quantised *q, const Caffe__LayerParameter *layer,

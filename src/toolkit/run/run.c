@@ -8,6 +8,7 @@
 #include "base/sized_options.h"
 #include "toolkit/config/json_file.h"
 #include "toolkit/export/export.h"
+#include "toolkit/export/retrained.h"
 #include "toolkit/toolkit.h"
 #include "train/solver.h"
 
@@ -208,7 +209,8 @@ static qf_status train(run *r)
     return status;
 }
 
-static qf_status fill_rows(qf_context *context, const qf_retrained *retrained, qf_qat_result *out)
+static qf_status fill_rows(qf_context *context, const qf_quantised_net *retrained,
+                           qf_qat_result *out)
 {
     size_t rows = 0;
     for (size_t i = 0; i < retrained->count; i++) {
@@ -233,13 +235,13 @@ static qf_status fill_rows(qf_context *context, const qf_retrained *retrained, q
 
 static qf_status export_and_report(run *r, const char *weights, qf_qat_result *out)
 {
-    qf_retrained retrained;
+    qf_quantised_net retrained;
     QF_TRY(qf_retrained_read(r->context, r->file[MODIFIED], weights, r->file[RECORD], &retrained));
     qf_status status =
         qf_export(r->context, &retrained, QF_SAVE_BOTH, r->options->save_path, NULL, 0);
     if (status == QF_OK)
         status = fill_rows(r->context, &retrained, out);
-    qf_retrained_release(&retrained);
+    qf_quantised_net_release(&retrained);
     return status == QF_OK ? qf_run_activation_noise(r->context, r->file[MODIFIED], weights,
                                                      out->row, out->rows)
                            : status;
