@@ -33,6 +33,7 @@ cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
 foreach(library PROTOBUFC JANSSON LMDB JPEG PNG ZLIB HDF5 NETTLE)
   list(APPEND private_libraries ${${library}_LDFLAGS})
 endforeach()
+list(APPEND private_libraries ${LAPACK_LIBRARIES})
 list(REMOVE_DUPLICATES private_libraries)
 list(JOIN private_libraries " " QAFFE_PC_PRIVATE)
 configure_file(cmake/qaffe.pc.in ${CMAKE_CURRENT_BINARY_DIR}/qaffe.pc @ONLY)

@@ -380,6 +380,10 @@ static const kernel kernels[] = {
     {"cosine_similarity", cosine_similarity, ""},
     {"auto_calibration", auto_calibration,
      "final_config_json ranking_information_json record_json log"},
+    {"decompose_mode", recorded_decompose_mode, ""},
+    {"decompose_rank", recorded_decompose_rank, ""},
+    {"decompose_evbmf", recorded_decompose_evbmf, ""},
+    {"decompose_weights", recorded_decompose_weights, ""},
 };
 
 static void every_case(void **state)
