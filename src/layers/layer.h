@@ -15,8 +15,10 @@ typedef struct qf_neighbours qf_neighbours;
 
 enum { QF_CARRIED_MAX = 2 };
 enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over */
-/* In a type's table: one bottom, one top. */
-#define QF_ONE_TO_ONE .min_bottoms = 1, .max_bottoms = 1, .min_tops = 1, .max_tops = 1
+/* In a type's table: how many bottoms and tops it takes; `most` −1: any number. */
+#define QF_BOTTOMS(fewest, most) .min_bottoms = (fewest), .max_bottoms = (most)
+#define QF_TOPS(fewest, most) .min_tops = (fewest), .max_tops = (most)
+#define QF_ONE_TO_ONE QF_BOTTOMS(1, 1), QF_TOPS(1, 1)
 
 /*
  * The net calls, in this order: setup once; connect once, when all layers are there; reshape after
@@ -34,7 +36,7 @@ enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over
 typedef struct qf_layer_type {
     const char *name;             /* Caffe's type string */
     size_t state_size;            /* bytes of private state, zeroed before setup */
-    int min_bottoms, max_bottoms; /* max −1: any number */
+    int min_bottoms, max_bottoms; /* QF_BOTTOMS, QF_TOPS */
     int min_tops, max_tops;
     bool equal_count;  /* as many tops as bottoms */
     bool loss;         /* top 0 has loss weight 1 unless the prototxt says so */

@@ -171,10 +171,8 @@ const qf_layer_type qf_threshold_layer = {
     }                                                                                              \
     const qf_layer_type qf_##stem##_layer = {.name = type_name,                                    \
                                              .state_size = sizeof(state),                          \
-                                             .min_bottoms = 1,                                     \
-                                             .max_bottoms = 1,                                     \
-                                             .min_tops = 1,                                        \
-                                             .max_tops = 1,                                        \
+                                             QF_BOTTOMS(1, 1),                                     \
+                                             QF_TOPS(1, 1),                                        \
                                              .in_place = true,                                     \
                                              .setup = stem##_layer_setup,                          \
                                              .reshape = qf_layer_reshape_like_bottom,              \

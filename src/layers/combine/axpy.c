@@ -46,10 +46,8 @@ static qf_status backward(qf_layer *layer)
 
 const qf_layer_type qf_axpy_layer = {
     .name = "Axpy",
-    .min_bottoms = 3,
-    .max_bottoms = 3,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(3, 3),
+    QF_TOPS(1, 1),
     .ignores_tops = true,
     .reshape = reshape,
     .forward = forward,

@@ -152,10 +152,8 @@ static void stage(qf_layer *layer, qf_stage *out)
 const qf_layer_type qf_eltwise_layer = {
     .name = "Eltwise",
     .state_size = sizeof(state),
-    .min_bottoms = 2,
-    .max_bottoms = -1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(2, -1),
+    QF_TOPS(1, 1),
     .in_place = true,
     .ignores_values = ignores_values,
     .setup = setup,

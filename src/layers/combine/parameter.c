@@ -43,10 +43,8 @@ static qf_status backward(qf_layer *layer)
 
 const qf_layer_type qf_parameter_layer = {
     .name = "Parameter",
-    .min_bottoms = 0,
-    .max_bottoms = 0,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(0, 0),
+    QF_TOPS(1, 1),
     .setup = setup,
     .ignores_tops = true,
     .reshape = reshape,

@@ -66,10 +66,8 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_deconvolution_layer = {
     .name = "Deconvolution",
     .state_size = sizeof(qf_convolution_state),
-    .min_bottoms = 1,
-    .max_bottoms = -1,
-    .min_tops = 1,
-    .max_tops = -1,
+    QF_BOTTOMS(1, -1),
+    QF_TOPS(1, -1),
     .equal_count = true,
     .ignores_tops = true,
     .setup = setup,

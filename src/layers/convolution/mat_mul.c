@@ -130,10 +130,8 @@ static qf_status backward(qf_layer *layer)
     const qf_layer_type qf_##stem##_layer = {                                                      \
         .name = type_name,                                                                         \
         .state_size = sizeof(state),                                                               \
-        .min_bottoms = fewest,                                                                     \
-        .max_bottoms = 2,                                                                          \
-        .min_tops = 1,                                                                             \
-        .max_tops = 1,                                                                             \
+        QF_BOTTOMS(fewest, 2),                                                                     \
+        QF_TOPS(1, 1),                                                                             \
         .ignores_tops = true,                                                                      \
         .setup = stem##_setup,                                                                     \
         .reshape = reshape,                                                                        \

@@ -201,10 +201,8 @@ static qf_status forward(qf_layer *layer)
 const qf_layer_type qf_detection_output_layer = {
     .name = "DetectionOutput",
     .state_size = sizeof(state),
-    .min_bottoms = 3,
-    .max_bottoms = 4, /* SSD draws into the fourth; here it goes unread */
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(3, 4), /* SSD draws into the fourth; here it goes unread */
+    QF_TOPS(1, 1),
     .no_backward = true,
     .setup = setup,
     .reshape = reshape,

@@ -216,10 +216,8 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_multi_box_loss_layer = {
     .name = "MultiBoxLoss",
     .state_size = sizeof(state),
-    .min_bottoms = 4,
-    .max_bottoms = 4,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(4, 4),
+    QF_TOPS(1, 1),
     .loss = true,
     .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 2 | 1u << 3,

@@ -204,10 +204,8 @@ static qf_status forward(qf_layer *layer)
 const qf_layer_type qf_prior_box_layer = {
     .name = "PriorBox",
     .state_size = sizeof(state),
-    .min_bottoms = 2,
-    .max_bottoms = 2,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(2, 2),
+    QF_TOPS(1, 1),
     .no_backward = true,
     .setup = setup,
     .reshape = reshape,

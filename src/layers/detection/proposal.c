@@ -248,10 +248,8 @@ static qf_status forward(qf_layer *layer)
 const qf_layer_type qf_proposal_layer = {
     .name = "Proposal",
     .state_size = sizeof(state),
-    .min_bottoms = 3,
-    .max_bottoms = 3,
-    .min_tops = 1,
-    .max_tops = 2,
+    QF_BOTTOMS(3, 3),
+    QF_TOPS(1, 2),
     .no_backward = true,
     .setup = setup,
     .reshape = reshape,

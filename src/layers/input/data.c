@@ -145,10 +145,8 @@ static void data_cut(qf_layer *layer, int items)
     const qf_layer_type qf_##stem##_layer = {                                                      \
         .name = type,                                                                              \
         .state_size = sizeof(state),                                                               \
-        .min_bottoms = 0,                                                                          \
-        .max_bottoms = 0,                                                                          \
-        .min_tops = least_tops,                                                                    \
-        .max_tops = 2,                                                                             \
+        QF_BOTTOMS(0, 0),                                                                          \
+        QF_TOPS(least_tops, 2),                                                                    \
         .no_backward = true,                                                                       \
         .source = true,                                                                            \
         .setup = make,                                                                             \

@@ -297,10 +297,8 @@ static void destroy(qf_layer *layer)
 const qf_layer_type qf_hdf5_data_layer = {
     .name = "HDF5Data",
     .state_size = sizeof(state),
-    .min_bottoms = 0,
-    .max_bottoms = 0,
-    .min_tops = 1,
-    .max_tops = -1,
+    QF_BOTTOMS(0, 0),
+    QF_TOPS(1, -1),
     .no_backward = true,
     .source = true,
     .setup = setup,

@@ -83,10 +83,8 @@ static void destroy(qf_layer *layer)
 const qf_layer_type qf_hdf5_output_layer = {
     .name = "HDF5Output",
     .state_size = sizeof(state),
-    .min_bottoms = SETS,
-    .max_bottoms = SETS,
-    .min_tops = 0,
-    .max_tops = 0,
+    QF_BOTTOMS(SETS, SETS),
+    QF_TOPS(0, 0),
     .no_backward = true,
     .setup = setup,
     .reshape = reshape,

@@ -42,10 +42,8 @@ static qf_status input_setup(qf_layer *layer)
 
 const qf_layer_type qf_input_layer = {
     .name = "Input",
-    .min_bottoms = 0,
-    .max_bottoms = 0,
-    .min_tops = 1,
-    .max_tops = -1,
+    QF_BOTTOMS(0, 0),
+    QF_TOPS(1, -1),
     .no_backward = true,
     .source = true,
     .setup = input_setup,
@@ -126,10 +124,8 @@ static qf_status dummy_forward(qf_layer *layer)
 const qf_layer_type qf_dummy_data_layer = {
     .name = "DummyData",
     .state_size = sizeof(state),
-    .min_bottoms = 0,
-    .max_bottoms = 0,
-    .min_tops = 1,
-    .max_tops = -1,
+    QF_BOTTOMS(0, 0),
+    QF_TOPS(1, -1),
     .no_backward = true,
     .lasting_tops = true,
     .source = true,

@@ -89,10 +89,8 @@ static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
 const qf_layer_type qf_memory_data_layer = {
     .name = "MemoryData",
     .state_size = sizeof(state),
-    .min_bottoms = 0,
-    .max_bottoms = 0,
-    .min_tops = 2,
-    .max_tops = 2,
+    QF_BOTTOMS(0, 0),
+    QF_TOPS(2, 2),
     .no_backward = true,
     .source = true,
     .setup = setup,

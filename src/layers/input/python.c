@@ -76,8 +76,8 @@ static void destroy(qf_layer *layer)
 const qf_layer_type qf_python_layer = {
     .name = "Python",
     .state_size = sizeof(state),
-    .max_bottoms = -1,
-    .max_tops = -1,
+    QF_BOTTOMS(0, -1),
+    QF_TOPS(0, -1),
     .in_place = true,
     .setup = setup,
     .reshape = reshape,

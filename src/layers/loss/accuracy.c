@@ -110,10 +110,8 @@ static void destroy(qf_layer *layer)
 const qf_layer_type qf_accuracy_layer = {
     .name = "Accuracy",
     .state_size = sizeof(state),
-    .min_bottoms = 2,
-    .max_bottoms = 2,
-    .min_tops = 1,
-    .max_tops = 2,
+    QF_BOTTOMS(2, 2),
+    QF_TOPS(1, 2),
     .no_backward = true,
     .setup = setup,
     .reshape = reshape,

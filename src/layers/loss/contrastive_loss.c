@@ -117,10 +117,8 @@ static qf_status backward(qf_layer *layer)
 
 const qf_layer_type qf_contrastive_loss_layer = {
     .name = "ContrastiveLoss",
-    .min_bottoms = 3,
-    .max_bottoms = 3,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(3, 3),
+    QF_TOPS(1, 1),
     .loss = true,
     .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 2,

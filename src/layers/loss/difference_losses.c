@@ -76,10 +76,8 @@ static qf_status smooth_l1_backward(qf_layer *layer)
 
 const qf_layer_type qf_euclidean_loss_layer = {
     .name = "EuclideanLoss",
-    .min_bottoms = 2,
-    .max_bottoms = 2,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(2, 2),
+    QF_TOPS(1, 1),
     .loss = true,
     .automatic_tops = 1,
     .reshape = reshape,
@@ -89,10 +87,8 @@ const qf_layer_type qf_euclidean_loss_layer = {
 
 const qf_layer_type qf_smooth_l1_loss_layer = {
     .name = "SmoothL1Loss",
-    .min_bottoms = 2,
-    .max_bottoms = 4,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(2, 4),
+    QF_TOPS(1, 1),
     .loss = true,
     .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 2 | 1u << 3,

@@ -156,10 +156,8 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_infogain_loss_layer = {
     .name = "InfogainLoss",
     .state_size = sizeof(state),
-    .min_bottoms = 2,
-    .max_bottoms = 3,
-    .min_tops = 1,
-    .max_tops = 2,
+    QF_BOTTOMS(2, 3),
+    QF_TOPS(1, 2),
     .loss = true,
     .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 1 | 1u << 2,

@@ -66,10 +66,8 @@ static qf_status multinomial_logistic_loss_backward(qf_layer *layer)
 #define LAYER(stem, type_name)                                                                     \
     const qf_layer_type qf_##stem##_layer = {                                                      \
         .name = type_name,                                                                         \
-        .min_bottoms = 2,                                                                          \
-        .max_bottoms = 2,                                                                          \
-        .min_tops = 1,                                                                             \
-        .max_tops = 1,                                                                             \
+        QF_BOTTOMS(2, 2),                                                                          \
+        QF_TOPS(1, 1),                                                                             \
         .loss = true,                                                                              \
         .automatic_tops = 1,                                                                       \
         .no_gradient_bottoms = 1u << 1,                                                            \

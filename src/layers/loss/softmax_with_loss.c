@@ -82,10 +82,8 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_softmax_with_loss_layer = {
     .name = "SoftmaxWithLoss",
     .state_size = sizeof(state),
-    .min_bottoms = 2,
-    .max_bottoms = 2,
-    .min_tops = 1,
-    .max_tops = 2,
+    QF_BOTTOMS(2, 2),
+    QF_TOPS(1, 2),
     .loss = true,
     .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 1,

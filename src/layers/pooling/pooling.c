@@ -234,10 +234,8 @@ static void stage(qf_layer *layer, qf_stage *out)
 const qf_layer_type qf_pooling_layer = {
     .name = "Pooling",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = 2,
+    QF_BOTTOMS(1, 1),
+    QF_TOPS(1, 2),
     .ignores_values = ignores_values,
     .setup = setup,
     .reshape = reshape,

@@ -41,10 +41,8 @@ static qf_status reshape(qf_layer *layer)
 const qf_layer_type qf_ps_roi_pooling_layer = {
     .name = "PSROIPooling",
     .state_size = sizeof(qf_regions_state),
-    .min_bottoms = 2,
-    .max_bottoms = 2,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(2, 2),
+    QF_TOPS(1, 1),
     .no_gradient_bottoms = 1u << 1,
     .ignores_tops = true,
     .setup = setup,

@@ -24,10 +24,8 @@ static qf_status setup(qf_layer *layer)
 const qf_layer_type qf_roi_pooling_layer = {
     .name = "ROIPooling",
     .state_size = sizeof(qf_regions_state),
-    .min_bottoms = 2,
-    .max_bottoms = 3, /* Ascend: the number of regions, which the second bottom shows anyway */
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(2, 3), /* Ascend: the number of regions, which the second bottom shows anyway */
+    QF_TOPS(1, 1),
     .no_gradient_bottoms = 1u << 1 | 1u << 2,
     .ignores_tops = true,
     .setup = setup,

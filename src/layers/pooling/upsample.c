@@ -150,10 +150,8 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_upsample_layer = {
     .name = "Upsample",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 2,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(1, 2),
+    QF_TOPS(1, 1),
     .no_gradient_bottoms = 1u << 1,
     .ignores_tops = true,
     .setup = setup,

@@ -52,10 +52,8 @@ static qf_status backward(qf_layer *layer)
 
 const qf_layer_type qf_lstm_unit_layer = {
     .name = "LSTMUnit",
-    .min_bottoms = 3,
-    .max_bottoms = 3,
-    .min_tops = 2,
-    .max_tops = 2,
+    QF_BOTTOMS(3, 3),
+    QF_TOPS(2, 2),
     .no_gradient_bottoms = 1u << 2,
     .reshape = reshape,
     .forward = forward,

@@ -54,10 +54,8 @@ static void stage(qf_layer *layer, qf_stage *out)
 const qf_layer_type qf_concat_layer = {
     .name = "Concat",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = -1,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(1, -1),
+    QF_TOPS(1, 1),
     .ignores_bottoms = true,
     .ignores_tops = true,
     .setup = setup,

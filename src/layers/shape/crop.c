@@ -59,10 +59,8 @@ static qf_move move_of(const qf_layer *layer)
 const qf_layer_type qf_crop_layer = {
     .name = "Crop",
     .state_size = sizeof(state),
-    .min_bottoms = 2,
-    .max_bottoms = 2,
-    .min_tops = 1,
-    .max_tops = 1,
+    QF_BOTTOMS(2, 2),
+    QF_TOPS(1, 1),
     .no_gradient_bottoms = 1u << 1,
     .ignores_bottoms = true,
     .ignores_tops = true,

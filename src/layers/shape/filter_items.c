@@ -121,10 +121,8 @@ static void destroy(qf_layer *layer)
 const qf_layer_type qf_filter_layer = {
     .name = "Filter",
     .state_size = sizeof(state),
-    .min_bottoms = 2,
-    .max_bottoms = -1,
-    .min_tops = 1,
-    .max_tops = -1,
+    QF_BOTTOMS(2, -1),
+    QF_TOPS(1, -1),
     .setup = setup,
     .ignores_bottoms = true,
     .ignores_tops = true,

@@ -107,10 +107,7 @@ static qf_status backward(qf_layer *layer)
 #define LAYER(stem, type_name)                                                                     \
     const qf_layer_type qf_##stem##_layer = {                                                      \
         .name = type_name,                                                                         \
-        .min_bottoms = 1,                                                                          \
-        .max_bottoms = 1,                                                                          \
-        .min_tops = 1,                                                                             \
-        .max_tops = 1,                                                                             \
+        QF_ONE_TO_ONE,                                                                             \
         .ignores_bottoms = true,                                                                   \
         .ignores_tops = true,                                                                      \
         .reshape = stem##_reshape,                                                                 \

@@ -68,10 +68,8 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_slice_layer = {
     .name = "Slice",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = -1,
+    QF_BOTTOMS(1, 1),
+    QF_TOPS(1, -1),
     .ignores_bottoms = true,
     .ignores_tops = true,
     .setup = setup,

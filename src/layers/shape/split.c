@@ -37,10 +37,8 @@ static void stage(qf_layer *layer, qf_stage *out)
 
 const qf_layer_type qf_split_layer = {
     .name = "Split",
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 1,
-    .max_tops = -1,
+    QF_BOTTOMS(1, 1),
+    QF_TOPS(1, -1),
     .ignores_bottoms = true,
     .ignores_tops = true,
     .reshape = split_reshape,
@@ -65,10 +63,8 @@ static qf_status silence_backward(qf_layer *layer)
 
 const qf_layer_type qf_silence_layer = {
     .name = "Silence",
-    .min_bottoms = 1,
-    .max_bottoms = -1,
-    .min_tops = 0,
-    .max_tops = 0,
+    QF_BOTTOMS(1, -1),
+    QF_TOPS(0, 0),
     .reshape = silence_nothing,
     .forward = silence_nothing,
     .backward = silence_backward,

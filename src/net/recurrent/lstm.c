@@ -43,10 +43,8 @@ static qf_status setup(qf_layer *layer)
 const qf_layer_type qf_lstm_layer = {
     .name = "LSTM",
     .state_size = sizeof(qf_recurrent),
-    .min_bottoms = 2,
-    .max_bottoms = 5,
-    .min_tops = 1,
-    .max_tops = 3,
+    QF_BOTTOMS(2, 5),
+    QF_TOPS(1, 3),
     .no_gradient_bottoms = 1u << 1,
     .carried = qf_recurrent_carried,
     .setup = setup,

@@ -52,10 +52,8 @@ static qf_status setup(qf_layer *layer)
 const qf_layer_type qf_rnn_layer = {
     .name = "RNN",
     .state_size = sizeof(qf_recurrent),
-    .min_bottoms = 2,
-    .max_bottoms = 4,
-    .min_tops = 1,
-    .max_tops = 2,
+    QF_BOTTOMS(2, 4),
+    QF_TOPS(1, 2),
     .no_gradient_bottoms = 1u << 1,
     .carried = qf_recurrent_carried,
     .setup = setup,
