@@ -38,11 +38,11 @@ typedef struct qf_layer_type {
     size_t state_size;            /* bytes of private state, zeroed before setup */
     int min_bottoms, max_bottoms; /* QF_BOTTOMS, QF_TOPS */
     int min_tops, max_tops;
-    bool equal_count;  /* as many tops as bottoms */
-    bool loss;         /* top 0 has loss weight 1 unless the prototxt says so */
-    bool no_backward;  /* data sources, Accuracy, ArgMax: never propagates */
-    bool logs_data;    /* AMCT logs what it first puts out (layers/layer_log.c) */
-    bool in_place;     /* top i may be bottom i; else a top of this name gets a blob of its own */
+    bool equal_count; /* as many tops as bottoms */
+    bool loss;        /* top 0 may go unnamed; its loss weight is 1 unless the prototxt gives one */
+    bool no_backward; /* data sources, Accuracy, ArgMax: never propagates */
+    bool logs_data;   /* AMCT logs what it first puts out (layers/layer_log.c) */
+    bool in_place;    /* top i may be bottom i; else a top of this name gets a blob of its own */
     bool lasting_tops; /* its tops are written once, so nobody may write over them */
     bool source;       /* reads data: excluded from benchmarks of compute */
     bool quantised;    /* belongs to quantised nets, in which somebody counts on exact codes */
@@ -66,8 +66,6 @@ typedef struct qf_layer_type {
     /* Blobs beside the parameters whose value goes on to the next pass (recurrent layers), for
      * snapshots; how many. NULL: none. */
     int (*carried)(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX]);
-    /* Tops that Caffe adds by itself when the prototxt names fewer (losses: 1). */
-    int automatic_tops;
     qf_status (*setup)(qf_layer *layer);
     /* Find the layers that it works with; NULL: it works alone. Nothing is looked up later. */
     qf_status (*connect)(qf_layer *layer, const qf_neighbours *neighbours);

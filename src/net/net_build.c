@@ -154,8 +154,8 @@ static qf_status make_layer(qf_net_builder *build, const Caffe__LayerParameter *
     layer->phase = net->phase;
     layer->bottom_count = (int)param->n_bottom;
     layer->top_count = (int)param->n_top;
-    if (layer->top_count < type->automatic_tops)
-        layer->top_count = type->automatic_tops;
+    if (type->loss && layer->top_count == 0)
+        layer->top_count = 1;
     layer->bottom = qf_alloc(param->n_bottom, sizeof *layer->bottom);
     layer->top = qf_alloc((size_t)layer->top_count, sizeof *layer->top);
     layer->propagate_down = qf_alloc(param->n_bottom, sizeof *layer->propagate_down);

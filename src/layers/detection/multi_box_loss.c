@@ -219,7 +219,6 @@ const qf_layer_type qf_multi_box_loss_layer = {
     QF_BOTTOMS(4, 4),
     QF_TOPS(1, 1),
     .loss = true,
-    .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 2 | 1u << 3,
     .ignores_tops = true,
     .setup = setup,

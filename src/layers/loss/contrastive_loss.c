@@ -120,7 +120,6 @@ const qf_layer_type qf_contrastive_loss_layer = {
     QF_BOTTOMS(3, 3),
     QF_TOPS(1, 1),
     .loss = true,
-    .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 2,
     .reshape = reshape,
     .forward = forward,

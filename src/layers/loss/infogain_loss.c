@@ -159,7 +159,6 @@ const qf_layer_type qf_infogain_loss_layer = {
     QF_BOTTOMS(2, 3),
     QF_TOPS(1, 2),
     .loss = true,
-    .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 1 | 1u << 2,
     .setup = setup,
     .reshape = reshape,

@@ -69,7 +69,6 @@ static qf_status multinomial_logistic_loss_backward(qf_layer *layer)
         QF_BOTTOMS(2, 2),                                                                          \
         QF_TOPS(1, 1),                                                                             \
         .loss = true,                                                                              \
-        .automatic_tops = 1,                                                                       \
         .no_gradient_bottoms = 1u << 1,                                                            \
         .reshape = reshape,                                                                        \
         .forward = stem##_forward,                                                                 \

@@ -68,7 +68,6 @@ const qf_layer_type qf_sigmoid_cross_entropy_loss_layer = {
     QF_BOTTOMS(2, 2),
     QF_TOPS(1, 1),
     .loss = true,
-    .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 1,
     .reshape = reshape,
     .mean_over = mean_over,

@@ -85,7 +85,6 @@ const qf_layer_type qf_softmax_with_loss_layer = {
     QF_BOTTOMS(2, 2),
     QF_TOPS(1, 2),
     .loss = true,
-    .automatic_tops = 1,
     .no_gradient_bottoms = 1u << 1,
     .setup = setup,
     .reshape = reshape,
