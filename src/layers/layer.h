@@ -161,6 +161,12 @@ qf_status qf_layer_add_param(qf_layer *layer, const qf_shape *shape,
         (const Caffe__##Camel##Parameter *)((layer)->param->field ? (layer)->param->field          \
                                                                   : &qf_all_defaults);             \
     })
+/* The same as a function of a layer's own: param_of(layer). */
+#define QF_LAYER_PARAM_OF(field, UPPER, Camel)                                                     \
+    static const Caffe__##Camel##Parameter *param_of(const qf_layer *layer)                        \
+    {                                                                                              \
+        return QF_LAYER_PARAM(layer, field, UPPER, Camel);                                         \
+    }
 
 /* prepare, forward, conclude. */
 qf_status qf_layer_forward(qf_layer *layer);

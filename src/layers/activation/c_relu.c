@@ -4,10 +4,7 @@
 
 #include <limits.h>
 
-static const Caffe__CReLUParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, crelu_param, CRE_LU, CReLU);
-}
+QF_LAYER_PARAM_OF(crelu_param, CRE_LU, CReLU)
 
 static qf_status reshape(qf_layer *layer)
 {

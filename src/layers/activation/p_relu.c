@@ -6,10 +6,7 @@ typedef struct state {
     qf_tensor *kept, *input;
 } state;
 
-static const Caffe__PReLUParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, prelu_param, PRE_LU, PReLU);
-}
+QF_LAYER_PARAM_OF(prelu_param, PRE_LU, PReLU)
 
 static qf_status setup(qf_layer *layer)
 {

@@ -7,10 +7,7 @@
 
 typedef Caffe__PassThroughParameter pass_through_param;
 
-static const pass_through_param *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, pass_through_param, PASS_THROUGH_, PassThrough);
-}
+QF_LAYER_PARAM_OF(pass_through_param, PASS_THROUGH_, PassThrough)
 
 static qf_status reshape(qf_layer *layer)
 {

@@ -11,10 +11,7 @@ typedef struct candidate {
     size_t index;
 } candidate;
 
-static const Caffe__ArgMaxParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, argmax_param, ARG_MAX_, ArgMax);
-}
+QF_LAYER_PARAM_OF(argmax_param, ARG_MAX_, ArgMax)
 
 static qf_status reshape(qf_layer *layer)
 {

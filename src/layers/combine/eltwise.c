@@ -16,10 +16,7 @@ enum {
     MAX = CAFFE__ELTWISE_PARAMETER__ELTWISE_OP__MAX,
 };
 
-static const Caffe__EltwiseParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, eltwise_param, ELTWISE_, Eltwise);
-}
+QF_LAYER_PARAM_OF(eltwise_param, ELTWISE_, Eltwise)
 
 static qf_status setup(qf_layer *layer)
 {

@@ -5,10 +5,7 @@ typedef struct state {
     int rows, columns; /* of the weights: possible integers, outputs of each */
 } state;
 
-static const Caffe__EmbedParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, embed_param, EMBED_, Embed);
-}
+QF_LAYER_PARAM_OF(embed_param, EMBED_, Embed)
 
 static qf_status setup(qf_layer *layer)
 {

@@ -7,10 +7,7 @@ typedef struct state {
     qf_inner_product *operation;
 } state;
 
-static const Caffe__InnerProductParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, inner_product_param, INNER_PRODUCT_, InnerProduct);
-}
+QF_LAYER_PARAM_OF(inner_product_param, INNER_PRODUCT_, InnerProduct)
 
 static qf_status setup(qf_layer *layer)
 {

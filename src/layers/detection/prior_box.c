@@ -17,10 +17,7 @@ typedef struct state {
 
 typedef Caffe__PriorBoxParameter prior_box_param;
 
-static const prior_box_param *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, prior_box_param, PRIOR_BOX_, PriorBox);
-}
+QF_LAYER_PARAM_OF(prior_box_param, PRIOR_BOX_, PriorBox)
 
 static qf_status not_positive(const qf_layer *layer, const char *field, double found)
 {

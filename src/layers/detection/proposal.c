@@ -28,10 +28,7 @@ typedef struct state {
 
 typedef Caffe__ProposalParameter proposal_param;
 
-static const proposal_param *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, proposal_param, PROPOSAL_, Proposal);
-}
+QF_LAYER_PARAM_OF(proposal_param, PROPOSAL_, Proposal)
 
 static const float usual_ratios[] = {0.5f, 1, 2}, usual_scales[] = {8, 16, 32};
 

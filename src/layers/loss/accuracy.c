@@ -13,10 +13,7 @@ typedef struct state {
     size_t *members;  /* the same of each class; NULL: nobody wants to know */
 } state;
 
-static const Caffe__AccuracyParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, accuracy_param, ACCURACY_, Accuracy);
-}
+QF_LAYER_PARAM_OF(accuracy_param, ACCURACY_, Accuracy)
 
 static qf_status setup(qf_layer *layer)
 {

@@ -5,10 +5,7 @@
 
 #include <math.h>
 
-static const Caffe__ContrastiveLossParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, contrastive_loss_param, CONTRASTIVE_LOSS_, ContrastiveLoss);
-}
+QF_LAYER_PARAM_OF(contrastive_loss_param, CONTRASTIVE_LOSS_, ContrastiveLoss)
 
 static qf_status reshape(qf_layer *layer)
 {

@@ -10,10 +10,7 @@ typedef struct state {
     size_t valid;    /* labels that were not ignored in the last forward pass */
 } state;
 
-static const Caffe__InfogainLossParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, infogain_loss_param, INFOGAIN_LOSS_, InfogainLoss);
-}
+QF_LAYER_PARAM_OF(infogain_loss_param, INFOGAIN_LOSS_, InfogainLoss)
 
 static qf_status load_matrix(qf_layer *layer, const char *path)
 {

@@ -19,10 +19,7 @@ typedef struct state {
     qf_tensor *input; /* borrowed: what forward read */
 } state;
 
-static const Caffe__BatchNormParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, batch_norm_param, BATCH_NORM_, BatchNorm);
-}
+QF_LAYER_PARAM_OF(batch_norm_param, BATCH_NORM_, BatchNorm)
 
 float qf_batch_norm_inverse(const Caffe__BatchNormParameter *p, float variance)
 {

@@ -6,10 +6,7 @@ typedef struct state {
     qf_tensor *deviation; /* of each row, without eps */
 } state;
 
-static const Caffe__MVNParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, mvn_param, MVN, MVN);
-}
+QF_LAYER_PARAM_OF(mvn_param, MVN, MVN)
 
 static qf_status setup(qf_layer *layer)
 {

@@ -11,10 +11,7 @@ typedef struct state {
 
 typedef Caffe__InterpParameter interp_param;
 
-static const interp_param *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, interp_param, INTERP_, Interp);
-}
+QF_LAYER_PARAM_OF(interp_param, INTERP_, Interp)
 
 static qf_status setup(qf_layer *layer)
 {

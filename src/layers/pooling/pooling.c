@@ -15,10 +15,7 @@ typedef struct state {
 
 typedef Caffe__PoolingParameter pooling_param;
 
-static const pooling_param *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, pooling_param, POOLING_, Pooling);
-}
+QF_LAYER_PARAM_OF(pooling_param, POOLING_, Pooling)
 
 /* pad, or pad_h and pad_w; or synopsys-caffe's: one for each side (all 0 say nothing), or SAME. */
 static qf_status read_padding(qf_layer *layer)

@@ -2,10 +2,7 @@
  * looks at its own channels of the map. */
 #include "layers/pooling/regions.h"
 
-static const Caffe__PSROIPoolingParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, psroi_pooling_param, PSROIPOOLING_, PSROIPooling);
-}
+QF_LAYER_PARAM_OF(psroi_pooling_param, PSROIPOOLING_, PSROIPooling)
 
 static qf_status setup(qf_layer *layer)
 {

@@ -17,10 +17,7 @@ typedef struct state {
     level levels[LEVELS_MAX];
 } state;
 
-static const Caffe__SPPParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, spp_param, SPP, SPP);
-}
+QF_LAYER_PARAM_OF(spp_param, SPP, SPP)
 
 static qf_status setup(qf_layer *layer)
 {

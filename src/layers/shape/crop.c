@@ -5,10 +5,7 @@ typedef struct state {
     int offset[QF_MAX_AXES];
 } state;
 
-static const Caffe__CropParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, crop_param, CROP_, Crop);
-}
+QF_LAYER_PARAM_OF(crop_param, CROP_, Crop)
 
 static qf_status reshape(qf_layer *layer)
 {

@@ -9,10 +9,7 @@
 
 typedef Caffe__ReorgParameter reorg_param;
 
-static const reorg_param *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, reorg_param, REORG_, Reorg);
-}
+QF_LAYER_PARAM_OF(reorg_param, REORG_, Reorg)
 
 static qf_status reshape(qf_layer *layer)
 {

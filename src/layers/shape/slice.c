@@ -5,10 +5,7 @@ typedef struct state {
     int axis;
 } state;
 
-static const Caffe__SliceParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, slice_param, SLICE_, Slice);
-}
+QF_LAYER_PARAM_OF(slice_param, SLICE_, Slice)
 
 static qf_status setup(qf_layer *layer)
 {

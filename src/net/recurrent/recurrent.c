@@ -9,10 +9,7 @@
 /* Each step is layers of its own, and building a net takes time quadratic in
  * its blobs. */
 
-static const Caffe__RecurrentParameter *param_of(const qf_layer *layer)
-{
-    return QF_LAYER_PARAM(layer, recurrent_param, RECURRENT_, Recurrent);
-}
+QF_LAYER_PARAM_OF(recurrent_param, RECURRENT_, Recurrent)
 
 static int exposed_states(const qf_recurrent *r)
 {
