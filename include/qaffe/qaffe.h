@@ -553,6 +553,56 @@ QF_API qf_status qf_create_quant_config(qf_context *context, const char *config_
 QF_API qf_status qf_quant_plan(qf_context *context, const char *model_file,
                                const char *weights_file, const char *config_file, qf_plan **out);
 
+/* A net that is being quantised without retraining: the float net, its configuration and the record
+ * of factors. The steps, in this order:
+ *
+ *     qf_quant_init()        reads all of it and empties the record
+ *     qf_quantize_model()    writes the calibration model
+ *     ... run that model's TEST phase for batch_num batches: this fills the record ...
+ *     qf_save_model()        writes the fake-quant and deploy models
+ *
+ * In another process qf_quant_open() takes the place of the first two for the last. A graph serves
+ * one thread at a time and keeps nothing of its context, which must outlive no graph. */
+typedef struct qf_quant_graph qf_quant_graph;
+
+/* Read and check configuration, model (its TEST phase counts) and weights; create the record, or
+ * empty it, with a warning where there is one. QF_E_MISMATCH where the configuration quantises
+ * nothing, the record untouched; sentences about the configuration are AMCT's. */
+QF_API qf_status qf_quant_init(qf_context *context, const char *config_file, const char *model_file,
+                               const char *weights_file, const char *scale_offset_record_file,
+                               qf_quant_graph **out);
+/* The same, but the record stays as it is, if there is one: for qf_save_model() after a calibration
+ * that has run already. */
+QF_API qf_status qf_quant_open(qf_context *context, const char *config_file, const char *model_file,
+                               const char *weights_file, const char *scale_offset_record_file,
+                               qf_quant_graph **out);
+QF_API void qf_quant_graph_destroy(qf_quant_graph *graph); /* NULL is a no-op */
+
+/* Write the calibration model and its weights: BatchNorm and Scale folded as the configuration
+ * says, weights on the grid of their codes, activations float, and for each quantised layer an IFMR
+ * or HFMG layer that measures its input and, where it has weights, a SearchN layer behind it. The
+ * record gets the scales of weights, and nothing else; a running net fills in the rest, under the
+ * record's path as it was given to qf_quant_init(). May be called again. */
+QF_API qf_status qf_quantize_model(qf_context *context, qf_quant_graph *graph,
+                                   const char *modified_model_file,
+                                   const char *modified_weights_file);
+
+/* Write the models that `save_type` names, as qf_save_quant_retrain_model() does, and
+ * <save_path>_quant.json, from the graph and the record that calibration has filled. QF_E_MISMATCH
+ * where the record lacks a layer's factors: "Cannot find scale_d of layer 'L' in record file". */
+QF_API qf_status qf_save_model(qf_context *context, qf_quant_graph *graph, qf_save_type save_type,
+                               const char *save_path);
+
+/* Write both models and <save_path>_quant.json from a float model and a record of factors that
+ * somebody else found, without shifts. Layers that the record does not name stay float. BatchNorm
+ * and Scale behind a Convolution or Deconvolution are folded, except where its entry says
+ * skip_fusion; scale_w are those of the weights as they are in the file. The model may have no
+ * quantised layers or integer weights already, and no BatchNorm without use_global_stats
+ * (QF_E_MISMATCH); what is wrong with the record is said in AMCT's words. */
+QF_API qf_status qf_convert_model(qf_context *context, const char *model_file,
+                                  const char *weights_file, const char *scale_offset_record_file,
+                                  const char *save_path);
+
 /* What a net is made of, for people: the layers of a phase in running order. */
 typedef struct qf_inspected_layer {
     char name[128], type[32];

@@ -82,3 +82,22 @@ char *qf_toolkit_name(const char *prefix, const char *tail)
     qf_buffer_release(&name);
     return copy;
 }
+
+qf_status qf_toolkit_write_net(qf_context *context, Caffe__NetParameter *net,
+                               const char *model_file, const char *weights_file)
+{
+    QF_TRY(qf_wire_write(context, weights_file, net, 0640));
+    for (size_t i = 0; i < net->n_layer; i++) {
+        Caffe__LayerParameter *layer = net->layer[i];
+        for (size_t b = 0; b < layer->n_blobs; b++)
+            qf_message_free(layer->blobs[b]);
+        layer->n_blobs = 0;
+    }
+    return qf_text_write(context, model_file, net, 0640);
+}
+
+void qf_toolkit_say_saved(qf_context *context, const char *model_file, const char *weights_file)
+{
+    qf_amct_say(context, QF_INFO, "Utils", "The weights_file is saved in %s", weights_file);
+    qf_amct_say(context, QF_INFO, "Utils", "The model_file is saved in %s", model_file);
+}

@@ -24,9 +24,16 @@ qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files
 /* Fails where the file is one of the inputs (NULL: none), which would be written over. */
 qf_status qf_toolkit_check_inputs(qf_context *context, const char *file, const char *const *inputs,
                                   int count);
+/* Layers of `net` that share weights are quantised alike, or not at all. */
+qf_status qf_toolkit_check_shared(qf_context *context, const Caffe__NetParameter *net,
+                                  const qf_config *config);
 /* What preparing will do to layer `index`; false: nothing to say of it. *row is zero before. */
 bool qf_plan_describe(const Caffe__NetParameter *net, const Caffe__NetParameter *weights,
                       const qf_config *config, int index, qf_plan_row *row);
+/* The net's blobs to one file, the net without them to the other; they are gone afterwards. */
+qf_status qf_toolkit_write_net(qf_context *context, Caffe__NetParameter *net,
+                               const char *model_file, const char *weights_file);
+void qf_toolkit_say_saved(qf_context *context, const char *model_file, const char *weights_file);
 /* AMCT's rule for names that begin with a prefix: "results/user_model" and "deploy" give
  * "results/user_model_deploy", "results/" gives "results/deploy". qf_free() it; NULL: no memory. */
 char *qf_toolkit_name(const char *prefix, const char *tail);

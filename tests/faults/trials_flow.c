@@ -32,6 +32,37 @@ static qf_status configure_calibration_simply(qf_context *context, double *resul
                                   &options);
 }
 
+static qf_status quantise_model(qf_context *context, double *result)
+{
+    qf_quant_graph *graph;
+    (void)result;
+    qf_status status = qf_quant_init(context, "calibration.json", "net.prototxt",
+                                     "given.caffemodel", "out/record.txt", &graph);
+    if (status == QF_OK)
+        status = qf_quantize_model(context, graph, "out/calibration.prototxt",
+                                   "out/calibration.caffemodel");
+    qf_quant_graph_destroy(graph);
+    return status;
+}
+
+static qf_status save_calibrated(qf_context *context, double *result)
+{
+    qf_quant_graph *graph;
+    (void)result;
+    qf_status status = qf_quant_open(context, "calibration.json", "net.prototxt",
+                                     "given.caffemodel", "calibrated.txt", &graph);
+    if (status == QF_OK)
+        status = qf_save_model(context, graph, QF_SAVE_BOTH, "out/m");
+    qf_quant_graph_destroy(graph);
+    return status;
+}
+
+static qf_status convert(qf_context *context, double *result)
+{
+    (void)result;
+    return qf_convert_model(context, "net.prototxt", "given.caffemodel", "factors.txt", "out/m");
+}
+
 static qf_status prepare(qf_context *context, double *result)
 {
     (void)result;
@@ -134,6 +165,9 @@ const trial trials_of_flow[] = {
     {.name = "the configuration of calibration", .run = configure_calibration},
     {.name = "the configuration of calibration, from a simplified one",
      .run = configure_calibration_simply},
+    {.name = "the net to calibrate", .run = quantise_model},
+    {.name = "the models of a calibrated net", .run = save_calibrated},
+    {.name = "the models of given factors", .run = convert},
     {.name = "the net to train", .run = prepare},
     {.name = "the net to train, with frozen statistics", .run = prepare_frozen},
     {.name = "the models to deploy", .run = save},

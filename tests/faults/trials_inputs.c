@@ -56,6 +56,10 @@
     "override_layer_types { layer_type: 'Convolution' calibration_config { hfmg_quantize { } } } " \
     "override_layer_configs { layer_name: 'c' calibration_config { arq_quantize { } } }"
 
+#define FACTORS(layer, more)                                                                       \
+    "record { key: '" layer                                                                        \
+    "' value { scale_d: 0.01 offset_d: -3 scale_w: 0.005 offset_w: 0 " more " } } "
+
 static void write_bytes(const char *name, const char *head, size_t head_size, size_t count,
                         int modulus)
 {
@@ -155,6 +159,9 @@ int trials_start(void **state)
     test_write_text(context, "old.prototxt", OLD_NET);
     test_write_text(context, "quant.cfg", QUANTISATION);
     test_write_text(context, "calibration.cfg", CALIBRATION);
+    test_write_text(context, "calibrated.txt",
+                    FACTORS("c", "shift_bit: 4") FACTORS("ip", "shift_bit: 1"));
+    test_write_text(context, "factors.txt", FACTORS("c", "") FACTORS("ip", ""));
     write_data_sets();
     write_images();
     train("solver", "net.prototxt", "Adam", NULL, "given");

@@ -83,6 +83,20 @@ qf_status qf_config_skip_fusion(qf_context *context, qf_config *config, const ch
     return qf_append_string(context, &config->skip_fusion_count, &config->skip_fusion, layer);
 }
 
+bool qf_config_skips_fusion(const qf_config *config, const char *layer)
+{
+    for (size_t i = 0; i < config->skip_fusion_count; i++)
+        if (strcmp(config->skip_fusion[i], layer) == 0)
+            return true;
+    return !config->do_fusion;
+}
+
+bool qf_config_with_offset(const qf_config *config, const qf_calibration *calibration)
+{
+    return calibration->asymmetric == QF_YES ||
+           (calibration->asymmetric == QF_AUTOMATIC && config->activation_offset);
+}
+
 qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter *net,
                                   const char *name)
 {

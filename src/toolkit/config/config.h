@@ -59,6 +59,9 @@ qf_layer_config *qf_config_find(const qf_config *config, const char *layer);
 
 /* Nothing is to be folded into this layer. */
 qf_status qf_config_skip_fusion(qf_context *context, qf_config *config, const char *layer);
+bool qf_config_skips_fusion(const qf_config *config, const char *layer);
+/* May the range of this layer's input be asymmetric? */
+bool qf_config_with_offset(const qf_config *config, const qf_calibration *calibration);
 
 /* Apply a simplified configuration (.cfg) to the defaults. */
 qf_status qf_config_apply_definition(qf_context *context, const Caffe__NetParameter *net,

@@ -114,6 +114,19 @@ static qf_status make(qf_context *context, const Caffe__NetParameter *net,
     return qf_ptq_check(context, net, config);
 }
 
+qf_status qf_ptq_load(qf_context *context, const Caffe__NetParameter *net,
+                      const Caffe__NetParameter *weights, const char *path, qf_config *config)
+{
+    QF_TRY(qf_ptq_defaults(context, net, weights, config));
+    QF_TRY(qf_ptq_read(context, net, path, config));
+    for (size_t i = 0; i < config->count; i++)
+        if (config->layers[i].enabled)
+            return QF_OK;
+    return qf_fail(context, QF_E_MISMATCH,
+                   "No quant enable layer in quant config file, please check the quant config "
+                   "file.");
+}
+
 qf_status qf_create_quant_config(qf_context *context, const char *config_file,
                                  const char *model_file, const char *weights_file,
                                  const qf_quant_options *options)

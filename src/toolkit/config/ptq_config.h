@@ -35,4 +35,8 @@ qf_status qf_ptq_write(qf_context *context, const qf_config *config, const char 
 qf_status qf_ptq_read(qf_context *context, const Caffe__NetParameter *net, const char *path,
                       qf_config *config);
 
+/* Both; a file that quantises nothing is an error. */
+qf_status qf_ptq_load(qf_context *context, const Caffe__NetParameter *net,
+                      const Caffe__NetParameter *weights, const char *path, qf_config *config);
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/output.h"
 #include "quant/quant.h"
+#include "toolkit/export/fold.h"
 #include "toolkit/export/fusion_file.h"
 #include "toolkit/toolkit.h"
 
@@ -75,12 +76,8 @@ static qf_status bias_code(qf_context *context, const qf_quantised *q, const Caf
 static qf_status fake_weights(qf_context *context, const qf_quantised *q,
                               Caffe__LayerParameter *layer)
 {
-    Caffe__BlobProto *w = layer->blobs[0], *b = layer->n_blobs > 1 ? layer->blobs[1] : NULL;
-    if (w->n_data != q->code_count)
-        return qf_fail(context, QF_E_MISMATCH, "layer %s has %zu weights, its factors are for %zu",
-                       layer->name, w->n_data, q->code_count);
-    for (size_t i = 0; i < q->code_count; i++)
-        w->data[i] = (float)q->codes[i] * q->scale[qf_quantised_scale_of(q, layer, i)];
+    const Caffe__BlobProto *b = layer->n_blobs > 1 ? layer->blobs[1] : NULL;
+    QF_TRY(qf_quantised_give_weights(context, q, layer));
     for (size_t c = 0; b && c < b->n_data; c++) {
         int32_t code;
         QF_TRY(bias_code(context, q, b, c, &code));
@@ -210,23 +207,6 @@ static qf_status insert_dequant(qf_context *context, Caffe__NetParameter *net,
     return status;
 }
 
-static void drop_rules(Caffe__LayerParameter *layer)
-{
-    for (size_t i = 0; i < layer->n_include; i++)
-        qf_message_free(layer->include[i]);
-    for (size_t i = 0; i < layer->n_exclude; i++)
-        qf_message_free(layer->exclude[i]);
-    layer->n_include = layer->n_exclude = 0;
-}
-
-/* The layer's parameters no longer learn, so names that shared them with WeightQAT go. */
-static void drop_params(Caffe__LayerParameter *layer)
-{
-    for (size_t i = 0; i < layer->n_param; i++)
-        qf_message_free(layer->param[i]);
-    layer->n_param = 0;
-}
-
 static qf_status build(qf_context *context, const qf_quantised_net *r, bool deploy,
                        Caffe__NetParameter **out)
 {
@@ -236,7 +216,7 @@ static qf_status build(qf_context *context, const qf_quantised_net *r, bool depl
         int index = qf_graph_find(*out, q->name);
         QF_TRY(insert_quant(context, *out, q, &index));
         Caffe__LayerParameter *layer = (*out)->layer[index];
-        drop_params(layer);
+        qf_fold_unshare(layer);
         if (q->has_weights)
             QF_TRY(deploy ? deploy_weights(context, q, layer) : fake_weights(context, q, layer));
         QF_TRY(insert_dequant(context, *out, q, index, deploy));
@@ -244,26 +224,13 @@ static qf_status build(qf_context *context, const qf_quantised_net *r, bool depl
                     deploy ? "deploy" : "fake");
     }
     for (size_t i = 0; i < (*out)->n_layer; i++)
-        drop_rules((*out)->layer[i]);
+        qf_graph_drop_rules((*out)->layer[i]);
     qf_message_free((*out)->state);
     (*out)->state = NULL;
     return QF_OK;
 }
 
 /* ---- files ---- */
-
-static qf_status write_model(qf_context *context, Caffe__NetParameter *net,
-                             const model_files *files)
-{
-    QF_TRY(qf_wire_write(context, files->weights, net, 0640));
-    for (size_t i = 0; i < net->n_layer; i++) {
-        Caffe__LayerParameter *layer = net->layer[i];
-        for (size_t b = 0; b < layer->n_blobs; b++)
-            qf_message_free(layer->blobs[b]);
-        layer->n_blobs = 0;
-    }
-    return qf_text_write(context, files->model, net, 0640);
-}
 
 static const struct kind {
     qf_save_type type;
@@ -324,7 +291,7 @@ static qf_status write_all(qf_context *context, const qf_quantised_net *quantise
     for (int i = 0; i < KINDS; i++) {
         if (!nets[i])
             continue;
-        QF_TRY(write_model(context, nets[i], &files[i]));
+        QF_TRY(qf_toolkit_write_net(context, nets[i], files[i].model, files[i].weights));
     }
     return QF_OK;
 }
@@ -337,8 +304,17 @@ static qf_status save_together(qf_context *context, const qf_quantised_net *quan
     QF_TRY(qf_outputs_end(context, mark, write_all(context, quantised, nets, files, fusion)));
     for (int i = 0; i < KINDS; i++)
         if (nets[i])
-            qf_amct_say(context, QF_INFO, MODULE, "The %s model is saved in %s and %s",
-                        kinds[i].name, files[i].model, files[i].weights);
+            qf_toolkit_say_saved(context, files[i].model, files[i].weights);
+    return QF_OK;
+}
+
+qf_status qf_export_check_arguments(qf_context *context, qf_save_type save_type,
+                                    const char *save_path)
+{
+    if (save_type < QF_SAVE_FAKE_QUANT || save_type > QF_SAVE_BOTH)
+        return qf_fail(context, QF_E_ARGUMENT, "save_type must be Fakequant, Deploy or Both");
+    if (!save_path || !*save_path)
+        return qf_fail(context, QF_E_ARGUMENT, "an empty string is an invalid value for save_path");
     return QF_OK;
 }
 

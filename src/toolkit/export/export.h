@@ -7,6 +7,8 @@
  * see qf_save_quant_retrain_model(). */
 qf_status qf_export(qf_context *context, const qf_quantised_net *quantised, qf_save_type save_type,
                     const char *save_path, const char *const *inputs, int input_count);
+qf_status qf_export_check_arguments(qf_context *context, qf_save_type save_type,
+                                    const char *save_path);
 /* Is this the configuration that the model was prepared with: the same layers enabled? */
 qf_status qf_export_check_config(qf_context *context, const qf_quantised_net *quantised,
                                  const char *config_file);

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "layers/normalisation/batch_norm.h"
 
+#include <math.h>
 #include <string.h>
 
 /* What folding needs to know of one output channel: y = k · x + shift. */
@@ -122,17 +123,6 @@ qf_status qf_fold_add_bias(qf_context *context, Caffe__LayerParameter *layer, si
     return status;
 }
 
-static qf_status apply(qf_context *context, Caffe__LayerParameter *layer, const affine *a)
-{
-    QF_TRY(qf_fold_add_bias(context, layer, a->count));
-    Caffe__BlobProto *w = layer->blobs[0], *b = layer->blobs[1];
-    for (size_t i = 0; i < w->n_data; i++)
-        w->data[i] *= a->factor[channel_of(layer, a->count, i)];
-    for (size_t c = 0; c < a->count; c++)
-        b->data[c] = a->factor[c] * b->data[c] + a->shift[c];
-    return QF_OK;
-}
-
 size_t qf_fold_outputs(const Caffe__LayerParameter *layer)
 {
     return qf_layer_is(layer, "InnerProduct") && layer->inner_product_param
@@ -141,36 +131,105 @@ size_t qf_fold_outputs(const Caffe__LayerParameter *layer)
                                       : 0;
 }
 
-qf_status qf_fold_into(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold,
-                       float **factors, size_t *count)
+/* How layer `index` changes; `a` is to be freed in any case. */
+static qf_status find_affine(qf_context *context, const Caffe__NetParameter *net, int index,
+                             qf_fold fold, affine *a)
 {
-    Caffe__LayerParameter *layer = net->layer[index];
-    affine a = {.count = qf_fold_outputs(layer)};
-    *factors = NULL;
-    if (a.count == 0 || layer->n_blobs == 0 || layer->blobs[0]->n_data == 0 ||
-        layer->blobs[0]->n_data % a.count)
+    const Caffe__LayerParameter *layer = net->layer[index];
+    *a = (affine){.count = qf_fold_outputs(layer)};
+    if (a->count == 0 || layer->n_blobs == 0 || layer->blobs[0]->n_data == 0 ||
+        layer->blobs[0]->n_data % a->count)
         return qf_fail(context, QF_E_MISMATCH, "layer %s has no usable weights to fold into",
                        layer->name);
-    a.factor = qf_alloc(a.count, sizeof(float));
-    a.shift = qf_alloc(a.count, sizeof(float));
-    qf_status status = a.factor && a.shift ? read_affine(context, net, fold, &a)
-                                           : qf_fail(context, QF_E_MEMORY, "no memory for folding");
-    if (status == QF_OK)
-        status = apply(context, layer, &a);
-    int last = fold.scale != QF_NONE ? fold.scale : fold.batch_norm;
-    if (status == QF_OK)
-        status = qf_set_string(context, &layer->top[0], net->layer[last]->top[0]);
-    qf_free(a.shift);
-    if (status != QF_OK) {
-        qf_free(a.factor);
-        return status;
-    }
+    a->factor = qf_alloc(a->count, sizeof(float));
+    a->shift = qf_alloc(a->count, sizeof(float));
+    return a->factor && a->shift ? read_affine(context, net, fold, a)
+                                 : qf_fail(context, QF_E_MEMORY, "no memory for folding");
+}
+
+static void free_affine(affine *a)
+{
+    qf_free(a->factor);
+    qf_free(a->shift);
+}
+
+static bool stays_finite(const Caffe__LayerParameter *layer, const affine *a)
+{
+    const Caffe__BlobProto *w = layer->blobs[0], *b = layer->n_blobs > 1 ? layer->blobs[1] : NULL;
+    bool finite = true;
+    for (size_t i = 0; finite && i < w->n_data; i++)
+        finite = isfinite(w->data[i] * a->factor[channel_of(layer, a->count, i)]);
+    for (size_t c = 0; finite && c < a->count; c++)
+        finite = isfinite(a->factor[c] * (b && c < b->n_data ? b->data[c] : 0) + a->shift[c]);
+    return finite;
+}
+
+void qf_fold_unshare(Caffe__LayerParameter *layer)
+{
+    for (size_t i = 0; i < layer->n_param; i++)
+        qf_message_free(layer->param[i]);
+    layer->n_param = 0;
+}
+
+static qf_status change_layer(qf_context *context, Caffe__LayerParameter *layer, const affine *a)
+{
+    QF_TRY(qf_fold_add_bias(context, layer, a->count));
+    Caffe__BlobProto *w = layer->blobs[0], *b = layer->blobs[1];
+    for (size_t i = 0; i < w->n_data; i++)
+        w->data[i] *= a->factor[channel_of(layer, a->count, i)];
+    for (size_t c = 0; c < a->count; c++)
+        b->data[c] = a->factor[c] * b->data[c] + a->shift[c];
+    qf_fold_unshare(layer);
+    return QF_OK;
+}
+
+static qf_status apply(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold,
+                       const affine *a)
+{
+    Caffe__LayerParameter *layer = net->layer[index];
+    const int last = fold.scale != QF_NONE ? fold.scale : fold.batch_norm;
+    QF_TRY(change_layer(context, layer, a));
+    QF_TRY(qf_set_string(context, &layer->top[0], net->layer[last]->top[0]));
     qf_amct_say(context, QF_DEBUG, "Save", "Do layer: [%s] fusion with [%s] success!", layer->name,
                 net->layer[last]->name);
     if (fold.scale != QF_NONE)
         qf_graph_remove(net, fold.scale);
     qf_graph_remove(net, fold.batch_norm);
-    *factors = a.factor;
-    *count = a.count;
     return QF_OK;
+}
+
+qf_status qf_fold_into(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold,
+                       float **factors, size_t *count)
+{
+    affine a;
+    *factors = NULL;
+    qf_status status = find_affine(context, net, index, fold, &a);
+    if (status == QF_OK)
+        status = apply(context, net, index, fold, &a);
+    if (status == QF_OK) {
+        *factors = a.factor;
+        *count = a.count;
+        a.factor = NULL;
+    }
+    free_affine(&a);
+    return status;
+}
+
+qf_status qf_fold_not_finite(qf_context *context, const char *layer)
+{
+    qf_amct_say(context, QF_WARNING, "Fusion",
+                "BatchNorm fusion for %s skipped because data is abnormal after fusion.", layer);
+    return QF_OK;
+}
+
+qf_status qf_fold_behind(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold)
+{
+    const Caffe__LayerParameter *layer = net->layer[index];
+    affine a;
+    qf_status status = find_affine(context, net, index, fold, &a);
+    if (status == QF_OK)
+        status = stays_finite(layer, &a) ? apply(context, net, index, fold, &a)
+                                         : qf_fold_not_finite(context, layer->name);
+    free_affine(&a);
+    return status;
 }

@@ -10,8 +10,10 @@
  * (qf_free()) are the multipliers k of the output channels, *count of them. */
 qf_status qf_fold_into(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold,
                        float **factors, size_t *count);
-/* The same for what stands before Convolution `index`, whose bottom becomes that of BatchNorm.
- * Where the result would not be finite, nothing changes, with a warning. */
+/* The same of weights that are not quantised yet. Where the result would not be finite, nothing
+ * changes, with a warning. */
+qf_status qf_fold_behind(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold);
+/* So also for what stands before Convolution `index`, whose bottom becomes that of BatchNorm. */
 qf_status qf_fold_front(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold);
 
 /* ---- parts of both ---- */
@@ -24,6 +26,9 @@ qf_status qf_fold_scale(qf_context *context, const Caffe__LayerParameter *scale,
                         const float **gamma, const float **beta);
 /* A layer without bias gets one of zeros. */
 qf_status qf_fold_add_bias(qf_context *context, Caffe__LayerParameter *layer, size_t channels);
+qf_status qf_fold_not_finite(qf_context *context, const char *layer); /* the warning; QF_OK */
+/* The layer learns no more, and what it shared by name with others is its own from now on. */
+void qf_fold_unshare(Caffe__LayerParameter *layer);
 size_t qf_fold_outputs(const Caffe__LayerParameter *layer); /* 0: not known */
 
 #endif

@@ -74,6 +74,7 @@ static qf_status change(qf_context *context, Caffe__NetParameter *net, int index
     QF_TRY(qf_set_string(context, &layer->bottom[0], net->layer[fold.batch_norm]->bottom[0]));
     memcpy(w->data, f->weights, w->n_data * sizeof(float));
     memcpy(b->data, f->bias, b->n_data * sizeof(float));
+    qf_fold_unshare(layer);
     qf_amct_say(context, QF_DEBUG, "Save", "Do layer: [%s] fusion with [%s] success!", layer->name,
                 net->layer[fold.batch_norm]->name);
     qf_graph_remove(net, fold.scale);
@@ -90,10 +91,7 @@ static qf_status fold_with(qf_context *context, Caffe__NetParameter *net, int in
     QF_TRY(qf_fold_scale(context, net->layer[fold.scale], f->channels, &f->gamma, &f->beta));
     if (fold_all(f, layer))
         return change(context, net, index, fold, f);
-    qf_amct_say(context, QF_WARNING, "Fusion",
-                "BatchNorm fusion for %s skipped because data is abnormal after fusion.",
-                layer->name);
-    return QF_OK;
+    return qf_fold_not_finite(context, layer->name);
 }
 
 qf_status qf_fold_front(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold)

@@ -123,18 +123,25 @@ static bool is_quantised(const qf_quantised_net *r, const char *name)
     return false;
 }
 
-/* A layer of the float model: it and what was folded into it. */
+static void take_folded(const qf_quantised_net *r, const char *name, bool front, qf_fusion_op *op)
+{
+    for (size_t i = 0; i < r->folded_count; i++) {
+        const qf_folded *folded = &r->folded[i];
+        if (folded->front != front || strcmp(folded->into, name) != 0)
+            continue;
+        op->names[op->count++] = folded->batch_norm;
+        if (folded->scale)
+            op->names[op->count++] = folded->scale;
+    }
+}
+
+/* A layer of the float model, and what was folded into it. */
 static void take_names(const qf_quantised_net *r, const char *name, qf_fusion_op *op)
 {
     op->has_origin = true;
+    take_folded(r, name, true, op);
     op->names[op->count++] = name;
-    for (size_t i = 0; i < r->folded_count; i++) {
-        if (strcmp(r->folded[i].into, name) != 0)
-            continue;
-        op->names[op->count++] = r->folded[i].batch_norm;
-        if (r->folded[i].scale)
-            op->names[op->count++] = r->folded[i].scale;
-    }
+    take_folded(r, name, false, op);
 }
 
 static bool is_folded(const qf_quantised_net *r, const char *name)

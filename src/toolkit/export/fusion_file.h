@@ -4,7 +4,7 @@
 
 #include "toolkit/export/quantised.h"
 
-enum { QF_FUSION_NAMES = 3 }; /* a layer, BatchNorm and Scale */
+enum { QF_FUSION_NAMES = 5 }; /* a layer, and BatchNorm and Scale on both sides */
 
 /* One layer of the quantised model. */
 typedef struct qf_fusion_op {

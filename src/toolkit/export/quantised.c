@@ -10,11 +10,12 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char MODULE[] = "Save";
 
-void qf_quantised_net_release(qf_quantised_net *r)
+void qf_quantised_forget_layers(qf_quantised_net *r)
 {
     for (size_t i = 0; i < r->count; i++) {
         qf_free(r->layers[i].name);
@@ -22,15 +23,31 @@ void qf_quantised_net_release(qf_quantised_net *r)
         qf_free(r->layers[i].scale);
         qf_free(r->layers[i].shift);
     }
-    for (size_t i = 0; i < r->folded_count; i++) {
-        qf_free(r->folded[i].into);
-        qf_free(r->folded[i].batch_norm);
-        qf_free(r->folded[i].scale);
-    }
+    r->count = 0;
+}
+
+void qf_quantised_net_release(qf_quantised_net *r)
+{
+    qf_quantised_forget_layers(r);
+    while (r->folded_count)
+        qf_quantised_forget_fold(r);
     qf_free(r->folded);
     qf_free(r->layers);
     qf_message_free(r->net);
     *r = (qf_quantised_net){0};
+}
+
+/* Everything here computes in float32, whatever the file has. */
+static qf_status use_floats(qf_context *context, Caffe__BlobProto *blob)
+{
+    for (size_t i = 0; i < blob->n_double_data; i++) {
+        const float value = (float)blob->double_data[i];
+        QF_TRY(qf_append(context, &blob->n_data, &blob->data, &value, sizeof value));
+    }
+    free(blob->double_data);
+    blob->double_data = NULL;
+    blob->n_double_data = 0;
+    return QF_OK;
 }
 
 qf_status qf_quantised_attach(qf_context *context, Caffe__NetParameter *net,
@@ -41,12 +58,8 @@ qf_status qf_quantised_attach(qf_context *context, Caffe__NetParameter *net,
         for (size_t b = 0; stored && b < stored->n_blobs; b++) {
             Caffe__BlobProto *blob;
             QF_TRY(qf_message_copy(context, stored->blobs[b], &blob));
-            qf_status status = qf_append(context, &net->layer[i]->n_blobs, &net->layer[i]->blobs,
-                                         &blob, sizeof blob);
-            if (status != QF_OK) {
-                qf_message_free(blob);
-                return status;
-            }
+            qf_status status = use_floats(context, blob);
+            QF_TRY(qf_graph_give_blob(context, net->layer[i], blob, status));
         }
     }
     return QF_OK;
@@ -65,6 +78,18 @@ static double decibels(const float *w, const int8_t *codes, qf_weight_layout lay
         noise += error * error;
     }
     return 10 * log10(signal / noise);
+}
+
+qf_weight_layout qf_quantised_layout(const Caffe__LayerParameter *layer, bool channel_wise)
+{
+    const size_t count = layer->n_blobs ? layer->blobs[0]->n_data : 0;
+    const size_t channels = channel_wise ? qf_fold_outputs(layer) : 1;
+    const size_t kernel =
+        channel_wise && count && qf_layer_is(layer, "Deconvolution") ? qf_kernel_size(layer) : 0;
+    if (!channels || count % channels || (kernel && count % (channels * kernel)))
+        return (qf_weight_layout){0};
+    return kernel ? (qf_weight_layout){count / channels / kernel, channels, kernel}
+                  : (qf_weight_layout){1, channels, count / channels};
 }
 
 /* By the context's device. */
@@ -133,6 +158,18 @@ qf_status qf_quantise_by_scales(qf_context *context, const Caffe__LayerParameter
         noise += error * error;
     }
     q->weight_sqnr = 10 * log10(signal / noise);
+    return QF_OK;
+}
+
+qf_status qf_quantised_give_weights(qf_context *context, const qf_quantised *q,
+                                    Caffe__LayerParameter *layer)
+{
+    Caffe__BlobProto *w = layer->blobs[0];
+    if (w->n_data != q->code_count)
+        return qf_fail(context, QF_E_MISMATCH, "layer %s has %zu weights, its factors are for %zu",
+                       layer->name, w->n_data, q->code_count);
+    for (size_t i = 0; i < q->code_count; i++)
+        w->data[i] = (float)q->codes[i] * q->scale[qf_quantised_scale_of(q, layer, i)];
     return QF_OK;
 }
 
@@ -230,18 +267,36 @@ static qf_status spread_shifts(qf_context *context, qf_quantised *q, size_t befo
     return QF_OK;
 }
 
-static qf_status note_folded(qf_context *context, qf_quantised_net *r, int index, qf_fold fold)
+static void free_names(qf_folded *folded)
 {
+    qf_free(folded->into);
+    qf_free(folded->batch_norm);
+    qf_free(folded->scale);
+}
+
+qf_status qf_quantised_note_fold(qf_context *context, qf_quantised_net *r, int index, qf_fold fold,
+                                 bool front)
+{
+    const bool scaled = fold.scale != QF_NONE;
     if (!qf_grow(&r->folded, &r->folded_capacity, r->folded_count + 1, sizeof *r->folded))
         return qf_fail(context, QF_E_MEMORY, "no memory for names");
-    qf_folded *folded = &r->folded[r->folded_count++];
-    folded->into = qf_strdup(r->net->layer[index]->name);
-    folded->batch_norm = qf_strdup(r->net->layer[fold.batch_norm]->name);
-    if (fold.scale != QF_NONE)
-        folded->scale = qf_strdup(r->net->layer[fold.scale]->name);
-    return folded->into && folded->batch_norm && (fold.scale == QF_NONE || folded->scale)
-               ? QF_OK
-               : qf_fail(context, QF_E_MEMORY, "no memory for names");
+    qf_folded folded = {
+        .into = qf_strdup(r->net->layer[index]->name),
+        .batch_norm = qf_strdup(r->net->layer[fold.batch_norm]->name),
+        .scale = scaled ? qf_strdup(r->net->layer[fold.scale]->name) : NULL,
+        .front = front,
+    };
+    if (!folded.into || !folded.batch_norm || (scaled && !folded.scale)) {
+        free_names(&folded);
+        return qf_fail(context, QF_E_MEMORY, "no memory for names");
+    }
+    r->folded[r->folded_count++] = folded;
+    return QF_OK;
+}
+
+void qf_quantised_forget_fold(qf_quantised_net *r)
+{
+    free_names(&r->folded[--r->folded_count]);
 }
 
 qf_status qf_quantised_fold(qf_context *context, qf_quantised_net *r, const qf_record *record)
@@ -265,7 +320,7 @@ qf_status qf_quantised_fold(qf_context *context, qf_quantised_net *r, const qf_r
             }
             continue;
         }
-        QF_TRY(note_folded(context, r, i, fold));
+        QF_TRY(qf_quantised_note_fold(context, r, i, fold, false));
         QF_TRY(qf_fold_into(context, r->net, i, fold, &factors, &count));
         qf_status status = QF_OK;
         if (q) {

@@ -24,6 +24,7 @@ typedef struct qf_quantised {
 /* Names of a layer and of what was folded into it; scale may be NULL. */
 typedef struct qf_folded {
     char *into, *batch_norm, *scale;
+    bool front; /* they stood before it */
 } qf_folded;
 
 typedef struct qf_quantised_net {
@@ -41,13 +42,17 @@ void qf_quantised_net_release(qf_quantised_net *quantised);
 /* The layers of the TEST phase, names filled; `net` is asked for this phase from now on. */
 qf_status qf_quantised_test_view(qf_context *context, Caffe__NetParameter *net,
                                  Caffe__NetParameter **out);
-/* Each layer gets its blobs from the weights file's entry of its name. */
+/* Each layer gets its blobs, as floats, from the weights file's entry of its name. */
 qf_status qf_quantised_attach(qf_context *context, Caffe__NetParameter *net,
                               const Caffe__NetParameter *weights);
 /* One more layer is quantised; *out is valid until the next is added. */
 qf_status qf_quantised_add(qf_context *context, qf_quantised_net *quantised,
                            const Caffe__LayerParameter *layer, qf_quantised **out);
+void qf_quantised_forget_layers(qf_quantised_net *quantised); /* the net stays as it is */
 qf_quantised *qf_quantised_find(const qf_quantised_net *quantised, const char *name);
+/* How scales lie in the weights of a layer that carries its blobs; zeros where these do not fit its
+ * settings. */
+qf_weight_layout qf_quantised_layout(const Caffe__LayerParameter *layer, bool channel_wise);
 /* Its scales and codes, of weights `w` by ARQ; or of the layer's blob, with given scales, one or
  * `count` of them; or, without weights, the scale 1. */
 qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_layout layout,
@@ -55,6 +60,11 @@ qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_lay
 qf_status qf_quantise_by_scales(qf_context *context, const Caffe__LayerParameter *layer,
                                 const float *scale, size_t count, qf_quantised *q);
 qf_status qf_quantise_nothing(qf_context *context, qf_quantised *q);
+/* Before layer `index` is changed: the names that will be in quant.json; and if it did not change
+ * after all. */
+qf_status qf_quantised_note_fold(qf_context *context, qf_quantised_net *quantised, int index,
+                                 qf_fold fold, bool front);
+void qf_quantised_forget_fold(qf_quantised_net *quantised);
 /* Folds BatchNorm and Scale behind convolutions, quantised or not, unless `record` says no: scales
  * and codes follow. */
 qf_status qf_quantised_fold(qf_context *context, qf_quantised_net *quantised,
@@ -64,6 +74,9 @@ qf_status qf_quantised_finish(qf_context *context, qf_quantised_net *quantised);
 
 /* ---- parts ---- */
 
+/* Weights on the grid of their codes, in place of those of `layer`. */
+qf_status qf_quantised_give_weights(qf_context *context, const qf_quantised *q,
+                                    Caffe__LayerParameter *layer);
 /* The index of the scale that weight code `code` has, of the codes of `layer`. */
 size_t qf_quantised_scale_of(const qf_quantised *q, const Caffe__LayerParameter *layer,
                              size_t code);

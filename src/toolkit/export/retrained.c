@@ -229,10 +229,7 @@ qf_status qf_save_quant_retrain_model(qf_context *context, const char *retrained
                                       const char *config_file)
 {
     qf_quantised_net quantised = {0};
-    if (save_type < QF_SAVE_FAKE_QUANT || save_type > QF_SAVE_BOTH)
-        return qf_fail(context, QF_E_ARGUMENT, "save_type must be Fakequant, Deploy or Both");
-    if (!save_path || !*save_path)
-        return qf_fail(context, QF_E_ARGUMENT, "an empty string is an invalid value for save_path");
+    QF_TRY(qf_export_check_arguments(context, save_type, save_path));
     qf_amct_say(context, QF_INFO, MODULE, "Save the quantised model of %s with the weights of %s",
                 retrained_model_file, retrained_weights_file);
     qf_status status = qf_retrained_read(context, retrained_model_file, retrained_weights_file,

@@ -80,7 +80,7 @@ static qf_status fill(qf_context *context, Caffe__LayerParameter *layer, const c
     QF_TRY(qf_set_string(context, &layer->name, name));
     QF_TRY(qf_set_string(context, &layer->type, type));
     QF_TRY(qf_append_string(context, &layer->n_bottom, &layer->bottom, bottom));
-    return qf_append_string(context, &layer->n_top, &layer->top, top);
+    return top ? qf_append_string(context, &layer->n_top, &layer->top, top) : QF_OK;
 }
 
 qf_status qf_graph_new_layer(qf_context *context, const char *name, const char *type,
@@ -93,6 +93,15 @@ qf_status qf_graph_new_layer(qf_context *context, const char *name, const char *
         *out = NULL;
     }
     return status;
+}
+
+void qf_graph_drop_rules(Caffe__LayerParameter *layer)
+{
+    for (size_t i = 0; i < layer->n_include; i++)
+        qf_message_free(layer->include[i]);
+    for (size_t i = 0; i < layer->n_exclude; i++)
+        qf_message_free(layer->exclude[i]);
+    layer->n_include = layer->n_exclude = 0;
 }
 
 static qf_status rename_in(qf_context *context, size_t count, char **names, const char *from,

@@ -23,13 +23,16 @@ bool qf_layer_reads(const Caffe__LayerParameter *layer, const char *blob);
 qf_status qf_graph_insert(qf_context *context, Caffe__NetParameter *net, int at,
                           Caffe__LayerParameter *layer);
 void qf_graph_remove(Caffe__NetParameter *net, int index);
-/* A new layer with one bottom and one top. */
+/* A new layer with one bottom and one top, or none (NULL). */
 qf_status qf_graph_new_layer(qf_context *context, const char *name, const char *type,
                              const char *bottom, const char *top, Caffe__LayerParameter **out);
 
 /* A layer whose top has the name of its bottom gets two names: what stands before it is renamed,
  * or, where that comes from a source of data, what stands behind it. */
 qf_status qf_graph_name_apart(qf_context *context, Caffe__NetParameter *net, int index);
+
+/* In every phase, from now on. */
+void qf_graph_drop_rules(Caffe__LayerParameter *layer);
 
 /* Append a blob, whose making ended with status `made`, to a layer's; frees it on failure. */
 qf_status qf_graph_give_blob(qf_context *context, Caffe__LayerParameter *layer,

@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-static qf_status format_name(qf_context *context, char **out, const char *format, const char *name)
+qf_status qf_prepare_name(qf_context *context, char **out, const char *layer, const char *suffix)
 {
     qf_buffer text = {0};
-    qf_buffer_print(&text, format, name);
+    qf_buffer_print(&text, "%s%s%s", layer, suffix ? "_" : "", suffix ? suffix : "");
     *out = text.failed ? NULL : qf_strdup(text.data);
     qf_buffer_release(&text);
     return *out ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for a name");
@@ -99,7 +99,7 @@ static qf_status make_activation(qf_preparation *p, const qf_layer_config *confi
     bool fixed_min;
     *out = NULL;
     QF_TRY(fixed_min_of(p, config, index, &fixed_min));
-    QF_TRY(format_name(p->context, &name, "%s_activation_qat", config->name));
+    QF_TRY(qf_prepare_name(p->context, &name, config->name, "activation_qat"));
     qf_status status = qf_graph_new_layer(p->context, name, "ActivationQAT", bottom, name, out);
     if (status == QF_OK)
         status = qf_message_new(p->context, &caffe__retrain_data_quant_parameter__descriptor,
@@ -174,13 +174,13 @@ static qf_status share_weights(const qf_preparation *p, Caffe__LayerParameter *l
     QF_TRY(qf_param_spec_at(p->context, weight_qat, 1, &master));
     float lr_mult = mine->lr_mult, decay_mult = mine->decay_mult;
     bool given = mine->name && *mine->name;
-    QF_TRY(format_name(p->context, &name, given ? "%s" : "%s_weight",
-                       given ? mine->name : layer->name));
+    QF_TRY(qf_prepare_name(p->context, &name, given ? mine->name : layer->name,
+                           given ? NULL : "weight"));
     qf_status status = qf_set_string(p->context, &mine->name, name);
     if (status == QF_OK)
         status = qf_set_string(p->context, &shared->name, name);
     if (status == QF_OK && given) { /* layers that share weights share the master, too */
-        status = format_name(p->context, &master_name, "%s_master", name);
+        status = qf_prepare_name(p->context, &master_name, name, "master");
         if (status == QF_OK)
             status = qf_set_string(p->context, &master->name, master_name);
     }
@@ -202,7 +202,7 @@ static qf_status insert_weight_qat(qf_preparation *p, const qf_layer_config *con
 {
     Caffe__LayerParameter *layer = p->net->layer[*index], *made = NULL;
     char *name = NULL;
-    QF_TRY(format_name(p->context, &name, "%s_weight_qat", config->name));
+    QF_TRY(qf_prepare_name(p->context, &name, config->name, "weight_qat"));
     qf_status status = qf_graph_new_layer(p->context, name, "WeightQAT", bottom, name, &made);
     if (status == QF_OK)
         status = qf_message_new(p->context, &caffe__retrain_weight_quant_parameter__descriptor,
@@ -223,23 +223,32 @@ static qf_status insert_weight_qat(qf_preparation *p, const qf_layer_config *con
     return status;
 }
 
-static qf_status set_search(const qf_preparation *p, const qf_layer_config *config,
-                            Caffe__LayerParameter *layer)
+qf_status qf_prepare_new_search(qf_context *context, const qf_layer_config *config,
+                                const char *suffix, const char *blob, int batch_num,
+                                const char *record, Caffe__LayerParameter **out)
+{
+    char *name = NULL;
+    *out = NULL;
+    QF_TRY(qf_prepare_name(context, &name, config->name, suffix));
+    qf_status status = qf_graph_new_layer(context, name, "SearchN", blob, blob, out);
+    qf_free(name);
+    QF_TRY(status);
+    QF_TRY(qf_message_new(context, &caffe__search_nparameter__descriptor, &(*out)->search_n_param));
+    Caffe__SearchNParameter *search = (*out)->search_n_param;
+    search->has_batch_num = true;
+    search->batch_num = (uint32_t)batch_num;
+    QF_TRY(qf_append_string(context, &search->n_layer_name, &search->layer_name, config->name));
+    QF_TRY(qf_append_string(context, &search->n_layer_type, &search->layer_type, config->type));
+    return qf_set_string(context, &search->record_file_path, record);
+}
+
+static qf_status only_in_test(qf_context *context, Caffe__LayerParameter *layer)
 {
     Caffe__NetStateRule *rule;
-    QF_TRY(
-        qf_message_new(p->context, &caffe__search_nparameter__descriptor, &layer->search_n_param));
-    Caffe__SearchNParameter *search = layer->search_n_param;
-    search->has_batch_num = true;
-    search->batch_num = (uint32_t)p->config->batch_num;
-    QF_TRY(qf_append_string(p->context, &search->n_layer_name, &search->layer_name, config->name));
-    QF_TRY(qf_append_string(p->context, &search->n_layer_type, &search->layer_type, config->type));
-    QF_TRY(qf_set_string(p->context, &search->record_file_path, p->record));
-    QF_TRY(qf_message_new(p->context, &caffe__net_state_rule__descriptor, &rule));
+    QF_TRY(qf_message_new(context, &caffe__net_state_rule__descriptor, &rule));
     rule->has_phase = true;
     rule->phase = CAFFE__PHASE__TEST;
-    qf_status status =
-        qf_append(p->context, &layer->n_include, &layer->include, &rule, sizeof rule);
+    qf_status status = qf_append(context, &layer->n_include, &layer->include, &rule, sizeof rule);
     if (status != QF_OK)
         qf_message_free(rule);
     return status;
@@ -253,18 +262,16 @@ static qf_status insert_search(qf_preparation *p, const qf_layer_config *config,
     int last = fold.scale != QF_NONE        ? fold.scale
                : fold.batch_norm != QF_NONE ? fold.batch_norm
                                             : index;
-    const char *blob = p->net->layer[last]->top[0];
-    Caffe__LayerParameter *made = NULL;
-    char *name = NULL;
-    QF_TRY(format_name(p->context, &name, "%s_search_n", config->name));
-    qf_status status = qf_graph_new_layer(p->context, name, "SearchN", blob, blob, &made);
+    Caffe__LayerParameter *made;
+    qf_status status =
+        qf_prepare_new_search(p->context, config, "search_n", p->net->layer[last]->top[0],
+                              p->config->batch_num, p->record, &made);
     if (status == QF_OK)
-        status = set_search(p, config, made);
+        status = only_in_test(p->context, made);
     if (status == QF_OK)
         status = qf_graph_insert(p->context, p->net, last + 1, made);
     if (status != QF_OK)
         qf_message_free(made);
-    qf_free(name);
     return status;
 }
 

@@ -10,25 +10,6 @@
 
 static const char MODULE[] = "Prepare";
 
-/* Layers that share weights are quantised alike, or not at all (C.4). */
-static qf_status check_shared(const qf_preparation *p)
-{
-    for (size_t i = 0; i < p->config->count; i++)
-        for (size_t k = 0; k < i; k++) {
-            const qf_layer_config *a = &p->config->layers[k], *b = &p->config->layers[i];
-            const Caffe__LayerParameter *first = qf_find_layer(p->net, a->name);
-            const Caffe__LayerParameter *second = qf_find_layer(p->net, b->name);
-            bool shared = first->n_param && second->n_param && first->param[0]->name &&
-                          second->param[0]->name && *first->param[0]->name &&
-                          strcmp(first->param[0]->name, second->param[0]->name) == 0;
-            if (shared && (a->enabled != b->enabled || a->channel_wise != b->channel_wise))
-                return qf_fail(p->context, QF_E_ARGUMENT,
-                               "layers %s and %s share weights, so they must be configured alike",
-                               a->name, b->name);
-        }
-    return QF_OK;
-}
-
 static qf_status check_weights(const qf_preparation *p)
 {
     for (size_t i = 0; i < p->config->count; i++) {
@@ -54,7 +35,7 @@ static qf_status check_weights(const qf_preparation *p)
 static qf_status prepare(qf_preparation *p)
 {
     size_t enabled = 0;
-    QF_TRY(check_shared(p));
+    QF_TRY(qf_toolkit_check_shared(p->context, p->net, p->config));
     QF_TRY(check_weights(p));
     for (size_t i = 0; i < p->config->count; i++) {
         const qf_layer_config *config = &p->config->layers[i];

@@ -14,6 +14,13 @@ typedef struct qf_preparation {
 
 /* ActivationQAT and WeightQAT in front of the layer that `config` is of, SearchN behind it. */
 qf_status qf_prepare_insert(qf_preparation *p, const qf_layer_config *config);
+/* SearchN in place on `blob`, named "<layer>_<suffix>"; what *out has is to be freed also after a
+ * failure. */
+qf_status qf_prepare_new_search(qf_context *context, const qf_layer_config *config,
+                                const char *suffix, const char *blob, int batch_num,
+                                const char *record, Caffe__LayerParameter **out);
+/* "<layer>_<suffix>", to be freed with qf_free(); `suffix` NULL: the name alone. */
+qf_status qf_prepare_name(qf_context *context, char **out, const char *layer, const char *suffix);
 /* The weights file in the order of the new net: all that was there, and the new layers. What *out
  * has is to be freed also after a failure. */
 qf_status qf_prepare_weights(qf_preparation *p, Caffe__NetParameter **out);

@@ -26,18 +26,12 @@ static bool is_silent(const Caffe__LayerParameter *layer)
     return false;
 }
 
-static bool may_have_offset(const qf_config *config, const qf_calibration *calibration)
-{
-    return calibration->asymmetric == QF_YES ||
-           (calibration->asymmetric == QF_AUTOMATIC && config->activation_offset);
-}
-
 /* How the range of a layer's input is found. */
 static void describe_range(const qf_config *config, const qf_layer_config *mine, char *text,
                            size_t size)
 {
     const qf_calibration *c = &mine->calibration;
-    const char *offset = may_have_offset(config, c) ? "" : ", symmetric";
+    const char *offset = qf_config_with_offset(config, c) ? "" : ", symmetric";
     if (config->calibrates && c->method == QF_HFMG)
         snprintf(text, size, "input by HFMG, %d bins%s", c->bins, offset);
     else if (config->calibrates)
@@ -66,14 +60,6 @@ static void describe_quantised(const qf_config *config, const qf_layer_config *m
     snprintf(row->detail, sizeof row->detail, "%s%s%s%s", range, weights, batches, shared);
 }
 
-static bool skips_fusion(const qf_config *config, const char *layer)
-{
-    for (size_t i = 0; i < config->skip_fusion_count; i++)
-        if (strcmp(config->skip_fusion[i], layer) == 0)
-            return true;
-    return !config->do_fusion;
-}
-
 static bool is_in(qf_fold fold, int index)
 {
     return fold.batch_norm == index || fold.scale == index;
@@ -87,7 +73,7 @@ static bool folds(const Caffe__NetParameter *net, const Caffe__NetParameter *wei
     const Caffe__LayerParameter *layer = net->layer[into];
     if (!config->calibrates)
         return is_in(qf_graph_fold(net, into), index);
-    return !skips_fusion(config, layer->name) &&
+    return !qf_config_skips_fusion(config, layer->name) &&
            (is_in(qf_graph_fold(net, into), index) ||
             is_in(qf_graph_fold_product(net, into), index) ||
             is_in(qf_graph_fold_front(net, into), index)) &&
@@ -178,14 +164,7 @@ static qf_status read_config(qf_context *context, const Caffe__NetParameter *net
         QF_TRY(qf_config_defaults(context, net, weights, config));
         return qf_config_read(context, net, config_file, config);
     }
-    QF_TRY(qf_ptq_defaults(context, net, weights, config));
-    QF_TRY(qf_ptq_read(context, net, config_file, config));
-    for (size_t i = 0; i < config->count; i++)
-        if (config->layers[i].enabled)
-            return QF_OK;
-    return qf_fail(context, QF_E_MISMATCH,
-                   "No quant enable layer in quant config file, please check the quant config "
-                   "file.");
+    return qf_ptq_load(context, net, weights, config_file, config);
 }
 
 static qf_status plan(qf_context *context, const char *model_file, const char *weights_file,

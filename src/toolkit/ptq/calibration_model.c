@@ -1,0 +1,205 @@
+/* The calibration model (specification of post-training quantisation, 2.3 and 6): weights that are
+ * quantised already, and beside each quantised layer what measures its input and its sums. */
+#include "base/memory.h"
+#include "base/output.h"
+#include "toolkit/prepare/prepare.h"
+#include "toolkit/ptq/quant_graph.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct calibration {
+    qf_quant_graph *graph;
+    Caffe__NetParameter *net; /* a copy of the graph's, folded */
+    qf_record *record;
+} calibration;
+
+typedef qf_status layer_function(qf_context *context, calibration *c,
+                                 const qf_layer_config *config);
+
+/* ---- weights ---- */
+
+static qf_status check_floats(qf_context *context, const Caffe__LayerParameter *layer,
+                              qf_weight_layout layout)
+{
+    return layout.channels
+               ? QF_OK
+               : qf_fail(context, QF_E_MISMATCH,
+                         "the weights of layer %s do not fit its settings; is this the weights "
+                         "file of this model?",
+                         layer->name);
+}
+
+static qf_status replace_weights(qf_context *context, const qf_layer_config *config,
+                                 Caffe__LayerParameter *layer, qf_record_entry *entry)
+{
+    qf_quantised q = {.name = config->name};
+    const qf_weight_layout layout = qf_quantised_layout(layer, config->channel_wise);
+    QF_TRY(check_floats(context, layer, layout));
+    qf_status status = qf_quantise_weights(context, layer->blobs[0]->data, layout, &q);
+    if (status == QF_OK)
+        status = qf_quantised_give_weights(context, &q, layer);
+    if (status == QF_OK)
+        status = qf_record_set_scales(context, entry, q.scale, q.scales);
+    qf_free(q.scale);
+    qf_free(q.codes);
+    return status;
+}
+
+/* A layer without weights has the scale 1, so that every entry has one. */
+static qf_status calibrate_weights(qf_context *context, calibration *c,
+                                   const qf_layer_config *config)
+{
+    const float one = 1;
+    qf_record_entry *entry;
+    QF_TRY(qf_record_find_or_add(context, c->record, config->name, &entry));
+    if (!config->support.has_weights)
+        return qf_record_set_scales(context, entry, &one, 1);
+    Caffe__LayerParameter *layer = qf_find_layer(c->net, config->name);
+    return qf_within(context, replace_weights(context, config, layer, entry), "layer %s",
+                     config->name);
+}
+
+/* ---- activations ---- */
+
+static qf_status set_ifmr(qf_context *context, const calibration *c, const qf_layer_config *config,
+                          Caffe__LayerParameter *layer)
+{
+    const qf_calibration *from = &config->calibration;
+    QF_TRY(qf_message_new(context, &caffe__ifmrparameter__descriptor, &layer->ifmr_param));
+    Caffe__IFMRParameter *to = layer->ifmr_param;
+    to->has_batch_num = to->has_with_offset = true;
+    to->batch_num = (uint32_t)c->graph->config.batch_num;
+    to->with_offset = qf_config_with_offset(&c->graph->config, from);
+    to->search_range_start = (float)from->search_range[0];
+    to->search_range_end = (float)from->search_range[1];
+    to->search_step = (float)from->search_step;
+    to->max_percentile = (float)from->max_percentile;
+    to->min_percentile = (float)from->min_percentile;
+    QF_TRY(qf_append_string(context, &to->n_object_layer, &to->object_layer, config->name));
+    return qf_set_string(context, &to->record_file_path, c->graph->file[QF_GRAPH_RECORD]);
+}
+
+static qf_status set_hfmg(qf_context *context, const calibration *c, const qf_layer_config *config,
+                          Caffe__LayerParameter *layer)
+{
+    QF_TRY(qf_message_new(context, &caffe__hfmgparameter__descriptor, &layer->hfmg_param));
+    Caffe__HFMGParameter *to = layer->hfmg_param;
+    to->has_batch_num = to->has_with_offset = to->has_num_of_bins = true;
+    to->batch_num = (uint32_t)c->graph->config.batch_num;
+    to->with_offset = qf_config_with_offset(&c->graph->config, &config->calibration);
+    to->num_of_bins = (uint32_t)config->calibration.bins;
+    QF_TRY(qf_append_string(context, &to->n_object_layer, &to->object_layer, config->name));
+    return qf_set_string(context, &to->record_file_path, c->graph->file[QF_GRAPH_RECORD]);
+}
+
+static const struct method {
+    const char *type, *suffix;
+    qf_status (*set)(qf_context *, const calibration *, const qf_layer_config *,
+                     Caffe__LayerParameter *);
+} methods[] = {
+    [QF_IFMR] = {"IFMR", "ifmr_layer", set_ifmr},
+    [QF_HFMG] = {"HFMG", "hfmg_layer", set_hfmg},
+};
+
+/* Right before the layer, it reads what the layer reads, and nobody reads it. */
+static qf_status insert_activation(qf_context *context, calibration *c,
+                                   const qf_layer_config *config)
+{
+    const struct method *method = &methods[config->calibration.method];
+    const int index = qf_graph_find(c->net, config->name);
+    Caffe__LayerParameter *made = NULL;
+    char *name;
+    QF_TRY(qf_prepare_name(context, &name, config->name, method->suffix));
+    qf_status status = qf_graph_new_layer(context, name, method->type,
+                                          c->net->layer[index]->bottom[0], NULL, &made);
+    qf_free(name);
+    if (status == QF_OK)
+        status = method->set(context, c, config, made);
+    if (status == QF_OK)
+        status = qf_graph_insert(context, c->net, index, made);
+    if (status != QF_OK)
+        qf_message_free(made);
+    return status;
+}
+
+/* ---- sums ---- */
+
+static qf_status insert_search(qf_context *context, calibration *c, const qf_layer_config *config)
+{
+    const int index = qf_graph_find(c->net, config->name);
+    Caffe__LayerParameter *made;
+    if (!config->support.has_weights)
+        return QF_OK;
+    qf_status status =
+        qf_prepare_new_search(context, config, "search_n_layer", c->net->layer[index]->top[0],
+                              c->graph->config.batch_num, c->graph->file[QF_GRAPH_RECORD], &made);
+    if (status == QF_OK)
+        status = qf_graph_insert(context, c->net, index + 1, made);
+    if (status != QF_OK)
+        qf_message_free(made);
+    return status;
+}
+
+/* ---- the step ---- */
+
+static const struct pass {
+    const char *name;
+    layer_function *run; /* for each quantised layer */
+} passes[] = {
+    {"WeightsCalibrationPass", calibrate_weights},
+    {"InsertActivationCalibrationPass", insert_activation},
+    {"InsertSearchNPass", insert_search},
+};
+enum { PASSES = sizeof passes / sizeof *passes };
+
+static void say_pass(qf_context *context, const char *name)
+{
+    qf_amct_say(context, QF_INFO, "Optimizer", "Do <class '%s'>", name);
+}
+
+static qf_status build(qf_context *context, calibration *c)
+{
+    const qf_config *config = &c->graph->config;
+    say_pass(context, "BatchNormFusionPass");
+    QF_TRY(qf_ptq_fold(context, c->graph));
+    QF_TRY(qf_message_copy(context, c->graph->quantised.net, &c->net));
+    QF_TRY(qf_message_new(context, &amct__scale_offset_record__descriptor, &c->record));
+    for (int p = 0; p < PASSES; p++) {
+        say_pass(context, passes[p].name);
+        for (size_t i = 0; i < config->count; i++)
+            if (config->layers[i].enabled)
+                QF_TRY(passes[p].run(context, c, &config->layers[i]));
+    }
+    return QF_OK;
+}
+
+static qf_status write_files(qf_context *context, calibration *c, const char *model_file,
+                             const char *weights_file)
+{
+    const size_t mark = qf_outputs_begin(context);
+    qf_status status = qf_toolkit_write_net(context, c->net, model_file, weights_file);
+    if (status == QF_OK) /* last: it replaces what an earlier net may still need */
+        status = qf_record_write(context, c->graph->file[QF_GRAPH_RECORD], c->record);
+    QF_TRY(qf_outputs_end(context, mark, status));
+    qf_toolkit_say_saved(context, model_file, weights_file);
+    return QF_OK;
+}
+
+qf_status qf_quantize_model(qf_context *context, qf_quant_graph *graph,
+                            const char *modified_model_file, const char *modified_weights_file)
+{
+    calibration c = {.graph = graph};
+    const char *outputs[] = {modified_model_file, modified_weights_file};
+    qf_status status = qf_toolkit_check_outputs(context, outputs, 2,
+                                                (const char *const *)graph->file, QF_GRAPH_FILES);
+    if (status == QF_OK) {
+        qf_amct_begin(context);
+        status = build(context, &c);
+    }
+    if (status == QF_OK)
+        status = write_files(context, &c, modified_model_file, modified_weights_file);
+    qf_message_free(c.net);
+    qf_message_free(c.record);
+    return qf_amct_outcome(context, "quantize_model", status);
+}

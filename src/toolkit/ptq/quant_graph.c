@@ -1,0 +1,119 @@
+/* Reading a float net and its configuration: the steps init and open. */
+#include "toolkit/ptq/quant_graph.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "toolkit/toolkit.h"
+
+#include <string.h>
+
+qf_status qf_ptq_take_net(qf_context *context, Caffe__NetParameter *model,
+                          const Caffe__NetParameter *weights, Caffe__NetParameter **out)
+{
+    QF_TRY(qf_quantised_test_view(context, model, out));
+    for (size_t i = 0; i < (*out)->n_layer; i++)
+        qf_graph_drop_rules((*out)->layer[i]);
+    qf_message_free((*out)->state);
+    (*out)->state = NULL;
+    return qf_quantised_attach(context, *out, weights);
+}
+
+/* Layers that only train are in the file, but not in the net that is quantised. */
+static qf_status keep_tested_layers(qf_context *context, qf_quant_graph *graph)
+{
+    size_t enabled = 0;
+    for (size_t i = 0; i < graph->config.count; i++) {
+        qf_layer_config *layer = &graph->config.layers[i];
+        layer->enabled =
+            layer->enabled && qf_graph_find(graph->quantised.net, layer->name) != QF_NONE;
+        enabled += layer->enabled;
+    }
+    return enabled ? QF_OK
+                   : qf_fail(context, QF_E_MISMATCH,
+                             "No quant enable layer in quant config file, please check the quant "
+                             "config file.");
+}
+
+static qf_status read_graph(qf_context *context, qf_quant_graph *graph)
+{
+    char *const *file = graph->file;
+    Caffe__NetParameter *weights = NULL;
+    qf_status status = qf_toolkit_read(context, file[QF_GRAPH_MODEL], file[QF_GRAPH_WEIGHTS],
+                                       &graph->model, &weights);
+    if (status == QF_OK)
+        status = qf_toolkit_check_weights(context, graph->model, weights, file[QF_GRAPH_WEIGHTS]);
+    if (status == QF_OK)
+        status = qf_ptq_load(context, graph->model, weights, file[QF_GRAPH_CONFIG], &graph->config);
+    if (status == QF_OK)
+        status = qf_ptq_take_net(context, graph->model, weights, &graph->quantised.net);
+    if (status == QF_OK)
+        status = keep_tested_layers(context, graph);
+    if (status == QF_OK)
+        status = qf_toolkit_check_shared(context, graph->quantised.net, &graph->config);
+    qf_message_free(weights);
+    return status;
+}
+
+static qf_status open_graph(qf_context *context, const char *const *files, qf_quant_graph *graph)
+{
+    for (int i = 0; i < QF_GRAPH_FILES; i++) {
+        graph->file[i] = qf_strdup(files[i]);
+        if (!graph->file[i])
+            return qf_fail(context, QF_E_MEMORY, "no memory for file names");
+    }
+    return read_graph(context, graph);
+}
+
+static qf_status empty_record(qf_context *context, const qf_quant_graph *graph)
+{
+    const char *record = graph->file[QF_GRAPH_RECORD];
+    QF_TRY(qf_toolkit_check_outputs(context, &record, 1, (const char *const *)graph->file,
+                                    QF_GRAPH_RECORD));
+    qf_amct_begin(context);
+    return qf_file_write(context, record, "", 0, 0640);
+}
+
+static qf_status make_graph(qf_context *context, const char *const *files, bool begin,
+                            qf_quant_graph **out)
+{
+    static const char STEP[] = "init";
+    qf_quant_graph *graph = qf_alloc(1, sizeof *graph);
+    *out = NULL;
+    qf_status status = graph ? open_graph(context, files, graph)
+                             : qf_fail(context, QF_E_MEMORY, "no memory for a graph");
+    if (status == QF_OK && begin)
+        status = empty_record(context, graph);
+    if (status == QF_OK)
+        *out = graph;
+    else
+        qf_quant_graph_destroy(graph);
+    return qf_amct_outcome(context, STEP, status);
+}
+
+qf_status qf_quant_init(qf_context *context, const char *config_file, const char *model_file,
+                        const char *weights_file, const char *scale_offset_record_file,
+                        qf_quant_graph **out)
+{
+    const char *const files[] = {config_file, model_file, weights_file, scale_offset_record_file};
+    return make_graph(context, files, true, out);
+}
+
+qf_status qf_quant_open(qf_context *context, const char *config_file, const char *model_file,
+                        const char *weights_file, const char *scale_offset_record_file,
+                        qf_quant_graph **out)
+{
+    const char *const files[] = {config_file, model_file, weights_file, scale_offset_record_file};
+    return make_graph(context, files, false, out);
+}
+
+void qf_quant_graph_destroy(qf_quant_graph *graph)
+{
+    if (!graph)
+        return;
+    for (int i = 0; i < QF_GRAPH_FILES; i++)
+        qf_free(graph->file[i]);
+    qf_quantised_net_release(&graph->quantised);
+    qf_config_release(&graph->config);
+    qf_message_free(graph->model);
+    qf_free(graph);
+}

@@ -1,0 +1,37 @@
+/* A float net on its way to int8 without training: what qf_quant_graph holds between the steps. */
+#ifndef QF_TOOLKIT_PTQ_QUANT_GRAPH_H
+#define QF_TOOLKIT_PTQ_QUANT_GRAPH_H
+
+#include "toolkit/config/ptq_config.h"
+#include "toolkit/export/quantised.h"
+
+typedef enum qf_graph_file {
+    QF_GRAPH_CONFIG,
+    QF_GRAPH_MODEL,
+    QF_GRAPH_WEIGHTS,
+    QF_GRAPH_RECORD,
+    QF_GRAPH_FILES
+} qf_graph_file;
+
+struct qf_quant_graph {
+    char *file[QF_GRAPH_FILES];
+    Caffe__NetParameter *model; /* as read: the configuration borrows from it */
+    qf_config config;           /* enabled are layers of the TEST phase only */
+    qf_quantised_net quantised; /* its layers are those of the last export */
+};
+
+/* TEST phase of a model, in every phase from now on, with its blobs. */
+qf_status qf_ptq_take_net(qf_context *context, Caffe__NetParameter *model,
+                          const Caffe__NetParameter *weights, Caffe__NetParameter **out);
+/* Folds what the configuration lets it fold; nothing, the second time. */
+qf_status qf_ptq_fold(qf_context *context, qf_quant_graph *graph);
+/* A layer's factors as its entry of the record says; its codes, of the weights in `net`. */
+qf_status qf_ptq_take_factors(qf_context *context, qf_quantised_net *quantised,
+                              const Caffe__LayerParameter *layer, const qf_record_entry *entry);
+/* Reads the record of a model's net and checks each entry. `quantisable` says of a layer whether it
+ * may have one. */
+qf_status qf_ptq_read_record(qf_context *context, const char *record_file, const char *model_file,
+                             const Caffe__NetParameter *net, qf_record_stage stage,
+                             qf_record **out);
+
+#endif
