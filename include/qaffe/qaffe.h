@@ -497,13 +497,22 @@ typedef enum qf_batch_norm {
     QF_BATCH_NORM_TRAIN
 } qf_batch_norm;
 
-/* The same with a choice for BatchNorm. */
+/* What AMCT's functions have no arguments for. Begin with its size; what is zero is as in AMCT. */
+typedef struct qf_retrain_options {
+    size_t size; /* of this struct */
+    qf_batch_norm batch_norm;
+    /* A record of calibration, or NULL: layers for which the configuration says no range begin with
+     * the record's in place of that of the first batch. It must be of this model. */
+    const char *calibrated_record;
+} qf_retrain_options;
+
+/* The same with `options`; NULL: none. */
 QF_API qf_status qf_prepare_quant_retrain_model(qf_context *context, const char *model_file,
                                                 const char *weights_file, const char *config_file,
                                                 const char *modified_model_file,
                                                 const char *modified_weights_file,
                                                 const char *scale_offset_record_file,
-                                                qf_batch_norm batch_norm);
+                                                const qf_retrain_options *options);
 
 /* Write <save_path>_fake_quant_model.prototxt, _fake_quant_weights.caffemodel, and/or
  * <save_path>_deploy_model.prototxt, _deploy_weights.caffemodel. */
@@ -524,7 +533,7 @@ typedef struct qf_plan {
 } qf_plan;
 QF_API qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
                                        const char *weights_file, const char *config_file,
-                                       qf_batch_norm batch_norm, qf_plan **out);
+                                       const qf_retrain_options *options, qf_plan **out);
 QF_API void qf_plan_destroy(qf_plan *plan);
 
 /* Calibration without retraining. Layers are measured over `batch_num` batches. Begin with its size
@@ -694,6 +703,7 @@ typedef struct qf_qat_options {
     int freeze_batch_norm_after; /* iteration; -1: as the model says */
     qf_divergence on_divergence;
     void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
+    const char *calibrated_record;                      /* as in qf_retrain_options */
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */

@@ -70,7 +70,7 @@ class QatOptions(Options):
                 ("batch_size", c_int), ("test_iterations", c_int), ("base_lr", c_double), ("momentum", c_double),
                 ("weight_decay", c_double), ("scale", c_double), ("mean_file", c_char_p),
                 ("mean_values", c_char_p), ("batch_norm", c_int), ("freeze_batch_norm_after", c_int),
-                ("on_divergence", c_int), ("show_plan", PlanFunction)]
+                ("on_divergence", c_int), ("show_plan", PlanFunction), ("calibrated_record", c_char_p)]
 
 
 class QuantOptions(Options):

@@ -104,7 +104,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             config_definition: Optional[str] = None, batch_size: int = 0, test_iterations: int = 0,
             base_lr: float = 1e-4, momentum: float = 0.9, weight_decay: float = 1e-4, scale: float = 1.0,
             mean_file: Optional[str] = None, mean_values: Sequence[float] = (), batch_norm: str = "model",
-            freeze_batch_norm_after: int = -1, on_divergence: str = "auto",
+            freeze_batch_norm_after: int = -1, on_divergence: str = "auto", from_ptq: Optional[str] = None,
             progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
@@ -112,7 +112,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     model, weights: the float net, one to train (with Data layers) or to deploy (with Input; then train_data and
     test_data are LMDBs, and scale, mean_file and mean_values prepare pixels). save_path: folder and beginning of
     all names. batch_norm: 'model', 'frozen' or 'train'. on_divergence: 'auto' or 'stop' (ValueError), 'warn' or
-    'ignore'. test_iterations: batches of each test; 0: every image once.
+    'ignore'. from_ptq: a record of quantise(), where ranges begin instead of the first batch's. test_iterations: batches of each test; 0: every image once.
     progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
@@ -143,7 +143,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
         iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
         text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
         DIVERGENCE.index(on_divergence),
-        PlanFunction(lambda _user, _plan: log.begin()))
+        PlanFunction(lambda _user, _plan: log.begin()), text(from_ptq))
     failed = []
 
     def show(_user, now):

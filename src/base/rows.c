@@ -45,8 +45,8 @@ size_t qf_struct_size(const char *name)
         ROW(qf_imageset_options), ROW(qf_plan_row),       ROW(qf_plan),
         ROW(qf_inspected_layer),  ROW(qf_inspected_edge), ROW(qf_inspection),
         ROW(qf_verification),     ROW(qf_odd_blob),       ROW(qf_file_check),
-        ROW(qf_qat_options),      ROW(qf_qat_row),        ROW(qf_qat_score),
-        ROW(qf_qat_result),       ROW(qf_quant_options),
+        ROW(qf_retrain_options),  ROW(qf_qat_options),    ROW(qf_qat_row),
+        ROW(qf_qat_score),        ROW(qf_qat_result),     ROW(qf_quant_options),
     };
 #undef ROW
     for (size_t i = 0; i < sizeof structs / sizeof *structs; i++)

@@ -63,6 +63,7 @@ static const option prepare_options[] = {
     REQUIRED_FILE("out-weights", "FILE", "Its weights (.caffemodel)."),
     REQUIRED_FILE("record", "FILE", "The record of factors: created empty, filled while testing."),
     BATCH_NORM_OPTION,
+    FROM_PTQ_OPTION,
 };
 
 qf_batch_norm chosen_batch_norm(const arguments *arguments)
@@ -88,10 +89,13 @@ void print_plan(const qf_plan *plan)
 
 static qf_status prepare(qf_context *context, const arguments *a)
 {
+    const qf_retrain_options options = {.size = sizeof options,
+                                        .batch_norm = chosen_batch_norm(a),
+                                        .calibrated_record = argument_text(a, "from-ptq")};
     qf_plan *plan;
     qf_status status =
         qf_quant_retrain_plan(context, argument_text(a, "model"), argument_text(a, "weights"),
-                              argument_text(a, "config"), chosen_batch_norm(a), &plan);
+                              argument_text(a, "config"), &options, &plan);
     if (status != QF_OK)
         return status;
     print_plan(plan);
@@ -99,7 +103,7 @@ static qf_status prepare(qf_context *context, const arguments *a)
     return qf_prepare_quant_retrain_model(
         context, argument_text(a, "model"), argument_text(a, "weights"), argument_text(a, "config"),
         argument_text(a, "out-model"), argument_text(a, "out-weights"), argument_text(a, "record"),
-        chosen_batch_norm(a));
+        &options);
 }
 
 static int run_prepare(const arguments *arguments)

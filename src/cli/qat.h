@@ -21,6 +21,10 @@
         .help = "BatchNorm during retraining: as the model says; with frozen statistics; or on "   \
                 "batch statistics, learning on (see train --freeze-bn-after)."                     \
     }
+#define FROM_PTQ_OPTION                                                                            \
+    FILE_OPTION("from-ptq", "RECORD",                                                              \
+                "A record of `qaffe ptq`: ranges begin where calibration ended, instead of "       \
+                "being measured on the first batch.")
 typedef qf_status (*step_function)(qf_context *context, const arguments *arguments);
 /* One of AMCT's functions, with AMCT's log; `done` is printed at its end. */
 int run_step(const arguments *arguments, step_function step, const char *done);

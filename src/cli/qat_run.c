@@ -52,6 +52,7 @@ static const option options[] = {
                 "What to subtract from each channel, for a model with Input: 104,117,123, or one "
                 "number for all."),
     BATCH_NORM_OPTION,
+    FROM_PTQ_OPTION,
     INTEGER_OPTION(
         "freeze-bn-after", "N", "-1", -1, 1e9,
         "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
@@ -276,6 +277,7 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->freeze_batch_norm_after = argument_integer(a, "freeze-bn-after");
     o->on_divergence = chosen_divergence(a);
     o->show_plan = show_plan;
+    o->calibrated_record = argument_text(a, "from-ptq");
 }
 
 static int run(const arguments *a)

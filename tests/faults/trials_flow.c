@@ -74,9 +74,12 @@ static qf_status prepare(qf_context *context, double *result)
 static qf_status prepare_frozen(qf_context *context, double *result)
 {
     (void)result;
-    return qf_prepare_quant_retrain_model(
-        context, "net.prototxt", "given.caffemodel", "config.json", "out/modified.prototxt",
-        "out/modified.caffemodel", "out/record.txt", QF_BATCH_NORM_FROZEN);
+    const qf_retrain_options options = {.size = sizeof options,
+                                        .batch_norm = QF_BATCH_NORM_FROZEN,
+                                        .calibrated_record = "record.txt"};
+    return qf_prepare_quant_retrain_model(context, "net.prototxt", "given.caffemodel",
+                                          "config.json", "out/modified.prototxt",
+                                          "out/modified.caffemodel", "out/record.txt", &options);
 }
 
 static qf_status save(qf_context *context, double *result)
@@ -90,7 +93,7 @@ static qf_status plan(qf_context *context, double *result)
 {
     qf_plan *found;
     const qf_status status = qf_quant_retrain_plan(context, "net.prototxt", "given.caffemodel",
-                                                   "config.json", QF_BATCH_NORM_AS_MODEL, &found);
+                                                   "config.json", NULL, &found);
     *result = found ? (double)found->rows : 0;
     qf_plan_destroy(found);
     return status;
@@ -169,7 +172,8 @@ const trial trials_of_flow[] = {
     {.name = "the models of a calibrated net", .run = save_calibrated},
     {.name = "the models of given factors", .run = convert},
     {.name = "the net to train", .run = prepare},
-    {.name = "the net to train, with frozen statistics", .run = prepare_frozen},
+    {.name = "the net to train, from calibrated ranges, with frozen statistics",
+     .run = prepare_frozen},
     {.name = "the models to deploy", .run = save},
     {.name = "the plan", .run = plan},
     {.name = "the plan of calibration", .run = plan_calibration},

@@ -312,7 +312,7 @@ static void bn_is_folded(void **state)
     assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "net.prototxt",
                                                       "folded.caffemodel", NULL));
     assert_ok(context, qf_quant_retrain_plan(context, "net.prototxt", "folded.caffemodel",
-                                             "config.json", QF_BATCH_NORM_AS_MODEL, &plan));
+                                             "config.json", NULL, &plan));
     int folded = 0;
     for (size_t i = 0; i < plan->rows; i++)
         folded += strncmp(plan->row[i]->layer, "bn", 2) == 0 &&

@@ -383,7 +383,7 @@ static void the_plan_names_every_layer(void **state)
     qf_plan *plan;
     prepare();
     assert_ok(context, qf_quant_retrain_plan(context, "lenet.prototxt", "float_iter_60.caffemodel",
-                                             "config.json", QF_BATCH_NORM_AS_MODEL, &plan));
+                                             "config.json", NULL, &plan));
     assert_int_equal(plan->rows, 7);
     assert_string_equal(plan->row[0]->treatment, "quantised");
     assert_string_equal(plan->row[1]->treatment, "float");

@@ -3,6 +3,7 @@
 #include "data/stores/hdf5_writer.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
+#include "model/record.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -145,12 +146,73 @@ static void a_net_that_became_worse_is_told(void **state)
     qf_qat_result_destroy(result);
 }
 
+/* ---- from a record ---- */
+
+static const qf_record_entry *entry_of(const qf_record *record, const char *layer)
+{
+    const qf_record_entry *entry = qf_record_find(record, layer);
+    assert_non_null(entry);
+    return entry;
+}
+
+/* Training that moves nothing leaves the ranges that it began with. */
+static void ranges_begin_where_the_record_says(void **state)
+{
+    (void)state;
+    static const char *const layers[] = {"conv1", "conv2", "conv3"};
+    static const char given[] =
+        "record { key: 'conv1' value { scale_d: 0.0123 offset_d: -100 scale_w: 1 offset_w: 0 } } "
+        "record { key: 'conv2' value { scale_d: 0.05 offset_d: -128 scale_w: 1 offset_w: 0 } } "
+        "record { key: 'conv3' value { } }";
+    qf_record *from, *to;
+    test_write_text(context, "given.txt", given);
+    test_command(0, "input -0.3444 ... 2.7921 (calibrated)", "",
+                 RUN "--model espcn.prototxt --from-ptq given.txt --base-lr 1e-12 --iterations 2");
+    assert_non_null(strstr(test_output, "The range of layer conv3 is measured on the first batch: "
+                                        "the record has none"));
+    assert_true(test_file_has(context, "q/m_modified.prototxt", "ifmr_init: false"));
+    assert_ok(context, qf_record_read(context, "given.txt", &from));
+    assert_ok(context, qf_record_read(context, "q/m_record.txt", &to));
+    for (size_t i = 0; i < 2; i++) {
+        const qf_record_entry *mine = entry_of(to, layers[i]), *wanted = entry_of(from, layers[i]);
+        assert_true(fabs(mine->scale_d / wanted->scale_d - 1) < 1e-5);
+        assert_int_equal(mine->offset_d, wanted->offset_d);
+    }
+    assert_true(entry_of(to, "conv3")->scale_d > 0);
+    qf_message_free(from);
+    qf_message_free(to);
+}
+
+static void records_of_other_nets_are_refused(void **state)
+{
+    (void)state;
+    test_write_text(
+        context, "other.txt",
+        "record { key: 'fc9' value { scale_d: 1 offset_d: 0 scale_w: 1 offset_w: 0 } }");
+    test_write_text(context, "wide.txt",
+                    "record { key: 'conv1' value { scale_d: 1 offset_d: 0 scale_w: 1 scale_w: 1 "
+                    "offset_w: 0 offset_w: 0 } }");
+    test_write_text(context, "empty.txt", "");
+    test_command(1, "find fc9 failure in ", "rm -rf q;",
+                 RUN "--model espcn.prototxt --from-ptq other.txt");
+    test_command(1, "should be equal to the 16 when channel_wise be True", "",
+                 RUN "--model espcn.prototxt --from-ptq wide.txt");
+    test_command(1, "record_file is empty", "", RUN "--model espcn.prototxt --from-ptq empty.txt");
+    test_command(1, "no_record.txt", "", RUN "--model espcn.prototxt --from-ptq no_record.txt");
+    assert_false(qf_file_exists("q/m_modified.prototxt"));
+    test_command(1, "q/m_record.txt", "mkdir -p q; cp other.txt q/m_record.txt;",
+                 RUN "--model espcn.prototxt --from-ptq q/m_record.txt");
+    assert_true(test_file_has(context, "q/m_record.txt", "fc9"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rate_that_is_named_works),
         cmocka_unit_test(it_can_be_told_to_go_on),
         cmocka_unit_test(a_net_that_became_worse_is_told),
+        cmocka_unit_test(ranges_begin_where_the_record_says),
+        cmocka_unit_test(records_of_other_nets_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

@@ -28,6 +28,7 @@ typedef struct qf_layer_config {
     bool channel_wise;
     /* training: */
     bool has_clip;
+    bool calibrated_clip;     /* of a record, not of the configuration */
     float clip_max, clip_min; /* only with has_clip; else measured on the first batch */
     qf_choice fixed_min;
     /* calibration: */

@@ -4,6 +4,8 @@
 
 #include "base/file.h"
 #include "base/output.h"
+#include "base/sized_options.h"
+#include "toolkit/prepare/calibrated_ranges.h"
 #include "toolkit/prepare/dead_channels.h"
 
 #include <string.h>
@@ -51,21 +53,42 @@ static qf_status prepare(qf_preparation *p)
     return QF_OK;
 }
 
+qf_status qf_retrain_options_take(qf_context *context, const qf_retrain_options *given,
+                                  qf_retrain_options *out)
+{
+    *out = (qf_retrain_options){.size = sizeof *out};
+    return given ? qf_options_take(context, "qf_retrain_options", given, out, sizeof *out) : QF_OK;
+}
+
+qf_status qf_retrain_config(qf_context *context, Caffe__NetParameter *net,
+                            const Caffe__NetParameter *weights, const char *model_file,
+                            const char *config_file, const qf_retrain_options *options,
+                            qf_config *config)
+{
+    QF_TRY(qf_config_defaults(context, net, weights, config));
+    QF_TRY(qf_config_read(context, net, config_file, config));
+    if (options->calibrated_record)
+        QF_TRY(qf_calibrated_ranges_take(context, net, weights, model_file,
+                                         options->calibrated_record, config));
+    return qf_graph_set_batch_norm(context, net, options->batch_norm);
+}
+
 static qf_status create_model(qf_preparation *p, qf_config *config, const char *model_file,
                               const char *weights_file, const char *config_file,
                               const char *modified_model_file, const char *modified_weights_file,
-                              qf_batch_norm batch_norm)
+                              const qf_retrain_options *given)
 {
     qf_context *context = p->context;
+    qf_retrain_options options;
     Caffe__NetParameter *modified = NULL;
-    const char *inputs[] = {model_file, weights_file, config_file};
+    QF_TRY(qf_retrain_options_take(context, given, &options));
+    const char *inputs[] = {model_file, weights_file, config_file, options.calibrated_record};
     const char *outputs[] = {modified_model_file, modified_weights_file, p->record};
-    QF_TRY(qf_toolkit_check_outputs(context, outputs, 3, inputs, 3));
+    QF_TRY(qf_toolkit_check_outputs(context, outputs, 3, inputs, 4));
     QF_TRY(qf_toolkit_read(context, model_file, weights_file, &p->net, &p->weights));
     QF_TRY(qf_toolkit_check_weights(context, p->net, p->weights, weights_file));
-    QF_TRY(qf_config_defaults(context, p->net, p->weights, config));
-    QF_TRY(qf_config_read(context, p->net, config_file, config));
-    QF_TRY(qf_graph_set_batch_norm(context, p->net, batch_norm));
+    QF_TRY(
+        qf_retrain_config(context, p->net, p->weights, model_file, config_file, &options, config));
     qf_amct_begin(context);
     QF_TRY(prepare(p));
     qf_status status = qf_prepare_weights(p, &modified);
@@ -85,14 +108,14 @@ qf_status qf_prepare_quant_retrain_model(qf_context *context, const char *model_
                                          const char *modified_model_file,
                                          const char *modified_weights_file,
                                          const char *scale_offset_record_file,
-                                         qf_batch_norm batch_norm)
+                                         const qf_retrain_options *options)
 {
     qf_config config = {0};
     qf_preparation p = {.context = context, .config = &config, .record = scale_offset_record_file};
     qf_amct_say(context, QF_INFO, MODULE, "Create the retrain model of %s with %s", model_file,
                 config_file);
     qf_status status = create_model(&p, &config, model_file, weights_file, config_file,
-                                    modified_model_file, modified_weights_file, batch_norm);
+                                    modified_model_file, modified_weights_file, options);
     if (status == QF_OK)
         qf_amct_say(context, QF_INFO, MODULE,
                     "The modified model is saved in %s, its weights in %s", modified_model_file,
@@ -111,5 +134,5 @@ qf_status qf_create_quant_retrain_model(qf_context *context, const char *model_f
 {
     return qf_prepare_quant_retrain_model(context, model_file, weights_file, config_file,
                                           modified_model_file, modified_weights_file,
-                                          scale_offset_record_file, QF_BATCH_NORM_AS_MODEL);
+                                          scale_offset_record_file, NULL);
 }

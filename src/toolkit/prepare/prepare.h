@@ -12,6 +12,15 @@ typedef struct qf_preparation {
     const char *record;
 } qf_preparation;
 
+/* A caller's options, or NULL. */
+qf_status qf_retrain_options_take(qf_context *context, const qf_retrain_options *given,
+                                  qf_retrain_options *out);
+/* What is to be done to a net: its configuration, and in it what `options` add, which may also
+ * change the net's BatchNorm layers. `config` is to be released also after a failure. */
+qf_status qf_retrain_config(qf_context *context, Caffe__NetParameter *net,
+                            const Caffe__NetParameter *weights, const char *model_file,
+                            const char *config_file, const qf_retrain_options *options,
+                            qf_config *config);
 /* ActivationQAT and WeightQAT in front of the layer that `config` is of, SearchN behind it. */
 qf_status qf_prepare_insert(qf_preparation *p, const qf_layer_config *config);
 /* SearchN in place on `blob`, named "<layer>_<suffix>"; what *out has is to be freed also after a

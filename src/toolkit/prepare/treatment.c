@@ -2,7 +2,7 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "toolkit/config/ptq_config.h"
-#include "toolkit/toolkit.h"
+#include "toolkit/prepare/prepare.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -37,8 +37,8 @@ static void describe_range(const qf_config *config, const qf_layer_config *mine,
     else if (config->calibrates)
         snprintf(text, size, "input by IFMR%s", offset);
     else if (mine->has_clip)
-        snprintf(text, size, "input %g ... %g (configuration)", (double)mine->clip_min,
-                 (double)mine->clip_max);
+        snprintf(text, size, "input %g ... %g (%s)", (double)mine->clip_min, (double)mine->clip_max,
+                 mine->calibrated_clip ? "calibrated" : "configuration");
     else
         snprintf(text, size, "input measured on the first batch");
 }
@@ -155,21 +155,9 @@ static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
     return QF_OK;
 }
 
-/* A configuration on the defaults of a net. */
-static qf_status read_config(qf_context *context, const Caffe__NetParameter *net,
-                             const Caffe__NetParameter *weights, const char *config_file,
-                             bool calibrates, qf_config *config)
-{
-    if (!calibrates) {
-        QF_TRY(qf_config_defaults(context, net, weights, config));
-        return qf_config_read(context, net, config_file, config);
-    }
-    return qf_ptq_load(context, net, weights, config_file, config);
-}
-
+/* `retraining` NULL: it is calibration. */
 static qf_status plan(qf_context *context, const char *model_file, const char *weights_file,
-                      const char *config_file, bool calibrates, qf_batch_norm batch_norm,
-                      qf_plan **out)
+                      const char *config_file, const qf_retrain_options *retraining, qf_plan **out)
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
@@ -178,9 +166,9 @@ static qf_status plan(qf_context *context, const char *model_file, const char *w
     if (status == QF_OK)
         status = qf_toolkit_check_any_weights(context, net, weights, weights_file);
     if (status == QF_OK)
-        status = read_config(context, net, weights, config_file, calibrates, &config);
-    if (status == QF_OK)
-        status = qf_graph_set_batch_norm(context, net, batch_norm);
+        status = retraining ? qf_retrain_config(context, net, weights, model_file, config_file,
+                                                retraining, &config)
+                            : qf_ptq_load(context, net, weights, config_file, &config);
     if (status == QF_OK)
         status = make_plan(context, net, weights, &config, out);
     qf_message_free(net);
@@ -191,13 +179,16 @@ static qf_status plan(qf_context *context, const char *model_file, const char *w
 
 qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
                                 const char *weights_file, const char *config_file,
-                                qf_batch_norm batch_norm, qf_plan **out)
+                                const qf_retrain_options *given, qf_plan **out)
 {
-    return plan(context, model_file, weights_file, config_file, false, batch_norm, out);
+    qf_retrain_options options;
+    *out = NULL;
+    QF_TRY(qf_retrain_options_take(context, given, &options));
+    return plan(context, model_file, weights_file, config_file, &options, out);
 }
 
 qf_status qf_quant_plan(qf_context *context, const char *model_file, const char *weights_file,
                         const char *config_file, qf_plan **out)
 {
-    return plan(context, model_file, weights_file, config_file, true, QF_BATCH_NORM_AS_MODEL, out);
+    return plan(context, model_file, weights_file, config_file, NULL, out);
 }

@@ -55,7 +55,8 @@ static const char *const endings[] = {
 
 static qf_status name_files(run *r)
 {
-    const char *inputs[] = {r->options->model, r->options->weights, r->options->config_definition};
+    const char *inputs[] = {r->options->model, r->options->weights, r->options->config_definition,
+                            r->options->calibrated_record};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         r->file[i] = qf_toolkit_name(r->options->save_path, endings[i]);
         if (!r->file[i])
@@ -292,13 +293,21 @@ static qf_status compare_with_start(run *r, const char *weights, qf_qat_result *
     return status;
 }
 
+static qf_retrain_options preparing(const qf_qat_options *o)
+{
+    return (qf_retrain_options){.size = sizeof(qf_retrain_options),
+                                .batch_norm = o->batch_norm,
+                                .calibrated_record = o->calibrated_record};
+}
+
 static qf_status show_plan(const run *r)
 {
+    const qf_retrain_options options = preparing(r->options);
     qf_plan *plan;
     if (!r->options->show_plan)
         return QF_OK;
     QF_TRY(qf_quant_retrain_plan(r->context, r->file[FLOAT_MODEL], r->options->weights,
-                                 r->file[CONFIG], r->options->batch_norm, &plan));
+                                 r->file[CONFIG], &options, &plan));
     r->options->show_plan(r->callbacks.user, plan);
     qf_plan_destroy(plan);
     return QF_OK;
@@ -308,6 +317,7 @@ static qf_status show_plan(const run *r)
 static qf_status set_up(run *r)
 {
     const qf_qat_options *o = r->options;
+    const qf_retrain_options options = preparing(o);
     Caffe__NetParameter *net;
     QF_TRY(qf_run_model(r->context, o, &net));
     qf_status status = qf_text_write(r->context, r->file[FLOAT_MODEL], net, 0640);
@@ -321,9 +331,9 @@ static qf_status set_up(run *r)
     QF_TRY(qf_create_quant_retrain_config(r->context, r->file[CONFIG], r->file[FLOAT_MODEL],
                                           o->weights, o->config_definition));
     QF_TRY(write_solver(r));
-    return qf_prepare_quant_retrain_model(
-        r->context, r->file[FLOAT_MODEL], o->weights, r->file[CONFIG], r->file[MODIFIED],
-        r->file[MODIFIED_WEIGHTS], r->file[RECORD], o->batch_norm);
+    return qf_prepare_quant_retrain_model(r->context, r->file[FLOAT_MODEL], o->weights,
+                                          r->file[CONFIG], r->file[MODIFIED],
+                                          r->file[MODIFIED_WEIGHTS], r->file[RECORD], &options);
 }
 
 static qf_status execute(run *r, qf_qat_result *out)
