@@ -67,6 +67,7 @@
     X(ps_roi_pooling)                                                                              \
     X(python)                                                                                      \
     X(quant)                                                                                       \
+    X(raw_data)                                                                                    \
     X(reduction)                                                                                   \
     X(relu)                                                                                        \
     X(relu6)                                                                                       \

@@ -80,7 +80,7 @@ size_t qf_raw_blobs_translate(uint8_t *net, size_t size)
     return count;
 }
 
-static float from_half(unsigned half)
+float qf_float_of_half(unsigned half)
 {
     const unsigned exponent = half >> 10 & 31, mantissa = half & 1023;
     const float size = exponent == 31  ? (mantissa ? NAN : INFINITY)
@@ -98,7 +98,7 @@ static qf_status widen(qf_context *context, Caffe__BlobProto *blob)
     if (!values)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu weights", count);
     for (size_t i = 0; i < count; i++)
-        values[i] = from_half(blob->half_data.data[2 * i] | blob->half_data.data[2 * i + 1] << 8);
+        values[i] = qf_float_of_half(blob->half_data.data[2 * i] | blob->half_data.data[2 * i + 1] << 8);
     free(blob->data);
     blob->data = values;
     blob->n_data = count;

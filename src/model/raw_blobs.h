@@ -10,5 +10,6 @@
 size_t qf_raw_blobs_translate(uint8_t *net, size_t size);
 /* half_data → data, in the whole net. */
 qf_status qf_raw_blobs_widen(qf_context *context, Caffe__NetParameter *net);
+float qf_float_of_half(unsigned half); /* the value of IEEE's 16 bits */
 
 #endif

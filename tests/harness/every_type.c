@@ -137,6 +137,7 @@ const test_type test_types[] = {
      TEST_FLOAT},
     {"Python", NOTHING, "python_param { module: 'm' layer: 'L' param_str: '{}' }", 1, TEST_ASLEEP},
     {"Quant", NOTHING, "", 0, TEST_OF_THE_FLOW},
+    {"RawData", NOTHING, "raw_data_param { source: 'somewhere' shape { dim: 2 } }", 1, TEST_ASLEEP},
     {"Reduction", {IMAGES}, "reduction_param { operation: MEAN axis: 1 }", 1, TEST_FLOAT},
     {"ReLU", {IMAGES}, "relu_param { negative_slope: 0.1 }", 1, TEST_FLOAT},
     {"ReLU6", {IMAGES}, "", 1, TEST_FLOAT},

@@ -116,6 +116,8 @@ qf_status qf_listed_image_within(qf_context *context, qf_status status, const ch
                                  const qf_listed_image *image)
 {
     char said[QF_ERROR_TEXT_SIZE];
+    if (image->line == 0)
+        return status;
     if (status == QF_E_IO && strpbrk(image->path, " \t'\",;")) {
         snprintf(said, sizeof said, "%s", qf_error_text(context));
         (void)qf_fail(context, status,

@@ -7,7 +7,7 @@
 typedef struct qf_listed_image {
     const char *path; /* in the list's text */
     int32_t label;
-    int line; /* counted from 1 */
+    int line; /* counted from 1; 0: of a folder, there is no list */
 } qf_listed_image;
 
 typedef struct qf_image_list {

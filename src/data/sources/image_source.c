@@ -1,6 +1,6 @@
 /* ImageData: image files of a list, resized if asked for, in order or shuffled anew each epoch. */
 #include "base/memory.h"
-#include "data/sources/image_list.h"
+#include "data/sources/image_folder.h"
 #include "data/sources/item_order.h"
 #include "model/file_type.h"
 
@@ -96,6 +96,18 @@ static qf_status start_order(qf_context *context, state *s, qf_random *random)
                          s->param->rand_skip, s->param->source, s->list.count);
 }
 
+/* Of a folder, the images in it: there Caffe has nothing but a failure. */
+static qf_status read_list(qf_context *context, state *s)
+{
+    if (qf_file_type_of(s->param->source) != QF_FILE_FOLDER)
+        return qf_image_list_read(context, s->param->source, QF_LIST_LENIENT, &s->list);
+    if (*s->param->root_folder)
+        return qf_fail(context, QF_E_VALUE,
+                       "image_data_param.source is the folder %s, so there can be no root_folder",
+                       s->param->source);
+    return qf_image_folder_list(context, s->param->source, &s->list);
+}
+
 static qf_status open(qf_context *context, bool train,
                       const Caffe__TransformationParameter *transform, qf_random *random, state *s,
                       qf_data_source *out)
@@ -103,14 +115,15 @@ static qf_status open(qf_context *context, bool train,
     qf_image image;
     QF_TRY(check(context, s->param));
     QF_TRY(qf_transform_setup(context, transform, train, &s->transform));
-    QF_TRY(qf_image_list_read(context, s->param->source, QF_LIST_LENIENT, &s->list));
+    QF_TRY(read_list(context, s));
     qf_info(context, "A total of %zu images.", s->list.count);
     QF_TRY(start_order(context, s, random));
-    QF_TRY(qf_wrong_file(context, read_image(context, s, &image), s->param->source,
-                         QF_FILE_IMAGE_LIST));
+    qf_status status = read_image(context, s, &image);
+    if (s->list.items->line) /* which else may be no list */
+        status = qf_wrong_file(context, status, s->param->source, QF_FILE_IMAGE_LIST);
+    QF_TRY(status);
     out->channels = image.channels;
-    qf_status status =
-        qf_transform_shape(context, &s->transform, &image, &out->height, &out->width);
+    status = qf_transform_shape(context, &s->transform, &image, &out->height, &out->width);
     qf_image_release(&image);
     return status;
 }

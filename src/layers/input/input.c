@@ -1,5 +1,5 @@
 /* Input and DummyData: blobs that the caller or a filler fills. */
-#include "layers/layer.h"
+#include "layers/input/proto_shape.h"
 
 #include <string.h>
 
@@ -9,7 +9,7 @@ static qf_status nothing(qf_layer *layer)
     return QF_OK;
 }
 
-static qf_status shape_from_proto(qf_layer *layer, const Caffe__BlobShape *proto, qf_shape *out)
+qf_status qf_shape_from_proto(qf_layer *layer, const Caffe__BlobShape *proto, qf_shape *out)
 {
     *out = (qf_shape){0};
     if (proto->n_dim > QF_MAX_AXES)
@@ -34,7 +34,7 @@ static qf_status input_setup(qf_layer *layer)
                        "input_param has %zu shapes for %d tops; give one for all or one for each",
                        p->n_shape, layer->top_count);
     for (int t = 0; p->n_shape && t < layer->top_count; t++) {
-        QF_TRY(shape_from_proto(layer, p->shape[p->n_shape == 1 ? 0 : t], &shape));
+        QF_TRY(qf_shape_from_proto(layer, p->shape[p->n_shape == 1 ? 0 : t], &shape));
         QF_TRY(qf_blob_reshape_to(layer->top[t], &shape));
     }
     return QF_OK;
@@ -99,7 +99,7 @@ static qf_status dummy_setup(qf_layer *layer)
                 old_dimension(p->n_height, p->height, t), old_dimension(p->n_width, p->width, t)};
             shape = qf_shape_make(4, dims);
         } else {
-            QF_TRY(shape_from_proto(layer, p->shape[p->n_shape == 1 ? 0 : t], &shape));
+            QF_TRY(qf_shape_from_proto(layer, p->shape[p->n_shape == 1 ? 0 : t], &shape));
         }
         QF_TRY(qf_blob_reshape_to(layer->top[t], &shape));
     }
