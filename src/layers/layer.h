@@ -19,6 +19,8 @@ enum { QF_MEAN_OF_BATCH = -1, QF_SUM_OF_BATCH = -2 }; /* qf_layer_type.mean_over
 #define QF_BOTTOMS(fewest, most) .min_bottoms = (fewest), .max_bottoms = (most)
 #define QF_TOPS(fewest, most) .min_tops = (fewest), .max_tops = (most)
 #define QF_ONE_TO_ONE QF_BOTTOMS(1, 1), QF_TOPS(1, 1)
+/* Backward reads the values of neither. */
+#define QF_IGNORES_VALUES .ignores_bottoms = true, .ignores_tops = true
 
 /*
  * The net calls, in this order: setup once; connect once, when all layers are there; reshape after

@@ -72,8 +72,7 @@ static qf_status backward(qf_layer *layer)
 const qf_layer_type qf_pass_through_layer = {
     .name = "PassThrough",
     QF_ONE_TO_ONE,
-    .ignores_bottoms = true,
-    .ignores_tops = true,
+    QF_IGNORES_VALUES,
     .reshape = reshape,
     .forward = forward,
     .backward = backward,

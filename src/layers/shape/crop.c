@@ -59,10 +59,6 @@ const qf_layer_type qf_crop_layer = {
     QF_BOTTOMS(2, 2),
     QF_TOPS(1, 1),
     .no_gradient_bottoms = 1u << 1,
-    .ignores_bottoms = true,
-    .ignores_tops = true,
     .reshape = reshape,
-    .move = move_of,
-    .forward = qf_move_forward,
-    .backward = qf_move_backward,
+    QF_ONE_MOVE(move_of),
 };

@@ -77,11 +77,7 @@ const qf_layer_type qf_permute_layer = {
     .name = "Permute",
     .state_size = sizeof(state),
     QF_ONE_TO_ONE,
-    .ignores_bottoms = true,
-    .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,
-    .move = move_of,
-    .forward = qf_move_forward,
-    .backward = qf_move_backward,
+    QF_ONE_MOVE(move_of),
 };

@@ -108,8 +108,7 @@ static qf_status backward(qf_layer *layer)
     const qf_layer_type qf_##stem##_layer = {                                                      \
         .name = type_name,                                                                         \
         QF_ONE_TO_ONE,                                                                             \
-        .ignores_bottoms = true,                                                                   \
-        .ignores_tops = true,                                                                      \
+        QF_IGNORES_VALUES,                                                                         \
         .reshape = stem##_reshape,                                                                 \
         .forward = forward,                                                                        \
         .backward = backward,                                                                      \

@@ -37,10 +37,6 @@ const qf_layer_type qf_reverse_layer = {
     .name = "Reverse",
     .state_size = sizeof(state),
     QF_ONE_TO_ONE,
-    .ignores_bottoms = true,
-    .ignores_tops = true,
     .reshape = reshape,
-    .move = move_of,
-    .forward = qf_move_forward,
-    .backward = qf_move_backward,
+    QF_ONE_MOVE(move_of),
 };

@@ -32,10 +32,6 @@ static qf_move move_of(const qf_layer *layer)
 const qf_layer_type qf_shuffle_channel_layer = {
     .name = "ShuffleChannel",
     QF_ONE_TO_ONE,
-    .ignores_bottoms = true,
-    .ignores_tops = true,
     .reshape = reshape,
-    .move = move_of,
-    .forward = qf_move_forward,
-    .backward = qf_move_backward,
+    QF_ONE_MOVE(move_of),
 };
