@@ -38,7 +38,7 @@ static qf_status read_sizes(qf_layer *layer, const char *name, size_t count, con
 }
 
 /* pad_l, pad_r, pad_t, pad_b (synopsys-caffe): a padding for each side; all 0, they say nothing. */
-static qf_status read_sides(qf_layer *layer, const Caffe__ConvolutionParameter *p, bool transposed)
+static qf_status read_sides(qf_layer *layer, const Caffe__ConvolutionParameter *p)
 {
     qf_convolution_state *s = layer->state;
     enum { LARGEST = 1 << 20 };
@@ -49,7 +49,7 @@ static qf_status read_sides(qf_layer *layer, const Caffe__ConvolutionParameter *
     s->same = p->pad_type == 1;
     if (p->pad_type > 1)
         return bad(layer, "pad_type", p->pad_type, "0, or 1 for TensorFlow's SAME");
-    if (s->same && transposed)
+    if (s->same && s->transposed)
         return qf_fail(layer->context, QF_E_UNSUPPORTED,
                        "pad_type 1 is not for Deconvolution; give pad_l, pad_r, pad_t and pad_b");
     if (!given && !s->same)
@@ -63,19 +63,20 @@ static qf_status read_sides(qf_layer *layer, const Caffe__ConvolutionParameter *
                        "pad_l, pad_r, pad_t and pad_b are for 2 spatial axes, the bottom has %d",
                        s->spatial_axes);
     for (int i = 0; given && i < 2; i++) {
-        const int lowest = transposed ? 1 - s->stride[i] : 0; /* of the end: pixels added there */
+        const int lowest =
+            s->transposed ? 1 - s->stride[i] : 0; /* of the end: pixels added there */
         s->pad[i] = sides[i][0];
         s->pad_end[i] = sides[i][1];
         if (s->pad[i] < 0 || s->pad[i] > LARGEST)
             return bad(layer, names[i][0], s->pad[i], "0 or more");
         if (s->pad_end[i] < lowest || s->pad_end[i] > LARGEST)
             return bad(layer, names[i][1], s->pad_end[i],
-                       transposed ? "a number above minus the stride" : "0 or more");
+                       s->transposed ? "a number above minus the stride" : "0 or more");
     }
     return QF_OK;
 }
 
-static qf_status read_geometry(qf_layer *layer, bool transposed)
+static qf_status read_geometry(qf_layer *layer)
 {
     const Caffe__ConvolutionParameter *p =
         QF_LAYER_PARAM(layer, convolution_param, CONVOLUTION_, Convolution);
@@ -102,7 +103,7 @@ static qf_status read_geometry(qf_layer *layer, bool transposed)
         if (s->pad[i] < 0 || s->pad[i] > LARGEST)
             return bad(layer, "pad", s->pad[i], "0 or more");
     }
-    return read_sides(layer, p, transposed);
+    return read_sides(layer, p);
 }
 
 qf_status qf_convolution_setup_geometry(qf_layer *layer, bool transposed)
@@ -110,13 +111,14 @@ qf_status qf_convolution_setup_geometry(qf_layer *layer, bool transposed)
     const Caffe__ConvolutionParameter *p =
         QF_LAYER_PARAM(layer, convolution_param, CONVOLUTION_, Convolution);
     qf_convolution_state *s = layer->state;
+    s->transposed = transposed;
     QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &s->axis));
     s->spatial_axes = qf_blob_shape(layer->bottom[0])->axes - s->axis - 1;
     if (s->spatial_axes > QF_MAX_SPATIAL)
         return qf_fail(layer->context, QF_E_UNSUPPORTED,
                        "the bottom has %d axes behind the channels, at most %d are possible",
                        s->spatial_axes, QF_MAX_SPATIAL);
-    return read_geometry(layer, transposed);
+    return read_geometry(layer);
 }
 
 qf_status qf_convolution_setup(qf_layer *layer, bool transposed, int groups)
@@ -162,7 +164,7 @@ static void pad_same(qf_convolution_state *s, int axis, int in)
 }
 
 /* Caffe's output sizes; divisions round towards zero, so a kernel beyond the image may give 1. */
-qf_status qf_convolution_output_shape(qf_layer *layer, bool transposed, qf_shape *top)
+qf_status qf_convolution_output_shape(qf_layer *layer, qf_shape *top)
 {
     qf_convolution_state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
@@ -179,7 +181,7 @@ qf_status qf_convolution_output_shape(qf_layer *layer, bool transposed, qf_shape
         const int64_t extent = (int64_t)s->dilation[i] * (s->kernel[i] - 1) + 1;
         const int64_t pad = (int64_t)s->pad[i] + s->pad_end[i], stride = s->stride[i];
         const int64_t out =
-            transposed ? stride * (in - 1) + extent - pad : (in + pad - extent) / stride + 1;
+            s->transposed ? stride * (in - 1) + extent - pad : (in + pad - extent) / stride + 1;
         if (out < 0 || out > INT32_MAX)
             return qf_fail(layer->context, QF_E_SHAPE,
                            "kernel %d, padding of %lld in all and stride %d give %lld outputs from "
@@ -202,10 +204,10 @@ static qf_shape view_shape(const qf_convolution_state *s, const qf_shape *shape)
 }
 
 static qf_convolution_shape operation_shape(const qf_convolution_state *s, const qf_shape *bottom,
-                                            const qf_shape *top, bool transposed)
+                                            const qf_shape *top)
 {
-    const qf_shape in = view_shape(s, transposed ? top : bottom);
-    const qf_shape out = view_shape(s, transposed ? bottom : top);
+    const qf_shape in = view_shape(s, s->transposed ? top : bottom);
+    const qf_shape out = view_shape(s, s->transposed ? bottom : top);
     qf_convolution_shape shape = {.spatial_axes = in.axes - 2,
                                   .batch = in.dim[0],
                                   .in_channels = in.dim[1],
@@ -229,7 +231,7 @@ static bool needs_view(const qf_convolution_state *s)
     return s->axis != 1 || s->spatial_axes == 0;
 }
 
-qf_status qf_convolution_reshape(qf_layer *layer, bool transposed)
+qf_status qf_convolution_reshape(qf_layer *layer)
 {
     qf_convolution_state *s = layer->state;
     qf_shape top;
@@ -239,12 +241,12 @@ qf_status qf_convolution_reshape(qf_layer *layer, bool transposed)
                 layer->context, QF_E_SHAPE,
                 "all bottoms of a convolution must have one shape; '%s' differs from '%s'",
                 layer->bottom[i]->name, layer->bottom[0]->name);
-    QF_TRY(qf_convolution_output_shape(layer, transposed, &top));
+    QF_TRY(qf_convolution_output_shape(layer, &top));
     for (int i = 0; i < layer->top_count; i++)
         QF_TRY(qf_blob_reshape_to(layer->top[i], &top));
     layer->device->convolve->destroy(s->operation);
     s->operation = NULL;
-    s->shape = operation_shape(s, qf_blob_shape(layer->bottom[0]), &top, transposed);
+    s->shape = operation_shape(s, qf_blob_shape(layer->bottom[0]), &top);
     return layer->device->convolve->create(layer->context, &s->shape, &s->operation);
 }
 

@@ -33,7 +33,7 @@ static qf_status reshape(qf_layer *layer)
                        "%d channels times %zu places in the kernel are too many", s->channels,
                        kernel_places(s));
     s->outputs = (int)outputs;
-    QF_TRY(qf_convolution_output_shape(layer, false, &top));
+    QF_TRY(qf_convolution_output_shape(layer, &top));
     return qf_blob_reshape_to(layer->top[0], &top);
 }
 
