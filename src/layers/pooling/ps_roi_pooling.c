@@ -37,14 +37,9 @@ static qf_status reshape(qf_layer *layer)
 
 const qf_layer_type qf_ps_roi_pooling_layer = {
     .name = "PSROIPooling",
-    .state_size = sizeof(qf_regions_state),
+    QF_REGIONS_TYPE,
     QF_BOTTOMS(2, 2),
-    QF_TOPS(1, 1),
     .no_gradient_bottoms = 1u << 1,
-    .ignores_tops = true,
     .setup = setup,
     .reshape = reshape,
-    .forward = qf_regions_forward,
-    .backward = qf_regions_backward,
-    .destroy = qf_regions_destroy,
 };

@@ -26,5 +26,9 @@ qf_status qf_regions_reshape(qf_layer *layer);
 qf_status qf_regions_forward(qf_layer *layer);
 qf_status qf_regions_backward(qf_layer *layer);
 void qf_regions_destroy(qf_layer *layer);
+/* What all their types say of themselves. */
+#define QF_REGIONS_TYPE                                                                            \
+    .state_size = sizeof(qf_regions_state), QF_TOPS(1, 1), .ignores_tops = true,                   \
+    .forward = qf_regions_forward, .backward = qf_regions_backward, .destroy = qf_regions_destroy
 
 #endif

@@ -28,14 +28,9 @@ static qf_status setup(qf_layer *layer)
 
 const qf_layer_type qf_roi_align_layer = {
     .name = "ROIAlign",
-    .state_size = sizeof(qf_regions_state),
+    QF_REGIONS_TYPE,
     QF_BOTTOMS(2, 2),
-    QF_TOPS(1, 1),
     .no_gradient_bottoms = 1u << 1,
-    .ignores_tops = true,
     .setup = setup,
     .reshape = qf_regions_reshape,
-    .forward = qf_regions_forward,
-    .backward = qf_regions_backward,
-    .destroy = qf_regions_destroy,
 };

@@ -23,14 +23,9 @@ static qf_status setup(qf_layer *layer)
 
 const qf_layer_type qf_roi_pooling_layer = {
     .name = "ROIPooling",
-    .state_size = sizeof(qf_regions_state),
+    QF_REGIONS_TYPE,
     QF_BOTTOMS(2, 3), /* Ascend: the number of regions, which the second bottom shows anyway */
-    QF_TOPS(1, 1),
     .no_gradient_bottoms = 1u << 1 | 1u << 2,
-    .ignores_tops = true,
     .setup = setup,
     .reshape = qf_regions_reshape,
-    .forward = qf_regions_forward,
-    .backward = qf_regions_backward,
-    .destroy = qf_regions_destroy,
 };

@@ -52,5 +52,11 @@ qf_status qf_recurrent_forward(qf_layer *layer);
 qf_status qf_recurrent_backward(qf_layer *layer);
 int qf_recurrent_carried(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX]);
 void qf_recurrent_destroy(qf_layer *layer);
+/* What all their types say of themselves. */
+#define QF_RECURRENT_TYPE                                                                          \
+    .state_size = sizeof(qf_recurrent), .no_gradient_bottoms = 1u << 1,                            \
+    .carried = qf_recurrent_carried, .reshape = qf_recurrent_reshape,                              \
+    .forward = qf_recurrent_forward, .backward = qf_recurrent_backward,                            \
+    .destroy = qf_recurrent_destroy
 
 #endif

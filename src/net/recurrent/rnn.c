@@ -51,14 +51,8 @@ static qf_status setup(qf_layer *layer)
 
 const qf_layer_type qf_rnn_layer = {
     .name = "RNN",
-    .state_size = sizeof(qf_recurrent),
+    QF_RECURRENT_TYPE,
     QF_BOTTOMS(2, 4),
     QF_TOPS(1, 2),
-    .no_gradient_bottoms = 1u << 1,
-    .carried = qf_recurrent_carried,
     .setup = setup,
-    .reshape = qf_recurrent_reshape,
-    .forward = qf_recurrent_forward,
-    .backward = qf_recurrent_backward,
-    .destroy = qf_recurrent_destroy,
 };
