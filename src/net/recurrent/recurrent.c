@@ -124,6 +124,15 @@ static void write_joint(qf_buffer *out, bool cut, const char *whole, int steps)
     qf_buffer_print(out, " %s { axis: 0 } }\n", cut ? "slice_param" : "concat_param");
 }
 
+/* "h_conted_<t-1>": the h before step t, 0 where a sequence begins. */
+static void write_h_before(qf_buffer *out, int t)
+{
+    qf_buffer_print(out,
+                    "layer { name: 'h_conted_%d' type: 'Scale' bottom: 'h_%d' bottom: 'cont_%d' "
+                    "top: 'h_conted_%d' scale_param { axis: 0 } }\n",
+                    t - 1, t - 1, t, t - 1);
+}
+
 static void write_net(qf_buffer *out, const qf_layer *layer, const qf_recurrent_text *text)
 {
     const qf_recurrent *r = layer->state;
@@ -136,8 +145,10 @@ static void write_net(qf_buffer *out, const qf_layer *layer, const qf_recurrent_
     write_joint(out, true, "cont", r->steps);
     write_transform(out, kind, text);
     write_joint(out, true, transformed, r->steps);
-    for (int t = 1; t <= r->steps; t++)
+    for (int t = 1; t <= r->steps; t++) {
+        write_h_before(out, t);
         kind->write_step(out, t, t == 1 ? text : &later);
+    }
     write_joint(out, false, kind->output, r->steps);
     /* What makes gradients flow; it never runs. */
     qf_buffer_print(out,

@@ -30,8 +30,9 @@ typedef struct qf_recurrence {
     const char *output;                          /* "<output>_<t>" of all steps become the top */
     int gates;                                   /* x is transformed to gates · D values */
     const char *input, *input_bias;              /* parameters of that: "W_<input>", … */
-    /* Append the layers of step t, which see the transformed x as "W_<input>_x_<t>" and the
-     * continuation indicators as "cont_<t>". */
+    /* Append the layers of step t, which see the transformed x as "W_<input>_x_<t>", the
+     * continuation indicators as "cont_<t>" and h before the step, 0 where a sequence begins, as
+     * "h_conted_<t-1>". */
     void (*write_step)(qf_buffer *out, int t, const qf_recurrent_text *text);
 } qf_recurrence;
 

@@ -6,10 +6,6 @@ static void write_step(qf_buffer *out, int t, const qf_recurrent_text *text)
 {
     const int before = t - 1;
     qf_buffer_print(out,
-                    "layer { name: 'h_conted_%d' type: 'Scale' bottom: 'h_%d' bottom: 'cont_%d' "
-                    "top: 'h_conted_%d' scale_param { axis: 0 } }\n",
-                    before, before, t, before);
-    qf_buffer_print(out,
                     "layer { name: 'W_hh_h_%d' type: 'InnerProduct' bottom: 'h_conted_%d' "
                     "top: 'W_hh_h_%d' param { name: 'W_hh' } inner_product_param { num_output: %d "
                     "axis: 2 bias_term: false weight_filler { %s } } }\n",
