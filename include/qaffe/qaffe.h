@@ -748,6 +748,56 @@ QF_API qf_status qf_qat_run(qf_context *context, const qf_qat_options *options,
                             qf_qat_result **out);
 QF_API void qf_qat_result_destroy(qf_qat_result *result);
 
+/* ---- automatic calibration: which layers must stay float ---- */
+
+/* What an evaluator found of a model. */
+typedef struct qf_metric {
+    const void *object; /* whatever it compares models by; NULL: `number` */
+    double number;      /* what a restart has of it; NAN: it is no number */
+    char text[256];     /* in words, for the log */
+} qf_metric;
+
+/* Who runs and judges models. A function that fails leaves its sentence by qf_context_fail(), or is
+ * given one. Objects of metrics have to live until qf_auto_calibrate() returns. */
+typedef struct qf_evaluator {
+    size_t size; /* of this struct */
+    void *user;
+    /* Run this model in phase TEST, for as many batches as the configuration says or more. */
+    qf_status (*calibrate)(void *user, qf_context *context, const char *model_file,
+                           const char *weights_file);
+    qf_status (*evaluate)(void *user, qf_context *context, const char *model_file,
+                          const char *weights_file, qf_metric *out);
+    /* Is the other model good enough, and how far is it from the original? */
+    qf_status (*compare)(void *user, qf_context *context, const qf_metric *original,
+                         const qf_metric *other, bool *satisfied, double *difference);
+    const char *name; /* a restart with an evaluator of another name begins anew; may be NULL */
+} qf_evaluator;
+
+/* Who says which layers to roll back to float. Layers have indices from 0. */
+typedef struct qf_strategy {
+    size_t size; /* of this struct */
+    void *user;
+    /* The smaller a layer's sensitivity, the more it suffers. */
+    qf_status (*initialize)(void *user, qf_context *context, size_t layers,
+                            const char *const *names, const double *sensitivity);
+    /* What the last configuration gave: at first, that of all layers quantised, which was not good
+     * enough. The next one is put into `quantised` (a value for each layer), and the order in which
+     * to list the layers into `order`; both hold those of the last one. `stop`: it is the final
+     * one; if it is not the last one either, it is tried once more. */
+    qf_status (*update)(void *user, qf_context *context, bool satisfied, double difference,
+                        bool *stop, size_t *order, bool *quantised);
+    const char *name; /* as that of an evaluator */
+} qf_strategy;
+
+/* Who says how alike a layer's outputs in float and quantised are; less is more sensitive. */
+typedef struct qf_sensitivity {
+    size_t size; /* of this struct */
+    void *user;
+    qf_status (*compare)(void *user, qf_context *context, const float *original, const float *other,
+                         size_t count, double *out);
+    const char *name; /* as that of an evaluator */
+} qf_sensitivity;
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,5 +1,6 @@
 /* Recorded results of the other functions of AMCT: calibration without retraining, and what goes
  * with it. A case of a kernel in the table needs no code. */
+#include "golden/amct_kernels.h"
 #include "harness/recorded_kernels.h"
 #include "model/model.h"
 #include "model/record.h"
@@ -342,33 +343,6 @@ static qf_status cosine_similarity(run *r)
     return QF_OK;
 }
 
-enum { MOST_TESTS = 32 };
-
-static qf_status auto_calibration(run *r)
-{
-    const test_array *sensitivity = input(r, "sensitivity"), *satisfied = input(r, "satisfied");
-    const int32_t *good = satisfied->data;
-    const size_t count = sensitivity->count;
-    size_t order[MOST_TESTS], k, tests = 0;
-    int32_t tested[MOST_TESTS] = {-1};
-    qf_rollback search;
-    assert_true(count <= MOST_TESTS);
-    qf_rollback_order(sensitivity->data, count, order);
-    double *given = give(r, "order", count);
-    for (size_t i = 0; i < count; i++)
-        given[i] = (double)order[i];
-    qf_rollback_begin(&search, count, good[0]);
-    while (qf_rollback_next(&search, &k)) {
-        assert_true(tests < MOST_TESTS);
-        tested[tests++] = (int32_t)k;
-        qf_rollback_tell(&search, good[k]);
-    }
-    give_ints(r, "tested", tested, tests ? tests : 1);
-    *give(r, "final", 1) = (double)search.best;
-    *give(r, "final_config_written", 1) = search.best < count;
-    return QF_OK;
-}
-
 static const kernel kernels[] = {
     {"ifmr", recorded_ifmr, ""},
     {"hfmg", recorded_hfmg, ""},
@@ -378,8 +352,7 @@ static const kernel kernels[] = {
     {"quant_json", quant_json, ""},
     {"bn_fuse", bn_fuse, ""},
     {"cosine_similarity", cosine_similarity, ""},
-    {"auto_calibration", auto_calibration,
-     "final_config_json ranking_information_json record_json log"},
+    {"auto_calibration", amct_auto_calibration, ""},
     {"decompose_mode", recorded_decompose_mode, ""},
     {"decompose_rank", recorded_decompose_rank, ""},
     {"decompose_evbmf", recorded_decompose_evbmf, ""},
