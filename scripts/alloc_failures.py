@@ -54,6 +54,8 @@ max_iter: 2 snapshot: 2 display: 1 snapshot_prefix: "%s" random_seed: 1 snapshot
 OLD_NET = '''layers { name: "d" type: DATA top: "x" data_param { source: "train_lmdb" batch_size: 5 backend: LMDB } }
 layers { name: "ip" type: INNER_PRODUCT bottom: "x" top: "ip" inner_product_param { num_output: 3 } blobs_lr: 1 }'''
 
+FACTORS = 'record { key: "%s" value { scale_d: 0.01 offset_d: -3 scale_w: 0.005 offset_w: 0 %s } }\n'
+
 # What is run before; each leaves what later ones read.
 PREPARATION = '''
 qaffe digits --out . --train 60 --test 20
@@ -103,6 +105,11 @@ qaffe inspect --model net.prototxt --dot
 qaffe qat config --model net.prototxt --weights given.caffemodel --out new.json
 qaffe ptq config --model net.prototxt --weights given.caffemodel --out new.json --skip-layers ip
 qaffe ptq plan --model net.prototxt --weights given.caffemodel --config calibration.json
+qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calibration.json
+  --out-model new.prototxt --out-weights new.caffemodel --record new.txt
+qaffe ptq export --model net.prototxt --weights given.caffemodel --config calibration.json --record calibrated.txt
+  --out new
+qaffe ptq convert --model net.prototxt --weights given.caffemodel --record factors.txt --out new
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
 qaffe qat export --model modified.prototxt --weights trained.caffemodel --record record.txt --config config.json
@@ -196,6 +203,8 @@ class Runner:
         write(self.base, 'hdf5.prototxt', SOLVER % ('net.prototxt', 'float', 'HDF5'))
         write(self.base, 'qat.prototxt', SOLVER % ('modified.prototxt', 'qat', 'BINARYPROTO'))
         write(self.base, 'old.prototxt', OLD_NET)
+        for name, more in (('calibrated.txt', 'shift_bit: 1'), ('factors.txt', '')):
+            write(self.base, name, ''.join(FACTORS % (layer, more) for layer in ('c1', 'c2', 'ip')))
         for i in range(3):
             write(self.base, f'{i}.bmp', bmp(i))
         write(self.base, 'list.txt', ''.join(f'{i}.bmp {i}\n' for i in range(3)))

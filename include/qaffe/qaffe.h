@@ -581,7 +581,7 @@ QF_API qf_status qf_quant_init(qf_context *context, const char *config_file, con
                                const char *weights_file, const char *scale_offset_record_file,
                                qf_quant_graph **out);
 /* The same, but the record stays as it is, if there is one: for qf_save_model() after a calibration
- * that has run already. */
+ * that has run already; or so that it stays until qf_quantize_model() replaces it. */
 QF_API qf_status qf_quant_open(qf_context *context, const char *config_file, const char *model_file,
                                const char *weights_file, const char *scale_offset_record_file,
                                qf_quant_graph **out);

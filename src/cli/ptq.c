@@ -75,7 +75,9 @@ static qf_status config(qf_context *context, const arguments *a)
 
 static int run_config(const arguments *arguments)
 {
-    return run_step(arguments, config, "Next: edit it where needed, then qaffe ptq plan.");
+    return run_step(
+        arguments, config,
+        "Next: edit it where needed, look at it with qaffe ptq plan, then qaffe ptq prepare.");
 }
 
 const command command_ptq_config = {
@@ -91,27 +93,31 @@ const command command_ptq_config = {
     .run = run_config,
 };
 
+#define CONFIG_OPTION                                                                              \
+    REQUIRED_FILE("config", "FILE", "The configuration that `qaffe ptq config` wrote.")
+
 static const option plan_options[] = {
     MODEL_OPTION("The float net (.prototxt)."),
     WEIGHTS_OPTION,
-    {.name = "config",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "The configuration that `qaffe ptq config` wrote."},
+    CONFIG_OPTION,
 };
 
-static qf_status plan(session *session, const arguments *a)
+static qf_status show_plan(qf_context *context, const arguments *a)
 {
     qf_plan *plan;
     qf_status status =
-        qf_quant_plan(session->context, argument_text(a, "model"), argument_text(a, "weights"),
+        qf_quant_plan(context, argument_text(a, "model"), argument_text(a, "weights"),
                       argument_text(a, "config"), &plan);
     if (status != QF_OK)
         return status;
     print_plan(plan);
     qf_plan_destroy(plan);
     return QF_OK;
+}
+
+static qf_status plan(session *session, const arguments *a)
+{
+    return show_plan(session->context, a);
 }
 
 static int run_plan(const arguments *a)
@@ -129,4 +135,128 @@ const command command_ptq_plan = {
     OPTIONS(plan_options),
     .computes = true,
     .run = run_plan,
+};
+
+/* ---- prepare ---- */
+
+static qf_status open_graph(qf_context *context, const arguments *a, qf_quant_graph **graph)
+{
+    return qf_quant_open(context, argument_text(a, "config"), argument_text(a, "model"),
+                         argument_text(a, "weights"), argument_text(a, "record"), graph);
+}
+
+static const option prepare_options[] = {
+    MODEL_OPTION("The float net (.prototxt)."),
+    WEIGHTS_OPTION,
+    CONFIG_OPTION,
+    REQUIRED_FILE("out-model", "FILE", "The net to calibrate (.prototxt)."),
+    REQUIRED_FILE("out-weights", "FILE", "Its weights (.caffemodel)."),
+    REQUIRED_FILE("record", "FILE",
+                  "The record of factors: created, or emptied; filled while the net runs."),
+};
+
+/* The record is emptied when the model is there, not before. */
+static qf_status prepare(qf_context *context, const arguments *a)
+{
+    qf_quant_graph *graph = NULL;
+    qf_status status = show_plan(context, a);
+    if (status == QF_OK)
+        status = open_graph(context, a, &graph);
+    if (status == QF_OK)
+        status = qf_quantize_model(context, graph, argument_text(a, "out-model"),
+                                   argument_text(a, "out-weights"));
+    qf_quant_graph_destroy(graph);
+    return status;
+}
+
+static int run_prepare(const arguments *a)
+{
+    return run_step(a, prepare,
+                    "Next: run the new model for batch_num batches in its TEST phase, which fills "
+                    "the record; then qaffe ptq export.");
+}
+
+const command command_ptq_prepare = {
+    .name = "ptq prepare",
+    .summary = "Write the net to calibrate: quantised weights, layers that measure.",
+    .details = "This is AMCT's init and quantize_model. BatchNorm and Scale are folded. The order "
+               "of steps: config, prepare, calibration, export.",
+    .example =
+        "qaffe ptq prepare --model m.prototxt --weights m.caffemodel --config config.json \\\n"
+        "    --out-model calibration.prototxt --out-weights calibration.caffemodel --record "
+        "record.txt",
+    OPTIONS(prepare_options),
+    .computes = true,
+    .run = run_prepare,
+};
+
+/* ---- export ---- */
+
+static const option export_options[] = {
+    MODEL_OPTION("The float net (.prototxt), not the one that was calibrated."),
+    WEIGHTS_OPTION,
+    CONFIG_OPTION,
+    REQUIRED_FILE("record", "FILE", "The record that calibration has filled."),
+    SAVE_TYPE_OPTION,
+    REQUIRED_FILE("out", "PREFIX", "Folder and beginning of the names to write."),
+};
+
+static qf_status export_models(qf_context *context, const arguments *a)
+{
+    qf_quant_graph *graph;
+    qf_status status = open_graph(context, a, &graph);
+    if (status == QF_OK)
+        status = qf_save_model(context, graph, chosen_save_type(a), argument_text(a, "out"));
+    qf_quant_graph_destroy(graph);
+    return status;
+}
+
+static int run_export(const arguments *a)
+{
+    return run_step(a, export_models, "Next: qaffe test on the models, or qaffe verify.");
+}
+
+const command command_ptq_export = {
+    .name = "ptq export",
+    .summary = "Write the fake-quant and deploy models of a calibrated net.",
+    .details = "This is AMCT's save_model. Give the same model, weights and configuration as "
+               "`qaffe ptq prepare` had.",
+    .example = "qaffe ptq export --model m.prototxt --weights m.caffemodel --config config.json "
+               "\\\n    --record record.txt --type Both --out results/user_model",
+    OPTIONS(export_options),
+    .computes = true,
+    .run = run_export,
+};
+
+/* ---- convert ---- */
+
+static const option convert_options[] = {
+    MODEL_OPTION("The float net (.prototxt)."),
+    WEIGHTS_OPTION,
+    REQUIRED_FILE("record", "FILE", "The factors of its layers, without shifts."),
+    REQUIRED_FILE("out", "PREFIX", "Folder and beginning of the names to write."),
+};
+
+static qf_status convert(qf_context *context, const arguments *a)
+{
+    return qf_convert_model(context, argument_text(a, "model"), argument_text(a, "weights"),
+                            argument_text(a, "record"), argument_text(a, "out"));
+}
+
+static int run_convert(const arguments *a)
+{
+    return run_step(a, convert, "Next: qaffe test on the models, or qaffe verify.");
+}
+
+const command command_ptq_convert = {
+    .name = "ptq convert",
+    .summary = "Write both models of a float net and factors that another tool found.",
+    .details = "This is AMCT's convert_model. Layers that the record does not name stay float; "
+               "BatchNorm and Scale behind a convolution are folded unless its entry says "
+               "skip_fusion.",
+    .example = "qaffe ptq convert --model m.prototxt --weights m.caffemodel --record factors.txt "
+               "\\\n    --out results/user_model",
+    OPTIONS(convert_options),
+    .computes = true,
+    .run = run_convert,
 };

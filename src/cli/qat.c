@@ -133,22 +133,25 @@ const command command_qat_prepare = {
 static const option export_options[] = {
     REQUIRED_FILE("model", "FILE", "The net that was trained: what `qaffe qat prepare` wrote."),
     REQUIRED_FILE("weights", "FILE", "The weights that training left (solver_iter_N.caffemodel)."),
-    CHOICE("type", "TYPE", "Fakequant|Deploy|Both", "Both",
-           "Which models to write: float arithmetic on int8 values, real integers, or both."),
+    SAVE_TYPE_OPTION,
     REQUIRED_FILE("out", "PREFIX", "Folder and beginning of the names to write."),
     REQUIRED_FILE("record", "FILE", "The record of factors."),
     FILE_OPTION("config", "FILE", "The configuration, to be checked."),
 };
 
+qf_save_type chosen_save_type(const arguments *arguments)
+{
+    const char *type = argument_text(arguments, "type");
+    return same_word(type, "Both")     ? QF_SAVE_BOTH
+           : same_word(type, "Deploy") ? QF_SAVE_DEPLOY
+                                       : QF_SAVE_FAKE_QUANT;
+}
+
 static qf_status export_models(qf_context *context, const arguments *a)
 {
-    const char *type = argument_text(a, "type");
-    qf_save_type save = same_word(type, "Both")     ? QF_SAVE_BOTH
-                        : same_word(type, "Deploy") ? QF_SAVE_DEPLOY
-                                                    : QF_SAVE_FAKE_QUANT;
-    return qf_save_quant_retrain_model(context, argument_text(a, "model"),
-                                       argument_text(a, "weights"), save, argument_text(a, "out"),
-                                       argument_text(a, "record"), argument_text(a, "config"));
+    return qf_save_quant_retrain_model(
+        context, argument_text(a, "model"), argument_text(a, "weights"), chosen_save_type(a),
+        argument_text(a, "out"), argument_text(a, "record"), argument_text(a, "config"));
 }
 
 static int run_export(const arguments *arguments)

@@ -25,11 +25,15 @@
     FILE_OPTION("from-ptq", "RECORD",                                                              \
                 "A record of `qaffe ptq`: ranges begin where calibration ended, instead of "       \
                 "being measured on the first batch.")
+#define SAVE_TYPE_OPTION                                                                           \
+    CHOICE("type", "TYPE", "Fakequant|Deploy|Both", "Both",                                        \
+           "Which models to write: float arithmetic on int8 values, real integers, or both.")
 typedef qf_status (*step_function)(qf_context *context, const arguments *arguments);
 /* One of AMCT's functions, with AMCT's log; `done` is printed at its end. */
 int run_step(const arguments *arguments, step_function step, const char *done);
 
 qf_batch_norm chosen_batch_norm(const arguments *arguments);
+qf_save_type chosen_save_type(const arguments *arguments);
 
 void print_plan(const qf_plan *plan);
 void print_verification(const qf_verification *found);

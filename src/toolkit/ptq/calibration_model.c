@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct calibration {
     qf_quant_graph *graph;
@@ -186,6 +187,17 @@ static qf_status write_files(qf_context *context, calibration *c, const char *mo
     return QF_OK;
 }
 
+/* It is written, too; that it exists is worth a word only where something is in it. */
+static qf_status check_record(qf_context *context, const qf_quant_graph *graph)
+{
+    const char *record = graph->file[QF_GRAPH_RECORD];
+    struct stat found;
+    if (stat(record, &found) == 0 && S_ISREG(found.st_mode) && found.st_size == 0)
+        return qf_output_probe(context, record);
+    return qf_toolkit_check_outputs(context, &record, 1, (const char *const *)graph->file,
+                                    QF_GRAPH_RECORD);
+}
+
 qf_status qf_quantize_model(qf_context *context, qf_quant_graph *graph,
                             const char *modified_model_file, const char *modified_weights_file)
 {
@@ -193,6 +205,8 @@ qf_status qf_quantize_model(qf_context *context, qf_quant_graph *graph,
     const char *outputs[] = {modified_model_file, modified_weights_file};
     qf_status status = qf_toolkit_check_outputs(context, outputs, 2,
                                                 (const char *const *)graph->file, QF_GRAPH_FILES);
+    if (status == QF_OK)
+        status = check_record(context, graph);
     if (status == QF_OK) {
         qf_amct_begin(context);
         status = build(context, &c);
