@@ -6,81 +6,44 @@
     ...train new_model with caffe; its TEST phase fills the record...
     amct.save_quant_retrain_model(new_model, retrained_weights, 'Both', 'results/user_model')
 
-create_quant_config writes the configuration of calibration without training.
+Without training, by calibration:
+
+    amct.create_quant_config(config, model, weights, batch_num=2)
+    graph = amct.init(config, model, weights, record)
+    amct.quantize_model(graph, new_model, new_weights)
+    ...run new_model with caffe.TEST for at least batch_num batches, which fills the record...
+    amct.save_model(graph, 'Both', 'results/user_model')
+
+convert_model makes the same files from factors that were found elsewhere.
 
 The first step whose arguments and files are good begins ./amct_log/amct_caffe.log anew; AMCT_LOG_FILE_LEVEL and
 AMCT_LOG_LEVEL choose what it and the screen show.
 """
 import ctypes
-import functools
-import inspect
-import os
 
 from qaffe import _devices, _library
 from qaffe._library import call, context, library, version as __version__
 
+from ._arguments import OPTIONAL as _OPTIONAL, checked as _checked, input_file as _input, output_file as _output
+from ._arguments import prefix as _prefix, save_type as _save_type
+from ._post_training import Graph, convert_model, init, quantize_model, save_model
+
 __all__ = ["set_cpu_mode", "set_gpu_mode", "create_quant_retrain_config", "create_quant_retrain_model",
-           "save_quant_retrain_model", "create_quant_config"]
+           "save_quant_retrain_model", "create_quant_config", "init", "quantize_model", "save_model", "convert_model"]
 
 call(library.qf_context_open_amct_log, context)
 
-_POST_TRAINING = ["init", "quantize_model", "save_model", "convert_model", "auto_nuq",
-                  "accuracy_based_auto_calibration"]
+_POST_TRAINING = ["auto_nuq", "accuracy_based_auto_calibration"]
 
 
 def __getattr__(name):
     if name in _POST_TRAINING:
-        raise AttributeError("amct_caffe.%s belongs to quantisation after training, of which there is create_quant_config "
-                             "so far; qaffe quantises by training: create_quant_retrain_config and the functions "
-                             "that follow it" % name)
+        raise AttributeError("amct_caffe.%s is not there yet; quantise a net by create_quant_config and the functions that "
+                             "follow it, or by training, create_quant_retrain_config" % name)
     raise AttributeError("module 'amct_caffe' has no attribute '%s'" % name)
 
 
-_SAVE_TYPES = {"Fakequant": 1, "Deploy": 2, "Both": 3}
 _remembered = {"record": None, "config": None}  # of the last create_quant_retrain_model
-
-
-def _checked(**types):
-    """Check the types of arguments as AMCT does: names that are given here, in AMCT's words."""
-
-    def decorate(function):
-        signature = inspect.signature(function)
-
-        @functools.wraps(function)
-        def wrapper(*arguments, **keywords):
-            bound = signature.bind(*arguments, **keywords)
-            for name, value in bound.arguments.items():
-                if not isinstance(value, types[name]):
-                    raise TypeError("Func %s argument %s must be %r" % (function.__name__, name, types[name]))
-            return function(*arguments, **keywords)
-
-        return wrapper
-
-    return decorate
-
-
-_OPTIONAL = (str, type(None))
-
-
-def _input(name):
-    """The real path of a file that must be there."""
-    real = os.path.realpath(name)
-    if not name or not os.path.exists(real):
-        raise OSError("the file '%s' does not exist" % name)
-    if os.path.isdir(real):
-        raise ValueError("'%s' should be a file's name but a path" % name)
-    return os.fsencode(real)
-
-
-def _output(argument, name):
-    """The path of a file to write; links are followed."""
-    if not name:
-        raise ValueError("%s: an empty string is an invalid value for the name of a file" % argument)
-    if name.endswith("/") or os.path.isdir(name):
-        raise ValueError("%s: '%s' should be a file's name but a path" % (argument, name))
-    if len(os.path.basename(name)) > 254:
-        raise ValueError("%s: the file name '%.40s...' is longer than 254 characters" % (argument, name))
-    return os.fsencode(os.path.realpath(name))
 
 
 def set_cpu_mode():
@@ -164,17 +127,14 @@ def save_quant_retrain_model(retrained_model_file, retrained_weights_file, save_
     Traceback (most recent call last):
     ValueError: save_type must be Fakequant, Deploy or Both, but is 'Float'
     """
-    if save_type not in _SAVE_TYPES:
-        raise ValueError("save_type must be Fakequant, Deploy or Both, but is '%s'" % save_type)
-    if not save_path:
-        raise ValueError("save_path: an empty string is an invalid value for the beginning of file names")
+    kind, beginning = _save_type(save_type), _prefix(save_path)
     record = _input(scale_offset_record_file) if scale_offset_record_file is not None else _remembered["record"]
     config = _input(config_file) if config_file is not None else _remembered["config"]
     if record is None:
         raise ValueError("scale_offset_record_file is needed: no create_quant_retrain_model in this process has "
                          "named one")
     call(library.qf_save_quant_retrain_model, context, _input(retrained_model_file),
-         _input(retrained_weights_file), _SAVE_TYPES[save_type], os.fsencode(save_path), record, config)
+         _input(retrained_weights_file), kind, beginning, record, config)
 
 
 @_checked(config_file=str, model_file=str, weights_file=str, skip_layers=(list, type(None)), batch_num=int,

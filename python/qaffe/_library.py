@@ -231,6 +231,11 @@ _SIGNATURES = {
     "qf_create_quant_retrain_model": (_STATUS, [_P] + [_S] * 6),
     "qf_save_quant_retrain_model": (_STATUS, [_P, _S, _S, _I, _S, _S, _S]),
     "qf_create_quant_config": (_STATUS, [_P, _S, _S, _S, POINTER(QuantOptions)]),
+    "qf_quant_init": (_STATUS, [_P] + [_S] * 4 + [POINTER(_P)]),
+    "qf_quant_graph_destroy": (None, [_P]),
+    "qf_quantize_model": (_STATUS, [_P, _P, _S, _S]),
+    "qf_save_model": (_STATUS, [_P, _P, _I, _S]),
+    "qf_convert_model": (_STATUS, [_P, _S, _S, _S, _S]),
     "qf_qat_run": (_STATUS, [_P, POINTER(QatOptions), ActionFunction, ProgressFunction, _P, POINTER(POINTER(QatResult))]),
     "qf_qat_result_destroy": (None, [POINTER(QatResult)]),
 }

@@ -72,7 +72,7 @@ def test_configuration_errors():
 
 def test_functions_after_training_say_what_there_is():
     with pytest.raises(AttributeError, match="create_quant_retrain_config"):
-        amct.init("c.json", "m", "w", "r")
+        amct.auto_nuq("m", "w", None, "c.json", "r", "d")
     assert not hasattr(amct, "nonsense")
 
 
@@ -163,3 +163,64 @@ def test_the_log_of_the_last_run_outlives_a_failure(folder):
     assert run("bad.prototxt").startswith(begun)
     assert run("nobody.prototxt").startswith(begun)
     assert run(model).count("2 layers can be quantised") == 1
+
+
+def test_the_arguments_of_calibration_are_checked():
+    model, weights = qaffe.examples.small_model()
+    amct.create_quant_config("c.json", model, weights)
+    graph = amct.init("c.json", model, weights, "r.txt")
+    for call, message in ((lambda: amct.init(1, model, weights, "r.txt"),
+                           "Func init argument config_file must be <class 'str'>"),
+                          (lambda: amct.quantize_model("graph", "m", "w"),
+                           "Func quantize_model argument graph must be <class 'amct_caffe.Graph'>"),
+                          (lambda: amct.save_model(graph, 3, "p"), "Func save_model argument save_type must be <class 'str'>"),
+                          (lambda: amct.convert_model(model, weights, "r.txt", None),
+                           "Func convert_model argument save_path must be <class 'str'>")):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value) == message
+    with pytest.raises(ValueError, match="save_type must be Fakequant, Deploy or Both"):
+        amct.save_model(graph, "Float", "p")
+    with pytest.raises(OSError, match="the file 'nobody.txt' does not exist"):
+        amct.convert_model(model, weights, "nobody.txt", "p")
+
+
+def test_configurations_of_calibration_are_checked():
+    model, weights = qaffe.examples.small_model()
+    amct.create_quant_config("c.json", model, weights)
+    good = open("c.json").read()
+
+    def edited(old, new):
+        assert old in good
+        with open("edited.json", "w") as file:
+            file.write(good.replace(old, new))
+        return amct.init("edited.json", model, weights, "r.txt")
+
+    with pytest.raises(TypeError, match="Type of do_fusion should be <class 'bool'>, but is <class 'int'>"):
+        edited('"do_fusion":true', '"do_fusion":1')
+    with pytest.raises(ValueError, match="The version must be 1."):
+        edited('"version":1', '"version":2')
+    with pytest.raises(RuntimeError, match="No quant enable layer in quant config file, please check the quant config file."):
+        edited('"quant_enable":true', '"quant_enable":false')
+
+
+def test_calibrated_factors_become_models():
+    model, weights = qaffe.examples.small_model()
+    amct.create_quant_config("c.json", model, weights)
+    graph = amct.init("c.json", model, weights, "r.txt")
+    amct.quantize_model(graph, "cal.prototxt", "cal.caffemodel")
+    record = open("r.txt").read()
+    assert record.count("scale_w") == 5 and "scale_d" not in record
+    with pytest.raises(RuntimeError, match="Cannot find scale_d of layer 'conv' in record file"):
+        amct.save_model(graph, "Both", "results/m")
+    with open("r.txt", "w") as file:
+        for entry in record.split("record ")[1:]:
+            file.write("record " + entry.replace("value {", "value { scale_d: 0.01 offset_d: -128" + " shift_bit: 3" *
+                                                 entry.count("scale_w")))
+    amct.save_model(graph, "Both", "results/m")
+    outputs = []
+    for kind in ("fake_quant", "deploy"):
+        net = caffe.Net("results/m_%s_model.prototxt" % kind, "results/m_%s_weights.caffemodel" % kind, caffe.TEST)
+        net.blobs["data"].data[...] = 0.5
+        outputs.append(net.forward()["prob"].copy())
+    assert (outputs[0] == outputs[1]).all()

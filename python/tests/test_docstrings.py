@@ -8,7 +8,8 @@ import re
 import pytest
 
 MODULES = ["caffe", "caffe._blob", "caffe._layer", "caffe._caffe", "caffe.pycaffe", "caffe.io", "caffe.net_spec",
-           "caffe.coord_map", "caffe.classifier", "caffe.detector", "caffe.draw", "amct_caffe", "qaffe",
+           "caffe.coord_map", "caffe.classifier", "caffe.detector", "caffe.draw", "amct_caffe",
+           "amct_caffe._post_training", "qaffe",
            "qaffe._checks", "qaffe._devices", "qaffe._limits", "qaffe._retrain", "qaffe.examples"]
 EXPORTING = ["caffe", "caffe.io", "amct_caffe", "qaffe"]
 
