@@ -93,6 +93,10 @@ QF_API void qf_context_set_log(qf_context *context, qf_log_function sink, void *
  * and DeQuant layers append what they first put out, of one image, to
  * ./amct_log/<layer>.log. */
 QF_API qf_status qf_context_open_amct_log(qf_context *context);
+/* A line of a program's own among those of the flow: `- INFO - [AMCT]:[module]: text` where that
+ * log is open, else as any other message. */
+QF_API void qf_context_log_amct(qf_context *context, qf_log_level level, const char *module,
+                                const char *text);
 QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
 QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: from the clock */
 

@@ -133,6 +133,7 @@ _SIGNATURES = {
     "qf_error_text": (_S, [_P]),
     "qf_context_set_log": (None, [_P, LogFunction, _P, _I]),
     "qf_context_open_amct_log": (_STATUS, [_P]),
+    "qf_context_log_amct": (None, [_P, _I, _S, _S]),
     "qf_context_set_threads": (None, [_P, _I]),
     "qf_context_set_seed": (None, [_P, c_int64]),
     "qf_context_keep_unknown_fields": (None, [_P, c_bool]),
@@ -421,6 +422,12 @@ def set_log_level(lowest):
 def log_level():
     """What set_log_level() was told."""
     return _lowest
+
+
+def say(level, module, text):
+    """A line of AMCT's log: level "INFO" or "WARNING", what speaks, the message."""
+    with turn:
+        library.qf_context_log_amct(context, {"INFO": 1, "WARNING": 2}[level], module.encode(), text.encode())
 
 
 # glog's variable, which scripts set before they import caffe: 0 info, 1 warning, 2 and 3 error

@@ -173,6 +173,12 @@ void qf_amct_say(qf_context *context, qf_log_level level, const char *module, co
         qf_log(context, level, module, 0, "%s", text);
 }
 
+void qf_context_log_amct(qf_context *context, qf_log_level level, const char *module,
+                         const char *text)
+{
+    qf_amct_say(context, level, module, "%s", text);
+}
+
 qf_status qf_amct_outcome(qf_context *context, const char *module, qf_status status)
 {
     if (!context->amct_log)

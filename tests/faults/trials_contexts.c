@@ -48,7 +48,9 @@ static qf_status set_all(qf_context *context, double *result)
 static qf_status open_log(qf_context *context, double *result)
 {
     *result = 0;
-    return qf_context_open_amct_log(context);
+    const qf_status status = qf_context_open_amct_log(context);
+    qf_context_log_amct(context, QF_INFO, "Trial", "a line that waits for the first step");
+    return status;
 }
 
 /* ---- a layer of a user's ---- */
