@@ -9,9 +9,11 @@ import pytest
 
 MODULES = ["caffe", "caffe._blob", "caffe._layer", "caffe._caffe", "caffe.pycaffe", "caffe.io", "caffe.net_spec",
            "caffe.coord_map", "caffe.classifier", "caffe.detector", "caffe.draw", "amct_caffe",
-           "amct_caffe._post_training", "qaffe",
+           "amct_caffe._post_training", "amct_caffe.common.cmd_line_utils.arguments_handler",
+           "amct_caffe.common.cmd_line_utils.data_handler", "qaffe",
            "qaffe._checks", "qaffe._devices", "qaffe._limits", "qaffe._retrain", "qaffe.examples"]
-EXPORTING = ["caffe", "caffe.io", "amct_caffe", "qaffe"]
+EXPORTING = ["caffe", "caffe.io", "amct_caffe", "amct_caffe.common.cmd_line_utils.arguments_handler",
+             "amct_caffe.common.cmd_line_utils.data_handler", "qaffe"]
 
 
 @pytest.mark.parametrize("name", MODULES)

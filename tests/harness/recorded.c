@@ -312,7 +312,8 @@ void test_walk_kernels(const char *set, const kernel *kernels, size_t count,
 {
     char *folder = test_format("%s/%s", test_golden_folder(), set);
     char *path = test_format("%s/cases.json", folder);
-    json_t *all = json_load_file(path, 0, NULL), *unknown = json_object(), *test;
+    json_t *all = json_load_file(path, 0, NULL), *unknown = json_object();
+    json_t *elsewhere = json_object(), *test;
     const char *wanted = getenv("QAFFE_CASE"), *name;
     int passed = 0, failed = 0, skipped = 0;
     size_t i;
@@ -326,7 +327,9 @@ void test_walk_kernels(const char *set, const kernel *kernels, size_t count,
         run r = {.context = test_context(), .folder = folder, .test = test};
         if (!kernel)
             count_one(unknown, name);
-        if ((wanted && !strstr(id, wanted)) || !kernel || (applies && !applies(&r))) {
+        if (kernel && !kernel->run) {
+            count_one(elsewhere, kernel->walked_by);
+        } else if ((wanted && !strstr(id, wanted)) || !kernel || (applies && !applies(&r))) {
             skipped++;
         } else {
             check(&r, kernel, kernel->run(&r));
@@ -338,8 +341,11 @@ void test_walk_kernels(const char *set, const kernel *kernels, size_t count,
     }
     json_object_foreach(unknown, name, test) print_message(
         "%s: %d cases skipped, nothing here computes it\n", name, (int)json_integer_value(test));
+    json_object_foreach(elsewhere, name, test)
+        print_message("%d cases are walked by %s\n", (int)json_integer_value(test), name);
     print_message("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     json_decref(all);
+    json_decref(elsewhere);
     json_decref(unknown);
     qf_free(path);
     qf_free(folder);

@@ -1,0 +1,1 @@
+"""The program `amct_caffe calibration`: its arguments, its data, its steps."""
