@@ -30,6 +30,20 @@ add_custom_command(
   COMMAND ${PROTOC} --python_out=${packages}/caffe/proto -I${CMAKE_CURRENT_BINARY_DIR}/python_schema caffe.proto
   DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/python_schema/caffe.proto
   VERBATIM)
+
+# The schemas of simplified configurations under AMCT's names: each is a part of the library's.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/model/amct.proto)
+file(READ src/model/amct.proto schema)
+set(title "// ---- simplified configuration of")
+string(FIND "${schema}" "${title} retraining" retraining)
+string(FIND "${schema}" "${title} calibration" calibration)
+math(EXPR length "${calibration} - ${retraining}")
+string(SUBSTRING "${schema}" ${retraining} ${length} retraining)
+string(SUBSTRING "${schema}" ${calibration} -1 calibration)
+set(head "// Part of qaffe's src/model/amct.proto.\nsyntax = \"proto2\";\npackage amct;\n\n")
+file(CONFIGURE OUTPUT ${packages}/amct_caffe/proto/retrain_config_caffe.proto CONTENT "${head}${retraining}" @ONLY)
+file(CONFIGURE OUTPUT ${packages}/amct_caffe/proto/calibration_config_caffe.proto CONTENT "${head}${calibration}" @ONLY)
+
 add_custom_target(qaffe_python ALL DEPENDS ${copies} ${packages}/caffe/proto/caffe_pb2.py
   COMMAND ${CMAKE_COMMAND} -E create_symlink $<TARGET_FILE:qaffe_shared> ${packages}/qaffe/libqaffe.so)
 add_dependencies(qaffe_python qaffe_shared)
@@ -43,7 +57,7 @@ add_dependencies(qaffe_caffe_home_python qaffe_python)
 set(installed_packages caffe amct_caffe qaffe)
 if(SKBUILD)
   foreach(package ${installed_packages})
-    install(DIRECTORY ${packages}/${package} DESTINATION . FILES_MATCHING PATTERN "*.py")
+    install(DIRECTORY ${packages}/${package} DESTINATION . FILES_MATCHING PATTERN "*.py" PATTERN "*.proto")
   endforeach()
   # The command, which qaffe/_command.py starts, asks for the library by the name that has the version.
   install(FILES $<TARGET_FILE:qaffe_shared> DESTINATION qaffe RENAME $<TARGET_SONAME_FILE_NAME:qaffe_shared>)
@@ -60,7 +74,7 @@ else()
 endif()
 set(QAFFE_PYTHON_DIR ${python_folder} CACHE STRING "where to install the Python packages, below the prefix")
 foreach(package ${installed_packages})
-  install(DIRECTORY ${packages}/${package} DESTINATION ${QAFFE_PYTHON_DIR} FILES_MATCHING PATTERN "*.py")
+  install(DIRECTORY ${packages}/${package} DESTINATION ${QAFFE_PYTHON_DIR} FILES_MATCHING PATTERN "*.py" PATTERN "*.proto")
 endforeach()
 install(CODE "
   set(root \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}\")
