@@ -616,6 +616,33 @@ QF_API qf_status qf_convert_model(qf_context *context, const char *model_file,
                                   const char *weights_file, const char *scale_offset_record_file,
                                   const char *save_path);
 
+/* A Convolution that became two: along one axis into `rank` channels, then along the other. */
+typedef struct qf_decomposed_layer {
+    char name[128];           /* of the one; the two are <name>_0 and <name>_1 */
+    int kernel[4];            /* its outputs, inputs, height and width */
+    int first[4], last[4];    /* those of the two */
+    int rank, estimated_rank; /* before AMCT's limits */
+    double error;             /* of the weights: the norm of what is lost, in parts of theirs */
+} qf_decomposed_layer;
+typedef struct qf_decomposition {
+    size_t layers;
+    qf_decomposed_layer **layer;
+} qf_decomposition;
+
+/* AMCT's auto_decomposition: a model in which Convolutions that are worth it are two thin ones
+ * each, and its weights, both written together. Needs less arithmetic and puts out slightly other
+ * values, which fine-tuning repairs. Layers that share weights with one that is not decomposed
+ * alike stay whole, with a warning; where none is decomposed the files are those that were read,
+ * upgraded. QF_E_VALUE for weights that are NaN or infinite. The callbacks may be NULL;
+ * QF_E_STOPPED when `action`, asked between layers, says so. `out` holds what was done until then
+ * also after a failure, or is NULL. */
+QF_API qf_status qf_auto_decomposition(qf_context *context, const char *model_file,
+                                       const char *weights_file, const char *new_model_file,
+                                       const char *new_weights_file, qf_action_function action,
+                                       qf_progress_function progress, void *user,
+                                       qf_decomposition **out);
+QF_API void qf_decomposition_destroy(qf_decomposition *decomposition);
+
 /* What a net is made of, for people: the layers of a phase in running order. */
 typedef struct qf_inspected_layer {
     char name[128], type[32];

@@ -120,6 +120,17 @@ class FileCheck(Structure):
                 ("odd_blob", POINTER(POINTER(OddBlob)))]
 
 
+class DecomposedLayer(Structure):
+    c_name = b"qf_decomposed_layer"
+    _fields_ = [("name", ctypes.c_char * 128), ("kernel", c_int * 4), ("first", c_int * 4), ("last", c_int * 4),
+                ("rank", c_int), ("estimated_rank", c_int), ("error", c_double)]
+
+
+class Decomposition(Structure):
+    c_name = b"qf_decomposition"
+    _fields_ = [("layers", c_size_t), ("layer", POINTER(POINTER(DecomposedLayer)))]
+
+
 DIVERGENCE = ("auto", "stop", "warn", "ignore")  # qf_divergence
 
 _P, _S, _I = c_void_p, c_char_p, c_int  # object, string, int
@@ -138,6 +149,9 @@ _SIGNATURES = {
     "qf_context_set_seed": (None, [_P, c_int64]),
     "qf_context_keep_unknown_fields": (None, [_P, c_bool]),
     "qf_context_write_checksums": (None, [_P, c_bool]),
+    "qf_auto_decomposition": (_STATUS, [_P, _S, _S, _S, _S, ActionFunction, ProgressFunction, _P,
+                                        POINTER(POINTER(Decomposition))]),
+    "qf_decomposition_destroy": (None, [POINTER(Decomposition)]),
     "qf_check_file": (_STATUS, [_P, _S, POINTER(POINTER(FileCheck))]),
     "qf_file_check_destroy": (None, [POINTER(FileCheck)]),
     "qf_device_count": (_I, []),
@@ -263,7 +277,7 @@ def _declare(found, signatures, structures):
 
 
 _declare(library, _SIGNATURES, (Progress, PythonLayers, QatOptions, QuantOptions, QatRow, Verification, QatScore, QatResult, OddBlob,
-                                FileCheck))
+                                FileCheck, DecomposedLayer, Decomposition))
 
 # ---- the one context of this process ----
 

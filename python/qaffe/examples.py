@@ -15,6 +15,13 @@ layer { name: 'ip' type: 'InnerProduct' bottom: 'conv' top: 'ip'
 layer { name: 'prob' type: 'Softmax' bottom: 'ip' top: 'prob' }
 """
 
+_DECOMPOSABLE = """
+name: 'decomposable'
+layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 1 dim: 2 dim: 12 dim: 12 } } }
+layer { name: 'conv' type: 'Convolution' bottom: 'data' top: 'conv'
+  convolution_param { num_output: 6 kernel_size: 8 weight_filler { type: 'xavier' } } }
+"""
+
 _LINE = """
 layer { name: 'd' type: 'DummyData' top: 'x' top: 'y' dummy_data_param { shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 }
   data_filler { type: 'gaussian' } data_filler { type: 'constant' value: 1 } } }
@@ -56,13 +63,21 @@ def small_net() -> str:
     return _write(os.path.join(tempfile.mkdtemp(), "small.prototxt"), _SMALL)
 
 
-def small_model() -> tuple[str, str]:
-    """small_net() with random weights: (.prototxt, .caffemodel)."""
+def _with_random_weights(model: str) -> tuple[str, str]:
     import caffe
-    model = small_net()
     weights = model.replace(".prototxt", ".caffemodel")
     caffe.Net(model, caffe.TEST).save(weights)
     return model, weights
+
+
+def small_model() -> tuple[str, str]:
+    """small_net() with random weights: (.prototxt, .caffemodel)."""
+    return _with_random_weights(small_net())
+
+
+def decomposable_model() -> tuple[str, str]:
+    """One convolution of 8 x 8, which auto_decomposition() makes two of: (.prototxt, .caffemodel)."""
+    return _with_random_weights(_write(os.path.join(tempfile.mkdtemp(), "decomposable.prototxt"), _DECOMPOSABLE))
 
 
 def small_solver() -> str:

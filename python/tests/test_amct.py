@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import amct_caffe as amct
@@ -224,3 +225,26 @@ def test_calibrated_factors_become_models():
         net.blobs["data"].data[...] = 0.5
         outputs.append(net.forward()["prob"].copy())
     assert (outputs[0] == outputs[1]).all()
+
+
+def test_decomposition():
+    from amct_caffe.tensor_decompose import auto_decomposition
+    model, weights = qaffe.examples.decomposable_model()
+    step = "from amct_caffe.tensor_decompose import auto_decomposition as a; a(%r, %r, 'tmp/m.prototxt', 'tmp/m.caffemodel')"
+    subprocess.run([sys.executable, "-c", step % (model, weights)], check=True)
+    assert "[auto_decomposition]: Decomposition conv ->['conv_0', 'conv_1']\n" in open("amct_log/amct_caffe.log").read()
+    whole, thin = caffe.Net(model, weights, caffe.TEST), caffe.Net("tmp/m.prototxt", "tmp/m.caffemodel", caffe.TEST)
+    values = np.random.RandomState(1).rand(*whole.blobs["data"].data.shape)
+    for net in (whole, thin):
+        net.blobs["data"].data[...] = values
+    np.testing.assert_allclose(thin.forward()["conv"], whole.forward()["conv"], atol=1e-5)  # of full rank
+    subprocess.run([sys.executable, "-c", step % qaffe.examples.small_model()], check=True)
+    assert "No tensor meets decomposition conditions." in open("amct_log/amct_caffe.log").read()
+    with pytest.raises(TypeError, match="Func auto_decomposition argument new_model_file must be <class 'str'>"):
+        auto_decomposition(model, weights, None, "w")
+    with pytest.raises(ValueError, match="is read and would be written over"):
+        auto_decomposition(model, weights, "tmp/m.prototxt", weights)
+    whole.params["conv"][0].data[0] = float("nan")
+    whole.save("tmp/nan.caffemodel")
+    with pytest.raises(ValueError, match=r"weight tensor contains invalid number\(inf or nan\)"):
+        auto_decomposition(model, "tmp/nan.caffemodel", "tmp/m.prototxt", "tmp/m.caffemodel")

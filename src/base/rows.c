@@ -47,6 +47,7 @@ size_t qf_struct_size(const char *name)
         ROW(qf_verification),     ROW(qf_odd_blob),       ROW(qf_file_check),
         ROW(qf_retrain_options),  ROW(qf_qat_options),    ROW(qf_qat_row),
         ROW(qf_qat_score),        ROW(qf_qat_result),     ROW(qf_quant_options),
+        ROW(qf_decomposed_layer), ROW(qf_decomposition),
     };
 #undef ROW
     for (size_t i = 0; i < sizeof structs / sizeof *structs; i++)

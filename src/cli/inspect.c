@@ -58,21 +58,6 @@ static totals sum_up(const qf_inspection *net)
     return sum;
 }
 
-/* 1234567 → "1,234,567"; nothing for 0, so that the table shows what matters. */
-static const char *grouped(uint64_t number)
-{
-    char digits[32], out[48];
-    size_t length = (size_t)snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
-    size_t at = 0;
-    for (size_t i = 0; i < length; i++) {
-        if (i && (length - i) % 3 == 0)
-            out[at++] = ',';
-        out[at++] = digits[i];
-    }
-    out[at] = '\0';
-    return number ? cell("%s", out) : "";
-}
-
 static const char *bytes(uint64_t count)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};

@@ -22,6 +22,7 @@ static const command *const commands[] = {
     &command_ptq_prepare,
     &command_ptq_export,
     &command_ptq_convert,
+    &command_decompose,
     &command_verify,
     &command_train,
     &command_test,

@@ -213,3 +213,17 @@ void table_release(table *table)
     free(table->cells);
     *table = (struct table){0};
 }
+
+const char *grouped(uint64_t number)
+{
+    char digits[32], out[48];
+    size_t length = (size_t)snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+    size_t at = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0)
+            out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return number ? cell("%s", out) : "";
+}

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { TABLE_COLUMNS = 8, ALL_COLUMNS = (1 << TABLE_COLUMNS) - 1 };
 
@@ -32,5 +33,7 @@ bool table_was_incomplete(void); /* one that was printed */
 
 /* A short-lived string for table_row(): one of eight buffers, reused in turn. */
 const char *cell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* 1234567 → "1,234,567"; nothing for 0, so that the table shows what matters. */
+const char *grouped(uint64_t number);
 
 #endif

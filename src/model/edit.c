@@ -1,6 +1,8 @@
 /* Making, copying, growing and freeing messages. */
 #include "model/model.h"
 
+#include "base/memory.h"
+
 #include <limits.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -118,6 +120,38 @@ qf_status qf_blob_proto_shape(qf_context *context, const Caffe__BlobProto *blob,
     }
     *axes = (int)count;
     return QF_OK;
+}
+
+static qf_status fill_blob(qf_context *context, const int *dimensions, int axes,
+                           const float *values, Caffe__BlobProto *blob)
+{
+    size_t count = 1;
+    QF_TRY(qf_message_new(context, &caffe__blob_shape__descriptor, &blob->shape));
+    for (int i = 0; i < axes; i++) {
+        const int64_t dim = dimensions[i];
+        QF_TRY(qf_append(context, &blob->shape->n_dim, &blob->shape->dim, &dim, sizeof dim));
+        if (!qf_multiply(count, (size_t)dim, &count))
+            count = SIZE_MAX / sizeof *values;
+    }
+    blob->data = malloc(count * sizeof *values);
+    if (!blob->data)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a blob of %zu values", count);
+    memcpy(blob->data, values, count * sizeof *values);
+    blob->n_data = count;
+    return QF_OK;
+}
+
+qf_status qf_blob_proto_new(qf_context *context, const int *dimensions, int axes,
+                            const float *values, Caffe__BlobProto **out)
+{
+    *out = NULL;
+    QF_TRY(qf_message_new(context, &caffe__blob_proto__descriptor, out));
+    const qf_status status = fill_blob(context, dimensions, axes, values, *out);
+    if (status != QF_OK) {
+        qf_message_free(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 qf_status qf_param_spec_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,

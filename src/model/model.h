@@ -93,6 +93,9 @@ qf_status qf_message_new(qf_context *context, const ProtobufCMessageDescriptor *
 /* The settings of parameter `index` of a layer, with those before it made where there are none. */
 qf_status qf_param_spec_at(qf_context *context, Caffe__LayerParameter *layer, size_t index,
                            Caffe__ParamSpec **out);
+/* A stored blob of floats; NULL after a failure. */
+qf_status qf_blob_proto_new(qf_context *context, const int *dimensions, int axes,
+                            const float *values, Caffe__BlobProto **out);
 Caffe__LayerParameter *qf_find_layer(const Caffe__NetParameter *net, const char *name);
 
 /* Shape of a stored blob: `shape` if present, else num/channels/height/width. *axes ≤ 32 and every

@@ -144,6 +144,17 @@ static qf_status check(qf_context *context, double *result)
     return QF_OK;
 }
 
+static qf_status decompose(qf_context *context, double *result)
+{
+    qf_decomposition *found;
+    const qf_status status =
+        qf_auto_decomposition(context, "thick.prototxt", "thick.caffemodel", "out/thin.prototxt",
+                              "out/thin.caffemodel", NULL, NULL, NULL, &found);
+    *result = found ? (double)found->layers : 0;
+    qf_decomposition_destroy(found);
+    return status;
+}
+
 static qf_status run_all(qf_context *context, double *result)
 {
     qf_qat_options options = {.size = sizeof options};
@@ -180,6 +191,7 @@ const trial trials_of_flow[] = {
     {.name = "an inspection", .run = inspect},
     {.name = "the comparison of models", .run = verify},
     {.name = "looking at files", .run = check},
+    {.name = "decomposition", .run = decompose},
     {.name = "the whole flow", .run = run_all, .places = 60},
     {.name = NULL},
 };

@@ -43,6 +43,10 @@
     "layers { name: 'd' type: DATA top: 'x' data_param { source: 'train_lmdb' batch_size: 5 } } "  \
     "layers { name: 'ip' type: INNER_PRODUCT bottom: 'x' top: 'ip' inner_product_param { "         \
     "num_output: 3 } blobs_lr: 1 }"
+#define THICK_NET                                                                                  \
+    INPUT("dim: 1 dim: 2 dim: 8 dim: 8")                                                           \
+    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' param { name: 'w' } "              \
+    "convolution_param { num_output: 3 kernel_size: 8 weight_filler { type: 'xavier' } } }"
 #define SOLVER                                                                                     \
     "net: '%s' test_iter: 1 test_interval: 10 test_initialization: false base_lr: 0.001 "          \
     "lr_policy: 'fixed' max_iter: 4 snapshot_prefix: '%s' random_seed: 1 type: '%s'"
@@ -149,6 +153,14 @@ static void quantise(void)
                                           QF_SAVE_BOTH, "ready/m", "record.txt", "config.json"));
 }
 
+static void make_weights(const char *model, const char *weights)
+{
+    qf_net *net;
+    assert_ok(context, qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_save_weights(net, weights));
+    qf_net_destroy(net);
+}
+
 int trials_start(void **state)
 {
     test_start_in_folder(state);
@@ -157,6 +169,8 @@ int trials_start(void **state)
     test_write_text(context, "plain.prototxt", PLAIN_NET);
     test_write_text(context, "python.prototxt", PYTHON_NET);
     test_write_text(context, "old.prototxt", OLD_NET);
+    test_write_text(context, "thick.prototxt", THICK_NET);
+    make_weights("thick.prototxt", "thick.caffemodel");
     test_write_text(context, "quant.cfg", QUANTISATION);
     test_write_text(context, "calibration.cfg", CALIBRATION);
     test_write_text(context, "calibrated.txt",
