@@ -192,9 +192,6 @@ static void refused_definitions(void **state)
     refuses("common_config { hfmg_quantize { num_of_bins: 4294967295 } }",
             "num_of_bins 2147483647 must be in [1024, 2048, 4096, 8192] in layer c2");
     refuses("batch_num: 4294967295", "The batch_num must be at most 1048576, but is 2147483647");
-    refuses("nuq_config { mapping_file: 'm.json' }",
-            "nuq_config: non-uniform quantisation is not available in this version; remove it "
-            "from the file");
 }
 
 /* 1.2 - 0.8 is less than 0.4 in binary. */
@@ -210,6 +207,54 @@ static void steps_are_compared_as_decimals(void **state)
             "search_step: 0.4000001 } }",
             "The search_step must be less than or equal to (search_range[1] - search_range[0]) in "
             "layer c2");
+}
+
+#define OP(flag, names)                                                                            \
+    "{\"name\":\"o\",\"attr\":[{\"key\":\"_fe_weight_compress\",\"value\":{\"b\":" flag            \
+    "}},{\"key\":\"_datadump_original_op_names\",\"value\":{\"list\":{\"s\":[" names "]}}}]}"
+#define MAPPED "nuq_config { mapping_file: 'om.json' "
+
+/* Which layers are quantised non-uniformly, what is written of it, and what is wrong with it. */
+static void mapping_files_mark_layers(void **state)
+{
+    (void)state;
+    qf_config config;
+    qf_buffer file = {0};
+    write_text("om.json",
+               "{\"graph\":[{\"op\":[{\"name\":\"x\"}," OP(
+                   "true", "\"c1\",\"c1_dequant_layer\",\"c2_0_quant_layer\",\"pool\",\"gone\","
+                           "3") "," OP("false", "\"c2\"") "," OP("true", "\"fc\"") "]}]}");
+    assert_ok(context,
+              define(MAPPED "nuq_quantize : { num_steps : 16 num_of_iteration : 0 } }", &config));
+    assert_int_equal(qf_config_find(&config, "c1")->weight_method, QF_NUQ);
+    assert_int_equal(qf_config_find(&config, "c2")->weight_method, QF_ARQ);
+    assert_int_equal(qf_config_find(&config, "fc")->weight_method, QF_NUQ);
+    assert_ok(context, qf_ptq_write(context, &config, "a.json"));
+    qf_config_release(&config);
+    assert_ok(context, qf_file_read(context, "a.json", &file));
+    assert_non_null(strstr(file.data, "\"weight_quant_params\":{\n"
+                                      "            \"wts_algo\":\"nuq_quantize\",\n"
+                                      "            \"num_steps\":16,\n"
+                                      "            \"num_of_iteration\":0\n        }"));
+    assert_ok(context, read_json(file.data, &config));
+    assert_int_equal(qf_config_find(&config, "c1")->weight_method, QF_NUQ);
+    assert_int_equal(qf_config_find(&config, "c1")->nuq_steps, 16);
+    assert_true(qf_config_find(&config, "c1")->channel_wise);
+    assert_int_equal(qf_config_find(&config, "fc")->nuq_iterations, 0);
+    assert_false(qf_config_find(&config, "fc")->channel_wise);
+    qf_config_release(&config);
+    qf_buffer_release(&file);
+    refuses(MAPPED "nuq_quantize { num_steps: 8 } }",
+            "num_steps 8 must be in [16, 32] in layer c2");
+    refuses("nuq_config { mapping_file: 'nobody.json' }",
+            "cannot open nobody.json: No such file or directory");
+    write_text("om.json", "{\"op\":[]}");
+    refuses(MAPPED "}",
+            "mapping_file om.json: the JSON of an om model is expected, which has a list 'graph'");
+    write_text("om.json", "{\"graph\":[3,{\"op\":[" OP("true", "\"gone\"") ",{\"attr\":3}]}]}");
+    assert_ok(context, define(MAPPED "}", &config));
+    assert_non_null(strstr(qf_buffer_text(&warnings), "om.json marks no layer of this model"));
+    qf_config_release(&config);
 }
 
 static void global_pooling_may_be_skipped(void **state)
@@ -241,8 +286,17 @@ static void refused_files(void **state)
                  "could not convert string to float: 'x' in layer c1");
     refuses_json(C1("\"activation_quant_params\":{\"num_bits\":4}"),
                  "num_bits must be 8 in layer c1");
-    refuses_json(C1("\"weight_quant_params\":{\"wts_algo\":\"nuq_quantize\"}"),
-                 "wts_algo nuq_quantize is not available in this version in layer c1");
+    refuses_json(C1("\"weight_quant_params\":{\"num_steps\":16}"),
+                 "num_steps is not valid param of quantize arq_quantize in layer c1");
+    refuses_json(C1("\"weight_quant_params\":{\"steps\":16,\"wts_algo\":\"nuq_quantize\"}"),
+                 "steps is not valid param of quantize nuq_quantize in layer c1");
+    refuses_json(C1("\"weight_quant_params\":{\"num_steps\":64,\"wts_algo\":\"nuq_quantize\"}"),
+                 "num_steps 64 must be in [16, 32] in layer c1");
+    refuses_json(C1("\"weight_quant_params\":{\"wts_algo\":\"nuq_quantize\","
+                    "\"num_of_iteration\":6}"),
+                 "num_of_iteration 6 must be in [0, 1, 2, 3, 4, 5] in layer c1");
+    refuses_json(C1("\"weight_quant_params\":{\"wts_algo\":\"snq_quantize\"}"),
+                 "wts_algo must be arq_quantize or nuq_quantize in layer c1");
     refuses_json("{\"a\\\"b\":1,\"a\\\"b\":2}",
                  "Please delete repeated items in it.json, repeated items are ['a\\\"b'] ");
     refuses_json("{\"version\":1,\"c1\":{\"retrain_enable\":true}}",
@@ -387,6 +441,7 @@ int main(void)
         cmocka_unit_test(old_blocks),
         cmocka_unit_test(refused_definitions),
         cmocka_unit_test(steps_are_compared_as_decimals),
+        cmocka_unit_test(mapping_files_mark_layers),
         cmocka_unit_test(global_pooling_may_be_skipped),
         cmocka_unit_test(refused_files),
         cmocka_unit_test(files_as_people_edit_them),

@@ -9,7 +9,7 @@ typedef enum qf_choice { QF_AUTOMATIC, QF_NO, QF_YES } qf_choice;
 
 typedef enum qf_range_method { QF_IFMR, QF_HFMG } qf_range_method;
 
-typedef enum qf_weight_method { QF_ARQ } qf_weight_method;
+typedef enum qf_weight_method { QF_ARQ, QF_NUQ } qf_weight_method;
 
 /* How the range of a layer's input is measured without training. */
 typedef struct qf_calibration {
@@ -34,6 +34,7 @@ typedef struct qf_layer_config {
     /* calibration: */
     qf_calibration calibration;
     qf_weight_method weight_method;
+    int nuq_steps, nuq_iterations; /* NUQ: codes that remain, times that scales are fitted */
 } qf_layer_config;
 
 typedef struct qf_config {

@@ -15,6 +15,8 @@ void qf_quant_set_defaults(qf_quant_options *options)
     qf_options_set_defaults(options, &defaults, sizeof defaults);
 }
 
+enum { DEFAULT_STEPS = 32, DEFAULT_ITERATIONS = 1 };
+
 static const qf_calibration default_calibration = {
     .method = QF_IFMR,
     .max_percentile = 0.999999,
@@ -41,8 +43,11 @@ qf_status qf_ptq_defaults(qf_context *context, const Caffe__NetParameter *net,
 {
     QF_TRY(qf_config_list_layers(context, net, weights, out));
     out->calibrates = out->activation_offset = out->do_fusion = true;
-    for (size_t i = 0; i < out->count; i++)
+    for (size_t i = 0; i < out->count; i++) {
         out->layers[i].calibration = default_calibration;
+        out->layers[i].nuq_steps = DEFAULT_STEPS;
+        out->layers[i].nuq_iterations = DEFAULT_ITERATIONS;
+    }
     qf_status status = check_names(context, out);
     if (status != QF_OK)
         qf_config_release(out);

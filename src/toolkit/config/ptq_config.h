@@ -17,6 +17,10 @@ qf_status qf_ptq_apply_options(qf_context *context, const Caffe__NetParameter *n
 qf_status qf_ptq_apply_definition(qf_context *context, const Caffe__NetParameter *net,
                                   const char *path, qf_config *config);
 
+/* Non-uniform quantisation of the layers that the mapping file of a nuq_config marks. */
+qf_status qf_ptq_apply_mapping(qf_context *context, const Caffe__NetParameter *net,
+                               const char *path, qf_config *config);
+
 /* Parts of both; names are pointers to strings, const or not. */
 qf_status qf_ptq_skip(qf_context *context, const Caffe__NetParameter *net, const void *names,
                       size_t count, qf_config *config);

@@ -219,12 +219,22 @@ static qf_status read_globals(const definition *d)
     return QF_OK;
 }
 
+static qf_status apply_non_uniform(const definition *d)
+{
+    const Amct__NuqConfig *from = d->file->nuq_config;
+    const Amct__NUQuantize *settings = from ? from->nuq_quantize : NULL;
+    for (size_t i = 0; settings && i < d->config->count; i++) {
+        qf_layer_config *layer = &d->config->layers[i];
+        if (settings->has_num_steps)
+            layer->nuq_steps = to_int(settings->num_steps);
+        if (settings->has_num_of_iteration)
+            layer->nuq_iterations = to_int(settings->num_of_iteration);
+    }
+    return from ? qf_ptq_apply_mapping(d->context, d->net, from->mapping_file, d->config) : QF_OK;
+}
+
 static qf_status apply_all(definition *d)
 {
-    if (d->file->nuq_config)
-        return qf_fail(d->context, QF_E_UNSUPPORTED,
-                       "nuq_config: non-uniform quantisation is not available in this version; "
-                       "remove it from the file");
     QF_TRY(read_globals(d));
     QF_TRY(skip_types(d));
     QF_TRY(
@@ -234,6 +244,7 @@ static qf_status apply_all(definition *d)
     QF_TRY(choose_blocks(d));
     for (size_t i = 0; i < d->config->count; i++)
         apply_to_layer(d, &d->config->layers[i]);
+    QF_TRY(apply_non_uniform(d));
     return qf_ptq_need_layers(d->context, d->config,
                               "Except skip_layers or skip_types, no layer need to quantize.");
 }

@@ -97,9 +97,6 @@ static qf_status get_word(const reader *r, const qf_setting *setting, const json
             *out = i;
             return QF_OK;
         }
-    if (setting->unsupported && strcmp(setting->unsupported, word) == 0)
-        return refuse(r, QF_E_UNSUPPORTED, "%s %s is not available in this version", setting->key,
-                      word);
     return refuse(r, QF_E_VALUE, "%s", setting->refusal);
 }
 
@@ -216,12 +213,17 @@ static qf_status read_weights(const reader *r, const json_t *block)
 {
     const char *key;
     const json_t *value;
+    const qf_setting *method = qf_setting_find(qf_ptq_weights, "wts_algo");
     QF_TRY(need_type(r, "weight_quant_params", block, JSON_OBJECT));
+    if ((value = json_object_get(block, method->key))) /* the others depend on it */
+        QF_TRY(read_setting(r, method, value, r->layer));
     json_object_foreach((json_t *)block, key, value)
     {
-        const qf_setting *setting = qf_setting_find(qf_ptq_weights, key);
+        const qf_setting *setting =
+            qf_setting_find_for(qf_ptq_weights, key, 1u << r->layer->weight_method);
         if (!setting)
-            return refuse(r, QF_E_VALUE, "%s is not valid param of quantize arq_quantize", key);
+            return refuse(r, QF_E_VALUE, "%s is not valid param of quantize %s", key,
+                          method->words[r->layer->weight_method]);
         QF_TRY(read_setting(r, setting, value, r->layer));
     }
     return QF_OK;

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const char *const range_methods[] = {"ifmr", "hfmg", NULL};
-static const char *const weight_methods[] = {"arq_quantize", NULL};
+static const char *const weight_methods[] = {"arq_quantize", "nuq_quantize", NULL};
 
 const qf_setting qf_ptq_globals[] = {
     {.key = "version", .kind = QF_SET_CONSTANT, .constant = 1, .refusal = "The version must be 1."},
@@ -78,21 +78,38 @@ const qf_setting qf_ptq_weights[] = {
     {.key = "channel_wise",
      .kind = QF_SET_BOOLEAN,
      .at = offsetof(qf_layer_config, channel_wise),
-     .methods = QF_FOR_ALL},
+     .methods = QF_FOR_ARQ},
+    {.key = "channel_wise",
+     .kind = QF_SET_BOOLEAN,
+     .at = offsetof(qf_layer_config, channel_wise),
+     .methods = QF_FOR_NUQ,
+     .read_only = true},
     {.key = "wts_algo",
      .kind = QF_SET_WORD,
      .at = offsetof(qf_layer_config, weight_method),
      .methods = QF_FOR_ALL,
      .words = weight_methods,
-     .unsupported = "nuq_quantize",
      .refusal = "wts_algo must be arq_quantize or nuq_quantize"},
+    {.key = "num_steps",
+     .kind = QF_SET_INTEGER,
+     .at = offsetof(qf_layer_config, nuq_steps),
+     .methods = QF_FOR_NUQ},
+    {.key = "num_of_iteration",
+     .kind = QF_SET_INTEGER,
+     .at = offsetof(qf_layer_config, nuq_iterations),
+     .methods = QF_FOR_NUQ},
     {.key = NULL},
 };
 
 const qf_setting *qf_setting_find(const qf_setting *table, const char *key)
 {
+    return qf_setting_find_for(table, key, ~0u);
+}
+
+const qf_setting *qf_setting_find_for(const qf_setting *table, const char *key, unsigned methods)
+{
     for (; table->key; table++)
-        if (strcmp(table->key, key) == 0)
+        if (strcmp(table->key, key) == 0 && (!table->methods || table->methods & methods))
             return table;
     return NULL;
 }
@@ -142,6 +159,23 @@ static qf_status check_bins(qf_context *context, const char *layer, int bins)
                    "num_of_bins %d must be in [1024, 2048, 4096, 8192] in layer %s", bins, layer);
 }
 
+static qf_status check_non_uniform(qf_context *context, const qf_layer_config *layer)
+{
+    if (layer->nuq_steps != 16 && layer->nuq_steps != 32)
+        return qf_fail(context, QF_E_VALUE, "num_steps %d must be in [16, 32] in layer %s",
+                       layer->nuq_steps, layer->name);
+    if (layer->nuq_iterations < 0 || layer->nuq_iterations > 5)
+        return qf_fail(context, QF_E_VALUE,
+                       "num_of_iteration %d must be in [0, 1, 2, 3, 4, 5] in layer %s",
+                       layer->nuq_iterations, layer->name);
+    if (layer->weight_method == QF_NUQ && !layer->support.non_uniform)
+        return qf_fail(context, QF_E_VALUE,
+                       "wts_algo nuq_quantize is for InnerProduct and for Convolution without "
+                       "group and dilation only in layer %s",
+                       layer->name);
+    return QF_OK;
+}
+
 qf_status qf_ptq_check_layer(qf_context *context, const qf_layer_config *layer)
 {
     const qf_calibration *c = &layer->calibration;
@@ -149,6 +183,7 @@ qf_status qf_ptq_check_layer(qf_context *context, const qf_layer_config *layer)
     QF_TRY(check_percentile(context, layer->name, "min_percentile", c->min_percentile));
     QF_TRY(check_search(context, layer->name, c));
     QF_TRY(check_bins(context, layer->name, c->bins));
+    QF_TRY(check_non_uniform(context, layer));
     if (layer->channel_wise && !layer->support.channel_wise)
         return qf_fail(context, QF_E_VALUE,
                        "The channel_wise must be False for layer type %s in layer %s", layer->type,

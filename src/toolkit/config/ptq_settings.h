@@ -16,8 +16,9 @@ typedef enum qf_setting_kind {
     QF_SET_NAMES /* of layers; with their count behind them */
 } qf_setting_kind;
 
-/* Who has a setting; any other method does not know it. */
+/* Who has a setting, of activations and of weights; any other method does not know it. */
 enum { QF_FOR_IFMR = 1 << QF_IFMR, QF_FOR_HFMG = 1 << QF_HFMG, QF_FOR_ALL = 3 };
+enum { QF_FOR_ARQ = 1 << QF_ARQ, QF_FOR_NUQ = 1 << QF_NUQ };
 
 typedef struct qf_setting {
     const char *key;
@@ -27,13 +28,14 @@ typedef struct qf_setting {
     bool read_only;           /* accepted, not written */
     int constant;             /* QF_SET_CONSTANT */
     const char *const *words; /* QF_SET_WORD; ends with NULL */
-    const char *unsupported;  /* QF_SET_WORD: AMCT knows it, this version does not */
     const char *refusal;      /* of another constant, word or length */
 } qf_setting;
 
 /* Each up to a NULL key, in the order in which AMCT writes them. */
 extern const qf_setting qf_ptq_globals[], qf_ptq_layer[], qf_ptq_activation[], qf_ptq_weights[];
 
-const qf_setting *qf_setting_find(const qf_setting *table, const char *key); /* NULL: none */
+/* NULL: none */
+const qf_setting *qf_setting_find(const qf_setting *table, const char *key);
+const qf_setting *qf_setting_find_for(const qf_setting *table, const char *key, unsigned methods);
 
 #endif

@@ -109,7 +109,7 @@ static void print_layer(qf_buffer *out, const qf_layer_config *layer)
     print_settings(out, 2, qf_ptq_layer, 0, layer);
     print_block(out, "activation_quant_params", qf_ptq_activation, 1u << layer->calibration.method,
                 &layer->calibration);
-    print_block(out, "weight_quant_params", qf_ptq_weights, QF_FOR_ALL, layer);
+    print_block(out, "weight_quant_params", qf_ptq_weights, 1u << layer->weight_method, layer);
     qf_buffer_print(out, "\n    }");
 }
 

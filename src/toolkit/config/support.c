@@ -20,15 +20,29 @@ static const char *convolution_reason(const Caffe__LayerParameter *layer,
     return weight_axes(weights) == 4 ? NULL : "its filter does not have 4 dimensions";
 }
 
+static bool is_dilated(const Caffe__ConvolutionParameter *p)
+{
+    for (size_t i = 0; i < p->n_dilation; i++)
+        if (p->dilation[i] != 1)
+            return true;
+    return false;
+}
+
+static bool takes_non_uniform(const Caffe__LayerParameter *layer)
+{
+    const Caffe__ConvolutionParameter *p = layer->convolution_param;
+    return qf_layer_is(layer, "InnerProduct") ||
+           (qf_layer_is(layer, "Convolution") && (!p || (p->group == 1 && !is_dilated(p))));
+}
+
 static const char *deconvolution_reason(const Caffe__LayerParameter *layer,
                                         const Caffe__LayerParameter *weights)
 {
     const Caffe__ConvolutionParameter *p = layer->convolution_param;
     if (p && p->group != 1)
         return "its group is not 1";
-    for (size_t i = 0; p && i < p->n_dilation; i++)
-        if (p->dilation[i] != 1)
-            return "its dilation is not 1";
+    if (p && is_dilated(p))
+        return "its dilation is not 1";
     return convolution_reason(layer, weights);
 }
 
@@ -105,7 +119,9 @@ qf_support qf_layer_support(const Caffe__LayerParameter *layer,
     for (int i = 0; i < RULES; i++) {
         if (!qf_layer_is(layer, rules[i].type))
             continue;
-        qf_support result = {false, rules[i].channel_wise, rules[i].has_weights, NULL};
+        qf_support result = {.channel_wise = rules[i].channel_wise,
+                             .has_weights = rules[i].has_weights,
+                             .non_uniform = takes_non_uniform(layer)};
         if (rules[i].has_weights && (!weights || !weights->n_blobs))
             result.reason = "the weights file has nothing for it";
         else if (layer->n_bottom != 1 || layer->n_top != 1)

@@ -9,6 +9,7 @@ typedef struct qf_support {
     bool channel_wise;  /* may its weights have a scale for each channel? */
     bool has_weights;   /* AVE Pooling has none */
     const char *reason; /* why not; NULL if supported or of a type that never is */
+    bool non_uniform;   /* may its weights be quantised non-uniformly? */
 } qf_support;
 
 /* `weights`: the layer's entry of the weights file, or NULL if there is none. */

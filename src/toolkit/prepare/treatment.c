@@ -46,18 +46,20 @@ static void describe_range(const qf_config *config, const qf_layer_config *mine,
 static void describe_quantised(const qf_config *config, const qf_layer_config *mine,
                                const Caffe__LayerParameter *layer, qf_plan_row *row)
 {
-    char range[80], weights[32] = "", batches[48] = "", shared[96] = "";
+    char range[80], weights[32] = "", steps[32] = "", batches[48] = "", shared[96] = "";
     snprintf(row->treatment, sizeof row->treatment, "quantised");
     describe_range(config, mine, range, sizeof range);
     if (mine->support.has_weights)
         snprintf(weights, sizeof weights, "; weights %s",
                  mine->channel_wise ? "per channel" : "per tensor");
+    if (config->calibrates && mine->weight_method == QF_NUQ)
+        snprintf(steps, sizeof steps, ", %d codes of 256", mine->nuq_steps);
     if (mine->support.has_weights || config->calibrates)
         snprintf(batches, sizeof batches, "; %sover %d batch%s", config->calibrates ? "" : "N ",
                  config->batch_num, config->batch_num == 1 ? "" : "es");
     if (layer->n_param && layer->param[0]->name && *layer->param[0]->name)
         snprintf(shared, sizeof shared, "; shares weights '%.64s'", layer->param[0]->name);
-    snprintf(row->detail, sizeof row->detail, "%s%s%s%s", range, weights, batches, shared);
+    snprintf(row->detail, sizeof row->detail, "%s%s%s%s%s", range, weights, steps, batches, shared);
 }
 
 static bool is_in(qf_fold fold, int index)
