@@ -357,7 +357,7 @@ static const kernel kernels[] = {
     {"decompose_rank", recorded_decompose_rank, ""},
     {"decompose_evbmf", recorded_decompose_evbmf, ""},
     {"decompose_weights", recorded_decompose_weights, ""},
-    {"cli_arguments", .walked_by = "python/tests/test_cli_arguments.py"},
+    {"cli_arguments", NULL, "python/tests/test_cli_arguments.py"},
 };
 
 static void every_case(void **state)

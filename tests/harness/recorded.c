@@ -285,7 +285,7 @@ static void check(run *r, const kernel *kernel, qf_status status)
     }
     json_object_foreach((json_t *)(intended ? intended : expect), name, entry)
     {
-        if (has_word(kernel->not_given, name))
+        if (has_word(kernel->elsewhere, name))
             continue;
         compare(r, name, intended ? "_intended" : "", entry);
     }
@@ -328,7 +328,7 @@ void test_walk_kernels(const char *set, const kernel *kernels, size_t count,
         if (!kernel)
             count_one(unknown, name);
         if (kernel && !kernel->run) {
-            count_one(elsewhere, kernel->walked_by);
+            count_one(elsewhere, kernel->elsewhere);
         } else if ((wanted && !strstr(id, wanted)) || !kernel || (applies && !applies(&r))) {
             skipped++;
         } else {

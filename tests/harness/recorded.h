@@ -35,8 +35,8 @@ typedef struct run {
 typedef struct kernel {
     const char *name;
     qf_status (*run)(run *r);
-    const char *not_given; /* recorded outputs that no part of the library has */
-    const char *walked_by; /* without run: the test that runs these cases */
+    const char *elsewhere; /* recorded outputs that the library has in no such place; without run,
+                              the test that runs these cases */
 } kernel;
 
 /* Runs every case of golden/<set> whose kernel is in the table and that `applies` (NULL: all do),
