@@ -235,6 +235,13 @@ static void what_is_not_finite_is_not_folded(void **state)
                            "fusion for c1 skipped because data is abnormal after fusion."));
     assert_true(test_file_has(context, "cal.prototxt", "BatchNorm"));
     qf_quant_graph_destroy(graph);
+
+    qf_buffer_release(&warnings);
+    test_write_text(context, "factors.txt", ENTRY("c1", RANGE SCALES));
+    assert_ok(context,
+              qf_convert_model(context, "net.prototxt", "odd.caffemodel", "factors.txt", "odd/m"));
+    assert_non_null(strstr(qf_buffer_text(&warnings), "skipped because data is abnormal"));
+    assert_true(test_file_has(context, "odd/m_deploy_model.prototxt", "BatchNorm"));
 }
 
 #define INPUTS "--model net.prototxt --weights net.caffemodel "

@@ -222,6 +222,16 @@ qf_status qf_fold_not_finite(qf_context *context, const char *layer)
     return QF_OK;
 }
 
+qf_status qf_fold_is_finite(qf_context *context, const Caffe__NetParameter *net, int index,
+                            qf_fold fold, bool *finite)
+{
+    affine a;
+    qf_status status = find_affine(context, net, index, fold, &a);
+    *finite = status == QF_OK && stays_finite(net->layer[index], &a);
+    free_affine(&a);
+    return status;
+}
+
 qf_status qf_fold_behind(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold)
 {
     const Caffe__LayerParameter *layer = net->layer[index];

@@ -10,8 +10,11 @@
  * (qf_free()) are the multipliers k of the output channels, *count of them. */
 qf_status qf_fold_into(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold,
                        float **factors, size_t *count);
-/* The same of weights that are not quantised yet. Where the result would not be finite, nothing
- * changes, with a warning. */
+/* Would the weights and the bias be finite then? */
+qf_status qf_fold_is_finite(qf_context *context, const Caffe__NetParameter *net, int index,
+                            qf_fold fold, bool *finite);
+/* The same as qf_fold_into() of weights that are not quantised yet. Where the result would not be
+ * finite, nothing changes, with a warning. */
 qf_status qf_fold_behind(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold);
 /* So also for what stands before Convolution `index`, whose bottom becomes that of BatchNorm. */
 qf_status qf_fold_front(qf_context *context, Caffe__NetParameter *net, int index, qf_fold fold);

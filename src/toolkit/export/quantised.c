@@ -299,40 +299,56 @@ void qf_quantised_forget_fold(qf_quantised_net *r)
     free_names(&r->folded[--r->folded_count]);
 }
 
+/* Its shifts were searched behind BatchNorm and Scale, which stay. */
+static void drop_shifts(qf_context *context, qf_quantised *q, const char *why)
+{
+    if (!q || !q->shift)
+        return;
+    qf_amct_say(context, QF_WARNING, MODULE, "Layer %s: %s leaves it without shift factors",
+                q->name, why);
+    qf_free(q->shift);
+    q->shift = NULL;
+}
+
+static qf_status fold_layer(qf_context *context, qf_quantised_net *r, int index, qf_fold fold,
+                            qf_quantised *q)
+{
+    const Caffe__LayerParameter *layer = r->net->layer[index];
+    float *factors;
+    size_t count;
+    QF_TRY(qf_quantised_note_fold(context, r, index, fold, false));
+    QF_TRY(qf_fold_into(context, r->net, index, fold, &factors, &count));
+    qf_status status = QF_OK;
+    if (q) {
+        const size_t before = q->scales;
+        status = fold_codes(context, q, qf_layer_is(layer, "Deconvolution"), qf_kernel_size(layer),
+                            factors, count);
+        if (status == QF_OK)
+            status = spread_shifts(context, q, before);
+    }
+    qf_free(factors);
+    return status;
+}
+
 qf_status qf_quantised_fold(qf_context *context, qf_quantised_net *r, const qf_record *record)
 {
     for (int i = 0; i < (int)r->net->n_layer; i++) {
         const char *name = r->net->layer[i]->name;
         const qf_record_entry *entry = qf_record_find(record, name);
-        qf_fold fold = qf_graph_fold(r->net, i);
+        const qf_fold fold = qf_graph_fold(r->net, i);
         qf_quantised *q = qf_quantised_find(r, name);
-        float *factors;
-        size_t count;
+        bool finite;
         if (fold.batch_norm == QF_NONE)
             continue;
+        QF_TRY(qf_fold_is_finite(context, r->net, i, fold, &finite));
         if (entry && entry->skip_fusion) {
-            if (q && q->shift)
-                qf_amct_say(context, QF_WARNING, MODULE,
-                            "Layer %s: skip_fusion leaves it without shift factors", name);
-            if (q) {
-                qf_free(q->shift);
-                q->shift = NULL;
-            }
-            continue;
+            drop_shifts(context, q, "skip_fusion");
+        } else if (!finite) {
+            QF_TRY(qf_fold_not_finite(context, name));
+            drop_shifts(context, q, "a BatchNorm that is not folded");
+        } else {
+            QF_TRY(fold_layer(context, r, i, fold, q));
         }
-        QF_TRY(qf_quantised_note_fold(context, r, i, fold, false));
-        QF_TRY(qf_fold_into(context, r->net, i, fold, &factors, &count));
-        qf_status status = QF_OK;
-        if (q) {
-            size_t before = q->scales;
-            const Caffe__LayerParameter *layer = r->net->layer[i];
-            status = fold_codes(context, q, qf_layer_is(layer, "Deconvolution"),
-                                qf_kernel_size(layer), factors, count);
-            if (status == QF_OK)
-                status = spread_shifts(context, q, before);
-        }
-        qf_free(factors);
-        QF_TRY(status);
     }
     return QF_OK;
 }

@@ -1,8 +1,8 @@
 /* What preparing will do to each layer, and why: for people to read before any work is done. */
 #include "base/memory.h"
 #include "base/rows.h"
-#include "toolkit/config/ptq_config.h"
 #include "toolkit/prepare/prepare.h"
+#include "toolkit/ptq/quant_graph.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -157,6 +157,21 @@ static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
     return QF_OK;
 }
 
+/* Calibration is of what a TEST pass runs. */
+static qf_status plan_calibration(qf_context *context, Caffe__NetParameter *net,
+                                  const Caffe__NetParameter *weights, const qf_config *config,
+                                  qf_plan **out)
+{
+    Caffe__NetParameter *view = NULL;
+    qf_status status = qf_ptq_view(context, net, &view);
+    if (status == QF_OK)
+        status = qf_toolkit_check_shared(context, view, config);
+    if (status == QF_OK)
+        status = make_plan(context, view, weights, config, out);
+    qf_message_free(view);
+    return status;
+}
+
 /* `retraining` NULL: it is calibration. */
 static qf_status plan(qf_context *context, const char *model_file, const char *weights_file,
                       const char *config_file, const qf_retrain_options *retraining, qf_plan **out)
@@ -172,7 +187,8 @@ static qf_status plan(qf_context *context, const char *model_file, const char *w
                                                 retraining, &config)
                             : qf_ptq_load(context, net, weights, config_file, &config);
     if (status == QF_OK)
-        status = make_plan(context, net, weights, &config, out);
+        status = retraining ? make_plan(context, net, weights, &config, out)
+                            : plan_calibration(context, net, weights, &config, out);
     qf_message_free(net);
     qf_message_free(weights);
     qf_config_release(&config);

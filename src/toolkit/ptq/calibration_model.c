@@ -154,20 +154,13 @@ static const struct pass {
 };
 enum { PASSES = sizeof passes / sizeof *passes };
 
-static void say_pass(qf_context *context, const char *name)
-{
-    qf_amct_say(context, QF_INFO, "Optimizer", "Do <class '%s'>", name);
-}
-
 static qf_status build(qf_context *context, calibration *c)
 {
     const qf_config *config = &c->graph->config;
-    say_pass(context, "BatchNormFusionPass");
-    QF_TRY(qf_ptq_fold(context, c->graph));
     QF_TRY(qf_message_copy(context, c->graph->quantised.net, &c->net));
     QF_TRY(qf_message_new(context, &amct__scale_offset_record__descriptor, &c->record));
     for (int p = 0; p < PASSES; p++) {
-        say_pass(context, passes[p].name);
+        qf_amct_say(context, QF_INFO, "Optimizer", "Do <class '%s'>", passes[p].name);
         for (size_t i = 0; i < config->count; i++)
             if (config->layers[i].enabled)
                 QF_TRY(passes[p].run(context, c, &config->layers[i]));

@@ -1,5 +1,6 @@
 /* Which BatchNorm and Scale layers are folded before calibration (specification of post-training
  * quantisation, 5.3): behind every layer with weights, and in front of convolutions. */
+#include "base/amct_log.h"
 #include "toolkit/export/fold.h"
 #include "toolkit/ptq/quant_graph.h"
 
@@ -28,17 +29,17 @@ static qf_status fold_one(qf_context *context, qf_quantised_net *q, int index,
     return status;
 }
 
-qf_status qf_ptq_fold(qf_context *context, qf_quant_graph *graph)
+qf_status qf_ptq_fold(qf_context *context, const qf_config *config, qf_quantised_net *quantised)
 {
-    const qf_config *config = &graph->config;
+    qf_amct_say(context, QF_INFO, "Optimizer", "Do <class 'BatchNormFusionPass'>");
     for (size_t i = 0; i < config->count; i++) { /* every layer that could be quantised */
         const char *name = config->layers[i].name;
         if (qf_config_skips_fusion(config, name))
             continue;
         for (int k = 0; k < PATTERNS; k++) {
-            const int index = qf_graph_find(graph->quantised.net, name);
+            const int index = qf_graph_find(quantised->net, name);
             if (index != QF_NONE)
-                QF_TRY(fold_one(context, &graph->quantised, index, &patterns[k]));
+                QF_TRY(fold_one(context, quantised, index, &patterns[k]));
         }
     }
     return QF_OK;

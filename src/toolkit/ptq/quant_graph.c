@@ -7,14 +7,20 @@
 
 #include <string.h>
 
-qf_status qf_ptq_take_net(qf_context *context, Caffe__NetParameter *model,
-                          const Caffe__NetParameter *weights, Caffe__NetParameter **out)
+qf_status qf_ptq_view(qf_context *context, Caffe__NetParameter *model, Caffe__NetParameter **out)
 {
     QF_TRY(qf_quantised_test_view(context, model, out));
     for (size_t i = 0; i < (*out)->n_layer; i++)
         qf_graph_drop_rules((*out)->layer[i]);
     qf_message_free((*out)->state);
     (*out)->state = NULL;
+    return QF_OK;
+}
+
+qf_status qf_ptq_take_net(qf_context *context, Caffe__NetParameter *model,
+                          const Caffe__NetParameter *weights, Caffe__NetParameter **out)
+{
+    QF_TRY(qf_ptq_view(context, model, out));
     return qf_quantised_attach(context, *out, weights);
 }
 
@@ -50,6 +56,8 @@ static qf_status read_graph(qf_context *context, qf_quant_graph *graph)
         status = keep_tested_layers(context, graph);
     if (status == QF_OK)
         status = qf_toolkit_check_shared(context, graph->quantised.net, &graph->config);
+    if (status == QF_OK)
+        status = qf_ptq_fold(context, &graph->config, &graph->quantised);
     qf_message_free(weights);
     return status;
 }

@@ -17,19 +17,21 @@ struct qf_quant_graph {
     char *file[QF_GRAPH_FILES];
     Caffe__NetParameter *model; /* as read: the configuration borrows from it */
     qf_config config;           /* enabled are layers of the TEST phase only */
-    qf_quantised_net quantised; /* its layers are those of the last export */
+    qf_quantised_net quantised; /* folded; its layers are those of the last export */
 };
 
-/* TEST phase of a model, in every phase from now on, with its blobs. */
+/* The layers of a model's TEST phase, in every phase from now on. */
+qf_status qf_ptq_view(qf_context *context, Caffe__NetParameter *model, Caffe__NetParameter **out);
+/* The same with their blobs. */
 qf_status qf_ptq_take_net(qf_context *context, Caffe__NetParameter *model,
                           const Caffe__NetParameter *weights, Caffe__NetParameter **out);
-/* Folds what the configuration lets it fold; nothing, the second time. */
-qf_status qf_ptq_fold(qf_context *context, qf_quant_graph *graph);
+/* Folds what the configuration lets it fold. Once: behind what was folded there may be another
+ * BatchNorm, which stays. */
+qf_status qf_ptq_fold(qf_context *context, const qf_config *config, qf_quantised_net *quantised);
 /* A layer's factors as its entry of the record says; its codes, of the weights in `net`. */
 qf_status qf_ptq_take_factors(qf_context *context, qf_quantised_net *quantised,
                               const Caffe__LayerParameter *layer, const qf_record_entry *entry);
-/* Reads the record of a model's net and checks each entry. `quantisable` says of a layer whether it
- * may have one. */
+/* Reads the record of a model, whose net carries its blobs, and checks each entry. */
 qf_status qf_ptq_read_record(qf_context *context, const char *record_file, const char *model_file,
                              const Caffe__NetParameter *net, qf_record_stage stage,
                              qf_record **out);

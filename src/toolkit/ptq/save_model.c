@@ -50,8 +50,6 @@ qf_status qf_save_model(qf_context *context, qf_quant_graph *graph, qf_save_type
     qf_record *record = NULL;
     qf_status status = qf_export_check_arguments(context, save_type, save_path);
     if (status == QF_OK)
-        status = qf_ptq_fold(context, graph);
-    if (status == QF_OK)
         status = read_record(context, graph, &record);
     if (status == QF_OK)
         status = take_layers(context, graph, record);
