@@ -98,6 +98,24 @@ static void fill(qf_blob *blob, float lowest, float highest)
         values[i] = varied(i, lowest, highest);
 }
 
+/* One output of c0 and of c5 has no weights, only a bias, which their scales say nothing about. */
+static void clear_channels(qf_net *net)
+{
+    for (int l = 0; l < qf_net_layer_count(net); l++) {
+        const char *name = qf_net_layer_name(net, l);
+        float *weights, *bias;
+        if (strcmp(name, "c0") != 0 && strcmp(name, "c5") != 0)
+            continue;
+        qf_blob *blob = qf_net_layer_param(net, l, 0);
+        const size_t inner = qf_blob_count(blob) / (size_t)qf_blob_dimension(blob, 0);
+        assert_ok(context, qf_blob_mutable_data(blob, &weights));
+        assert_ok(context, qf_blob_mutable_data(qf_net_layer_param(net, l, 1), &bias));
+        for (size_t i = 0; i < inner; i++)
+            weights[2 * inner + i] = 0;
+        bias[2] = 0.7f;
+    }
+}
+
 /* Fillers make weights; statistics and factors are set, so that each channel has its own. */
 static void write_weights(const char *model, const char *weights)
 {
@@ -112,6 +130,7 @@ static void write_weights(const char *model, const char *weights)
         if (norm)
             fill(qf_net_layer_param(net, l, 2), 2, 2);
     }
+    clear_channels(net);
     assert_ok(context, qf_net_save_weights(net, weights));
     qf_net_destroy(net);
 }
