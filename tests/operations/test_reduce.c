@@ -1,4 +1,4 @@
-/* Rows of reductions: what each channel sums up to, softmax along an axis, and its loss. */
+/* Rows of reductions: sums over leading and trailing axes, softmax along an axis, and losses. */
 #include "device/families/classes.h"
 #include "operations/rows.h"
 
@@ -26,30 +26,6 @@ static void draw(void *to)
                            rows_between(1, 5),
                            {rows_between(1, 9), rows_between(1, 140), rows_between(1, 12),
                             rows_between(1, 12), rows_between(1, 3)}};
-}
-
-/* db is zero at first, then added to. */
-static void channel_sums(const qf_device *device, const void *of)
-{
-    const shape *s = of;
-    qf_tensor *dy = rows_tensor(s->axes, s->size);
-    const int channels = (int)qf_tensor_extent(&dy->shape).channels;
-    qf_tensor *db = rows_tensor(1, &channels), *expected = rows_like(db),
-              *magnitude = rows_like(db);
-    const qf_reduce_family *reference = qf_reference.reduce;
-    rows_fill(dy);
-    qf_tensor *mine = rows_copy(dy);
-    for (int pass = 1; pass <= 2; pass++) {
-        rows_expect_begin();
-        assert_ok(context, reference->channel_sums(context, dy, expected));
-        assert_ok(context, reference->channel_sums(context, rows_absolute(dy), magnitude));
-        rows_expect_end();
-        rows_input(mine);
-        rows_output(db, ROWS_FLOATS);
-        assert_ok(context, device->reduce->channel_sums(context, mine, db));
-        rows_check();
-        rows_compare(device, db, expected, magnitude, ROWS_ROUNDING, "sums");
-    }
 }
 
 static int some_axis(const shape *s)
@@ -421,7 +397,6 @@ static void value_loss_backward(const qf_device *device, const void *of)
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
-        {"channel-sums", NULL, channel_sums},
         {"outer-sums", NULL, outer_sums},
         {"inner-sums", NULL, inner_sums},
         {"inner-sums-backward", NULL, inner_sums_backward},

@@ -63,7 +63,6 @@ const qf_sweep_family qf_cpu_sweep = {
 };
 
 const qf_reduce_family qf_cpu_reduce = {
-    .channel_sums = qf_channel_sums,
     .outer_sums = qf_outer_sums,
     .inner_sums = qf_inner_sums,
     .inner_sums_backward = qf_inner_sums_backward,

@@ -64,7 +64,6 @@ qf_status qf_sweep_forward(qf_context *, const qf_sweep *, qf_tensor *x, qf_tens
                            qf_tensor *y, qf_tensor *codes);
 qf_status qf_sweep_backward(qf_context *, const qf_sweep *, const qf_sweep_gradients *);
 
-qf_status qf_channel_sums(qf_context *, qf_tensor *dy, qf_tensor *db);
 /* Per channel, of NHWC arrays: mean and biased variance; Σ a, then Σ a · (b − centre[c]). */
 qf_status qf_channel_moments(qf_context *, const float *x, qf_extent, float *mean, float *variance);
 qf_status qf_channel_products(qf_context *, const float *a, const float *b, const float *centre,

@@ -20,8 +20,6 @@ typedef struct qf_loss_operands {
 } qf_loss_operands;
 
 typedef struct qf_reduce_family {
-    /* db[c] += Σ dy over everything but axis 1 (axis 0 … of a (rows, outputs) blob likewise). */
-    qf_status (*channel_sums)(qf_context *, qf_tensor *dy, qf_tensor *db);
     /* sums[i] += Σ x over the axes before `axis`; i counts the elements of the others. */
     qf_status (*outer_sums)(qf_context *, qf_tensor *x, int axis, qf_tensor *sums);
     /* y = factor · Σ over the axes from `axis` on, one number for each index of those before. */

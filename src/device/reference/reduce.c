@@ -6,23 +6,6 @@
 
 #include <float.h>
 
-static qf_status channel_sums(qf_context *context, qf_tensor *dy, qf_tensor *db)
-{
-    QF_ON_DEVICE(context);
-    const qf_extent e = qf_tensor_extent(&dy->shape);
-    const float *gradient;
-    float *result;
-    QF_TRY(qf_device_read(context, dy, QF_NHWC, &gradient));
-    QF_TRY(qf_device_update(context, db, QF_PLAIN, &result));
-    for (size_t c = 0; c < e.channels; c++) {
-        double sum = 0;
-        for (size_t row = 0; row < e.batch * e.inner; row++)
-            sum += (double)gradient[row * e.channels + c];
-        result[c] += (float)sum;
-    }
-    return QF_OK;
-}
-
 static qf_status outer_sums(qf_context *context, qf_tensor *x, int axis, qf_tensor *sums)
 {
     QF_ON_DEVICE(context);
@@ -233,7 +216,6 @@ static qf_status value_loss_backward(qf_context *context, const qf_value_loss *s
 }
 
 const qf_reduce_family qf_reference_reduce = {
-    .channel_sums = channel_sums,
     .outer_sums = outer_sums,
     .inner_sums = inner_sums,
     .inner_sums_backward = inner_sums_backward,

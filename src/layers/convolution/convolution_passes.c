@@ -41,5 +41,6 @@ qf_status qf_convolution_enter_gradient(qf_layer *layer, int index, qf_tensor **
     QF_TRY(qf_convolution_enter(layer, layer->top[index]->diff, 1, true, dy));
     if (!s->bias || !layer->params[1].propagate)
         return QF_OK;
-    return layer->device->reduce->channel_sums(layer->context, *dy, layer->params[1].blob->diff);
+    return layer->device->map->sums(layer->context, (qf_axes){1, 1}, *dy, NULL, false,
+                                    layer->params[1].blob->diff);
 }

@@ -9,69 +9,6 @@
 
 enum { BLOCKS = 64 }; /* fixed, so that sums do not depend on the number of threads */
 
-/* What a reduction adds up for each channel. */
-typedef void (*row_function)(const float *a, const float *b, const float *centre, size_t channels,
-                             double *sums);
-
-/* sums[columns · channels]: row function applied to all NHWC rows, blocks added in order. */
-static qf_status reduce(qf_context *context, const float *a, const float *b, const float *centre,
-                        qf_extent e, int columns, row_function add, double *sums)
-{
-    size_t rows = e.batch * e.inner, width = e.channels * (size_t)columns;
-    double *partial = qf_alloc(width * BLOCKS, sizeof *partial);
-    if (!partial)
-        return qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", e.channels);
-#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * width))
-    for (int block = 0; block < BLOCKS; block++) {
-        size_t from = rows * (size_t)block / BLOCKS, to = rows * (size_t)(block + 1) / BLOCKS;
-        for (size_t row = from; row < to; row++)
-            add(a + row * e.channels, b ? b + row * e.channels : NULL, centre, e.channels,
-                partial + (size_t)block * width);
-    }
-    memset(sums, 0, width * sizeof *sums);
-    for (int block = 0; block < BLOCKS; block++)
-        for (size_t i = 0; i < width; i++)
-            sums[i] += partial[(size_t)block * width + i];
-    qf_free(partial);
-    return QF_OK;
-}
-
-static void add_values(const float *a, const float *b, const float *centre, size_t channels,
-                       double *sums)
-{
-    (void)b;
-    (void)centre;
-#pragma omp simd
-    for (size_t c = 0; c < channels; c++)
-        sums[c] += (double)a[c];
-}
-
-static void add_products(const float *a, const float *b, const float *centre, size_t channels,
-                         double *sums)
-{
-#pragma omp simd
-    for (size_t c = 0; c < channels; c++) {
-        sums[c] += (double)a[c];
-        sums[channels + c] += (double)a[c] * ((double)b[c] - (double)centre[c]);
-    }
-}
-
-qf_status qf_channel_sums(qf_context *context, qf_tensor *dy, qf_tensor *db)
-{
-    const float *gradient;
-    float *result;
-    qf_extent e = qf_tensor_extent(&dy->shape);
-    QF_TRY(qf_read(context, dy, QF_NHWC, &gradient));
-    QF_TRY(qf_update(context, db, QF_PLAIN, &result));
-    double *sums = qf_alloc(e.channels, sizeof *sums);
-    qf_status status = sums ? reduce(context, gradient, NULL, NULL, e, 1, add_values, sums)
-                            : qf_fail(context, QF_E_MEMORY, "no memory for sums");
-    for (size_t c = 0; status == QF_OK && c < e.channels; c++)
-        result[c] += (float)sums[c];
-    qf_free(sums);
-    return status;
-}
-
 /* Row by row, in float: rows are few where this is asked for (the items of a batch). */
 qf_status qf_outer_sums(qf_context *context, qf_tensor *x, int axis, qf_tensor *sums)
 {
@@ -88,10 +25,34 @@ qf_status qf_outer_sums(qf_context *context, qf_tensor *x, int axis, qf_tensor *
     return QF_OK;
 }
 
+static void add_products(const float *a, const float *b, const float *centre, size_t channels,
+                         double *sums)
+{
+#pragma omp simd
+    for (size_t c = 0; c < channels; c++) {
+        sums[c] += (double)a[c];
+        sums[channels + c] += (double)a[c] * ((double)b[c] - (double)centre[c]);
+    }
+}
+
 qf_status qf_channel_products(qf_context *context, const float *a, const float *b,
                               const float *centre, qf_extent e, double *sums)
 {
-    return reduce(context, a, b, centre, e, 2, add_products, sums);
+    const size_t rows = e.batch * e.inner, width = 2 * e.channels;
+    double *partial = qf_alloc(width * BLOCKS, sizeof *partial);
+    if (!partial)
+        return qf_fail(context, QF_E_MEMORY, "no memory for sums of %zu channels", e.channels);
+#pragma omp parallel for schedule(static) if (qf_repays_threads(rows * width))
+    for (size_t block = 0; block < BLOCKS; block++)
+        for (size_t row = rows * block / BLOCKS; row < rows * (block + 1) / BLOCKS; row++)
+            add_products(a + row * e.channels, b + row * e.channels, centre, e.channels,
+                         partial + block * width);
+    memset(sums, 0, width * sizeof *sums);
+    for (int block = 0; block < BLOCKS; block++)
+        for (size_t i = 0; i < width; i++)
+            sums[i] += partial[(size_t)block * width + i];
+    qf_free(partial);
+    return QF_OK;
 }
 
 /* Mean and sum of squared distances from it, of some rows. */
