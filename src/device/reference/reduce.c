@@ -3,6 +3,7 @@
 #include "device/reference/reference.h"
 
 #include "device/families/classes.h"
+#include "device/open_loss.h"
 
 #include <float.h>
 
@@ -174,19 +175,6 @@ static qf_status label_ranks(qf_context *context, const qf_labelling *s, qf_tens
 
 /* ---- losses of values ---- */
 
-static qf_status read_operands(qf_context *context, const qf_value_loss *s,
-                               const qf_loss_operands *o, qf_loss_arrays *out)
-{
-    qf_tensor *const tensors[] = {o->x, o->target, o->inside, o->outside};
-    const float **arrays[] = {&out->x, &out->target, &out->inside, &out->outside};
-    *out = (qf_loss_arrays){.count = qf_shape_count(&o->x->shape)};
-    out->classes = s->items ? out->count / s->items : 0;
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
-        if (tensors[i])
-            QF_TRY(qf_device_read(context, tensors[i], QF_PLAIN, arrays[i]));
-    return QF_OK;
-}
-
 static qf_status value_loss(qf_context *context, const qf_value_loss *s, const qf_loss_operands *o,
                             float divisor, qf_tensor *loss)
 {
@@ -194,7 +182,7 @@ static qf_status value_loss(qf_context *context, const qf_value_loss *s, const q
     qf_loss_arrays a;
     float *result;
     double sum = 0;
-    QF_TRY(read_operands(context, s, o, &a));
+    QF_TRY(qf_loss_open(context, s, o, &a));
     QF_TRY(qf_device_write(context, loss, QF_PLAIN, &result));
     for (size_t i = 0; i < a.count; i++)
         sum += qf_loss_term_at(s, &a, i);
@@ -208,7 +196,7 @@ static qf_status value_loss_backward(qf_context *context, const qf_value_loss *s
     QF_ON_DEVICE(context);
     qf_loss_arrays a;
     float *result;
-    QF_TRY(read_operands(context, s, o, &a));
+    QF_TRY(qf_loss_open(context, s, o, &a));
     QF_TRY(qf_device_write(context, dx, QF_PLAIN, &result));
     for (size_t i = 0; i < a.count; i++)
         result[i] = qf_loss_gradient_at(s, &a, i, scale);

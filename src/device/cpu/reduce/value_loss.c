@@ -2,19 +2,7 @@
 #include "device/cpu/cpu.h"
 
 #include "base/parallel.h"
-
-static qf_status read_operands(qf_context *context, const qf_value_loss *s,
-                               const qf_loss_operands *o, qf_loss_arrays *out)
-{
-    qf_tensor *const tensors[] = {o->x, o->target, o->inside, o->outside};
-    const float **arrays[] = {&out->x, &out->target, &out->inside, &out->outside};
-    *out = (qf_loss_arrays){.count = qf_shape_count(&o->x->shape)};
-    out->classes = s->items ? out->count / s->items : 0;
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
-        if (tensors[i])
-            QF_TRY(qf_read(context, tensors[i], QF_PLAIN, arrays[i]));
-    return QF_OK;
-}
+#include "device/open_loss.h"
 
 /* A loop over some of the values. */
 typedef struct range {
@@ -87,9 +75,10 @@ static double walk_all(const qf_value_loss *s, const qf_loss_arrays *a, float sc
 qf_status qf_value_loss_forward(qf_context *context, const qf_value_loss *s,
                                 const qf_loss_operands *o, float divisor, qf_tensor *loss)
 {
+    QF_ON_HOST(context);
     qf_loss_arrays a;
     float *result;
-    QF_TRY(read_operands(context, s, o, &a));
+    QF_TRY(qf_loss_open(context, s, o, &a));
     QF_TRY(qf_write(context, loss, QF_PLAIN, &result));
     result[0] = (float)(walk_all(s, &a, 0, NULL) / (double)divisor);
     return QF_OK;
@@ -98,9 +87,10 @@ qf_status qf_value_loss_forward(qf_context *context, const qf_value_loss *s,
 qf_status qf_value_loss_backward(qf_context *context, const qf_value_loss *s,
                                  const qf_loss_operands *o, float scale, qf_tensor *dx)
 {
+    QF_ON_HOST(context);
     qf_loss_arrays a;
     float *result;
-    QF_TRY(read_operands(context, s, o, &a));
+    QF_TRY(qf_loss_open(context, s, o, &a));
     QF_TRY(qf_write(context, dx, QF_PLAIN, &result));
     walk_all(s, &a, scale, result);
     return QF_OK;
