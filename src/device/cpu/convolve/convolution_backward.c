@@ -82,22 +82,30 @@ qf_status qf_convolution_backward_weights(qf_context *context, qf_convolution *c
     return qf_convolve_run(context, &call);
 }
 
-static qf_status run_data_unit(qf_context *context, const convolve_call *call, unit_kind kind,
-                               qf_form form)
+/* From weights in this form, times their `scale`. */
+static qf_status run_data_unit(qf_context *context, qf_convolution *c, unit_kind kind,
+                               const void *gradient, qf_tensor *w, qf_form form, const float *scale,
+                               qf_tensor *dx)
 {
-    qf_tensor *const w = call->w;
-    const float *gradient;
     const void *weights;
     float *result;
     unit *u;
-    QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
-    QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
+    QF_TRY(qf_convolution_need_unit(context, c, kind, &u));
     QF_TRY(qf_tensor_read(context, w, form, &weights));
-    QF_TRY(qf_operand_load(context, &u->weights, weights, w->weight_scale, w->version));
-    QF_TRY(qf_write(context, call->dx, QF_NHWC, &result));
+    QF_TRY(qf_operand_load(context, &u->weights, weights, scale, w->version));
+    QF_TRY(qf_write(context, dx, QF_NHWC, &result));
     qf_status status = qf_convolution_execute(context, u, kind, result, gradient);
     qf_operand_release(&u->weights);
     return status;
+}
+
+static qf_status run_data_floats(qf_context *context, const convolve_call *call, unit_kind kind,
+                                 qf_form form)
+{
+    const float *gradient;
+    QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
+    return run_data_unit(context, call->c, kind, gradient, call->w, form, call->w->weight_scale,
+                         call->dx);
 }
 
 static qf_status accepts_data_codes(qf_context *context, const void *of, const char **no)
@@ -114,7 +122,7 @@ static qf_status accepts_data_codes(qf_context *context, const void *of, const c
 
 static qf_status run_data_codes(qf_context *context, const void *call)
 {
-    return run_data_unit(context, call, BACKWARD_DATA_CODES, QF_WEIGHT_CODES);
+    return run_data_floats(context, call, BACKWARD_DATA_CODES, QF_WEIGHT_CODES);
 }
 
 static qf_status accepts_data(qf_context *context, const void *call, const char **no)
@@ -124,7 +132,7 @@ static qf_status accepts_data(qf_context *context, const void *call, const char 
 
 static qf_status run_data(qf_context *context, const void *call)
 {
-    return run_data_unit(context, call, BACKWARD_DATA, QF_PLAIN);
+    return run_data_floats(context, call, BACKWARD_DATA, QF_PLAIN);
 }
 
 static const qf_implementation data_list[] = {
@@ -186,16 +194,7 @@ static const char *refuses_bf16(const convolve_call *call)
 static qf_status data_bf16(qf_context *context, qf_convolution *c, const uint16_t *rounded,
                            qf_tensor *w, qf_tensor *dx)
 {
-    const int8_t *codes;
-    float *result;
-    unit *u;
-    QF_TRY(qf_convolution_need_unit(context, c, BACKWARD_DATA_BF16, &u));
-    QF_TRY(qf_tensor_read(context, w, QF_WEIGHT_CODES, &codes));
-    QF_TRY(qf_operand_load(context, &u->weights, codes, NULL, w->version));
-    QF_TRY(qf_write(context, dx, QF_NHWC, &result));
-    qf_status status = qf_convolution_execute(context, u, BACKWARD_DATA_BF16, result, rounded);
-    qf_operand_release(&u->weights);
-    return status;
+    return run_data_unit(context, c, BACKWARD_DATA_BF16, rounded, w, QF_WEIGHT_CODES, NULL, dx);
 }
 
 static qf_status few_channels_bf16(qf_context *context, qf_convolution *c, const uint16_t *rounded,

@@ -23,15 +23,10 @@ static bool is_exact_in_float(const qf_convolution_shape *s)
 static qf_status give_scales(qf_context *context, qf_convolution *c, unit *u, const qf_tensor *x,
                              const qf_tensor *w, qf_tensor *bias)
 {
-    const float *bias_values;
     for (int i = 0; i < c->shape.out_channels; i++)
         c->scale[i] = x->code_scale * w->weight_scale[w->weight_scale_count > 1 ? i : 0];
     QF_DNNL(context, dnnl_memory_set_data_handle(u->scale, c->scale));
-    if (!bias)
-        return QF_OK;
-    QF_TRY(qf_read(context, bias, QF_PLAIN, &bias_values));
-    QF_DNNL(context, dnnl_memory_set_data_handle(u->bias, (void *)bias_values));
-    return QF_OK;
+    return qf_convolution_give_bias(context, u->bias, bias, QF_PLAIN);
 }
 
 /* The kinds of unit for codes: in int8, or (exact) in float on integers. */
@@ -156,17 +151,14 @@ static qf_status run_float(qf_context *context, const void *of)
 {
     const convolve_call *call = of;
     const unit_kind kind = call->bias ? FORWARD_BIAS : FORWARD;
-    const float *source, *weights, *bias_values;
+    const float *source, *weights;
     float *result;
     unit *u;
     QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
     QF_TRY(qf_read(context, call->x, QF_NHWC, &source));
     QF_TRY(qf_read(context, call->w, QF_PLAIN, &weights));
     QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, call->w->version));
-    if (call->bias) {
-        QF_TRY(qf_read(context, call->bias, QF_PLAIN, &bias_values));
-        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias, (void *)bias_values));
-    }
+    QF_TRY(qf_convolution_give_bias(context, u->bias, call->bias, QF_PLAIN));
     QF_TRY(qf_write(context, call->y, QF_NHWC, &result));
     return qf_convolution_execute(context, u, kind, source, result);
 }
@@ -192,9 +184,7 @@ qf_status qf_convolution_forward(qf_context *context, qf_convolution *c, qf_tens
 {
     const unsigned with = (are_codes(x, w) ? WITH_CODES : 0) | (bias ? WITH_BIAS : 0) |
                           (unsigned)context->compute * WITH_MODE;
-    const convolve_call call = {
-        .operation = OF_FORWARD, .with = with, .c = c, .x = x, .w = w, .bias = bias, .y = y};
-    return qf_convolve_run(context, &call);
+    return qf_convolve_run_forward(context, OF_FORWARD, with, c, x, w, bias, y);
 }
 
 /* ---- codes in, accumulators out ---- */
@@ -233,17 +223,13 @@ static qf_status run_integer(qf_context *context, const void *of)
     const unit_kind kind = call->bias ? FORWARD_INTEGER_BIAS : FORWARD_INTEGER;
     const uint8_t *codes;
     const int8_t *weights;
-    const int32_t *bias_values;
     int32_t *result;
     unit *u;
     QF_TRY(qf_convolution_need_unit(context, call->c, kind, &u));
     QF_TRY(qf_tensor_read(context, call->x, QF_CODES, &codes));
     QF_TRY(qf_tensor_read(context, call->w, QF_WEIGHT_CODES, &weights));
     QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, call->w->version));
-    if (call->bias) {
-        QF_TRY(qf_tensor_read(context, call->bias, QF_INTEGERS, &bias_values));
-        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias, (void *)bias_values));
-    }
+    QF_TRY(qf_convolution_give_bias(context, u->bias, call->bias, QF_INTEGERS));
     QF_TRY(qf_tensor_write(context, call->y, QF_INTEGERS, &result));
     u->zero = call->x->code_zero;
     return qf_convolution_execute(context, u, kind, codes, result);
@@ -262,12 +248,6 @@ const qf_implementations qf_convolve_forward_integer_list = {
 qf_status qf_convolution_forward_integer(qf_context *context, qf_convolution *c, qf_tensor *x,
                                          qf_tensor *w, qf_tensor *bias, qf_tensor *y)
 {
-    const convolve_call call = {.operation = OF_FORWARD_INTEGER,
-                                .with = WITH_CODES | (bias ? WITH_BIAS : 0),
-                                .c = c,
-                                .x = x,
-                                .w = w,
-                                .bias = bias,
-                                .y = y};
-    return qf_convolve_run(context, &call);
+    const unsigned with = WITH_CODES | (bias ? WITH_BIAS : 0);
+    return qf_convolve_run_forward(context, OF_FORWARD_INTEGER, with, c, x, w, bias, y);
 }

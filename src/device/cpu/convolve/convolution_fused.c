@@ -50,7 +50,7 @@ static qf_status accepts_fused(qf_context *context, const void *of, const char *
 static qf_status run_fused(qf_context *context, const void *of)
 {
     const convolve_call *call = of;
-    const float *source, *weights, *bias_values;
+    const float *source, *weights;
     float *result;
     fused_unit *u;
     QF_TRY(get_value_unit(context, call, &u));
@@ -59,10 +59,7 @@ static qf_status run_fused(qf_context *context, const void *of)
     QF_TRY(qf_read(context, call->x, QF_NHWC, &source));
     QF_TRY(qf_read(context, call->w, QF_PLAIN, &weights));
     QF_TRY(qf_operand_load(context, &u->weights, weights, NULL, call->w->version));
-    if (call->bias) {
-        QF_TRY(qf_read(context, call->bias, QF_PLAIN, &bias_values));
-        QF_DNNL(context, dnnl_memory_set_data_handle(u->bias_memory, (void *)bias_values));
-    }
+    QF_TRY(qf_convolution_give_bias(context, u->bias_memory, call->bias, QF_PLAIN));
     QF_TRY(call->epilogue->sum ? qf_update(context, call->y, QF_NHWC, &result)
                                : qf_write(context, call->y, QF_NHWC, &result));
     QF_DNNL(context, qf_fused_unit_execute(u, &u->runners[0], source, result));

@@ -67,6 +67,15 @@ qf_status qf_convolve_run(qf_context *context, const convolve_call *call)
     return chosen->run(context, call);
 }
 
+qf_status qf_convolve_run_forward(qf_context *context, convolve_operation operation, unsigned with,
+                                  qf_convolution *c, qf_tensor *x, qf_tensor *w, qf_tensor *bias,
+                                  qf_tensor *y)
+{
+    const convolve_call call = {
+        .operation = operation, .with = with, .c = c, .x = x, .w = w, .bias = bias, .y = y};
+    return qf_convolve_run(context, &call);
+}
+
 static int print_sizes(char *text, size_t size, const int *sizes, int count)
 {
     int length = 0;

@@ -349,6 +349,17 @@ qf_status qf_convolution_accepts_unit(qf_context *context, const convolve_call *
     return QF_OK;
 }
 
+qf_status qf_convolution_give_bias(qf_context *context, dnnl_memory_t of_unit, qf_tensor *bias,
+                                   qf_form form)
+{
+    const void *values;
+    if (!bias)
+        return QF_OK;
+    QF_TRY(qf_tensor_read(context, bias, form, &values));
+    QF_DNNL(context, dnnl_memory_set_data_handle(of_unit, (void *)values));
+    return QF_OK;
+}
+
 qf_status qf_convolution_execute(qf_context *context, unit *u, unit_kind kind, const void *x,
                                  const void *y)
 {

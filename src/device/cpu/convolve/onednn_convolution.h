@@ -76,6 +76,9 @@ typedef struct convolve_call {
 qf_status qf_convolve_choose(qf_context *, const convolve_call *, const qf_implementation **out);
 /* By the implementation that is chosen for such a call. */
 qf_status qf_convolve_run(qf_context *, const convolve_call *);
+/* The same of one of the operations that go from x to y and need nothing else. */
+qf_status qf_convolve_run_forward(qf_context *, convolve_operation, unsigned with, qf_convolution *,
+                                  qf_tensor *x, qf_tensor *w, qf_tensor *bias, qf_tensor *y);
 
 extern const qf_implementations qf_convolve_forward_list, qf_convolve_forward_integer_list,
     qf_convolve_transposed_list, qf_convolve_transposed_integer_list, qf_convolve_backward_list,
@@ -103,6 +106,8 @@ void qf_fused_convolution_destroy(struct qf_fused_convolution *fused); /* NULL i
 /* *out is NULL if oneDNN has no such primitive. */
 qf_status qf_convolution_unit(qf_context *, qf_convolution *, unit_kind, unit **out);
 qf_status qf_convolution_need_unit(qf_context *, qf_convolution *, unit_kind, unit **out);
+/* The bias in this form becomes the unit's; NULL: it has none. */
+qf_status qf_convolution_give_bias(qf_context *, dnnl_memory_t of_unit, qf_tensor *bias, qf_form);
 /* Weights and zero point have been given to the unit. */
 qf_status qf_convolution_execute(qf_context *, unit *, unit_kind, const void *x, const void *y);
 

@@ -164,14 +164,7 @@ qf_status qf_deconvolution_forward_integer(qf_context *context, qf_convolution *
                                            qf_tensor *w, qf_tensor *bias, qf_tensor *y)
 {
     /* Whatever the context computes floats in. */
-    const convolve_call call = {.operation = OF_TRANSPOSED_INTEGER,
-                                .with = WITH_CODES,
-                                .c = c,
-                                .x = x,
-                                .w = w,
-                                .bias = bias,
-                                .y = y};
-    return qf_convolve_run(context, &call);
+    return qf_convolve_run_forward(context, OF_TRANSPOSED_INTEGER, WITH_CODES, c, x, w, bias, y);
 }
 
 /* ---- floats ---- */
@@ -285,7 +278,5 @@ qf_status qf_deconvolution_forward(qf_context *context, qf_convolution *c, qf_te
 {
     const unsigned with =
         (are_codes(c, x, w) ? WITH_CODES : 0) | (unsigned)context->compute * WITH_MODE;
-    const convolve_call call = {
-        .operation = OF_TRANSPOSED, .with = with, .c = c, .x = x, .w = w, .bias = bias, .y = y};
-    return qf_convolve_run(context, &call);
+    return qf_convolve_run_forward(context, OF_TRANSPOSED, with, c, x, w, bias, y);
 }
