@@ -167,7 +167,7 @@ void test_ptq_prepare(const char *config)
 }
 
 /* The output of the test set's first batch. */
-float *test_ptq_outputs(const char *model, const char *weights, size_t *count)
+static float *outputs(const char *model, const char *weights, size_t *count)
 {
     qf_net *net;
     const float *values;
@@ -183,7 +183,7 @@ float *test_ptq_outputs(const char *model, const char *weights, size_t *count)
     return copy;
 }
 
-double test_ptq_difference(const float *a, const float *b, size_t count)
+static double difference(const float *a, const float *b, size_t count)
 {
     double error = 0, signal = 0;
     for (size_t i = 0; i < count; i++) {
@@ -191,6 +191,19 @@ double test_ptq_difference(const float *a, const float *b, size_t count)
         signal += (double)(a[i] * a[i]);
     }
     return sqrt(error / signal);
+}
+
+void test_ptq_is_close(const char *model, const char *weights, double limit)
+{
+    size_t count, same;
+    float *before = outputs("net.prototxt", "net.caffemodel", &count);
+    float *after = outputs(model, weights, &same);
+    assert_int_equal(count, same);
+    const double lost = difference(before, after, count);
+    if (!(lost <= limit) || lost == 0)
+        fail_msg("%s differs by %g from the float net, at most %g is expected", model, lost, limit);
+    qf_free(before);
+    qf_free(after);
 }
 
 Caffe__NetParameter *test_ptq_net(const char *model, const char *weights)

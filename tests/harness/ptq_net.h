@@ -13,10 +13,9 @@ int test_ptq_start(void **state);
 
 qf_status test_ptq_init(const char *config, const char *record, qf_quant_graph **graph);
 void test_ptq_prepare(const char *config);
-/* What a model puts out for the first batch of its data; qf_free() it. */
-float *test_ptq_outputs(const char *model, const char *weights, size_t *count);
-/* ‖a − b‖ / ‖a‖ */
-double test_ptq_difference(const float *a, const float *b, size_t count);
+/* What the model puts out for the first batch is the float net's, but for this part of it; and not
+ * the very same. */
+void test_ptq_is_close(const char *model, const char *weights, double limit);
 
 /* A model, or, where it is NULL, a file of weights. */
 Caffe__NetParameter *test_ptq_net(const char *model, const char *weights);

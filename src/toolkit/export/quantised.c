@@ -80,16 +80,21 @@ static double decibels(const float *w, const int8_t *codes, qf_weight_layout lay
     return 10 * log10(signal / noise);
 }
 
-qf_weight_layout qf_quantised_layout(const Caffe__LayerParameter *layer, bool channel_wise)
+qf_status qf_quantised_layout(qf_context *context, const Caffe__LayerParameter *layer,
+                              bool channel_wise, qf_weight_layout *out)
 {
     const size_t count = layer->n_blobs ? layer->blobs[0]->n_data : 0;
     const size_t channels = channel_wise ? qf_fold_outputs(layer) : 1;
     const size_t kernel =
         channel_wise && count && qf_layer_is(layer, "Deconvolution") ? qf_kernel_size(layer) : 0;
-    if (!channels || count % channels || (kernel && count % (channels * kernel)))
-        return (qf_weight_layout){0};
-    return kernel ? (qf_weight_layout){count / channels / kernel, channels, kernel}
+    if (!count || !channels || count % channels || (kernel && count % (channels * kernel)))
+        return qf_fail(context, QF_E_MISMATCH,
+                       "the weights of layer %s do not fit its settings; is this the weights file "
+                       "of this model?",
+                       layer->name);
+    *out = kernel ? (qf_weight_layout){count / channels / kernel, channels, kernel}
                   : (qf_weight_layout){1, channels, count / channels};
+    return QF_OK;
 }
 
 /* By the context's device. */

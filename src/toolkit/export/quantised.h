@@ -50,9 +50,9 @@ qf_status qf_quantised_add(qf_context *context, qf_quantised_net *quantised,
                            const Caffe__LayerParameter *layer, qf_quantised **out);
 void qf_quantised_forget_layers(qf_quantised_net *quantised); /* the net stays as it is */
 qf_quantised *qf_quantised_find(const qf_quantised_net *quantised, const char *name);
-/* How scales lie in the weights of a layer that carries its blobs; zeros where these do not fit its
- * settings. */
-qf_weight_layout qf_quantised_layout(const Caffe__LayerParameter *layer, bool channel_wise);
+/* How scales lie in the weights of a layer that carries its blobs. */
+qf_status qf_quantised_layout(qf_context *context, const Caffe__LayerParameter *layer,
+                              bool channel_wise, qf_weight_layout *out);
 /* Its scales and codes, of weights `w` by ARQ; or of the layer's blob, with given scales, one or
  * `count` of them; or, without weights, the scale 1. */
 qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_layout layout,

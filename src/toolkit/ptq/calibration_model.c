@@ -20,23 +20,12 @@ typedef qf_status layer_function(qf_context *context, calibration *c,
 
 /* ---- weights ---- */
 
-static qf_status check_floats(qf_context *context, const Caffe__LayerParameter *layer,
-                              qf_weight_layout layout)
-{
-    return layout.channels
-               ? QF_OK
-               : qf_fail(context, QF_E_MISMATCH,
-                         "the weights of layer %s do not fit its settings; is this the weights "
-                         "file of this model?",
-                         layer->name);
-}
-
 static qf_status replace_weights(qf_context *context, const qf_layer_config *config,
                                  Caffe__LayerParameter *layer, qf_record_entry *entry)
 {
     qf_quantised q = {.name = config->name};
-    const qf_weight_layout layout = qf_quantised_layout(layer, config->channel_wise);
-    QF_TRY(check_floats(context, layer, layout));
+    qf_weight_layout layout;
+    QF_TRY(qf_quantised_layout(context, layer, config->channel_wise, &layout));
     qf_status status = qf_quantise_weights(context, layer->blobs[0]->data, layout, &q);
     if (status == QF_OK)
         status = qf_quantised_give_weights(context, &q, layer);

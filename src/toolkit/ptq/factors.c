@@ -19,6 +19,7 @@ static qf_status take_shifts(qf_context *context, const qf_record_entry *entry, 
 qf_status qf_ptq_take_factors(qf_context *context, qf_quantised_net *quantised,
                               const Caffe__LayerParameter *layer, const qf_record_entry *entry)
 {
+    qf_weight_layout layout; /* only whether there is one */
     qf_quantised *q;
     QF_TRY(qf_quantised_add(context, quantised, layer, &q));
     q->has_weights = qf_layer_support(layer, layer).has_weights;
@@ -26,11 +27,7 @@ qf_status qf_ptq_take_factors(qf_context *context, qf_quantised_net *quantised,
     q->offset_d = entry->offset_d;
     if (!q->has_weights)
         return qf_quantise_nothing(context, q);
-    if (!qf_quantised_layout(layer, entry->n_scale_w > 1).channels)
-        return qf_fail(context, QF_E_MISMATCH,
-                       "the weights of layer %s do not fit its settings; is this the weights file "
-                       "of this model?",
-                       layer->name);
+    QF_TRY(qf_quantised_layout(context, layer, entry->n_scale_w > 1, &layout));
     QF_TRY(qf_quantise_by_scales(context, layer, entry->scale_w, entry->n_scale_w, q));
     return take_shifts(context, entry, q);
 }
