@@ -4,6 +4,7 @@
 #include "harness/command.h"
 #include "harness/fixture.h"
 #include "harness/one_layer.h"
+#include "model/record.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -123,10 +124,39 @@ static void compare_weights(const char *text)
     qf_net_destroy(nets[1]);
 }
 
+/* ---- the flow without training ---- */
+
+/* Of the factors that training found, without their shifts. */
+static void convert(const char *text, bool apart)
+{
+    char *net = name("net.prototxt", apart), *weights = name("net.caffemodel", apart),
+         *record_file = name("record.txt", apart);
+    qf_record *record;
+    qf_verification *found;
+    assert_ok(context, qf_record_read(context, record_file, &record));
+    for (size_t i = 0; i < record->n_record; i++) {
+        qf_record_entry *entry = record->record[i]->value;
+        entry->n_shift_bit = 0;
+        if (strcmp(record->record[i]->key, "pool") == 0)
+            entry->n_scale_w = entry->n_offset_w = 0;
+    }
+    assert_ok(context, qf_record_write(context, "factors.txt", record));
+    qf_message_free(record);
+    assert_ok(context, qf_convert_model(context, net, weights, "factors.txt", "converted"));
+    if (qf_verify(context, "converted", NULL, 2, NULL, NULL, NULL, &found) != QF_OK)
+        fail_msg("%s\n%s", qf_error_text(context), text);
+    qf_verification_destroy(found);
+    qf_free(net);
+    qf_free(weights);
+    qf_free(record_file);
+}
+
 static void check(const char *text)
 {
-    run_flow(text, false);
-    run_flow(text, true);
+    for (int apart = 0; apart < 2; apart++) {
+        run_flow(text, apart);
+        convert(text, apart);
+    }
     compare_weights(text);
 }
 

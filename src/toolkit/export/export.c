@@ -214,6 +214,7 @@ static qf_status build(qf_context *context, const qf_quantised_net *r, bool depl
     for (size_t i = 0; i < r->count; i++) {
         const qf_quantised *q = &r->layers[i];
         int index = qf_graph_find(*out, q->name);
+        QF_TRY(qf_graph_name_apart(context, *out, index)); /* its bottom is going to be another */
         QF_TRY(insert_quant(context, *out, q, &index));
         Caffe__LayerParameter *layer = (*out)->layer[index];
         qf_fold_unshare(layer);

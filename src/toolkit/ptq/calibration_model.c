@@ -2,6 +2,7 @@
  * quantised already, and beside each quantised layer what measures its input and its sums. */
 #include "base/memory.h"
 #include "base/output.h"
+#include "toolkit/export/fold.h"
 #include "toolkit/prepare/prepare.h"
 #include "toolkit/ptq/quant_graph.h"
 
@@ -31,6 +32,7 @@ static qf_status replace_weights(qf_context *context, const qf_layer_config *con
         status = qf_quantised_give_weights(context, &q, layer);
     if (status == QF_OK)
         status = qf_record_set_scales(context, entry, q.scale, q.scales);
+    qf_fold_unshare(layer); /* others keep their floats */
     qf_free(q.scale);
     qf_free(q.codes);
     return status;
