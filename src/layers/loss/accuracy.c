@@ -28,14 +28,9 @@ static qf_status reshape(qf_layer *layer)
     const Caffe__AccuracyParameter *p = param_of(layer);
     state *s = layer->state;
     const qf_shape scalar = {0};
-    QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &s->labelling.axis));
-    const qf_classes c = qf_classes_along(qf_blob_shape(layer->bottom[0]), s->labelling.axis);
-    const size_t items = qf_classes_items(&c), labels = qf_blob_count(layer->bottom[1]);
+    qf_classes c;
+    QF_TRY(qf_loss_classes(layer, p->axis, &s->labelling.axis, &c));
     s->classes = c.classes;
-    if (items != labels)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "'%s' has %zu labels, expected %zu: one for each prediction",
-                       layer->bottom[1]->name, labels, items);
     if (p->top_k < 1 || p->top_k > s->classes)
         return qf_fail(layer->context, QF_E_VALUE, "top_k is %u, but there are %zu classes",
                        p->top_k, s->classes);

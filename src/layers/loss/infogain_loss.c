@@ -57,13 +57,8 @@ static qf_status reshape(qf_layer *layer)
     state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     QF_TRY(qf_loss_reshape(layer));
-    QF_TRY(qf_layer_axis(layer, layer->bottom[0], param_of(layer)->axis, &s->axis));
-    s->classes = qf_classes_along(bottom, s->axis);
-    const size_t items = qf_classes_items(&s->classes), classes = s->classes.classes;
-    if (qf_blob_count(layer->bottom[1]) != items)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "'%s' has %zu labels, expected %zu: one for each prediction along axis %d",
-                       layer->bottom[1]->name, qf_blob_count(layer->bottom[1]), items, s->axis);
+    QF_TRY(qf_loss_classes(layer, param_of(layer)->axis, &s->axis, &s->classes));
+    const size_t classes = s->classes.classes;
     if (qf_blob_count(matrix_of(layer)) != classes * classes)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "the infogain matrix '%s' has %zu values, expected %zu x %zu",
@@ -74,14 +69,9 @@ static qf_status reshape(qf_layer *layer)
 
 static double mean_over(const qf_layer *layer, int top, size_t index)
 {
-    (void)index;
-    if (top > 0) /* probabilities */
-        return QF_MEAN_OF_BATCH;
     const state *s = layer->state;
-    const qf_loss_counts counts = {
-        qf_classes_items(&s->classes), s->valid,
-        qf_shape_count_range(qf_blob_shape(layer->bottom[0]), 0, s->axis)};
-    return qf_loss_items(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID, &counts);
+    (void)index;
+    return qf_loss_mean_over(layer, &s->classes, s->axis, s->valid, top);
 }
 
 static float divisor(const qf_layer *layer)

@@ -72,6 +72,29 @@ size_t qf_loss_batch(const qf_layer *layer)
     return shape->axes ? (size_t)shape->dim[0] : 1;
 }
 
+qf_status qf_loss_classes(const qf_layer *layer, int axis, int *index, qf_classes *out)
+{
+    const qf_blob *labels = layer->bottom[1];
+    QF_TRY(qf_layer_axis(layer, layer->bottom[0], axis, index));
+    *out = qf_classes_along(qf_blob_shape(layer->bottom[0]), *index);
+    const size_t items = qf_classes_items(out);
+    if (qf_blob_count(labels) == items)
+        return QF_OK;
+    return qf_fail(layer->context, QF_E_SHAPE,
+                   "'%s' has %zu labels, expected %zu: one for each prediction along axis %d",
+                   labels->name, qf_blob_count(labels), items, *index);
+}
+
+double qf_loss_mean_over(const qf_layer *layer, const qf_classes *c, int axis, size_t valid,
+                         int top)
+{
+    if (top > 0)
+        return QF_MEAN_OF_BATCH;
+    const qf_loss_counts counts = {qf_classes_items(c), valid,
+                                   qf_shape_count_range(qf_blob_shape(layer->bottom[0]), 0, axis)};
+    return qf_loss_items(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID, &counts);
+}
+
 qf_status qf_loss_reshape(qf_layer *layer)
 {
     const qf_shape scalar = {0};

@@ -26,6 +26,13 @@ qf_status qf_loss_check_label(const qf_layer *layer, float label, size_t item, s
  * where labels come from: what a device finds wrong has no sentence. */
 qf_status qf_loss_check_labels(const qf_layer *layer, qf_ignored_label, size_t classes,
                                size_t *valid);
+/* The classes along an axis of bottom 0, which may be negative: *index. Fails unless bottom 1 has a
+ * label for each item. */
+qf_status qf_loss_classes(const qf_layer *layer, int axis, int *index, qf_classes *out);
+/* mean_over of a loss of such items, of which `valid` count: of top 0, and of the probabilities
+ * that a second top holds. A batch's images are what stands before the axis. */
+double qf_loss_mean_over(const qf_layer *layer, const qf_classes *, int axis, size_t valid,
+                         int top);
 /* Bottoms 0 and 1 must have one first dimension; then top 0 becomes a scalar. */
 qf_status qf_loss_reshape(qf_layer *layer);
 /* Top 0 = the loss of bottom 0 beside bottom 1, a sum divided by `divisor`; bottoms 2 and 3, where

@@ -24,14 +24,8 @@ static qf_status reshape(qf_layer *layer)
     state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     const qf_shape scalar = {0};
-    QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis, &s->loss.axis));
+    QF_TRY(qf_loss_classes(layer, p->axis, &s->loss.axis, &s->classes));
     s->loss.ignored = qf_loss_ignored(layer);
-    s->classes = qf_classes_along(bottom, s->loss.axis);
-    size_t items = qf_classes_items(&s->classes), labels = qf_blob_count(layer->bottom[1]);
-    if (items != labels)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "'%s' has %zu labels, expected %zu: one for each prediction along axis %d",
-                       layer->bottom[1]->name, labels, items, s->loss.axis);
     QF_TRY(qf_tensor_reshape(layer->context, s->probability, bottom));
     QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
     return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], bottom) : QF_OK;
@@ -39,15 +33,9 @@ static qf_status reshape(qf_layer *layer)
 
 static double mean_over(const qf_layer *layer, int top, size_t index)
 {
-    (void)index;
-    if (top > 0) /* probabilities */
-        return QF_MEAN_OF_BATCH;
     const state *s = layer->state;
-    /* BATCH_SIZE: all axes before the softmax axis. */
-    const qf_loss_counts counts = {
-        qf_classes_items(&s->classes), s->valid,
-        qf_shape_count_range(qf_blob_shape(layer->bottom[0]), 0, s->loss.axis)};
-    return qf_loss_items(layer, CAFFE__LOSS_PARAMETER__NORMALIZATION_MODE__VALID, &counts);
+    (void)index;
+    return qf_loss_mean_over(layer, &s->classes, s->loss.axis, s->valid, top);
 }
 
 static float divisor(const qf_layer *layer)
