@@ -67,6 +67,16 @@ qf_status qf_layer_axis(const qf_layer *layer, const qf_blob *blob, int axis, in
     return QF_OK;
 }
 
+qf_status qf_layer_check_images(const qf_layer *layer, int index)
+{
+    const qf_shape *shape = qf_blob_shape(layer->bottom[index]);
+    if (shape->axes == 4 && qf_shape_count(shape) > 0)
+        return QF_OK;
+    return qf_fail(layer->context, QF_E_SHAPE,
+                   "'%s' must have 4 axes (num, channels, height, width) and a size",
+                   layer->bottom[index]->name);
+}
+
 qf_status qf_layer_reshape_like_bottom(qf_layer *layer)
 {
     for (int i = 0; i < layer->top_count; i++)

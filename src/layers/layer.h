@@ -183,6 +183,9 @@ qf_tensor *qf_layer_param_gradient(const qf_layer *layer, int index);
 /* Axis that may be negative → index, or a failure naming the bottom, its shape and the axis. */
 qf_status qf_layer_axis(const qf_layer *layer, const qf_blob *blob, int axis, int *out);
 
+/* Fails unless bottom `index` has 4 axes and is not empty. */
+qf_status qf_layer_check_images(const qf_layer *layer, int index);
+
 /* All of these give each top the shape of its bottom. */
 qf_status qf_layer_reshape_like_bottom(qf_layer *layer);
 

@@ -56,10 +56,7 @@ static qf_status reshape(qf_layer *layer)
     const interp_param *p = param_of(layer);
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     qf_shape top = *bottom;
-    if (bottom->axes != 4 || qf_shape_count(bottom) == 0)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "'%s' must have 4 axes (num, channels, height, width) and a size",
-                       layer->bottom[0]->name);
+    QF_TRY(qf_layer_check_images(layer, 0));
     if (p->use_blob_size && qf_blob_shape(layer->bottom[1])->axes != 4)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "'%s', whose size the top gets, must have 4 axes", layer->bottom[1]->name);

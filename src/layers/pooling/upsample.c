@@ -59,10 +59,7 @@ static qf_status reshape(qf_layer *layer)
     const state *s = layer->state;
     const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
     qf_shape top = *bottom;
-    if (bottom->axes != 4 || qf_shape_count(bottom) == 0)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "'%s' must have 4 axes (num, channels, height, width) and a size",
-                       layer->bottom[0]->name);
+    QF_TRY(qf_layer_check_images(layer, 0));
     if (s->by_mask && !qf_shape_equal(bottom, qf_blob_shape(layer->bottom[1])))
         return qf_fail(layer->context, QF_E_SHAPE, "'%s' and its mask '%s' must have one shape",
                        layer->bottom[0]->name, layer->bottom[1]->name);
