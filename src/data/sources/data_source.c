@@ -10,6 +10,25 @@ void qf_data_source_close(qf_data_source *source)
     *source = (qf_data_source){0};
 }
 
+qf_status qf_data_source_shape(qf_context *context, const qf_transform *transform, qf_image *first,
+                               qf_data_source *out)
+{
+    out->channels = first->channels;
+    const qf_status status =
+        qf_transform_shape(context, transform, first, &out->height, &out->width);
+    qf_image_release(first);
+    return status;
+}
+
+qf_status qf_data_source_opened(qf_status status, const qf_data_source *made, qf_data_source *out)
+{
+    if (status == QF_OK)
+        *out = *made;
+    else
+        made->type->destroy(made->state);
+    return status;
+}
+
 qf_status qf_batch_place(qf_context *context, qf_batch *batch, int index, int channels, int height,
                          int width, float **out)
 {

@@ -55,6 +55,12 @@ void qf_data_source_close(qf_data_source *source);
 
 /* ---- for sources ---- */
 
+/* The shape of *out is that of its first item, transformed; the image is released. */
+qf_status qf_data_source_shape(qf_context *context, const qf_transform *transform, qf_image *first,
+                               qf_data_source *out);
+/* Hand over what opening has made, or destroy it where that failed. */
+qf_status qf_data_source_opened(qf_status status, const qf_data_source *made, qf_data_source *out);
+
 /* Room for item `index`: height · width · channels floats, channels last. All items of a batch must
  * have one shape. */
 qf_status qf_batch_place(qf_context *context, qf_batch *batch, int index, int channels, int height,

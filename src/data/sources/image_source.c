@@ -122,10 +122,7 @@ static qf_status open(qf_context *context, bool train,
     if (s->list.items->line) /* which else may be no list */
         status = qf_wrong_file(context, status, s->param->source, QF_FILE_IMAGE_LIST);
     QF_TRY(status);
-    out->channels = image.channels;
-    status = qf_transform_shape(context, &s->transform, &image, &out->height, &out->width);
-    qf_image_release(&image);
-    return status;
+    return qf_data_source_shape(context, &s->transform, &image, out);
 }
 
 qf_status qf_image_source_open(qf_context *context, const Caffe__ImageDataParameter *param,
@@ -137,10 +134,6 @@ qf_status qf_image_source_open(qf_context *context, const Caffe__ImageDataParame
         return qf_fail(context, QF_E_MEMORY, "no memory for a source of data");
     s->param = param;
     qf_data_source opened = {.type = &type, .state = s};
-    qf_status status = open(context, train, transform, random, s, &opened);
-    if (status == QF_OK)
-        *out = opened;
-    else
-        destroy(s);
-    return status;
+    const qf_status status = open(context, train, transform, random, s, &opened);
+    return qf_data_source_opened(status, &opened, out);
 }

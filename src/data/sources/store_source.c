@@ -114,11 +114,7 @@ static qf_status open(qf_context *context, const Caffe__DataParameter *param,
             param->source);
     compare_backend(context, param, s->store);
     QF_TRY(qf_within(context, next_image(context, s, &image), "item 0"));
-    out->channels = image.channels;
-    qf_status status =
-        qf_transform_shape(context, &s->transform, &image, &out->height, &out->width);
-    qf_image_release(&image);
-    QF_TRY(status);
+    QF_TRY(qf_data_source_shape(context, &s->transform, &image, out));
     return start_order(context, s, random);
 }
 
@@ -131,10 +127,6 @@ qf_status qf_store_source_open(qf_context *context, const Caffe__DataParameter *
         return qf_fail(context, QF_E_MEMORY, "no memory for a source of data");
     s->param = param;
     qf_data_source opened = {.type = &type, .state = s};
-    qf_status status = open(context, param, transform, train, random, s, &opened);
-    if (status == QF_OK)
-        *out = opened;
-    else
-        destroy(s);
-    return status;
+    const qf_status status = open(context, param, transform, train, random, s, &opened);
+    return qf_data_source_opened(status, &opened, out);
 }

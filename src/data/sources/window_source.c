@@ -261,10 +261,7 @@ qf_status qf_window_source_open(qf_context *context, const Caffe__WindowDataPara
         return qf_fail(context, QF_E_MEMORY, "no memory for a source of data");
     s->param = param;
     s->transform = transform;
-    qf_status status = open(context, s);
-    if (status == QF_OK)
-        *out = (qf_data_source){&type, s, QF_WINDOW_CHANNELS, s->crop, s->crop};
-    else
-        destroy(s);
-    return status;
+    const qf_status status = open(context, s);
+    const qf_data_source made = {&type, s, QF_WINDOW_CHANNELS, s->crop, s->crop};
+    return qf_data_source_opened(status, &made, out);
 }
