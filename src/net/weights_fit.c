@@ -69,11 +69,18 @@ static qf_status find_fit(const qf_net *net, const char *files, fit *out)
                : QF_OK;
 }
 
-static qf_status check_given(qf_net *net, const char *files)
+/* Layers that got nothing: a warning, or, where all have to be there, an error. */
+static qf_status check_given(qf_net *net, const char *files, bool required)
 {
     fit found;
     qf_status status = find_fit(net, files, &found);
-    if (status == QF_OK && found.lacking)
+    if (status == QF_OK && found.lacking && required)
+        status = qf_fail(net->context, QF_E_MISMATCH,
+                         "%s: %d of %d layers with parameters got nothing from it: %s; a net to "
+                         "quantise is trained as a whole before: are these its weights? Layers are "
+                         "matched by name",
+                         files, found.lacking, found.all, qf_buffer_text(&found.names));
+    else if (status == QF_OK && found.lacking)
         qf_warning(net->context,
                    "%s: %d of %d layers with parameters got nothing and keep what their fillers "
                    "gave them: %s",
@@ -84,20 +91,11 @@ static qf_status check_given(qf_net *net, const char *files)
 
 qf_status qf_net_require_weights(qf_net *net, const char *files)
 {
-    fit found;
-    qf_status status = find_fit(net, files, &found);
-    if (status == QF_OK && found.lacking)
-        status = qf_fail(net->context, QF_E_MISMATCH,
-                         "%s: %d of %d layers with parameters got nothing from it: %s; a net to "
-                         "quantise is trained as a whole before: are these its weights? Layers are "
-                         "matched by name",
-                         files, found.lacking, found.all, qf_buffer_text(&found.names));
-    qf_buffer_release(&found.names);
-    return status;
+    return check_given(net, files, true);
 }
 
 qf_status qf_net_check_weights(qf_net *net, const char *files)
 {
-    QF_TRY(check_given(net, files));
+    QF_TRY(check_given(net, files, false));
     return qf_net_check_weights_finite(net, files);
 }
