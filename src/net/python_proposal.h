@@ -1,3 +1,4 @@
+/* Proposal layers that py-faster-rcnn writes in Python. */
 #ifndef QF_NET_PYTHON_PROPOSAL_H
 #define QF_NET_PYTHON_PROPOSAL_H
 
