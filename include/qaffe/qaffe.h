@@ -671,8 +671,29 @@ QF_API qf_status qf_inspect(qf_context *context, const char *model_file, const c
                             const char *const *stages, size_t stage_count, qf_inspection **out);
 QF_API void qf_inspection_destroy(qf_inspection *inspection);
 
+/* What a net is fed with in place of its own data. Begin with its size and qf_data_set_defaults();
+ * strings may be NULL. */
+typedef struct qf_data_options {
+    size_t size; /* of this struct */
+    /* An LMDB or LevelDB; a folder of images, whose folders are the labels; a list of images, "path
+     * label" a line; a folder of .bin files, each a raw batch of the input's shape, in the order
+     * of their names; for several inputs "data=FOLDER,im_info=FOLDER" of such. NULL: the model's
+     * own. Data and ImageData layers read it where the net has some, else it takes the place of
+     * Input layers. */
+    const char *source;
+    const char *data_type; /* of .bin files, as NumPy names it: NULL is "float32" */
+    int batch_size;        /* 0: the model's */
+    int resize; /* image files become squares of this size; 0: as large as the mean image, or as
+                   the net's input, which gets the middle */
+    /* Of images, where they take the place of an Input layer: */
+    double scale;
+    const char *mean_file;   /* .binaryproto */
+    const char *mean_values; /* "104,117,123", one per channel or one for all */
+} qf_data_options;
+QF_API void qf_data_set_defaults(qf_data_options *options);
+
 /* Run <prefix>_fake_quant_* and <prefix>_deploy_* on the same batches and compare the integers
- * behind every Quant and DeQuant layer. `data`: an LMDB instead of the models' own, or NULL.
+ * behind every Quant and DeQuant layer. `data` NULL: on the models' own.
  * QF_E_MISMATCH, with a sentence that names the first difference, if any differ. `out` holds what
  * was found until then also after a failure, or is NULL. */
 typedef struct qf_verification {
@@ -685,9 +706,9 @@ typedef struct qf_verification {
     size_t element;
     double fake_quant, deploy;
 } qf_verification;
-QF_API qf_status qf_verify(qf_context *context, const char *prefix, const char *data, int batches,
-                           qf_action_function action, qf_progress_function progress, void *user,
-                           qf_verification **out);
+QF_API qf_status qf_verify(qf_context *context, const char *prefix, const qf_data_options *data,
+                           int batches, qf_action_function action, qf_progress_function progress,
+                           void *user, qf_verification **out);
 QF_API void qf_verification_destroy(qf_verification *verification);
 
 /* ---- what may have happened to a file ---- */
@@ -719,7 +740,8 @@ typedef struct qf_qat_options {
     size_t size;         /* of this struct */
     const char *model;   /* a net to train (with Data layers) or to deploy (with Input) */
     const char *weights; /* .caffemodel of the float net */
-    const char *train_data, *test_data; /* LMDBs; NULL: those of the model's Data layers */
+    const char *train_data, *test_data; /* as in qf_data_options, but no .bin files; NULL: those of
+                                           the model's Data layers */
     const char *config_definition;      /* .cfg, or NULL */
     const char *save_path;              /* folder and prefix of all that is written */
     int iterations, batch_size;         /* batch_size 0: the model's, or 32 */

@@ -2,6 +2,7 @@
 #include "cli/qat.h"
 
 #include "cli/commands.h"
+#include "cli/data_options.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
 #include "cli/table.h"
@@ -175,9 +176,11 @@ const command command_qat_export = {
 
 static const option verify_options[] = {
     REQUIRED_FILE("model", "PREFIX",
-                  "What was given to `qaffe qat export` as --out: both models are read."),
-    FILE_OPTION("data", "LMDB", "Images to compare on; without it, those that the models name."),
+                  "What was given to `qaffe qat export`, `qat run` or `ptq run` as --out: both "
+                  "models are read."),
+    DATA_OPTION("Images to compare on:"),
     INTEGER_OPTION("iterations", "N", "10", 1, 1e9, "How many batches to compare."),
+    DATA_DETAILS,
 };
 
 void print_verification(const qf_verification *found)
@@ -196,9 +199,10 @@ static int run_verify(const arguments *a)
     if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;
     signals_install("stop", "none");
-    qf_status status = qf_verify(session.context, argument_text(a, "model"),
-                                 argument_text(a, "data"), argument_integer(a, "iterations"),
-                                 requested_action, show_progress, &session, &found);
+    const qf_data_options data = chosen_data(a);
+    qf_status status = qf_verify(session.context, argument_text(a, "model"), &data,
+                                 argument_integer(a, "iterations"), requested_action, show_progress,
+                                 &session, &found);
     int code = session_close(&session, status);
     if (status == QF_OK)
         print_verification(found);

@@ -1,5 +1,6 @@
 /* qaffe qat run: the whole flow in one command. */
 #include "cli/commands.h"
+#include "cli/data_options.h"
 #include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/session.h"
@@ -16,9 +17,11 @@ static const option options[] = {
         "The float net (.prototxt): one to train, with Data layers, or one to deploy, with Input; "
         "the latter gets data, loss and accuracy."),
     REQUIRED_FILE("weights", "FILE", "Its trained weights (.caffemodel)."),
-    FILE_OPTION("train-data", "LMDB",
-                "Images to train on; without it, those that the model names."),
-    FILE_OPTION("test-data", "LMDB", "Images to test on; without it, those that the model names."),
+    FILE_OPTION("train-data", "SOURCE",
+                "Images to train on: an LMDB or LevelDB, a folder whose folders are the labels, or "
+                "a list; without it, those that the model names."),
+    FILE_OPTION("test-data", "SOURCE",
+                "Images to test on, as for --train-data; without it, those that the model names."),
     INTEGER_OPTION("iterations", "N", "1000", 1, 1e9, "Iterations of training."),
     {.name = "out",
      .kind = OPTION_FILE,
@@ -40,17 +43,9 @@ static const option options[] = {
                    "Training batch; 0 means the model's own, or 32."),
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),
-    {.name = "scale",
-     .kind = OPTION_NUMBER,
-     .value = "FACTOR",
-     .standard = "1",
-     .lowest = -1e6,
-     .highest = 1e6,
-     .help = "Factor for pixels, for a model with Input: 0.00390625 maps bytes to 0 ... 1."},
-    FILE_OPTION("mean-file", "FILE", "Mean image (.binaryproto), for a model with Input."),
-    TEXT_OPTION("mean-value", "NUMBERS",
-                "What to subtract from each channel, for a model with Input: 104,117,123, or one "
-                "number for all."),
+    SCALE_OPTION,
+    MEAN_FILE_OPTION,
+    MEAN_VALUE_OPTION,
     BATCH_NORM_OPTION,
     FROM_PTQ_OPTION,
     INTEGER_OPTION(

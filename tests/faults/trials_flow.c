@@ -124,7 +124,10 @@ static qf_status inspect(qf_context *context, double *result)
 static qf_status verify(qf_context *context, double *result)
 {
     qf_verification *found;
-    const qf_status status = qf_verify(context, "ready/m", NULL, 1, NULL, NULL, NULL, &found);
+    qf_data_options data = {.size = sizeof data};
+    qf_data_set_defaults(&data);
+    data.source = "test_lmdb";
+    const qf_status status = qf_verify(context, "ready/m", &data, 1, NULL, NULL, NULL, &found);
     *result = found ? (double)found->compared + (double)found->differing : 0;
     qf_verification_destroy(found);
     return status;

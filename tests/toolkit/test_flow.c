@@ -247,7 +247,8 @@ static void verification_finds_a_flipped_bit(void **state)
                  "in layer ip1_dequant_layer, batch 0");
     assert_true(found->differing > 0);
     qf_verification_destroy(found);
-    assert_fails(context, qf_verify(context, "flip/m", "no_lmdb", 1, NULL, NULL, NULL, &found),
+    qf_data_options data = {.size = sizeof data, .source = "no_lmdb"};
+    assert_fails(context, qf_verify(context, "flip/m", &data, 1, NULL, NULL, NULL, &found),
                  "no_lmdb");
     qf_verification_destroy(found);
 }

@@ -7,7 +7,8 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "net/net.h"
-#include "toolkit/prepare/graph.h"
+#include "toolkit/sources/data_layer.h"
+#include "toolkit/sources/feed_net.h"
 #include "toolkit/toolkit.h"
 
 #include <math.h>
@@ -22,32 +23,17 @@ typedef struct pair {
 } pair;
 
 static qf_status open_net(qf_context *context, const char *prefix, const char *kind,
-                          const char *data, qf_net **out)
+                          const qf_data_options *data, qf_net **out)
 {
     const size_t length = strlen(prefix);
     const char *joint = length && prefix[length - 1] == '/' ? "" : "_";
     qf_buffer model = {0}, weights = {0};
-    Caffe__NetParameter *param = NULL;
     *out = NULL;
     qf_buffer_print(&model, "%s%s%s_model.prototxt", prefix, joint, kind);
     qf_buffer_print(&weights, "%s%s%s_weights.caffemodel", prefix, joint, kind);
     qf_status status = qf_buffer_whole(context, weights.failed ? &weights : &model);
     if (status == QF_OK)
-        status = qf_net_param_read(context, model.data, &param);
-    if (status == QF_OK && !param->state)
-        status = qf_message_new(context, &caffe__net_state__descriptor, &param->state);
-    if (status == QF_OK) {
-        param->state->has_phase = true;
-        param->state->phase = CAFFE__PHASE__TEST;
-    }
-    for (size_t i = 0; status == QF_OK && data && i < param->n_layer; i++)
-        if (qf_layer_is(param->layer[i], "Data") && param->layer[i]->data_param)
-            status = qf_set_string(context, &param->layer[i]->data_param->source, data);
-    if (status == QF_OK)
-        status = qf_net_create_from_param(context, param, NULL, out);
-    if (status == QF_OK)
-        status = qf_net_load_weights(*out, qf_buffer_text(&weights));
-    qf_message_free(param);
+        status = qf_fed_net_open(context, data, model.data, qf_buffer_text(&weights), out);
     qf_buffer_release(&model);
     qf_buffer_release(&weights);
     return status;
@@ -191,18 +177,21 @@ void qf_verification_destroy(qf_verification *verification)
     qf_free(verification);
 }
 
-qf_status qf_verify(qf_context *context, const char *prefix, const char *data, int batches,
-                    qf_action_function action, qf_progress_function progress, void *user,
-                    qf_verification **out)
+qf_status qf_verify(qf_context *context, const char *prefix, const qf_data_options *given,
+                    int batches, qf_action_function action, qf_progress_function progress,
+                    void *user, qf_verification **out)
 {
+    qf_data_options data;
     pair p = {.context = context, .found = *out = qf_alloc(1, sizeof **out)};
     if (!p.found)
         return qf_fail(context, QF_E_MEMORY, "no memory for a comparison");
     if (batches < 1)
         return qf_fail(context, QF_E_ARGUMENT, "at least one batch is needed, not %d", batches);
-    qf_status status = open_net(context, prefix, "fake_quant", data, &p.fake);
+    qf_status status = qf_data_options_take(context, given, &data);
     if (status == QF_OK)
-        status = open_net(context, prefix, "deploy", data, &p.deploy);
+        status = open_net(context, prefix, "fake_quant", &data, &p.fake);
+    if (status == QF_OK)
+        status = open_net(context, prefix, "deploy", &data, &p.deploy);
     if (status == QF_OK)
         status = compare(&p, batches, action, progress, user);
     qf_net_destroy(p.fake);
