@@ -429,8 +429,6 @@ static void plans(void **state)
     test_command(1,
                  "No quant enable layer in quant config file, please check the quant config file.",
                  "", PLAN);
-    write_text("c.json", "{\"joint_quant\":true,\"c\":{\"quant_enable\":true}}");
-    test_command(0, "joint_quant has no effect", "", PLAN);
 }
 
 int main(void)

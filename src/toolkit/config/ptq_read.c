@@ -267,11 +267,6 @@ static qf_status read_root(reader *r, const json_t *root)
     for (const qf_setting *s = qf_ptq_globals; s->key; s++)
         if ((value = json_object_get(root, s->key)))
             QF_TRY(read_setting(r, s, value, r->config));
-    if (r->config->joint_quant)
-        qf_amct_say(
-            r->context, QF_WARNING, "Config",
-            "joint_quant has no effect: layers in front of an Eltwise are quantised each by "
-            "itself");
     for (size_t i = 0; i < r->config->count; i++) /* what the file does not name stays float */
         r->config->layers[i].enabled = r->config->layers[i].explicitly_enabled = false;
     QF_TRY(qf_ptq_check(r->context, r->net, r->config));

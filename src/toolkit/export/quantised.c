@@ -147,22 +147,28 @@ qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_lay
     return QF_OK;
 }
 
+void qf_quantised_take_codes(qf_quantised *q, const Caffe__LayerParameter *layer)
+{
+    const float *w = layer->blobs[0]->data;
+    double signal = 0, noise = 0;
+    for (size_t i = 0; i < q->code_count; i++) {
+        const float step = q->scale[qf_quantised_scale_of(q, layer, i)];
+        q->codes[i] = (int8_t)qf_arq_code(w[i], step);
+        const double value = (double)w[i];
+        const double error = value - (double)((float)q->codes[i] * step);
+        signal += value * value;
+        noise += error * error;
+    }
+    q->weight_sqnr = 10 * log10(signal / noise);
+}
+
 qf_status qf_quantise_by_scales(qf_context *context, const Caffe__LayerParameter *layer,
                                 const float *scale, size_t count, qf_quantised *q)
 {
     const Caffe__BlobProto *w = layer->blobs[0];
     QF_TRY(make_room(context, w->n_data, count, q));
     memcpy(q->scale, scale, count * sizeof *scale);
-    double signal = 0, noise = 0;
-    for (size_t i = 0; i < w->n_data; i++) {
-        const float step = scale[qf_quantised_scale_of(q, layer, i)];
-        q->codes[i] = (int8_t)qf_arq_code(w->data[i], step);
-        const double value = (double)w->data[i];
-        const double error = value - (double)((float)q->codes[i] * step);
-        signal += value * value;
-        noise += error * error;
-    }
-    q->weight_sqnr = 10 * log10(signal / noise);
+    qf_quantised_take_codes(q, layer);
     return QF_OK;
 }
 

@@ -59,6 +59,8 @@ qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_lay
                               qf_quantised *q);
 qf_status qf_quantise_by_scales(qf_context *context, const Caffe__LayerParameter *layer,
                                 const float *scale, size_t count, qf_quantised *q);
+/* The codes anew, where its scales have changed. */
+void qf_quantised_take_codes(qf_quantised *q, const Caffe__LayerParameter *layer);
 qf_status qf_quantise_nothing(qf_context *context, qf_quantised *q);
 /* Before layer `index` is changed: the names that will be in quant.json; and if it did not change
  * after all. */

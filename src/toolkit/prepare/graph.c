@@ -79,7 +79,8 @@ static qf_status fill(qf_context *context, Caffe__LayerParameter *layer, const c
 {
     QF_TRY(qf_set_string(context, &layer->name, name));
     QF_TRY(qf_set_string(context, &layer->type, type));
-    QF_TRY(qf_append_string(context, &layer->n_bottom, &layer->bottom, bottom));
+    if (bottom)
+        QF_TRY(qf_append_string(context, &layer->n_bottom, &layer->bottom, bottom));
     return top ? qf_append_string(context, &layer->n_top, &layer->top, top) : QF_OK;
 }
 
@@ -221,8 +222,7 @@ static bool is_padded(const Caffe__ConvolutionParameter *p)
     return padded;
 }
 
-/* Is the blob still what layer `from` read of it when layer `to` runs? */
-static bool stays(const Caffe__NetParameter *net, const char *blob, int from, int to)
+bool qf_graph_stays(const Caffe__NetParameter *net, const char *blob, int from, int to)
 {
     for (int i = from + 1; i < to; i++)
         if (qf_layer_writes(net->layer[i], blob))
@@ -247,8 +247,9 @@ qf_fold qf_graph_fold_front(const Caffe__NetParameter *net, int index)
         return nothing;
     /* In place they are the writers; what they are folded into reads what was there before. */
     const char *blob = net->layer[norm]->bottom[0];
-    return stays(net, blob, scale, index) && stays(net, blob, norm, scale) ? (qf_fold){norm, scale}
-                                                                           : nothing;
+    return qf_graph_stays(net, blob, scale, index) && qf_graph_stays(net, blob, norm, scale)
+               ? (qf_fold){norm, scale}
+               : nothing;
 }
 
 qf_status qf_graph_give_blob(qf_context *context, Caffe__LayerParameter *layer,

@@ -14,6 +14,8 @@ int qf_graph_producer(const Caffe__NetParameter *net, const char *blob, int befo
  * next one that writes it. Returns how many; at most `size` are stored. */
 int qf_graph_readers(const Caffe__NetParameter *net, int index, const char *blob, int *readers,
                      int size);
+/* Is the blob still what layer `from` left of it when layer `to` runs? */
+bool qf_graph_stays(const Caffe__NetParameter *net, const char *blob, int from, int to);
 int qf_graph_find(const Caffe__NetParameter *net, const char *name); /* QF_NONE: no such layer */
 bool qf_layer_is(const Caffe__LayerParameter *layer, const char *type);
 bool qf_layer_writes(const Caffe__LayerParameter *layer, const char *blob);
@@ -23,7 +25,7 @@ bool qf_layer_reads(const Caffe__LayerParameter *layer, const char *blob);
 qf_status qf_graph_insert(qf_context *context, Caffe__NetParameter *net, int at,
                           Caffe__LayerParameter *layer);
 void qf_graph_remove(Caffe__NetParameter *net, int index);
-/* A new layer with one bottom and one top, or none (NULL). */
+/* A new layer with one bottom and one top, or none of either (NULL). */
 qf_status qf_graph_new_layer(qf_context *context, const char *name, const char *type,
                              const char *bottom, const char *top, Caffe__LayerParameter **out);
 

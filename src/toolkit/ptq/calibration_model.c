@@ -4,7 +4,7 @@
 #include "base/output.h"
 #include "toolkit/export/fold.h"
 #include "toolkit/prepare/prepare.h"
-#include "toolkit/ptq/quant_graph.h"
+#include "toolkit/ptq/joint_layers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +21,28 @@ typedef qf_status layer_function(qf_context *context, calibration *c,
 
 /* ---- weights ---- */
 
-static qf_status replace_weights(qf_context *context, const qf_layer_config *config,
-                                 Caffe__LayerParameter *layer, qf_record_entry *entry)
+/* With scales of its own, or those of all layers that it is measured with. */
+static qf_status quantise(qf_context *context, const qf_quant_graph *graph,
+                          const qf_layer_config *config, const Caffe__LayerParameter *layer,
+                          qf_quantised *q)
 {
-    qf_quantised q = {.name = config->name};
+    const qf_joint joint = qf_ptq_joint_of(graph, config);
     qf_weight_layout layout;
     QF_TRY(qf_quantised_layout(context, layer, config->channel_wise, &layout));
-    qf_status status = qf_quantise_weights(context, layer->blobs[0]->data, layout, &q);
+    QF_TRY(qf_quantise_weights(context, layer->blobs[0]->data, layout, q));
+    if (joint.count == 1)
+        return QF_OK;
+    QF_TRY(qf_ptq_joint_scales(context, graph, &joint, q));
+    qf_quantised_take_codes(q, layer);
+    return QF_OK;
+}
+
+static qf_status replace_weights(qf_context *context, const qf_quant_graph *graph,
+                                 const qf_layer_config *config, Caffe__LayerParameter *layer,
+                                 qf_record_entry *entry)
+{
+    qf_quantised q = {.name = config->name};
+    qf_status status = quantise(context, graph, config, layer, &q);
     if (status == QF_OK)
         status = qf_quantised_give_weights(context, &q, layer);
     if (status == QF_OK)
@@ -48,7 +63,7 @@ static qf_status calibrate_weights(qf_context *context, calibration *c,
     if (!config->support.has_weights)
         return qf_record_set_scales(context, entry, &one, 1);
     Caffe__LayerParameter *layer = qf_find_layer(c->net, config->name);
-    return qf_within(context, replace_weights(context, config, layer, entry), "layer %s",
+    return qf_within(context, replace_weights(context, c->graph, config, layer, entry), "layer %s",
                      config->name);
 }
 
@@ -68,7 +83,6 @@ static qf_status set_ifmr(qf_context *context, const calibration *c, const qf_la
     to->search_step = (float)from->search_step;
     to->max_percentile = (float)from->max_percentile;
     to->min_percentile = (float)from->min_percentile;
-    QF_TRY(qf_append_string(context, &to->n_object_layer, &to->object_layer, config->name));
     return qf_set_string(context, &to->record_file_path, c->graph->file[QF_GRAPH_RECORD]);
 }
 
@@ -81,35 +95,62 @@ static qf_status set_hfmg(qf_context *context, const calibration *c, const qf_la
     to->batch_num = (uint32_t)c->graph->config.batch_num;
     to->with_offset = qf_config_with_offset(&c->graph->config, &config->calibration);
     to->num_of_bins = (uint32_t)config->calibration.bins;
-    QF_TRY(qf_append_string(context, &to->n_object_layer, &to->object_layer, config->name));
     return qf_set_string(context, &to->record_file_path, c->graph->file[QF_GRAPH_RECORD]);
+}
+
+static qf_status add_ifmr(qf_context *context, Caffe__LayerParameter *layer, const char *object)
+{
+    Caffe__IFMRParameter *p = layer->ifmr_param;
+    return qf_append_string(context, &p->n_object_layer, &p->object_layer, object);
+}
+
+static qf_status add_hfmg(qf_context *context, Caffe__LayerParameter *layer, const char *object)
+{
+    Caffe__HFMGParameter *p = layer->hfmg_param;
+    return qf_append_string(context, &p->n_object_layer, &p->object_layer, object);
 }
 
 static const struct method {
     const char *type, *suffix;
     qf_status (*set)(qf_context *, const calibration *, const qf_layer_config *,
                      Caffe__LayerParameter *);
+    qf_status (*add)(qf_context *, Caffe__LayerParameter *, const char *object);
 } methods[] = {
-    [QF_IFMR] = {"IFMR", "ifmr_layer", set_ifmr},
-    [QF_HFMG] = {"HFMG", "hfmg_layer", set_hfmg},
+    [QF_IFMR] = {"IFMR", "ifmr_layer", set_ifmr, add_ifmr},
+    [QF_HFMG] = {"HFMG", "hfmg_layer", set_hfmg, add_hfmg},
 };
 
-/* Right before the layer, it reads what the layer reads, and nobody reads it. */
+/* Whose input it measures: it reads what they read. */
+static qf_status add_objects(qf_context *context, const calibration *c, const struct method *method,
+                             const qf_joint *joint, Caffe__LayerParameter *made)
+{
+    for (size_t i = 0; i < joint->count; i++) {
+        const Caffe__LayerParameter *object = qf_find_layer(c->net, joint->layer[i]->name);
+        QF_TRY(qf_append_string(context, &made->n_bottom, &made->bottom, object->bottom[0]));
+        QF_TRY(method->add(context, made, object->name));
+    }
+    return QF_OK;
+}
+
+/* Right before the layer, or the last of those that are measured together; nobody reads it. */
 static qf_status insert_activation(qf_context *context, calibration *c,
                                    const qf_layer_config *config)
 {
     const struct method *method = &methods[config->calibration.method];
-    const int index = qf_graph_find(c->net, config->name);
+    const qf_joint joint = qf_ptq_joint_of(c->graph, config);
     Caffe__LayerParameter *made = NULL;
     char *name;
+    if (config != joint.layer[joint.count - 1])
+        return QF_OK;
     QF_TRY(qf_prepare_name(context, &name, config->name, method->suffix));
-    qf_status status = qf_graph_new_layer(context, name, method->type,
-                                          c->net->layer[index]->bottom[0], NULL, &made);
+    qf_status status = qf_graph_new_layer(context, name, method->type, NULL, NULL, &made);
     qf_free(name);
     if (status == QF_OK)
         status = method->set(context, c, config, made);
     if (status == QF_OK)
-        status = qf_graph_insert(context, c->net, index, made);
+        status = add_objects(context, c, method, &joint, made);
+    if (status == QF_OK)
+        status = qf_graph_insert(context, c->net, qf_graph_find(c->net, config->name), made);
     if (status != QF_OK)
         qf_message_free(made);
     return status;
@@ -117,17 +158,19 @@ static qf_status insert_activation(qf_context *context, calibration *c,
 
 /* ---- sums ---- */
 
+/* Behind the layer, but not before its range is known. */
 static qf_status insert_search(qf_context *context, calibration *c, const qf_layer_config *config)
 {
-    const int index = qf_graph_find(c->net, config->name);
+    const qf_joint joint = qf_ptq_joint_of(c->graph, config);
+    const int last = qf_graph_find(c->net, joint.layer[joint.count - 1]->name);
     Caffe__LayerParameter *made;
     if (!config->support.has_weights)
         return QF_OK;
-    qf_status status =
-        qf_prepare_new_search(context, config, "search_n_layer", c->net->layer[index]->top[0],
-                              c->graph->config.batch_num, c->graph->file[QF_GRAPH_RECORD], &made);
+    qf_status status = qf_prepare_new_search(
+        context, config, "search_n_layer", qf_find_layer(c->net, config->name)->top[0],
+        c->graph->config.batch_num, c->graph->file[QF_GRAPH_RECORD], &made);
     if (status == QF_OK)
-        status = qf_graph_insert(context, c->net, index + 1, made);
+        status = qf_graph_insert(context, c->net, last + 1, made);
     if (status != QF_OK)
         qf_message_free(made);
     return status;
@@ -148,6 +191,7 @@ enum { PASSES = sizeof passes / sizeof *passes };
 static qf_status build(qf_context *context, calibration *c)
 {
     const qf_config *config = &c->graph->config;
+    qf_ptq_say_joint(context, c->graph);
     QF_TRY(qf_message_copy(context, c->graph->quantised.net, &c->net));
     QF_TRY(qf_message_new(context, &amct__scale_offset_record__descriptor, &c->record));
     for (int p = 0; p < PASSES; p++) {

@@ -1,6 +1,6 @@
 /* The models of a calibrated net: its folded weights and what the record says. */
 #include "toolkit/export/export.h"
-#include "toolkit/ptq/quant_graph.h"
+#include "toolkit/ptq/joint_layers.h"
 #include "toolkit/toolkit.h"
 
 /* Calibration fills what a layer's entry lacks, at its end. */
@@ -41,6 +41,7 @@ static qf_status take_layers(qf_context *context, qf_quant_graph *graph, const q
             QF_TRY(qf_ptq_take_factors(context, q, qf_find_layer(q->net, layer->name),
                                        qf_record_find(record, layer->name)));
     }
+    qf_ptq_join_shifts(graph);
     return qf_quantised_finish(context, q);
 }
 
