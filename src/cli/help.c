@@ -80,8 +80,8 @@ void print_help(const command *command, FILE *stream)
 void print_overview(FILE *stream)
 {
     fputs("Usage: qaffe COMMAND [options]\n\n"
-          "Quantisation-aware training of Caffe networks: a float model goes in, an int8 model\n"
-          "that was trained to live with int8 comes out.\n\n"
+          "Quantisation of Caffe networks: a float model goes in, an int8 model comes out that\n"
+          "was trained to live with int8 (qat), or calibrated on a few batches (ptq).\n\n"
           "Commands:\n",
           stream);
     const command *each;
@@ -98,6 +98,8 @@ void print_overview(FILE *stream)
     for (int i = 0; (name = qf_limit_describe(i, &initial, &unit)); i++)
         fprintf(stream, "  %-16s%s\n", name, unit);
     fputs("\n`qaffe COMMAND --help` describes a command and gives an example.\n"
-          "Start with `qaffe qat run`: it does the whole work in one go.\n",
+          "Start with `qaffe qat run`: it does the whole work in one go. Step by step: qat config,\n"
+          "qat prepare, train, qat export; without training: ptq config, ptq plan, ptq prepare, a\n"
+          "run of the net that it writes, ptq export.\n",
           stream);
 }
