@@ -6,13 +6,14 @@
 """
 from ctypes import POINTER, byref
 
-from amct_caffe import _checked, _input, _output
-from qaffe._library import (ActionFunction, Decomposition, Interruptible, ProgressFunction, call, context, library)
+from qaffe._library import ActionFunction, Decomposition, Interruptible, ProgressFunction, call, context, library
+
+from ._arguments import checked, input_file, output_file
 
 __all__ = ["auto_decomposition"]
 
 
-@_checked(model_file=str, weights_file=str, new_model_file=str, new_weights_file=str)
+@checked(model_file=str, weights_file=str, new_model_file=str, new_weights_file=str)
 def auto_decomposition(model_file, weights_file, new_model_file, new_weights_file):
     """Decompose the Convolution layers that are worth it, and write the new model and its weights.
 
@@ -32,8 +33,8 @@ def auto_decomposition(model_file, weights_file, new_model_file, new_weights_fil
     try:
         with Interruptible() as interrupt:
             stop = ActionFunction(lambda _user: 2 if interrupt.wanted else 0)
-            call(library.qf_auto_decomposition, context, _input(model_file), _input(weights_file),
-                 _output("new_model_file", new_model_file), _output("new_weights_file", new_weights_file), stop,
-                 ProgressFunction(), None, byref(made))
+            call(library.qf_auto_decomposition, context, input_file(model_file), input_file(weights_file),
+                 output_file("new_model_file", new_model_file), output_file("new_weights_file", new_weights_file),
+                 stop, ProgressFunction(), None, byref(made))
     finally:
         library.qf_decomposition_destroy(made)

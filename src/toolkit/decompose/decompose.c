@@ -96,9 +96,8 @@ static bool is_taken(const Caffe__NetParameter *net, const char *name)
 static qf_status need_names(work *w, candidate *c)
 {
     for (int part = 0; part < 2 && c->mode != QF_LEFT_WHOLE; part++) {
-        char *name = qf_split_name(c->name, part);
-        if (!name)
-            return qf_fail(w->context, QF_E_MEMORY, "no memory for a name");
+        char *name;
+        QF_TRY(qf_split_name(w->context, c->name, part, &name));
         if (is_taken(w->net, name)) {
             qf_amct_say(w->context, QF_WARNING, STEP,
                         "Layer %s is not decomposed: the net has a layer or a blob %s already",
@@ -277,10 +276,8 @@ qf_status qf_auto_decomposition(qf_context *context, const char *model_file,
     if (!w.found)
         return qf_fail(context, QF_E_MEMORY, "no memory for a decomposition");
     const qf_status status = run(&w, model_file, weights_file, new_model_file, new_weights_file);
-    if (status == QF_OK) {
-        qf_amct_say(context, QF_INFO, "Utils", "The weights_file is saved in %s", new_weights_file);
-        qf_amct_say(context, QF_INFO, "Utils", "The model_file is saved in %s", new_model_file);
-    }
+    if (status == QF_OK)
+        qf_toolkit_say_saved(context, new_model_file, new_weights_file);
     for (size_t i = 0; i < w.count; i++)
         qf_free(w.candidates[i].name);
     qf_free(w.candidates);

@@ -2,18 +2,14 @@
 #include "toolkit/decompose/split_layer.h"
 
 #include "base/memory.h"
-#include "toolkit/prepare/graph.h"
+#include "toolkit/prepare/prepare.h"
 
 #include <limits.h>
 #include <string.h>
 
-char *qf_split_name(const char *layer, int part)
+qf_status qf_split_name(qf_context *context, const char *layer, int part, char **out)
 {
-    qf_buffer name = {0};
-    qf_buffer_print(&name, "%s_%d", layer, part);
-    char *copy = name.failed ? NULL : qf_strdup(name.data);
-    qf_buffer_release(&name);
-    return copy;
+    return qf_prepare_name(context, out, layer, part ? "1" : "0");
 }
 
 /* ---- what there is ---- */
@@ -155,9 +151,9 @@ static qf_status set_specs(qf_context *context, Caffe__LayerParameter *layer, in
         qf_message_free(layer->param[--layer->n_param]);
     if (!layer->n_param || !layer->param[0]->name || !*layer->param[0]->name)
         return QF_OK;
-    char *name = qf_split_name(layer->param[0]->name, part);
-    const qf_status status = name ? qf_set_string(context, &layer->param[0]->name, name)
-                                  : qf_fail(context, QF_E_MEMORY, "no memory for a name");
+    char *name;
+    QF_TRY(qf_split_name(context, layer->param[0]->name, part, &name));
+    const qf_status status = qf_set_string(context, &layer->param[0]->name, name);
     qf_free(name);
     return status;
 }
@@ -196,11 +192,12 @@ qf_status qf_split_convolution(qf_context *context, Caffe__LayerParameter *layer
                                const qf_convolution_form *form, const qf_factors *factors,
                                Caffe__LayerParameter *out[2])
 {
-    char *names[] = {qf_split_name(layer->name, 0), qf_split_name(layer->name, 1)};
+    char *names[2] = {NULL};
     const qf_kernel *kernels[] = {&factors->first, &factors->last};
-    qf_status status =
-        names[0] && names[1] ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for a name");
+    qf_status status = QF_OK;
     out[0] = out[1] = NULL;
+    for (int part = 0; part < 2 && status == QF_OK; part++)
+        status = qf_split_name(context, layer->name, part, &names[part]);
     for (int part = 0; part < 2 && status == QF_OK; part++)
         status =
             make_part(context, layer, part, form, kernels[part], names[0], names[part], &out[part]);

@@ -6,8 +6,8 @@
 #include "model/model.h"
 #include "toolkit/decompose/factors.h"
 
-/* "<layer>_0" and "<layer>_1"; qf_free() it, NULL: no memory. */
-char *qf_split_name(const char *layer, int part);
+/* "<layer>_0" or "<layer>_1"; qf_free() it. */
+qf_status qf_split_name(qf_context *context, const char *layer, int part, char **out);
 
 /* What the net says of a Convolution, and its entry in the weights file (NULL: none) of its inputs;
  * *mode is QF_LEFT_WHOLE for one that is left alone, whatever it is. Weights that do not fit one
