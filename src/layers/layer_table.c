@@ -38,8 +38,10 @@
     X(flatten)                                                                                     \
     X(hdf5_data)                                                                                   \
     X(hdf5_output)                                                                                 \
+    X(hfmg)                                                                                        \
     X(hinge_loss)                                                                                  \
     X(hswish)                                                                                      \
+    X(ifmr)                                                                                        \
     X(im2col)                                                                                      \
     X(image_data)                                                                                  \
     X(infogain_loss)                                                                               \

@@ -13,6 +13,7 @@
 typedef struct qf_pending_record {
     char *path;
     qf_record *changes;
+    qf_record *file; /* what it said when somebody asked in this pass; NULL: nobody did */
 } qf_pending_record;
 
 typedef struct qf_pending_records {
@@ -24,6 +25,9 @@ typedef struct qf_pending_records {
  * Fields that are not set leave the file's alone. */
 qf_status qf_pending_record_of(qf_context *context, qf_pending_records *records, const char *path,
                                qf_record **out);
+/* What the file says, read once a pass; borrowed, valid until the pass ends. */
+qf_status qf_pending_record_file(qf_context *context, qf_pending_records *records, const char *path,
+                                 const qf_record **out);
 /* At the end of a pass. What cannot be written is kept for the next one. */
 qf_status qf_pending_records_write(qf_context *context, qf_pending_records *records);
 void qf_pending_records_release(qf_pending_records *records);

@@ -3,13 +3,14 @@
 #include "quant/hfmg.h"
 
 #include "base/memory.h"
+#include "quant/hfmg_math.h"
 #include "quant/quant_math.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-enum { LEVELS = 256, MOST_STEPS = 100000 };
+enum { LEVELS = QF_HFMG_LEVELS, MOST_STEPS = 100000 };
 
 qf_status qf_hfmg_begin(qf_context *context, size_t bins, qf_hfmg *out)
 {
@@ -50,13 +51,11 @@ static qf_status find_range(qf_context *context, const float *x, size_t count, f
     return QF_OK;
 }
 
-/* The bin of a value; values beyond the end, by rounding, are in the last one. */
-static size_t bin_of(const qf_hfmg *hfmg, float value)
+size_t qf_hfmg_bin(const qf_hfmg *hfmg, float x)
 {
-    if (hfmg->width < FLT_EPSILON)
-        return hfmg->bins / 2;
-    const float index = floorf((value - hfmg->low) / hfmg->width);
-    return !(index > 0) ? 0 : index < (float)hfmg->bins ? (size_t)index : hfmg->bins - 1;
+    return hfmg->width < FLT_EPSILON
+               ? hfmg->bins / 2
+               : (size_t)qf_hfmg_place(x, hfmg->low, hfmg->width, (int32_t)hfmg->bins);
 }
 
 /* An old bin that lies across bins of the new histogram is cut where the first of them ends. */
@@ -64,7 +63,7 @@ static void add_bin(qf_hfmg *to, const qf_hfmg *from, size_t index)
 {
     const uint64_t count = from->counts[index];
     const float low = qf_hfmg_edge(from, index), high = qf_hfmg_edge(from, index + 1);
-    const size_t a = bin_of(to, low), b = bin_of(to, high);
+    const size_t a = qf_hfmg_bin(to, low), b = qf_hfmg_bin(to, high);
     uint64_t first = count;
     if (a != b) {
         const double part = (double)(qf_hfmg_edge(to, a + 1) - low) / (double)(high - low);
@@ -88,117 +87,96 @@ static void add_histogram(qf_hfmg *to, const qf_hfmg *from)
     }
 }
 
-qf_status qf_hfmg_add(qf_context *context, qf_hfmg *hfmg, const float *x, size_t count)
+qf_status qf_hfmg_next(qf_context *context, const qf_hfmg *hfmg, float low, float high,
+                       qf_hfmg *next)
 {
-    if (count == 0)
-        return QF_OK;
-    float low = hfmg->begun ? hfmg->low : x[0];
-    float high = hfmg->begun ? qf_hfmg_edge(hfmg, hfmg->bins) : x[0];
-    qf_hfmg next;
-    QF_TRY(find_range(context, x, count, &low, &high));
+    if (hfmg->begun) {
+        low = fminf(low, hfmg->low);
+        high = fmaxf(high, qf_hfmg_edge(hfmg, hfmg->bins));
+    }
     if (!isfinite(high - low))
         return qf_fail(context, QF_E_VALUE,
                        "values from %g to %g cannot be quantised: their range is infinite",
                        (double)low, (double)high);
-    QF_TRY(qf_hfmg_begin(context, hfmg->bins, &next));
-    next.low = low;
-    next.width = (high - low) / (float)hfmg->bins;
-    next.begun = true;
-    for (size_t i = 0; i < count; i++)
-        next.counts[bin_of(&next, x[i])]++;
-    if (hfmg->begun)
-        add_histogram(&next, hfmg);
-    qf_hfmg_release(hfmg);
-    *hfmg = next;
+    QF_TRY(qf_hfmg_begin(context, hfmg->bins, next));
+    next->low = low;
+    next->width = (high - low) / (float)hfmg->bins;
+    next->begun = true;
     return QF_OK;
 }
 
-/* ---- the loss of a range of bins ---- */
-
-/* Squared distances from 0 of what lies evenly between u and v. */
-static double between(double density, double u, double v)
+void qf_hfmg_replace(qf_hfmg *hfmg, qf_hfmg *next)
 {
-    return density * (v * v * v - u * u * u) / 3;
+    if (hfmg->begun)
+        add_histogram(next, hfmg);
+    qf_hfmg_release(hfmg);
+    *hfmg = *next;
+    *next = (qf_hfmg){0};
 }
 
-static double clamp_level(double level)
+qf_status qf_hfmg_add(qf_context *context, qf_hfmg *hfmg, const float *x, size_t count)
 {
-    return level < 0 ? 0 : level > LEVELS - 1 ? LEVELS - 1 : level;
-}
-
-/* What one bin loses: everything in it goes to the middle of the level that it falls in. `begin` is
- * counted from the start of the range and may be before it. */
-static double bin_loss(uint64_t count, double begin, double width, double step)
-{
-    const double end = begin + width, density = (double)count / width;
-    const double first = clamp_level(floor(begin / step)), last = clamp_level(floor(end / step));
-    const double from = begin - (first * step + step / 2), to = end - (last * step + step / 2);
-    if (first == last)
-        return between(density, from, to);
-    return between(density, from, step / 2) +
-           (last - first - 1) * between(density, -step / 2, step / 2) +
-           between(density, -step / 2, to);
-}
-
-static double range_loss(const qf_hfmg *hfmg, size_t left, size_t right)
-{
-    const double width = (double)hfmg->width, step = width * (double)(right - left + 1) / LEVELS;
-    double loss = 0;
-    if (step < (double)FLT_EPSILON)
-        return 0;
-    for (size_t i = 0; i < hfmg->bins; i++)
-        if (hfmg->counts[i])
-            loss += bin_loss(hfmg->counts[i], ((double)i - (double)left) * width, width, step);
-    return loss;
+    if (count == 0)
+        return QF_OK;
+    float low = x[0], high = x[0];
+    qf_hfmg next;
+    QF_TRY(find_range(context, x, count, &low, &high));
+    QF_TRY(qf_hfmg_next(context, hfmg, low, high, &next));
+    for (size_t i = 0; i < count; i++)
+        next.counts[qf_hfmg_bin(&next, x[i])]++;
+    qf_hfmg_replace(hfmg, &next);
+    return QF_OK;
 }
 
 /* ---- the search ---- */
 
-typedef struct range {
-    size_t left, right;
-} range;
-
-/* The next smaller range: of the two ends, that moves which has farther to go until so many values
- * are passed. */
-static range narrower(const qf_hfmg *hfmg, range now, uint64_t step)
+double qf_hfmg_level(const qf_hfmg *hfmg, qf_hfmg_span span)
 {
-    range next = now;
+    const double level = (double)hfmg->width * (double)(span.right - span.left + 1) / LEVELS;
+    return level < (double)FLT_EPSILON ? 0 : level;
+}
+
+static double loss_of(const qf_hfmg *hfmg, qf_hfmg_span span)
+{
+    const double width = (double)hfmg->width, level = qf_hfmg_level(hfmg, span);
+    double loss = 0;
+    for (size_t i = 0; level > 0 && i < hfmg->bins; i++)
+        if (hfmg->counts[i])
+            loss += qf_hfmg_bin_loss((double)hfmg->counts[i] / width,
+                                     ((double)i - (double)span.left) * width, width, level);
+    return loss;
+}
+
+uint64_t qf_hfmg_step(const qf_hfmg *hfmg)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < hfmg->bins; i++)
+        total += hfmg->counts[i];
+    return total > MOST_STEPS ? (total + MOST_STEPS - 1) / MOST_STEPS : 1;
+}
+
+/* Of the two ends, that moves which has farther to go until so many values are passed. */
+bool qf_hfmg_narrow(const qf_hfmg *hfmg, uint64_t step, qf_hfmg_span *span)
+{
+    const qf_hfmg_span now = *span;
+    qf_hfmg_span next = now;
+    if (now.right - now.left <= (hfmg->bins + 3) / 4)
+        return false;
     for (uint64_t passed = 0; passed < step && next.left < now.right; next.left++)
         passed += hfmg->counts[next.left];
     for (uint64_t passed = 0; passed < step && next.right > now.left; next.right--)
         passed += hfmg->counts[next.right];
     if (now.right - next.right >= next.left - now.left)
-        next.left = now.left;
+        span->right = next.right;
     else
-        next.right = now.right;
-    return next;
+        span->left = next.left;
+    return true;
 }
 
-/* The full range is not among those that are tried. */
-static range best_range(const qf_hfmg *hfmg)
+void qf_hfmg_factors_of(const qf_hfmg *hfmg, qf_hfmg_span span, bool with_offset, float *scale,
+                        int32_t *offset)
 {
-    const size_t narrowest = (hfmg->bins + 3) / 4;
-    uint64_t total = 0;
-    range now = {0, hfmg->bins - 1}, best = now;
-    double least = HUGE_VAL;
-    for (size_t i = 0; i < hfmg->bins; i++)
-        total += hfmg->counts[i];
-    const uint64_t step = total > MOST_STEPS ? (total + MOST_STEPS - 1) / MOST_STEPS : 1;
-    while (now.right - now.left > narrowest) {
-        now = narrower(hfmg, now, step);
-        const double loss = range_loss(hfmg, now.left, now.right);
-        if (loss < least) {
-            least = loss;
-            best = now;
-        }
-    }
-    return best;
-}
-
-void qf_hfmg_factors(const qf_hfmg *hfmg, bool with_offset, float *scale, int32_t *offset)
-{
-    const range best = best_range(hfmg);
-    const float low = qf_hfmg_edge(hfmg, best.left), high = qf_hfmg_edge(hfmg, best.right + 1);
+    const float low = qf_hfmg_edge(hfmg, span.left), high = qf_hfmg_edge(hfmg, span.right + 1);
     const float min = fminf(low, 0), max = fmaxf(high, 0);
     const float larger = fabsf(high) > fabsf(low) ? high : low;
     float found = with_offset  ? (max - min) / (LEVELS - 1)
@@ -208,4 +186,20 @@ void qf_hfmg_factors(const qf_hfmg *hfmg, bool with_offset, float *scale, int32_
         found = 1;
     *scale = found;
     *offset = with_offset ? -LEVELS / 2 - (int32_t)qf_round_away(min / found) : 0;
+}
+
+/* The full range is not among those that are tried. */
+void qf_hfmg_factors(const qf_hfmg *hfmg, bool with_offset, float *scale, int32_t *offset)
+{
+    const uint64_t step = qf_hfmg_step(hfmg);
+    qf_hfmg_span span = {0, hfmg->bins - 1}, best = span;
+    double least = HUGE_VAL;
+    while (qf_hfmg_narrow(hfmg, step, &span)) {
+        const double loss = loss_of(hfmg, span);
+        if (loss < least) {
+            least = loss;
+            best = span;
+        }
+    }
+    qf_hfmg_factors_of(hfmg, best, with_offset, scale, offset);
 }

@@ -23,4 +23,27 @@ void qf_hfmg_factors(const qf_hfmg *hfmg, bool with_offset, float *scale, int32_
 /* Where bin `index` begins; `bins`: where the last one ends. */
 float qf_hfmg_edge(const qf_hfmg *hfmg, size_t index);
 
+/* ---- the steps, for devices that take them over many values at once ---- */
+
+/* An empty histogram for a batch of values from low to high on top of `hfmg`; fails where the range
+ * is infinite. Then the batch is counted, and it takes the other's place. */
+qf_status qf_hfmg_next(qf_context *context, const qf_hfmg *hfmg, float low, float high,
+                       qf_hfmg *next);
+size_t qf_hfmg_bin(const qf_hfmg *hfmg,
+                   float x); /* values beyond an end are in the last bin there */
+void qf_hfmg_replace(qf_hfmg *hfmg, qf_hfmg *next); /* *next becomes empty */
+
+/* Ranges of bins that are tried: each follows from the one before, the first from the whole. */
+typedef struct qf_hfmg_span {
+    size_t left, right; /* bins, inclusive */
+} qf_hfmg_span;
+
+uint64_t qf_hfmg_step(const qf_hfmg *hfmg); /* how many values an end passes at a time */
+/* False: the range is narrow enough, and stays. */
+bool qf_hfmg_narrow(const qf_hfmg *hfmg, uint64_t step, qf_hfmg_span *span);
+/* The width of a level of this range; 0: so narrow that nothing is lost. */
+double qf_hfmg_level(const qf_hfmg *hfmg, qf_hfmg_span span);
+void qf_hfmg_factors_of(const qf_hfmg *hfmg, qf_hfmg_span span, bool with_offset, float *scale,
+                        int32_t *offset);
+
 #endif

@@ -156,7 +156,8 @@ static void search(qf_context *context, const float *values, int rows, int chann
     assert_ok(context, qf_tensor_reshape(context, tensor, &shape));
     assert_ok(context, qf_write(context, tensor, QF_PLAIN, &to));
     memcpy(to, values, qf_shape_count(&shape) * sizeof *to);
-    assert_ok(context, qf_cpu.sweep->search_begin(context, deq, sweep.channels, &sweep.search));
+    assert_ok(context,
+              qf_cpu.sweep->search_begin(context, deq, NULL, sweep.channels, &sweep.search));
     assert_ok(context, qf_cpu.sweep->forward(context, &sweep, tensor, NULL, NULL, NULL));
     qf_cpu.sweep->search_end(sweep.search, errors);
     qf_tensor_release(tensor);

@@ -190,6 +190,13 @@ static void scales_alone(const qf_device *device, const void *of)
     qf_free(scales);
 }
 
+static void expect_factors(const float scale[2], const int32_t offset[2])
+{
+    if (scale[1] != scale[0] || offset[1] != offset[0])
+        fail_msg("scale %.9g and offset %d, expected %.9g and %d", (double)scale[1], offset[1],
+                 (double)scale[0], offset[0]);
+}
+
 /* The same candidate, or one whose error differs by nothing: scale and offset to the bit. */
 static void first_range(const qf_device *device, const void *of)
 {
@@ -211,9 +218,122 @@ static void first_range(const qf_device *device, const void *of)
     assert_ok(context,
               device->quantise->first_range(context, mine, &options, &scale[1], &offset[1]));
     rows_check();
-    if (scale[1] != scale[0] || offset[1] != offset[0])
-        fail_msg("scale %.9g and offset %d, expected %.9g and %d", (double)scale[1], offset[1],
-                 (double)scale[0], offset[0]);
+    expect_factors(scale, offset);
+}
+
+/* A batch: of one sign or of both, larger or smaller than the others. */
+static qf_tensor *batch_of(const shape *s)
+{
+    qf_tensor *x = rows_tensor(4, s->size);
+    const float factor = ldexpf(1, rows_between(-6, 6));
+    const int sign = rows_between(-1, 1);
+    float *values;
+    rows_fill(x);
+    assert_ok(context, qf_update(context, x, rows_chance(0.5) ? QF_PLAIN : QF_NHWC, &values));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++) {
+        values[i] *= factor;
+        values[i] = sign > 0 ? fmaxf(values[i], 0) : sign < 0 ? fminf(values[i], 0) : values[i];
+    }
+    return x;
+}
+
+enum { BATCHES = 5 };
+
+/* What was kept or counted is the same to the last value, and so are the factors. */
+static void ifmr(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_ifmr_options options = qf_ifmr_defaults;
+    qf_ifmr_data data[2] = {{0}, {0}};
+    float scale[2];
+    int32_t offset[2];
+    options.with_offset = rows_chance(0.7);
+    if (rows_chance(0.3)) /* further from the ends than a list of extremes goes */
+        options.max_percentile = options.min_percentile = 0.98f;
+    for (int i = 0; i < BATCHES; i++) {
+        qf_tensor *x = batch_of(s), *mine = rows_copy(x);
+        rows_expect_begin();
+        assert_ok(context, qf_reference.quantise->ifmr_add(context, &data[0], x));
+        rows_expect_end();
+        rows_input(mine);
+        assert_ok(context, device->quantise->ifmr_add(context, &data[1], mine));
+        rows_check();
+    }
+    assert_true(data[1].count == data[0].count && !data[1].bins == !data[0].bins);
+    if (data[0].bins) {
+        assert_int_equal(data[1].grid.exponent, data[0].grid.exponent);
+        assert_int_equal(data[1].grid.first, data[0].grid.first);
+        assert_memory_equal(data[1].bins, data[0].bins, QF_IFMR_DATA_BINS * sizeof(uint64_t));
+        assert_memory_equal(&data[1].top, &data[0].top, sizeof data[0].top);
+        assert_memory_equal(&data[1].bottom, &data[0].bottom, sizeof data[0].bottom);
+    } else
+        assert_memory_equal(data[1].kept, data[0].kept, data[0].count * sizeof(float));
+    assert_ok(context, qf_reference.quantise->ifmr_decide(context, &data[0], &options, &scale[0],
+                                                          &offset[0]));
+    assert_ok(context,
+              device->quantise->ifmr_decide(context, &data[1], &options, &scale[1], &offset[1]));
+    expect_factors(scale, offset);
+    qf_ifmr_data_release(&data[0]);
+    qf_ifmr_data_release(&data[1]);
+}
+
+/* Up to three tensors a batch; the same counts, range and factors. */
+static void hfmg(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const size_t bins = (size_t)1024 << rows_between(0, 3);
+    const bool with_offset = rows_chance(0.7);
+    qf_hfmg found[2];
+    float scale[2];
+    int32_t offset[2];
+    for (int i = 0; i < 2; i++)
+        assert_ok(context, qf_hfmg_begin(context, bins, &found[i]));
+    for (int i = 0; i < BATCHES; i++) {
+        const int count = rows_between(1, 3);
+        qf_tensor *x[3], *mine[3];
+        for (int k = 0; k < count; k++) {
+            x[k] = batch_of(s);
+            mine[k] = rows_copy(x[k]);
+        }
+        rows_expect_begin();
+        assert_ok(context, qf_reference.quantise->hfmg_add(context, &found[0], x, count));
+        rows_expect_end();
+        for (int k = 0; k < count; k++)
+            rows_input(mine[k]);
+        assert_ok(context, device->quantise->hfmg_add(context, &found[1], mine, count));
+        rows_check();
+    }
+    assert_true(found[1].low == found[0].low && found[1].width == found[0].width);
+    assert_memory_equal(found[1].counts, found[0].counts, bins * sizeof *found[0].counts);
+    assert_ok(context, qf_reference.quantise->hfmg_decide(context, &found[0], with_offset,
+                                                          &scale[0], &offset[0]));
+    assert_ok(context, device->quantise->hfmg_decide(context, &found[1], with_offset, &scale[1],
+                                                     &offset[1]));
+    expect_factors(scale, offset);
+    qf_hfmg_release(&found[0]);
+    qf_hfmg_release(&found[1]);
+}
+
+/* One value that is none, in the last of the tensors: which one is said. */
+static void ranges_with_nan(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    qf_tensor *x[2] = {batch_of(s), batch_of(s)};
+    qf_ifmr_data data = {0};
+    qf_hfmg hfmg;
+    float *values;
+    assert_ok(context, qf_hfmg_begin(context, 1024, &hfmg));
+    assert_ok(context, qf_update(context, x[1], QF_NHWC, &values));
+    const size_t n = qf_shape_count(&x[1]->shape), at = (size_t)rows_between(0, (int)n - 1);
+    values[at] = rows_chance(0.5) ? NAN : -INFINITY;
+    char *sentence = test_format("value %zu is %g: NaN and", at, (double)values[at]);
+    assert_ok(context, device->quantise->ifmr_add(context, &data, x[0]));
+    assert_fails(context, device->quantise->ifmr_add(context, &data, x[1]), sentence);
+    assert_fails(context, device->quantise->hfmg_add(context, &hfmg, x, 2), "is");
+    assert_false(hfmg.begun);
+    qf_free(sentence);
+    qf_hfmg_release(&hfmg);
+    qf_ifmr_data_release(&data);
 }
 
 static void quant(const qf_device *device, const void *of)
@@ -278,6 +398,9 @@ int main(int argc, char **argv)
         {"dequantise-fake", NULL, dequantise_fake},
         {"scales-alone", NULL, scales_alone},
         {"first-range", NULL, first_range},
+        {"ifmr", NULL, ifmr},
+        {"hfmg", NULL, hfmg},
+        {"ranges-with-nan", NULL, ranges_with_nan},
         {"quant", NULL, quant},
     };
     const rows_family family = {.name = "quantise",

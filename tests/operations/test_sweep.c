@@ -23,7 +23,7 @@ static void run_forward(const qf_device *device, const sweep_operands *o, const 
     qf_sweep sweep = o->sweep;
     if (r->errors)
         assert_ok(context,
-                  device->sweep->search_begin(context, deq, sweep.channels, &sweep.search));
+                  device->sweep->search_begin(context, deq, NULL, sweep.channels, &sweep.search));
     assert_ok(context, device->sweep->forward(context, &sweep, x, addend, r->y, r->codes));
     if (r->errors)
         device->sweep->search_end(sweep.search, r->errors);

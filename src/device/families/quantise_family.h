@@ -2,6 +2,8 @@
 #ifndef QF_DEVICE_FAMILIES_QUANTISE_FAMILY_H
 #define QF_DEVICE_FAMILIES_QUANTISE_FAMILY_H
 
+#include "quant/hfmg.h"
+#include "quant/ifmr_data.h"
 #include "quant/quant.h"
 #include "tensor/tensor.h"
 
@@ -23,6 +25,16 @@ typedef struct qf_quantise_family {
     /* IFMR: the first range of x, value = scale · (code − offset_d): of all values in the order of
      * QF_NHWC up to QF_IFMR_EXACT of them, above that of a histogram. */
     qf_status (*first_range)(qf_context *, qf_tensor *x, const qf_ifmr_options *, float *scale,
+                             int32_t *offset_d);
+    /* IFMR over many tensors: x goes in, in whatever form it is cheapest; and their range, exactly
+     * as first_range's while all values are kept. After a failure of the first, part of x is in. */
+    qf_status (*ifmr_add)(qf_context *, qf_ifmr_data *, qf_tensor *x);
+    qf_status (*ifmr_decide)(qf_context *, const qf_ifmr_data *, const qf_ifmr_options *,
+                             float *scale, int32_t *offset_d);
+    /* HFMG: the tensors are one batch, which goes in whole or not at all; and the range that loses
+     * least. */
+    qf_status (*hfmg_add)(qf_context *, qf_hfmg *, qf_tensor *const *x, int count);
+    qf_status (*hfmg_decide)(qf_context *, const qf_hfmg *, bool with_offset, float *scale,
                              int32_t *offset_d);
     /* Quant of exported models: qf_quant_code() of x as unsigned codes. `codes` may be x. */
     qf_status (*quant)(qf_context *, qf_tensor *x, float scale, int32_t offset_d, qf_tensor *codes);

@@ -6,6 +6,7 @@
 
 #include "device/families/requantisation.h"
 #include "quant/quant.h"
+#include "quant/shift_tail.h"
 
 /* QF_SWEEP_CHAIN: through how many sweeps backward makes a value again. More need less memory and
  * more time: ResNet-50, 3: 0.84 of float training's memory; 5: 0.81, and 3 % of a step more. */
@@ -57,9 +58,12 @@ typedef struct qf_sweep_gradients {
 } qf_sweep_gradients;
 
 typedef struct qf_sweep_family {
-    /* Steps `deq` of `channels` channels are borrowed until the end, which adds to errors[channels]
-     * and frees the search; destroy gives it up (NULL is a no-op). */
-    qf_status (*search_begin)(qf_context *, const float *deq, size_t channels, qf_shift_search **);
+    /* A search of one batch. Steps `deq` of `channels` channels and their `tails` are borrowed
+     * until the end, which adds to errors[channels] and to the tails and frees the search; destroy
+     * gives it up (NULL is a no-op). deq or tails may be NULL: then there are no errors, or nothing
+     * is gathered. */
+    qf_status (*search_begin)(qf_context *, const float *deq, qf_shift_tail *tails, size_t channels,
+                              qf_shift_search **);
     void (*search_end)(qf_shift_search *, qf_shift_errors *errors);
     void (*search_destroy)(qf_shift_search *);
     /* `y` and `codes` may each be NULL; y may be x. */

@@ -1,10 +1,13 @@
-/* The reference's search of a first clip range, an operation of its family `quantise`. */
+/* The reference's search of ranges, operations of its family `quantise`. */
 #ifndef QF_DEVICE_REFERENCE_FIRST_RANGE_H
 #define QF_DEVICE_REFERENCE_FIRST_RANGE_H
 
 #include "device/reference/reference.h"
 
 qf_status qf_reference_first_range(qf_context *, qf_tensor *x, const qf_ifmr_options *,
+                                   float *scale, int32_t *offset_d);
+qf_status qf_reference_ifmr_add(qf_context *, qf_ifmr_data *, qf_tensor *x);
+qf_status qf_reference_ifmr_decide(qf_context *, const qf_ifmr_data *, const qf_ifmr_options *,
                                    float *scale, int32_t *offset_d);
 
 #endif

@@ -1,6 +1,9 @@
 /* The reference's quantisation: value by value, as quant/quant_math.h says. */
+#include "base/memory.h"
 #include "device/gradient_add.h"
 #include "device/reference/first_range.h"
+
+#include <string.h>
 
 static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, qf_tensor *codes)
 {
@@ -116,11 +119,52 @@ static qf_status dequantise_fake(qf_context *context, qf_tensor *x, qf_tensor *d
     return QF_OK;
 }
 
+/* The values of all, one tensor behind the other. */
+static qf_status gather(qf_context *context, qf_tensor *const *x, int count, float *values)
+{
+    for (int i = 0; i < count; i++) {
+        const size_t n = qf_shape_count(&x[i]->shape);
+        const float *from;
+        QF_TRY(qf_device_read(context, x[i], QF_NHWC, &from));
+        memcpy(values, from, n * sizeof *values);
+        values += n;
+    }
+    return QF_OK;
+}
+
+static qf_status hfmg_add(qf_context *context, qf_hfmg *hfmg, qf_tensor *const *x, int count)
+{
+    QF_ON_DEVICE(context);
+    size_t n = 0;
+    for (int i = 0; i < count; i++)
+        n += qf_shape_count(&x[i]->shape);
+    float *values = qf_alloc(n, sizeof *values);
+    if (!values)
+        return qf_fail(context, QF_E_MEMORY, "no memory for %zu values", n);
+    qf_status status = gather(context, x, count, values);
+    if (status == QF_OK)
+        status = qf_hfmg_add(context, hfmg, values, n);
+    qf_free(values);
+    return status;
+}
+
+static qf_status hfmg_decide(qf_context *context, const qf_hfmg *hfmg, bool with_offset,
+                             float *scale, int32_t *offset_d)
+{
+    (void)context;
+    qf_hfmg_factors(hfmg, with_offset, scale, offset_d);
+    return QF_OK;
+}
+
 const qf_quantise_family qf_reference_quantise = {
     .activations = activations,
     .activations_backward = activations_backward,
     .weights = weights,
     .dequantise_fake = dequantise_fake,
     .first_range = qf_reference_first_range,
+    .ifmr_add = qf_reference_ifmr_add,
+    .ifmr_decide = qf_reference_ifmr_decide,
+    .hfmg_add = hfmg_add,
+    .hfmg_decide = hfmg_decide,
     .quant = quant,
 };

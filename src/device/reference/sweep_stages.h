@@ -11,8 +11,8 @@ void qf_reference_sweep_value(const qf_open_sweep *, const float *x, const float
 /* As ReLU and ReLU6 do, the latter where `limit` is not 0; NaN becomes 0 in ReLU6 alone. */
 float qf_reference_rectify(float value, float slope, float limit);
 
-qf_status qf_reference_search_begin(qf_context *, const float *deq, size_t channels,
-                                    qf_shift_search **);
+qf_status qf_reference_search_begin(qf_context *, const float *deq, qf_shift_tail *tails,
+                                    size_t channels, qf_shift_search **);
 void qf_reference_search_add(qf_shift_search *, const float *values, size_t rows);
 void qf_reference_search_end(qf_shift_search *, qf_shift_errors *errors);
 void qf_reference_search_destroy(qf_shift_search *);

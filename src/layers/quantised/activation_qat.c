@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "layers/layer.h"
 #include "layers/pending_records.h"
+#include "layers/quantised/activation_record.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -187,15 +188,6 @@ static qf_status prepare(qf_layer *layer)
 
 /* ---- the record ---- */
 
-static void shape_of_input(const qf_layer *layer, qf_record_entry *entry)
-{
-    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
-    uint32_t *dims[] = {&entry->channels, &entry->height, &entry->width};
-    for (int i = 0; i < 3; i++)
-        *dims[i] = shape->axes > i + 1 ? (uint32_t)shape->dim[i + 1] : 1;
-    entry->has_channels = entry->has_height = entry->has_width = true;
-}
-
 /* object_layer joins names by '-'; a name may contain '-' itself, so the longest that exists wins.
  */
 static const char *next_object(const qf_neighbours *around, const char *names, char *name,
@@ -234,16 +226,10 @@ static qf_status connect(qf_layer *layer, const qf_neighbours *around)
 static qf_status record_objects(qf_layer *layer, qf_record *record)
 {
     const state *s = layer->state;
-    for (size_t i = 0; i < s->object_count; i++) {
-        qf_record_entry *entry;
-        QF_TRY(qf_record_find_or_add(layer->context, record, s->objects[i].name, &entry));
-        entry->has_scale_d = entry->has_offset_d = true;
-        entry->scale_d = s->factors.scale;
-        entry->offset_d = qf_ulq_offset_d(s->factors);
-        shape_of_input(layer, entry);
-        if (s->objects[i].pools)
-            QF_TRY(qf_record_set_scales(layer->context, entry, &(float){1}, 1));
-    }
+    for (size_t i = 0; i < s->object_count; i++)
+        QF_TRY(qf_record_activation(layer->context, record, s->objects[i].name, s->objects[i].pools,
+                                    s->factors.scale, qf_ulq_offset_d(s->factors),
+                                    qf_blob_shape(layer->bottom[0])));
     return QF_OK;
 }
 

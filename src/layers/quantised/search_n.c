@@ -1,66 +1,31 @@
 /* SearchN: the shift N that brings accumulators into 16 bits, searched while testing
- * (specification, G.3). Stands behind the layer and whatever will be folded into it. Keeps sums of
- * squared errors only, so memory does not depend on batch_num. */
+ * (specification, G.3). Stands behind the layer and whatever will be folded into it. In training it
+ * keeps sums of squared errors only; in a calibration model, where the accumulators' step is known
+ * in the last batch, the largest values until then. So memory does not depend on batch_num. */
 #include "layers/quantised/search_n.h"
 
-#include "layers/normalisation/batch_norm.h"
-#include "layers/pending_records.h"
-#include "layers/quantised/weight_codes.h"
-
 #include "base/memory.h"
-
-#include <math.h>
-#include <string.h>
-
-/* One quantised layer that this search is for, with what surrounds it; NULL: not there. */
-typedef struct target {
-    qf_layer *layer, *weight_qat, *activation_qat, *batch_norm, *scale;
-    const qf_layer *behind; /* what stands in front of us and of BatchNorm and Scale */
-} target;
+#include "layers/pending_records.h"
+#include "layers/quantised/calibration.h"
+#include "layers/quantised/search_factors.h"
 
 typedef struct state {
-    target *targets;         /* one for each layer_name */
-    qf_shift_errors *errors; /* of each channel */
-    float *deq;
-    float *scale_w; /* of each channel of the weights, not folded */
-    size_t channels, scales;
+    qf_search_target *targets; /* one for each layer_name */
+    qf_shift_errors *errors;   /* of each channel */
+    qf_search_factors factors;
     bool common;             /* one shift for all channels */
     int calls;               /* in the running search */
-    uint64_t fingerprint;    /* of all factors when the search began */
+    uint64_t version;        /* of all factors when the search began */
     qf_shift_search *search; /* of the batch under way; or NULL */
+    /* In a calibration model of several batches; else NULL. */
+    qf_shift_tail *tails; /* of each channel */
+    qf_shift_rows rows;
 } state;
 
 static const Caffe__SearchNParameter *param_of(const qf_layer *layer)
 {
     static const Caffe__SearchNParameter all_defaults = CAFFE__SEARCH_NPARAMETER__INIT;
     return layer->param->search_n_param ? layer->param->search_n_param : &all_defaults;
-}
-
-static bool is_type(const qf_layer *layer, const char *type)
-{
-    return layer && strcmp(layer->type->name, type) == 0;
-}
-
-static target resolve(qf_layer *layer, const qf_neighbours *around, const char *name)
-{
-    target t = {.layer = around->find(around->net, name)};
-    if (!t.layer || !t.layer->bottom_count)
-        return (target){0};
-    t.weight_qat = around->producer(around->net, t.layer->bottom[0], t.layer);
-    if (is_type(t.weight_qat, "WeightQAT"))
-        t.activation_qat = around->producer(around->net, t.weight_qat->bottom[0], t.weight_qat);
-    /* Back from our bottom through what will be folded. */
-    qf_layer *behind = around->producer(around->net, layer->bottom[0], layer);
-    if (is_type(behind, "Scale") && behind->bottom_count == 1) {
-        t.scale = behind;
-        behind = around->producer(around->net, behind->bottom[0], behind);
-    }
-    if (is_type(behind, "BatchNorm")) {
-        t.batch_norm = behind;
-        behind = around->producer(around->net, behind->bottom[0], behind);
-    }
-    t.behind = behind;
-    return t;
 }
 
 static qf_status connect(qf_layer *layer, const qf_neighbours *around)
@@ -71,150 +36,78 @@ static qf_status connect(qf_layer *layer, const qf_neighbours *around)
     if (!s->targets)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for the layers of a search");
     for (size_t i = 0; i < p->n_layer_name; i++)
-        s->targets[i] = resolve(layer, around, p->layer_name[i]);
+        s->targets[i] = qf_search_target_of(layer, around, p->layer_name[i]);
     return QF_OK;
 }
 
-/* A net that only trains needs no search, so what is missing is said when one begins. */
-static qf_status check_target(const qf_layer *layer, const target *t, const char *name)
-{
-    if (!t->layer)
-        return qf_fail(layer->context, QF_E_MISMATCH,
-                       "search_n_param names layer '%s', which this net "
-                       "does not have",
-                       name);
-    if (!is_type(t->activation_qat, "ActivationQAT"))
-        return qf_fail(
-            layer->context, QF_E_MISMATCH,
-            "layer '%s' has no ActivationQAT and WeightQAT in front of it, so there are no "
-            "factors to search a shift for",
-            name);
-    if (t->behind != t->layer)
-        return qf_fail(
-            layer->context, QF_E_MISMATCH,
-            "stands behind layer '%s', expected its own target '%s' with at most BatchNorm "
-            "and Scale between",
-            t->behind ? t->behind->name : "(none)", name);
-    return QF_OK;
-}
+/* ---- a search begins ---- */
 
-/* |k| of each channel: what folding BatchNorm and Scale multiplies weights by (I.2). */
-static qf_status fold_factors(qf_layer *layer, const target *t, float *factor, size_t channels)
-{
-    const float *variance, *sum, *gamma;
-    for (size_t c = 0; c < channels; c++)
-        factor[c] = 1;
-    if (t->batch_norm) {
-        const Caffe__BatchNormParameter *p =
-            QF_LAYER_PARAM(t->batch_norm, batch_norm_param, BATCH_NORM_, BatchNorm);
-        if (qf_blob_count(t->batch_norm->params[1].blob) != channels)
-            return qf_fail(layer->context, QF_E_SHAPE, "BatchNorm has another number of channels");
-        QF_TRY(qf_read(layer->context, t->batch_norm->params[1].blob->data, QF_PLAIN, &variance));
-        QF_TRY(qf_read(layer->context, t->batch_norm->params[2].blob->data, QF_PLAIN, &sum));
-        float weight = sum[0] == 0 ? 0 : 1 / sum[0];
-        for (size_t c = 0; c < channels; c++)
-            factor[c] *= qf_batch_norm_inverse(p, variance[c] * weight);
-    }
-    if (t->scale) {
-        if (qf_blob_count(t->scale->params[0].blob) != channels)
-            return qf_fail(layer->context, QF_E_SHAPE, "Scale has another number of channels");
-        QF_TRY(qf_read(layer->context, t->scale->params[0].blob->data, QF_PLAIN, &gamma));
-        for (size_t c = 0; c < channels; c++)
-            factor[c] = fabsf(factor[c] * gamma[c]);
-    }
-    return QF_OK;
-}
-
-static float *grow(float **array, size_t count)
-{
-    qf_free(*array);
-    return *array = qf_alloc(count, sizeof(float));
-}
-
-/* deq_scale of each channel for one target; the first target fills state->deq, others must agree.
- */
-static qf_status target_scales(qf_layer *layer, const target *t, bool first)
+/* Room for what it finds of each channel. */
+static qf_status make_room(qf_layer *layer, bool gathers)
 {
     state *s = layer->state;
-    const qf_layer *weight_qat = t->weight_qat;
-    const Caffe__RetrainWeightQuantParameter *p = QF_LAYER_PARAM(
-        weight_qat, retrain_weight_quant_param, RETRAIN_WEIGHT_QUANT_, RetrainWeightQuant);
-    qf_tensor *master = weight_qat->params[1].blob->data;
-    qf_weight_layout layout =
-        qf_weight_layout_of(&master->shape, is_type(t->layer, "Deconvolution"), p->channel_wise);
-    const float *clip_max, *clip_min;
-    QF_TRY(qf_read(layer->context, t->activation_qat->params[0].blob->data, QF_PLAIN, &clip_max));
-    QF_TRY(qf_read(layer->context, t->activation_qat->params[1].blob->data, QF_PLAIN, &clip_min));
-    float scale_d = qf_ulq_factors(clip_max[0], clip_min[0], 8).scale;
-    float *scale_w = qf_alloc(layout.channels, sizeof *scale_w);
-    float *factor = qf_alloc(s->channels, sizeof *factor);
-    qf_status status =
-        scale_w && factor
-            ? layer->device->quantise->weights(layer->context, master, layout, scale_w, NULL)
-            : qf_fail(layer->context, QF_E_MEMORY, "no memory for scales");
-    if (status == QF_OK && layout.channels > 1 && s->channels % layout.channels)
-        status = qf_fail(layer->context, QF_E_SHAPE,
-                         "layer '%s' has %zu weight scales, its output %zu "
-                         "channels",
-                         t->layer->name, layout.channels, s->channels);
-    if (status == QF_OK)
-        status = fold_factors(layer, t, factor, s->channels);
-    for (size_t c = 0; status == QF_OK && c < s->channels; c++) {
-        float deq = scale_d * qf_folded_scale(scale_w[c % layout.channels], factor[c]);
-        if (!first && deq != s->deq[c])
-            status = qf_fail(layer->context, QF_E_MISMATCH,
-                             "layer '%s' has other factors than the first layer of this search",
-                             t->layer->name);
-        s->deq[c] = deq;
-    }
-    if (status == QF_OK && first && !grow(&s->scale_w, layout.channels))
-        status = qf_fail(layer->context, QF_E_MEMORY, "no memory for scales");
-    if (status == QF_OK && first) {
-        memcpy(s->scale_w, scale_w, layout.channels * sizeof *scale_w);
-        s->scales = layout.channels;
-    }
-    qf_free(scale_w);
-    qf_free(factor);
-    return status;
+    const size_t channels = qf_tensor_extent(qf_blob_shape(layer->bottom[0])).channels;
+    s->calls = 0;
+    s->rows = (qf_shift_rows){0, 0};
+    qf_free(s->errors);
+    qf_free(s->tails);
+    s->errors = qf_alloc(channels, sizeof *s->errors);
+    s->tails = gathers ? qf_alloc(channels, sizeof *s->tails) : NULL;
+    if (!s->errors || (gathers && !s->tails))
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for the search of shifts");
+    return qf_search_factors_resize(layer->context, &s->factors, channels);
 }
 
-/* Everything the factors depend on, as one number. */
-static uint64_t fingerprint(const target *t)
+/* A 1 x 1 output has too few values for a search of its own in each channel. */
+static void settle_channels(qf_layer *layer)
 {
-    const qf_layer *layers[] = {t->weight_qat, t->activation_qat, t->batch_norm, t->scale};
-    uint64_t hash = 0;
-    for (int i = 0; i < 4; i++)
-        for (int k = layers[i] == t->weight_qat ? 1 : 0; layers[i] && k < layers[i]->param_count;
-             k++)
-            hash = hash * 0x100000001b3u + layers[i]->params[k].blob->data->version;
-    return hash;
+    state *s = layer->state;
+    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
+    s->common = s->factors.scales != s->factors.channels ||
+                (shape->axes == 4 && qf_tensor_extent(shape).inner == 1);
 }
 
 static qf_status start_search(qf_layer *layer)
 {
     const Caffe__SearchNParameter *p = param_of(layer);
     state *s = layer->state;
-    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
-    qf_extent extent = qf_tensor_extent(shape);
-    s->channels = extent.channels;
-    s->calls = 0;
-    qf_free(s->errors);
-    s->errors = qf_alloc(s->channels, sizeof *s->errors);
-    if (!s->errors || !grow(&s->deq, s->channels))
-        return qf_fail(layer->context, QF_E_MEMORY, "no memory for the search of shifts");
+    QF_TRY(make_room(layer, false));
     for (size_t i = 0; i < p->n_layer_name; i++) {
-        QF_TRY(check_target(layer, &s->targets[i], p->layer_name[i]));
-        QF_TRY(target_scales(layer, &s->targets[i], i == 0));
+        QF_TRY(qf_search_target_check(layer, &s->targets[i], p->layer_name[i]));
+        QF_TRY(qf_search_factors_train(layer, &s->targets[i], i == 0, &s->factors));
     }
-    for (size_t c = 0; c < s->channels; c++)
-        if (!(s->deq[c] > 0) || !isfinite(s->deq[c]))
-            return qf_fail(layer->context, QF_E_VALUE,
-                           "scale_d * scale_w of channel %zu is %g, expected a positive number", c,
-                           (double)s->deq[c]);
-    /* A 1 x 1 output has too few values for a search of its own in each channel. */
-    s->common = s->scales != s->channels || (shape->axes == 4 && extent.inner == 1);
+    QF_TRY(qf_search_factors_check(layer->context, &s->factors));
+    settle_channels(layer);
     return QF_OK;
 }
+
+/* Of a calibration model: the weights' scales are there. */
+static qf_status start_calibration(qf_layer *layer)
+{
+    const Caffe__SearchNParameter *p = param_of(layer);
+    state *s = layer->state;
+    QF_TRY(make_room(layer, qf_search_n_batches(layer) > 1));
+    for (size_t i = 0; i < p->n_layer_name; i++) {
+        QF_TRY(qf_search_target_check(layer, &s->targets[i], p->layer_name[i]));
+        QF_TRY(qf_search_factors_read_weights(layer, p->record_file_path, p->layer_name[i], i == 0,
+                                              &s->factors));
+    }
+    settle_channels(layer);
+    return QF_OK;
+}
+
+/* Now that the scale of the input is known. */
+static qf_status find_steps(qf_layer *layer)
+{
+    const Caffe__SearchNParameter *p = param_of(layer);
+    state *s = layer->state;
+    for (size_t i = 0; i < p->n_layer_name; i++)
+        QF_TRY(qf_search_factors_read_steps(layer, p->record_file_path, p->layer_name[i], i == 0,
+                                            &s->factors));
+    return qf_search_factors_check(layer->context, &s->factors);
+}
+
+/* ---- and ends ---- */
 
 static void list_names(const qf_layer *layer, qf_buffer *out)
 {
@@ -230,34 +123,45 @@ static qf_status record_shifts(qf_layer *layer, qf_record *record, const int *sh
     for (size_t i = 0; i < p->n_layer_name; i++) {
         qf_record_entry *entry;
         QF_TRY(qf_record_find_or_add(layer->context, record, p->layer_name[i], &entry));
-        QF_TRY(qf_record_set_scales(layer->context, entry, s->scale_w, s->scales));
-        QF_TRY(qf_record_set_shifts(layer->context, entry, shift, s->scales));
+        QF_TRY(qf_record_set_scales(layer->context, entry, s->factors.scale_w, s->factors.scales));
+        QF_TRY(qf_record_set_shifts(layer->context, entry, shift, s->factors.scales));
     }
     return QF_OK;
+}
+
+/* The errors of all batches, where only those of the last one were summed. */
+static void extend_errors(state *s)
+{
+    for (size_t c = 0; s->tails && c < s->factors.channels; c++)
+        qf_shift_errors_of_all(&s->tails[c], s->rows, s->factors.deq[c], &s->errors[c]);
+    qf_free(s->tails);
+    s->tails = NULL;
 }
 
 static qf_status finish_search(qf_layer *layer)
 {
     state *s = layer->state;
-    const char *path = param_of(layer)->record_file_path;
-    if (!path)
-        return qf_fail(layer->context, QF_E_FORMAT, "search_n_param has no record_file_path");
-    int *shift = qf_alloc(s->channels, sizeof *shift);
+    const size_t channels = s->factors.channels;
+    int *shift = qf_alloc(channels, sizeof *shift);
     if (!shift)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for shifts");
+    extend_errors(s);
     qf_shift_errors sum = {{0}};
-    for (size_t c = 0; c < s->channels; c++)
+    for (size_t c = 0; c < channels; c++)
         for (int n = 0; n < QF_SHIFT_MAX; n++)
             sum.error[n] += s->errors[c].error[n];
-    for (size_t c = 0; c < s->channels; c++)
+    for (size_t c = 0; c < channels; c++)
         shift[c] = qf_shift_best(s->common ? &sum : &s->errors[c]);
     qf_record *record = NULL;
-    qf_status status = qf_pending_record_of(layer->context, layer->records, path, &record);
+    qf_status status = qf_pending_record_of(layer->context, layer->records,
+                                            param_of(layer)->record_file_path, &record);
     if (status == QF_OK)
         status = record_shifts(layer, record, shift);
     qf_free(shift);
     return status;
 }
+
+/* ---- the layer ---- */
 
 static qf_status setup(qf_layer *layer)
 {
@@ -287,22 +191,52 @@ static void stage(qf_layer *layer, qf_stage *out)
     out->search = ((const state *)layer->state)->search;
 }
 
+qf_calibration qf_search_n_progress(const qf_layer *layer)
+{
+    return (qf_calibration){((const state *)layer->state)->calls, qf_search_n_batches(layer)};
+}
+
+static qf_status prepare_training(qf_layer *layer)
+{
+    const Caffe__SearchNParameter *p = param_of(layer);
+    state *s = layer->state;
+    QF_TRY(qf_search_target_check(layer, &s->targets[0], p->layer_name[0]));
+    const uint64_t now = qf_search_target_version(&s->targets[0]);
+    if (!s->errors || now != s->version) {
+        QF_TRY(start_search(layer));
+        s->version = now;
+    }
+    return s->calls < qf_search_n_batches(layer)
+               ? layer->device->sweep->search_begin(layer->context, s->factors.deq, NULL,
+                                                    s->factors.channels, &s->search)
+               : QF_OK; /* done for these weights */
+}
+
+static qf_status prepare_calibration(qf_layer *layer)
+{
+    state *s = layer->state;
+    const int batches = qf_search_n_batches(layer);
+    const bool last = s->calls == batches - 1;
+    if (layer->phase != QF_TEST || s->calls >= batches)
+        return QF_OK;
+    if (!s->factors.scale_w)
+        QF_TRY(start_calibration(layer));
+    if (last)
+        QF_TRY(find_steps(layer));
+    return layer->device->sweep->search_begin(layer->context, last ? s->factors.deq : NULL,
+                                              s->tails, s->factors.channels, &s->search);
+}
+
 /* Begin one batch, unless the layer has seen all that it wants to. */
 static qf_status prepare(qf_layer *layer)
 {
     state *s = layer->state;
-    const target *first = &s->targets[0];
     layer->device->sweep->search_destroy(s->search); /* of a pass that failed */
     s->search = NULL;
-    QF_TRY(check_target(layer, first, param_of(layer)->layer_name[0]));
-    const uint64_t now = fingerprint(first);
-    if (!s->errors || now != s->fingerprint) {
-        QF_TRY(start_search(layer));
-        s->fingerprint = now;
-    }
-    return s->calls < qf_search_n_batches(layer)
-               ? layer->device->sweep->search_begin(layer->context, s->deq, s->channels, &s->search)
-               : QF_OK; /* done for these weights */
+    if (!param_of(layer)->record_file_path)
+        return qf_fail(layer->context, QF_E_FORMAT, "search_n_param has no record_file_path");
+    return qf_search_target_is_trained(&s->targets[0]) ? prepare_training(layer)
+                                                       : prepare_calibration(layer);
 }
 
 static qf_status conclude(qf_layer *layer)
@@ -313,6 +247,9 @@ static qf_status conclude(qf_layer *layer)
         return QF_OK;
     layer->device->sweep->search_end(s->search, s->errors);
     s->search = NULL;
+    s->rows.recent =
+        s->factors.channels ? qf_blob_count(layer->bottom[0]) / s->factors.channels : 0;
+    s->rows.all += s->rows.recent;
     s->calls++;
     qf_buffer names = {0};
     list_names(layer, &names);
@@ -331,10 +268,9 @@ static qf_status conclude(qf_layer *layer)
 static qf_status show_values(qf_layer *layer)
 {
     const state *s = layer->state;
-    const size_t count = qf_blob_count(layer->bottom[0]);
-    const qf_sweep sweep = {.rows = s->channels ? count / s->channels : 0,
-                            .channels = s->channels,
-                            .search = s->search};
+    const size_t count = qf_blob_count(layer->bottom[0]), channels = s->factors.channels;
+    const qf_sweep sweep = {
+        .rows = channels ? count / channels : 0, .channels = channels, .search = s->search};
     return count ? layer->device->sweep->forward(layer->context, &sweep, layer->bottom[0]->data,
                                                  NULL, NULL, NULL)
                  : QF_OK;
@@ -362,8 +298,8 @@ static void destroy(qf_layer *layer)
     layer->device->sweep->search_destroy(s->search);
     qf_free(s->targets);
     qf_free(s->errors);
-    qf_free(s->deq);
-    qf_free(s->scale_w);
+    qf_free(s->tails);
+    qf_search_factors_release(&s->factors);
 }
 
 /* It only looks. */

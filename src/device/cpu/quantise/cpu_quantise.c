@@ -5,6 +5,7 @@
 #include "device/gradient_add.h"
 #include "device/reference/reference.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* Forward, or (dy) backward. */
@@ -144,6 +145,54 @@ static qf_status first_range(qf_context *context, qf_tensor *x, const qf_ifmr_op
                               : qf_ifmr_histogram(context, options, values, n, scale, offset_d);
 }
 
+/* Values that are kept are kept in the order of QF_NHWC, as first_range sums them up. */
+static qf_status ifmr_add(qf_context *context, qf_ifmr_data *data, qf_tensor *x)
+{
+    const size_t n = qf_shape_count(&x->shape);
+    const bool few = !data->bins && n <= QF_IFMR_KEPT - data->count;
+    const float *values;
+    bool kept;
+    QF_TRY(qf_read(context, x, few ? QF_NHWC : qf_tensor_any_float(x), &values));
+    QF_TRY(qf_ifmr_data_keep(context, data, values, n, &kept));
+    return kept ? QF_OK : qf_ifmr_count(context, data, values, n);
+}
+
+static qf_status ifmr_decide(qf_context *context, const qf_ifmr_data *data,
+                             const qf_ifmr_options *options, float *scale, int32_t *offset_d)
+{
+    return qf_ifmr_of_data(context, options, data, scale, offset_d);
+}
+
+static qf_status hfmg_add(qf_context *context, qf_hfmg *hfmg, qf_tensor *const *x, int count)
+{
+    float low = INFINITY, high = -INFINITY;
+    const float *values;
+    qf_hfmg next;
+    for (int i = 0; i < count; i++) {
+        QF_TRY(qf_read(context, x[i], qf_tensor_any_float(x[i]), &values));
+        QF_TRY(qf_hfmg_range(context, values, qf_shape_count(&x[i]->shape), &low, &high));
+    }
+    if (low > high) /* no values */
+        return QF_OK;
+    QF_TRY(qf_hfmg_next(context, hfmg, low, high, &next));
+    qf_status status = QF_OK;
+    for (int i = 0; status == QF_OK && i < count; i++) {
+        status = qf_read(context, x[i], qf_tensor_any_float(x[i]), &values);
+        if (status == QF_OK)
+            status = qf_hfmg_count(context, &next, values, qf_shape_count(&x[i]->shape));
+    }
+    if (status == QF_OK)
+        qf_hfmg_replace(hfmg, &next);
+    qf_hfmg_release(&next);
+    return status;
+}
+
+static qf_status hfmg_decide(qf_context *context, const qf_hfmg *hfmg, bool with_offset,
+                             float *scale, int32_t *offset_d)
+{
+    return qf_hfmg_search(context, hfmg, with_offset, scale, offset_d);
+}
+
 static qf_status quant(qf_context *context, qf_tensor *x, float scale, int32_t offset_d,
                        qf_tensor *codes)
 {
@@ -164,5 +213,9 @@ const qf_quantise_family qf_cpu_quantise = {
     .weights = weights,
     .dequantise_fake = qf_dequantise_fake,
     .first_range = first_range,
+    .ifmr_add = ifmr_add,
+    .ifmr_decide = ifmr_decide,
+    .hfmg_add = hfmg_add,
+    .hfmg_decide = hfmg_decide,
     .quant = quant,
 };

@@ -218,37 +218,51 @@ static qf_status count_values(qf_context *context, const float *x, size_t n, uin
     return QF_OK;
 }
 
-/* What the search needs. */
+/* Bins that are not empty: where they stand, how many of all `n` values they hold. */
+typedef struct bins {
+    const float *centre;
+    const double *weight;
+    size_t filled, n;
+} bins;
+
+/* Candidates between `max` and `min`. `errors` has room for a few more than there are. */
+static qf_status search_bins(qf_context *context, const qf_ifmr_options *options, const bins *b,
+                             float max, float min, float *errors, float *scale, int32_t *offset_d)
+{
+    const int count = qf_ifmr_candidate_count(options);
+#pragma omp parallel for schedule(static)
+    for (int i = 0; i < count; i += LANES) {
+        const lanes c = make_lanes(options, max, min, i);
+        double sum[LANES];
+        weighted_errors(&c, b->centre, b->weight, b->filled, sum);
+        for (int l = 0; l < LANES; l++)
+            errors[i + l] = (float)(sum[l] / (double)b->n);
+    }
+    return qf_ifmr_decide(context, options, max, min, errors, count, scale, offset_d);
+}
+
+/* What the search of many values at once needs. */
 typedef struct histogram {
     float range;
     uint64_t bins[QF_IFMR_BINS];
-    size_t filled; /* bins that are not empty: where they stand, how many values they hold */
     float centre[QF_IFMR_BINS];
     double weight[QF_IFMR_BINS];
 } histogram;
 
-static qf_status search_bins(qf_context *context, const qf_ifmr_options *options, histogram *h,
-                             size_t n, float *errors, float *scale, int32_t *offset_d)
+static qf_status search_histogram(qf_context *context, const qf_ifmr_options *options, histogram *h,
+                                  size_t n, float *errors, float *scale, int32_t *offset_d)
 {
-    const int count = qf_ifmr_candidate_count(options);
+    bins b = {h->centre, h->weight, 0, n};
     for (int bin = 0; bin < QF_IFMR_BINS; bin++)
         if (h->bins[bin]) {
-            h->centre[h->filled] = qf_ifmr_bin_centre(h->range, bin);
-            h->weight[h->filled++] = (double)h->bins[bin];
+            h->centre[b.filled] = qf_ifmr_bin_centre(h->range, bin);
+            h->weight[b.filled++] = (double)h->bins[bin];
         }
     const size_t from_top = qf_ifmr_rank(options->max_percentile, n),
                  from_bottom = qf_ifmr_rank(options->min_percentile, n);
     const float max = fmaxf(0, qf_ifmr_extreme(h->bins, h->range, from_top, -1)),
                 min = fminf(0, qf_ifmr_extreme(h->bins, h->range, from_bottom, 1));
-#pragma omp parallel for schedule(static)
-    for (int i = 0; i < count; i += LANES) {
-        const lanes c = make_lanes(options, max, min, i);
-        double sum[LANES];
-        weighted_errors(&c, h->centre, h->weight, h->filled, sum);
-        for (int l = 0; l < LANES; l++)
-            errors[i + l] = (float)(sum[l] / (double)n);
-    }
-    return qf_ifmr_decide(context, options, max, min, errors, count, scale, offset_d);
+    return search_bins(context, options, &b, max, min, errors, scale, offset_d);
 }
 
 qf_status qf_ifmr_histogram(qf_context *context, const qf_ifmr_options *options, const float *x,
@@ -263,8 +277,36 @@ qf_status qf_ifmr_histogram(qf_context *context, const qf_ifmr_options *options,
     qf_status status = errors && h ? count_values(context, x, n, h->bins, &h->range)
                                    : qf_fail(context, QF_E_MEMORY, "no memory for a histogram");
     if (status == QF_OK)
-        status = search_bins(context, options, h, n, errors, scale, offset_d);
+        status = search_histogram(context, options, h, n, errors, scale, offset_d);
     qf_free(h);
+    qf_free(errors);
+    return status;
+}
+
+/* ---- data of many batches ---- */
+
+qf_status qf_ifmr_of_data(qf_context *context, const qf_ifmr_options *options,
+                          const qf_ifmr_data *data, float *scale, int32_t *offset_d)
+{
+    if (!data->bins)
+        return qf_ifmr_exact(context, options, data->kept, (size_t)data->count, scale, offset_d);
+    QF_TRY(qf_ifmr_check(context, options));
+    const size_t count = (size_t)qf_ifmr_candidate_count(options) + LANES;
+    float *errors = qf_alloc(count, sizeof *errors);
+    float *centre = qf_alloc(QF_IFMR_DATA_BINS, sizeof *centre);
+    double *weight = qf_alloc(QF_IFMR_DATA_BINS, sizeof *weight);
+    qf_status status = errors && centre && weight
+                           ? QF_OK
+                           : qf_fail(context, QF_E_MEMORY, "no memory for the search of a range");
+    if (status == QF_OK) {
+        const bins b = {centre, weight, qf_ifmr_data_centres(data, centre, weight),
+                        (size_t)data->count};
+        float max, min;
+        qf_ifmr_data_extremes(data, options, &max, &min);
+        status = search_bins(context, options, &b, max, min, errors, scale, offset_d);
+    }
+    qf_free(weight);
+    qf_free(centre);
     qf_free(errors);
     return status;
 }

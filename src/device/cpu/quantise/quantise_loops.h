@@ -5,6 +5,8 @@
 #ifndef QF_DEVICE_CPU_QUANTISE_QUANTISE_LOOPS_H
 #define QF_DEVICE_CPU_QUANTISE_QUANTISE_LOOPS_H
 
+#include "quant/hfmg.h"
+#include "quant/ifmr_data.h"
 #include "quant/quant.h"
 
 /* ---- ULQ (ulq_loops.c): only of factors that round by addition, gradients of regular ones ---- */
@@ -36,6 +38,19 @@ qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, con
                         size_t n, float *scale, int32_t *offset_d);
 qf_status qf_ifmr_histogram(qf_context *context, const qf_ifmr_options *options, const float *x,
                             size_t n, float *scale, int32_t *offset_d);
+
+/* The same of data that were counted (ifmr_count.c: the values go into the bins). */
+qf_status qf_ifmr_of_data(qf_context *context, const qf_ifmr_options *options,
+                          const qf_ifmr_data *data, float *scale, int32_t *offset_d);
+qf_status qf_ifmr_count(qf_context *context, qf_ifmr_data *data, const float *x, size_t n);
+
+/* ---- HFMG (hfmg_loops.c) ---- */
+
+/* The smallest and the largest of them and of *low and *high; fails on what is not finite. */
+qf_status qf_hfmg_range(qf_context *context, const float *x, size_t n, float *low, float *high);
+qf_status qf_hfmg_count(qf_context *context, qf_hfmg *hfmg, const float *x, size_t n);
+qf_status qf_hfmg_search(qf_context *context, const qf_hfmg *hfmg, bool with_offset, float *scale,
+                         int32_t *offset);
 
 /* ---- Quant of exported models (quant_codes.c): unsigned codes, AMCT's + 128 ---- */
 

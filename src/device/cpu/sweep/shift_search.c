@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "base/memory.h"
 #include "device/choose.h"
+#include "device/cpu/sweep/shift_gather.h"
 #include "device/cpu/sweep/shift_tile.h"
 
 #include <omp.h>
@@ -13,7 +14,8 @@ struct qf_shift_search {
     size_t channels, blocks; /* of QF_SHIFT_LANES channels */
     int threads;
     bool vnni;
-    const float *deq;
+    qf_shift_gather gather;
+    const float *deq; /* NULL: no errors */
     float *inverse;
     qf_array *array;
     qf_shift_sums *sums; /* blocks for each thread; in the array */
@@ -72,37 +74,42 @@ static qf_status choose_kernel(qf_context *context, qf_shift_search *search, boo
 
 /* ---- a search ---- */
 
-qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t channels,
-                                qf_shift_search **out)
+/* What the sums of errors need; the fast division is exact where nothing leaves the range of normal
+ * numbers. */
+static qf_status begin_errors(qf_context *context, qf_shift_search *search, const float *deq)
 {
-    const size_t blocks = (channels + QF_SHIFT_LANES - 1) / QF_SHIFT_LANES;
-    const int threads = omp_get_max_threads();
-    qf_shift_search *search = *out = qf_alloc(1, sizeof *search);
-    if (search) {
-        search->inverse = qf_alloc(channels, sizeof *search->inverse);
-        search->array = qf_array_take(context, (size_t)threads * blocks * sizeof *search->sums);
-    }
-    if (!search || !search->inverse || !search->array) {
-        qf_shift_search_destroy(search);
-        *out = NULL;
-        return qf_fail(context, QF_E_MEMORY, "no memory for the errors of shifts");
-    }
-    search->sums = search->array->bytes;
-    search->channels = channels;
-    search->blocks = blocks;
-    search->threads = threads;
-    search->deq = deq;
-    /* The fast division is exact where nothing leaves the range of normal numbers. */
+    const size_t blocks = (search->channels + QF_SHIFT_LANES - 1) / QF_SHIFT_LANES,
+                 count = (size_t)search->threads * blocks;
     bool regular = true;
-    for (size_t c = 0; c < channels; c++) {
+    search->deq = deq;
+    search->blocks = blocks;
+    search->inverse = qf_alloc(search->channels, sizeof *search->inverse);
+    search->array = qf_array_take(context, count * sizeof *search->sums);
+    if (!search->inverse || !search->array)
+        return qf_fail(context, QF_E_MEMORY, "no memory for the errors of shifts");
+    search->sums = search->array->bytes;
+    for (size_t c = 0; c < search->channels; c++) {
         search->inverse[c] = 1 / deq[c];
         regular &= deq[c] > 0x1p-60f && deq[c] < 0x1p60f;
     }
-    for (size_t i = 0; i < (size_t)threads * blocks; i++) {
+    for (size_t i = 0; i < count; i++) {
         search->sums[i].rows = 0;
         search->sums[i].wide = false;
     }
-    const qf_status status = choose_kernel(context, search, regular);
+    return choose_kernel(context, search, regular);
+}
+
+qf_status qf_shift_search_begin(qf_context *context, const float *deq, qf_shift_tail *tails,
+                                size_t channels, qf_shift_search **out)
+{
+    qf_shift_search *search = *out = qf_alloc(1, sizeof *search);
+    if (!search)
+        return qf_fail(context, QF_E_MEMORY, "no memory for the errors of shifts");
+    search->channels = channels;
+    search->threads = omp_get_max_threads();
+    qf_status status = qf_shift_gather_begin(context, tails, channels, &search->gather);
+    if (status == QF_OK && deq)
+        status = begin_errors(context, search, deq);
     if (status != QF_OK) {
         qf_shift_search_destroy(search);
         *out = NULL;
@@ -116,10 +123,11 @@ void qf_shift_search_destroy(qf_shift_search *search)
         return;
     qf_free(search->inverse);
     qf_array_release(search->array);
+    qf_shift_gather_release(&search->gather);
     qf_free(search);
 }
 
-void qf_shift_search_add(qf_shift_search *search, const float *x, size_t rows)
+static void add_errors(qf_shift_search *search, const float *x, size_t rows)
 {
     qf_shift_sums *sums = search->sums + (size_t)omp_get_thread_num() * search->blocks;
     qf_shift_tile tile = {.stride = search->channels};
@@ -134,6 +142,14 @@ void qf_shift_search_add(qf_shift_search *search, const float *x, size_t rows)
             if (!search->vnni || !qf_shift_add_tile_vnni(&sums[block], &tile))
                 qf_shift_add_tile(&sums[block], &tile);
         }
+}
+
+void qf_shift_search_add(qf_shift_search *search, const float *x, size_t rows)
+{
+    if (search->gather.tails)
+        qf_shift_gather_add(&search->gather, x, rows);
+    if (search->deq)
+        add_errors(search, x, rows);
 }
 
 /* The sums of one block of channels, of all threads; each is an integer, rounded once. */
@@ -163,5 +179,7 @@ void qf_shift_search_end(qf_shift_search *search, qf_shift_errors *errors)
 #pragma omp parallel for schedule(static)
     for (size_t block = 0; block < search->blocks; block++)
         add_block(search, block, errors);
+    if (search->gather.tails)
+        qf_shift_gather_end(&search->gather);
     qf_shift_search_destroy(search);
 }

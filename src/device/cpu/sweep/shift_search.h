@@ -4,8 +4,8 @@
 
 #include "device/families/sweep_family.h"
 
-qf_status qf_shift_search_begin(qf_context *context, const float *deq, size_t channels,
-                                qf_shift_search **out);
+qf_status qf_shift_search_begin(qf_context *context, const float *deq, qf_shift_tail *tails,
+                                size_t channels, qf_shift_search **out);
 /* Rows of all channels, by one thread of those that there were at the beginning. */
 void qf_shift_search_add(qf_shift_search *search, const float *x, size_t rows);
 void qf_shift_search_end(qf_shift_search *search, qf_shift_errors *errors);
