@@ -159,6 +159,55 @@ static void the_models_agree(void **state)
                               "                    \"c1\"\n"));
 }
 
+/* ---- few codes ---- */
+
+static size_t different(const int8_t *codes, size_t count)
+{
+    bool seen[256] = {false};
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        found += !seen[codes[i] + 128];
+        seen[codes[i] + 128] = true;
+    }
+    return found;
+}
+
+/* Layer c1 keeps 16 codes, the same ones in the calibration model and in the deploy model. */
+static void few_codes_stay_few(void **state)
+{
+    (void)state;
+    qf_quant_graph *graph;
+    qf_record *record;
+    test_write_text(context, "nuq.json",
+                    "{\"version\":1, \"batch_num\":2, \"c3\":{\"quant_enable\":true}, "
+                    "\"c1\":{\"quant_enable\":true, \"weight_quant_params\":{"
+                    "\"wts_algo\":\"nuq_quantize\", \"num_steps\":16, "
+                    "\"num_of_iteration\":1}}}");
+    assert_ok(context, test_ptq_init("nuq.json", "record.txt", &graph));
+    assert_ok(context, qf_quantize_model(context, graph, "cal.prototxt", "cal.caffemodel"));
+    test_ptq_fill_record("record.txt", true);
+    assert_ok(context, qf_save_model(context, graph, QF_SAVE_BOTH, "few/m"));
+    qf_quant_graph_destroy(graph);
+    test_ptq_verify("few/m");
+    assert_ok(context, qf_record_read(context, "record.txt", &record));
+    Caffe__NetParameter *calibrated = test_ptq_net(NULL, "cal.caffemodel");
+    Caffe__NetParameter *deployed = test_ptq_net(NULL, "few/m_deploy_weights.caffemodel");
+    const Caffe__BlobProto *w = test_ptq_layer(calibrated, "c1")->blobs[0];
+    const ProtobufCBinaryData bytes = test_ptq_layer(deployed, "c1")->blobs[0]->int8_data;
+    const int8_t *codes = (const int8_t *)bytes.data;
+    const qf_record_entry *entry = qf_record_find(record, "c1");
+    assert_int_equal(bytes.len, w->n_data);
+    assert_int_equal(different(codes, bytes.len), 16);
+    for (size_t i = 0; i < w->n_data; i++)
+        assert_true(w->data[i] ==
+                    (float)codes[i] * entry->scale_w[i / (w->n_data / entry->n_scale_w)]);
+    const ProtobufCBinaryData all = test_ptq_layer(deployed, "c3")->blobs[0]->int8_data;
+    assert_true(different((const int8_t *)all.data, all.len) > 32);
+    qf_message_free(calibrated);
+    qf_message_free(deployed);
+    qf_message_free(record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +217,7 @@ int main(void)
         cmocka_unit_test(the_plan_is_kept),
         cmocka_unit_test(it_computes_what_the_float_net_does),
         cmocka_unit_test(the_models_agree),
+        cmocka_unit_test(few_codes_stay_few),
     };
     return cmocka_run_group_tests(tests, test_ptq_start, test_stop_in_folder);
 }

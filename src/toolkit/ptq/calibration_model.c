@@ -5,6 +5,7 @@
 #include "toolkit/export/fold.h"
 #include "toolkit/prepare/prepare.h"
 #include "toolkit/ptq/joint_layers.h"
+#include "toolkit/ptq/non_uniform.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,8 @@ typedef qf_status layer_function(qf_context *context, calibration *c,
 
 /* ---- weights ---- */
 
-/* With scales of its own, or those of all layers that it is measured with. */
+/* With scales of its own, or those of all layers that it is measured with; with all codes, or few.
+ */
 static qf_status quantise(qf_context *context, const qf_quant_graph *graph,
                           const qf_layer_config *config, const Caffe__LayerParameter *layer,
                           qf_quantised *q)
@@ -30,6 +32,9 @@ static qf_status quantise(qf_context *context, const qf_quant_graph *graph,
     qf_weight_layout layout;
     QF_TRY(qf_quantised_layout(context, layer, config->channel_wise, &layout));
     QF_TRY(qf_quantise_weights(context, layer->blobs[0]->data, layout, q));
+    if (config->weight_method == QF_NUQ)
+        return qf_nuq_quantise(context, layer->blobs[0]->data, layout, config->nuq_steps,
+                               config->nuq_iterations, q->scale, q->codes);
     if (joint.count == 1)
         return QF_OK;
     QF_TRY(qf_ptq_joint_scales(context, graph, &joint, q));

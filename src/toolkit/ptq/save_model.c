@@ -1,6 +1,7 @@
 /* The models of a calibrated net: its folded weights and what the record says. */
 #include "toolkit/export/export.h"
 #include "toolkit/ptq/joint_layers.h"
+#include "toolkit/ptq/non_uniform.h"
 #include "toolkit/toolkit.h"
 
 /* Calibration fills what a layer's entry lacks, at its end. */
@@ -31,15 +32,25 @@ static qf_status read_record(qf_context *context, const qf_quant_graph *graph, q
                               QF_RECORD_CALIBRATED, out);
 }
 
+/* To those that the calibration model had. */
+static void restrict_codes(const qf_layer_config *layer, const qf_quantised_net *q)
+{
+    const qf_quantised *mine = qf_quantised_find(q, layer->name);
+    qf_nuq_restrict(mine->codes, mine->code_count, layer->nuq_steps);
+}
+
 static qf_status take_layers(qf_context *context, qf_quant_graph *graph, const qf_record *record)
 {
     qf_quantised_net *q = &graph->quantised;
     qf_quantised_forget_layers(q);
     for (size_t i = 0; i < graph->config.count; i++) {
         const qf_layer_config *layer = &graph->config.layers[i];
-        if (layer->enabled)
-            QF_TRY(qf_ptq_take_factors(context, q, qf_find_layer(q->net, layer->name),
-                                       qf_record_find(record, layer->name)));
+        if (!layer->enabled)
+            continue;
+        QF_TRY(qf_ptq_take_factors(context, q, qf_find_layer(q->net, layer->name),
+                                   qf_record_find(record, layer->name)));
+        if (layer->weight_method == QF_NUQ)
+            restrict_codes(layer, q);
     }
     qf_ptq_join_shifts(graph);
     return qf_quantised_finish(context, q);
