@@ -83,3 +83,28 @@ install(CODE "
   file(CREATE_LINK \"\${library}\" \"\${root}/${QAFFE_PYTHON_DIR}/qaffe/libqaffe.so\" SYMBOLIC)
   file(RELATIVE_PATH packages /share/qaffe/caffe-home \"/${QAFFE_PYTHON_DIR}\")
   file(CREATE_LINK \"\${packages}\" \"\${root}/share/qaffe/caffe-home/python\" SYMBOLIC)")
+
+# AMCT's program, which finds the packages that were installed with it; qaffe under its name has the steps of retraining only.
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY ${CMAKE_INSTALL_FULL_BINDIR} OUTPUT_VARIABLE bin_to_prefix)
+file(CONFIGURE OUTPUT amct_caffe CONTENT "#!${Python3_EXECUTABLE}
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), '${bin_to_prefix}', '${QAFFE_PYTHON_DIR}'))
+from qaffe._command import amct
+
+sys.exit(amct())
+" @ONLY)
+install(CODE "file(REMOVE \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/amct_caffe\")") # not through the link
+install(PROGRAMS ${CMAKE_CURRENT_BINARY_DIR}/amct_caffe DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+if(NOT QAFFE_SANITIZE AND NOT CMAKE_CROSSCOMPILING) # the packages run here
+  set(page ${CMAKE_CURRENT_BINARY_DIR}/documentation/amct_caffe.1) # cmake/install.cmake installs it
+  add_custom_command(OUTPUT ${page}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/documentation
+    COMMAND ${CMAKE_COMMAND} -E env PYTHONPATH=${packages} PYTHONDONTWRITEBYTECODE=1
+      ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/scripts/amct_man_page.py ${page}
+    DEPENDS qaffe_python ${copies} scripts/amct_man_page.py
+    VERBATIM)
+  add_custom_target(qaffe_amct_documentation ALL DEPENDS ${page})
+endif()

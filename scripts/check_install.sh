@@ -65,6 +65,8 @@ home=$("$root/bin/qaffe" caffe-home)
 python() { PYTHONPATH=$1 PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -c "$2"; }
 if [ -e "$home/python" ] && /usr/bin/python3 -c 'import numpy, google.protobuf' 2>/dev/null; then
     python "$home/python" 'import caffe, amct_caffe, qaffe' || fail "python of caffe-home"
+    "$root/bin/amct_caffe" calibration --help >said || fail "bin/amct_caffe calibration"
+    grep -q -- --input_shape said || fail "bin/amct_caffe calibration: $(cat said)"
     # A checkout of Caffe: its own python/caffe gives way, its folders stay; twice is as once.
     mkdir -p checkout/python/caffe/imagenet
     echo 'import caffe._caffe' >checkout/python/caffe/__init__.py

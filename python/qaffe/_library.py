@@ -411,7 +411,18 @@ def log_line(level, file, line, text):
     return "%s%s %5d %s:%d] %s" % (_LEVELS[level], now, threading.get_native_id(), file.decode(), line, text)
 
 
+_nets_are_shown = True
+
+
+def hide_nets():
+    """Leave out what Caffe tells of every net that is made: show AMCT's lines, warnings and errors."""
+    global _nets_are_shown
+    _nets_are_shown = False
+
+
 def _write(_user, level, file, line, text):
+    if file and level < 2 and not _nets_are_shown:
+        return
     try:
         sys.stderr.write(log_line(level, file, line, text) + "\n")
     except KeyboardInterrupt as exception:  # raised when the library is back

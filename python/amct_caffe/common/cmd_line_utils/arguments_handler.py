@@ -59,9 +59,14 @@ _OPTIONS = {
 }
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Quantise a Caffe model without retraining it: measure "
-                                     "ranges on some batches, and write the fake-quant and the deploy model.")
+_DESCRIPTION = ("Quantise a Caffe model without retraining it: measure the ranges of layers' inputs on some batches, and write "
+                "PREFIX_fake_quant_model.prototxt, PREFIX_deploy_model.prototxt, their weights, and PREFIX_quant.json.")
+_EXAMPLE = ("Example: amct_caffe calibration --model net.prototxt --weights net.caffemodel --save_path results/net "
+            "--input_shape 'data:32,3,224,224' --data_dir batches --data_types float32 --batch_num 4")
+
+
+def calibration_parser():
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EXAMPLE)
     for name, (settings, text) in _OPTIONS.items():
         parser.add_argument(name, help=text, **settings)
     return parser
@@ -81,7 +86,7 @@ class CalibrationArguments:
     """
 
     def __init__(self, argv):
-        vars(self).update(vars(_parser().parse_args(argv)))
+        vars(self).update(vars(calibration_parser().parse_args(argv)))
         if self.input_shape is not None:
             self.input_shape = process_data_shape(self.input_shape)
         self._check_numbers()
