@@ -365,29 +365,31 @@ def compute(function, *arguments):
 
 class Interruptible:
     """`with Interruptible() as interrupt:` around a long call: Ctrl-C cannot be raised inside the library, so the
-    call's callbacks ask whether it is `interrupt.wanted`; what SIGINT's handler raised is raised at the end."""
+    call's callbacks ask whether it is `interrupt.wanted`; what the handler of SIGINT, or one of SIGTERM that is
+    written in Python, raised is raised at the end."""
 
     def __init__(self):
-        self._before = self._raised = None
+        self._before, self._raised = {}, None
 
     wanted = property(lambda self: self._raised is not None)
 
     def _note(self, number, frame):
         try:
-            self._before(number, frame)
+            self._before[number](number, frame)
         except BaseException as exception:
             self._raised = exception
 
     def __enter__(self):
-        before = signal.getsignal(signal.SIGINT)
-        if threading.current_thread() is threading.main_thread() and callable(before):
-            self._before = before
-            signal.signal(signal.SIGINT, self._note)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if callable(signal.getsignal(number)):
+                    self._before[number] = signal.getsignal(number)
+                    signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_exception):
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
         if self._raised is not None:
             raise self._raised
 

@@ -34,6 +34,12 @@ def _work_folder():
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _step(function, *arguments, **options):
+    """Call what takes long or logs: a signal's exception waits for its end, as it cannot pass through the library."""
+    with _library.Interruptible():
+        return function(*arguments, **options)
+
+
 def _net_for(shapes, model, weights):
     """The calibration model, its inputs of the given shapes."""
     net = caffe.Net(model, weights, caffe.TEST)
@@ -49,9 +55,9 @@ def _net_for(shapes, model, weights):
 def _run_batches(net, batches, count):
     """Say at most some ten times how far it is."""
     for done, batch in enumerate(batches, 1):
-        net.forward(**batch)
+        _step(net.forward, **batch)
         if done == count or done % -(-count // 10) == 0:
-            _library.say("INFO", "Calibration", "%d of %d batches" % (done, count))
+            _step(_library.say, "INFO", "Calibration", "%d of %d batches" % (done, count))
 
 
 def _run_evaluator(evaluator, path, model, weights):
@@ -76,19 +82,19 @@ def calibrate(arguments):
         config, record, model, weights = (os.path.join(folder, name) for name in (
             "quant_config.json", "record.txt", "modified_model.prototxt", "modified_weights.caffemodel"))
         source = arguments.model, arguments.weights
-        amct.create_quant_config(config, *source, batch_num=arguments.batch_num,
-                                 config_defination=arguments.calibration_config)
+        _step(amct.create_quant_config, config, *source, batch_num=arguments.batch_num,
+              config_defination=arguments.calibration_config)
         with open(config) as file:
             batch_num = json.load(file)["batch_num"]
         if arguments.evaluator is None:  # before the work: are there enough?
             batches = load_data(arguments.input_shape, arguments.data_dir, arguments.data_types, batch_num)
-        graph = amct.init(config, *source, record)
-        amct.quantize_model(graph, model, weights)
+        graph = _step(amct.init, config, *source, record)
+        _step(amct.quantize_model, graph, model, weights)
         if arguments.evaluator is None:
-            _run_batches(_net_for(arguments.input_shape, model, weights), batches, batch_num)
+            _run_batches(_step(_net_for, arguments.input_shape, model, weights), batches, batch_num)
         else:
             _run_evaluator(evaluator, arguments.evaluator, model, weights)
-        amct.save_model(graph, "Both", arguments.save_path)
+        _step(amct.save_model, graph, "Both", arguments.save_path)
 
 
 def _sentence(error):
@@ -112,6 +118,7 @@ def main(argv):
         calibrate(arguments)
         return 0
     except KeyboardInterrupt:
+        print("%s: stopped" % PROGRAM, file=sys.stderr)
         return 128 + signal.SIGINT
     except (TypeError, ValueError, RuntimeError, OSError, MemoryError) as error:
         if _debugging:
