@@ -205,6 +205,30 @@ def test_configurations_of_calibration_are_checked():
         edited('"quant_enable":true', '"quant_enable":false')
 
 
+def test_calibration(digits):
+    model, weights = digits
+    amct.create_quant_config("tmp/config.json", model, weights, batch_num=2)
+    graph = amct.init("tmp/config.json", model, weights, "tmp/record.txt")
+    amct.quantize_model(graph, "tmp/cal.prototxt", "tmp/cal.caffemodel")
+    net = caffe.Net("tmp/cal.prototxt", "tmp/cal.caffemodel", caffe.TEST)
+    net.forward()
+    with pytest.raises(RuntimeError, match="Cannot find scale_d of layer 'conv' in record file"):
+        amct.save_model(graph, "Both", "results/calibrated")  # one batch of two
+    assert not os.path.exists("results/calibrated_quant.json")
+    net.forward()
+    found = open("tmp/record.txt").read()
+    net.forward()  # changes nothing any more
+    assert open("tmp/record.txt").read() == found
+    amct.save_model(graph, "Both", "results/calibrated")
+    scores = []
+    for kind in ("fake_quant", "deploy"):
+        net = caffe.Net("results/calibrated_%s_model.prototxt" % kind, "results/calibrated_%s_weights.caffemodel" % kind,
+                        caffe.TEST)
+        scores.append(sum(net.forward()["accuracy"] for _ in range(4)) / 4)
+    net = caffe.Net(model, weights, caffe.TEST)
+    assert scores[0] == scores[1] >= sum(net.forward()["accuracy"] for _ in range(4)) / 4 - 0.02
+
+
 def test_calibrated_factors_become_models():
     model, weights = qaffe.examples.small_model()
     amct.create_quant_config("c.json", model, weights)

@@ -156,6 +156,16 @@ static void every_type_is_listed(void **state)
     }
 }
 
+static void check_exported(const char *weights)
+{
+    compare("net.prototxt", "out_fake_quant_model.prototxt", true);
+    compare("net.prototxt", "out_deploy_model.prototxt", true);
+    compare_weights(weights, "out_fake_quant_weights.caffemodel");
+    compare_weights(weights, "out_deploy_weights.caffemodel");
+    run("out_fake_quant_model.prototxt", QF_TEST, "out_fake_quant_weights.caffemodel", NULL);
+    run("out_deploy_model.prototxt", QF_TEST, "out_deploy_weights.caffemodel", NULL);
+}
+
 static void what_is_not_quantised_is_untouched(void **state)
 {
     (void)state;
@@ -174,12 +184,28 @@ static void what_is_not_quantised_is_untouched(void **state)
     assert_ok(context,
               qf_save_quant_retrain_model(context, "modified.prototxt", "trained.caffemodel",
                                           QF_SAVE_BOTH, "out", "record.txt", "config.json"));
-    compare("net.prototxt", "out_fake_quant_model.prototxt", true);
-    compare("net.prototxt", "out_deploy_model.prototxt", true);
-    compare_weights("trained.caffemodel", "out_fake_quant_weights.caffemodel");
-    compare_weights("trained.caffemodel", "out_deploy_weights.caffemodel");
-    run("out_fake_quant_model.prototxt", QF_TEST, "out_fake_quant_weights.caffemodel", NULL);
-    run("out_deploy_model.prototxt", QF_TEST, "out_deploy_weights.caffemodel", NULL);
+    check_exported("trained.caffemodel");
+}
+
+/* The same without training. */
+static void nor_by_calibration(void **state)
+{
+    (void)state;
+    qf_quant_graph *graph;
+    write_net("net.prototxt");
+    run("net.prototxt", QF_TRAIN, NULL, "net.caffemodel");
+    assert_ok(context, qf_create_quant_config(context, "config.json", "net.prototxt",
+                                              "net.caffemodel", NULL));
+    assert_ok(context, qf_quant_init(context, "config.json", "net.prototxt", "net.caffemodel",
+                                     "record.txt", &graph));
+    assert_ok(context,
+              qf_quantize_model(context, graph, "calibration.prototxt", "calibration.caffemodel"));
+    compare_weights("net.caffemodel", "calibration.caffemodel");
+
+    run("calibration.prototxt", QF_TEST, "calibration.caffemodel", NULL);
+    assert_ok(context, qf_save_model(context, graph, QF_SAVE_BOTH, "out"));
+    qf_quant_graph_destroy(graph);
+    check_exported("net.caffemodel");
 }
 
 int main(void)
@@ -187,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_is_listed),
         cmocka_unit_test(what_is_not_quantised_is_untouched),
+        cmocka_unit_test(nor_by_calibration),
     };
     return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }

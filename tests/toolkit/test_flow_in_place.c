@@ -126,6 +126,41 @@ static void compare_weights(const char *text)
 
 /* ---- the flow without training ---- */
 
+static void forward(const char *model, const char *weights, int passes)
+{
+    qf_net *net;
+    assert_ok(context, qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_load_weights(net, weights));
+    for (int i = 0; i < passes; i++)
+        assert_ok(context, qf_net_forward(net, NULL));
+    qf_net_destroy(net);
+}
+
+static void calibrate(const char *text, bool apart)
+{
+    char *net = name("net.prototxt", apart), *weights = name("net.caffemodel", apart),
+         *model = name("calibration.prototxt", apart),
+         *prepared = name("calibration.caffemodel", apart), *record = name("ranges.txt", apart),
+         *models = name("calibrated", apart);
+    qf_quant_graph *graph;
+    qf_verification *found;
+    assert_ok(context, qf_create_quant_config(context, "ranges.json", net, weights, NULL));
+    assert_ok(context, qf_quant_init(context, "ranges.json", net, weights, record, &graph));
+    assert_ok(context, qf_quantize_model(context, graph, model, prepared));
+    forward(model, prepared, 1);
+    assert_ok(context, qf_save_model(context, graph, QF_SAVE_BOTH, models));
+    qf_quant_graph_destroy(graph);
+    if (qf_verify(context, models, NULL, 2, NULL, NULL, NULL, &found) != QF_OK)
+        fail_msg("%s\n%s", qf_error_text(context), text);
+    qf_verification_destroy(found);
+    qf_free(net);
+    qf_free(weights);
+    qf_free(model);
+    qf_free(prepared);
+    qf_free(record);
+    qf_free(models);
+}
+
 /* Of the factors that training found, without their shifts. */
 static void convert(const char *text, bool apart)
 {
@@ -151,13 +186,27 @@ static void convert(const char *text, bool apart)
     qf_free(record_file);
 }
 
+static void compare_records(const char *text)
+{
+    qf_buffer together = {0}, apart = {0};
+    assert_ok(context, qf_file_read(context, "together_ranges.txt", &together));
+    assert_ok(context, qf_file_read(context, "apart_ranges.txt", &apart));
+    assert_true(together.size > 0);
+    if (together.size != apart.size || memcmp(together.data, apart.data, apart.size) != 0)
+        fail_msg("calibration finds something else in place:\n%s", text);
+    qf_buffer_release(&together);
+    qf_buffer_release(&apart);
+}
+
 static void check(const char *text)
 {
     for (int apart = 0; apart < 2; apart++) {
         run_flow(text, apart);
+        calibrate(text, apart);
         convert(text, apart);
     }
     compare_weights(text);
+    compare_records(text);
 }
 
 /* ---- chains ---- */

@@ -208,6 +208,47 @@ static void few_codes_stay_few(void **state)
     qf_message_free(record);
 }
 
+/* ---- the whole of it ---- */
+
+static void calibrate(int batches)
+{
+    qf_net *net;
+    assert_ok(context, qf_net_create(context, "cal.prototxt", QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_load_weights(net, "cal.caffemodel"));
+    for (int i = 0; i < batches; i++)
+        assert_ok(context, qf_net_forward(net, NULL));
+    qf_net_destroy(net);
+}
+
+static void calibration_finds_the_factors(void **state)
+{
+    (void)state;
+    qf_quant_graph *graph;
+    qf_record *record;
+    assert_ok(context, test_ptq_init("config.json", "record.txt", &graph));
+    assert_ok(context, qf_quantize_model(context, graph, "cal.prototxt", "cal.caffemodel"));
+    calibrate(1); /* of two */
+    assert_fails(context, qf_save_model(context, graph, QF_SAVE_BOTH, "early/m"),
+                 "Cannot find scale_d of layer 'c0' in record file");
+    assert_false(qf_file_exists("early/m_quant.json"));
+    calibrate(3);
+    assert_ok(context, qf_record_read(context, "record.txt", &record));
+    assert_int_equal(record->n_record, 10);
+    for (size_t i = 0; i < record->n_record; i++) {
+        const qf_record_entry *entry = record->record[i]->value;
+        const bool pool = strcmp(record->record[i]->key, "pool") == 0;
+        assert_true(entry->has_scale_d && entry->has_offset_d);
+        assert_int_equal(entry->n_shift_bit, pool ? 0 : entry->n_scale_w);
+        assert_int_equal(entry->n_offset_w, entry->n_scale_w);
+    }
+    qf_message_free(record);
+    assert_ok(context, qf_save_model(context, graph, QF_SAVE_BOTH, "out/calibrated"));
+    qf_quant_graph_destroy(graph);
+    test_ptq_verify("out/calibrated");
+    test_ptq_is_close("out/calibrated_deploy_model.prototxt",
+                      "out/calibrated_deploy_weights.caffemodel", 0.05);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +259,7 @@ int main(void)
         cmocka_unit_test(it_computes_what_the_float_net_does),
         cmocka_unit_test(the_models_agree),
         cmocka_unit_test(few_codes_stay_few),
+        cmocka_unit_test(calibration_finds_the_factors),
     };
     return cmocka_run_group_tests(tests, test_ptq_start, test_stop_in_folder);
 }
