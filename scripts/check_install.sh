@@ -34,7 +34,7 @@ cc user.c "${flags[@]}" -Wl,-rpath,"$libraries" -o user
 
 # The examples, with what is installed, on digits that are drawn.
 mkdir digits
-for example in run finetune quantise memory; do
+for example in run finetune quantise calibrate memory; do
     cc -std=c17 -Wall -Wextra -Werror "$sources/examples/$example.c" "${flags[@]}" -Wl,-rpath,"$libraries" \
         -o "digits/$example" || fail "examples/$example.c"
 done
@@ -50,8 +50,10 @@ done
     [ "$(grep -c '^[0-9]*: class [0-9],' said)" = 100 ] || fail "run: $(cat said)"
     [ "$(grep -o 'class [0-9]' said | sort -u | wc -l)" -ge 5 ] || fail "run finds few classes: $(cat said)"
     ./quantise lenet_train_test.prototxt lenet_iter_60.caffemodel 20 >said 2>&1 || fail "quantise: $(cat said)"
-    [ "$(./memory 2>&1 | uniq -c | grep -c '^ *2 -\?[0-9.]* -\?[0-9.]*$')" = 1 ] || fail "memory: $(./memory 2>&1)"
     grep -q '^verified: [1-9][0-9]* integers behind 8 layers, 0 differ' said || fail "quantise: $(cat said)"
+    ./calibrate lenet_train_test.prototxt lenet_iter_60.caffemodel 2 >said 2>&1 || fail "calibrate: $(cat said)"
+    grep -q '^verified: [1-9][0-9]* integers behind 8 layers, 0 differ' said || fail "calibrate: $(cat said)"
+    [ "$(./memory 2>&1 | uniq -c | grep -c '^ *2 -\?[0-9.]* -\?[0-9.]*$')" = 1 ] || fail "memory: $(./memory 2>&1)"
 )
 
 # The commands under their names, and the folder for scripts that ask where Caffe is.
