@@ -170,12 +170,43 @@ static void they_have_the_same_shifts(void **state)
     qf_verification_destroy(found);
 }
 
+static void calibration_finds_one_range(void **state)
+{
+    (void)state;
+    qf_quant_graph *graph;
+    qf_net *net;
+    qf_record *record;
+    qf_verification *found;
+    prepare(&graph);
+    assert_ok(context, qf_net_create(context, "cal.prototxt", QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_load_weights(net, "cal.caffemodel"));
+    for (int i = 0; i < 2; i++)
+        assert_ok(context, qf_net_forward(net, NULL));
+    qf_net_destroy(net);
+    assert_ok(context, qf_record_read(context, "record.txt", &record));
+    const qf_record_entry *first = qf_record_find(record, "c1"),
+                          *second = qf_record_find(record, "c2"),
+                          *other = qf_record_find(record, "c4");
+    assert_true(first->scale_d > 0 && first->scale_d == second->scale_d);
+    assert_int_equal(first->offset_d, second->offset_d);
+    assert_true(first->scale_d != other->scale_d);
+    assert_int_equal(first->channels, 6);
+    assert_int_equal(second->channels, 4);
+    qf_message_free(record);
+    assert_ok(context, qf_save_model(context, graph, QF_SAVE_BOTH, "found"));
+    qf_quant_graph_destroy(graph);
+    assert_ok(context, qf_verify(context, "found", NULL, 2, NULL, NULL, NULL, &found));
+    assert_int_equal(found->differing, 0);
+    qf_verification_destroy(found);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(terms_of_a_sum_are_measured_together),
         cmocka_unit_test(they_have_the_same_scales),
         cmocka_unit_test(they_have_the_same_shifts),
+        cmocka_unit_test(calibration_finds_one_range),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }
