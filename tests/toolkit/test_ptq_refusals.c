@@ -244,6 +244,43 @@ static void what_is_not_finite_is_not_folded(void **state)
     assert_true(test_file_has(context, "odd/m_deploy_model.prototxt", "BatchNorm"));
 }
 
+/* The record of a net that was calibrated with BatchNorm folded, taken for one without. */
+static void factors_of_another_configuration_are_told(void **state)
+{
+    (void)state;
+    qf_quant_graph *graph;
+    qf_buffer config = {0}, record = {0};
+    write_weights("net.prototxt", "scaled.caffemodel", 9); /* folding divides weights by 3 */
+    assert_ok(context, init("config.json", "scaled.caffemodel", &graph));
+    assert_ok(context, qf_quantize_model(context, graph, "cal.prototxt", "cal.caffemodel"));
+    qf_quant_graph_destroy(graph);
+    assert_ok(context, qf_file_read(context, "record.txt", &record));
+    assert_ok(context, qf_file_read(context, "config.json", &config));
+    qf_buffer_append(&record, "", 1);
+    qf_buffer_append(&config, "", 1);
+    char *unfolded = test_replace(config.data, "\"do_fusion\":true", "\"do_fusion\":false");
+    char *complete = test_replace(record.data, "offset_w: 0\n",
+                                  "offset_w: 0 shift_bit: 1 scale_d: 0.1 offset_d: 0\n");
+    test_write_text(context, "record.txt", complete);
+    test_write_text(context, "unfolded.json", unfolded);
+    for (int other = 0; other < 2; other++) {
+        assert_ok(context,
+                  qf_quant_open(context, other ? "unfolded.json" : "config.json", "net.prototxt",
+                                "scaled.caffemodel", "record.txt", &graph));
+        qf_buffer_release(&warnings);
+        assert_ok(context, qf_save_model(context, graph, QF_SAVE_DEPLOY, "told/m"));
+        const char *said = qf_buffer_text(&warnings);
+        assert_true(!strstr(said, "Layer c1: scale_w of the record is not what its weights give") ==
+                    !other);
+        assert_null(strstr(said, "Layer s1: scale_w"));
+        qf_quant_graph_destroy(graph);
+    }
+    qf_free(unfolded);
+    qf_free(complete);
+    qf_buffer_release(&config);
+    qf_buffer_release(&record);
+}
+
 #define INPUTS "--model net.prototxt --weights net.caffemodel "
 
 static void on_the_command_line(void **state)
@@ -281,6 +318,7 @@ int main(void)
         cmocka_unit_test(kinds_of_models),
         cmocka_unit_test(models_and_records_that_do_not_convert),
         cmocka_unit_test(what_is_not_finite_is_not_folded),
+        cmocka_unit_test(factors_of_another_configuration_are_told),
         cmocka_unit_test(on_the_command_line),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

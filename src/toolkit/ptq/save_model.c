@@ -1,8 +1,11 @@
 /* The models of a calibrated net: its folded weights and what the record says. */
+#include "base/memory.h"
 #include "toolkit/export/export.h"
 #include "toolkit/ptq/joint_layers.h"
 #include "toolkit/ptq/non_uniform.h"
 #include "toolkit/toolkit.h"
+
+#include <math.h>
 
 /* Calibration fills what a layer's entry lacks, at its end. */
 static qf_status check_calibrated(qf_context *context, const qf_config *config,
@@ -32,6 +35,38 @@ static qf_status read_record(qf_context *context, const qf_quant_graph *graph, q
                               QF_RECORD_CALIBRATED, out);
 }
 
+/* ARQ's scales make the largest weight of each ±127 or −128 steps; another net's, or those of
+ * another configuration, do not. Scales that are shared or fitted may. */
+static bool fits(const qf_quantised *q, const Caffe__LayerParameter *layer, double *largest)
+{
+    for (size_t s = 0; s < q->scales; s++)
+        largest[s] = 0;
+    for (size_t i = 0; i < q->code_count; i++) {
+        const size_t s = qf_quantised_scale_of(q, layer, i);
+        largest[s] = fmax(largest[s], fabs((double)layer->blobs[0]->data[i]) / (double)q->scale[s]);
+    }
+    bool all = true;
+    for (size_t s = 0; s < q->scales; s++)
+        all = all && (largest[s] < 0.5 || (largest[s] > 126 && largest[s] < 129));
+    return all;
+}
+
+static qf_status warn_of_misfit(qf_context *context, const qf_quantised_net *net,
+                                const qf_layer_config *config)
+{
+    const qf_quantised *q = qf_quantised_find(net, config->name);
+    double *largest = qf_alloc(q->scales, sizeof *largest);
+    if (!largest)
+        return qf_fail(context, QF_E_MEMORY, "no memory for %zu channels", q->scales);
+    if (!fits(q, qf_find_layer(net->net, config->name), largest))
+        qf_amct_say(context, QF_WARNING, "save_model",
+                    "Layer %s: scale_w of the record is not what its weights give; are model, "
+                    "weights and configuration those that were calibrated?",
+                    config->name);
+    qf_free(largest);
+    return QF_OK;
+}
+
 /* To those that the calibration model had. */
 static void restrict_codes(const qf_layer_config *layer, const qf_quantised_net *q)
 {
@@ -51,6 +86,8 @@ static qf_status take_layers(qf_context *context, qf_quant_graph *graph, const q
                                    qf_record_find(record, layer->name)));
         if (layer->weight_method == QF_NUQ)
             restrict_codes(layer, q);
+        else if (layer->support.has_weights && qf_ptq_joint_of(graph, layer).count == 1)
+            QF_TRY(warn_of_misfit(context, q, layer));
     }
     qf_ptq_join_shifts(graph);
     return qf_quantised_finish(context, q);
