@@ -851,6 +851,46 @@ typedef struct qf_sensitivity {
     const char *name; /* as that of an evaluator */
 } qf_sensitivity;
 
+/* ---- non-uniform quantisation: how many layers may keep few codes ---- */
+
+/* Who runs and judges models; failures as of a qf_evaluator. */
+typedef struct qf_nuq_evaluator {
+    size_t size; /* of this struct */
+    void *user;
+    /* Run this model in phase TEST for `batches` batches, and say how good it is. It also runs the
+     * calibration model, whose metric nobody looks at. */
+    qf_status (*evaluate)(void *user, qf_context *context, const char *model_file,
+                          const char *weights_file, int batches, qf_metric *out);
+    qf_status (*is_satisfied)(void *user, qf_context *context, const qf_metric *original,
+                              const qf_metric *other, bool *out);
+    int evaluate_batches; /* to judge a model by; 0: batch_num of the configuration */
+} qf_nuq_evaluator;
+
+typedef struct qf_nuq_row {
+    char name[128];
+    uint64_t weights;
+    bool non_uniform; /* in the model that was saved */
+} qf_nuq_row;
+typedef struct qf_nuq_result {
+    size_t layers; /* that the configuration would quantise non-uniformly */
+    qf_nuq_row **layer;
+    qf_metric metric; /* of the model that was saved */
+    bool satisfied;
+    int attempts;
+} qf_nuq_result;
+
+/* AMCT's auto_nuq. Layers whose wts_algo is nuq_quantize keep few codes, all of them if the
+ * evaluator is satisfied with that; else those with fewest weights are quantised uniformly, as few
+ * of them as satisfy it. Where none may, the uniform model is saved. Writes what qf_save_model()
+ * does with QF_SAVE_BOTH, the record, and <save_path>_nuq_layers.json: {"nuq_layers":[names]}.
+ * QF_E_MISMATCH where the configuration has no such layer. `out` holds what was found until then
+ * also after a failure, or is NULL; its metric's object is the evaluator's. */
+QF_API qf_status qf_auto_nuq(qf_context *context, const char *model_file, const char *weights_file,
+                             const char *config_file, const char *scale_offset_record_file,
+                             const char *save_path, const qf_nuq_evaluator *evaluator,
+                             qf_nuq_result **out);
+QF_API void qf_nuq_result_destroy(qf_nuq_result *result);
+
 #ifdef __cplusplus
 }
 #endif

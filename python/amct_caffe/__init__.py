@@ -26,14 +26,16 @@ from qaffe._library import call, context, library, version as __version__
 
 from ._arguments import OPTIONAL as _OPTIONAL, checked as _checked, input_file as _input, output_file as _output
 from ._arguments import prefix as _prefix, save_type as _save_type
+from . import auto_nuq  # a module that can be called, as AMCT's function of this name
 from ._post_training import Graph, convert_model, init, quantize_model, save_model
 
 __all__ = ["set_cpu_mode", "set_gpu_mode", "create_quant_retrain_config", "create_quant_retrain_model",
-           "save_quant_retrain_model", "create_quant_config", "init", "quantize_model", "save_model", "convert_model"]
+           "save_quant_retrain_model", "create_quant_config", "init", "quantize_model", "save_model", "convert_model",
+           "auto_nuq"]
 
 call(library.qf_context_open_amct_log, context)
 
-_POST_TRAINING = ["auto_nuq", "accuracy_based_auto_calibration"]
+_POST_TRAINING = ["accuracy_based_auto_calibration"]
 
 
 def __getattr__(name):

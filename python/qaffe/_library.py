@@ -131,6 +131,30 @@ class Decomposition(Structure):
     _fields_ = [("layers", c_size_t), ("layer", POINTER(POINTER(DecomposedLayer)))]
 
 
+class Metric(Structure):
+    c_name = b"qf_metric"
+    _fields_ = [("object", c_void_p), ("number", c_double), ("text", ctypes.c_char * 256)]
+
+
+class NuqEvaluator(Options):
+    c_name = b"qf_nuq_evaluator"
+    Evaluate = CFUNCTYPE(c_int, c_void_p, c_void_p, c_char_p, c_char_p, c_int, POINTER(Metric))
+    Satisfied = CFUNCTYPE(c_int, c_void_p, c_void_p, POINTER(Metric), POINTER(Metric), POINTER(c_bool))
+    _fields_ = [("size", c_size_t), ("user", c_void_p), ("evaluate", Evaluate), ("is_satisfied", Satisfied),
+                ("evaluate_batches", c_int)]
+
+
+class NuqRow(Structure):
+    c_name = b"qf_nuq_row"
+    _fields_ = [("name", ctypes.c_char * 128), ("weights", c_uint64), ("non_uniform", c_bool)]
+
+
+class NuqResult(Structure):
+    c_name = b"qf_nuq_result"
+    _fields_ = [("layers", c_size_t), ("layer", POINTER(POINTER(NuqRow))), ("metric", Metric), ("satisfied", c_bool),
+                ("attempts", c_int)]
+
+
 DIVERGENCE = ("auto", "stop", "warn", "ignore")  # qf_divergence
 
 _P, _S, _I = c_void_p, c_char_p, c_int  # object, string, int
@@ -151,6 +175,8 @@ _SIGNATURES = {
     "qf_context_write_checksums": (None, [_P, c_bool]),
     "qf_auto_decomposition": (_STATUS, [_P, _S, _S, _S, _S, ActionFunction, ProgressFunction, _P,
                                         POINTER(POINTER(Decomposition))]),
+    "qf_auto_nuq": (_STATUS, [_P, _S, _S, _S, _S, _S, POINTER(NuqEvaluator), POINTER(POINTER(NuqResult))]),
+    "qf_nuq_result_destroy": (None, [POINTER(NuqResult)]),
     "qf_decomposition_destroy": (None, [POINTER(Decomposition)]),
     "qf_check_file": (_STATUS, [_P, _S, POINTER(POINTER(FileCheck))]),
     "qf_file_check_destroy": (None, [POINTER(FileCheck)]),
@@ -277,7 +303,7 @@ def _declare(found, signatures, structures):
 
 
 _declare(library, _SIGNATURES, (Progress, PythonLayers, QatOptions, QuantOptions, QatRow, Verification, QatScore, QatResult, OddBlob,
-                                FileCheck, DecomposedLayer, Decomposition))
+                                FileCheck, DecomposedLayer, Decomposition, Metric, NuqEvaluator, NuqRow, NuqResult))
 
 # ---- the one context of this process ----
 

@@ -73,7 +73,7 @@ def test_configuration_errors():
 
 def test_functions_after_training_say_what_there_is():
     with pytest.raises(AttributeError, match="create_quant_retrain_config"):
-        amct.auto_nuq("m", "w", None, "c.json", "r", "d")
+        amct.accuracy_based_auto_calibration("m", "w", None, "c.json", "r", "d")
     assert not hasattr(amct, "nonsense")
 
 

@@ -2,6 +2,9 @@
 #define QF_TRIAL
 #include "faults/trials.h"
 
+#include <string.h>
+#include <unistd.h>
+
 static qf_status configure(qf_context *context, double *result)
 {
     (void)result;
@@ -158,6 +161,43 @@ static qf_status decompose(qf_context *context, double *result)
     return status;
 }
 
+/* Calibration is a record that is there already. */
+static qf_status judge_few_codes(void *user, qf_context *context, const char *model_file,
+                                 const char *weights_file, int batches, qf_metric *out)
+{
+    (void)user;
+    (void)weights_file;
+    (void)batches;
+    out->number = 1;
+    if (!strstr(model_file, "calibration_model"))
+        return QF_OK;
+    if (unlink("out/record.txt") == 0 && link("calibrated.txt", "out/record.txt") == 0)
+        return QF_OK;
+    qf_context_fail(context, "no record");
+    return QF_E_IO;
+}
+
+static qf_status like_few_codes(void *user, qf_context *context, const qf_metric *original,
+                                const qf_metric *other, bool *out)
+{
+    (void)user;
+    (void)context;
+    *out = original->number == other->number;
+    return QF_OK;
+}
+
+static qf_status find_few_codes(qf_context *context, double *result)
+{
+    const qf_nuq_evaluator evaluator = {
+        .size = sizeof evaluator, .evaluate = judge_few_codes, .is_satisfied = like_few_codes};
+    qf_nuq_result *found;
+    const qf_status status = qf_auto_nuq(context, "net.prototxt", "given.caffemodel", "few.json",
+                                         "out/record.txt", "out/m", &evaluator, &found);
+    *result = found ? (double)found->attempts : 0;
+    qf_nuq_result_destroy(found);
+    return status;
+}
+
 static qf_status run_all(qf_context *context, double *result)
 {
     qf_qat_options options = {.size = sizeof options};
@@ -195,6 +235,7 @@ const trial trials_of_flow[] = {
     {.name = "the comparison of models", .run = verify},
     {.name = "looking at files", .run = check},
     {.name = "decomposition", .run = decompose},
+    {.name = "the search for layers with few codes", .run = find_few_codes},
     {.name = "the whole flow", .run = run_all, .places = 60},
     {.name = NULL},
 };

@@ -173,6 +173,9 @@ int trials_start(void **state)
     make_weights("thick.prototxt", "thick.caffemodel");
     test_write_text(context, "quant.cfg", QUANTISATION);
     test_write_text(context, "calibration.cfg", CALIBRATION);
+    test_write_text(context, "few.json",
+                    "{\"version\":1, \"c\":{\"quant_enable\":true, \"weight_quant_params\":{"
+                    "\"wts_algo\":\"nuq_quantize\"}}, \"ip\":{\"quant_enable\":true}}");
     test_write_text(context, "calibrated.txt",
                     FACTORS("c", "shift_bit: 4") FACTORS("ip", "shift_bit: 1"));
     test_write_text(context, "factors.txt", FACTORS("c", "") FACTORS("ip", ""));
