@@ -75,7 +75,6 @@ mv float_iter_2.caffemodel.h5 summed.caffemodel.h5
 mv float_iter_2.caffemodel.h5.sha256 summed.caffemodel.h5.sha256
 qaffe qat config --model net.prototxt --weights given.caffemodel --out config.json
 qaffe ptq config --model net.prototxt --weights given.caffemodel --out calibration.json
-qaffe decompose --model net.prototxt --weights given.caffemodel --out-model new.prototxt --out-weights new.caffemodel
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model modified.prototxt --out-weights modified.caffemodel --record record.txt
 qaffe train --solver qat.prototxt --weights modified.caffemodel
@@ -111,6 +110,7 @@ qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calib
 qaffe ptq export --model net.prototxt --weights given.caffemodel --config calibration.json --record calibrated.txt
   --out new
 qaffe ptq convert --model net.prototxt --weights given.caffemodel --record factors.txt --out new
+qaffe decompose --model net.prototxt --weights given.caffemodel --out-model new.prototxt --out-weights new.caffemodel
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
 qaffe qat export --model modified.prototxt --weights trained.caffemodel --record record.txt --config config.json
