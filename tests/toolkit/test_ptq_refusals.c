@@ -281,6 +281,33 @@ static void factors_of_another_configuration_are_told(void **state)
     qf_buffer_release(&record);
 }
 
+static void channels_without_weights_are_told_of_once(void **state)
+{
+    (void)state;
+    qf_net *net;
+    float *weights, *bias;
+    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_load_weights(net, "net.caffemodel"));
+    assert_ok(context, qf_blob_mutable_data(qf_net_layer_param(net, 1, 0), &weights));
+    assert_ok(context, qf_blob_mutable_data(qf_net_layer_param(net, 1, 1), &bias));
+    for (int c = 1; c < 4; c += 2) {
+        memset(weights + 4 * c, 0, 4 * sizeof *weights);
+        bias[c] = 3;
+    }
+    assert_ok(context, qf_net_save_weights(net, "dead.caffemodel"));
+    qf_net_destroy(net);
+    test_write_text(context, "factors.txt",
+                    ENTRY("c1", RANGE SCALES "scale_w: 0.01 scale_w: 0.01 scale_w: 0.01 "
+                                             "offset_w: 0 offset_w: 0 offset_w: 0"));
+    qf_buffer_release(&warnings);
+    assert_ok(context, qf_convert_model(context, "net.prototxt", "dead.caffemodel", "factors.txt",
+                                        "dead/m"));
+    const char *said =
+        strstr(qf_buffer_text(&warnings), "Layer c1: 2 of 4 channels, the first is 1");
+    assert_non_null(said);
+    assert_null(strstr(said + 1, "Layer c1"));
+}
+
 #define INPUTS "--model net.prototxt --weights net.caffemodel "
 
 static void on_the_command_line(void **state)
@@ -319,6 +346,7 @@ int main(void)
         cmocka_unit_test(models_and_records_that_do_not_convert),
         cmocka_unit_test(what_is_not_finite_is_not_folded),
         cmocka_unit_test(factors_of_another_configuration_are_told),
+        cmocka_unit_test(channels_without_weights_are_told_of_once),
         cmocka_unit_test(on_the_command_line),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

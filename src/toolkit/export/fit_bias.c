@@ -58,13 +58,14 @@ static int shift_for(double largest)
     return shift;
 }
 
-static void fit_scale(qf_context *context, qf_quantised *q, const Caffe__LayerParameter *layer,
+/* False: the bias fits. */
+static bool fit_scale(qf_context *context, qf_quantised *q, const Caffe__LayerParameter *layer,
                       size_t scale, double reach)
 {
     const float largest = largest_bias(q, layer->blobs[1], scale);
     const float integers = largest / (q->scale_d * q->scale[scale]);
     if (!(largest > 0) || !isfinite(largest) || (reach > 0 && integers < 2147483648.0f))
-        return;
+        return false;
     const float room = reach > 0 ? LARGEST_WITH_WEIGHTS : LARGEST_ALONE;
     const float fitting = fminf(fmaxf(largest / q->scale_d / room, FLT_EPSILON), 1 / FLT_EPSILON);
     const float ratio = q->scale[scale] / fitting;
@@ -73,11 +74,12 @@ static void fit_scale(qf_context *context, qf_quantised *q, const Caffe__LayerPa
     if (q->shift)
         q->shift[scale] =
             shift_for((double)(largest / (q->scale_d * fitting)) + reach * (double)ratio);
-    qf_amct_say(context, QF_WARNING, "Save",
+    qf_amct_say(context, QF_DEBUG, "Save",
                 "Layer %s, channel %zu: %s; scale_w is set to %g, so that int32 holds its bias %g",
                 q->name, scale,
                 reach > 0 ? "its weights are next to nothing beside its bias" : "it has no weight",
                 (double)fitting, (double)largest);
+    return true;
 }
 
 qf_status qf_fit_biases(qf_context *context, const Caffe__LayerParameter *layer, qf_quantised *q)
@@ -88,8 +90,16 @@ qf_status qf_fit_biases(qf_context *context, const Caffe__LayerParameter *layer,
     if (!reach)
         return qf_fail(context, QF_E_MEMORY, "no memory for %zu channels", q->scales);
     find_reach(q, layer, reach);
+    size_t fitted = 0, first = 0;
     for (size_t s = 0; s < q->scales; s++)
-        fit_scale(context, q, layer, s, reach[s]);
+        if (fit_scale(context, q, layer, s, reach[s]) && !fitted++)
+            first = s;
     qf_free(reach);
+    if (fitted)
+        qf_amct_say(context, QF_WARNING, "Save",
+                    "Layer %s: %zu of %zu channels, the first is %zu, have no weight or next to "
+                    "none beside their bias; other scale_w are taken for them, so that int32 holds "
+                    "the biases",
+                    q->name, fitted, q->scales, first);
     return QF_OK;
 }
