@@ -103,11 +103,26 @@ static void converting_folds_behind_convolutions(void **state)
                       "folded/m_fake_quant_weights.caffemodel", 0.05);
 }
 
+/* Its DeQuant has one scale for all. */
+static void inner_products_have_one_scale(void **state)
+{
+    (void)state;
+    test_write_text(context, "two.txt",
+                    "record { key: 'ip' value { scale_d: 0.1 offset_d: 0 scale_w: 0.1 scale_w: 0.1 "
+                    "offset_w: 0 offset_w: 0 } }");
+    assert_fails(
+        context, qf_convert_model(context, "net.prototxt", "net.caffemodel", "two.txt", "two/m"),
+        "scale_w's length, offset_w's length(2) should be equal to the 1 when channel_wise "
+        "be True. Cannot support to quantize ip");
+    assert_false(qf_file_exists("two/m_quant.json"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(converting_gives_the_same_models),
         cmocka_unit_test(converting_folds_behind_convolutions),
+        cmocka_unit_test(inner_products_have_one_scale),
     };
     return cmocka_run_group_tests(tests, test_ptq_start, test_stop_in_folder);
 }

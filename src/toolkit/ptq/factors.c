@@ -32,6 +32,12 @@ qf_status qf_ptq_take_factors(qf_context *context, qf_quantised_net *quantised,
     return take_shifts(context, entry, q);
 }
 
+/* At most; 0: it has no weights. */
+static size_t scales_of(const Caffe__LayerParameter *layer, qf_support support)
+{
+    return support.channel_wise ? qf_fold_outputs(layer) : support.has_weights ? 1 : 0;
+}
+
 qf_status qf_ptq_read_record(qf_context *context, const char *record_file, const char *model_file,
                              const Caffe__NetParameter *net, qf_record_stage stage, qf_record **out)
 {
@@ -42,8 +48,7 @@ qf_status qf_ptq_read_record(qf_context *context, const char *record_file, const
     for (size_t i = 0; i < net->n_layer; i++) {
         const Caffe__LayerParameter *layer = net->layer[i];
         const qf_support support = qf_layer_support(layer, layer);
-        layers[i] = (qf_record_layer){layer->name, support.supported,
-                                      support.has_weights ? qf_fold_outputs(layer) : 0};
+        layers[i] = (qf_record_layer){layer->name, support.supported, scales_of(layer, support)};
     }
     qf_status status =
         qf_record_read_for(context, record_file, model_file, layers, net->n_layer, stage, out);
