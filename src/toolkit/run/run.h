@@ -5,6 +5,8 @@
 #include "toolkit/export/quantised.h"
 #include "train/test_set.h"
 
+/* A loss and an accuracy on the scores that a net without them ends in, and the blob "label". */
+qf_status qf_run_judge(qf_context *context, const char *model, Caffe__NetParameter *net);
 /* A net that can be trained and tested on the data that `options` names: Data layers get their
  * sources; a net with an Input layer gets Data layers, a loss and an accuracy. */
 qf_status qf_run_model(qf_context *context, const qf_qat_options *options,
@@ -18,7 +20,8 @@ typedef struct qf_run_callbacks {
 
 /* How the models are tested: as many batches, and the same. */
 typedef struct qf_run_test {
-    int iterations; /* for qf_net_test() */
+    const qf_data_options *data; /* what they read; NULL: what they say themselves */
+    int iterations;              /* for qf_net_test() */
     int batches;
     qf_feed feed;
 } qf_run_test;
@@ -32,8 +35,9 @@ typedef enum qf_run_model_kind {
 /* Do the model, its weights and its test data fit together, and how many batches are there?
  * `iterations` as in qf_qat_options.test_iterations. To be released also after a failure. */
 qf_status qf_run_test_prepare(qf_context *context, const char *model, const char *weights,
-                              int iterations, qf_run_test *out);
+                              const qf_data_options *data, int iterations, qf_run_test *out);
 void qf_run_test_release(qf_run_test *test);
+void qf_run_test_none(qf_qat_result *out); /* the scores of models that nobody has tested yet */
 /* Test one of them, or a net of phase TEST that is there, and put its scores into *out. */
 qf_status qf_run_test_model(qf_context *context, const qf_run_test *test, const char *model,
                             const char *weights, qf_run_model_kind kind,
@@ -53,8 +57,10 @@ const qf_qat_score *qf_run_worse(const qf_qat_result *result);
 void qf_run_remark(const qf_qat_score *worse, const qf_qat_result *retrained, double base_lr,
                    char *remark, size_t size);
 
-/* Signal-to-noise of each activation quantiser over one test batch; rows are matched by name. */
-qf_status qf_run_activation_noise(qf_context *context, const char *model, const char *weights,
-                                  qf_qat_row **rows, int count);
+/* Signal-to-noise of each activation quantiser (ActivationQAT, Quant) over one batch of `data`, or,
+ * NULL, of the model's own; rows are matched by name. */
+qf_status qf_run_activation_noise(qf_context *context, const qf_data_options *data,
+                                  const char *model, const char *weights, qf_qat_row **rows,
+                                  int count);
 
 #endif

@@ -62,8 +62,7 @@ static qf_status append_judge(qf_context *context, Caffe__NetParameter *net, con
     return status;
 }
 
-/* A loss and an accuracy on the scores that the net ends in. */
-static qf_status judge(qf_context *context, const char *model, Caffe__NetParameter *net)
+qf_status qf_run_judge(qf_context *context, const char *model, Caffe__NetParameter *net)
 {
     Caffe__LayerParameter *last = net->n_layer ? net->layer[net->n_layer - 1] : NULL;
     if (last && qf_layer_is(last, "Softmax") && last->n_bottom) {
@@ -91,7 +90,7 @@ static qf_status give_data(qf_context *context, const qf_qat_options *options, i
             options->model);
     QF_TRY(qf_message_copy(context, net->layer[index], &input));
     qf_graph_remove(net, index);
-    qf_status status = judge(context, options->model, net);
+    qf_status status = qf_run_judge(context, options->model, net);
     if (status == QF_OK)
         status = insert_data(context, options, input, QF_TEST, net);
     if (status == QF_OK)

@@ -1,6 +1,7 @@
 /* The tests of the whole flow: its models on the same batches, and all that they put out. */
 #include "base/rows.h"
 #include "toolkit/run/run.h"
+#include "toolkit/sources/feed_net.h"
 #include "train/solver.h"
 
 #include <math.h>
@@ -12,13 +13,31 @@ enum {
     VALUES_MAX = 32        /* of one output, to be worth a look */
 };
 
+/* A net with an Input gets labels, and somebody who compares its scores with them. */
+static qf_status open_net(qf_context *context, const qf_data_options *data, const char *model,
+                          qf_net **out)
+{
+    Caffe__NetParameter *param;
+    *out = NULL;
+    if (!data)
+        return qf_net_create(context, model, QF_TEST, 0, NULL, 0, out);
+    QF_TRY(qf_test_phase_read(context, model, &param));
+    qf_status status = qf_net_wants_feeding(param) ? qf_run_judge(context, model, param) : QF_OK;
+    if (status == QF_OK)
+        status = qf_feed_net(context, data, model, "label", param);
+    if (status == QF_OK)
+        status = qf_net_create_from_param(context, param, NULL, out);
+    qf_message_free(param);
+    return status;
+}
+
 qf_status qf_run_test_prepare(qf_context *context, const char *model, const char *weights,
-                              int iterations, qf_run_test *out)
+                              const qf_data_options *data, int iterations, qf_run_test *out)
 {
     qf_net *net;
     qf_test_set set = {0};
-    *out = (qf_run_test){.iterations = iterations, .batches = iterations};
-    QF_TRY(qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net));
+    *out = (qf_run_test){.data = data, .iterations = iterations, .batches = iterations};
+    QF_TRY(open_net(context, data, model, &net));
     qf_status status = qf_net_load_weights_file(net, weights);
     if (status == QF_OK)
         status = qf_net_require_weights(net, weights);
@@ -37,6 +56,13 @@ qf_status qf_run_test_prepare(qf_context *context, const char *model, const char
 void qf_run_test_release(qf_run_test *test)
 {
     qf_feed_release(&test->feed);
+}
+
+void qf_run_test_none(qf_qat_result *out)
+{
+    snprintf(out->score_name, sizeof out->score_name, "none");
+    out->float_score = out->calibrated_score = out->fake_quant_score = out->deploy_score =
+        (double)NAN;
 }
 
 /* Where a model's value stands in a row. */
@@ -116,7 +142,7 @@ qf_status qf_run_test_model(qf_context *context, const qf_run_test *test, const 
                             const qf_run_callbacks *callbacks, qf_qat_result *out)
 {
     qf_net *net;
-    QF_TRY(qf_net_create(context, model, QF_TEST, 0, NULL, 0, &net));
+    QF_TRY(open_net(context, test->data, model, &net));
     qf_status status = qf_net_load_weights(net, weights);
     if (status == QF_OK)
         status = qf_run_test_net(net, test, kind, callbacks, out);

@@ -257,8 +257,7 @@ qf_status qf_feed_net(qf_context *context, const qf_data_options *options, const
                                 : feed_input(context, options, model, label, net);
 }
 
-/* Its TEST phase alone, so that no layer of the other is fed. */
-static qf_status read_test_phase(qf_context *context, const char *model, Caffe__NetParameter **out)
+qf_status qf_test_phase_read(qf_context *context, const char *model, Caffe__NetParameter **out)
 {
     Caffe__NetParameter *whole;
     *out = NULL;
@@ -275,7 +274,7 @@ qf_status qf_fed_net_open(qf_context *context, const qf_data_options *options, c
 {
     Caffe__NetParameter *param;
     *out = NULL;
-    QF_TRY(read_test_phase(context, model, &param));
+    QF_TRY(qf_test_phase_read(context, model, &param));
     qf_status status = qf_feed_net(context, options, model, NULL, param);
     if (status == QF_OK)
         status = qf_net_create_from_param(context, param, NULL, out);

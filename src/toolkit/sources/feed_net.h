@@ -12,6 +12,9 @@ qf_status qf_feed_net(qf_context *context, const qf_data_options *options, const
 /* Has it Input layers, and nothing that reads data? */
 bool qf_net_wants_feeding(const Caffe__NetParameter *net);
 
+/* The TEST phase of a model alone, so that no layer of the other is fed. */
+qf_status qf_test_phase_read(qf_context *context, const char *model, Caffe__NetParameter **out);
+
 /* A net of phase TEST of these files, fed. */
 qf_status qf_fed_net_open(qf_context *context, const qf_data_options *options, const char *model,
                           const char *weights, qf_net **out);
