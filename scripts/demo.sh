@@ -56,5 +56,8 @@ qaffe train --solver lenet_solver.prototxt --log-level warning
 echo && echo "2. Quantise it: configure, prepare, retrain, export, test"
 qaffe qat run --model lenet_train_test.prototxt --weights lenet_iter_2000.caffemodel \
     --iterations 500 --out results/lenet
+echo && echo "3. Or without retraining: calibrate, export, test"
+qaffe ptq run --model lenet_train_test.prototxt --weights lenet_iter_2000.caffemodel \
+    --data train_lmdb --batch-num 4 --out results/lenet_ptq
 echo
 echo "The same step by step: README.md, \"A quick tour\". Files: $PWD/results"

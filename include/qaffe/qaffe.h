@@ -775,13 +775,13 @@ typedef struct qf_qat_row {
 typedef struct qf_qat_score {
     char name[128]; /* of the blob; "accuracy[3]" where it has several values */
     double float_score;
-    double calibrated_score; /* with fake quantisation, before training */
+    double calibrated_score; /* with fake quantisation, before training; NAN: there is none */
     double fake_quant_score, deploy_score;
     int better; /* as qf_scores_better() */
 } qf_qat_score;
 
-typedef struct qf_qat_result {
-    char score_name[128]; /* the one that matters most: qf_scores_main() */
+typedef struct qf_qat_result { /* of either flow */
+    char score_name[128];      /* the one that matters most: qf_scores_main() */
     double float_score, calibrated_score, fake_quant_score, deploy_score;
     size_t float_bytes, fake_quant_bytes, deploy_bytes; /* of the weights files */
     int rows;
@@ -791,7 +791,8 @@ typedef struct qf_qat_result {
     qf_qat_score **score;
     uint64_t test_items; /* that each model was tested on, each once; 0: test_batches batches */
     int test_batches;
-    char remark[512]; /* "": none; that training made the net worse, and what to do */
+    char remark[512]; /* "": none; that training made the net worse, or nothing was tested, and
+                         what to do */
 } qf_qat_result;
 
 /* config, prepare, train, export, tests of all models on the same batches, and verification.
@@ -800,6 +801,32 @@ QF_API qf_status qf_qat_run(qf_context *context, const qf_qat_options *options,
                             qf_action_function action, qf_progress_function progress, void *user,
                             qf_qat_result **out);
 QF_API void qf_qat_result_destroy(qf_qat_result *result);
+
+/* What to do without training; begin with its size and qf_ptq_set_defaults(). All but model,
+ * weights and save_path may be NULL. */
+typedef struct qf_ptq_options {
+    size_t size;                          /* of this struct */
+    const char *model;                    /* with layers that read data, or with Input */
+    const char *weights;                  /* .caffemodel of the float net */
+    const qf_data_options *data;          /* what calibrates; NULL: the model's own */
+    const char *test_data;                /* as qf_data_options.source, with labels and so no .bin
+                                             files; prepared like `data`. NULL: the model's own, and
+                                             no test of a net with Input */
+    const char *config;                   /* a configuration (.json), or: */
+    const qf_quant_options *quantisation; /* settings of the one that is made */
+    const char *save_path;                /* folder and prefix of all that is written */
+    int test_iterations;                  /* as in qf_qat_options */
+    void (*show_plan)(void *user, const qf_plan *plan); /* before calibration */
+} qf_ptq_options;
+QF_API void qf_ptq_set_defaults(qf_ptq_options *options);
+
+/* config, init, quantize_model, batch_num batches of calibration, save_model, tests of all models
+ * on the same batches, and verification on the data that calibrated. Nothing is written where there
+ * is not as much data as calibration takes (QF_E_MISMATCH, in AMCT's words). `out` holds what there
+ * is until then also after a failure, or is NULL. */
+QF_API qf_status qf_ptq_run(qf_context *context, const qf_ptq_options *options,
+                            qf_action_function action, qf_progress_function progress, void *user,
+                            qf_qat_result **out);
 
 /* ---- automatic calibration: which layers must stay float ---- */
 

@@ -79,6 +79,19 @@ class QuantOptions(Options):
                 ("batch_num", c_int), ("activation_offset", c_bool), ("config_definition", c_char_p)]
 
 
+class DataOptions(Options):
+    c_name = b"qf_data_options"
+    _fields_ = [("size", c_size_t), ("source", c_char_p), ("data_type", c_char_p), ("batch_size", c_int),
+                ("resize", c_int), ("scale", c_double), ("mean_file", c_char_p), ("mean_values", c_char_p)]
+
+
+class PtqOptions(Options):
+    c_name = b"qf_ptq_options"
+    _fields_ = [("size", c_size_t), ("model", c_char_p), ("weights", c_char_p), ("data", POINTER(DataOptions)),
+                ("test_data", c_char_p), ("config", c_char_p), ("quantisation", POINTER(QuantOptions)),
+                ("save_path", c_char_p), ("test_iterations", c_int), ("show_plan", PlanFunction)]
+
+
 class QatRow(Structure):
     c_name = b"qf_qat_row"
     _fields_ = [("name", ctypes.c_char * 128), ("type", ctypes.c_char * 32), ("scale_d", c_float),
@@ -278,6 +291,7 @@ _SIGNATURES = {
     "qf_save_model": (_STATUS, [_P, _P, _I, _S]),
     "qf_convert_model": (_STATUS, [_P, _S, _S, _S, _S]),
     "qf_qat_run": (_STATUS, [_P, POINTER(QatOptions), ActionFunction, ProgressFunction, _P, POINTER(POINTER(QatResult))]),
+    "qf_ptq_run": (_STATUS, [_P, POINTER(PtqOptions), ActionFunction, ProgressFunction, _P, POINTER(POINTER(QatResult))]),
     "qf_qat_result_destroy": (None, [POINTER(QatResult)]),
 }
 version = "0.1.0"  # of these bindings
@@ -302,8 +316,9 @@ def _declare(found, signatures, structures):
             refuse("its %s has %d bytes, %d are needed" % (structure.c_name.decode(), size, ctypes.sizeof(structure)))
 
 
-_declare(library, _SIGNATURES, (Progress, PythonLayers, QatOptions, QuantOptions, QatRow, Verification, QatScore, QatResult, OddBlob,
-                                FileCheck, DecomposedLayer, Decomposition, Metric, NuqEvaluator, NuqRow, NuqResult))
+_declare(library, _SIGNATURES, (Progress, PythonLayers, QatOptions, QuantOptions, DataOptions, PtqOptions, QatRow, Verification,
+                                QatScore, QatResult, OddBlob, FileCheck, DecomposedLayer, Decomposition, Metric, NuqEvaluator,
+                                NuqRow, NuqResult))
 
 # ---- the one context of this process ----
 

@@ -1,9 +1,9 @@
-"""The whole quantisation-aware training in one call."""
+"""The whole quantisation-aware training in one call, and what it shares with that without training."""
 from __future__ import annotations
 
 import math
 import os
-from ctypes import POINTER, byref
+from ctypes import POINTER, Structure, byref
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Sequence
 
@@ -30,7 +30,8 @@ class LayerResult:
 
 @dataclass
 class Score:
-    """One value that the nets put out in a test, for each model; calibrated: fake quantisation before training."""
+    """One value that the nets put out in a test, for each model; calibrated: fake quantisation before training, NaN
+    where there is none."""
     name: str
     float_score: float
     calibrated_score: float
@@ -50,7 +51,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 @dataclass
 class Result:
-    """What retrain() found: print it, or plot() it in a notebook."""
+    """What retrain() or quantise() found: print it, or plot() it in a notebook."""
     score_name: str
     float_score: float
     calibrated_score: float
@@ -66,7 +67,7 @@ class Result:
     scores: list[Score] = field(default_factory=list)  # all outputs of the net, the main one first
     test_items: int = 0  # that each model was tested on, each once; 0: a number of batches
     log: str = ""  # the file that has the whole log
-    remark: str = ""  # that training made the net worse than its calibrated start, and what to do
+    remark: str = ""  # that training made the net worse than its calibrated start, or nothing was tested; what to do
 
     def __str__(self) -> str:
         layers = [["layer", "type", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
@@ -81,6 +82,8 @@ class Result:
                 row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)])
         models.append(["weights file"] + ["%.1f KiB" % (size / 1024) if size else "-" for size in (
             self.float_bytes, 0, self.fake_quant_bytes, self.deploy_bytes)])
+        if all(math.isnan(row.calibrated_score) for row in self.scores):  # without training there is no such model
+            models = [row[:2] + row[3:] for row in models]
         return "%s\n\n%s\n\n%sVerified: %d integers, %d differ. Log: %s" % (
             _table(layers), _table(models), self.remark and self.remark + "\n\n", self.compared_integers,
             self.differing_integers, self.log)
@@ -97,6 +100,54 @@ class Result:
         axes.set_ylabel("signal to quantisation noise (dB)")
         axes.legend()
         return axes
+
+
+def text(value: Optional[str]) -> Optional[bytes]:
+    return None if value is None else os.fsencode(value)
+
+
+def run(flow, options: Callable[[PlanFunction], Structure], save_path: str,
+        progress: Optional[Callable[[int, int, float], None]], verbose: bool) -> Result:
+    """A whole flow of the library, shown as it goes on; its log begins when the options' plan is shown."""
+    log_path = save_path + ("run.log" if save_path.endswith("/") else "_run.log")
+    log, line = RunLog(log_path, verbose), ProgressLine()
+    given = options(PlanFunction(lambda _user, _plan: log.begin()))
+    failed = []
+
+    def show(_user, now):
+        try:
+            if not progress:
+                line(now[0])
+            elif not now[0].testing or now[0].what == b"calibrating" and flow is library.qf_ptq_run:
+                progress(now[0].iteration, now[0].total, now[0].loss)
+        except BaseException as exception:  # raised when the library is back
+            failed.append(exception)
+            hold(exception)
+
+    made = POINTER(QatResult)()
+    try:
+        with turn, log, Interruptible() as interrupt:
+            stop = ActionFunction(lambda _user: 2 if failed or interrupt.wanted else 0)
+            check(flow(context, byref(given), stop, ProgressFunction(show), None, byref(made)))
+        return _result(made[0], save_path, log_path)
+    finally:
+        line.close()
+        library.qf_qat_result_destroy(made)
+
+
+def _result(result, save_path: str, log_path: str) -> Result:
+    compared = result.verification[0]
+    return Result(
+        result.score_name.decode(), result.float_score, result.calibrated_score, result.fake_quant_score,
+        result.deploy_score,
+        result.float_bytes, result.fake_quant_bytes, result.deploy_bytes, compared.differing,
+        compared.compared, save_path,
+        [LayerResult(row.name.decode(), row.type.decode(), row.scale_d, row.offset_d, row.shift_min,
+                     row.shift_max, row.weight_sqnr, row.activation_sqnr)
+         for row in (result.row[i][0] for i in range(result.rows))],
+        [Score(row.name.decode(), row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)
+         for row in (result.score[i][0] for i in range(result.scores))],
+        result.test_items, log_path, result.remark.decode())
 
 
 def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str = "qat_results/model",
@@ -132,48 +183,13 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     if on_divergence not in DIVERGENCE:
         raise ValueError("on_divergence must be one of %s, but is '%s'" % (", ".join(DIVERGENCE), on_divergence))
 
-    def text(value: Optional[str]) -> Optional[bytes]:
-        return None if value is None else os.fsencode(value)
-
-    log_path = save_path + ("run.log" if save_path.endswith("/") else "_run.log")
-    log, line = RunLog(log_path, verbose), ProgressLine()
     means = ",".join("%.9g" % value for value in mean_values) or None
-    options = QatOptions(
-        text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
-        iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
-        text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
-        DIVERGENCE.index(on_divergence),
-        PlanFunction(lambda _user, _plan: log.begin()), text(from_ptq))
-    failed = []
 
-    def show(_user, now):
-        try:
-            if not progress:
-                line(now[0])
-            elif not now[0].testing:
-                progress(now[0].iteration, now[0].total, now[0].loss)
-        except BaseException as exception:  # raised when the library is back
-            failed.append(exception)
-            hold(exception)
+    def options(begin: PlanFunction) -> QatOptions:
+        return QatOptions(
+            text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
+            iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
+            text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
+            DIVERGENCE.index(on_divergence), begin, text(from_ptq))
 
-    made = POINTER(QatResult)()
-    try:
-        with turn, log, Interruptible() as interrupt:
-            stop = ActionFunction(lambda _user: 2 if failed or interrupt.wanted else 0)
-            check(library.qf_qat_run(context, byref(options), stop, ProgressFunction(show), None, byref(made)))
-        result = made[0]
-        compared = result.verification[0]
-        return Result(
-            result.score_name.decode(), result.float_score, result.calibrated_score, result.fake_quant_score,
-            result.deploy_score,
-            result.float_bytes, result.fake_quant_bytes, result.deploy_bytes, compared.differing,
-            compared.compared, save_path,
-            [LayerResult(row.name.decode(), row.type.decode(), row.scale_d, row.offset_d, row.shift_min,
-                         row.shift_max, row.weight_sqnr, row.activation_sqnr)
-             for row in (result.row[i][0] for i in range(result.rows))],
-            [Score(row.name.decode(), row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)
-             for row in (result.score[i][0] for i in range(result.scores))],
-            result.test_items, log_path, result.remark.decode())
-    finally:
-        line.close()
-        library.qf_qat_result_destroy(made)
+    return run(library.qf_qat_run, options, save_path, progress, verbose)

@@ -11,7 +11,7 @@ MODULES = ["caffe", "caffe._blob", "caffe._layer", "caffe._caffe", "caffe.pycaff
            "caffe.coord_map", "caffe.classifier", "caffe.detector", "caffe.draw", "amct_caffe",
            "amct_caffe._post_training", "amct_caffe.auto_nuq", "amct_caffe.common.cmd_line_utils.arguments_handler",
            "amct_caffe.common.cmd_line_utils.data_handler", "amct_caffe.tensor_decompose", "qaffe",
-           "qaffe._checks", "qaffe._devices", "qaffe._limits", "qaffe._retrain", "qaffe.examples"]
+           "qaffe._checks", "qaffe._devices", "qaffe._limits", "qaffe._quantise", "qaffe._retrain", "qaffe.examples"]
 EXPORTING = ["caffe", "caffe.io", "amct_caffe", "amct_caffe.common.cmd_line_utils.arguments_handler",
              "amct_caffe.common.cmd_line_utils.data_handler", "amct_caffe.auto_nuq", "amct_caffe.tensor_decompose", "qaffe"]
 

@@ -17,6 +17,7 @@ static const command *const commands[] = {
     &command_qat_config,
     &command_qat_prepare,
     &command_qat_export,
+    &command_ptq_run,
     &command_ptq_config,
     &command_ptq_plan,
     &command_ptq_prepare,

@@ -1,75 +1,25 @@
 /* qaffe ptq: AMCT's functions for calibration without retraining. */
 #include "cli/commands.h"
 #include "cli/qat.h"
+#include "cli/quant_options.h"
 #include "cli/session.h"
-
-#include <stdlib.h>
-#include <string.h>
 
 static const option config_options[] = {
     MODEL_OPTION("The float net (.prototxt)."),
     WEIGHTS_OPTION,
-    {.name = "out",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "FILE",
-     .help = "The configuration to write (.json)."},
-    {.name = "config-definition",
-     .kind = OPTION_FILE,
-     .value = "FILE",
-     .help = "A simplified configuration (.cfg) to start from instead of the defaults; the options "
-             "below then have no effect."},
-    {.name = "skip-layers",
-     .kind = OPTION_TEXT,
-     .value = "NAMES",
-     .help = "Layers that stay float, separated by commas."},
-    {.name = "batch-num",
-     .kind = OPTION_INTEGER,
-     .value = "N",
-     .standard = "1",
-     .lowest = 1,
-     .highest = 1 << 20,
-     .help = "Over how many batches ranges are measured."},
-    {.name = "activation-offset",
-     .kind = OPTION_CHOICE,
-     .value = "WHETHER",
-     .choices = "true|false",
-     .standard = "true",
-     .help =
-         "Whether a layer's input may have an offset, so that its range need not be symmetric."},
+    REQUIRED_FILE("out", "FILE", "The configuration to write (.json)."),
+    QUANT_OPTIONS,
 };
-
-/* "a,b" taken apart in place; the names stay in `list`, free() the array. NULL: no memory. */
-static const char **split(char *list, size_t *count)
-{
-    size_t most = 1;
-    for (const char *c = list; *c; c++)
-        most += *c == ',';
-    const char **names = calloc(most, sizeof *names);
-    *count = 0;
-    char *rest = NULL;
-    for (char *name = strtok_r(list, ",", &rest); names && name; name = strtok_r(NULL, ",", &rest))
-        names[(*count)++] = name;
-    return names;
-}
 
 static qf_status config(qf_context *context, const arguments *a)
 {
-    const char *skipped = argument_text(a, "skip-layers");
-    qf_quant_options options = {.size = sizeof options};
-    qf_quant_set_defaults(&options);
-    char *list = strdup(skipped ? skipped : "");
-    options.skip_layers = list ? split(list, &options.skip_layer_count) : NULL;
-    options.batch_num = argument_integer(a, "batch-num");
-    options.activation_offset = same_word(argument_text(a, "activation-offset"), "true");
-    options.config_definition = argument_text(a, "config-definition");
+    quant_choice choice;
     const qf_status status =
-        options.skip_layers
+        choose_quant(a, &choice)
             ? qf_create_quant_config(context, argument_text(a, "out"), argument_text(a, "model"),
-                                     argument_text(a, "weights"), &options)
+                                     argument_text(a, "weights"), &choice.options)
             : QF_E_MEMORY;
-    free((void *)options.skip_layers);
-    free(list);
+    quant_choice_release(&choice);
     return status;
 }
 

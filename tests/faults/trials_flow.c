@@ -217,6 +217,27 @@ static qf_status run_all(qf_context *context, double *result)
     return status;
 }
 
+static qf_status calibrate_all(qf_context *context, double *result)
+{
+    qf_ptq_options options = {.size = sizeof options};
+    qf_data_options data = {.size = sizeof data};
+    qf_qat_result *found;
+    qf_data_set_defaults(&data);
+    qf_ptq_set_defaults(&options);
+    data.source = "test_lmdb";
+    options.model = "net.prototxt";
+    options.weights = "given.caffemodel";
+    options.data = &data;
+    options.save_path = "out/m";
+    options.test_iterations = 1;
+    const qf_status status = qf_ptq_run(context, &options, NULL, NULL, NULL, &found);
+    if (status == QF_OK)
+        *result = found->float_score + found->fake_quant_score + found->deploy_score +
+                  (double)found->verification->compared + (double)found->verification->differing;
+    qf_qat_result_destroy(found);
+    return status;
+}
+
 const trial trials_of_flow[] = {
     {.name = "the configuration", .run = configure},
     {.name = "the configuration of calibration", .run = configure_calibration},
@@ -237,5 +258,6 @@ const trial trials_of_flow[] = {
     {.name = "decomposition", .run = decompose},
     {.name = "the search for layers with few codes", .run = find_few_codes},
     {.name = "the whole flow", .run = run_all, .places = 60},
+    {.name = "the whole flow without training", .run = calibrate_all, .places = 60},
     {.name = NULL},
 };
