@@ -150,10 +150,17 @@ qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_lay
 void qf_quantised_take_codes(qf_quantised *q, const Caffe__LayerParameter *layer)
 {
     const float *w = layer->blobs[0]->data;
+    for (size_t i = 0; i < q->code_count; i++)
+        q->codes[i] = (int8_t)qf_arq_code(w[i], q->scale[qf_quantised_scale_of(q, layer, i)]);
+    qf_quantised_measure(q, layer);
+}
+
+void qf_quantised_measure(qf_quantised *q, const Caffe__LayerParameter *layer)
+{
+    const float *w = layer->blobs[0]->data;
     double signal = 0, noise = 0;
     for (size_t i = 0; i < q->code_count; i++) {
         const float step = q->scale[qf_quantised_scale_of(q, layer, i)];
-        q->codes[i] = (int8_t)qf_arq_code(w[i], step);
         const double value = (double)w[i];
         const double error = value - (double)((float)q->codes[i] * step);
         signal += value * value;

@@ -61,6 +61,8 @@ qf_status qf_quantise_by_scales(qf_context *context, const Caffe__LayerParameter
                                 const float *scale, size_t count, qf_quantised *q);
 /* The codes anew, where its scales have changed. */
 void qf_quantised_take_codes(qf_quantised *q, const Caffe__LayerParameter *layer);
+/* weight_sqnr anew, where its codes have changed. */
+void qf_quantised_measure(qf_quantised *q, const Caffe__LayerParameter *layer);
 qf_status qf_quantise_nothing(qf_context *context, qf_quantised *q);
 /* Before layer `index` is changed: the names that will be in quant.json; and if it did not change
  * after all. */

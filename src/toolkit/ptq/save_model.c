@@ -67,11 +67,17 @@ static qf_status warn_of_misfit(qf_context *context, const qf_quantised_net *net
     return QF_OK;
 }
 
-/* To those that the calibration model had. */
-static void restrict_codes(const qf_layer_config *layer, const qf_quantised_net *q)
+/* To those that the calibration model had, where a layer keeps few. */
+static void restrict_codes(const qf_quant_graph *graph)
 {
-    const qf_quantised *mine = qf_quantised_find(q, layer->name);
-    qf_nuq_restrict(mine->codes, mine->code_count, layer->nuq_steps);
+    for (size_t i = 0; i < graph->config.count; i++) {
+        const qf_layer_config *layer = &graph->config.layers[i];
+        if (!layer->enabled || layer->weight_method != QF_NUQ)
+            continue;
+        qf_quantised *q = qf_quantised_find(&graph->quantised, layer->name);
+        qf_nuq_restrict(q->codes, q->code_count, layer->nuq_steps);
+        qf_quantised_measure(q, qf_find_layer(graph->quantised.net, layer->name));
+    }
 }
 
 static qf_status take_layers(qf_context *context, qf_quant_graph *graph, const qf_record *record)
@@ -84,13 +90,15 @@ static qf_status take_layers(qf_context *context, qf_quant_graph *graph, const q
             continue;
         QF_TRY(qf_ptq_take_factors(context, q, qf_find_layer(q->net, layer->name),
                                    qf_record_find(record, layer->name)));
-        if (layer->weight_method == QF_NUQ)
-            restrict_codes(layer, q);
-        else if (layer->support.has_weights && qf_ptq_joint_of(graph, layer).count == 1)
+        if (layer->weight_method == QF_ARQ && layer->support.has_weights &&
+            qf_ptq_joint_of(graph, layer).count == 1)
             QF_TRY(warn_of_misfit(context, q, layer));
     }
+    restrict_codes(graph);
     qf_ptq_join_shifts(graph);
-    return qf_quantised_finish(context, q);
+    QF_TRY(qf_quantised_finish(context, q));
+    restrict_codes(graph); /* a scale that fits a bias has given its channel others */
+    return QF_OK;
 }
 
 qf_status qf_save_model(qf_context *context, qf_quant_graph *graph, qf_save_type save_type,
