@@ -16,19 +16,6 @@ static qf_status configure(qf_context *context, const char *model, const char *w
     return qf_create_quant_config(context, "config.json", model, weights, &options);
 }
 
-/* The layers of the calibration model fill the record. */
-static qf_status calibrate(qf_context *context, int batches)
-{
-    qf_net *net;
-    qf_status status = qf_net_create(context, "calibration.prototxt", QF_TEST, 0, NULL, 0, &net);
-    if (status == QF_OK)
-        status = qf_net_load_weights(net, "calibration.caffemodel");
-    for (int i = 0; i < batches && status == QF_OK; i++)
-        status = qf_net_forward(net, NULL);
-    qf_net_destroy(net);
-    return status;
-}
-
 static qf_status quantise(qf_context *context, const char *model, const char *weights, int batches)
 {
     qf_quant_graph *graph = NULL;
@@ -40,7 +27,8 @@ static qf_status quantise(qf_context *context, const char *model, const char *we
         status =
             qf_quantize_model(context, graph, "calibration.prototxt", "calibration.caffemodel");
     if (status == QF_OK)
-        status = calibrate(context, batches);
+        status = qf_calibrate(context, "calibration.prototxt", "calibration.caffemodel", NULL, 0,
+                              NULL, NULL, NULL);
     if (status == QF_OK)
         status = qf_save_model(context, graph, QF_SAVE_BOTH, "./calibrated");
     if (status == QF_OK)

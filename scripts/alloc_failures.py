@@ -75,6 +75,8 @@ mv float_iter_2.caffemodel.h5 summed.caffemodel.h5
 mv float_iter_2.caffemodel.h5.sha256 summed.caffemodel.h5.sha256
 qaffe qat config --model net.prototxt --weights given.caffemodel --out config.json
 qaffe ptq config --model net.prototxt --weights given.caffemodel --out calibration.json
+qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calibration.json
+  --out-model measuring.prototxt --out-weights measuring.caffemodel --record measured.txt
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model modified.prototxt --out-weights modified.caffemodel --record record.txt
 qaffe train --solver qat.prototxt --weights modified.caffemodel
@@ -107,6 +109,7 @@ qaffe ptq config --model net.prototxt --weights given.caffemodel --out new.json 
 qaffe ptq plan --model net.prototxt --weights given.caffemodel --config calibration.json
 qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calibration.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
+qaffe ptq calibrate --model measuring.prototxt --weights measuring.caffemodel
 qaffe ptq export --model net.prototxt --weights given.caffemodel --config calibration.json --record calibrated.txt
   --out new
 qaffe ptq convert --model net.prototxt --weights given.caffemodel --record factors.txt --out new

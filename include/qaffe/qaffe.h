@@ -571,7 +571,7 @@ QF_API qf_status qf_quant_plan(qf_context *context, const char *model_file,
  *
  *     qf_quant_init()        reads all of it and empties the record
  *     qf_quantize_model()    writes the calibration model
- *     ... run that model's TEST phase for batch_num batches: this fills the record ...
+ *     qf_calibrate()         runs that model's TEST phase, which fills the record
  *     qf_save_model()        writes the fake-quant and deploy models
  *
  * In another process qf_quant_open() takes the place of the first two for the last. A graph serves
@@ -710,6 +710,15 @@ QF_API qf_status qf_verify(qf_context *context, const char *prefix, const qf_dat
                            int batches, qf_action_function action, qf_progress_function progress,
                            void *user, qf_verification **out);
 QF_API void qf_verification_destroy(qf_verification *verification);
+
+/* Run the TEST phase of a model that qf_quantize_model() wrote for `batches` passes (0: as many as
+ * its layers want), which fills the record that it names. `data` NULL: on the model's own.
+ * `action` is polled between passes. `progress` and `action` may be NULL. QF_E_MISMATCH: the model
+ * has nothing to calibrate, or `data` has too few batches; QF_E_ARGUMENT: the layers want more
+ * batches; QF_E_STOPPED. The record gets factors only in passes that succeed. */
+QF_API qf_status qf_calibrate(qf_context *context, const char *model_file, const char *weights_file,
+                              const qf_data_options *data, int batches, qf_action_function action,
+                              qf_progress_function progress, void *user);
 
 /* ---- what may have happened to a file ---- */
 

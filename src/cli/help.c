@@ -97,9 +97,10 @@ void print_overview(FILE *stream)
     const char *name, *unit;
     for (int i = 0; (name = qf_limit_describe(i, &initial, &unit)); i++)
         fprintf(stream, "  %-16s%s\n", name, unit);
-    fputs("\n`qaffe COMMAND --help` describes a command and gives an example.\n"
-          "Start with `qaffe qat run`: it does the whole work in one go. Step by step: qat config,\n"
-          "qat prepare, train, qat export; without training: ptq config, ptq plan, ptq prepare, a\n"
-          "run of the net that it writes, ptq export.\n",
-          stream);
+    fputs(
+        "\n`qaffe COMMAND --help` describes a command and gives an example.\n"
+        "Start with `qaffe qat run`: it does the whole work in one go. Step by step: qat config,\n"
+        "qat prepare, train, qat export; without training: ptq config, ptq plan, ptq prepare,\n"
+        "ptq calibrate, ptq export.\n",
+        stream);
 }

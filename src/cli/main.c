@@ -21,6 +21,7 @@ static const command *const commands[] = {
     &command_ptq_config,
     &command_ptq_plan,
     &command_ptq_prepare,
+    &command_ptq_calibrate,
     &command_ptq_export,
     &command_ptq_convert,
     &command_decompose,

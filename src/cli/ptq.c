@@ -121,16 +121,17 @@ static qf_status prepare(qf_context *context, const arguments *a)
 
 static int run_prepare(const arguments *a)
 {
-    return run_step(a, prepare,
-                    "Next: run the new model for batch_num batches in its TEST phase, which fills "
-                    "the record; then qaffe ptq export.");
+    return run_step(
+        a, prepare,
+        "Next: qaffe ptq calibrate, or a run of the new model's TEST phase for batch_num "
+        "batches, which fills the record; then qaffe ptq export.");
 }
 
 const command command_ptq_prepare = {
     .name = "ptq prepare",
     .summary = "Write the net to calibrate: quantised weights, layers that measure.",
     .details = "This is AMCT's init and quantize_model. BatchNorm and Scale are folded. The order "
-               "of steps: config, prepare, calibration, export.",
+               "of steps: config, prepare, calibrate, export.",
     .example =
         "qaffe ptq prepare --model m.prototxt --weights m.caffemodel --config config.json \\\n"
         "    --out-model calibration.prototxt --out-weights calibration.caffemodel --record "

@@ -136,6 +136,14 @@ static qf_status verify(qf_context *context, double *result)
     return status;
 }
 
+static qf_status calibrate(qf_context *context, double *result)
+{
+    (void)result;
+    QF_TRY(quantise_model(context, result));
+    return qf_calibrate(context, "out/calibration.prototxt", "out/calibration.caffemodel", NULL, 0,
+                        NULL, NULL, NULL);
+}
+
 static qf_status check(qf_context *context, double *result)
 {
     static const char *const files[] = {"given.caffemodel", "record.txt", "given.solverstate"};
@@ -244,6 +252,7 @@ const trial trials_of_flow[] = {
     {.name = "the configuration of calibration, from a simplified one",
      .run = configure_calibration_simply},
     {.name = "the net to calibrate", .run = quantise_model},
+    {.name = "calibration", .run = calibrate},
     {.name = "the models of a calibrated net", .run = save_calibrated},
     {.name = "the models of given factors", .run = convert},
     {.name = "the net to train", .run = prepare},

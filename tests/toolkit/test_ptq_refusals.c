@@ -315,7 +315,7 @@ static void on_the_command_line(void **state)
     (void)state;
     test_write_text(context, "record.txt", ENTRY("c1", RANGE SCALES "shift_bit: 1") OTHERS);
     test_write_text(context, "factors.txt", ENTRY("c1", RANGE SCALES));
-    test_command(0, "Next: run the new model for batch_num batches", "",
+    test_command(0, "Next: qaffe ptq calibrate", "",
                  "ptq prepare " INPUTS "--config config.json --out-model cmd.prototxt "
                  "--out-weights cmd.caffemodel --record cmd.txt");
     assert_true(test_file_has(context, "cmd.prototxt", "record_file_path: \"cmd.txt\""));
