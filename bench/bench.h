@@ -140,6 +140,7 @@ typedef struct bench_measure {
 } bench_measure;
 extern const bench_measure bench_measures[]; /* ended by a row without name */
 qf_status bench_calibration(bench *b);       /* calibration.c */
+qf_status bench_ptq(bench *b);               /* ptq.c */
 
 /* Tables (report.c). */
 void report_steps(const bench *b);

@@ -179,6 +179,7 @@ const bench_measure bench_measures[] = {
     {"threads", "1 thread against 2", measure_threads, false},
     {"calibration", "testing that searches shifts and ranges against plain testing",
      bench_calibration, false},
+    {"ptq", "calibration without retraining against running the float net", bench_ptq, false},
     {"startup", "loading a .caffemodel against reading the file", measure_startup, false},
     {"on-request", "one iteration of one contender for each line on stdin (versus.py)",
      measure_on_request, true},
