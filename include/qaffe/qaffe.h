@@ -887,6 +887,71 @@ typedef struct qf_sensitivity {
     const char *name; /* as that of an evaluator */
 } qf_sensitivity;
 
+/* What to do; begin with its size and qf_auto_set_defaults(). */
+typedef struct qf_auto_options {
+    size_t size;                           /* of this struct */
+    const char *model_file, *weights_file; /* the float net */
+    const char *config_file;               /* of qf_create_quant_config(); never written to */
+    const char *record_file;               /* to write; NULL: <save_path>_record.txt */
+    const char *save_path;                 /* folder and prefix of the models */
+    const qf_evaluator *evaluator;     /* NULL: the built-in one, to which the fields from max_loss
+                                          on belong */
+    const qf_strategy *strategy;       /* NULL: AMCT's binary search */
+    const qf_sensitivity *sensitivity; /* NULL: AMCT's cosine similarity */
+    uint64_t sample_bytes; /* of a layer's input in a batch that its sensitivity is measured on; one
+                              item at least */
+    int sample_batches;    /* how many batches of it, at most batch_num */
+    int test_iterations; /* 0: the whole test set once, each item; 100 batches of sources that have
+                            no end */
+    double max_loss;     /* by how much the output that matters most (qf_scores_main()) may be
+                            worse: percentage points of an accuracy, else per cent */
+    const char *test_data;   /* LMDB to calibrate and to test on; NULL: the model's own data */
+    double scale;            /* of pixels, for a net with Input; 1: as they are */
+    const char *mean_file;   /* for a net with Input; NULL: none */
+    const char *mean_values; /* for a net with Input, as in qf_qat_options; or NULL */
+} qf_auto_options;
+
+/* Sets all fields but `size`, which says how many there are. */
+QF_API void qf_auto_set_defaults(qf_auto_options *options);
+
+/* A layer, and what became of it. */
+typedef struct qf_auto_layer {
+    char name[128], type[32];
+    double sensitivity;
+    bool quantised;
+} qf_auto_layer;
+
+/* A configuration that was tried. */
+typedef struct qf_auto_step {
+    size_t float_layers;
+    bool satisfied;
+    double difference;
+    char metric[256]; /* "": not evaluated, since all layers are float */
+} qf_auto_step;
+
+typedef struct qf_auto_result {
+    char original[256], global[256], saved[256]; /* metrics; global: all layers quantised */
+    bool generated;  /* false: no layer may be quantised, so there are no models */
+    bool resumed;    /* it went on where an earlier run was interrupted */
+    int evaluations; /* of models, in this run */
+    size_t layers;
+    qf_auto_layer **layer; /* the most sensitive first */
+    size_t steps;
+    qf_auto_step **step; /* the first is that of all layers quantised */
+    double seconds;
+} qf_auto_result;
+
+/* AMCT's accuracy_based_auto_calibration: quantises all layers and, where that costs too much,
+ * searches for those that have to stay float. Models, record and the final configuration appear
+ * together at the end or not at all. What was evaluated is kept in
+ * accuracy_based_auto_calibration_state.json beside the models until then: the same call goes on
+ * there after an interruption. `action` and `progress` serve the built-in evaluator; `out` is NULL
+ * after a failure. */
+QF_API qf_status qf_auto_calibrate(qf_context *context, const qf_auto_options *options,
+                                   qf_action_function action, qf_progress_function progress,
+                                   void *user, qf_auto_result **out);
+QF_API void qf_auto_result_destroy(qf_auto_result *result);
+
 /* ---- non-uniform quantisation: how many layers may keep few codes ---- */
 
 /* Who runs and judges models; failures as of a qf_evaluator. */
@@ -926,7 +991,6 @@ QF_API qf_status qf_auto_nuq(qf_context *context, const char *model_file, const 
                              const char *save_path, const qf_nuq_evaluator *evaluator,
                              qf_nuq_result **out);
 QF_API void qf_nuq_result_destroy(qf_nuq_result *result);
-
 #ifdef __cplusplus
 }
 #endif

@@ -14,7 +14,8 @@ Without training, by calibration:
     ...run new_model with caffe.TEST for at least batch_num batches, which fills the record...
     amct.save_model(graph, 'Both', 'results/user_model')
 
-convert_model makes the same files from factors that were found elsewhere.
+convert_model makes the same files from factors that were found elsewhere. accuracy_based_auto_calibration does all of it
+with an evaluator of yours, and leaves in float what would cost too much.
 
 The first step whose arguments and files are good begins ./amct_log/amct_caffe.log anew; AMCT_LOG_FILE_LEVEL and
 AMCT_LOG_LEVEL choose what it and the screen show.
@@ -27,23 +28,14 @@ from qaffe._library import call, context, library, version as __version__
 from ._arguments import OPTIONAL as _OPTIONAL, checked as _checked, input_file as _input, output_file as _output
 from ._arguments import prefix as _prefix, save_type as _save_type
 from . import auto_nuq  # a module that can be called, as AMCT's function of this name
-from ._post_training import Graph, convert_model, init, quantize_model, save_model
+from ._post_training import (Graph, accuracy_based_auto_calibration, convert_model, init, quantize_model,
+                             save_model)
 
 __all__ = ["set_cpu_mode", "set_gpu_mode", "create_quant_retrain_config", "create_quant_retrain_model",
            "save_quant_retrain_model", "create_quant_config", "init", "quantize_model", "save_model", "convert_model",
-           "auto_nuq"]
+           "auto_nuq", "accuracy_based_auto_calibration"]
 
 call(library.qf_context_open_amct_log, context)
-
-_POST_TRAINING = ["accuracy_based_auto_calibration"]
-
-
-def __getattr__(name):
-    if name in _POST_TRAINING:
-        raise AttributeError("amct_caffe.%s is not there yet; quantise a net by create_quant_config and the functions that "
-                             "follow it, or by training, create_quant_retrain_config" % name)
-    raise AttributeError("module 'amct_caffe' has no attribute '%s'" % name)
-
 
 _remembered = {"record": None, "config": None}  # of the last create_quant_retrain_model
 

@@ -4,6 +4,7 @@ import ctypes
 from qaffe._library import call, context, discard, library
 
 from ._arguments import checked, input_file, output_file, prefix, save_type as number_of
+from .common.auto_calibration import AccuracyBasedAutoCalibrationBase
 
 
 class Graph:
@@ -116,3 +117,40 @@ def convert_model(model_file, weights_file, scale_offset_record_file, save_path)
     """
     _call(library.qf_convert_model, input_file(model_file), input_file(weights_file),
           input_file(scale_offset_record_file), prefix(save_path))
+
+
+@checked(model_file=str, weights_file=str, model_evaluator=object, config_file=str, record_file=str, save_dir=str,
+         strategy=object, sensitivity=object)
+def accuracy_based_auto_calibration(model_file, weights_file, model_evaluator, config_file, record_file, save_dir,
+                                    strategy='BinarySearch', sensitivity='CosineSimilarity'):
+    """Quantise a net by calibration; where that costs too much, find the layers that have to stay float.
+
+    model_evaluator: an instance of a class derived from amct_caffe.common.auto_calibration.AutoCalibrationEvaluatorBase,
+    which calibrates and judges models. config_file: what create_quant_config wrote; it is not changed. record_file: the
+    record to write. save_dir: folder and beginning of the names of the models. strategy, sensitivity: as named, or
+    instances of classes of your own (AutoCalibrationStrategyBase, SensitivityBase).
+
+    Models, record and accuracy_based_auto_calibration_final_config.json appear at the end, together; what was tried is in
+    amct_log/accuracy_based_auto_calibration_record.json. Called again after an interruption, it goes on where it was.
+    RuntimeError for objects of other classes and a configuration that is not there, ValueError for a metric_eval() that
+    does not accept the original itself; what the evaluator raises comes through.
+
+    >>> import amct_caffe as amct, caffe, os, qaffe.examples
+    >>> from amct_caffe.common.auto_calibration import AutoCalibrationEvaluatorBase
+    >>> class Evaluator(AutoCalibrationEvaluatorBase):
+    ...     def calibration(self, model_file, weights_file):
+    ...         net = caffe.Net(model_file, weights_file, caffe.TEST)
+    ...         net.blobs['data'].data[...] = 1
+    ...         net.forward()
+    ...     def evaluate(self, model_file, weights_file):
+    ...         return 0.5  # how good this model is
+    ...     def metric_eval(self, original_metric, new_metric):
+    ...         return original_metric - new_metric < 0.01, original_metric - new_metric
+    >>> model, weights = qaffe.examples.small_model()
+    >>> amct.create_quant_config('config.json', model, weights)
+    >>> amct.accuracy_based_auto_calibration(model, weights, Evaluator(), 'config.json', 'record.txt', 'results/model')
+    >>> os.path.exists('results/model_deploy_model.prototxt')
+    True
+    """
+    AccuracyBasedAutoCalibrationBase(record_file, config_file, save_dir, model_evaluator, strategy, sensitivity).run(
+        input_file(model_file), input_file(weights_file))

@@ -49,7 +49,9 @@ size_t qf_struct_size(const char *name)
         ROW(qf_qat_options),      ROW(qf_qat_row),        ROW(qf_qat_score),
         ROW(qf_qat_result),       ROW(qf_quant_options),  ROW(qf_decomposed_layer),
         ROW(qf_decomposition),    ROW(qf_nuq_evaluator),  ROW(qf_nuq_row),
-        ROW(qf_metric),           ROW(qf_nuq_result),
+        ROW(qf_metric),           ROW(qf_nuq_result),     ROW(qf_evaluator),
+        ROW(qf_strategy),         ROW(qf_sensitivity),    ROW(qf_auto_options),
+        ROW(qf_auto_layer),       ROW(qf_auto_step),      ROW(qf_auto_result),
     };
 #undef ROW
     for (size_t i = 0; i < sizeof structs / sizeof *structs; i++)

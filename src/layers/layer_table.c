@@ -29,6 +29,7 @@
     X(detection_output)                                                                            \
     X(dropout)                                                                                     \
     X(dummy_data)                                                                                  \
+    X(dump_data)                                                                                   \
     X(eltwise)                                                                                     \
     X(elu)                                                                                         \
     X(embed)                                                                                       \

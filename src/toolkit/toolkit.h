@@ -24,6 +24,8 @@ qf_status qf_toolkit_check_outputs(qf_context *context, const char *const *files
 /* Fails where the file is one of the inputs (NULL: none), which would be written over. */
 qf_status qf_toolkit_check_inputs(qf_context *context, const char *file, const char *const *inputs,
                                   int count);
+/* Layers by these names have one array of weights. */
+bool qf_toolkit_share_weights(const Caffe__NetParameter *net, const char *a, const char *b);
 /* Layers of `net` that share weights are quantised alike, or not at all. */
 qf_status qf_toolkit_check_shared(qf_context *context, const Caffe__NetParameter *net,
                                   const qf_config *config);

@@ -246,6 +246,23 @@ static qf_status calibrate_all(qf_context *context, double *result)
     return status;
 }
 
+static qf_status calibrate_automatically(qf_context *context, double *result)
+{
+    qf_auto_options options = {.size = sizeof options};
+    qf_auto_result *found;
+    qf_auto_set_defaults(&options);
+    options.model_file = "net.prototxt";
+    options.weights_file = "given.caffemodel";
+    options.config_file = "calibration.json";
+    options.save_path = "out/m";
+    options.test_iterations = 1;
+    options.max_loss = 0; /* so that there is something to search */
+    const qf_status status = qf_auto_calibrate(context, &options, NULL, NULL, NULL, &found);
+    *result = found ? (double)(found->steps + found->layers) + (double)found->generated : 0;
+    qf_auto_result_destroy(found);
+    return status;
+}
+
 const trial trials_of_flow[] = {
     {.name = "the configuration", .run = configure},
     {.name = "the configuration of calibration", .run = configure_calibration},
@@ -266,6 +283,7 @@ const trial trials_of_flow[] = {
     {.name = "looking at files", .run = check},
     {.name = "decomposition", .run = decompose},
     {.name = "the search for layers with few codes", .run = find_few_codes},
+    {.name = "automatic calibration", .run = calibrate_automatically, .places = 60},
     {.name = "the whole flow", .run = run_all, .places = 60},
     {.name = "the whole flow without training", .run = calibrate_all, .places = 60},
     {.name = NULL},

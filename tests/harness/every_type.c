@@ -62,6 +62,7 @@ const test_type test_types[] = {
      TEST_FLOAT},
     {"Dropout", {IMAGES}, "dropout_param { dropout_ratio: 0.3 }", 1, TEST_FLOAT},
     {"DummyData", NOTHING, "dummy_data_param { shape { dim: 2 } }", 1, TEST_FLOAT},
+    {"DumpData", {IMAGES}, "dump_data_param { file_prefix: 'x' }", 0, TEST_ASLEEP},
     {"Eltwise", {IMAGES, IMAGES}, "eltwise_param { operation: MAX }", 1, TEST_FLOAT},
     {"ELU", {IMAGES}, "elu_param { alpha: 0.5 }", 1, TEST_FLOAT},
     {"Embed", {"2 3 = 1"}, "embed_param { input_dim: 4 num_output: 3 }", 1, TEST_FLOAT},

@@ -72,6 +72,17 @@ static qf_status ask(qf_auto_search *s, bool *stop, qf_auto_record **out)
                                stop, (*out)->order, (*out)->quantised);
 }
 
+static void keep_together(const qf_auto_search *s, qf_auto_record *record)
+{
+    const size_t layers = s->partner ? s->history->layers : 0;
+    for (size_t i = 0; i < layers; i++)
+        if (!record->quantised[i])
+            record->quantised[s->partner[i]] = false;
+    for (size_t i = 0; i < layers; i++)
+        if (!record->quantised[s->partner[i]])
+            record->quantised[i] = false;
+}
+
 static bool repeats_last(const qf_auto_history *history)
 {
     const qf_auto_record *record = &history->records[history->count - 1];
@@ -97,6 +108,7 @@ qf_status qf_auto_search_run(qf_auto_search *s)
         qf_auto_record *record;
         bool stop = false;
         QF_TRY(ask(s, &stop, &record));
+        keep_together(s, record);
         if (stop && repeats_last(history)) {
             drop_last(history);
             break;

@@ -11,6 +11,8 @@ typedef struct qf_auto_search {
     qf_auto_history *history;  /* its first record is there, and did not satisfy */
     const double *sensitivity; /* of each layer */
     const qf_strategy *strategy;
+    const size_t *partner; /* of each layer: the first that shares its weights, or itself; NULL: all
+                              themselves. Those that share stay float together. */
     /* What comparing the original with itself gave: the record of all layers in float. */
     double original_difference;
     /* Quantise, calibrate and evaluate what `record`, number `index` of the history, says, and set

@@ -8,13 +8,17 @@ static const char *shared_name(const Caffe__LayerParameter *layer)
     return layer && layer->n_param && layer->param[0]->name ? layer->param[0]->name : "";
 }
 
+bool qf_toolkit_share_weights(const Caffe__NetParameter *net, const char *a, const char *b)
+{
+    const char *first = shared_name(qf_find_layer(net, a));
+    return *first && strcmp(first, shared_name(qf_find_layer(net, b))) == 0;
+}
+
 static qf_status check_pair(qf_context *context, const Caffe__NetParameter *net,
                             const qf_layer_config *a, const qf_layer_config *b)
 {
-    const char *first = shared_name(qf_find_layer(net, a->name));
-    const char *second = shared_name(qf_find_layer(net, b->name));
     const bool alike = a->enabled == b->enabled && a->channel_wise == b->channel_wise;
-    return alike || !*first || strcmp(first, second) != 0
+    return alike || !qf_toolkit_share_weights(net, a->name, b->name)
                ? QF_OK
                : qf_fail(context, QF_E_ARGUMENT,
                          "layers %s and %s share weights, so they must be configured alike",
