@@ -905,10 +905,8 @@ typedef struct qf_auto_options {
                             no end */
     double max_loss;     /* by how much the output that matters most (qf_scores_main()) may be
                             worse: percentage points of an accuracy, else per cent */
-    const char *test_data;   /* LMDB to calibrate and to test on; NULL: the model's own data */
-    double scale;            /* of pixels, for a net with Input; 1: as they are */
-    const char *mean_file;   /* for a net with Input; NULL: none */
-    const char *mean_values; /* for a net with Input, as in qf_qat_options; or NULL */
+    const qf_data_options *data; /* what calibrates; NULL: the model's own */
+    const char *test_data;       /* what scores; both as in qf_ptq_options */
 } qf_auto_options;
 
 /* Sets all fields but `size`, which says how many there are. */

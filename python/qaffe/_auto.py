@@ -40,8 +40,8 @@ class AutoOptions(Options):
     _fields_ = [("size", c_size_t), ("model_file", c_char_p), ("weights_file", c_char_p), ("config_file", c_char_p),
                 ("record_file", c_char_p), ("save_path", c_char_p), ("evaluator", c_void_p), ("strategy", c_void_p),
                 ("sensitivity", c_void_p), ("sample_bytes", c_uint64), ("sample_batches", c_int),
-                ("test_iterations", c_int), ("max_loss", c_double), ("test_data", c_char_p),
-                ("scale", c_double), ("mean_file", c_char_p), ("mean_values", c_char_p)]
+                ("test_iterations", c_int), ("max_loss", c_double), ("data", c_void_p),
+                ("test_data", c_char_p)]
 
 
 _declare(library, {"qf_auto_set_defaults": (None, [POINTER(AutoOptions)]),

@@ -71,12 +71,6 @@ def test_configuration_errors():
         amct.create_quant_retrain_model(model, weights, "c.json", "m.prototxt", "m.caffemodel", "r.txt")
 
 
-def test_functions_after_training_say_what_there_is():
-    with pytest.raises(AttributeError, match="create_quant_retrain_config"):
-        amct.accuracy_based_auto_calibration("m", "w", None, "c.json", "r", "d")
-    assert not hasattr(amct, "nonsense")
-
-
 def test_configuration_of_calibration():
     model, weights = qaffe.examples.small_model()
     step = "import amct_caffe; amct_caffe.create_quant_config('tmp/c.json', %r, %r, ['ip'], 3, activation_offset=False)"

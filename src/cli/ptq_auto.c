@@ -1,5 +1,6 @@
 /* qaffe ptq auto: calibration that leaves in float the layers that would cost too much. */
 #include "cli/commands.h"
+#include "cli/data_options.h"
 #include "cli/qat.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
@@ -25,20 +26,13 @@ static const option options[] = {
      .highest = 1e6,
      .help = "How much worse the output that matters most may become: percentage points of an "
              "accuracy, per cent of anything else."},
-    FILE_OPTION("test-data", "LMDB",
-                "Images to calibrate and to test on; without it, those that the model names."),
+    DATA_OPTION("What ranges are measured on:"),
+    FILE_OPTION("test-data", "SOURCE",
+                "Labelled images that models are judged on: an LMDB or LevelDB, a folder whose "
+                "folders are the labels, or a list; without it, those that the model names."),
+    DATA_DETAILS,
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),
-    {.name = "scale",
-     .kind = OPTION_NUMBER,
-     .value = "FACTOR",
-     .standard = "1",
-     .lowest = -1e6,
-     .highest = 1e6,
-     .help = "Factor for pixels, for a model with Input and --test-data."},
-    FILE_OPTION("mean-file", "FILE", "Mean image (.binaryproto), for a model with Input."),
-    TEXT_OPTION("mean-value", "NUMBERS",
-                "What to subtract from each channel, for a model with Input."),
 };
 
 static void read_options(const arguments *a, qf_auto_options *o)
@@ -53,9 +47,6 @@ static void read_options(const arguments *a, qf_auto_options *o)
     o->max_loss = argument_number(a, "max-loss");
     o->test_data = argument_text(a, "test-data");
     o->test_iterations = argument_integer(a, "test-iterations");
-    o->scale = argument_number(a, "scale");
-    o->mean_file = argument_text(a, "mean-file");
-    o->mean_values = argument_text(a, "mean-value");
 }
 
 static void print_steps(const qf_auto_result *r)
@@ -107,6 +98,8 @@ static int run(const arguments *a)
     if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;
     read_options(a, &wanted);
+    const qf_data_options data = chosen_data(a);
+    wanted.data = &data;
     signals_install("stop", "stop");
     qf_status status = qf_context_open_amct_log(session.context);
     if (status == QF_OK)
@@ -126,7 +119,8 @@ const command command_ptq_auto = {
     .name = "ptq auto",
     .summary = "Quantise without training, and leave in float what would cost too much.",
     .details =
-        "Calibrates on the first batches of the TEST data, quantises all layers, and tests the "
+        "Calibrates on --data, or the first batches of the TEST data, quantises all layers, and "
+        "tests the "
         "result. Where that is worse by more than --max-loss, the layers that quantisation changes "
         "most stay float: as few of them as it takes, found by halving. This is AMCT's "
         "accuracy_based_auto_calibration.\n\n"

@@ -151,10 +151,11 @@ static void destroy(qf_layer *layer)
 
 /* ---- looking ---- */
 
-qf_calibration qf_find_range_progress(const qf_layer *layer)
+qf_calibration_progress qf_find_range_progress(const qf_layer *layer)
 {
     const state *s = layer->state;
-    return (qf_calibration){s->calls, s->settings.batch_num ? (int)s->settings.batch_num : 1};
+    return (qf_calibration_progress){s->calls,
+                                     s->settings.batch_num ? (int)s->settings.batch_num : 1};
 }
 
 /* All bottoms; a single batch of one is not kept, but searched as it is. */
@@ -235,7 +236,7 @@ static void list_objects(const settings *s, qf_buffer *out)
 static void log_progress(const qf_layer *layer)
 {
     const state *s = layer->state;
-    const qf_calibration now = qf_find_range_progress(layer);
+    const qf_calibration_progress now = qf_find_range_progress(layer);
     qf_buffer names = {0};
     list_objects(&s->settings, &names);
     qf_info(layer->context, "Doing layer: \"%s\" calibration, already store %d/%d data.",
@@ -264,7 +265,7 @@ static qf_status look(qf_layer *layer)
 static qf_status conclude(qf_layer *layer)
 {
     state *s = layer->state;
-    const qf_calibration now = qf_find_range_progress(layer);
+    const qf_calibration_progress now = qf_find_range_progress(layer);
     if (layer->phase != QF_TEST || now.seen >= now.wanted)
         return QF_OK;
     const qf_status status = s->failed

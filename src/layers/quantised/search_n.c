@@ -191,9 +191,10 @@ static void stage(qf_layer *layer, qf_stage *out)
     out->search = ((const state *)layer->state)->search;
 }
 
-qf_calibration qf_search_n_progress(const qf_layer *layer)
+qf_calibration_progress qf_search_n_progress(const qf_layer *layer)
 {
-    return (qf_calibration){((const state *)layer->state)->calls, qf_search_n_batches(layer)};
+    return (qf_calibration_progress){((const state *)layer->state)->calls,
+                                     qf_search_n_batches(layer)};
 }
 
 static qf_status prepare_training(qf_layer *layer)

@@ -17,8 +17,7 @@ static const char *base_name(const char *path)
 
 qf_status qf_auto_name_files(qf_auto_work *work)
 {
-    static const char *const names[] = {[QF_AUTO_FLOAT] = "float.prototxt",
-                                        [QF_AUTO_CONFIG] = "config.json",
+    static const char *const names[] = {[QF_AUTO_CONFIG] = "config.json",
                                         [QF_AUTO_MODEL] = "calibration.prototxt",
                                         [QF_AUTO_WEIGHTS] = "calibration.caffemodel",
                                         [QF_AUTO_RECORD] = "record.txt"};
@@ -98,7 +97,7 @@ qf_status qf_auto_make(qf_auto_work *work, size_t index, const qf_auto_record *r
     qf_status status = qf_auto_write_config(context, &work->state.history, record, o->config_file,
                                             file[QF_AUTO_CONFIG]);
     if (status == QF_OK)
-        status = qf_quant_init(context, file[QF_AUTO_CONFIG], work->model_file, o->weights_file,
+        status = qf_quant_init(context, file[QF_AUTO_CONFIG], o->model_file, o->weights_file,
                                file[QF_AUTO_RECORD], &work->graph);
     if (status == QF_OK)
         status =

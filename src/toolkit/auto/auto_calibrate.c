@@ -12,6 +12,7 @@
 #include "toolkit/auto/auto_work.h"
 #include "toolkit/auto/layer_sensitivity.h"
 #include "toolkit/ptq/quant_graph.h"
+#include "toolkit/sources/data_layer.h"
 #include "toolkit/toolkit.h"
 
 #include <errno.h>
@@ -28,7 +29,6 @@ static const qf_auto_options defaults = {
     .sample_bytes = 4 << 20,
     .sample_batches = 2,
     .max_loss = 0.5,
-    .scale = 1,
 };
 
 void qf_auto_set_defaults(qf_auto_options *options)
@@ -74,6 +74,16 @@ static const char *or_none(const char *text)
     return text ? text : "-";
 }
 
+static qf_status print_data(qf_context *context, const qf_auto_options *o, qf_buffer *out)
+{
+    qf_data_options d;
+    QF_TRY(qf_data_options_take(context, o->data, &d));
+    qf_buffer_print(out, " %d %a %s %s %s %d %d %a %s %s", o->test_iterations, o->max_loss,
+                    or_none(o->test_data), or_none(d.source), or_none(d.data_type), d.batch_size,
+                    d.resize, d.scale, or_none(d.mean_file), or_none(d.mean_values));
+    return QF_OK;
+}
+
 /* Everything that the results depend on. */
 static qf_status print_key(const qf_auto_work *work, qf_buffer *out)
 {
@@ -85,9 +95,7 @@ static qf_status print_key(const qf_auto_work *work, qf_buffer *out)
                     or_none(work->strategy->name), or_none(work->sensitivity->name),
                     (unsigned long long)o->sample_bytes, o->sample_batches);
     if (!o->evaluator)
-        qf_buffer_print(out, " %d %a %s %a %s %s", o->test_iterations, o->max_loss,
-                        or_none(o->test_data), o->scale, or_none(o->mean_file),
-                        or_none(o->mean_values));
+        QF_TRY(print_data(work->context, o, out));
     return qf_buffer_whole(work->context, out);
 }
 
@@ -217,7 +225,7 @@ static qf_status evaluate_original(qf_auto_work *work)
     if (work->kept.has_original && !isnan(work->kept.original.number))
         state->original = work->kept.original;
     else
-        QF_TRY(qf_auto_evaluate(work, work->model_file, work->options->weights_file,
+        QF_TRY(qf_auto_evaluate(work, work->options->model_file, work->options->weights_file,
                                 &state->original));
     QF_TRY(qf_auto_compare(work, &state->original, &satisfied, &work->original_difference));
     if (!satisfied) {
@@ -372,8 +380,7 @@ static qf_status work_on(qf_auto_work *work, qf_auto_evaluator *built_in, qf_aut
     const double start = qf_seconds();
     qf_status status = begin(work);
     if (status == QF_OK && built_in)
-        status = qf_auto_evaluator_prepare(work->context, built_in, work->batch_num,
-                                           work->file[QF_AUTO_FLOAT], &work->model_file);
+        status = qf_auto_evaluator_prepare(work->context, built_in, work->batch_num);
     if (status == QF_OK)
         status = run(work, &generated);
     qf_auto_result *result = status == QF_OK ? qf_alloc(1, sizeof *result) : NULL;
@@ -439,7 +446,6 @@ qf_status qf_auto_calibrate(qf_context *context, const qf_auto_options *given,
     qf_status status = take_options(context, given, &options);
     if (status == QF_OK)
         status = take_callbacks(context, &options, &own);
-    work.model_file = options.model_file;
     if (status == QF_OK)
         status = work_on(&work, options.evaluator ? NULL : &built_in, out);
     qf_auto_evaluator_release(&built_in);

@@ -2,6 +2,7 @@
 #include "toolkit/auto/auto_evaluator.h"
 
 #include "base/memory.h"
+#include "toolkit/sources/data_layer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -23,36 +24,12 @@ static void tell(void *user, const qf_progress *now)
         e->callbacks.progress(e->callbacks.user, &mine);
 }
 
-static qf_status run_batches(qf_auto_evaluator *e, qf_net *net)
-{
-    for (int i = 0; i < e->batch_num; i++) {
-        const qf_progress now = {.testing = true, .iteration = i, .total = e->batch_num};
-        if (ask(e) == QF_STOP)
-            return qf_fail(net->context, QF_E_STOPPED, "stopped while calibrating");
-        QF_TRY(qf_net_forward(net, NULL));
-        tell(e, &now);
-    }
-    return QF_OK;
-}
-
-static qf_status run_model(qf_auto_evaluator *e, qf_context *context, const char *model_file,
-                           const char *weights_file)
-{
-    qf_net *net;
-    QF_TRY(qf_net_create(context, model_file, QF_TEST, 0, NULL, 0, &net));
-    qf_status status = qf_net_load_weights(net, weights_file);
-    if (status == QF_OK)
-        status = run_batches(e, net);
-    qf_net_destroy(net);
-    return status;
-}
-
 static qf_status calibrate(void *user, qf_context *context, const char *model_file,
                            const char *weights_file)
 {
     qf_auto_evaluator *e = user;
     e->stage = "calibrating";
-    return run_model(e, context, model_file, weights_file);
+    return qf_calibrate(context, model_file, weights_file, &e->data, e->batch_num, ask, tell, e);
 }
 
 static qf_status evaluate(void *user, qf_context *context, const char *model_file,
@@ -94,24 +71,6 @@ static qf_status compare(void *user, qf_context *context, const qf_metric *origi
     return QF_OK;
 }
 
-/* The same net with the data that the options name. */
-static qf_status write_model(qf_context *context, const qf_auto_options *o, const char *path)
-{
-    qf_qat_options data = {.size = sizeof data};
-    Caffe__NetParameter *net;
-    qf_qat_set_defaults(&data);
-    data.model = o->model_file;
-    data.train_data = o->test_data; /* for a phase that nobody runs */
-    data.test_data = o->test_data;
-    data.scale = o->scale;
-    data.mean_file = o->mean_file;
-    data.mean_values = o->mean_values;
-    QF_TRY(qf_run_model(context, &data, &net));
-    const qf_status status = qf_text_write(context, path, net, 0640);
-    qf_message_free(net);
-    return status;
-}
-
 void qf_auto_evaluator_begin(qf_auto_evaluator *out, const qf_auto_options *options,
                              const qf_run_callbacks *callbacks)
 {
@@ -126,15 +85,16 @@ void qf_auto_evaluator_begin(qf_auto_evaluator *out, const qf_auto_options *opti
 }
 
 qf_status qf_auto_evaluator_prepare(qf_context *context, qf_auto_evaluator *evaluator,
-                                    int batch_num, const char *model_file, const char **model)
+                                    int batch_num)
 {
     const qf_auto_options *o = evaluator->options;
     evaluator->batch_num = batch_num;
-    if (o->test_data) {
-        QF_TRY(write_model(context, o, model_file));
-        *model = model_file;
-    }
-    return qf_run_test_prepare(context, *model, o->weights_file, o->test_iterations,
+    QF_TRY(qf_data_options_take(context, o->data, &evaluator->data));
+    evaluator->test_data = evaluator->data;
+    evaluator->test_data.source = o->test_data;
+    evaluator->test_data.batch_size = 0;
+    return qf_run_test_prepare(context, o->model_file, o->weights_file,
+                               o->test_data ? &evaluator->test_data : NULL, o->test_iterations,
                                &evaluator->test);
 }
 

@@ -1,5 +1,5 @@
-/* The evaluator that automatic calibration has by itself: calibrates on the model's data, and
- * judges by what its TEST phase puts out. */
+/* The evaluator that automatic calibration has by itself: calibrates and judges on the data that
+ * the options name, by what a TEST phase puts out. */
 #ifndef QF_TOOLKIT_AUTO_AUTO_EVALUATOR_H
 #define QF_TOOLKIT_AUTO_AUTO_EVALUATOR_H
 
@@ -9,6 +9,7 @@ typedef struct qf_auto_evaluator {
     qf_evaluator evaluator; /* its `user` is this */
     qf_run_callbacks callbacks;
     const qf_auto_options *options;
+    qf_data_options data, test_data;
     qf_run_test test;
     int batch_num;
     const char *stage; /* what is going on, for progress */
@@ -18,10 +19,9 @@ typedef struct qf_auto_evaluator {
 
 void qf_auto_evaluator_begin(qf_auto_evaluator *out, const qf_auto_options *options,
                              const qf_run_callbacks *callbacks);
-/* Before it is used. *model is the float model; where the options give it other data, that becomes
- * `model_file`, which is written. */
+/* Before it is used. */
 qf_status qf_auto_evaluator_prepare(qf_context *context, qf_auto_evaluator *evaluator,
-                                    int batch_num, const char *model_file, const char **model);
+                                    int batch_num);
 void qf_auto_evaluator_release(qf_auto_evaluator *evaluator);
 
 #endif

@@ -8,7 +8,6 @@
 
 /* In the folder of temporary files. */
 typedef enum qf_auto_file {
-    QF_AUTO_FLOAT,  /* the float model, where it gets other data */
     QF_AUTO_CONFIG, /* of the configuration that is tried */
     QF_AUTO_MODEL,  /* the calibration model */
     QF_AUTO_WEIGHTS,
@@ -25,8 +24,7 @@ typedef struct qf_auto_work {
     const qf_evaluator *evaluator;
     const qf_strategy *strategy;
     const qf_sensitivity *sensitivity;
-    const char *model_file; /* the float model */
-    char *results;          /* folder of the results */
+    char *results; /* folder of the results */
     char *record_file;
     qf_auto_folder folder;
     char *file[QF_AUTO_FILES];

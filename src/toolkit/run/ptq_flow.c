@@ -118,30 +118,12 @@ static qf_status show_plan(const run *r)
     return QF_OK;
 }
 
-static qf_status pass(qf_net *net, int batches, const qf_run_callbacks *callbacks)
-{
-    for (int i = 0; i < batches; i++) {
-        QF_TRY(qf_net_forward(net, NULL));
-        callbacks->progress(callbacks->user,
-                            &(qf_progress){.testing = true, .iteration = i + 1, .total = batches});
-        if (i + 1 < batches && callbacks->action(callbacks->user) == QF_STOP)
-            return qf_fail(net->context, QF_E_STOPPED,
-                           "stopped after %d of %d batches of calibration", i + 1, batches);
-    }
-    return QF_OK;
-}
-
 static qf_status calibrate(run *r)
 {
     const qf_run_callbacks callbacks = qf_flow_callbacks(&r->flow);
-    qf_net *net;
     r->flow.stage = "calibrating";
-    QF_TRY(qf_fed_net_open(r->context, &r->data, r->file[CALIBRATION], r->file[CALIBRATION_WEIGHTS],
-                           &net));
-    qf_net_keep_blobs(net, false);
-    qf_status status = pass(net, r->graph->config.batch_num, &callbacks);
-    qf_net_destroy(net);
-    return status;
+    return qf_calibrate(r->context, r->file[CALIBRATION], r->file[CALIBRATION_WEIGHTS], &r->data, 0,
+                        callbacks.action, callbacks.progress, callbacks.user);
 }
 
 /* Both models, and what quantisation did to each layer, on a batch of those that calibrated it. */

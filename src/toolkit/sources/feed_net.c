@@ -281,6 +281,10 @@ qf_status qf_fed_net_open(qf_context *context, const qf_data_options *options, c
     if (status == QF_OK)
         status = qf_net_load_weights(*out, weights);
     qf_message_free(param);
+    if (status != QF_OK) {
+        qf_net_destroy(*out);
+        *out = NULL;
+    }
     return status;
 }
 
