@@ -121,7 +121,6 @@ def test_a_wrong_command_line(given):
 
 
 def evaluator(text):
-    pytest.importorskip("amct_caffe.common.auto_calibration")
     pathlib.Path("mine.py").write_text(EVALUATOR + text)
     return ["--evaluator", "mine.py", "--batch_num", "1"]
 

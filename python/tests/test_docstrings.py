@@ -10,7 +10,8 @@ import pytest
 MODULES = ["caffe", "caffe._blob", "caffe._layer", "caffe._caffe", "caffe.pycaffe", "caffe.io", "caffe.net_spec",
            "caffe.coord_map", "caffe.classifier", "caffe.detector", "caffe.draw", "amct_caffe",
            "amct_caffe._post_training", "amct_caffe.auto_nuq", "amct_caffe.common.cmd_line_utils.arguments_handler",
-           "amct_caffe.common.cmd_line_utils.data_handler", "amct_caffe.tensor_decompose", "qaffe",
+           "amct_caffe.common.cmd_line_utils.data_handler", "amct_caffe.common.cmd_line_utils.evaluator",
+           "amct_caffe.tensor_decompose", "qaffe",
            "qaffe._checks", "qaffe._devices", "qaffe._limits", "qaffe._quantise", "qaffe._retrain", "qaffe.examples"]
 EXPORTING = ["caffe", "caffe.io", "amct_caffe", "amct_caffe.common.cmd_line_utils.arguments_handler",
              "amct_caffe.common.cmd_line_utils.data_handler", "amct_caffe.auto_nuq", "amct_caffe.tensor_decompose", "qaffe"]
