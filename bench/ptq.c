@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { FLOAT, CALIBRATED, BOTH };
-static const int batch_nums[] = {1, 2, 4, 16};
+static const int batch_nums[] = {1, 8, 32};
 enum { ROWS = sizeof batch_nums / sizeof *batch_nums };
 
 typedef struct cost {
@@ -92,6 +92,7 @@ static void print_row(int batch_num, const cost best[BOTH])
     printf("%9d %10.1f %12.1f %7.3f %10.1f %12.1f %7.3f\n", batch_num, 1e3 * best[FLOAT].seconds,
            1e3 * best[CALIBRATED].seconds, best[CALIBRATED].seconds / best[FLOAT].seconds,
            best[FLOAT].mib, best[CALIBRATED].mib, best[CALIBRATED].mib / best[FLOAT].mib);
+    fflush(stdout);
 }
 
 qf_status bench_ptq(bench *b)
