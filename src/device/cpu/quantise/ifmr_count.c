@@ -8,13 +8,18 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 4096, CHUNK = 64, CHUNKS = BLOCK / CHUNK };
+enum { BLOCK = 4096, CHUNK = 256, CHUNKS = BLOCK / CHUNK };
+
+/* Values of one bin, as all zeros behind a ReLU are, wait for each other to be counted: neighbours
+ * are counted apart, where there are enough to repay adding that up. */
+enum { APART = 4, REPAYS_APART = 1 << 18 };
 
 /* What one thread has counted since it last handed it over. */
 typedef struct counter {
     qf_ifmr_data *data;
     qf_ifmr_grid grid;
-    uint32_t *counts;
+    uint32_t *counts; /* `apart` histograms, one behind the other */
+    size_t apart;     /* 1 or APART */
     qf_ifmr_end top, bottom;
     float above, below; /* what is not beyond these is no end, by what was there before */
 } counter;
@@ -49,22 +54,30 @@ QF_CLONES static void find_places(const float *x, size_t n, float bins_per_unit,
         bin[i] = (uint16_t)((int32_t)floorf(x[i] * bins_per_unit) - first);
 }
 
-static void count_places(const float *x, size_t n, const qf_ifmr_grid *grid, uint32_t *counts)
+static void count_places(const counter *c, const float *x, size_t n)
 {
     uint16_t bin[BLOCK];
-    find_places(x, n, 1 / qf_ifmr_grid_width(grid), grid->first, bin);
-    for (size_t i = 0; i < n; i++)
+    uint32_t *counts = c->counts;
+    size_t i = 0;
+    find_places(x, n, 1 / qf_ifmr_grid_width(&c->grid), c->grid.first, bin);
+    for (; c->apart == APART && i + APART <= n; i += APART)
+        for (size_t k = 0; k < APART; k++)
+            counts[k * QF_IFMR_DATA_BINS + bin[i + k]]++;
+    for (; i < n; i++)
         counts[bin[i]]++;
 }
 
 static void hand_over(counter *c)
 {
+    for (size_t k = 1; k < c->apart; k++)
+        for (size_t bin = 0; bin < QF_IFMR_DATA_BINS; bin++)
+            c->counts[bin] += c->counts[k * QF_IFMR_DATA_BINS + bin];
 #pragma omp critical(qf_ifmr_counts)
     {
         qf_ifmr_data_add(c->data, &c->grid, c->counts, &c->top, &c->bottom);
         c->grid = c->data->grid;
     }
-    memset(c->counts, 0, QF_IFMR_DATA_BINS * sizeof *c->counts);
+    memset(c->counts, 0, c->apart * QF_IFMR_DATA_BINS * sizeof *c->counts);
     c->top.count = c->bottom.count = 0;
 }
 
@@ -111,7 +124,7 @@ static bool count_block(counter *c, const float *x, size_t n)
             add_to_end(&c->bottom, x + at, count, -1, c->below);
     }
     widen(c, low, high);
-    count_places(x, n, &c->grid, c->counts);
+    count_places(c, x, n);
     return true;
 }
 
@@ -127,8 +140,8 @@ static bool count_blocks(counter of, uint32_t *counts, const float *x, size_t n)
 #pragma omp parallel reduction(+ : failed) if (qf_repays_threads(n))
     {
         counter c = of;
-        c.counts = counts + (size_t)omp_get_thread_num() * QF_IFMR_DATA_BINS;
-        memset(c.counts, 0, QF_IFMR_DATA_BINS * sizeof *c.counts);
+        c.counts = counts + (size_t)omp_get_thread_num() * c.apart * QF_IFMR_DATA_BINS;
+        memset(c.counts, 0, c.apart * QF_IFMR_DATA_BINS * sizeof *c.counts);
 #pragma omp for schedule(static)
         for (size_t at = 0; at < n; at += BLOCK)
             failed += !count_block(&c, x + at, n - at < BLOCK ? n - at : BLOCK);
@@ -139,12 +152,14 @@ static bool count_blocks(counter of, uint32_t *counts, const float *x, size_t n)
 
 qf_status qf_ifmr_count(qf_context *context, qf_ifmr_data *data, const float *x, size_t n)
 {
-    const size_t threads = (size_t)omp_get_max_threads();
-    qf_array *array = qf_array_take(context, threads * QF_IFMR_DATA_BINS * sizeof(uint32_t));
+    const size_t threads = (size_t)omp_get_max_threads(), apart = n >= REPAYS_APART ? APART : 1;
+    qf_array *array =
+        qf_array_take(context, threads * apart * QF_IFMR_DATA_BINS * sizeof(uint32_t));
     if (!array)
         return qf_fail(context, QF_E_MEMORY, "no memory for a histogram");
     const counter of = {.data = data,
                         .grid = data->grid,
+                        .apart = apart,
                         .above = least_of(&data->top),
                         .below = least_of(&data->bottom)};
     const bool finite = count_blocks(of, array->bytes, x, n);

@@ -38,19 +38,17 @@ void qf_shift_gather_release(qf_shift_gather *gather)
     qf_array_release(gather->array);
 }
 
-/* Is x[c] above least[c], or −x[c] above other[c]? 1 or 0 for each of up to GROUP channels; false:
- * none is. */
-QF_CLONES static bool find_outliers(const float *x, const float *least, const float *other,
-                                    size_t n, uint8_t *found)
+/* Is any x[c] above least[c], or −x[c] above other[c]? Differences are above 0 just then. */
+QF_CLONES static bool has_outlier(const float *x, const float *least, const float *other, size_t n)
 {
-    uint8_t any = 0;
-#pragma omp simd reduction(| : any)
+    float excess = 0;
+#pragma omp simd reduction(max : excess)
     for (size_t c = 0; c < n; c++) {
-        const uint8_t here = (uint8_t)((x[c] > least[c]) | (-x[c] > other[c]));
-        found[c] = here;
-        any |= here;
+        const float above = x[c] - least[c], below = -x[c] - other[c];
+        const float more = above > below ? above : below;
+        excess = more > excess ? more : excess;
     }
-    return any;
+    return excess > 0;
 }
 
 /* A value gets into a list, and the list may ask for more of the next one. */
@@ -65,14 +63,12 @@ static void take(qf_shift_end *end, float *least, float magnitude)
 
 static void add_group(qf_shift_tail *seen, float *least, float *other, const float *x, size_t n)
 {
-    uint8_t found[GROUP];
-    if (!find_outliers(x, least, other, n, found))
+    if (!has_outlier(x, least, other, n))
         return;
-    for (size_t c = 0; c < n; c++)
-        if (found[c]) {
-            take(&seen[c].high, &least[c], x[c]);
-            take(&seen[c].low, &other[c], -x[c]);
-        }
+    for (size_t c = 0; c < n; c++) {
+        take(&seen[c].high, &least[c], x[c]);
+        take(&seen[c].low, &other[c], -x[c]);
+    }
 }
 
 void qf_shift_gather_add(const qf_shift_gather *gather, const float *x, size_t rows)
