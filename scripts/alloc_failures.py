@@ -117,7 +117,7 @@ qaffe ptq export --model net.prototxt --weights given.caffemodel --config calibr
   --out new
 qaffe ptq convert --model net.prototxt --weights given.caffemodel --record factors.txt --out new
 qaffe ptq run --model net.prototxt --weights given.caffemodel --out new --test-iterations 1 --threads 1
-qaffe ptq auto --model net.prototxt --weights given.caffemodel --config calibration.json --save-path new
+qaffe ptq auto --model net.prototxt --weights given.caffemodel --config calibration.json --out new
   --test-iterations 1 --max-loss 0 --threads 1
 qaffe decompose --model net.prototxt --weights given.caffemodel --out-model new.prototxt --out-weights new.caffemodel
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json

@@ -12,7 +12,7 @@ static const option options[] = {
     MODEL_OPTION("The float net (.prototxt); its TEST phase needs an accuracy or a loss."),
     WEIGHTS_OPTION,
     REQUIRED_FILE("config", "FILE", "The configuration that `qaffe ptq config` wrote."),
-    {.name = "save-path",
+    {.name = "out",
      .kind = OPTION_FILE,
      .value = "PREFIX",
      .standard = "auto_results/model",
@@ -42,7 +42,7 @@ static void read_options(const arguments *a, qf_auto_options *o)
     o->model_file = argument_text(a, "model");
     o->weights_file = argument_text(a, "weights");
     o->config_file = argument_text(a, "config");
-    o->save_path = argument_text(a, "save-path");
+    o->save_path = argument_text(a, "out");
     o->record_file = argument_text(a, "record");
     o->max_loss = argument_number(a, "max-loss");
     o->test_data = argument_text(a, "test-data");
@@ -127,7 +127,7 @@ const command command_ptq_auto = {
         "What was tested is kept beside the models until the end: interrupted, the same command "
         "goes on where it was. The exit status is 1 where no layer can be quantised.",
     .example = "qaffe ptq auto --model m.prototxt --weights m.caffemodel --config config.json \\\n"
-               "    --max-loss 0.5 --save-path results/m",
+               "    --max-loss 0.5 --out results/m",
     OPTIONS(options),
     .computes = true,
     .run = run,
