@@ -1,7 +1,7 @@
 /* The decomposition of convolutions, as recorded. */
 #include "harness/recorded_kernels.h"
 
-#include "toolkit/decompose/factors.h"
+#include "toolkit/decompose/two_kernels.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
 #define QF_TOOLKIT_DECOMPOSE_SPLIT_LAYER_H
 
 #include "model/model.h"
-#include "toolkit/decompose/factors.h"
+#include "toolkit/decompose/two_kernels.h"
 
 /* "<layer>_0" or "<layer>_1"; qf_free() it. */
 qf_status qf_split_name(qf_context *context, const char *layer, int part, char **out);

@@ -1,6 +1,6 @@
 /* From a kernel to two: its weights as a matrix, LAPACK's singular value decomposition in double,
  * the first columns. */
-#include "toolkit/decompose/factors.h"
+#include "toolkit/decompose/two_kernels.h"
 
 #include "base/finite.h"
 #include "base/memory.h"

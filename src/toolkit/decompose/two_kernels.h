@@ -1,6 +1,6 @@
 /* The two kernels whose product comes nearest to one (AMCT specification, section 13.2). */
-#ifndef QF_TOOLKIT_DECOMPOSE_FACTORS_H
-#define QF_TOOLKIT_DECOMPOSE_FACTORS_H
+#ifndef QF_TOOLKIT_DECOMPOSE_TWO_KERNELS_H
+#define QF_TOOLKIT_DECOMPOSE_TWO_KERNELS_H
 
 #include "base/context.h"
 #include "toolkit/decompose/rank.h"

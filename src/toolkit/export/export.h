@@ -1,3 +1,4 @@
+/* From a quantised net to its files: the fake-quant and the deploy model. */
 #ifndef QF_TOOLKIT_EXPORT_EXPORT_H
 #define QF_TOOLKIT_EXPORT_EXPORT_H
 

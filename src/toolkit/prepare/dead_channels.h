@@ -1,3 +1,4 @@
+/* Channels whose weights are all 0: they quantise, but say nothing. */
 #ifndef QF_TOOLKIT_PREPARE_DEAD_CHANNELS_H
 #define QF_TOOLKIT_PREPARE_DEAD_CHANNELS_H
 
