@@ -118,10 +118,8 @@ static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
 const qf_layer_type qf_raw_data_layer = {
     .name = "RawData",
     .state_size = sizeof(state),
-    .min_bottoms = 0,
-    .max_bottoms = 0,
-    .min_tops = 1,
-    .max_tops = -1,
+    QF_BOTTOMS(0, 0),
+    QF_TOPS(1, -1),
     .no_backward = true,
     .source = true,
     .setup = setup,

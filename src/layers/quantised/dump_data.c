@@ -152,10 +152,8 @@ void qf_dump_release(qf_dump *dump)
 const qf_layer_type qf_dump_data_layer = {
     .name = "DumpData",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = 1,
-    .min_tops = 0,
-    .max_tops = 0,
+    QF_BOTTOMS(1, 1),
+    QF_TOPS(0, 0),
     .no_backward = true,
     .setup = setup,
     .reshape = reshape,

@@ -285,8 +285,7 @@ static qf_status nothing(qf_layer *layer)
 const qf_layer_type qf_ifmr_layer = {
     .name = "IFMR",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = -1,
+    QF_BOTTOMS(1, -1),
     .no_backward = true,
     .setup = setup,
     .connect = connect,
@@ -299,8 +298,7 @@ const qf_layer_type qf_ifmr_layer = {
 const qf_layer_type qf_hfmg_layer = {
     .name = "HFMG",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = -1,
+    QF_BOTTOMS(1, -1),
     .no_backward = true,
     .setup = setup,
     .connect = connect,

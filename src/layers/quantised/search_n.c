@@ -313,10 +313,8 @@ static bool keeps_signs(const qf_layer *layer)
 const qf_layer_type qf_search_n_layer = {
     .name = "SearchN",
     .state_size = sizeof(state),
-    .min_bottoms = 1,
-    .max_bottoms = -1,
-    .min_tops = 0,
-    .max_tops = 1,
+    QF_BOTTOMS(1, -1),
+    QF_TOPS(0, 1),
     .in_place = true,
     .ignores_bottoms = true,
     .ignores_tops = true,
