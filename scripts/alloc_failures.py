@@ -79,7 +79,7 @@ mv float_iter_2.caffemodel.h5.sha256 summed.caffemodel.h5.sha256
 qaffe qat config --model net.prototxt --weights given.caffemodel --out config.json
 qaffe ptq config --model net.prototxt --weights given.caffemodel --out calibration.json
 qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calibration.json
-  --out-model measuring.prototxt --out-weights measuring.caffemodel --record measured.txt
+  --out-model measuring.prototxt --out-weights measuring.caffemodel --record measured_record.txt
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model modified.prototxt --out-weights modified.caffemodel --record record.txt
 qaffe train --solver qat.prototxt --weights modified.caffemodel
