@@ -39,10 +39,12 @@ static inline float quantised(const lanes *c, int l, float x)
     return (whole + (up ? copysignf(1, quotient) : 0)) * c->scale[l];
 }
 
-QF_CLONES static void exact_errors(const lanes *c, const float *x, size_t n, float *errors)
+/* `all`: how many values the mean is of. */
+QF_CLONES static void exact_errors(const lanes *c, const float *x, size_t n, size_t all,
+                                   float *errors)
 {
     float sum[LANES] = {0};
-    const float count = (float)n;
+    const float count = (float)all;
     for (size_t k = 0; k < n; k++)
 #pragma omp simd
         for (int l = 0; l < LANES; l++) {
@@ -103,6 +105,18 @@ static float ranked(const float *x, size_t n, float sign, size_t rank, float *wo
     return sign * list[0];
 }
 
+/* All but zeros, in their order: every candidate has a code for 0, so they add nothing to any sum,
+ * and behind a ReLU they are many. */
+static size_t without_zeros(const float *x, size_t n, float *out)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        out[kept] = x[i];
+        kept += x[i] != 0;
+    }
+    return kept;
+}
+
 static qf_status search_values(qf_context *context, const qf_ifmr_options *options, const float *x,
                                size_t n, float *work, float *errors, float *scale,
                                int32_t *offset_d)
@@ -110,10 +124,11 @@ static qf_status search_values(qf_context *context, const qf_ifmr_options *optio
     const int count = qf_ifmr_candidate_count(options);
     const float max = fmaxf(0, ranked(x, n, 1, qf_ifmr_rank(options->max_percentile, n), work)),
                 min = fminf(0, ranked(x, n, -1, qf_ifmr_rank(options->min_percentile, n), work));
+    const size_t kept = without_zeros(x, n, work);
 #pragma omp parallel for schedule(static)
     for (int i = 0; i < count; i += LANES) {
         const lanes c = make_lanes(options, max, min, i);
-        exact_errors(&c, x, n, errors + i);
+        exact_errors(&c, work, kept, n, errors + i);
     }
     return qf_ifmr_decide(context, options, max, min, errors, count, scale, offset_d);
 }
