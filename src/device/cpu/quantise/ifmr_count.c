@@ -10,16 +10,11 @@
 
 enum { BLOCK = 4096, CHUNK = 256, CHUNKS = BLOCK / CHUNK };
 
-/* Values of one bin, as all zeros behind a ReLU are, wait for each other to be counted: neighbours
- * are counted apart, where there are enough to repay adding that up. */
-enum { APART = 4, REPAYS_APART = 1 << 18 };
-
 /* What one thread has counted since it last handed it over. */
 typedef struct counter {
     qf_ifmr_data *data;
     qf_ifmr_grid grid;
-    uint32_t *counts; /* `apart` histograms, one behind the other */
-    size_t apart;     /* 1 or APART */
+    uint32_t *counts;
     qf_ifmr_end top, bottom;
     float above, below; /* what is not beyond these is no end, by what was there before */
 } counter;
@@ -57,27 +52,19 @@ QF_CLONES static void find_places(const float *x, size_t n, float bins_per_unit,
 static void count_places(const counter *c, const float *x, size_t n)
 {
     uint16_t bin[BLOCK];
-    uint32_t *counts = c->counts;
-    size_t i = 0;
     find_places(x, n, 1 / qf_ifmr_grid_width(&c->grid), c->grid.first, bin);
-    for (; c->apart == APART && i + APART <= n; i += APART)
-        for (size_t k = 0; k < APART; k++)
-            counts[k * QF_IFMR_DATA_BINS + bin[i + k]]++;
-    for (; i < n; i++)
-        counts[bin[i]]++;
+    for (size_t i = 0; i < n; i++)
+        c->counts[bin[i]]++;
 }
 
 static void hand_over(counter *c)
 {
-    for (size_t k = 1; k < c->apart; k++)
-        for (size_t bin = 0; bin < QF_IFMR_DATA_BINS; bin++)
-            c->counts[bin] += c->counts[k * QF_IFMR_DATA_BINS + bin];
 #pragma omp critical(qf_ifmr_counts)
     {
         qf_ifmr_data_add(c->data, &c->grid, c->counts, &c->top, &c->bottom);
         c->grid = c->data->grid;
     }
-    memset(c->counts, 0, c->apart * QF_IFMR_DATA_BINS * sizeof *c->counts);
+    memset(c->counts, 0, QF_IFMR_DATA_BINS * sizeof *c->counts);
     c->top.count = c->bottom.count = 0;
 }
 
@@ -140,8 +127,8 @@ static bool count_blocks(counter of, uint32_t *counts, const float *x, size_t n)
 #pragma omp parallel reduction(+ : failed) if (qf_repays_threads(n))
     {
         counter c = of;
-        c.counts = counts + (size_t)omp_get_thread_num() * c.apart * QF_IFMR_DATA_BINS;
-        memset(c.counts, 0, c.apart * QF_IFMR_DATA_BINS * sizeof *c.counts);
+        c.counts = counts + (size_t)omp_get_thread_num() * QF_IFMR_DATA_BINS;
+        memset(c.counts, 0, QF_IFMR_DATA_BINS * sizeof *c.counts);
 #pragma omp for schedule(static)
         for (size_t at = 0; at < n; at += BLOCK)
             failed += !count_block(&c, x + at, n - at < BLOCK ? n - at : BLOCK);
@@ -152,14 +139,12 @@ static bool count_blocks(counter of, uint32_t *counts, const float *x, size_t n)
 
 qf_status qf_ifmr_count(qf_context *context, qf_ifmr_data *data, const float *x, size_t n)
 {
-    const size_t threads = (size_t)omp_get_max_threads(), apart = n >= REPAYS_APART ? APART : 1;
-    qf_array *array =
-        qf_array_take(context, threads * apart * QF_IFMR_DATA_BINS * sizeof(uint32_t));
+    const size_t threads = (size_t)omp_get_max_threads();
+    qf_array *array = qf_array_take(context, threads * QF_IFMR_DATA_BINS * sizeof(uint32_t));
     if (!array)
         return qf_fail(context, QF_E_MEMORY, "no memory for a histogram");
     const counter of = {.data = data,
                         .grid = data->grid,
-                        .apart = apart,
                         .above = least_of(&data->top),
                         .below = least_of(&data->bottom)};
     const bool finite = count_blocks(of, array->bytes, x, n);
