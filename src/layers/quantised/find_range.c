@@ -282,28 +282,10 @@ static qf_status nothing(qf_layer *layer)
     return QF_OK;
 }
 
-const qf_layer_type qf_ifmr_layer = {
-    .name = "IFMR",
-    .state_size = sizeof(state),
-    QF_BOTTOMS(1, -1),
-    .no_backward = true,
-    .setup = setup,
-    .connect = connect,
-    .reshape = nothing,
-    .forward = nothing,
-    .conclude = conclude,
-    .destroy = destroy,
-};
+#define LOOKS                                                                                      \
+    .state_size = sizeof(state), QF_BOTTOMS(1, -1), .no_backward = true, .setup = setup,           \
+    .connect = connect, .reshape = nothing, .forward = nothing, .conclude = conclude,              \
+    .destroy = destroy
 
-const qf_layer_type qf_hfmg_layer = {
-    .name = "HFMG",
-    .state_size = sizeof(state),
-    QF_BOTTOMS(1, -1),
-    .no_backward = true,
-    .setup = setup,
-    .connect = connect,
-    .reshape = nothing,
-    .forward = nothing,
-    .conclude = conclude,
-    .destroy = destroy,
-};
+const qf_layer_type qf_ifmr_layer = {.name = "IFMR", LOOKS};
+const qf_layer_type qf_hfmg_layer = {.name = "HFMG", LOOKS};
