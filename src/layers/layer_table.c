@@ -8,12 +8,14 @@
     X(abs_val)                                                                                     \
     X(accuracy)                                                                                    \
     X(activation_qat)                                                                              \
+    X(add)                                                                                         \
     X(anti_quant)                                                                                  \
     X(arg_max)                                                                                     \
     X(axpy)                                                                                        \
     X(batch_mat_mul)                                                                               \
     X(batch_norm)                                                                                  \
     X(batch_reindex)                                                                               \
+    X(batch_to_space)                                                                              \
     X(bias)                                                                                        \
     X(bnll)                                                                                        \
     X(clip)                                                                                        \
@@ -25,8 +27,10 @@
     X(data)                                                                                        \
     X(de_quant)                                                                                    \
     X(deconvolution)                                                                               \
+    X(depth_to_space)                                                                              \
     X(depthwise_convolution)                                                                       \
     X(detection_output)                                                                            \
+    X(div)                                                                                         \
     X(dropout)                                                                                     \
     X(dummy_data)                                                                                  \
     X(dump_data)                                                                                   \
@@ -35,8 +39,10 @@
     X(embed)                                                                                       \
     X(euclidean_loss)                                                                              \
     X(exp)                                                                                         \
+    X(expand_dims_nd)                                                                              \
     X(filter)                                                                                      \
     X(flatten)                                                                                     \
+    X(hard_sigmoid)                                                                                \
     X(hdf5_data)                                                                                   \
     X(hdf5_output)                                                                                 \
     X(hfmg)                                                                                        \
@@ -55,13 +61,18 @@
     X(lstm_unit)                                                                                   \
     X(mat_mul)                                                                                     \
     X(memory_data)                                                                                 \
+    X(mirror_pad)                                                                                  \
+    X(mish)                                                                                        \
     X(multi_box_loss)                                                                              \
+    X(mul)                                                                                         \
     X(multinomial_logistic_loss)                                                                   \
     X(mvn)                                                                                         \
     X(normalize)                                                                                   \
+    X(pad)                                                                                         \
     X(parameter)                                                                                   \
     X(pass_through)                                                                                \
     X(permute)                                                                                     \
+    X(pixel_shuffle)                                                                               \
     X(p_relu)                                                                                      \
     X(pooling)                                                                                     \
     X(power)                                                                                       \
@@ -76,12 +87,15 @@
     X(relu6)                                                                                       \
     X(reorg)                                                                                       \
     X(reshape)                                                                                     \
+    X(resize_bilinear)                                                                             \
+    X(resize_nearest)                                                                              \
     X(reverse)                                                                                     \
     X(rnn)                                                                                         \
     X(roi_align)                                                                                   \
     X(roi_pooling)                                                                                 \
     X(scale)                                                                                       \
     X(search_n)                                                                                    \
+    X(selu)                                                                                        \
     X(shuffle_channel)                                                                             \
     X(sigmoid)                                                                                     \
     X(sigmoid_cross_entropy_loss)                                                                  \
@@ -90,13 +104,19 @@
     X(smooth_l1_loss)                                                                              \
     X(softmax)                                                                                     \
     X(softmax_with_loss)                                                                           \
+    X(space_to_batch)                                                                              \
+    X(space_to_depth)                                                                              \
     X(split)                                                                                       \
     X(spp)                                                                                         \
+    X(squeeze)                                                                                     \
+    X(sub)                                                                                         \
     X(swish)                                                                                       \
     X(tan_h)                                                                                       \
     X(threshold)                                                                                   \
     X(tile)                                                                                        \
+    X(transpose)                                                                                   \
     X(upsample)                                                                                    \
+    X(upsample_darknet)                                                                            \
     X(weight_qat)                                                                                  \
     X(window_data)
 
@@ -111,8 +131,21 @@ const qf_layer_type *const qf_layer_types[] = {
         NULL,
 };
 
+/* Other names that forks give the same layer. */
+static const struct {
+    const char *name, *type;
+} aliases[] = {
+    {"HardSwish", "Hswish"},                                            /* synopsys-caffe */
+    {"HSwish", "Hswish"},    {"BroadcastAdd", "Add"},                   /* converters from MXNet */
+    {"BroadcastMul", "Mul"}, {"Broadcastmul", "Mul"}, {"SeLU", "SELU"}, /* synopsys-caffe */
+    {"SeLu", "SELU"},                                                   /* soeaver's fork */
+};
+
 const qf_layer_type *qf_layer_type_find(const char *name)
 {
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (strcmp(aliases[i].name, name) == 0)
+            name = aliases[i].type;
     for (const qf_layer_type *const *type = qf_layer_types; *type; type++)
         if (strcmp((*type)->name, name) == 0)
             return *type;

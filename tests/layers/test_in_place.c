@@ -27,9 +27,11 @@ static const struct kind {
     {"ELU", "", false},
     {"ELU", "elu_param { alpha: -0.5 }", false},
     {"Exp", "exp_param { scale: -0.7 }", false},
+    {"HardSigmoid", "hard_sigmoid_param { alpha: 0.7 }", false},
     {"Hswish", "", false},
     {"LRN", "lrn_param { local_size: 3 alpha: 1 }", false},
     {"LRN", "lrn_param { local_size: 3 alpha: 1 norm_region: WITHIN_CHANNEL }", false},
+    {"Mish", "", false},
     {"MVN", "", false},
     {"Normalize", "norm_param { channel_shared: false }", false},
     {"Power", "power_param { scale: -2 shift: 0.5 }", false},
@@ -40,6 +42,8 @@ static const struct kind {
     {"ReLU", "relu_param { negative_slope: -0.5 }", false},
     {"ReLU6", "", false},
     {"Scale", "scale_param { filler { value: -3 } }", false},
+    {"SELU", "", false},
+    {"SELU", "selu_param { alpha: -0.5 }", false},
     {"Sigmoid", "", false},
     {"Softmax", "", false},
     {"Swish", "swish_param { beta: 1.5 }", false},
@@ -51,7 +55,7 @@ static const struct kind {
     {"Slice", "", false},
 };
 
-enum { KINDS = sizeof kinds / sizeof *kinds, IN_PLACE = 28, VALUES = 36 };
+enum { KINDS = sizeof kinds / sizeof *kinds, IN_PLACE = 32, VALUES = 36 };
 
 static void print_layer(qf_buffer *out, const struct kind *kind, const char *name,
                         const char *bottom, const char *top)

@@ -91,7 +91,8 @@ static bool reads_input(qf_function_kind kind)
 
 static bool reads_output(qf_function_kind kind)
 {
-    return !reads_input(kind) || kind == QF_FUNCTION_elu || kind == QF_FUNCTION_swish;
+    return !reads_input(kind) || kind == QF_FUNCTION_elu || kind == QF_FUNCTION_swish ||
+           kind == QF_FUNCTION_selu;
 }
 
 static void check_function(qf_function_kind kind, const qf_device *device, const shape *s)

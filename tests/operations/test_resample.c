@@ -101,7 +101,12 @@ static void interpolate(const qf_device *device, const void *of)
     const shape *s = of;
     qf_stretch stretch[2];
     for (int i = 0; i < 2; i++)
-        stretch[i] = (qf_stretch){s->in[i] - s->cut, s->out[i], s->cut};
+        stretch[i] =
+            (qf_stretch){.in = s->in[i] - s->cut,
+                         .out = s->out[i],
+                         .first = s->cut,
+                         .anchor = (qf_anchor)rows_between(QF_ANCHOR_CORNERS, QF_ANCHOR_EDGES),
+                         .taken = (qf_taken)rows_between(QF_TAKEN_BETWEEN, QF_TAKEN_BEFORE)};
     operands o =
         open_operands(s, s->channels, (int[]){s->batch, s->channels, s->out[0], s->out[1]});
     const qf_resample_family *reference = qf_reference.resample, *mine = device->resample;

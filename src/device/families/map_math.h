@@ -22,6 +22,9 @@
     FUNCTION(tan_h)                                                                                \
     FUNCTION(swish)                                                                                \
     FUNCTION(hswish)                                                                               \
+    FUNCTION(mish)                                                                                 \
+    FUNCTION(selu)                                                                                 \
+    FUNCTION(hard_sigmoid)                                                                         \
     FUNCTION(bnll)                                                                                 \
     FUNCTION(abs_val)                                                                              \
     FUNCTION(clip)                                                                                 \
@@ -38,6 +41,13 @@ typedef struct qf_function {
     qf_function_kind kind;
     float a, b, c; /* what they are: see each function */
 } qf_function;
+
+/* tanh(log(1 + exp(x))), without overflow and without cancellation. */
+QF_HOST_DEVICE float qf_mish_gate(float x)
+{
+    const float e = expf(x < 20 ? x : 20), n = e * (e + 2);
+    return n / (n + 2);
+}
 
 /* The value of x, and by what a gradient is multiplied: the derivative at x, where the value is y.
  */
@@ -81,6 +91,18 @@ SLOPE(swish, k.a * y + (0.5f * tanhf(0.5f * k.a * x) + 0.5f) * (1 - k.a * y))
 /* MobileNetV3's: x · ReLU6(x + 3) / 6 */
 VALUE(hswish, x > -3 ? x < 3 ? x * (x + 3) / 6 : x : 0)
 SLOPE(hswish, x > -3 ? x < 3 ? (2 * x + 3) / 6 : 1 : 0)
+
+/* YOLOv4's: x · tanh(log(1 + exp(x))) */
+VALUE(mish, x * qf_mish_gate(x))
+SLOPE(mish, qf_mish_gate(x) + x * (1 - qf_mish_gate(x) * qf_mish_gate(x)) * (0.5f * tanhf(0.5f * x) + 0.5f))
+
+/* a: lambda, b: alpha */
+VALUE(selu, x > 0 ? k.a * x : k.a * k.b * (expf(x) - 1))
+SLOPE(selu, x > 0 ? k.a : y + k.a * k.b)
+
+/* a x + b within 0 … 1; a: alpha, b: beta */
+VALUE(hard_sigmoid, k.a * x + k.b > 0 ? k.a * x + k.b < 1 ? k.a * x + k.b : 1 : 0)
+SLOPE(hard_sigmoid, k.a * x + k.b > 0 && k.a * x + k.b < 1 ? k.a : 0)
 
 /* log(1 + exp(x)), without overflow */
 VALUE(bnll, (x > 0 ? x : 0) + log1pf(expf(-fabsf(x))))

@@ -138,6 +138,21 @@ static qf_status swish_setup(qf_layer *layer)
     return QF_OK;
 }
 
+static qf_status selu_setup(qf_layer *layer)
+{
+    const Caffe__SELUParameter *p = QF_LAYER_PARAM(layer, selu_param, SELU, SELU);
+    set(layer, p->has_lambda ? p->lambda : 1.050700987f, p->has_alpha ? p->alpha : 1.67326324f, 0);
+    return QF_OK;
+}
+
+static qf_status hard_sigmoid_setup(qf_layer *layer)
+{
+    const Caffe__HardSigmoidParameter *p =
+        QF_LAYER_PARAM(layer, hard_sigmoid_param, HARD_SIGMOID_, HardSigmoid);
+    set(layer, p->alpha, p->beta, 0);
+    return QF_OK;
+}
+
 /* ---- types ---- */
 
 static qf_status threshold_setup(qf_layer *layer)
@@ -198,3 +213,6 @@ LAYER(log, "Log", log_setup, true, INPUT)
 LAYER(swish, "Swish", swish_setup, true, INPUT | OUTPUT)
 LAYER(relu6, "ReLU6", no_constants, false, INPUT | OUTPUT, .stage = relu6_stage)
 LAYER(hswish, "Hswish", no_constants, true, INPUT)
+LAYER(mish, "Mish", no_constants, true, INPUT)
+LAYER(selu, "SELU", selu_setup, !(s->f.a > 0 && s->f.b > 0), INPUT | OUTPUT)
+LAYER(hard_sigmoid, "HardSigmoid", hard_sigmoid_setup, true, INPUT)

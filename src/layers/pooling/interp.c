@@ -69,7 +69,8 @@ static qf_status reshape(qf_layer *layer)
                            "must be at least 1",
                            (long long)out, (long long)in, 2 + axis, layer->bottom[0]->name);
         top.dim[2 + axis] = (int)out;
-        ((state *)layer->state)->stretch[axis] = (qf_stretch){(int)in, (int)out, -p->pad_beg};
+        ((state *)layer->state)->stretch[axis] =
+            (qf_stretch){.in = (int)in, .out = (int)out, .first = -p->pad_beg};
     }
     return qf_blob_reshape_to(layer->top[0], &top);
 }

@@ -1,6 +1,7 @@
 /*
  * Upsample: three layers of this name are about.
- *  - YOLO's (darknet2caffe): each pixel becomes `scale` × `scale` pixels;
+ *  - YOLO's (darknet2caffe): each pixel becomes `scale` × `scale` pixels; as UpsampleDarknet in
+ *    synopsys-caffe, where `scale` is called `stride`;
  *  - Ascend's: the same with `stride`, and the values times `scale`, as in darknet;
  *  - SegNet's, with a second bottom, the mask of a MAX pooling: each value goes where the maximum
  *    was, the rest is 0.
@@ -51,6 +52,19 @@ static qf_status setup(qf_layer *layer)
             return qf_fail(layer->context, QF_E_VALUE,
                            "upsample_param: factor %d and size %d are not possible", s->factor[i],
                            s->size[i]);
+    return QF_OK;
+}
+
+static qf_status darknet_setup(qf_layer *layer)
+{
+    state *s = layer->state;
+    const int32_t stride =
+        QF_LAYER_PARAM(layer, upsample_darknet_param, UPSAMPLE_DARKNET_, UpsampleDarknet)->stride;
+    if (stride < 1 || stride > 1 << 15)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "upsample_darknet_param.stride is %d, expected 1 … 32768", stride);
+    s->factor[0] = s->factor[1] = stride;
+    s->gain = 1;
     return QF_OK;
 }
 
@@ -152,6 +166,17 @@ const qf_layer_type qf_upsample_layer = {
     .no_gradient_bottoms = 1u << 1,
     .ignores_tops = true,
     .setup = setup,
+    .reshape = reshape,
+    .forward = forward,
+    .backward = backward,
+};
+
+const qf_layer_type qf_upsample_darknet_layer = {
+    .name = "UpsampleDarknet",
+    .state_size = sizeof(state),
+    QF_ONE_TO_ONE,
+    QF_IGNORES_VALUES,
+    .setup = darknet_setup,
     .reshape = reshape,
     .forward = forward,
     .backward = backward,

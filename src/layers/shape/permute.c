@@ -1,4 +1,4 @@
-/* Permute (SSD): the axes in another order. */
+/* Permute (SSD) and Transpose (caffe_ocr): the axes in another order. */
 #include "layers/shape/one_move.h"
 
 #include <string.h>
@@ -7,30 +7,45 @@ typedef struct state {
     int order[QF_MAX_AXES]; /* axis of the bottom that becomes axis i of the top */
 } state;
 
-/* permute_param names the first axes; those it leaves out follow in their order. */
-static qf_status setup(qf_layer *layer)
+/* The parameter names the first axes; those it leaves out follow in their order. */
+static qf_status set_order(qf_layer *layer, const char *field, size_t count, const int32_t *order)
 {
-    const Caffe__PermuteParameter *p = QF_LAYER_PARAM(layer, permute_param, PERMUTE_, Permute);
     const int axes = qf_blob_shape(layer->bottom[0])->axes;
     bool used[QF_MAX_AXES] = {false};
     state *s = layer->state;
-    int count = 0;
-    for (size_t i = 0; i < p->n_order; i++) {
-        const uint32_t axis = p->order[i];
-        if (axis >= (uint32_t)axes)
-            return qf_fail(layer->context, QF_E_VALUE,
-                           "permute_param: order %u does not exist, '%s' has %d axes", axis,
-                           layer->bottom[0]->name, axes);
+    int named = 0;
+    for (size_t i = 0; i < count; i++) {
+        const int axis = order[i];
+        if (axis < 0 || axis >= axes)
+            return qf_fail(layer->context, QF_E_VALUE, "%s %d does not exist, '%s' has %d axes",
+                           field, axis, layer->bottom[0]->name, axes);
         if (used[axis])
             return qf_fail(layer->context, QF_E_VALUE,
-                           "permute_param names axis %u twice; each axis can be used once", axis);
+                           "%s names axis %d twice; each axis can be used once", field, axis);
         used[axis] = true;
-        s->order[count++] = (int)axis;
+        s->order[named++] = axis;
     }
     for (int axis = 0; axis < axes; axis++)
         if (!used[axis])
-            s->order[count++] = axis;
+            s->order[named++] = axis;
     return QF_OK;
+}
+
+static qf_status permute_setup(qf_layer *layer)
+{
+    const Caffe__PermuteParameter *p = QF_LAYER_PARAM(layer, permute_param, PERMUTE_, Permute);
+    return set_order(layer, "permute_param: order", p->n_order, (const int32_t *)p->order);
+}
+
+static qf_status transpose_setup(qf_layer *layer)
+{
+    const Caffe__TransposeParameter *p =
+        QF_LAYER_PARAM(layer, transpose_param, TRANSPOSE_, Transpose);
+    if (p->n_dim != (size_t)qf_blob_shape(layer->bottom[0])->axes)
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "transpose_param has %zu dim, expected one for each of the %d axes of '%s'",
+                       p->n_dim, qf_blob_shape(layer->bottom[0])->axes, layer->bottom[0]->name);
+    return set_order(layer, "transpose_param: dim", p->n_dim, p->dim);
 }
 
 static qf_status reshape(qf_layer *layer)
@@ -73,11 +88,15 @@ static qf_move move_of(const qf_layer *layer)
     return move;
 }
 
-const qf_layer_type qf_permute_layer = {
-    .name = "Permute",
-    .state_size = sizeof(state),
-    QF_ONE_TO_ONE,
-    .setup = setup,
-    .reshape = reshape,
-    QF_ONE_MOVE(move_of),
-};
+#define LAYER(stem, type_name)                                                                     \
+    const qf_layer_type qf_##stem##_layer = {                                                      \
+        .name = type_name,                                                                         \
+        .state_size = sizeof(state),                                                               \
+        QF_ONE_TO_ONE,                                                                             \
+        .setup = stem##_setup,                                                                     \
+        .reshape = reshape,                                                                        \
+        QF_ONE_MOVE(move_of),                                                                      \
+    };
+
+LAYER(permute, "Permute")
+LAYER(transpose, "Transpose")

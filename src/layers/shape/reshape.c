@@ -1,4 +1,4 @@
-/* Flatten and Reshape: the same elements in C order, another shape. */
+/* Flatten, Reshape, Squeeze and ExpandDimsND: the same elements in C order, another shape. */
 #include "layers/layer.h"
 
 static qf_status flatten_reshape(qf_layer *layer)
@@ -91,6 +91,54 @@ static qf_status reshape_reshape(qf_layer *layer)
     return QF_OK;
 }
 
+/* ---- axes of length 1 (synopsys-caffe) ---- */
+
+static qf_status squeeze_reshape(qf_layer *layer)
+{
+    const Caffe__SqueezeParameter *p = QF_LAYER_PARAM(layer, squeeze_param, SQUEEZE_, Squeeze);
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
+    bool goes[QF_MAX_AXES] = {false};
+    char shape[256];
+    for (size_t i = 0; i < p->n_axis; i++) {
+        int axis;
+        QF_TRY(qf_layer_axis(layer, layer->bottom[0], p->axis[i], &axis));
+        if (bottom->dim[axis] != 1)
+            return qf_fail(layer->context, QF_E_SHAPE,
+                           "squeeze_param: axis %d of '%s' has length %d, only those of length 1 "
+                           "can go; its shape is %s",
+                           axis, layer->bottom[0]->name, bottom->dim[axis],
+                           qf_shape_text(bottom, shape, sizeof shape));
+        goes[axis] = true;
+    }
+    qf_shape top = {0};
+    for (int i = 0; i < bottom->axes; i++)
+        if (p->n_axis ? !goes[i] : bottom->dim[i] != 1)
+            top.dim[top.axes++] = bottom->dim[i];
+    return qf_blob_reshape_to(layer->top[0], &top);
+}
+
+/* One after the other, each further back by those before it, as there; a negative axis counts from
+ * behind the last. */
+static qf_status expand_dims_nd_reshape(qf_layer *layer)
+{
+    const Caffe__ExpandDimsNDParameter *p =
+        QF_LAYER_PARAM(layer, expand_dims_nd_param, EXPAND_DIMS_ND, ExpandDimsND);
+    const qf_shape *bottom = qf_blob_shape(layer->bottom[0]);
+    qf_shape top = *bottom;
+    for (size_t i = 0; i < p->n_axis; i++) {
+        const int64_t axis = p->axis[i] < 0 ? (int64_t)p->axis[i] + bottom->axes + 1 : p->axis[i];
+        const int64_t at = axis + (int64_t)i;
+        if (axis < 0 || at > top.axes || top.axes == QF_MAX_AXES)
+            return qf_fail(layer->context, QF_E_SHAPE,
+                           "expand_dims_nd_param: an axis cannot be put at %d, '%s' has %d axes",
+                           p->axis[i], layer->bottom[0]->name, bottom->axes);
+        for (int k = top.axes++; k > at; k--)
+            top.dim[k] = top.dim[k - 1];
+        top.dim[at] = 1;
+    }
+    return qf_blob_reshape_to(layer->top[0], &top);
+}
+
 static qf_status forward(qf_layer *layer)
 {
     return qf_tensor_copy_elements(layer->context, layer->top[0]->data, layer->bottom[0]->data);
@@ -116,3 +164,5 @@ static qf_status backward(qf_layer *layer)
 
 LAYER(flatten, "Flatten")
 LAYER(reshape, "Reshape")
+LAYER(squeeze, "Squeeze")
+LAYER(expand_dims_nd, "ExpandDimsND")
