@@ -110,6 +110,7 @@ qaffe inspect --model net.prototxt --dot
 qaffe qat config --model net.prototxt --weights given.caffemodel --out new.json
 qaffe ptq config --model net.prototxt --weights given.caffemodel --out new.json --skip-layers ip
 qaffe ptq plan --model net.prototxt --weights given.caffemodel --config calibration.json
+qaffe ptq config --model net.prototxt --weights given.caffemodel --out new.json --until c2
 qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calibration.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
 qaffe ptq calibrate --model measuring.prototxt --weights measuring.caffemodel

@@ -105,6 +105,14 @@ QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: fr
  * nothing. Fields of forks that are known to change nothing here are kept in any case. */
 QF_API void qf_context_keep_unknown_fields(qf_context *context, bool keep);
 
+/* Where nets end: at layers whose names commas separate ("conv5,rpn_cls_score"); NULL or "", the
+ * default: nowhere. Of each .prototxt that is read from here on, to build a net or by a step of the
+ * flows, only those layers stay and what they need; their tops become outputs, and the rest is
+ * left to the caller's code, which a plan says. What trains is read whole: solvers, and the net
+ * that qf_prepare_quant_retrain_model() writes, in which the rest stays float. Reading a net that
+ * lacks a layer of a name is QF_E_ARGUMENT. */
+QF_API qf_status qf_context_set_until(qf_context *context, const char *layers);
+
 /* Write NAME.sha256 beside each file that is written (not beside databases and logs), as sha256sum
  * does, so that `sha256sum -c NAME.sha256` can check it; false, the default: none. Whatever is
  * chosen here: where one lies beside weights, a solver's state or a record, the file is checked

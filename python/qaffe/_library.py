@@ -185,6 +185,7 @@ _SIGNATURES = {
     "qf_context_set_threads": (None, [_P, _I]),
     "qf_context_set_seed": (None, [_P, c_int64]),
     "qf_context_keep_unknown_fields": (None, [_P, c_bool]),
+    "qf_context_set_until": (_STATUS, [_P, _S]),
     "qf_context_write_checksums": (None, [_P, c_bool]),
     "qf_auto_decomposition": (_STATUS, [_P, _S, _S, _S, _S, ActionFunction, ProgressFunction, _P,
                                         POINTER(POINTER(Decomposition))]),

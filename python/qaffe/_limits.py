@@ -54,4 +54,21 @@ def keep_unknown_fields(keep: bool = True) -> None:
     library.qf_context_keep_unknown_fields(context, keep)
 
 
+def set_until(*layers: str) -> None:
+    """Let nets end at these layers: of each .prototxt that is read from here on, only they stay and what they need.
+
+    Their tops become outputs; the rest is left to your own code. This holds for nets and for every step of the flows, also
+    those of `amct_caffe`, retrain() and quantise(); what trains is read whole. Without names nets are whole again. ValueError
+    where a net that is read has no layer of a name.
+
+    >>> import caffe, qaffe
+    >>> from qaffe.examples import small_net
+    >>> qaffe.set_until("conv")
+    >>> list(caffe.Net(small_net(), caffe.TEST).blobs)[-1]
+    'conv'
+    >>> qaffe.set_until()
+    """
+    call(library.qf_context_set_until, context, ",".join(layers).encode())
+
+
 call(library.qf_context_set_limits, context, os.environ.get("QAFFE_LIMITS", "").encode())

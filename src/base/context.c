@@ -74,6 +74,7 @@ void qf_context_destroy(qf_context *context)
     qf_free(context->opened.arrays);
     qf_free(context->device);
     qf_free(context->choices);
+    qf_free(context->until);
     qf_amct_log_close(context);
     if (context->computes)
         qf_waiting_end();

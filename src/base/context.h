@@ -39,6 +39,7 @@ struct qf_context {
     int threads;   /* of the compute kernels; at least 1 */
     bool computes; /* not one of qf_context_create_for_thread() */
     bool keep_unknown_fields;
+    char *until;           /* model/until.h: where nets end; NULL: nets are whole; owned */
     uint64_t last_mention; /* of fields without effect: model/kept_text.h */
     qf_random random;
     qf_compute compute;              /* how quantised layers run forward, */

@@ -30,8 +30,8 @@ size_t qf_word_distance(const char *typed, size_t typed_size, const char *known)
     return row[size];
 }
 
-const char *qf_nearest_three(char *out, size_t size, const char *typed,
-                             const char *(*word)(int index))
+const char *qf_nearest_three_of(char *out, size_t size, const char *typed,
+                                const char *(*word)(const void *list, int index), const void *list)
 {
     enum { SHOWN = 3 };
     struct {
@@ -40,7 +40,7 @@ const char *qf_nearest_three(char *out, size_t size, const char *typed,
     } best[SHOWN] = {{NULL, 0}};
     int count = 0;
     const char *known;
-    for (int i = 0; (known = word(i)); i++) {
+    for (int i = 0; (known = word(list, i)); i++) {
         const size_t distance = qf_word_distance(typed, strlen(typed), known);
         int at = count;
         while (at > 0 && best[at - 1].distance > distance)
@@ -61,4 +61,16 @@ const char *qf_nearest_three(char *out, size_t size, const char *typed,
                                                   : ", ",
                                  best[i].word);
     return out;
+}
+
+static const char *word_of_table(const void *table, int index)
+{
+    const char *(*const *word)(int) = table;
+    return (*word)(index);
+}
+
+const char *qf_nearest_three(char *out, size_t size, const char *typed,
+                             const char *(*word)(int index))
+{
+    return qf_nearest_three_of(out, size, typed, word_of_table, &word);
 }

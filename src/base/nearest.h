@@ -13,5 +13,8 @@ size_t qf_word_distance(const char *typed, size_t typed_size, const char *known)
  * less than three words: all. Returns out. */
 const char *qf_nearest_three(char *out, size_t size, const char *typed,
                              const char *(*word)(int index));
+/* The same of words that belong to a list. */
+const char *qf_nearest_three_of(char *out, size_t size, const char *typed,
+                                const char *(*word)(const void *list, int index), const void *list);
 
 #endif

@@ -20,6 +20,7 @@ static const option options[] = {
         "opened, so its source need not be there."),
     CHOICE("phase", NULL, "TRAIN|TEST", "TEST", "The phase to build the net for."),
     NET_STATE_OPTIONS,
+    UNTIL_OPTION,
     FLAG("check",
          "Look at all numbers of the files that are named beside the options: weights, solvers' "
          "states (.h5, too), records, means; and at the checksum of any file that has one. What "

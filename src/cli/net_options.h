@@ -18,6 +18,12 @@
         .help = "The net's stages, separated by commas, for the same rules."                       \
     }
 
+/* session_open() sees to it. */
+#define UNTIL_OPTION                                                                               \
+    TEXT_OPTION("until", "LAYERS",                                                                 \
+                "Where the net ends: layers, separated by commas, that stay with all they need. "  \
+                "Their tops become outputs; what is left is for your own code to compute.")
+
 #define DIVERGENCE_OPTION                                                                          \
     {                                                                                              \
         .name = "on-divergence", .kind = OPTION_CHOICE, .choices = "auto|stop|warn|ignore",        \

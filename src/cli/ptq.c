@@ -1,5 +1,6 @@
 /* qaffe ptq: AMCT's functions for calibration without retraining. */
 #include "cli/commands.h"
+#include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/quant_options.h"
 #include "cli/session.h"
@@ -9,6 +10,7 @@ static const option config_options[] = {
     WEIGHTS_OPTION,
     REQUIRED_FILE("out", "FILE", "The configuration to write (.json)."),
     QUANT_OPTIONS,
+    UNTIL_OPTION,
 };
 
 static qf_status config(qf_context *context, const arguments *a)
@@ -50,6 +52,7 @@ static const option plan_options[] = {
     MODEL_OPTION("The float net (.prototxt)."),
     WEIGHTS_OPTION,
     CONFIG_OPTION,
+    UNTIL_OPTION,
 };
 
 static qf_status show_plan(qf_context *context, const arguments *a)
@@ -103,6 +106,7 @@ static const option prepare_options[] = {
     REQUIRED_FILE("out-weights", "FILE", "Its weights (.caffemodel)."),
     REQUIRED_FILE("record", "FILE",
                   "The record of factors: created, or emptied; filled while the net runs."),
+    UNTIL_OPTION,
 };
 
 /* The record is emptied when the model is there, not before. */
@@ -150,6 +154,7 @@ static const option export_options[] = {
     REQUIRED_FILE("record", "FILE", "The record that calibration has filled."),
     SAVE_TYPE_OPTION,
     REQUIRED_FILE("out", "PREFIX", "Folder and beginning of the names to write."),
+    UNTIL_OPTION,
 };
 
 static qf_status export_models(qf_context *context, const arguments *a)
@@ -186,6 +191,7 @@ static const option convert_options[] = {
     WEIGHTS_OPTION,
     REQUIRED_FILE("record", "FILE", "The factors of its layers, without shifts."),
     REQUIRED_FILE("out", "PREFIX", "Folder and beginning of the names to write."),
+    UNTIL_OPTION,
 };
 
 static qf_status convert(qf_context *context, const arguments *a)

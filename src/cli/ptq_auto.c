@@ -1,6 +1,7 @@
 /* qaffe ptq auto: calibration that leaves in float the layers that would cost too much. */
 #include "cli/commands.h"
 #include "cli/data_options.h"
+#include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
@@ -33,6 +34,7 @@ static const option options[] = {
     DATA_DETAILS,
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),
+    UNTIL_OPTION,
 };
 
 static void read_options(const arguments *a, qf_auto_options *o)

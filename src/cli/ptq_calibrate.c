@@ -1,6 +1,7 @@
 /* qaffe ptq calibrate: the passes over data that fill the record. */
 #include "cli/commands.h"
 #include "cli/data_options.h"
+#include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
@@ -13,6 +14,7 @@ static const option options[] = {
                    "How many batches to run; 0 means as many as the net's layers want: the "
                    "configuration's batch_num."),
     DATA_DETAILS,
+    UNTIL_OPTION,
 };
 
 static int run(const arguments *a)

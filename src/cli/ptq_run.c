@@ -1,6 +1,7 @@
 /* qaffe ptq run: quantisation without retraining in one command. */
 #include "cli/commands.h"
 #include "cli/data_options.h"
+#include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/quant_options.h"
 #include "cli/run_report.h"
@@ -27,6 +28,7 @@ static const option options[] = {
     DATA_DETAILS,
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),
+    UNTIL_OPTION,
 };
 
 static qf_ptq_options read_options(const arguments *a)

@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/data_options.h"
+#include "cli/net_options.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
 #include "cli/table.h"
@@ -28,6 +29,7 @@ static const option config_options[] = {
     REQUIRED_FILE("out", "FILE", "The configuration to write (.json)."),
     FILE_OPTION("config-definition", "FILE",
                 "A simplified configuration (.cfg) to start from instead of the defaults."),
+    UNTIL_OPTION,
 };
 
 static qf_status config(qf_context *context, const arguments *a)
@@ -65,6 +67,7 @@ static const option prepare_options[] = {
     REQUIRED_FILE("record", "FILE", "The record of factors: created empty, filled while testing."),
     BATCH_NORM_OPTION,
     FROM_PTQ_OPTION,
+    UNTIL_OPTION,
 };
 
 qf_batch_norm chosen_batch_norm(const arguments *arguments)
@@ -138,6 +141,7 @@ static const option export_options[] = {
     REQUIRED_FILE("out", "PREFIX", "Folder and beginning of the names to write."),
     REQUIRED_FILE("record", "FILE", "The record of factors."),
     FILE_OPTION("config", "FILE", "The configuration, to be checked."),
+    UNTIL_OPTION,
 };
 
 qf_save_type chosen_save_type(const arguments *arguments)
@@ -181,6 +185,7 @@ static const option verify_options[] = {
     DATA_OPTION("Images to compare on:"),
     INTEGER_OPTION("iterations", "N", "10", 1, 1e9, "How many batches to compare."),
     DATA_DETAILS,
+    UNTIL_OPTION,
 };
 
 void print_verification(const qf_verification *found)

@@ -48,6 +48,7 @@ static const option options[] = {
         "freeze-bn-after", "N", "-1", -1, 1e9,
         "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
     DIVERGENCE_OPTION,
+    UNTIL_OPTION,
 };
 
 static void read_options(const arguments *a, qf_qat_options *o)

@@ -168,6 +168,12 @@ bool session_open(session *session, const arguments *arguments, qf_log_level low
         session_close(session, QF_E_ARGUMENT);
         return false;
     }
+    size_t until;
+    if (option_find(arguments->command, "until", &until) &&
+        qf_context_set_until(session->context, arguments->values[until]) != QF_OK) {
+        session_close(session, QF_E_MEMORY);
+        return false;
+    }
     if (arguments->command->computes) {
         if (choose_device(session, arguments) != QF_OK) {
             session_close(session, QF_E_UNSUPPORTED);

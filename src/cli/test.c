@@ -17,6 +17,7 @@ static const option options[] = {
      .highest = 1e9,
      .help = "How many batches to test; 0: the whole test set, each image once."},
     NET_STATE_OPTIONS,
+    UNTIL_OPTION,
 };
 
 static void print_scores(const qf_scores *scores)

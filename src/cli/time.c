@@ -14,6 +14,7 @@ static const option options[] = {
     CHOICE("phase", NULL, "TRAIN|TEST", "TRAIN",
            "The phase to build the net for. TEST measures the forward pass alone."),
     NET_STATE_OPTIONS,
+    UNTIL_OPTION,
 };
 
 typedef struct timing {

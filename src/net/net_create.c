@@ -1,4 +1,5 @@
 /* Nets from files and from memory, for a phase, a level and stages. */
+#include "model/until.h"
 #include "net/net.h"
 
 qf_status qf_net_param_set_state(qf_context *context, Caffe__NetParameter *param, qf_phase phase,
@@ -31,7 +32,7 @@ qf_status qf_net_create(qf_context *context, const char *prototxt, qf_phase phas
 {
     *out = NULL;
     Caffe__NetParameter *param;
-    QF_TRY(qf_net_param_read(context, prototxt, &param));
+    QF_TRY(qf_until_read(context, prototxt, &param));
     return create_for(context, prototxt, param, phase, level, stages, stage_count, out);
 }
 

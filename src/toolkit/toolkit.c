@@ -5,11 +5,13 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
+#include "model/until.h"
 
 #include <string.h>
 
-qf_status qf_toolkit_read(qf_context *context, const char *model_file, const char *weights_file,
-                          Caffe__NetParameter **net, Caffe__NetParameter **weights)
+qf_status qf_toolkit_read_whole(qf_context *context, const char *model_file,
+                                const char *weights_file, Caffe__NetParameter **net,
+                                Caffe__NetParameter **weights)
 {
     *net = NULL;
     QF_TRY(qf_net_param_read(context, model_file, net));
@@ -20,6 +22,13 @@ qf_status qf_toolkit_read(qf_context *context, const char *model_file, const cha
     QF_TRY(qf_checksum_check(context, weights_file, NULL));
     QF_TRY(qf_net_param_read_binary(context, weights_file, weights));
     return qf_net_param_fill_names(context, *weights);
+}
+
+qf_status qf_toolkit_read(qf_context *context, const char *model_file, const char *weights_file,
+                          Caffe__NetParameter **net, Caffe__NetParameter **weights)
+{
+    QF_TRY(qf_toolkit_read_whole(context, model_file, weights_file, net, weights));
+    return qf_within(context, qf_until_cut(context, *net), "%s", model_file);
 }
 
 enum { NAME_MAX_BYTES = 254 };

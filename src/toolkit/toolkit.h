@@ -6,9 +6,13 @@
 #include "toolkit/config/config.h"
 #include "toolkit/prepare/graph.h"
 
-/* Model and weights, both upgraded; weights may be NULL. The caller frees both messages. */
+/* Model and weights, both upgraded; weights may be NULL. The caller frees both messages. The model
+ * is cut (model/until.h); what trains is read whole. */
 qf_status qf_toolkit_read(qf_context *context, const char *model_file, const char *weights_file,
                           Caffe__NetParameter **net, Caffe__NetParameter **weights);
+qf_status qf_toolkit_read_whole(qf_context *context, const char *model_file,
+                                const char *weights_file, Caffe__NetParameter **net,
+                                Caffe__NetParameter **weights);
 /* Names layers with parameters for which the file has nothing: in a warning, or, where it has
  * nothing for any of them, in an error. Infinite values are an error, too. */
 qf_status qf_toolkit_check_weights(qf_context *context, const Caffe__NetParameter *net,

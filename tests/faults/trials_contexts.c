@@ -33,6 +33,8 @@ static qf_status set_all(qf_context *context, double *result)
     qf_context_set_compute(context, QF_COMPUTE_FLOAT, QF_BACKWARD_F32);
     qf_context_keep_unknown_fields(context, true);
     qf_context_write_checksums(context, true);
+    QF_TRY(qf_context_set_until(context, "conv5,rpn_cls_score"));
+    QF_TRY(qf_context_set_until(context, NULL));
     QF_TRY(qf_context_set_limit(context, "image_pixels", 1000));
     QF_TRY(qf_context_set_limits(context, "image_pixels=64M,list_lines=1000"));
     uint64_t free, total;

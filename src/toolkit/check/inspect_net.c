@@ -1,6 +1,7 @@
 /* A net as people look at it: shapes, sizes, cost, and what quantisation will do to each layer. */
 #include "base/memory.h"
 #include "base/rows.h"
+#include "model/until.h"
 #include "net/net.h"
 #include "toolkit/prepare/input_shapes.h"
 #include "toolkit/toolkit.h"
@@ -194,7 +195,7 @@ qf_status qf_inspect(qf_context *context, const char *model_file, const char *we
     Caffe__NetParameter *whole, *param = NULL, *weights = NULL;
     qf_config config = {0};
     *out = NULL;
-    QF_TRY(qf_net_param_read(context, model_file, &whole));
+    QF_TRY(qf_until_read(context, model_file, &whole));
     qf_status status = qf_net_param_set_state(context, whole, phase, level, stages, stage_count);
     if (status == QF_OK && shapes)
         status = qf_input_shapes_apply(context, whole, shapes);

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/output.h"
 #include "base/sized_options.h"
+#include "model/until.h"
 #include "toolkit/prepare/calibrated_ranges.h"
 #include "toolkit/prepare/dead_channels.h"
 
@@ -60,6 +61,19 @@ qf_status qf_retrain_options_take(qf_context *context, const qf_retrain_options 
     return given ? qf_options_take(context, "qf_retrain_options", given, out, sizeof *out) : QF_OK;
 }
 
+/* What is left to the user's code trains on in float. */
+static qf_status limit(qf_context *context, const Caffe__NetParameter *net, qf_config *config)
+{
+    Caffe__NetParameter *part;
+    QF_TRY(qf_message_copy(context, net, &part));
+    const qf_status status = qf_until_cut(context, part);
+    for (size_t i = 0; i < config->count && status == QF_OK; i++)
+        if (qf_graph_find(part, config->layers[i].name) == QF_NONE)
+            config->layers[i].enabled = false;
+    qf_message_free(part);
+    return status;
+}
+
 qf_status qf_retrain_config(qf_context *context, Caffe__NetParameter *net,
                             const Caffe__NetParameter *weights, const char *model_file,
                             const char *config_file, const qf_retrain_options *options,
@@ -67,6 +81,8 @@ qf_status qf_retrain_config(qf_context *context, Caffe__NetParameter *net,
 {
     QF_TRY(qf_config_defaults(context, net, weights, config));
     QF_TRY(qf_config_read(context, net, config_file, config));
+    if (context->until)
+        QF_TRY(qf_within(context, limit(context, net, config), "%s", model_file));
     if (options->calibrated_record)
         QF_TRY(qf_calibrated_ranges_take(context, net, weights, model_file,
                                          options->calibrated_record, config));
@@ -85,7 +101,7 @@ static qf_status create_model(qf_preparation *p, qf_config *config, const char *
     const char *inputs[] = {model_file, weights_file, config_file, options.calibrated_record};
     const char *outputs[] = {modified_model_file, modified_weights_file, p->record};
     QF_TRY(qf_toolkit_check_outputs(context, outputs, 3, inputs, 4));
-    QF_TRY(qf_toolkit_read(context, model_file, weights_file, &p->net, &p->weights));
+    QF_TRY(qf_toolkit_read_whole(context, model_file, weights_file, &p->net, &p->weights));
     QF_TRY(qf_toolkit_check_weights(context, p->net, p->weights, weights_file));
     QF_TRY(
         qf_retrain_config(context, p->net, p->weights, model_file, config_file, &options, config));

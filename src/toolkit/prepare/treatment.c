@@ -1,6 +1,7 @@
 /* What preparing will do to each layer, and why: for people to read before any work is done. */
 #include "base/memory.h"
 #include "base/rows.h"
+#include "model/until.h"
 #include "toolkit/prepare/prepare.h"
 #include "toolkit/ptq/quant_graph.h"
 
@@ -157,6 +158,20 @@ static qf_status make_plan(qf_context *context, const Caffe__NetParameter *net,
     return QF_OK;
 }
 
+static qf_status say_what_is_left(qf_context *context, size_t layers, qf_plan *plan)
+{
+    char where[128];
+    qf_plan_row *row = qf_rows_add(&plan->row, &plan->rows, sizeof *row);
+    if (!row)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a plan");
+    qf_until_describe(context, where, sizeof where);
+    snprintf(row->layer, sizeof row->layer, "(the rest)");
+    snprintf(row->treatment, sizeof row->treatment, "cut");
+    snprintf(row->detail, sizeof row->detail, "left to your code: %zu layer%s %s", layers,
+             layers == 1 ? "" : "s", where);
+    return QF_OK;
+}
+
 /* Calibration is of what a TEST pass runs. */
 static qf_status plan_calibration(qf_context *context, Caffe__NetParameter *net,
                                   const Caffe__NetParameter *weights, const qf_config *config,
@@ -179,16 +194,27 @@ static qf_status plan(qf_context *context, const char *model_file, const char *w
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
     *out = NULL;
-    qf_status status = qf_toolkit_read(context, model_file, weights_file, &net, &weights);
+    qf_status status = qf_toolkit_read_whole(context, model_file, weights_file, &net, &weights);
+    const size_t whole = status == QF_OK ? net->n_layer : 0;
+    if (status == QF_OK && retraining) /* of the whole net, which trains */
+        status =
+            qf_retrain_config(context, net, weights, model_file, config_file, retraining, &config);
+    if (status == QF_OK)
+        status = qf_within(context, qf_until_cut(context, net), "%s", model_file);
     if (status == QF_OK)
         status = qf_toolkit_check_any_weights(context, net, weights, weights_file);
-    if (status == QF_OK)
-        status = retraining ? qf_retrain_config(context, net, weights, model_file, config_file,
-                                                retraining, &config)
-                            : qf_ptq_load(context, net, weights, config_file, &config);
+    if (status == QF_OK && !retraining)
+        status = qf_ptq_load(context, net, weights, config_file, &config);
+    const size_t left = status == QF_OK ? whole - qf_until_kept(net) : 0;
     if (status == QF_OK)
         status = retraining ? make_plan(context, net, weights, &config, out)
                             : plan_calibration(context, net, weights, &config, out);
+    if (status == QF_OK && left)
+        status = say_what_is_left(context, left, *out);
+    if (status != QF_OK) {
+        qf_plan_destroy(*out);
+        *out = NULL;
+    }
     qf_message_free(net);
     qf_message_free(weights);
     qf_config_release(&config);

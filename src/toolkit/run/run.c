@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/output.h"
 #include "base/sized_options.h"
+#include "model/until.h"
 #include "toolkit/config/json_file.h"
 #include "toolkit/export/export.h"
 #include "toolkit/export/retrained.h"
@@ -58,12 +59,24 @@ static qf_status name_files(run *r)
 static qf_status check_inputs(run *r)
 {
     const qf_random random = r->context->random; /* is that of the run */
+    char *until = qf_until_suspend(r->context);  /* the float net trains whole */
     qf_net *net;
-    QF_TRY(qf_net_create(r->context, r->file[FLOAT_MODEL], QF_TRAIN, 0, NULL, 0, &net));
+    qf_status status = qf_net_create(r->context, r->file[FLOAT_MODEL], QF_TRAIN, 0, NULL, 0, &net);
     qf_net_destroy(net);
-    qf_status status = qf_run_test_prepare(r->context, r->file[FLOAT_MODEL], r->options->weights,
-                                           NULL, r->options->test_iterations, &r->flow.test);
+    if (status == QF_OK)
+        status = qf_run_test_prepare(r->context, r->file[FLOAT_MODEL], r->options->weights, NULL,
+                                     r->options->test_iterations, &r->flow.test);
+    qf_until_resume(r->context, until);
     r->context->random = random;
+    return status;
+}
+
+static qf_status test_float(run *r, qf_qat_result *out)
+{
+    char *until = qf_until_suspend(r->context);
+    const qf_status status =
+        qf_flow_test(&r->flow, r->file[FLOAT_MODEL], r->options->weights, QF_RUN_FLOAT, out);
+    qf_until_resume(r->context, until);
     return status;
 }
 
@@ -172,6 +185,15 @@ static qf_status export_and_report(run *r, const char *weights, qf_qat_result *o
 static qf_status compare_with_start(run *r, const char *weights, qf_qat_result *out)
 {
     const qf_qat_score *worse = qf_run_worse(out);
+    if (r->context->until) {
+        char where[128];
+        qf_until_describe(r->context, where, sizeof where);
+        snprintf(out->remark, sizeof out->remark,
+                 "The exported models have nothing %.120s: what they are worth is for your code, "
+                 "which computes the rest, to find.",
+                 where);
+        return QF_OK;
+    }
     if (!worse)
         return QF_OK;
     qf_qat_result *retrained = qf_alloc(1, sizeof *retrained);
@@ -232,7 +254,7 @@ static qf_status execute(run *r, qf_qat_result *out)
     QF_TRY(qf_outputs_end(r->context, mark, set_up(r)));
     QF_TRY(show_plan(r));
     out->float_bytes = qf_flow_file_size(o->weights);
-    QF_TRY(qf_flow_test(&r->flow, r->file[FLOAT_MODEL], o->weights, QF_RUN_FLOAT, out));
+    QF_TRY(test_float(r, out));
     QF_TRY(test_prepared(r, r->file[MODIFIED_WEIGHTS], true, out));
     QF_TRY(train(r));
     char ending[64];

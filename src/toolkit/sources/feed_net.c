@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/until.h"
 #include "toolkit/prepare/graph.h"
 #include "toolkit/sources/data_layer.h"
 #include "train/test_set.h"
@@ -261,7 +262,7 @@ qf_status qf_test_phase_read(qf_context *context, const char *model, Caffe__NetP
 {
     Caffe__NetParameter *whole;
     *out = NULL;
-    QF_TRY(qf_net_param_read(context, model, &whole));
+    QF_TRY(qf_until_read(context, model, &whole));
     qf_status status = qf_net_param_set_state(context, whole, QF_TEST, 0, NULL, 0);
     if (status == QF_OK)
         status = qf_net_param_filter(context, whole, out);
