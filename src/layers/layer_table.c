@@ -18,6 +18,7 @@
     X(batch_to_space)                                                                              \
     X(bias)                                                                                        \
     X(bnll)                                                                                        \
+    X(box_annotator_ohem)                                                                          \
     X(clip)                                                                                        \
     X(concat)                                                                                      \
     X(contrastive_loss)                                                                            \
@@ -102,10 +103,12 @@
     X(silence)                                                                                     \
     X(slice)                                                                                       \
     X(smooth_l1_loss)                                                                              \
+    X(smooth_l1_loss_ohem)                                                                         \
     X(softmax)                                                                                     \
     X(softmax_with_loss)                                                                           \
     X(space_to_batch)                                                                              \
     X(space_to_depth)                                                                              \
+    X(softmax_with_loss_ohem)                                                                      \
     X(split)                                                                                       \
     X(spp)                                                                                         \
     X(squeeze)                                                                                     \

@@ -1,4 +1,6 @@
-/* SoftmaxWithLoss: −mean log p(label), the gradient straight from the probabilities. */
+/* SoftmaxWithLoss: −mean log p(label), the gradient straight from the probabilities. R-FCN's Caffe
+ * puts out the loss of each item, too, as third top, through which no gradient comes; its layer
+ * SoftmaxWithLossOHEM is the same. */
 #include "layers/loss/loss.h"
 
 typedef struct state {
@@ -28,7 +30,10 @@ static qf_status reshape(qf_layer *layer)
     s->loss.ignored = qf_loss_ignored(layer);
     QF_TRY(qf_tensor_reshape(layer->context, s->probability, bottom));
     QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
-    return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], bottom) : QF_OK;
+    if (layer->top_count > 1)
+        QF_TRY(qf_blob_reshape_to(layer->top[1], bottom));
+    return layer->top_count > 2 ? qf_blob_reshape_to(layer->top[2], qf_blob_shape(layer->bottom[1]))
+                                : QF_OK;
 }
 
 static double mean_over(const qf_layer *layer, int top, size_t index)
@@ -43,6 +48,24 @@ static float divisor(const qf_layer *layer)
     return qf_loss_divisor(mean_over(layer, 0, 0));
 }
 
+static qf_status put_losses(qf_layer *layer)
+{
+    const state *s = layer->state;
+    const float *p, *labels;
+    float *losses;
+    QF_TRY(qf_read(layer->context, s->probability, s->classes.form, &p));
+    QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &labels));
+    QF_TRY(qf_write(layer->context, layer->top[2]->data, QF_PLAIN, &losses));
+    for (size_t item = 0; item < qf_classes_items(&s->classes); item++) {
+        const float *mine = p + qf_classes_first(&s->classes, item);
+        losses[item] = qf_label_is_ignored(s->loss.ignored, labels[item])
+                           ? 0
+                           : qf_negative_log(mine[(size_t)labels[item] * s->classes.inner],
+                                             QF_LEAST_PROBABILITY);
+    }
+    return QF_OK;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
@@ -50,9 +73,9 @@ static qf_status forward(qf_layer *layer)
     QF_TRY(layer->device->reduce->softmax_loss(layer->context, &s->loss, layer->bottom[0]->data,
                                                layer->bottom[1]->data, divisor(layer),
                                                s->probability, layer->top[0]->data));
-    return layer->top_count > 1
-               ? qf_tensor_copy(layer->context, layer->top[1]->data, s->probability)
-               : QF_OK;
+    if (layer->top_count > 1)
+        QF_TRY(qf_tensor_copy(layer->context, layer->top[1]->data, s->probability));
+    return layer->top_count > 2 ? put_losses(layer) : QF_OK;
 }
 
 static qf_status backward(qf_layer *layer)
@@ -67,17 +90,21 @@ static qf_status backward(qf_layer *layer)
         weight[0] / divisor(layer), layer->bottom[0]->diff);
 }
 
-const qf_layer_type qf_softmax_with_loss_layer = {
-    .name = "SoftmaxWithLoss",
-    .state_size = sizeof(state),
-    QF_BOTTOMS(2, 2),
-    QF_TOPS(1, 2),
-    .loss = true,
-    .no_gradient_bottoms = 1u << 1,
-    .setup = setup,
-    .reshape = reshape,
-    .mean_over = mean_over,
-    .forward = forward,
-    .backward = backward,
-    .destroy = destroy,
-};
+#define SOFTMAX_LOSS_LAYER(stem, type)                                                             \
+    const qf_layer_type qf_##stem##_layer = {                                                      \
+        .name = type,                                                                              \
+        .state_size = sizeof(state),                                                               \
+        QF_BOTTOMS(2, 2),                                                                          \
+        QF_TOPS(1, 3),                                                                             \
+        .loss = true,                                                                              \
+        .no_gradient_bottoms = 1u << 1,                                                            \
+        .setup = setup,                                                                            \
+        .reshape = reshape,                                                                        \
+        .mean_over = mean_over,                                                                    \
+        .forward = forward,                                                                        \
+        .backward = backward,                                                                      \
+        .destroy = destroy,                                                                        \
+    }
+
+SOFTMAX_LOSS_LAYER(softmax_with_loss, "SoftmaxWithLoss");
+SOFTMAX_LOSS_LAYER(softmax_with_loss_ohem, "SoftmaxWithLossOHEM");
