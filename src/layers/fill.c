@@ -77,6 +77,21 @@ static void fill_positive_unitball(const filling *fill)
     }
 }
 
+/* Directions of no preference (NormFace): each row of length 1. */
+static void fill_gaussian_unitball(const filling *fill)
+{
+    gaussian(fill, 0, 1);
+    const size_t rows = (size_t)fill->shape->dim[0], length = fill->count / rows;
+    for (size_t row = 0; row < rows; row++) {
+        float *values = fill->values + row * length;
+        double sum = 0;
+        for (size_t i = 0; i < length; i++)
+            sum += (double)values[i] * (double)values[i];
+        for (size_t i = 0; sum > 0 && i < length; i++)
+            values[i] /= (float)sqrt(sum);
+    }
+}
+
 /* Glorot and Bengio (2010). */
 static void fill_xavier(const filling *fill)
 {
@@ -110,6 +125,7 @@ static const struct {
 } fillers[] = {
     {"constant", 0, false, fill_constant},
     {"gaussian", 0, true, fill_gaussian},
+    {"gaussian_unitball", 1, false, fill_gaussian_unitball},
     {"positive_unitball", 1, false, fill_positive_unitball},
     {"uniform", 0, false, fill_uniform},
     {"xavier", 1, false, fill_xavier},

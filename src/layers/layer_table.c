@@ -19,10 +19,13 @@
     X(bias)                                                                                        \
     X(bnll)                                                                                        \
     X(box_annotator_ohem)                                                                          \
+    X(center_loss)                                                                                 \
     X(clip)                                                                                        \
+    X(combined_margin)                                                                             \
     X(concat)                                                                                      \
     X(contrastive_loss)                                                                            \
     X(convolution)                                                                                 \
+    X(cosin_addm)                                                                                  \
     X(c_relu)                                                                                      \
     X(crop)                                                                                        \
     X(data)                                                                                        \
@@ -44,6 +47,7 @@
     X(filter)                                                                                      \
     X(flatten)                                                                                     \
     X(hard_sigmoid)                                                                                \
+    X(general_contrastive_loss)                                                                    \
     X(hdf5_data)                                                                                   \
     X(hdf5_output)                                                                                 \
     X(hfmg)                                                                                        \
@@ -53,13 +57,16 @@
     X(im2col)                                                                                      \
     X(image_data)                                                                                  \
     X(infogain_loss)                                                                               \
+    X(inner_distance)                                                                              \
     X(inner_product)                                                                               \
     X(input)                                                                                       \
     X(interp)                                                                                      \
+    X(label_specific_add)                                                                          \
     X(log)                                                                                         \
     X(lrn)                                                                                         \
     X(lstm)                                                                                        \
     X(lstm_unit)                                                                                   \
+    X(margin_inner_product)                                                                        \
     X(mat_mul)                                                                                     \
     X(memory_data)                                                                                 \
     X(mirror_pad)                                                                                  \

@@ -28,7 +28,7 @@ static const struct {
      "weight_fixed=false relu=false same_mode=false yuv_input=false dis_mode=false "
      "gen_mode=false submanifold_sparse=false"},
     {"InnerProductParameter",
-     "sparse_mode weight_fixed=false dis_mode=false gen_mode=false normalize=false"},
+     "sparse_mode weight_fixed=false dis_mode=false gen_mode=false"},
     {"BatchNormParameter",
      "stats_batch_size=0 relu=false icnet=false use_alpha_beta=false disable_mean=false "
      "disable_variance=false"},

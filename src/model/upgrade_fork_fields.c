@@ -3,7 +3,8 @@
  *  - `relu6`, `maximum` and `minimum` of ReLU (synopsys-caffe) make it a ReLU6 or a Clip;
  *  - BatchNorm with `scale_bias` (NVIDIA's Caffe) is BatchNorm and Scale. The BatchNorm keeps the
  *    layer's name, the Scale is "<name>_scale". Five blobs: mean, variance, their weight, scale,
- *    bias.
+ *    bias;
+ *  - InnerProduct with the weights as a second bottom (NormFace) is MatMul.
  */
 #include "model/field.h"
 #include "model/upgrade.h"
@@ -164,15 +165,45 @@ static qf_status split_scale_bias(qf_context *context, Caffe__NetParameter *net,
     return QF_OK;
 }
 
+/* ---- InnerProduct of two bottoms ---- */
+
+static bool has_two_factors(const Caffe__LayerParameter *layer)
+{
+    return qf_upgrade_is(layer, "InnerProduct") && layer->n_bottom == 2;
+}
+
+static qf_status make_product(qf_context *context, Caffe__LayerParameter *layer)
+{
+    const Caffe__InnerProductParameter *p = layer->inner_product_param;
+    if (!p || p->bias_term || p->axis != 1)
+        return qf_fail(context, QF_E_UNSUPPORTED,
+                       "layer %s: an InnerProduct whose weights are a second bottom needs "
+                       "bias_term: false and axis: 1",
+                       qf_upgrade_name(layer));
+    const bool transpose = !p->transpose;
+    qf_message_free(layer->matmul_param);
+    layer->matmul_param = NULL;
+    QF_TRY(qf_set_string(context, &layer->type, "MatMul"));
+    QF_TRY(qf_message_new(context, &caffe__mat_mul_parameter__descriptor, &layer->matmul_param));
+    layer->matmul_param->has_transpose_b = true;
+    layer->matmul_param->transpose_b = transpose;
+    qf_message_free(layer->inner_product_param);
+    layer->inner_product_param = NULL;
+    return QF_OK;
+}
+
 qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, bool *changed)
 {
     for (size_t i = 0; i < net->n_layer; i++) {
         const bool bounded = is_bounded(net->layer[i]), scaled = has_scale_bias(net->layer[i]);
+        const bool product = has_two_factors(net->layer[i]);
         if (bounded)
             QF_TRY(upgrade_bounds(context, net->layer[i]));
         if (scaled)
             QF_TRY(split_scale_bias(context, net, i));
-        *changed |= bounded || scaled;
+        if (product)
+            QF_TRY(make_product(context, net->layer[i]));
+        *changed |= bounded || scaled || product;
     }
     return QF_OK;
 }

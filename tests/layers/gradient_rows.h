@@ -7,7 +7,8 @@
 
 enum { GRADIENT_BOTTOMS_MAX = 5, GRADIENT_ZEROS_MAX = 4 };
 
-typedef enum gradient_options { IN_PLACE = 1, TEST_PHASE = 2 } gradient_options;
+/* OWN_RULE: what its parameters get is a rule of the layer, no derivative, and checked elsewhere. */
+typedef enum gradient_options { IN_PLACE = 1, TEST_PHASE = 2, OWN_RULE = 4 } gradient_options;
 
 /* A blob whose gradient is zero everywhere, and why: bottoms are "x0", "x1" …, parameters "p0" …
  * Any other must have a gradient that the check would miss. */

@@ -125,6 +125,8 @@ const gradient_row gradient_rows_caffe[] = {
     {"InfogainLoss", .bottoms = {"3 4 2", "3 2 < 4", "4 4 fixed"}},
     {"InfogainLoss", .bottoms = {"2 2 4", "2 2 < 4", "1 1 4 4 fixed"},
      .param = "infogain_loss_param { axis: 2 } loss_param { ignore_label: 1 normalization: FULL }"},
+    {"InnerProduct", .bottoms = {"3 4"},
+     .param = "inner_product_param { num_output: 3 normalize: true }", .options = TEST_PHASE},
     {"InnerProduct", .bottoms = {"3 2 2 2"}, .param = "inner_product_param { num_output: 4 }"},
     {"InnerProduct", .bottoms = {"3 5"},
      .param = "inner_product_param { num_output: 4 transpose: true }"},

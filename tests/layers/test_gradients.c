@@ -257,7 +257,7 @@ static void check(const gradient_row *c, qf_buffer *why)
         if (has_gradient(c->bottoms[b]))
             check_blob(c, net, net->layers[0]->top[b], name, why);
     }
-    for (int i = 0; is_learned(layer) && i < layer->param_count; i++) {
+    for (int i = 0; is_learned(layer) && !(c->options & OWN_RULE) && i < layer->param_count; i++) {
         snprintf(name, sizeof name, "p%d", i);
         check_blob(c, net, layer->params[i].blob, name, why);
     }

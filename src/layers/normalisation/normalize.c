@@ -1,15 +1,51 @@
 /*
  * Normalize (SSD; from ParseNet): y = scale · x / sqrt(Σ x² + eps), the sum over the channels of a
- * pixel or over the whole image; scale is learned, one for all or one for each channel.
+ * pixel or over the whole image; scale is learned, one for all or one for each channel. NormFace's,
+ * of the channels of a pixel and without a scale, has the same name: what has a normalize_param, or
+ * neither parameters nor pixels.
  */
 #include "layers/layer.h"
 
+#include <string.h>
+
 typedef struct state {
     bool across_spatial, shared;
+    bool scaled; /* SSD's: parameter 0 is the scale */
     float eps;
+    qf_tensor *one;        /* the scale of NormFace's */
     qf_tensor *reciprocal; /* r of each image, or of each pixel */
     qf_tensor *kept, *input;
 } state;
+
+static qf_status setup_of_face(qf_layer *layer)
+{
+    const Caffe__FaceNormalizeParameter *p = layer->param->normalize_param;
+    state *s = layer->state;
+    const qf_shape scalar = {0};
+    float *one;
+    if (p && strcmp(p->normalize_type, "L2") != 0)
+        return qf_fail(layer->context, QF_E_UNSUPPORTED,
+                       "normalize_param.normalize_type is '%s', only 'L2' is known",
+                       p->normalize_type);
+    if (p && p->bp_norm)
+        return qf_fail(layer->context, QF_E_UNSUPPORTED,
+                       "normalize_param.bp_norm needs a second top, the lengths, which is not "
+                       "known here");
+    s->eps = 1e-6f;
+    s->shared = true;
+    QF_TRY(qf_tensor_create(layer->context, &s->reciprocal));
+    QF_TRY(qf_tensor_create(layer->context, &s->one));
+    QF_TRY(qf_tensor_reshape(layer->context, s->one, &scalar));
+    QF_TRY(qf_write(layer->context, s->one, QF_PLAIN, &one));
+    one[0] = 1;
+    return QF_OK;
+}
+
+static bool is_of_face(const qf_layer *layer)
+{
+    return !layer->param->norm_param &&
+           (layer->param->normalize_param || qf_blob_shape(layer->bottom[0])->axes == 2);
+}
 
 static qf_status setup(qf_layer *layer)
 {
@@ -23,6 +59,9 @@ static qf_status setup(qf_layer *layer)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "Normalize needs channels on axis 1, '%s' has %d axes",
                        layer->bottom[0]->name, bottom->axes);
+    if (is_of_face(layer))
+        return setup_of_face(layer);
+    s->scaled = true;
     if (!(p->eps >= 0))
         return qf_fail(layer->context, QF_E_VALUE, "norm_param: eps must not be negative, is %g",
                        (double)p->eps);
@@ -39,13 +78,20 @@ static void destroy(qf_layer *layer)
     const state *s = layer->state;
     qf_tensor_release(s->reciprocal);
     qf_tensor_release(s->kept);
+    qf_tensor_release(s->one);
+}
+
+static qf_tensor *scale_of(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return s->scaled ? layer->params[0].blob->data : s->one;
 }
 
 static qf_status reshape(qf_layer *layer)
 {
     const state *s = layer->state;
     const qf_extent e = qf_tensor_extent(qf_blob_shape(layer->bottom[0]));
-    const size_t scales = qf_blob_count(layer->params[0].blob);
+    const size_t scales = qf_shape_count(&scale_of(layer)->shape);
     if (!s->shared && scales != e.channels)
         return qf_fail(layer->context, QF_E_SHAPE,
                        "'%s' has %zu channels, but there are %zu scales", layer->bottom[0]->name,
@@ -60,23 +106,21 @@ static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     QF_TRY(qf_layer_keep_input(layer, &s->kept, &s->input));
-    return layer->device->normalise->unit_length(layer->context, s->eps, s->input,
-                                                 layer->params[0].blob->data, s->reciprocal,
-                                                 layer->top[0]->data);
+    return layer->device->normalise->unit_length(layer->context, s->eps, s->input, scale_of(layer),
+                                                 s->reciprocal, layer->top[0]->data);
 }
 
 static qf_status backward(qf_layer *layer)
 {
     const state *s = layer->state;
     const qf_normalise_family *run = layer->device->normalise;
-    const qf_layer_param *scale = &layer->params[0];
     qf_tensor *dy = layer->top[0]->diff;
-    if (scale->propagate)
+    if (s->scaled && layer->params[0].propagate)
         QF_TRY(run->unit_length_backward_scale(layer->context, s->input, s->reciprocal, dy,
-                                               scale->blob->diff));
+                                               layer->params[0].blob->diff));
     if (!layer->propagate_down[0])
         return QF_OK;
-    return run->unit_length_backward(layer->context, s->input, scale->blob->data, s->reciprocal, dy,
+    return run->unit_length_backward(layer->context, s->input, scale_of(layer), s->reciprocal, dy,
                                      layer->bottom[0]->diff);
 }
 

@@ -53,6 +53,8 @@ static const char *inner_product_reason(const Caffe__LayerParameter *layer,
     (void)weights;
     if (p && p->transpose)
         return "transpose is true";
+    if (p && p->normalize)
+        return "normalize is true: its weights are directions";
     return p && p->axis != 1 ? "its axis is not 1" : NULL;
 }
 
