@@ -85,6 +85,7 @@
     X(pooling)                                                                                     \
     X(power)                                                                                       \
     X(prior_box)                                                                                   \
+    X(prior_box_clustered)                                                                         \
     X(proposal)                                                                                    \
     X(ps_roi_pooling)                                                                              \
     X(python)                                                                                      \

@@ -46,6 +46,30 @@ static void prior_box(void **state)
     qf_net_destroy(net);
 }
 
+/* Two boxes of whole and broken sizes around each of two cells, 16 pixels apart: like those of a
+ * PriorBox, but as given, and not cut to whole pixels. */
+static void prior_box_clustered(void **state)
+{
+    (void)state;
+    qf_net *net = MAKE("type: 'PriorBoxClustered' prior_box_param { width: 10.5 width: 20 height: "
+                       "12 height: 24 variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 "
+                       "step: 16 offset: 0.5 }",
+                       1, "1 8 1 2", "1 3 50 100");
+    test_forward(context, net);
+    TEST_EXPECT(net, 0, "1 2 16 (32)", 0.0275f, 0.04f, 0.1325f, 0.28f, -0.02f, -0.08f, 0.18f, 0.4f,
+                0.1875f, 0.04f, 0.2925f, 0.28f, 0.14f, -0.08f, 0.34f, 0.4f, 0.1f, 0.1f, 0.2f, 0.2f,
+                0.1f, 0.1f, 0.2f, 0.2f, 0.1f, 0.1f, 0.2f, 0.2f, 0.1f, 0.1f, 0.2f, 0.2f);
+    qf_net_destroy(net);
+
+    /* The step that nobody gives is that from cell to cell; boxes end at the image. */
+    net = MAKE("type: 'PriorBoxClustered' prior_box_param { width: 40 height: 10 clip: true }", 1,
+               "1 8 2 1", "1 3 20 30");
+    test_forward(context, net);
+    TEST_EXPECT(net, 0, "1 2 8 (16)", 0, 0, 1, 0.5f, 0, 0.5f, 1, 1, 0.1f, 0.1f, 0.1f, 0.1f, 0.1f,
+                0.1f, 0.1f, 0.1f);
+    qf_net_destroy(net);
+}
+
 static void box_codes(void **state)
 {
     (void)state;
@@ -357,6 +381,15 @@ static void refused(void **state)
          {"1 1 2 2", "1 1 9 9"},
          "step must be"},
         {"type: 'PriorBox' prior_box_param { min_size: 9 }", {"1 1 2", "1 1 9 9"}, "4 axes"},
+        {"type: 'PriorBoxClustered' prior_box_param { width: 9 width: 8 height: 9 }",
+         {"1 1 2 2", "1 1 9 9"},
+         "2 width and 1 height"},
+        {"type: 'PriorBoxClustered' prior_box_param { min_size: 9 }",
+         {"1 1 2 2", "1 1 9 9"},
+         "0 width and 0 height"},
+        {"type: 'PriorBoxClustered' prior_box_param { width: 9 height: nan }",
+         {"1 1 2 2", "1 1 9 9"},
+         "box 0 of a cell is 9 wide and nan high"},
         {"type: 'DetectionOutput'", {"1 8", "1 4", "1 2 8"}, "needs num_classes"},
         {"type: 'DetectionOutput' detection_output_param { num_classes: 3 }",
          {"1 8", "1 4", "1 2 8"},
@@ -451,10 +484,15 @@ static void refused_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prior_box),         cmocka_unit_test(box_codes),
-        cmocka_unit_test(detection_output),  cmocka_unit_test(detection_output_against_reference),
-        cmocka_unit_test(smooth_l1_loss),    cmocka_unit_test(multi_box_loss),
-        cmocka_unit_test(multi_box_matches), cmocka_unit_test(refused),
+        cmocka_unit_test(prior_box),
+        cmocka_unit_test(prior_box_clustered),
+        cmocka_unit_test(box_codes),
+        cmocka_unit_test(detection_output),
+        cmocka_unit_test(detection_output_against_reference),
+        cmocka_unit_test(smooth_l1_loss),
+        cmocka_unit_test(multi_box_loss),
+        cmocka_unit_test(multi_box_matches),
+        cmocka_unit_test(refused),
         cmocka_unit_test(refused_values),
     };
     return cmocka_run_group_tests(tests, test_start, test_stop);

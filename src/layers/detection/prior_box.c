@@ -1,5 +1,6 @@
-/* PriorBox (SSD): for each cell of a feature map the boxes that the network adjusts, as shares of
- * the image, and the variances of the adjustment. The values depend on shapes alone. */
+/* PriorBox (SSD), PriorBoxClustered (OpenVINO): for each cell of a feature map the boxes that the
+ * network adjusts, as shares of the image, and the variances of the adjustment. The values depend
+ * on shapes alone. The types differ in how the boxes of a cell are given. */
 #include "layers/layer.h"
 
 #include "base/memory.h"
@@ -120,6 +121,27 @@ static qf_status setup(qf_layer *layer)
     return read_geometry(layer, p);
 }
 
+static qf_status setup_clustered(qf_layer *layer)
+{
+    const prior_box_param *p = param_of(layer);
+    state *s = layer->state;
+    if (p->n_width == 0 || p->n_width != p->n_height)
+        return qf_fail(
+            layer->context, QF_E_FORMAT,
+            "prior_box_param has %zu width and %zu height; a PriorBoxClustered needs one "
+            "of each for every box of a cell",
+            p->n_width, p->n_height);
+    for (size_t i = 0; i < p->n_width; i++)
+        if (!(p->width[i] > 0 && p->height[i] > 0 && isfinite(p->width[i] + p->height[i])))
+            return qf_fail(layer->context, QF_E_VALUE,
+                           "prior_box_param: box %zu of a cell is %g wide and %g high; expected "
+                           "numbers greater than 0",
+                           i, (double)p->width[i], (double)p->height[i]);
+    s->boxes_per_cell = p->n_width;
+    QF_TRY(read_variance(layer, p));
+    return read_geometry(layer, p);
+}
+
 static void destroy(qf_layer *layer)
 {
     qf_free(((state *)layer->state)->ratios);
@@ -173,7 +195,17 @@ static float *put_cell(const qf_layer *layer, float *out, float x, float y, cons
     return out;
 }
 
-static qf_status forward(qf_layer *layer)
+static float *put_clusters(const qf_layer *layer, float *out, float x, float y, const int image[2])
+{
+    const prior_box_param *p = param_of(layer);
+    for (size_t i = 0; i < p->n_width; i++)
+        out = put(out, x, y, (double)p->width[i], (double)p->height[i], image);
+    return out;
+}
+
+typedef float *put_boxes(const qf_layer *layer, float *out, float x, float y, const int image[2]);
+
+static qf_status put_all(qf_layer *layer, put_boxes *put_cell_boxes)
 {
     const prior_box_param *p = param_of(layer);
     const state *s = layer->state;
@@ -189,8 +221,8 @@ static qf_status forward(qf_layer *layer)
     float *out = boxes;
     for (int h = 0; h < map->dim[2]; h++)
         for (int w = 0; w < map->dim[3]; w++)
-            out = put_cell(layer, out, ((float)w + p->offset) * step[1],
-                           ((float)h + p->offset) * step[0], image);
+            out = put_cell_boxes(layer, out, ((float)w + p->offset) * step[1],
+                                 ((float)h + p->offset) * step[0], image);
     for (size_t i = 0; p->clip && i < half; i++)
         boxes[i] = fminf(fmaxf(boxes[i], 0), 1);
     for (size_t i = 0; i < half; i++)
@@ -198,14 +230,28 @@ static qf_status forward(qf_layer *layer)
     return QF_OK;
 }
 
-const qf_layer_type qf_prior_box_layer = {
-    .name = "PriorBox",
-    .state_size = sizeof(state),
-    QF_BOTTOMS(2, 2),
-    QF_TOPS(1, 1),
-    .no_backward = true,
-    .setup = setup,
-    .reshape = reshape,
-    .forward = forward,
-    .destroy = destroy,
-};
+static qf_status forward(qf_layer *layer)
+{
+    return put_all(layer, put_cell);
+}
+
+static qf_status forward_clustered(qf_layer *layer)
+{
+    return put_all(layer, put_clusters);
+}
+
+#define PRIOR_BOX(stem, type, make, run)                                                           \
+    const qf_layer_type qf_##stem##_layer = {                                                      \
+        .name = type,                                                                              \
+        .state_size = sizeof(state),                                                               \
+        QF_BOTTOMS(2, 2),                                                                          \
+        QF_TOPS(1, 1),                                                                             \
+        .no_backward = true,                                                                       \
+        .setup = make,                                                                             \
+        .reshape = reshape,                                                                        \
+        .forward = run,                                                                            \
+        .destroy = destroy,                                                                        \
+    }
+
+PRIOR_BOX(prior_box, "PriorBox", setup, forward);
+PRIOR_BOX(prior_box_clustered, "PriorBoxClustered", setup_clustered, forward_clustered);
