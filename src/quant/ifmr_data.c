@@ -97,11 +97,14 @@ void qf_ifmr_data_add(qf_ifmr_data *data, const qf_ifmr_grid *grid, const uint32
     if (all.exponent != data->grid.exponent || all.first != data->grid.first)
         move_bins(data, &all);
     data->grid = all;
+    const bool alike = all.exponent == grid->exponent && all.first == grid->first;
     for (int i = 0; i < QF_IFMR_DATA_BINS; i++)
-        if (counts[i]) {
+        data->count += counts[i];
+    for (int i = 0; i < QF_IFMR_DATA_BINS && alike; i++)
+        data->bins[i] += counts[i];
+    for (int i = 0; i < QF_IFMR_DATA_BINS && !alike; i++)
+        if (counts[i])
             data->bins[place_on(&all, grid, i)] += counts[i];
-            data->count += counts[i];
-        }
     add_end(&data->top, top);
     add_end(&data->bottom, bottom);
 }

@@ -398,7 +398,7 @@ int main(int argc, char **argv)
         {"dequantise-fake", NULL, dequantise_fake},
         {"scales-alone", NULL, scales_alone},
         {"first-range", NULL, first_range},
-        {"ifmr", NULL, ifmr},
+        {"ifmr", "quantise:ifmr_add", ifmr},
         {"hfmg", NULL, hfmg},
         {"ranges-with-nan", NULL, ranges_with_nan},
         {"quant", NULL, quant},

@@ -98,6 +98,7 @@ static const qf_implementations *const lists[] = {
     &qf_sweep_search_list,
     &qf_quantise_activations_list,
     &qf_quantise_activations_backward_list,
+    &qf_quantise_ifmr_list,
     NULL,
 };
 

@@ -28,7 +28,7 @@ extern const qf_implementations qf_multiply_forward_list, qf_multiply_forward_in
     qf_pool_forward_list;
 
 extern const qf_implementations qf_sweep_requantise_list, qf_sweep_search_list,
-    qf_quantise_activations_list, qf_quantise_activations_backward_list;
+    qf_quantise_activations_list, qf_quantise_activations_backward_list, qf_quantise_ifmr_list;
 qf_status qf_requantise(qf_context *, const qf_requantisation *, qf_tensor *acc, qf_tensor *addend,
                         qf_tensor *y, qf_tensor *codes);
 

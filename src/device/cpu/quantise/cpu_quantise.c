@@ -1,6 +1,7 @@
 /* Quantisation on the host: the loops of quantise_loops.h, on tensors. What rounding by addition
  * cannot handle, absurd ranges, is left to the reference. */
 #include "device/cpu/cpu.h"
+#include "device/cpu/quantise/ifmr_count.h"
 #include "device/cpu/quantise/quantise_loops.h"
 #include "device/gradient_add.h"
 #include "device/reference/reference.h"
@@ -154,7 +155,7 @@ static qf_status ifmr_add(qf_context *context, qf_ifmr_data *data, qf_tensor *x)
     bool kept;
     QF_TRY(qf_read(context, x, few ? QF_NHWC : qf_tensor_any_float(x), &values));
     QF_TRY(qf_ifmr_data_keep(context, data, values, n, &kept));
-    return kept ? QF_OK : qf_ifmr_count(context, data, values, n);
+    return kept ? QF_OK : qf_ifmr_count_all(context, data, values, n);
 }
 
 static qf_status ifmr_decide(qf_context *context, const qf_ifmr_data *data,

@@ -1,23 +1,83 @@
-/* Values on their way into IFMR's bins: memory is read once, block by block, each of which is in
- * the nearest cache when it is counted. */
+/* Values on their way into IFMR's bins, block by block, each of which is in the nearest cache when
+ * it is counted; by any thread, in any order. */
+#include "device/cpu/quantise/ifmr_count.h"
+
 #include "base/array.h"
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "base/vector.h"
+#include "device/choose.h"
+#include "device/cpu/onednn.h"
+#include "device/cpu/quantise/ifmr_places.h"
 #include "device/cpu/quantise/quantise_loops.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { BLOCK = 4096, CHUNK = 256, CHUNKS = BLOCK / CHUNK };
 
 /* What one thread has counted since it last handed it over. */
-typedef struct counter {
-    qf_ifmr_data *data;
+typedef struct part {
     qf_ifmr_grid grid;
     uint32_t *counts;
     qf_ifmr_end top, bottom;
+    bool used, failed; /* failed: some value is not finite */
+} part;
+
+struct qf_ifmr_count {
+    qf_ifmr_data *data;
+    qf_ifmr_places *places;
+    qf_ifmr_grid grid;  /* of the data at the beginning */
     float above, below; /* what is not beyond these is no end, by what was there before */
-} counter;
+    int threads;
+    part *parts;     /* of each thread */
+    qf_array *array; /* their counts */
+};
+
+/* ---- which kernel: to run is to take it ---- */
+
+typedef struct count_call {
+    qf_ifmr_count *count;
+} count_call;
+
+static qf_status accepts_avx512(qf_context *context, const void *of, const char **no)
+{
+    (void)context;
+    (void)of;
+    *no = qf_onednn_has_avx512() ? NULL : QF_LACKS "AVX-512";
+    return QF_OK;
+}
+
+static qf_status take_avx512(qf_context *context, const void *of)
+{
+    (void)context;
+    ((const count_call *)of)->count->places = qf_ifmr_places_avx512;
+    return QF_OK;
+}
+
+static qf_status take_loops(qf_context *context, const void *of)
+{
+    (void)context;
+    ((const count_call *)of)->count->places = qf_ifmr_places_loops;
+    return QF_OK;
+}
+
+static void describe(const void *of, char *text, size_t size)
+{
+    (void)of;
+    snprintf(text, size, "of any values");
+}
+
+static const qf_implementation kernels[] = {
+    {"avx512", accepts_avx512, NULL, take_avx512},
+    {"loops", NULL, NULL, take_loops},
+};
+
+const qf_implementations qf_quantise_ifmr_list = {"quantise", "ifmr_add",
+                                                  QF_IMPLEMENTATIONS(kernels), describe};
+
+/* ---- a block ---- */
 
 /* The highest and the lowest value of each chunk of a block, all of them finite, or false. */
 QF_CLONES static bool chunk_ends(const float *x, size_t n, float *highest, float *lowest)
@@ -42,43 +102,43 @@ QF_CLONES static bool chunk_ends(const float *x, size_t n, float *highest, float
     return largest < 0x7f800000;
 }
 
-QF_CLONES static void find_places(const float *x, size_t n, float bins_per_unit, int first,
-                                  uint16_t *bin)
+static void count_places(const qf_ifmr_count *count, part *p, const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        bin[i] = (uint16_t)((int32_t)floorf(x[i] * bins_per_unit) - first);
+    uint16_t place[BLOCK + QF_IFMR_SPARE_PLACES];
+    const size_t counted =
+        count->places(x, n, 1 / qf_ifmr_grid_width(&p->grid), p->grid.first, place);
+    for (size_t i = 0; i < counted; i++)
+        p->counts[place[i]]++;
+    p->counts[-p->grid.first] += (uint32_t)(n - counted); /* where 0 belongs */
 }
 
-static void count_places(const counter *c, const float *x, size_t n)
+static void clear(part *p)
 {
-    uint16_t bin[BLOCK];
-    find_places(x, n, 1 / qf_ifmr_grid_width(&c->grid), c->grid.first, bin);
-    for (size_t i = 0; i < n; i++)
-        c->counts[bin[i]]++;
+    memset(p->counts, 0, QF_IFMR_DATA_BINS * sizeof *p->counts);
+    p->top.count = p->bottom.count = 0;
 }
 
-static void hand_over(counter *c)
+static void hand_over(const qf_ifmr_count *count, part *p)
 {
 #pragma omp critical(qf_ifmr_counts)
     {
-        qf_ifmr_data_add(c->data, &c->grid, c->counts, &c->top, &c->bottom);
-        c->grid = c->data->grid;
+        qf_ifmr_data_add(count->data, &p->grid, p->counts, &p->top, &p->bottom);
+        p->grid = count->data->grid;
     }
-    memset(c->counts, 0, QF_IFMR_DATA_BINS * sizeof *c->counts);
-    c->top.count = c->bottom.count = 0;
 }
 
 /* Room for values beyond those so far. */
-static void widen(counter *c, float lowest, float highest)
+static void widen(const qf_ifmr_count *count, part *p, float lowest, float highest)
 {
-    if (lowest >= c->grid.lowest && highest <= c->grid.highest)
+    if (lowest >= p->grid.lowest && highest <= p->grid.highest)
         return;
-    const qf_ifmr_grid grid = qf_ifmr_grid_with(&c->grid, lowest, highest);
-    if (grid.exponent != c->grid.exponent || grid.first != c->grid.first) {
-        hand_over(c);
-        c->grid = qf_ifmr_grid_with(&c->grid, lowest, highest);
+    const qf_ifmr_grid grid = qf_ifmr_grid_with(&p->grid, lowest, highest);
+    if (grid.exponent != p->grid.exponent || grid.first != p->grid.first) {
+        hand_over(count, p);
+        clear(p);
+        p->grid = qf_ifmr_grid_with(&p->grid, lowest, highest);
     } else
-        c->grid = grid;
+        p->grid = grid;
 }
 
 /* Values of a chunk, times `sign`, that belong to an end. */
@@ -95,60 +155,111 @@ static bool reaches(const qf_ifmr_end *end, float highest, float above)
     return highest > above && (end->count < QF_IFMR_ENDS || highest > end->value[0]);
 }
 
-static bool count_block(counter *c, const float *x, size_t n)
+static bool count_block(const qf_ifmr_count *count, part *p, const float *x, size_t n)
 {
     float highest[CHUNKS], lowest[CHUNKS];
     if (!chunk_ends(x, n, highest, lowest))
         return false;
     float high = highest[0], low = lowest[0];
     for (size_t chunk = 0; chunk * CHUNK < n; chunk++) {
-        const size_t at = chunk * CHUNK, count = n - at < CHUNK ? n - at : CHUNK;
+        const size_t at = chunk * CHUNK, size = n - at < CHUNK ? n - at : CHUNK;
         high = fmaxf(high, highest[chunk]);
         low = fminf(low, lowest[chunk]);
-        if (reaches(&c->top, highest[chunk], c->above))
-            add_to_end(&c->top, x + at, count, 1, c->above);
-        if (reaches(&c->bottom, -lowest[chunk], c->below))
-            add_to_end(&c->bottom, x + at, count, -1, c->below);
+        if (reaches(&p->top, highest[chunk], count->above))
+            add_to_end(&p->top, x + at, size, 1, count->above);
+        if (reaches(&p->bottom, -lowest[chunk], count->below))
+            add_to_end(&p->bottom, x + at, size, -1, count->below);
     }
-    widen(c, low, high);
-    count_places(c, x, n);
+    widen(count, p, low, high);
+    count_places(count, p, x, n);
     return true;
 }
+
+/* ---- counting ---- */
 
 static float least_of(const qf_ifmr_end *end)
 {
     return end->count < QF_IFMR_ENDS ? -INFINITY : end->value[0];
 }
 
-/* Blocks of equal bounds whatever the number of threads; false: some value is not finite. */
-static bool count_blocks(counter of, uint32_t *counts, const float *x, size_t n)
+static qf_status make_parts(qf_context *context, qf_ifmr_count *count)
 {
-    int failed = 0;
-#pragma omp parallel reduction(+ : failed) if (qf_repays_threads(n))
-    {
-        counter c = of;
-        c.counts = counts + (size_t)omp_get_thread_num() * QF_IFMR_DATA_BINS;
-        memset(c.counts, 0, QF_IFMR_DATA_BINS * sizeof *c.counts);
-#pragma omp for schedule(static)
-        for (size_t at = 0; at < n; at += BLOCK)
-            failed += !count_block(&c, x + at, n - at < BLOCK ? n - at : BLOCK);
-        hand_over(&c);
-    }
-    return failed == 0;
+    const size_t threads = (size_t)count->threads;
+    count->parts = qf_alloc(threads, sizeof *count->parts);
+    count->array = qf_array_take(context, threads * QF_IFMR_DATA_BINS * sizeof(uint32_t));
+    if (!count->parts || !count->array)
+        return qf_fail(context, QF_E_MEMORY, "no memory for a histogram");
+    for (size_t i = 0; i < threads; i++)
+        count->parts[i].counts = (uint32_t *)count->array->bytes + i * QF_IFMR_DATA_BINS;
+    return QF_OK;
 }
 
-qf_status qf_ifmr_count(qf_context *context, qf_ifmr_data *data, const float *x, size_t n)
+qf_status qf_ifmr_count_begin(qf_context *context, qf_ifmr_data *data, qf_ifmr_count **out)
 {
-    const size_t threads = (size_t)omp_get_max_threads();
-    qf_array *array = qf_array_take(context, threads * QF_IFMR_DATA_BINS * sizeof(uint32_t));
-    if (!array)
+    const qf_implementation *chosen = NULL;
+    qf_ifmr_count *count = *out = qf_alloc(1, sizeof *count);
+    if (!count)
         return qf_fail(context, QF_E_MEMORY, "no memory for a histogram");
-    const counter of = {.data = data,
-                        .grid = data->grid,
-                        .above = least_of(&data->top),
-                        .below = least_of(&data->bottom)};
-    const bool finite = count_blocks(of, array->bytes, x, n);
-    qf_array_release(array);
+    *count = (qf_ifmr_count){.data = data,
+                             .grid = data->grid,
+                             .above = least_of(&data->top),
+                             .below = least_of(&data->bottom),
+                             .threads = omp_get_max_threads()};
+    const count_call call = {count};
+    qf_status status = make_parts(context, count);
+    if (status == QF_OK)
+        status = qf_choose_once(context, &qf_quantise_ifmr_list, 0, &call, &chosen);
+    if (status == QF_OK)
+        status = chosen->run(context, &call);
+    if (status != QF_OK) {
+        qf_ifmr_count_destroy(count);
+        *out = NULL;
+    }
+    return status;
+}
+
+void qf_ifmr_count_add(qf_ifmr_count *count, const float *x, size_t n)
+{
+    part *p = &count->parts[omp_get_thread_num()];
+    if (!p->used) {
+        p->used = true;
+        p->grid = count->grid;
+        clear(p);
+    }
+    for (size_t at = 0; at < n && !p->failed; at += BLOCK)
+        p->failed = !count_block(count, p, x + at, n - at < BLOCK ? n - at : BLOCK);
+}
+
+bool qf_ifmr_count_end(qf_ifmr_count *count)
+{
+    bool finite = true;
+    for (int i = 0; i < count->threads; i++) {
+        part *p = &count->parts[i];
+        finite &= !p->failed;
+        if (p->used)
+            hand_over(count, p);
+    }
+    qf_ifmr_count_destroy(count);
+    return finite;
+}
+
+void qf_ifmr_count_destroy(qf_ifmr_count *count)
+{
+    if (!count)
+        return;
+    qf_array_release(count->array);
+    qf_free(count->parts);
+    qf_free(count);
+}
+
+qf_status qf_ifmr_count_all(qf_context *context, qf_ifmr_data *data, const float *x, size_t n)
+{
+    qf_ifmr_count *count;
+    QF_TRY(qf_ifmr_count_begin(context, data, &count));
+#pragma omp parallel for schedule(static) if (qf_repays_threads(n))
+    for (size_t at = 0; at < n; at += BLOCK)
+        qf_ifmr_count_add(count, x + at, n - at < BLOCK ? n - at : BLOCK);
+    const bool finite = qf_ifmr_count_end(count);
     for (size_t i = 0; !finite && i < n; i++)
         if (!isfinite(x[i]))
             return qf_ifmr_not_finite(context, i, x[i]);

@@ -39,10 +39,9 @@ qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, con
 qf_status qf_ifmr_histogram(qf_context *context, const qf_ifmr_options *options, const float *x,
                             size_t n, float *scale, int32_t *offset_d);
 
-/* The same of data that were counted (ifmr_count.c: the values go into the bins). */
+/* The same of data that were counted (ifmr_count.h). */
 qf_status qf_ifmr_of_data(qf_context *context, const qf_ifmr_options *options,
                           const qf_ifmr_data *data, float *scale, int32_t *offset_d);
-qf_status qf_ifmr_count(qf_context *context, qf_ifmr_data *data, const float *x, size_t n);
 
 /* ---- HFMG (hfmg_loops.c) ---- */
 

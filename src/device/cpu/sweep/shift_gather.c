@@ -1,5 +1,5 @@
-/* Nearly no value is among the largest of its channel: a row is compared with what it would have to
- * be above, 64 channels at a time, and only what is gets a closer look. */
+/* Nearly no value is among the largest of its channel: only the largest of some rows is compared
+ * with what it would have to be above, and only if it is they get a closer look. */
 #include "device/cpu/sweep/shift_gather.h"
 
 #include "base/vector.h"
@@ -38,17 +38,19 @@ void qf_shift_gather_release(qf_shift_gather *gather)
     qf_array_release(gather->array);
 }
 
-/* Is any x[c] above least[c], or −x[c] above other[c]? Differences are above 0 just then. */
-QF_CLONES static bool has_outlier(const float *x, const float *least, const float *other, size_t n)
+/* The largest value of each channel, and the largest of −x. */
+QF_CLONES static void find_ends(const float *x, size_t stride, size_t rows, size_t n, float *high,
+                                float *low)
 {
-    float excess = 0;
-#pragma omp simd reduction(max : excess)
-    for (size_t c = 0; c < n; c++) {
-        const float above = x[c] - least[c], below = -x[c] - other[c];
-        const float more = above > below ? above : below;
-        excess = more > excess ? more : excess;
-    }
-    return excess > 0;
+    for (size_t c = 0; c < n; c++)
+        high[c] = low[c] = 0;
+    for (size_t row = 0; row < rows; row++, x += stride)
+#pragma omp simd
+        for (size_t c = 0; c < n; c++) {
+            const float value = x[c], opposite = -x[c];
+            high[c] = value > high[c] ? value : high[c];
+            low[c] = opposite > low[c] ? opposite : low[c];
+        }
 }
 
 /* A value gets into a list, and the list may ask for more of the next one. */
@@ -61,25 +63,30 @@ static void take(qf_shift_end *end, float *least, float magnitude)
     *least = its > *least ? its : *least;
 }
 
-static void add_group(qf_shift_tail *seen, float *least, float *other, const float *x, size_t n)
+/* A channel's values, `stride` floats apart, times `sign`. */
+static void take_all(qf_shift_end *end, float *least, const float *x, size_t stride, size_t rows,
+                     float sign)
 {
-    if (!has_outlier(x, least, other, n))
-        return;
-    for (size_t c = 0; c < n; c++) {
-        take(&seen[c].high, &least[c], x[c]);
-        take(&seen[c].low, &other[c], -x[c]);
-    }
+    for (size_t row = 0; row < rows; row++)
+        take(end, least, sign * x[row * stride]);
 }
 
 void qf_shift_gather_add(const qf_shift_gather *gather, const float *x, size_t rows)
 {
     const size_t channels = gather->channels, thread = (size_t)omp_get_thread_num();
     qf_shift_tail *seen = gather->seen + thread * channels;
-    float *least = gather->least + thread * 2 * channels;
-    for (size_t row = 0; row < rows; row++, x += channels)
-        for (size_t c = 0; c < channels; c += GROUP)
-            add_group(seen + c, least + c, least + channels + c, x + c,
-                      channels - c < GROUP ? channels - c : GROUP);
+    float *least = gather->least + thread * 2 * channels, *other = least + channels;
+    for (size_t first = 0; first < channels; first += GROUP) {
+        const size_t n = channels - first < GROUP ? channels - first : GROUP;
+        float high[GROUP], low[GROUP];
+        find_ends(x + first, channels, rows, n, high, low);
+        for (size_t i = 0, c = first; i < n; i++, c++) {
+            if (high[i] > least[c])
+                take_all(&seen[c].high, &least[c], x + c, channels, rows, 1);
+            if (low[i] > other[c])
+                take_all(&seen[c].low, &other[c], x + c, channels, rows, -1);
+        }
+    }
 }
 
 void qf_shift_gather_end(const qf_shift_gather *gather)
