@@ -2,6 +2,7 @@
 #include "model/file_type.h"
 
 #include "model/model.h"
+#include "model/onnx.pb-c.h"
 
 static const struct {
     const char *words;
@@ -191,6 +192,7 @@ qf_file_type qf_file_type_of_message(const ProtobufCMessageDescriptor *message, 
         {&caffe__blob_proto__descriptor, QF_FILE_UNKNOWN, QF_FILE_BLOB},
         {&amct__scale_offset_record__descriptor, QF_FILE_RECORD, QF_FILE_UNKNOWN},
         {&amct__amctretrain_config__descriptor, QF_FILE_CONFIG_DEFINITION, QF_FILE_UNKNOWN},
+        {&onnx__model__descriptor, QF_FILE_UNKNOWN, QF_FILE_ONNX},
     };
     for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
         if (readers[i].message == message)
