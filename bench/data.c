@@ -53,7 +53,7 @@ static qf_status put_image(run *b, qf_sample_writer *writer, tjhandle encoder, i
     datum.data.data = bytes;
     datum.data.len = length;
     snprintf(key, sizeof key, "%08d", index);
-    qf_status status = qf_sample_writer_put_datum(b->context, writer, key, &datum);
+    qf_status status = qf_sample_writer_put_message(b->context, writer, key, &datum.base);
     tjFree(bytes);
     return status;
 }

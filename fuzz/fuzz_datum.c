@@ -21,8 +21,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (qf_transform_shape(context, &transform, &image, &height, &width) == QF_OK) {
             const size_t count = (size_t)height * (size_t)width * (size_t)image.channels;
             float *out = qf_alloc_raw(count, sizeof *out);
-            if (out)
-                qf_transform_apply(&transform, &image, &context->random, out);
+            if (out) {
+                const qf_placement place = qf_transform_place(&transform, &image, &context->random);
+                qf_transform_write(&transform, &image, &place, out);
+            }
             qf_free(out);
         }
         qf_image_release(&image);

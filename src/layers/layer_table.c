@@ -9,6 +9,7 @@
     X(accuracy)                                                                                    \
     X(activation_qat)                                                                              \
     X(add)                                                                                         \
+    X(annotated_data)                                                                              \
     X(anti_quant)                                                                                  \
     X(arg_max)                                                                                     \
     X(axpy)                                                                                        \

@@ -91,7 +91,7 @@ static qf_status put_batch(qf_context *context, feature *feature)
         datum.n_float_data = each;
         datum.float_data = (float *)values + (size_t)n * each; /* only read */
         snprintf(key, sizeof key, "%010d", feature->count++);
-        QF_TRY(qf_sample_writer_put_datum(context, feature->writer, key, &datum));
+        QF_TRY(qf_sample_writer_put_message(context, feature->writer, key, &datum.base));
         if (feature->count % REPORT == 0)
             report(context, feature);
     }

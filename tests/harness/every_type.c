@@ -13,6 +13,7 @@ const test_type test_types[] = {
     {"Accuracy", {"2 5", "2 = 1"}, "accuracy_param { top_k: 2 }", 1, TEST_FLOAT},
     {"ActivationQAT", NOTHING, "", 0, TEST_OF_THE_FLOW},
     {"Add", {IMAGES, "4 1 1"}, "", 1, TEST_FLOAT},
+    {"AnnotatedData", NOTHING, "data_param { source: 'somewhere' batch_size: 2 }", 2, TEST_ASLEEP},
     {"AntiQuant", NOTHING, "", 0, TEST_OF_THE_FLOW},
     {"ArgMax", {IMAGES}, "argmax_param { axis: 1 top_k: 2 }", 1, TEST_FLOAT},
     {"Axpy", {"2 4 1 1", IMAGES, IMAGES}, "", 1, TEST_FLOAT},

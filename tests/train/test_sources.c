@@ -80,7 +80,7 @@ static void put_store(const char *path, qf_store_format format, int count)
         datum.data.data = pixels;
         datum.data.len = sizeof pixels;
         snprintf(key, sizeof key, "%08d", i);
-        assert_ok(context, qf_sample_writer_put_datum(context, writer, key, &datum));
+        assert_ok(context, qf_sample_writer_put_message(context, writer, key, &datum.base));
     }
     assert_ok(context, qf_sample_writer_finish(context, writer, true));
 }

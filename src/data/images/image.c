@@ -94,6 +94,36 @@ qf_image qf_image_part(const qf_image *image, int top, int left, int height, int
     return part;
 }
 
+qf_status qf_image_interleave(qf_context *context, qf_image *image)
+{
+    qf_image packed = {.label = image->label};
+    if (!image->bytes)
+        return qf_fail(context, QF_E_UNSUPPORTED,
+                       "an image of floats (float_data) cannot be resized, distorted or annotated");
+    if (image->pixels && image->channel_step == 1)
+        return QF_OK;
+    QF_TRY(qf_image_make(context, image->height, image->width, image->channels, &packed));
+    uint8_t *to = packed.pixels;
+    for (size_t h = 0; h < (size_t)image->height; h++)
+        for (size_t w = 0; w < (size_t)image->width; w++)
+            for (size_t c = 0; c < (size_t)image->channels; c++)
+                *to++ = image->bytes[c * image->channel_step + h * image->row_step +
+                                     w * image->pixel_step];
+    qf_image_release(image);
+    *image = packed;
+    return QF_OK;
+}
+
+qf_status qf_image_cut(qf_context *context, qf_image *image, int top, int left, int height,
+                       int width)
+{
+    qf_image part = qf_image_part(image, top, left, height, width);
+    QF_TRY(qf_image_interleave(context, &part)); /* a copy: it has no pixels of its own */
+    qf_image_release(image);
+    *image = part;
+    return QF_OK;
+}
+
 qf_status qf_image_orient(qf_context *context, int orientation, qf_image *image)
 {
     /* How EXIF numbers the ways to hold a camera: mirror, after turning over, after exchanging rows

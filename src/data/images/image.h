@@ -26,6 +26,33 @@ qf_status qf_image_decode(qf_context *context, const void *file, size_t size, qf
 qf_status qf_image_read(qf_context *context, const char *path, qf_color color, qf_image *out);
 /* To height x width by OpenCV's INTER_LINEAR for bytes. `image` is one of interleaved bytes. */
 qf_status qf_image_resize(qf_context *context, qf_image *image, int height, int width);
+/* The same by any of OpenCV's interpolations. */
+typedef enum qf_interpolation {
+    QF_INTERPOLATE_LINEAR,
+    QF_INTERPOLATE_AREA,
+    QF_INTERPOLATE_NEAREST,
+    QF_INTERPOLATE_CUBIC,
+    QF_INTERPOLATE_LANCZOS
+} qf_interpolation;
+qf_status qf_image_interpolate(qf_context *context, qf_image *image, int height, int width,
+                               qf_interpolation how);
+
+/* Pixels around an image of interleaved bytes: of one value (a byte for each channel), mirrored
+ * without the outermost, or the outermost again. */
+typedef enum qf_border { QF_BORDER_CONSTANT, QF_BORDER_MIRRORED, QF_BORDER_REPEATED } qf_border;
+typedef struct qf_padding {
+    int top, bottom, left, right;
+} qf_padding;
+qf_status qf_image_pad(qf_context *context, qf_image *image, const qf_padding *padding,
+                       qf_border border, const uint8_t *value);
+/* Which row or column stands at `index`, inside or outside. Constant: as repeated. */
+int qf_border_index(qf_border border, int index, int extent);
+/* An image of bytes in planes, as raw datums are, becomes one of interleaved bytes of its own, as
+ * all others are; one of floats cannot. */
+qf_status qf_image_interleave(qf_context *context, qf_image *image);
+/* Only a rectangle of it stays. */
+qf_status qf_image_cut(qf_context *context, qf_image *image, int top, int left, int height,
+                       int width);
 /* A rectangle of an image of interleaved bytes as an image that borrows its pixels. */
 qf_image qf_image_part(const qf_image *image, int top, int left, int height, int width);
 void qf_image_release(qf_image *image);

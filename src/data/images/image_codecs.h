@@ -5,6 +5,8 @@
 
 #include "data/images/image.h"
 
+#include <math.h>
+
 typedef qf_status qf_image_decoder(qf_context *context, const uint8_t *file, size_t size,
                                    qf_color color, qf_image *out);
 qf_image_decoder qf_decode_jpeg, qf_decode_png, qf_decode_bmp;
@@ -12,6 +14,11 @@ qf_image_decoder qf_decode_jpeg, qf_decode_png, qf_decode_bmp;
 /* Make *out an image of interleaved bytes, which are not set yet. */
 qf_status qf_image_make(qf_context *context, long long height, long long width, int channels,
                         qf_image *out);
+/* Rounded to even, and into 0 … 255. */
+static inline uint8_t qf_to_byte(float value)
+{
+    return value >= 255 ? 255 : value > 0 ? (uint8_t)lrintf(value) : 0;
+}
 /* `count` pixels of `channels` bytes (B, G, R, …) to grey as OpenCV does: the luma of ITU-R BT.601
  * in 14 bits. In place is fine. */
 void qf_pixels_to_gray(const uint8_t *pixels, size_t count, int channels, uint8_t *gray);

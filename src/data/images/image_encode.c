@@ -15,9 +15,9 @@ static qf_status not_encoded(qf_context *context, const char *format, const char
                : qf_fail(context, QF_E_UNSUPPORTED, "cannot encode as %s: %s", format, reason);
 }
 
-static qf_status encode_jpeg(qf_context *context, const qf_image *image, qf_buffer *out)
+qf_status qf_image_encode_jpeg(qf_context *context, const qf_image *image, int quality,
+                               qf_buffer *out)
 {
-    enum { QUALITY = 95 };
     bool color = image->channels == 3;
     unsigned char *file = NULL;
     unsigned long size = 0;
@@ -26,13 +26,19 @@ static qf_status encode_jpeg(qf_context *context, const qf_image *image, qf_buff
         return qf_fail(context, QF_E_MEMORY, "no memory for a JPEG encoder");
     int failed = tjCompress2(coder, image->bytes, image->width, (int)image->row_step, image->height,
                              color ? TJPF_BGR : TJPF_GRAY, &file, &size,
-                             color ? TJSAMP_420 : TJSAMP_GRAY, QUALITY, 0);
+                             color ? TJSAMP_420 : TJSAMP_GRAY, quality, 0);
     if (!failed)
         qf_buffer_append(out, file, size);
     const qf_status status = failed ? not_encoded(context, "JPEG", tjGetErrorStr2(coder)) : QF_OK;
     tjFree(file);
     tjDestroy(coder);
     return status;
+}
+
+static qf_status encode_jpeg(qf_context *context, const qf_image *image, qf_buffer *out)
+{
+    enum { QUALITY = 95 };
+    return qf_image_encode_jpeg(context, image, QUALITY, out);
 }
 
 static qf_status encode_png(qf_context *context, const qf_image *image, qf_buffer *out)

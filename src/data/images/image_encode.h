@@ -11,5 +11,8 @@ bool qf_image_type_known(const char *type);
  * JPEG is of quality 95, as OpenCV's. */
 qf_status qf_image_encode(qf_context *context, const qf_image *image, const char *type,
                           qf_buffer *out);
+/* JPEG of any quality, 1 to 100. */
+qf_status qf_image_encode_jpeg(qf_context *context, const qf_image *image, int quality,
+                               qf_buffer *out);
 
 #endif

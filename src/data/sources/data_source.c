@@ -3,6 +3,8 @@
 
 #include "base/memory.h"
 
+#include <string.h>
+
 void qf_data_source_close(qf_data_source *source)
 {
     if (source->type)
@@ -13,9 +15,12 @@ void qf_data_source_close(qf_data_source *source)
 qf_status qf_data_source_shape(qf_context *context, const qf_transform *transform, qf_image *first,
                                qf_data_source *out)
 {
+    qf_random random;
+    qf_random_seed(&random, 0); /* of no consequence: sizes are not drawn */
+    qf_status status = qf_transform_prepare(context, transform, &random, first);
+    if (status == QF_OK)
+        status = qf_transform_shape(context, transform, first, &out->height, &out->width);
     out->channels = first->channels;
-    const qf_status status =
-        qf_transform_shape(context, transform, first, &out->height, &out->width);
     qf_image_release(first);
     return status;
 }
@@ -35,6 +40,7 @@ qf_status qf_batch_place(qf_context *context, qf_batch *batch, int index, int ch
     const size_t size = (size_t)height * (size_t)width * (size_t)channels;
     size_t all;
     if (index == 0) {
+        batch->box_count = 0;
         batch->channels = channels;
         batch->height = height;
         batch->width = width;
@@ -56,15 +62,40 @@ qf_status qf_batch_place(qf_context *context, qf_batch *batch, int index, int ch
 }
 
 qf_status qf_batch_add_image(qf_context *context, qf_batch *batch, int index,
-                             const qf_transform *transform, const qf_image *image,
-                             qf_random *random)
+                             const qf_transform *transform, qf_image *image, qf_random *random)
+{
+    qf_placement place;
+    QF_TRY(qf_transform_prepare(context, transform, random, image));
+    return qf_batch_write_image(context, batch, index, transform, image, random, &place);
+}
+
+qf_status qf_batch_write_image(qf_context *context, qf_batch *batch, int index,
+                               const qf_transform *transform, const qf_image *image,
+                               qf_random *random, qf_placement *place)
 {
     int height, width;
     float *pixels = NULL;
     QF_TRY(qf_transform_shape(context, transform, image, &height, &width));
     QF_TRY(qf_batch_place(context, batch, index, image->channels, height, width, &pixels));
-    qf_transform_apply(transform, image, random, pixels);
+    *place = qf_transform_place(transform, image, random);
+    qf_transform_write(transform, image, place, pixels);
     batch->labels[index] = (float)image->label;
+    return QF_OK;
+}
+
+qf_status qf_batch_add_boxes(qf_context *context, qf_batch *batch, int index,
+                             const qf_annotated *item)
+{
+    const size_t count = batch->box_count + item->count;
+    if (!qf_grow(&batch->boxes, &batch->box_capacity, count * QF_BOX_ROW, sizeof *batch->boxes))
+        return qf_fail(context, QF_E_MEMORY, "no memory for %zu boxes", count);
+    for (size_t i = 0; i < item->count; i++) {
+        const qf_annotation *a = &item->annotations[i];
+        const float row[QF_BOX_ROW] = {(float)index, (float)a->label, (float)a->instance,
+                                       a->box.x1,    a->box.y1,       a->box.x2,
+                                       a->box.y2,    a->difficult};
+        memcpy(batch->boxes + batch->box_count++ * QF_BOX_ROW, row, sizeof row);
+    }
     return QF_OK;
 }
 

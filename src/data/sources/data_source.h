@@ -3,6 +3,7 @@
 #ifndef QF_DATA_SOURCES_DATA_SOURCE_H
 #define QF_DATA_SOURCES_DATA_SOURCE_H
 
+#include "data/boxes/annotated.h"
 #include "data/sources/transform.h"
 
 /* Where the data stand: enough to make the same next batch again. Plain data; stored in snapshots.
@@ -13,12 +14,16 @@ typedef struct qf_data_state {
     qf_random shuffle;              /* what the order of every epoch is made from */
 } qf_data_state;
 
+enum { QF_BOX_ROW = 8 };
+
 typedef struct qf_batch {
     int size;                    /* how many items it is to have */
     int channels, height, width; /* of each */
     float *images;               /* size · height · width · channels */
     float *labels;
-    size_t image_capacity;
+    float *boxes; /* of sources with boxes: (item, label, instance, x1, y1, x2, y2, difficult) */
+    size_t box_count;
+    size_t image_capacity, box_capacity;
     qf_data_state after;
 } qf_batch;
 
@@ -38,6 +43,7 @@ typedef struct qf_data_source {
     const qf_data_source_type *type;
     void *state;
     int channels, height, width; /* of its first item */
+    bool has_boxes;              /* what an item shows is said by boxes, not by a label */
 } qf_data_source;
 
 /* Each leaves *out as it was when it fails. `param` and `transform` (NULL: none) are borrowed;
@@ -45,6 +51,11 @@ typedef struct qf_data_source {
 qf_status qf_store_source_open(qf_context *context, const Caffe__DataParameter *param,
                                const Caffe__TransformationParameter *transform, bool train,
                                qf_random *random, qf_data_source *out);
+/* The same of annotated images; `annotated` is borrowed, too. */
+qf_status qf_annotated_source_open(qf_context *context, const Caffe__DataParameter *param,
+                                   const Caffe__AnnotatedDataParameter *annotated,
+                                   const Caffe__TransformationParameter *transform, bool train,
+                                   qf_random *random, qf_data_source *out);
 qf_status qf_image_source_open(qf_context *context, const Caffe__ImageDataParameter *param,
                                const Caffe__TransformationParameter *transform, bool train,
                                qf_random *random, qf_data_source *out);
@@ -67,8 +78,14 @@ qf_status qf_batch_place(qf_context *context, qf_batch *batch, int index, int ch
                          int width, float **out);
 /* Transform the image into item `index`, with its label. */
 qf_status qf_batch_add_image(qf_context *context, qf_batch *batch, int index,
-                             const qf_transform *transform, const qf_image *image,
-                             qf_random *random);
+                             const qf_transform *transform, qf_image *image, qf_random *random);
+/* The same of one that is prepared already; and where in it the item was taken from. */
+qf_status qf_batch_write_image(qf_context *context, qf_batch *batch, int index,
+                               const qf_transform *transform, const qf_image *image,
+                               qf_random *random, qf_placement *place);
+/* Put the boxes of item `index` behind those of the items before it. */
+qf_status qf_batch_add_boxes(qf_context *context, qf_batch *batch, int index,
+                             const qf_annotated *item);
 /* The order of an epoch: 0 … count − 1 shuffled, the same whenever asked for again. */
 void qf_epoch_order(const qf_random *shuffle, uint64_t epoch, size_t *order, size_t count);
 

@@ -123,6 +123,7 @@ void qf_prefetch_destroy(qf_prefetch *p)
     for (int i = 0; p->ring && i <= p->depth; i++) {
         qf_free(p->ring[i].images);
         qf_free(p->ring[i].labels);
+        qf_free(p->ring[i].boxes);
     }
     qf_free(p->ring);
     qf_data_source_close(&p->source);

@@ -1,7 +1,9 @@
-/* Crop, mirror, mean and scale of one image. */
+/* Resizing, crop, mirror, mean and scale of one image. */
 #include "data/sources/transform.h"
 
 #include "base/memory.h"
+#include "data/boxes/fit.h"
+#include "data/images/image_noise.h"
 
 #include <string.h>
 
@@ -51,6 +53,13 @@ qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationPar
     out->color = param->force_color  ? QF_COLOR_FORCED
                  : param->force_gray ? QF_GRAY_FORCED
                                      : QF_COLOR_AS_STORED;
+    if (!param->crop_h != !param->crop_w || (param->crop_size && param->crop_h))
+        return qf_fail(context, QF_E_FORMAT,
+                       "transform_param: give crop_size, or crop_h and crop_w");
+    if (param->resize_param)
+        QF_TRY(qf_fit_check(context, param->resize_param));
+    if (param->noise_param)
+        QF_TRY(qf_noise_check(context, param->noise_param));
     return param->mean_file ? load_mean(context, param->mean_file, out) : QF_OK;
 }
 
@@ -60,18 +69,43 @@ void qf_transform_release(qf_transform *transform)
     *transform = (qf_transform){0};
 }
 
+qf_status qf_transform_prepare(qf_context *context, const qf_transform *t, qf_random *random,
+                               qf_image *image)
+{
+    const Caffe__TransformationParameter *p = t->param;
+    if (!p || !(p->resize_param || p->noise_param))
+        return QF_OK;
+    QF_TRY(qf_image_interleave(context, image));
+    if (p->resize_param)
+        QF_TRY(qf_fit_image(context, p->resize_param, random, image));
+    return p->noise_param ? qf_image_add_noise(context, p->noise_param, random, image) : QF_OK;
+}
+
+/* Height and width to be cut out; 0: all of it. */
+static void crop_of(const qf_transform *t, int64_t *height, int64_t *width)
+{
+    const Caffe__TransformationParameter *p = t->param;
+    *height = !p ? 0 : p->crop_size ? p->crop_size : p->crop_h;
+    *width = !p ? 0 : p->crop_size ? p->crop_size : p->crop_w;
+}
+
 qf_status qf_transform_shape(qf_context *context, const qf_transform *t, const qf_image *image,
                              int *height, int *width)
 {
-    int crop = t->param ? (int)t->param->crop_size : 0;
     size_t means = t->param ? t->param->n_mean_value : 0;
-    *height = crop ? crop : image->height;
-    *width = crop ? crop : image->width;
-    if (crop < 0 || crop > image->height || crop > image->width)
-        return qf_fail(context, QF_E_SHAPE,
-                       "crop_size %d is larger than an image of %d x %d (height x "
-                       "width)",
-                       crop, image->height, image->width);
+    int64_t crop_height, crop_width;
+    crop_of(t, &crop_height, &crop_width);
+    if (crop_height > image->height || crop_width > image->width)
+        return t->param->crop_size
+                   ? qf_fail(context, QF_E_SHAPE,
+                             "crop_size %u is larger than an image of %d x %d (height x width)",
+                             t->param->crop_size, image->height, image->width)
+                   : qf_fail(context, QF_E_SHAPE,
+                             "crop_h %u and crop_w %u are larger than an image of %d x %d (height "
+                             "x width)",
+                             t->param->crop_h, t->param->crop_w, image->height, image->width);
+    *height = crop_height ? (int)crop_height : image->height;
+    *width = crop_width ? (int)crop_width : image->width;
     if (means > 1 && means != (size_t)image->channels)
         return qf_fail(context, QF_E_SHAPE,
                        "transform_param has %zu mean_value for images of %d channels; give 1 or %d",
@@ -92,25 +126,36 @@ static float pixel(const qf_image *image, size_t at)
     return image->bytes ? (float)image->bytes[at] : image->floats[at];
 }
 
-void qf_transform_apply(const qf_transform *t, const qf_image *image, qf_random *random, float *out)
+qf_placement qf_transform_place(const qf_transform *t, const qf_image *image, qf_random *random)
+{
+    int64_t height, width;
+    crop_of(t, &height, &width);
+    qf_placement place = {.height = height ? (int)height : image->height,
+                          .width = width ? (int)width : image->width};
+    place.mirror = t->param && t->param->mirror && qf_random_below(random, 2);
+    const int rows = image->height - place.height, columns = image->width - place.width;
+    place.top = rows / 2;
+    place.left = columns / 2;
+    if (height && t->train) {
+        place.top = (int)qf_random_below(random, (uint32_t)(rows + 1));
+        place.left = (int)qf_random_below(random, (uint32_t)(columns + 1));
+    }
+    return place;
+}
+
+void qf_transform_write(const qf_transform *t, const qf_image *image, const qf_placement *place,
+                        float *out)
 {
     static const Caffe__TransformationParameter defaults = CAFFE__TRANSFORMATION_PARAMETER__INIT;
     const Caffe__TransformationParameter *p = t->param ? t->param : &defaults;
-    const int crop = (int)p->crop_size, height = crop ? crop : image->height,
-              width = crop ? crop : image->width;
-    const bool mirror = p->mirror && qf_random_below(random, 2);
-    int top = (image->height - height) / 2, left = (image->width - width) / 2;
-    if (crop && t->train) {
-        top = (int)qf_random_below(random, (uint32_t)(image->height - height + 1));
-        left = (int)qf_random_below(random, (uint32_t)(image->width - width + 1));
-    }
+    const int height = place->height, width = place->width;
     for (int h = 0; h < height; h++)
         for (int w = 0; w < width; w++) {
-            int target = mirror ? width - 1 - w : w;
+            int target = place->mirror ? width - 1 - w : w;
             float *to =
                 out + ((size_t)h * (size_t)width + (size_t)target) * (size_t)image->channels;
             for (int c = 0; c < image->channels; c++) {
-                size_t row = (size_t)(h + top), column = (size_t)(w + left);
+                size_t row = (size_t)(h + place->top), column = (size_t)(w + place->left);
                 float value = pixel(image, (size_t)c * image->channel_step + row * image->row_step +
                                                column * image->pixel_step);
                 if (t->mean)

@@ -262,6 +262,6 @@ qf_status qf_window_source_open(qf_context *context, const Caffe__WindowDataPara
     s->param = param;
     s->transform = transform;
     const qf_status status = open(context, s);
-    const qf_data_source made = {&type, s, QF_WINDOW_CHANNELS, s->crop, s->crop};
+    const qf_data_source made = {&type, s, QF_WINDOW_CHANNELS, s->crop, s->crop, false};
     return qf_data_source_opened(status, &made, out);
 }

@@ -54,6 +54,19 @@ static qf_status name_annotated(qf_context *context, qf_status status, const voi
                : status;
 }
 
+qf_status qf_datum_take(qf_context *context, Caffe__Datum *datum, qf_color color, qf_image *out)
+{
+    *out = (qf_image){0};
+    const qf_status status =
+        datum->encoded ? qf_image_decode(context, datum->data.data, datum->data.len, color, out)
+                       : take_raw(context, datum, out);
+    out->message = datum;
+    out->label = datum->label;
+    if (status != QF_OK)
+        qf_image_release(out);
+    return status;
+}
+
 qf_status qf_datum_decode(qf_context *context, const void *bytes, size_t size, qf_color color,
                           qf_image *out)
 {
@@ -62,12 +75,5 @@ qf_status qf_datum_decode(qf_context *context, const void *bytes, size_t size, q
     qf_status status =
         qf_wire_parse(context, "datum", bytes, size, &caffe__datum__descriptor, &datum);
     QF_TRY(name_annotated(context, status, bytes, size));
-    status = datum->encoded
-                 ? qf_image_decode(context, datum->data.data, datum->data.len, color, out)
-                 : take_raw(context, datum, out);
-    out->message = datum;
-    out->label = datum->label;
-    if (status != QF_OK)
-        qf_image_release(out);
-    return status;
+    return qf_datum_take(context, datum, color, out);
 }

@@ -107,7 +107,8 @@ static qf_status find_type(qf_context *context, const char *path, const qf_store
         return qf_fail(
             context, QF_E_IO,
             "the database '%s' does not exist (paths are relative to the working directory); "
-            "create it with convert_imageset, or correct data_param.source",
+            "create it with convert_imageset (create_annoset for SSD), or correct "
+            "data_param.source",
             path);
     QF_TRY(recognise(context, path, out));
     return *out ? QF_OK : refuse(context, path, S_ISDIR(info.st_mode));

@@ -51,8 +51,9 @@ qf_status qf_sample_writer_create(qf_context *context, const char *path, qf_stor
 /* An item of a key that is there already replaces it. */
 qf_status qf_sample_writer_put(qf_context *context, qf_sample_writer *writer, const char *key,
                                const void *value, size_t size);
-qf_status qf_sample_writer_put_datum(qf_context *context, qf_sample_writer *writer, const char *key,
-                                     const Caffe__Datum *datum);
+/* A Datum, an AnnotatedDatum. */
+qf_status qf_sample_writer_put_message(qf_context *context, qf_sample_writer *writer,
+                                       const char *key, const ProtobufCMessage *message);
 /* Closes and frees the writer in any case; `keep` false drops what was written. NULL is a no-op. */
 qf_status qf_sample_writer_finish(qf_context *context, qf_sample_writer *writer, bool keep);
 

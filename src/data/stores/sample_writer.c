@@ -60,13 +60,13 @@ qf_status qf_sample_writer_put(qf_context *context, qf_sample_writer *writer, co
     return within(context, writer, status);
 }
 
-qf_status qf_sample_writer_put_datum(qf_context *context, qf_sample_writer *writer, const char *key,
-                                     const Caffe__Datum *datum)
+qf_status qf_sample_writer_put_message(qf_context *context, qf_sample_writer *writer,
+                                       const char *key, const ProtobufCMessage *message)
 {
-    const size_t size = caffe__datum__get_packed_size(datum);
+    const size_t size = protobuf_c_message_get_packed_size(message);
     if (!qf_grow(&writer->packed.data, &writer->packed.capacity, size + 1, 1))
         return qf_fail(context, QF_E_MEMORY, "no memory for a datum of %zu bytes", size);
-    caffe__datum__pack(datum, (uint8_t *)writer->packed.data);
+    protobuf_c_message_pack(message, (uint8_t *)writer->packed.data);
     return qf_sample_writer_put(context, writer, key, writer->packed.data, size);
 }
 

@@ -31,7 +31,7 @@ static qf_status put_file(qf_context *context, const char *path, qf_sample_write
         datum.data.data = (uint8_t *)file.data + at + 1;
         datum.data.len = IMAGE;
         snprintf(key, sizeof key, "%05d", (*count)++);
-        status = qf_sample_writer_put_datum(context, writer, key, &datum);
+        status = qf_sample_writer_put_message(context, writer, key, &datum.base);
     }
     qf_buffer_release(&file);
     return qf_wrong_file(context, status, path, QF_FILE_CIFAR);

@@ -155,7 +155,8 @@ static qf_status put(job *job, size_t index, const qf_listed_image *listed)
         datum.label = listed->label;
         status = check_size(job, qf_buffer_text(&path), datum.data.len);
         if (status == QF_OK)
-            status = qf_sample_writer_put_datum(context, job->writer, qf_buffer_text(&key), &datum);
+            status = qf_sample_writer_put_message(context, job->writer, qf_buffer_text(&key),
+                                                  &datum.base);
         if (++job->count % REPORT == 0 && status == QF_OK)
             qf_info(context, "Processed %zu files.", job->count);
     }

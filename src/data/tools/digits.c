@@ -183,7 +183,7 @@ static qf_status put_digit(qf_context *context, qf_sample_writer *writer, int in
     datum.data.data = (uint8_t *)pixels;
     datum.data.len = QF_DIGIT_SIZE * QF_DIGIT_SIZE;
     snprintf(key, sizeof key, "%08d", index);
-    return qf_sample_writer_put_datum(context, writer, key, &datum);
+    return qf_sample_writer_put_message(context, writer, key, &datum.base);
 }
 
 static qf_status make_set(qf_context *context, const char *path, int count, qf_random *random)

@@ -121,7 +121,7 @@ static qf_status put(qf_context *context, qf_sample_writer *writer, const mnist 
     datum.data.data = (uint8_t *)pixels; /* only read */
     datum.data.len = (size_t)channels * data->pixels;
     snprintf(key, sizeof key, "%08u", index);
-    return qf_sample_writer_put_datum(context, writer, key, &datum);
+    return qf_sample_writer_put_message(context, writer, key, &datum.base);
 }
 
 static qf_status put_images(qf_context *context, qf_sample_writer *writer, const mnist *data)

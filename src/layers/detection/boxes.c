@@ -10,26 +10,6 @@ enum {
     CENTER_SIZE = CAFFE__PRIOR_BOX_PARAMETER__CODE_TYPE__CENTER_SIZE,
 };
 
-float qf_box_area(const qf_box *box, qf_box_kind kind)
-{
-    const float inside = kind == QF_BOX_PIXELS ? 1 : 0;
-    if (!(box->x2 >= box->x1 && box->y2 >= box->y1))
-        return 0;
-    return (box->x2 - box->x1 + inside) * (box->y2 - box->y1 + inside);
-}
-
-float qf_box_overlap(const qf_box *a, const qf_box *b, qf_box_kind kind)
-{
-    const float inside = kind == QF_BOX_PIXELS ? 1 : 0;
-    const float width = fminf(a->x2, b->x2) - fmaxf(a->x1, b->x1) + inside;
-    const float height = fminf(a->y2, b->y2) - fmaxf(a->y1, b->y1) + inside;
-    if (!(width > 0 && height > 0))
-        return 0;
-    const float both = width * height;
-    const float overlap = both / (qf_box_area(a, kind) + qf_box_area(b, kind) - both);
-    return overlap > 0 ? overlap : 0; /* NaN where fminf passed over one */
-}
-
 /* What is no number comes last: the order must be one for all pairs. */
 static int by_falling_score(const void *a, const void *b)
 {

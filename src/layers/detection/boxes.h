@@ -1,21 +1,9 @@
-/* Boxes of detectors: overlap, suppression, and SSD's encoding relative to priors. */
+/* Boxes of detectors: suppression, and SSD's encoding relative to priors. */
 #ifndef QF_LAYERS_DETECTION_BOXES_H
 #define QF_LAYERS_DETECTION_BOXES_H
 
+#include "base/box.h"
 #include "layers/layer.h"
-
-typedef struct qf_box {
-    float x1, y1, x2, y2;
-} qf_box;
-
-/* How to measure a box: its borders are coordinates (SSD), or its corners are pixels, both of them
- * inside (R-CNN: a box from 3 to 3 is one pixel wide). */
-typedef enum qf_box_kind { QF_BOX_BORDERS, QF_BOX_PIXELS } qf_box_kind;
-
-/* 0 if a corner is on the wrong side, or NaN. */
-float qf_box_area(const qf_box *box, qf_box_kind kind);
-/* Intersection over union, 0 … 1; 0 where the boxes do not meet, or a coordinate is NaN. */
-float qf_box_overlap(const qf_box *a, const qf_box *b, qf_box_kind kind);
 
 typedef struct qf_candidate {
     float score;

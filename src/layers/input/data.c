@@ -1,5 +1,5 @@
-/* Data, ImageData, WindowData: batches of images and labels, made ahead of time. They differ only
- * in the source that is opened. */
+/* Data, AnnotatedData, ImageData, WindowData: batches of images and labels, made ahead of time.
+ * They differ only in the source that is opened; AnnotatedData has boxes for labels. */
 #include "data/sources/prefetch.h"
 #include "layers/layer.h"
 
@@ -9,14 +9,19 @@ enum { BATCH_MAX = 1 << 20, DEPTH_MAX = 1 << 10, DEPTH = 4 /* data_param.prefetc
 
 typedef struct state {
     qf_prefetch *prefetch;
+    bool has_boxes;
     int batch, cut; /* cut: how many of the next batch are put out; 0: all */
     double items;
 } state;
 
-static qf_status set_shapes(qf_layer *layer, int count, int channels, int height, int width)
+/* `boxes`: how many rows of them there are, where there are any in place of labels. */
+static qf_status set_shapes(qf_layer *layer, int count, int channels, int height, int width,
+                            int boxes)
 {
+    const state *s = layer->state;
     const qf_shape images = qf_shape_make(4, (int[]){count, channels, height, width});
-    const qf_shape labels = qf_shape_make(1, &count);
+    const qf_shape labels = s->has_boxes ? qf_shape_make(4, (int[]){1, 1, boxes, QF_BOX_ROW})
+                                         : qf_shape_make(1, &count);
     QF_TRY(qf_blob_reshape_to(layer->top[0], &images));
     return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], &labels) : QF_OK;
 }
@@ -35,8 +40,9 @@ static qf_status start(qf_layer *layer, qf_data_source *source, uint32_t batch_s
 {
     state *s = layer->state;
     s->batch = (int)batch_size;
+    s->has_boxes = source->has_boxes;
     qf_status status =
-        set_shapes(layer, (int)batch_size, source->channels, source->height, source->width);
+        set_shapes(layer, (int)batch_size, source->channels, source->height, source->width, 1);
     if (status == QF_OK)
         qf_info(layer->context, "output data size: %d,%d,%d,%d", (int)batch_size, source->channels,
                 source->height, source->width);
@@ -47,6 +53,11 @@ static qf_status start(qf_layer *layer, qf_data_source *source, uint32_t batch_s
     return status;
 }
 
+static int depth_of(const Caffe__DataParameter *p)
+{
+    return p->prefetch > 0 && p->prefetch <= DEPTH_MAX ? (int)p->prefetch : DEPTH;
+}
+
 static qf_status setup_data(qf_layer *layer)
 {
     const Caffe__DataParameter *p = QF_LAYER_PARAM(layer, data_param, DATA_, Data);
@@ -55,8 +66,28 @@ static qf_status setup_data(qf_layer *layer)
     QF_TRY(check_batch(layer, p->batch_size));
     QF_TRY(qf_store_source_open(layer->context, p, layer->param->transform_param,
                                 layer->phase == QF_TRAIN, &random, &source));
-    return start(layer, &source, p->batch_size,
-                 p->prefetch > 0 && p->prefetch <= DEPTH_MAX ? (int)p->prefetch : DEPTH, &random);
+    return start(layer, &source, p->batch_size, depth_of(p), &random);
+}
+
+static qf_status setup_annotated(qf_layer *layer)
+{
+    const Caffe__DataParameter *p = QF_LAYER_PARAM(layer, data_param, DATA_, Data);
+    const Caffe__AnnotatedDataParameter *annotated =
+        QF_LAYER_PARAM(layer, annotated_data_param, ANNOTATED_DATA_, AnnotatedData);
+    const Caffe__TransformationParameter *transform = layer->param->transform_param;
+    qf_random random = qf_random_fork(&layer->context->random);
+    qf_data_source source;
+    QF_TRY(check_batch(layer, p->batch_size));
+    if (transform && transform->resize_param && p->batch_size != 1 && !transform->crop_size &&
+        !transform->crop_h &&
+        transform->resize_param->resize_mode ==
+            CAFFE__RESIZE_PARAMETER__RESIZE_MODE__FIT_SMALL_SIZE)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "resize_mode FIT_SMALL_SIZE makes images of different sizes: give "
+                       "batch_size 1, or a crop (crop_size, or crop_h and crop_w)");
+    QF_TRY(qf_annotated_source_open(layer->context, p, annotated, transform,
+                                    layer->phase == QF_TRAIN, &random, &source));
+    return start(layer, &source, p->batch_size, depth_of(p), &random);
 }
 
 static qf_status setup_images(qf_layer *layer)
@@ -88,6 +119,27 @@ static qf_status reshape(qf_layer *layer)
     return QF_OK;
 }
 
+/* Rows of the first `count` items. */
+static size_t rows_of(const qf_batch *batch, int count)
+{
+    size_t rows = batch->box_count;
+    while (rows && batch->boxes[(rows - 1) * QF_BOX_ROW] >= (float)count)
+        rows--;
+    return rows;
+}
+
+/* Where nothing is on any image, one row of -1. */
+static qf_status write_boxes(qf_layer *layer, const qf_batch *batch, size_t rows)
+{
+    float *y;
+    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &y));
+    for (size_t i = 0; !rows && i < QF_BOX_ROW; i++)
+        y[i] = -1;
+    if (rows)
+        memcpy(y, batch->boxes, rows * QF_BOX_ROW * sizeof *y);
+    return QF_OK;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
@@ -96,12 +148,16 @@ static qf_status forward(qf_layer *layer)
     QF_TRY(qf_prefetch_next(layer->context, s->prefetch, &batch));
     const int count = s->cut ? s->cut : batch->size;
     s->cut = 0;
-    QF_TRY(set_shapes(layer, count, batch->channels, batch->height, batch->width));
+    const size_t rows = s->has_boxes ? rows_of(batch, count) : 0;
+    QF_TRY(set_shapes(layer, count, batch->channels, batch->height, batch->width,
+                      rows ? (int)rows : 1));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &images));
     memcpy(images, batch->images, qf_blob_count(layer->top[0]) * sizeof *images);
     s->items += count;
     if (layer->top_count < 2)
         return QF_OK;
+    if (s->has_boxes)
+        return write_boxes(layer, batch, rows);
     QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &labels));
     memcpy(labels, batch->labels, (size_t)count * sizeof *labels);
     return QF_OK;
@@ -160,6 +216,7 @@ static void data_cut(qf_layer *layer, int items)
         .data_cut = data_cut,                                                                      \
     }
 
+DATA_LAYER(annotated_data, "AnnotatedData", 1, setup_annotated);
 DATA_LAYER(data, "Data", 1, setup_data);
 DATA_LAYER(image_data, "ImageData", 2, setup_images);
 DATA_LAYER(window_data, "WindowData", 2, setup_windows);
