@@ -100,6 +100,11 @@ QF_API void qf_context_log_amct(qf_context *context, qf_log_level level, const c
 QF_API void qf_context_set_threads(qf_context *context, int threads); /* 0: all cores */
 QF_API void qf_context_set_seed(qf_context *context, int64_t seed);   /* < 0: from the clock */
 
+/* How tests make an average precision of what a DetectionEvaluate layer puts out, by SSD's names:
+ * "Integral" (the default), "MaxIntegral" (VOC 2010 to 2012), "11point" (VOC 2007). A solver whose
+ * ap_version says so tests its nets as that says. */
+QF_API qf_status qf_context_set_ap_version(qf_context *context, const char *ap_version);
+
 /* What happens to a field of a .prototxt that neither Caffe nor this library knows: reading the
  * file fails (the default), or it is warned of, kept and written again with the model, but does
  * nothing. Fields of forks that are known to change nothing here are kept in any case. */
@@ -410,16 +415,19 @@ typedef struct qf_scores qf_scores;
  * small as it must be, from its first item on; every mean is then that of one batch with all items
  * (accuracies and losses by the labels that count, everything else by items). QF_E_UNSUPPORTED if
  * no data layer knows how many items it has. The callbacks may be NULL; QF_E_STOPPED when `action`
- * asks to stop. `out` is to be destroyed also after a failure. The net is of phase TEST. */
+ * asks to stop. `out` is to be destroyed also after a failure. The net is of phase TEST. An output of
+ * a DetectionEvaluate layer makes one value: the mean average precision over all batches
+ * (qf_context_set_ap_version()). */
 QF_API qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
                              qf_progress_function progress, void *user, qf_scores **out);
 QF_API void qf_scores_destroy(qf_scores *scores);
 QF_API int qf_scores_count(const qf_scores *scores);
 QF_API const char *qf_scores_name(const qf_scores *scores, int index); /* of the blob */
 QF_API double qf_scores_value(const qf_scores *scores, int index);
-/* Top-1 accuracy, if the net has such an output, else its first output; NULL name: no output. */
+/* Top-1 accuracy or mean average precision, if the net has such an output, else its first output;
+ * NULL name: no output. */
 QF_API double qf_scores_main(const qf_scores *scores, const char **name);
-/* 1: higher values are better (an accuracy), -1: lower ones (a loss), 0: nobody knows. */
+/* 1: higher values are better (an accuracy, an average precision), -1: lower ones (a loss), 0: nobody knows. */
 QF_API int qf_scores_better(const qf_scores *scores, int index);
 QF_API double qf_scores_loss(const qf_scores *scores);    /* mean weighted loss */
 QF_API uint64_t qf_scores_items(const qf_scores *scores); /* of a whole test set; else 0 */

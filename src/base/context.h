@@ -42,6 +42,7 @@ struct qf_context {
     char *until;           /* model/until.h: where nets end; NULL: nets are whole; owned */
     uint64_t last_mention; /* of fields without effect: model/kept_text.h */
     qf_random random;
+    int ap_version; /* train/average_precision.h */
     qf_compute compute;              /* how quantised layers run forward, */
     qf_backward backward;            /* and backward */
     struct qf_device *device;        /* device/device.h; NULL: not chosen yet; owned */

@@ -1,4 +1,4 @@
-/* Reading --level, --stage, --phase and --on-divergence. */
+/* Reading --level, --stage, --phase, --on-divergence and --ap-version. */
 #include "cli/net_options.h"
 
 #include <stdlib.h>
@@ -11,6 +11,12 @@ qf_divergence chosen_divergence(const arguments *arguments)
            : same_word(chosen, "warn")   ? QF_DIVERGENCE_WARN
            : same_word(chosen, "ignore") ? QF_DIVERGENCE_IGNORE
                                          : QF_DIVERGENCE_AUTO;
+}
+
+void choose_ap_version(session *session, const arguments *arguments)
+{
+    /* One of the choices, so that it cannot fail. */
+    (void)qf_context_set_ap_version(session->context, argument_text(arguments, "ap-version"));
 }
 
 bool stages_split(const char *list, stages *out)

@@ -1,5 +1,6 @@
 /* Options that several commands share: --level, --stage and --phase of train, test and time, which
- * say what layers a net has, and --on-divergence of those that train. */
+ * say what layers a net has, --on-divergence of those that train, --ap-version of those that test.
+ */
 #ifndef QF_CLI_NET_OPTIONS_H
 #define QF_CLI_NET_OPTIONS_H
 
@@ -34,6 +35,13 @@
                 "finite (docs/training.md)."                                                       \
     }
 qf_divergence chosen_divergence(const arguments *arguments);
+
+#define AP_VERSION_OPTION                                                                          \
+    CHOICE("ap-version", "HOW", "Integral|MaxIntegral|11point", "Integral",                        \
+           "How nets that end in DetectionEvaluate are judged: by the area under the curve of "    \
+           "precision over recall, under its best from each recall on (VOC 2010 to 2012), or by "  \
+           "11 of its points (VOC 2007).")
+void choose_ap_version(session *session, const arguments *arguments);
 
 /* The stages that --stage names, cut as Caffe cuts them: without any, one that is empty. */
 typedef struct stages {

@@ -29,6 +29,7 @@ static const option options[] = {
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),
     UNTIL_OPTION,
+    AP_VERSION_OPTION,
 };
 
 static qf_ptq_options read_options(const arguments *a)
@@ -79,6 +80,7 @@ static int run(const arguments *a)
                                        "the others");
     if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;
+    choose_ap_version(&session, a);
     wanted.data = &data;
     const bool chosen = choose_quant(a, &choice);
     wanted.quantisation = wanted.config ? NULL : &choice.options;

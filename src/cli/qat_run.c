@@ -47,6 +47,7 @@ static const option options[] = {
     INTEGER_OPTION(
         "freeze-bn-after", "N", "-1", -1, 1e9,
         "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
+    AP_VERSION_OPTION,
     DIVERGENCE_OPTION,
     UNTIL_OPTION,
 };
@@ -83,6 +84,7 @@ static int run(const arguments *a)
     char log[4096], next[4096];
     if (!session_open(&session, a, QF_WARNING))
         return EXIT_FAILED;
+    choose_ap_version(&session, a);
     read_options(a, &wanted);
     report_log(&session, wanted.save_path, log, sizeof log);
     snprintf(next, sizeof next, "qaffe verify --model %s --iterations 100", wanted.save_path);

@@ -16,6 +16,7 @@ static const option options[] = {
      .lowest = 0,
      .highest = 1e9,
      .help = "How many batches to test; 0: the whole test set, each image once."},
+    AP_VERSION_OPTION,
     NET_STATE_OPTIONS,
     UNTIL_OPTION,
 };
@@ -42,6 +43,7 @@ static qf_status test(session *session, const arguments *arguments)
     if (status != QF_OK)
         return status;
     qf_net_keep_blobs(net, false);
+    choose_ap_version(session, arguments);
     signals_install("stop", "none");
     status = qf_net_test(net, argument_integer(arguments, "iterations"), requested_action,
                          show_progress, session, &scores);

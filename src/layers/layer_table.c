@@ -34,6 +34,7 @@
     X(deconvolution)                                                                               \
     X(depth_to_space)                                                                              \
     X(depthwise_convolution)                                                                       \
+    X(detection_evaluate)                                                                          \
     X(detection_output)                                                                            \
     X(div)                                                                                         \
     X(dropout)                                                                                     \

@@ -1,6 +1,7 @@
 /* Testing a net: what `caffe test` does, or the whole test set as if it were one batch. */
 #include "base/clock.h"
 #include "base/memory.h"
+#include "train/average_precision.h"
 #include "train/solver.h"
 #include "train/test_set.h"
 
@@ -13,7 +14,9 @@ struct qf_scores {
     double *sums, *shares; /* of values times their weight, and of the weights */
     float *weights;        /* of losses, in the net's loss */
     int *better;           /* qf_scores_better() */
-    double other_losses;   /* the same as sums, of what no output shows */
+    qf_detections *found;  /* of a DetectionEvaluate layer, whose one value is made of them */
+    bool *is_detections;
+    double other_losses; /* the same as sums, of what no output shows */
     double batch_shares;
     int main; /* index of the value that matters most; −1: none */
     uint64_t items;
@@ -31,8 +34,12 @@ void qf_scores_destroy(qf_scores *scores)
 {
     if (!scores)
         return;
-    for (int i = 0; i < scores->count; i++)
+    for (int i = 0; i < scores->count; i++) {
         qf_free(scores->names[i]);
+        qf_detections_release(&scores->found[i]);
+    }
+    qf_free(scores->found);
+    qf_free(scores->is_detections);
     qf_free(scores->names);
     qf_free(scores->sums);
     qf_free(scores->shares);
@@ -114,10 +121,17 @@ static int better_of(const qf_net *net, int blob)
     const qf_layer *maker = maker_of(net, net->blobs[blob], &top);
     if (weight != 0)
         return weight > 0 ? -1 : 1;
-    return !maker                                       ? 0
-           : strcmp(maker->type->name, "Accuracy") == 0 ? 1
-           : maker->type->loss && top == 0              ? -1
-                                                        : 0;
+    return !maker                                                ? 0
+           : strcmp(maker->type->name, "Accuracy") == 0          ? 1
+           : strcmp(maker->type->name, "DetectionEvaluate") == 0 ? 1
+           : maker->type->loss && top == 0                       ? -1
+                                                                 : 0;
+}
+
+/* Rows of detections make one value. */
+static size_t values_of(const qf_net *net, const qf_blob *blob)
+{
+    return qf_net_evaluates_detections(net, blob) ? 1 : qf_blob_count(blob);
 }
 
 static qf_status make_scores(qf_net *net, qf_scores **out)
@@ -126,23 +140,27 @@ static qf_status make_scores(qf_net *net, qf_scores **out)
     *out = scores;
     size_t count = 0;
     for (int i = 0; i < net->output_count; i++)
-        count += qf_blob_count(net->blobs[net->outputs[i]]);
+        count += values_of(net, net->blobs[net->outputs[i]]);
     if (scores) {
         scores->names = qf_alloc(count, sizeof *scores->names);
         scores->sums = qf_alloc(count, sizeof *scores->sums);
         scores->shares = qf_alloc(count, sizeof *scores->shares);
         scores->weights = qf_alloc(count, sizeof *scores->weights);
         scores->better = qf_alloc(count, sizeof *scores->better);
+        scores->found = qf_alloc(count, sizeof *scores->found);
+        scores->is_detections = qf_alloc(count, sizeof *scores->is_detections);
     }
     if (!scores || !scores->names || !scores->sums || !scores->shares || !scores->weights ||
-        !scores->better)
+        !scores->better || !scores->found || !scores->is_detections)
         return qf_fail(net->context, QF_E_MEMORY, "no memory for the scores");
     scores->main = -1;
     for (int i = 0; i < net->output_count; i++) {
         const qf_blob *blob = net->blobs[net->outputs[i]];
-        if (scores->main < 0 && is_accuracy(net, blob))
+        const bool detections = qf_net_evaluates_detections(net, blob);
+        if (scores->main < 0 && (detections || is_accuracy(net, blob)))
             scores->main = scores->count;
-        for (size_t k = 0; k < qf_blob_count(blob); k++) {
+        for (size_t k = 0; k < values_of(net, blob); k++) {
+            scores->is_detections[scores->count] = detections;
             scores->weights[scores->count] = net->blob_loss_weight[net->outputs[i]];
             scores->better[scores->count] = better_of(net, net->outputs[i]);
             scores->names[scores->count] = qf_strdup(blob->name);
@@ -188,6 +206,10 @@ static qf_status add_batch(const test *t, int batch, double loss, qf_scores *sco
         const int first = at;
         const qf_layer *maker = maker_of(net, blob, &top);
         QF_TRY(qf_read(net->context, blob->data, QF_PLAIN, &values));
+        if (at < scores->count && scores->is_detections[at]) {
+            QF_TRY(qf_detections_add(net->context, blob, values, &scores->found[at++]));
+            continue;
+        }
         for (; at < scores->count && strcmp(scores->names[at], blob->name) == 0; at++) {
             const size_t k = (size_t)(at - first);
             if (k >= qf_blob_count(blob))
@@ -205,6 +227,16 @@ static qf_status add_batch(const test *t, int batch, double loss, qf_scores *sco
     if (t->set.items)
         scores->items += (uint64_t)items;
     return QF_OK;
+}
+
+static void conclude_detections(qf_net *net, qf_scores *scores)
+{
+    for (int i = 0; i < scores->count; i++)
+        if (scores->is_detections[i]) {
+            scores->sums[i] = qf_detections_mean(net->context, &scores->found[i],
+                                                 (qf_ap_version)net->context->ap_version, true);
+            scores->shares[i] = 1;
+        }
 }
 
 static void log_means(qf_net *net, const qf_scores *scores)
@@ -294,6 +326,7 @@ qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
             return qf_fail(net->context, QF_E_STOPPED, "stopped after %d of %d batches", i + 1,
                            t.batches);
     }
+    conclude_detections(net, *out);
     log_means(net, *out);
     return QF_OK;
 }

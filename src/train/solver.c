@@ -2,6 +2,7 @@
 #include "train/solver.h"
 
 #include "layers/normalisation/batch_norm.h"
+#include "train/average_precision.h"
 #include "train/backward_choice.h"
 
 #include "base/clock.h"
@@ -269,19 +270,32 @@ static void log_layers_left_out(const qf_solver *solver, const qf_net *net)
 
 typedef struct scores {
     double *sum;
-    int count, *blob; /* which blob each value belongs to */
+    int count, *blob;     /* which blob each value belongs to */
+    qf_detections *found; /* of a DetectionEvaluate layer: of such an output there is one value */
 } scores;
+
+static void release_scores(scores *all)
+{
+    for (int i = 0; all->found && i < all->count; i++)
+        qf_detections_release(&all->found[i]);
+    qf_free(all->found);
+    qf_free(all->sum);
+    qf_free(all->blob);
+}
 
 static qf_status add_scores(qf_net *net, scores *all)
 {
     int count = 0;
-    for (int i = 0; i < net->output_count; i++)
-        count += (int)qf_blob_count(net->blobs[net->outputs[i]]);
+    for (int i = 0; i < net->output_count; i++) {
+        const qf_blob *blob = net->blobs[net->outputs[i]];
+        count += qf_net_evaluates_detections(net, blob) ? 1 : (int)qf_blob_count(blob);
+    }
     if (!all->sum) {
         all->sum = qf_alloc((size_t)count, sizeof *all->sum);
         all->blob = qf_alloc((size_t)count, sizeof *all->blob);
+        all->found = qf_alloc((size_t)count, sizeof *all->found);
         all->count = count;
-        if (!all->sum || !all->blob)
+        if (!all->sum || !all->blob || !all->found)
             return qf_fail(net->context, QF_E_MEMORY, "no memory for test scores");
     }
     int next = 0;
@@ -289,12 +303,38 @@ static qf_status add_scores(qf_net *net, scores *all)
         qf_blob *blob = net->blobs[net->outputs[i]];
         const float *values;
         QF_TRY(qf_blob_data(blob, &values));
+        if (qf_net_evaluates_detections(net, blob) && next < all->count) {
+            all->blob[next] = net->outputs[i];
+            QF_TRY(qf_detections_add(net->context, blob, values, &all->found[next++]));
+            continue;
+        }
         for (size_t k = 0; k < qf_blob_count(blob) && next < all->count; k++, next++) {
             all->sum[next] += values[k];
             all->blob[next] = net->outputs[i];
         }
     }
     return QF_OK;
+}
+
+/* How average precision is computed: as the solver says or, where it does not, the context. */
+static qf_ap_version ap_version_of(const qf_solver *solver)
+{
+    qf_ap_version version = (qf_ap_version)solver->context->ap_version;
+    if (solver->param->ap_version)
+        (void)qf_ap_version_find(solver->context, solver->param->ap_version,
+                                 &version); /* checked */
+    return version;
+}
+
+static void log_scores(qf_solver *solver, const qf_net *net, int batches, scores *all)
+{
+    for (int i = 0; i < all->count; i++) {
+        double value = all->sum[i] / batches;
+        if (qf_net_evaluates_detections(net, net->blobs[all->blob[i]]))
+            value = qf_detections_mean(solver->context, &all->found[i], ap_version_of(solver),
+                                       solver->param->show_per_class_result);
+        log_output(solver, "Test", net, all->blob[i], i, (float)value);
+    }
 }
 
 qf_status qf_solver_test(qf_solver *solver, int test_net)
@@ -326,11 +366,9 @@ qf_status qf_solver_test(qf_solver *solver, int test_net)
     }
     if (param->test_compute_loss)
         qf_info(context, "Test loss: %g", loss_sum / batches);
-    for (int i = 0; i < all.count; i++)
-        log_output(solver, "Test", net, all.blob[i], i, (float)(all.sum[i] / batches));
+    log_scores(solver, net, batches, &all);
 done:
-    qf_free(all.sum);
-    qf_free(all.blob);
+    release_scores(&all);
     return status;
 }
 

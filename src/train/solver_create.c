@@ -4,11 +4,14 @@
 #include "base/nearest.h"
 #include "base/sized_options.h"
 #include "layers/quantised/search_n.h"
+#include "train/average_precision.h"
 #include "train/snapshot.h"
 #include "train/solver.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+static const char evaluate_detections[] = "detection"; /* eval_type */
 
 void qf_solver_destroy(qf_solver *solver)
 {
@@ -197,6 +200,12 @@ static qf_status build_test_nets(qf_solver *solver)
                          &solver->test_nets[i]));
         solver->test_net_count++;
         warn_of_short_test(solver, solver->test_nets[i], param->test_iter[i]);
+        if (strcmp(param->eval_type, evaluate_detections) == 0 &&
+            !qf_net_has_detections(solver->test_nets[i]))
+            return qf_fail(solver->context, QF_E_FORMAT,
+                           "eval_type is \"detection\", but test net #%zu does not end in a "
+                           "DetectionEvaluate layer",
+                           i);
         /* It shares the training net's parameters; layers that only it has load here. */
         QF_TRY(load_own_weights(solver, solver->test_nets[i]));
     }
@@ -228,6 +237,13 @@ static qf_status check_settings(qf_solver *solver)
     for (size_t i = 0; i < param->n_test_iter; i++)
         if (param->test_iter[i] < 1)
             return qf_fail(context, QF_E_ARGUMENT, "test_iter must be at least 1");
+    if (strcmp(param->eval_type, "classification") != 0 &&
+        strcmp(param->eval_type, evaluate_detections) != 0)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "unknown eval_type '%s'; there are classification and detection",
+                       param->eval_type);
+    if (param->ap_version)
+        QF_TRY(qf_ap_version_find(context, param->ap_version, &(qf_ap_version){0}));
     if (param->snapshot > 0 || param->snapshot_after_train)
         QF_TRY(qf_within(context, qf_snapshot_probe(context, param), "snapshot_prefix"));
     return QF_OK;

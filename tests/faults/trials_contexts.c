@@ -29,6 +29,7 @@ static qf_status set_all(qf_context *context, double *result)
     }
     qf_context_set_log(context, sink, &messages, QF_DEBUG);
     qf_context_set_seed(context, 5);
+    QF_TRY(qf_context_set_ap_version(context, "11point"));
     qf_context_set_threads(context, 1);
     qf_context_set_compute(context, QF_COMPUTE_FLOAT, QF_BACKWARD_F32);
     qf_context_keep_unknown_fields(context, true);

@@ -74,6 +74,11 @@ const test_type test_types[] = {
      "depth_to_space_param { block_size: 2 data_format: 'NCHW' }",
      1,
      TEST_FLOAT},
+    {"DetectionEvaluate",
+     {"1 1 2 7 = -1", "1 1 2 8 = -1"},
+     "detection_evaluate_param { num_classes: 3 resize_param { height: 9 width: 9 } }",
+     1,
+     TEST_FLOAT},
     {"DetectionOutput",
      {"2 48", "2 36", "@PriorBox"},
      "detection_output_param { num_classes: 3 code_type: CENTER_SIZE keep_top_k: 5 nms_param { "
