@@ -228,6 +228,9 @@ typedef struct qf_python_layers {
     qf_status (*forward)(void *user, qf_layer *layer, void *state);
     qf_status (*backward)(void *user, qf_layer *layer, void *state);
     void (*destroy)(void *user, void *state);
+    /* Is there such a layer? Where not, a built-in type stands in for those of py-faster-rcnn
+     * (docs/detection.md). NULL: there is whatever a net names. */
+    bool (*has)(void *user, const char *module, const char *layer);
 } qf_python_layers;
 
 /* NULL: nobody does. */

@@ -1,5 +1,6 @@
 """Layers written in Python, and how the library calls them."""
 import importlib
+import importlib.util
 from ctypes import byref
 
 from qaffe import _library
@@ -118,8 +119,18 @@ def _destroy(_user, state):
     python_layers.pop(state, None)
 
 
+def _has(_user, module, _kind):
+    """Whether Python has the layer's module; where it has not, a built-in type may stand in."""
+    try:
+        return importlib.util.find_spec(module.decode()) is not None
+    except ModuleNotFoundError:  # a package that it is in is not there
+        return False
+    except BaseException:  # what else is wrong with it, its import tells
+        return True
+
+
 _functions = _library.PythonLayers(
     _library.PythonLayers.Setup(_setup), _library.PythonLayers.Call(_reshape),
     _library.PythonLayers.Call(_forward), _library.PythonLayers.Call(_backward),
-    _library.PythonLayers.Destroy(_destroy))
+    _library.PythonLayers.Destroy(_destroy), _library.PythonLayers.Has(_has))
 _library.check(library.qf_context_set_python_layers(context, byref(_functions), None))

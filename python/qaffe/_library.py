@@ -59,8 +59,9 @@ class PythonLayers(Options):
     Setup = CFUNCTYPE(c_int, c_void_p, c_void_p, POINTER(c_void_p))
     Call = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p)
     Destroy = CFUNCTYPE(None, c_void_p, c_void_p)
+    Has = CFUNCTYPE(c_bool, c_void_p, c_char_p, c_char_p)
     _fields_ = [("size", c_size_t), ("setup", Setup), ("reshape", Call), ("forward", Call), ("backward", Call),
-                ("destroy", Destroy)]
+                ("destroy", Destroy), ("has", Has)]
 
 
 class QatOptions(Options):

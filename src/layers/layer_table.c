@@ -10,6 +10,7 @@
     X(activation_qat)                                                                              \
     X(add)                                                                                         \
     X(annotated_data)                                                                              \
+    X(anchor_target)                                                                               \
     X(anti_quant)                                                                                  \
     X(arg_max)                                                                                     \
     X(axpy)                                                                                        \
@@ -89,6 +90,7 @@
     X(prior_box)                                                                                   \
     X(prior_box_clustered)                                                                         \
     X(proposal)                                                                                    \
+    X(proposal_target)                                                                             \
     X(ps_roi_pooling)                                                                              \
     X(python)                                                                                      \
     X(quant)                                                                                       \

@@ -5,7 +5,7 @@
 #include "net/net_build.h"
 #include "base/memory.h"
 #include "base/nearest.h"
-#include "net/python_proposal.h"
+#include "net/python_types.h"
 #include "net/schedule/plan.h"
 
 #include <stdlib.h>
@@ -439,7 +439,7 @@ static qf_status build_net(qf_context *context, const Caffe__NetParameter *param
     if (status != QF_OK)
         goto done;
     log_param(context, net->param);
-    status = qf_python_proposal_replace(context, net->param, net->phase == QF_TRAIN);
+    status = qf_python_types_replace(context, net->param, net->phase == QF_TRAIN);
     if (status == QF_OK)
         status = qf_insert_splits(context, net->param);
     if (status == QF_OK)

@@ -240,8 +240,8 @@ static void destroy(void *user, void *own)
 static void layers_have_no_such_blob(void **state)
 {
     (void)state;
-    static const qf_python_layers layers = {sizeof layers, setup,   reshape,
-                                            reshape,       reshape, destroy};
+    static const qf_python_layers layers = {sizeof layers, setup,   reshape, reshape,
+                                            reshape,       destroy, NULL};
     qf_net *net;
     bool asked = false;
     test_write_text(context, "net.prototxt",

@@ -381,8 +381,12 @@ static void layers_of_the_users_have_its_mask(void **state)
 {
     test_needs_the_host();
     (void)state;
-    static const qf_python_layers layers = {sizeof layers, python_setup, python_reshape,
-                                            python_run,    python_run,   python_destroy};
+    static const qf_python_layers layers = {.size = sizeof layers,
+                                            .setup = python_setup,
+                                            .reshape = python_reshape,
+                                            .forward = python_run,
+                                            .backward = python_run,
+                                            .destroy = python_destroy};
     assert_ok(context, qf_context_set_python_layers(context, &layers, NULL));
     write_text("inner.prototxt", all_kinds);
     assert_ok(context, qf_net_create(context, "inner.prototxt", QF_TRAIN, 0, NULL, 0, &inner));

@@ -120,8 +120,8 @@ static qf_status run_users_layer(qf_net *net, double *result)
 
 static qf_status users_layer(qf_context *context, double *result)
 {
-    static const qf_python_layers layers = {sizeof layers, setup,    reshape,
-                                            forward,       backward, destroy};
+    static const qf_python_layers layers = {sizeof layers, setup,   reshape, forward,
+                                            backward,      destroy, NULL};
     qf_net *net;
     *result = 0;
     QF_TRY(qf_context_set_python_layers(context, &layers, result));

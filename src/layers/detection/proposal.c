@@ -8,7 +8,7 @@
  * all. Tops: regions (count, 5); then their scores (count, 1) or, with output_actual_rois_num, the
  * number of regions of each image.
  */
-#include "layers/detection/boxes.h"
+#include "layers/detection/anchors.h"
 
 #include "base/memory.h"
 
@@ -18,8 +18,7 @@
 enum { ROW = 5 };
 
 typedef struct state {
-    qf_box *anchors; /* of the cell in the corner */
-    size_t anchor_count;
+    qf_anchors anchors;
     qf_box *boxes; /* of one image */
     qf_candidate *candidates;
     float *rows, *scores; /* of all images */
@@ -30,64 +29,25 @@ typedef Caffe__ProposalParameter proposal_param;
 
 QF_LAYER_PARAM_OF(proposal_param, PROPOSAL_, Proposal)
 
-static const float usual_ratios[] = {0.5f, 1, 2}, usual_scales[] = {8, 16, 32};
-
-static qf_status check_positive(const qf_layer *layer, const char *field, const float *values,
-                                size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!(values[i] > 0 && values[i] < 1e6f))
-            return qf_fail(layer->context, QF_E_VALUE,
-                           "proposal_param: %s must be above 0 and below 1e6, is %g", field,
-                           (double)values[i]);
-    return QF_OK;
-}
-
-/* Boxes of the same area and other ratios of height to width, then of other sizes, all around the
- * middle of a cell of base_size pixels. */
-static qf_status make_anchors(qf_layer *layer, const proposal_param *p)
-{
-    state *s = layer->state;
-    const float *ratios = p->n_ratio ? p->ratio : usual_ratios;
-    const float *scales = p->n_scale ? p->scale : usual_scales;
-    const size_t ratio_count = p->n_ratio ? p->n_ratio : 3;
-    const size_t scale_count = p->n_scale ? p->n_scale : 3;
-    QF_TRY(check_positive(layer, "base_size", &p->base_size, 1));
-    QF_TRY(check_positive(layer, "ratio", ratios, ratio_count));
-    QF_TRY(check_positive(layer, "scale", scales, scale_count));
-    s->anchors = qf_alloc(ratio_count * scale_count, sizeof *s->anchors);
-    if (!s->anchors)
-        return qf_fail(layer->context, QF_E_MEMORY, "no memory for anchors");
-    const float middle = (p->base_size - 1) / 2;
-    for (size_t r = 0; r < ratio_count; r++) {
-        const float width = rintf(sqrtf(p->base_size * p->base_size / ratios[r]));
-        const float height = rintf(width * ratios[r]);
-        for (size_t k = 0; k < scale_count; k++) {
-            const float x = (width * scales[k] - 1) / 2, y = (height * scales[k] - 1) / 2;
-            s->anchors[s->anchor_count++] =
-                (qf_box){middle - x, middle - y, middle + x, middle + y};
-        }
-    }
-    return QF_OK;
-}
-
 static qf_status setup(qf_layer *layer)
 {
     const proposal_param *p = param_of(layer);
-    QF_TRY(check_positive(layer, "feat_stride", &p->feat_stride, 1));
+    state *s = layer->state;
     if (!(p->min_size >= 0) || isnan(p->iou_threshold) || isnan(p->nms_thresh))
         return qf_fail(layer->context, QF_E_VALUE,
                        "proposal_param: min_size must be at least 0 and iou_threshold a number");
     if (p->post_nms_topn < 1)
         return qf_fail(layer->context, QF_E_VALUE,
                        "proposal_param: post_nms_topn must be at least 1, is %d", p->post_nms_topn);
-    return make_anchors(layer, p);
+    const qf_anchor_wish wish = {"proposal_param", p->base_size, p->feat_stride, p->ratio,
+                                 p->scale,         p->n_ratio,   p->n_scale};
+    return qf_anchors_make(layer, &wish, &s->anchors);
 }
 
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
-    qf_free(s->anchors);
+    qf_free(s->anchors.box);
     qf_free(s->boxes);
     qf_free(s->candidates);
     qf_free(s->rows);
@@ -115,12 +75,12 @@ static qf_status reshape(qf_layer *layer)
     char text[256];
     for (int b = 0; b < 2; b++) {
         const qf_shape *shape = b == 0 ? scores : offsets;
-        const size_t channels = (b == 0 ? 2 : 4) * s->anchor_count;
+        const size_t channels = (b == 0 ? 2 : 4) * s->anchors.count;
         if (shape->axes != 4 || (size_t)shape->dim[1] != channels)
             return qf_fail(layer->context, QF_E_SHAPE,
                            "'%s' has shape %s, expected 4 axes and %zu channels for %zu anchors",
                            layer->bottom[b]->name, qf_shape_text(shape, text, sizeof text),
-                           channels, s->anchor_count);
+                           channels, s->anchors.count);
     }
     if (scores->dim[0] != offsets->dim[0] || scores->dim[2] != offsets->dim[2] ||
         scores->dim[3] != offsets->dim[3])
@@ -160,12 +120,9 @@ static size_t enumerate(qf_layer *layer, const float *scores, const float *offse
     const float least_h = p->min_size * size[2], least_w = p->min_size * size[two_scales ? 3 : 2];
     size_t count = 0, index = 0;
     for (size_t cell = 0; cell < plane; cell++)
-        for (size_t k = 0; k < s->anchor_count; k++, index++) {
-            const float x = (float)(cell % map_width) * p->feat_stride;
-            const float y = (float)(cell / map_width) * p->feat_stride;
-            const qf_box *a = &s->anchors[k];
-            const qf_box anchor = {a->x1 + x, a->y1 + y, a->x2 + x, a->y2 + y};
-            const float score = scores[(s->anchor_count + k) * plane + cell];
+        for (size_t k = 0; k < s->anchors.count; k++, index++) {
+            const qf_box anchor = qf_anchor_at(&s->anchors, k, cell / map_width, cell % map_width);
+            const float score = scores[(s->anchors.count + k) * plane + cell];
             float offset[4];
             for (size_t i = 0; i < 4; i++)
                 offset[i] = offsets[(4 * k + i) * plane + cell];
@@ -201,7 +158,7 @@ static qf_status forward(qf_layer *layer)
     const proposal_param *p = param_of(layer);
     state *s = layer->state;
     const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
-    const size_t boxes = s->anchor_count * (size_t)shape->dim[2] * (size_t)shape->dim[3];
+    const size_t boxes = s->anchors.count * (size_t)shape->dim[2] * (size_t)shape->dim[3];
     const int size_rows = qf_blob_shape(layer->bottom[2])->dim[0];
     const size_t size_values = qf_blob_count(layer->bottom[2]) / (size_t)size_rows;
     const float *scores, *offsets, *sizes;
