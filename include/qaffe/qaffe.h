@@ -739,6 +739,46 @@ QF_API qf_status qf_calibrate(qf_context *context, const char *model_file, const
                               const qf_data_options *data, int batches, qf_action_function action,
                               qf_progress_function progress, void *user);
 
+/* ---- ONNX ---- */
+
+/* How to export; begin with its size and qf_onnx_set_defaults(). */
+typedef struct qf_onnx_options {
+    size_t size;             /* of this struct */
+    int opset;               /* ONNX's operator set, 13 to 21 */
+    bool signed_activations; /* codes of activations are int8, symmetric, as TensorRT needs them;
+                                else uint8, those of the model */
+    const char *shapes;      /* as in qf_inspect(), or NULL */
+    int verify_batches;      /* so many batches of `data` are compared; 0: none */
+    const qf_data_options *data; /* NULL: the model's own */
+} qf_onnx_options;
+/* Sets all fields but `size`, which says how many there are. */
+QF_API void qf_onnx_set_defaults(qf_onnx_options *options);
+
+typedef struct qf_onnx_result {
+    size_t nodes, initialisers, quantised; /* quantised: layers with int8 weights */
+    bool free_batch;                       /* the first axis of inputs may have any size */
+    /* Of the comparison; an answer is the largest value of an item along axis 1 of an output, a
+     * code what a QuantizeLinear puts out. */
+    int batches;
+    uint64_t answers, differing_answers, codes, differing_codes;
+} qf_onnx_result;
+
+/* Write the TEST phase of a net as an ONNX model: float, or with QuantizeLinear and
+ * DequantizeLinear where it is a fake-quant or a deploy model. Layers that read data become inputs,
+ * losses with answers (SoftmaxWithLoss) those answers; docs/onnx.md lists the types.
+ * `weights_file` NULL: `model_file` is the prefix of a deploy model. QF_E_UNSUPPORTED names the
+ * layer that cannot be exported, its type and why; nothing is written then. Where the file would be
+ * larger than the limit file_bytes, tensors lie in <onnx_file>.data. With verify_batches the model
+ * also runs beside what the file means: integers and scales as they are written, rounded half to
+ * even and saturated as ONNX says. `options` NULL: the defaults; the callbacks may be NULL. `out`
+ * is NULL after a failure of the export; after one of the comparison it has what was found until
+ * then, and the file is there. */
+QF_API qf_status qf_export_onnx(qf_context *context, const char *model_file,
+                                const char *weights_file, const char *onnx_file,
+                                const qf_onnx_options *options, qf_action_function action,
+                                qf_progress_function progress, void *user, qf_onnx_result **out);
+QF_API void qf_onnx_result_destroy(qf_onnx_result *result);
+
 /* ---- what may have happened to a file ---- */
 
 /* An array with values that are no numbers, or denormal. */

@@ -263,6 +263,19 @@ static qf_status calibrate_automatically(qf_context *context, double *result)
     return status;
 }
 
+static qf_status export_onnx(qf_context *context, double *result)
+{
+    qf_onnx_options options = {.size = sizeof options};
+    qf_onnx_result *found;
+    qf_onnx_set_defaults(&options);
+    options.verify_batches = 1;
+    const qf_status status =
+        qf_export_onnx(context, "ready/m", NULL, "out/m.onnx", &options, NULL, NULL, NULL, &found);
+    *result = found ? (double)(found->nodes + found->codes) : 0;
+    qf_onnx_result_destroy(found);
+    return status;
+}
+
 const trial trials_of_flow[] = {
     {.name = "the configuration", .run = configure},
     {.name = "the configuration of calibration", .run = configure_calibration},
@@ -280,6 +293,7 @@ const trial trials_of_flow[] = {
     {.name = "the plan of calibration", .run = plan_calibration},
     {.name = "an inspection", .run = inspect},
     {.name = "the comparison of models", .run = verify},
+    {.name = "an ONNX model", .run = export_onnx},
     {.name = "looking at files", .run = check},
     {.name = "decomposition", .run = decompose},
     {.name = "the search for layers with few codes", .run = find_few_codes},

@@ -162,6 +162,12 @@ static qf_status reshape(qf_layer *layer)
     return layer->device->pool->create(layer->context, &s->shape, &s->operation);
 }
 
+const qf_pooling_shape *qf_pooling_shape_of(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return s->stochastic ? NULL : &s->shape;
+}
+
 /* What a mean code is worth. In a deploy model the DeQuant layer multiplies; in a fake-quant model
  * its factor is taken here, so that both models round alike. */
 static qf_status code_value(qf_layer *layer, float *out)

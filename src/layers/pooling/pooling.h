@@ -8,6 +8,9 @@
  * window that starts beyond the image is dropped. Below 1 where nothing is left. */
 int qf_pooling_output_size(const qf_pooling_shape *shape, int axis, bool down);
 
+/* The windows of a Pooling layer; NULL: it is stochastic. */
+const qf_pooling_shape *qf_pooling_shape_of(const qf_layer *layer);
+
 /* Stochastic pooling (device/families/stochastic_math.h) in TRAIN: what is drawn for each output,
  * and which pixel that chose in the last pass. */
 typedef struct qf_stochastic_pooling {

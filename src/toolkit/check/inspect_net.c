@@ -169,24 +169,6 @@ static qf_status inspect(qf_context *context, const Caffe__NetParameter *param, 
     return QF_OK;
 }
 
-/* Nets that somebody else made are looked at before their data is there. */
-static qf_status suggest_shape(qf_context *context, qf_status status,
-                               const Caffe__NetParameter *param)
-{
-    char found[QF_ERROR_TEXT_SIZE];
-    for (size_t i = 0; i < param->n_layer && status == QF_E_IO; i++) {
-        const Caffe__LayerParameter *layer = param->layer[i];
-        if (layer->n_bottom > 0 || layer->n_top == 0 || layer->input_param)
-            continue;
-        snprintf(found, sizeof found, "%s", context->error);
-        return qf_fail(context, status,
-                       "%s; to see the net without its data, give the shape of '%s', for example "
-                       "--shape %s=1x3x224x224",
-                       found, layer->top[0], layer->top[0]);
-    }
-    return status;
-}
-
 qf_status qf_inspect(qf_context *context, const char *model_file, const char *weights_file,
                      const char *shapes, qf_phase phase, int level, const char *const *stages,
                      size_t stage_count, qf_inspection **out)
@@ -202,7 +184,7 @@ qf_status qf_inspect(qf_context *context, const char *model_file, const char *we
     if (status == QF_OK)
         status = qf_net_create_from_param(context, whole, NULL, &net);
     if (!shapes)
-        status = suggest_shape(context, status, whole);
+        status = qf_input_shapes_suggest(context, status, whole);
     status = qf_within(context, status, "%s", model_file);
     if (status == QF_OK && weights_file)
         status = qf_net_load_weights_list(net, weights_file);

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -128,5 +129,23 @@ qf_status qf_input_shapes_apply(qf_context *context, Caffe__NetParameter *net, c
         status = apply(context, net, &list);
     qf_free(list.items);
     qf_free(list.text);
+    return status;
+}
+
+/* Nets that somebody else made are looked at before their data is there. */
+qf_status qf_input_shapes_suggest(qf_context *context, qf_status status,
+                                  const Caffe__NetParameter *param)
+{
+    char found[QF_ERROR_TEXT_SIZE];
+    for (size_t i = 0; i < param->n_layer && status == QF_E_IO; i++) {
+        const Caffe__LayerParameter *layer = param->layer[i];
+        if (layer->n_bottom > 0 || layer->n_top == 0 || layer->input_param)
+            continue;
+        snprintf(found, sizeof found, "%s", context->error);
+        return qf_fail(context, status,
+                       "%s; to see the net without its data, give the shape of '%s', for example "
+                       "--shape %s=1x3x224x224",
+                       found, layer->top[0], layer->top[0]);
+    }
     return status;
 }

@@ -8,5 +8,9 @@
  * such a blob becomes an Input of that shape, whatever it read before; its other tops, labels as a
  * rule, get the shape that is given for them, or one value for each of the batch. */
 qf_status qf_input_shapes_apply(qf_context *context, Caffe__NetParameter *net, const char *shapes);
+/* Call with how building a net without them ended: where its data could not be read, the sentence
+ * goes on with what shape to give. Returns the status. */
+qf_status qf_input_shapes_suggest(qf_context *context, qf_status status,
+                                  const Caffe__NetParameter *param);
 
 #endif

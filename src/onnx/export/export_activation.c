@@ -1,0 +1,201 @@
+/* Layers that change each value by itself, or along one axis. */
+#include "onnx/export/export_layers.h"
+
+#include <math.h>
+
+static const char *x_of(const qf_onnx_export *e)
+{
+    return qf_onnx_bottom(e, 0);
+}
+
+/* Types whose node needs no parameters. */
+#define UNARY(stem, op_type)                                                                       \
+    void qf_onnx_##stem(qf_onnx_export *e)                                                         \
+    {                                                                                              \
+        qf_onnx_set_top(e, 0, qf_unary(e->maker, op_type, x_of(e)));                               \
+    }
+UNARY(abs_val, "Abs")
+UNARY(bnll, "Softplus") /* log(1 + e^x) */
+UNARY(sigmoid, "Sigmoid")
+UNARY(tan_h, "Tanh")
+
+static const char *clip(qf_onnx_export *e, const char *x, float low, float high)
+{
+    return qf_node(e->maker, "Clip",
+                   QF_INPUTS(x, qf_scalar(e->maker, low), qf_scalar(e->maker, high)),
+                   QF_NO_ATTRIBUTES);
+}
+
+void qf_onnx_relu6(qf_onnx_export *e)
+{
+    qf_onnx_set_top(e, 0, clip(e, x_of(e), 0, 6));
+}
+
+void qf_onnx_clip(qf_onnx_export *e)
+{
+    const Caffe__ClipParameter *p = e->layer->param->clip_param;
+    qf_onnx_set_top(e, 0, clip(e, x_of(e), p->min, p->max));
+}
+
+static const char *rectify(qf_onnx_export *e, const char *x, float slope)
+{
+    return slope == 0 ? qf_unary(e->maker, "Relu", x)
+                      : qf_node(e->maker, "LeakyRelu", QF_INPUTS(x),
+                                QF_ATTRIBUTES(QF_FLOAT("alpha", slope)));
+}
+
+void qf_onnx_relu(qf_onnx_export *e)
+{
+    const Caffe__ReLUParameter *p = QF_LAYER_PARAM(e->layer, relu_param, RE_LU, ReLU);
+    qf_onnx_set_top(e, 0, rectify(e, x_of(e), p->negative_slope));
+}
+
+void qf_onnx_c_relu(qf_onnx_export *e)
+{
+    const Caffe__CReLUParameter *p = QF_LAYER_PARAM(e->layer, crelu_param, CRE_LU, CReLU);
+    const int axis = qf_shape_axis(qf_onnx_bottom_shape(e, 0), p->concat_axis);
+    const char *above = rectify(e, x_of(e), p->negative_slope);
+    const char *below = rectify(e, qf_unary(e->maker, "Neg", x_of(e)), p->negative_slope);
+    qf_onnx_set_top(
+        e, 0,
+        qf_node(e->maker, "Concat", QF_INPUTS(above, below), QF_ATTRIBUTES(QF_INT("axis", axis))));
+}
+
+/* The slopes go along axis 1. */
+void qf_onnx_p_relu(qf_onnx_export *e)
+{
+    const qf_shape *x = qf_onnx_bottom_shape(e, 0);
+    const size_t slopes = qf_blob_count(e->layer->params[0].blob);
+    int64_t dims[QF_MAX_AXES];
+    dims[0] = (int64_t)slopes;
+    for (int i = 1; i < x->axes - 1; i++)
+        dims[i] = 1;
+    const int axes = slopes == 1 ? 1 : x->axes - 1;
+    qf_onnx_set_top(
+        e, 0, qf_binary(e->maker, "PRelu", x_of(e), qf_onnx_param_as(e, 0, "slope", dims, axes)));
+}
+
+void qf_onnx_elu(qf_onnx_export *e)
+{
+    const Caffe__ELUParameter *p = QF_LAYER_PARAM(e->layer, elu_param, ELU, ELU);
+    qf_onnx_set_top(
+        e, 0,
+        qf_node(e->maker, "Elu", QF_INPUTS(x_of(e)), QF_ATTRIBUTES(QF_FLOAT("alpha", p->alpha))));
+}
+
+void qf_onnx_swish(qf_onnx_export *e)
+{
+    const Caffe__SwishParameter *p = QF_LAYER_PARAM(e->layer, swish_param, SWISH_, Swish);
+    const char *gate = qf_unary(e->maker, "Sigmoid", qf_onnx_times(e, x_of(e), p->beta));
+    qf_onnx_set_top(e, 0, qf_binary(e->maker, "Mul", x_of(e), gate));
+}
+
+/* x · min(max(x / 6 + 1/2, 0), 1) */
+void qf_onnx_hswish(qf_onnx_export *e)
+{
+    const char *gate = qf_node(e->maker, "HardSigmoid", QF_INPUTS(x_of(e)),
+                               QF_ATTRIBUTES(QF_FLOAT("alpha", 1.0f / 6), QF_FLOAT("beta", 0.5f)));
+    qf_onnx_set_top(e, 0, qf_binary(e->maker, "Mul", x_of(e), gate));
+}
+
+/* (shift + scale · x)^power */
+void qf_onnx_power(qf_onnx_export *e)
+{
+    const Caffe__PowerParameter *p = QF_LAYER_PARAM(e->layer, power_param, POWER_, Power);
+    const char *y = qf_onnx_plus(e, qf_onnx_times(e, x_of(e), p->scale), p->shift);
+    if (p->power != 1)
+        y = qf_binary(e->maker, "Pow", y, qf_scalar(e->maker, p->power));
+    qf_onnx_set_top(e, 0, y);
+}
+
+/* The natural logarithm of a base; -1 stands for e. */
+static float log_of(float base)
+{
+    return base == -1 ? 1 : logf(base);
+}
+
+/* base^(shift + scale · x) */
+void qf_onnx_exp(qf_onnx_export *e)
+{
+    const Caffe__ExpParameter *p = QF_LAYER_PARAM(e->layer, exp_param, EXP_, Exp);
+    const float log = log_of(p->base);
+    const char *y = qf_unary(e->maker, "Exp", qf_onnx_times(e, x_of(e), log * p->scale));
+    qf_onnx_set_top(e, 0, qf_onnx_times(e, y, expf(log * p->shift)));
+}
+
+/* log_base(shift + scale · x) */
+void qf_onnx_log(qf_onnx_export *e)
+{
+    const Caffe__LogParameter *p = QF_LAYER_PARAM(e->layer, log_param, LOG_, Log);
+    const char *x = qf_onnx_plus(e, qf_onnx_times(e, x_of(e), p->scale), p->shift);
+    qf_onnx_set_top(e, 0, qf_onnx_times(e, qf_unary(e->maker, "Log", x), 1 / log_of(p->base)));
+}
+
+static const char *as_float(qf_onnx_export *e, const char *x)
+{
+    return qf_node(e->maker, "Cast", QF_INPUTS(x),
+                   QF_ATTRIBUTES(QF_INT("to", ONNX__TENSOR__DATA_TYPE__FLOAT)));
+}
+
+void qf_onnx_threshold(qf_onnx_export *e)
+{
+    const Caffe__ThresholdParameter *p =
+        QF_LAYER_PARAM(e->layer, threshold_param, THRESHOLD_, Threshold);
+    const char *above = qf_binary(e->maker, "Greater", x_of(e), qf_scalar(e->maker, p->threshold));
+    qf_onnx_set_top(e, 0, as_float(e, above));
+}
+
+/* ---- along an axis ---- */
+
+static const char *softmax(qf_onnx_export *e, int named_axis)
+{
+    const int axis = qf_shape_axis(qf_onnx_bottom_shape(e, 0), named_axis);
+    return qf_node(e->maker, "Softmax", QF_INPUTS(x_of(e)), QF_ATTRIBUTES(QF_INT("axis", axis)));
+}
+
+void qf_onnx_softmax(qf_onnx_export *e)
+{
+    const Caffe__SoftmaxParameter *p = QF_LAYER_PARAM(e->layer, softmax_param, SOFTMAX_, Softmax);
+    qf_onnx_set_top(e, 0, softmax(e, p->axis));
+}
+
+/* A loss of which the answers stay; they have no blob in the net. */
+static void answer(qf_onnx_export *e, const char *value)
+{
+    const char *name = qf_net_blob_index(e->net, "prob") < 0 ? "prob" : e->layer->name;
+    if (e->maker->status == QF_OK)
+        qf_maker_rename(e->maker, value, name);
+}
+
+void qf_onnx_softmax_with_loss(qf_onnx_export *e)
+{
+    const Caffe__SoftmaxParameter *p = QF_LAYER_PARAM(e->layer, softmax_param, SOFTMAX_, Softmax);
+    answer(e, softmax(e, p->axis));
+}
+
+void qf_onnx_sigmoid_with_loss(qf_onnx_export *e)
+{
+    answer(e, qf_unary(e->maker, "Sigmoid", x_of(e)));
+}
+
+/* The best of each item, or along an axis: where they are, or their values, or both. */
+void qf_onnx_arg_max(qf_onnx_export *e)
+{
+    const Caffe__ArgMaxParameter *p = QF_LAYER_PARAM(e->layer, argmax_param, ARG_MAX_, ArgMax);
+    qf_graph_maker *m = e->maker;
+    const int axis = p->has_axis ? qf_shape_axis(qf_onnx_bottom_shape(e, 0), p->axis) : 1;
+    const char *x =
+        p->has_axis ? x_of(e)
+                    : qf_node(m, "Flatten", QF_INPUTS(x_of(e)), QF_ATTRIBUTES(QF_INT("axis", 1)));
+    const char *best[2];
+    qf_node_of_many(m, "TopK", QF_INPUTS(x, qf_integer(m, p->top_k)),
+                    QF_ATTRIBUTES(QF_INT("axis", axis)), best, 2);
+    if (p->has_axis) {
+        qf_onnx_set_top(e, 0, p->out_max_val ? best[0] : as_float(e, best[1]));
+        return;
+    }
+    const char *y = as_float(e, best[1]);
+    if (p->out_max_val)
+        y = qf_node(m, "Concat", QF_INPUTS(y, best[0]), QF_ATTRIBUTES(QF_INT("axis", 1)));
+    qf_onnx_set_top(e, 0, qf_onnx_reshape_to_top(e, y, 0));
+}

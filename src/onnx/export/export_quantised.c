@@ -1,0 +1,237 @@
+/* QDQ: what Quant, DeQuant and the layers between them become. Codes are those of the model, also
+ * of a fake-quant one, whose weights lie on their grid. */
+#include "base/memory.h"
+#include "layers/quantised/quant_layers.h"
+#include "onnx/export/export_layers.h"
+#include "onnx/export/quantised_values.h"
+#include "quant/quant.h"
+
+#include <math.h>
+#include <string.h>
+
+qf_activation_code qf_onnx_activation(const qf_layer *quant, bool is_signed)
+{
+    const Caffe__QuantParameter *p = quant->param->quant_param;
+    const int offset = (int8_t)p->offset.data[0];
+    qf_activation_code code = {.scale = 1 / p->scale, .zero = offset + 128, .highest = 255};
+    if (!is_signed)
+        return code;
+    /* Symmetric: a range that is not becomes as wide as its longer side. */
+    const float below = code.scale * (float)(128 + offset) / 128,
+                above = code.scale * (float)(127 - offset) / 127;
+    if (offset != 0)
+        code.scale = above > below ? above : below;
+    return (qf_activation_code){.scale = code.scale, .lowest = -128, .highest = 127};
+}
+
+/* ---- activations ---- */
+
+static const char *zero_point(qf_onnx_export *e, int zero)
+{
+    const int8_t value = (int8_t)zero; /* the byte is the same of both types */
+    return qf_constant(e->maker, "zero_point",
+                       e->signed_activations ? ONNX__TENSOR__DATA_TYPE__INT8
+                                             : ONNX__TENSOR__DATA_TYPE__UINT8,
+                       &value, 1, NULL, 0);
+}
+
+void qf_onnx_quant(qf_onnx_export *e)
+{
+    const qf_activation_code code = qf_onnx_activation(e->layer, e->signed_activations);
+    const char *scale = qf_floats(e->maker, "scale", &code.scale, NULL, 0),
+               *zero = zero_point(e, code.zero);
+    const char *codes = qf_node(e->maker, "QuantizeLinear",
+                                QF_INPUTS(qf_onnx_bottom(e, 0), scale, zero), QF_NO_ATTRIBUTES);
+    qf_onnx_set_top(
+        e, 0,
+        qf_node(e->maker, "DequantizeLinear", QF_INPUTS(codes, scale, zero), QF_NO_ATTRIBUTES));
+}
+
+/* ---- weights ---- */
+
+static const qf_layer *quant_of(const qf_onnx_export *e)
+{
+    const qf_layer *quant = qf_net_producer(e->net, e->layer->bottom[0], e->layer);
+    return quant && strcmp(quant->type->name, "Quant") == 0 ? quant : NULL;
+}
+
+static qf_status make_room(qf_onnx_export *e, qf_quantised_values *v)
+{
+    const qf_layer *layer = e->layer;
+    v->scales = qf_blob_count(layer->dequant->params[0].blob);
+    v->outputs = layer->param_count > 1 ? qf_blob_count(layer->params[1].blob) : 0;
+    v->scale = qf_alloc(v->scales, sizeof *v->scale);
+    v->codes = qf_alloc(qf_blob_count(layer->params[0].blob), 1);
+    v->bias = qf_alloc(v->outputs, sizeof *v->bias);
+    v->bias_scale = qf_alloc(v->scales, sizeof *v->bias_scale);
+    return v->scale && v->codes && v->bias && v->bias_scale
+               ? QF_OK
+               : qf_fail(e->context, QF_E_MEMORY, "no memory for codes");
+}
+
+/* Steps of the accumulators, of each channel or one for all. */
+static qf_status read_steps(qf_onnx_export *e, float *out, size_t count)
+{
+    qf_tensor *stored = e->layer->dequant->params[0].blob->data;
+    const uint64_t *words;
+    const float *steps;
+    int shift, offset;
+    if (qf_dequant_is_deployed(e->layer->dequant)) {
+        QF_TRY(qf_tensor_read(e->context, stored, QF_WORDS, &words));
+        for (size_t c = 0; c < count; c++)
+            qf_unpack_dequant(words[c], &out[c], &shift, &offset);
+    } else {
+        QF_TRY(qf_read(e->context, stored, QF_PLAIN, &steps));
+        memcpy(out, steps, count * sizeof *out);
+    }
+    for (size_t c = 0; c < count; c++)
+        if (!(out[c] > 0))
+            return qf_fail(e->context, QF_E_VALUE,
+                           "layer %s: deq_scale %zu is %g, expected a positive number; are these "
+                           "the weights of a quantised model?",
+                           e->layer->dequant->name, c, (double)out[c]);
+    return QF_OK;
+}
+
+static qf_status find_weight_codes(qf_onnx_export *e, qf_quantised_values *v)
+{
+    qf_tensor *weights = e->layer->params[0].blob->data;
+    const size_t count = qf_shape_count(&weights->shape);
+    const int8_t *codes;
+    const float *w;
+    if (qf_layer_is_deployed(e->layer)) {
+        QF_TRY(qf_tensor_read(e->context, weights, QF_WEIGHT_CODES, &codes));
+        memcpy(v->codes, codes, count);
+        return QF_OK;
+    }
+    QF_TRY(qf_read(e->context, weights, QF_PLAIN, &w));
+    for (size_t i = 0; i < count; i++) {
+        const float code = rintf(w[i] / v->scale[i / v->inner % v->scales]);
+        v->codes[i] = (int8_t)fmaxf(-128, fminf(127, code));
+    }
+    return QF_OK;
+}
+
+/* On the grid of the accumulators; another one where the activation's scale has changed. */
+static qf_status find_bias_codes(qf_onnx_export *e, const float *steps, qf_quantised_values *v)
+{
+    const bool deployed = qf_layer_is_deployed(e->layer);
+    const int32_t *codes = NULL;
+    const float *b = NULL;
+    if (!v->outputs)
+        return QF_OK;
+    if (deployed)
+        QF_TRY(qf_tensor_read(e->context, e->layer->params[1].blob->data, QF_INTEGERS, &codes));
+    else
+        QF_TRY(qf_read(e->context, e->layer->params[1].blob->data, QF_PLAIN, &b));
+    for (size_t c = 0; c < v->outputs; c++) {
+        const size_t s = v->scales == 1 ? 0 : c;
+        const double bias = deployed ? (double)codes[c] * (double)steps[s] : (double)b[c];
+        const double code = rint(bias / (double)v->bias_scale[s]);
+        if (fabs(code) > INT32_MAX)
+            return qf_fail(e->context, QF_E_VALUE, "layer %s: no int32 holds the code of bias %zu",
+                           e->layer->name, c);
+        v->bias[c] = (int32_t)code;
+    }
+    return QF_OK;
+}
+
+qf_status qf_quantised_values_find(qf_onnx_export *e, qf_quantised_values *v)
+{
+    const qf_layer *quant = quant_of(e);
+    const qf_shape *shape = qf_blob_shape(e->layer->params[0].blob);
+    *v = (qf_quantised_values){0};
+    if (!quant)
+        return qf_fail(e->context, QF_E_MISMATCH,
+                       "layer %s has a DeQuant layer, but no Quant layer in front of it",
+                       e->layer->name);
+    QF_TRY(make_room(e, v));
+    const float before = qf_onnx_activation(quant, false).scale;
+    const float now = qf_onnx_activation(quant, e->signed_activations).scale;
+    v->axis = v->scales > 1 && strcmp(e->layer->type->name, "Deconvolution") == 0;
+    v->inner = v->scales > 1 ? qf_shape_count_range(shape, v->axis + 1, shape->axes) : 1;
+    if (v->scales > 1 && (size_t)shape->dim[v->axis] != v->scales)
+        return qf_fail(e->context, QF_E_UNSUPPORTED,
+                       "layer %s of type %s cannot be exported to ONNX: it has %zu scales of "
+                       "weights, which DequantizeLinear cannot tell along one axis",
+                       e->layer->name, e->layer->type->name, v->scales);
+    float *steps = qf_alloc(v->scales, sizeof *steps);
+    qf_status status =
+        steps ? read_steps(e, steps, v->scales) : qf_fail(e->context, QF_E_MEMORY, "no memory");
+    for (size_t c = 0; c < v->scales && status == QF_OK; c++) {
+        v->scale[c] = steps[c] / before;
+        v->bias_scale[c] = now == before ? steps[c] : now * v->scale[c];
+    }
+    if (status == QF_OK)
+        status = find_weight_codes(e, v);
+    if (status == QF_OK)
+        status = find_bias_codes(e, steps, v);
+    qf_free(steps);
+    return status;
+}
+
+void qf_quantised_values_release(qf_quantised_values *v)
+{
+    qf_free(v->scale);
+    qf_free(v->codes);
+    qf_free(v->bias);
+    qf_free(v->bias_scale);
+}
+
+/* Integers, their scales and zeros, and the node that makes floats of them. */
+static const char *dequantised(qf_onnx_export *e, const char *const names[3],
+                               Onnx__Tensor__DataType type, const void *codes, size_t bytes,
+                               const int64_t *dims, int axes, const float *scale, size_t scales,
+                               int axis)
+{
+    const int64_t along = (int64_t)scales;
+    const int scale_axes = scales > 1;
+    const size_t width = type == ONNX__TENSOR__DATA_TYPE__INT32 ? 4 : 1;
+    char *zeros = qf_alloc(scales, width);
+    if (!zeros) {
+        e->maker->status = qf_fail(e->context, QF_E_MEMORY, "no memory for zero points");
+        return "";
+    }
+    const char *inputs[] = {
+        qf_constant(e->maker, names[0], type, codes, bytes, dims, axes),
+        qf_floats(e->maker, names[1], scale, &along, scale_axes),
+        qf_constant(e->maker, names[2], type, zeros, scales * width, &along, scale_axes),
+    };
+    qf_free(zeros);
+    return qf_node(e->maker, "DequantizeLinear", inputs, 3, QF_ATTRIBUTES(QF_INT("axis", axis)));
+}
+
+static void put_quantised(qf_onnx_export *e, const qf_quantised_values *v, const char **weights,
+                          const char **bias)
+{
+    static const char *const of_weights[] = {"weights", "weight_scale", "weight_zero_point"};
+    static const char *const of_bias[] = {"bias", "bias_scale", "bias_zero_point"};
+    const qf_shape *shape = qf_blob_shape(e->layer->params[0].blob);
+    const int64_t outputs = (int64_t)v->outputs;
+    int64_t dims[QF_MAX_AXES];
+    for (int i = 0; i < shape->axes; i++)
+        dims[i] = shape->dim[i];
+    *weights = dequantised(e, of_weights, ONNX__TENSOR__DATA_TYPE__INT8, v->codes,
+                           qf_shape_count(shape), dims, shape->axes, v->scale, v->scales, v->axis);
+    if (v->outputs)
+        *bias = dequantised(e, of_bias, ONNX__TENSOR__DATA_TYPE__INT32, v->bias,
+                            v->outputs * sizeof *v->bias, &outputs, 1, v->bias_scale, v->scales, 0);
+}
+
+void qf_onnx_weights(qf_onnx_export *e, const char **weights, const char **bias)
+{
+    *weights = "";
+    *bias = NULL;
+    if (e->maker->status != QF_OK)
+        return;
+    if (!e->layer->dequant) {
+        *weights = qf_onnx_param_value(e, 0, "weights");
+        *bias = e->layer->param_count > 1 ? qf_onnx_param_value(e, 1, "bias") : NULL;
+        return;
+    }
+    qf_quantised_values values;
+    e->maker->status = qf_quantised_values_find(e, &values);
+    if (e->maker->status == QF_OK)
+        put_quantised(e, &values, weights, bias);
+    qf_quantised_values_release(&values);
+}
