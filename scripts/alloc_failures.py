@@ -128,6 +128,7 @@ qaffe qat export --model modified.prototxt --weights trained.caffemodel --record
 qaffe qat export --checksum --model modified.prototxt --weights trained.caffemodel --record record.txt --out new
 qaffe qat run --model net.prototxt --weights given.caffemodel --out new --iterations 2 --threads 1
 qaffe verify --model ready --iterations 1
+qaffe export-onnx --model ready --out new.onnx --verify 1
 qaffe convert-idx --images images.idx --labels labels.idx --out new_lmdb
 qaffe convert-images --list encoded.txt --out new_lmdb
 tools/caffe train -solver=solver.prototxt

@@ -27,6 +27,7 @@ static const command *const commands[] = {
     &command_ptq_convert,
     &command_decompose,
     &command_verify,
+    &command_export_onnx,
     &command_train,
     &command_test,
     &command_time,
