@@ -129,6 +129,8 @@ qaffe qat export --checksum --model modified.prototxt --weights trained.caffemod
 qaffe qat run --model net.prototxt --weights given.caffemodel --out new --iterations 2 --threads 1
 qaffe verify --model ready --iterations 1
 qaffe export-onnx --model ready --out new.onnx --verify 1
+qaffe report --model net.prototxt --weights given.caffemodel --prefix ready --batches 1 --test-iterations 1
+  --threads 1
 qaffe convert-idx --images images.idx --labels labels.idx --out new_lmdb
 qaffe convert-images --list encoded.txt --out new_lmdb
 tools/caffe train -solver=solver.prototxt

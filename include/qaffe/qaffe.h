@@ -339,6 +339,7 @@ typedef struct qf_progress {
     double items_per_second;   /* images, averaged over the last second or so; 0: not known yet */
     double data_wait;          /* share of the time spent waiting for data, 0 … 1 */
     const char *what;          /* "training", "testing the deploy model": a constant; never NULL */
+    double seconds_left;       /* of work other than training, where it is known; else 0 */
 } qf_progress;
 
 typedef qf_action (*qf_action_function)(void *user); /* polled after each update and test batch */
@@ -895,6 +896,133 @@ QF_API void qf_ptq_set_defaults(qf_ptq_options *options);
 QF_API qf_status qf_ptq_run(qf_context *context, const qf_ptq_options *options,
                             qf_action_function action, qf_progress_function progress, void *user,
                             qf_qat_result **out);
+
+/* ---- why a layer loses: the report ---- */
+
+/* What to look at; begin with its size and qf_report_set_defaults(). All but model, weights and
+ * prefix may be NULL. */
+typedef struct qf_report_options {
+    size_t size;         /* of this struct */
+    const char *model;   /* the float net */
+    const char *weights; /* what was quantised: of a net that was retrained, the weights that
+                            training left (PREFIX_retrained_iter_N.caffemodel) */
+    const char *prefix;  /* of the models that quantisation wrote */
+    const qf_data_options *data; /* what is measured on; NULL: the model's own */
+    const char *test_data;       /* labelled images to test on, as in qf_ptq_options; NULL: the
+                                    model's own, and no test of a net with Input */
+    const char *log;             /* of the training, by qaffe or by Caffe */
+    const qf_qat_result *result; /* of the run that made the models: its scores are taken, nothing
+                                    is tested again */
+    int batches;                 /* to measure on */
+    int test_iterations;         /* as in qf_qat_options */
+} qf_report_options;
+
+/* Sets all fields but `size`, which says how many there are. */
+QF_API void qf_report_set_defaults(qf_report_options *options);
+
+/* An output channel of a quantised layer. */
+typedef struct qf_report_channel {
+    double low, high; /* of its float weights */
+    double scale;     /* of their codes */
+    int shift;        /* N; 0: none */
+    double headroom; /* bits by which its largest accumulator stays below 16 bits, behind the shift;
+                        below 0: it was cut off; NAN: no shift, or it was always 0 */
+    bool dead;       /* all its weights have the code 0 */
+} qf_report_channel;
+
+/* A clip range that was learned, at an iteration. */
+typedef struct qf_report_range {
+    int iteration;
+    double low, high;
+} qf_report_range;
+
+/* A quantised layer. Ratios of signal to noise are in decibels, INFINITY: exact, NAN: does not
+ * apply. Noise is the difference between the fake-quant net and the float net. */
+typedef struct qf_report_layer {
+    char name[128], type[32];
+    size_t index;          /* of the layer of qf_report.net */
+    double weight_sqnr;    /* of its weights */
+    double input_sqnr;     /* of its input, when only this layer is quantised, */
+    double output_sqnr;    /* and of its output then: what this layer adds */
+    double input_sqnr_all; /* the same when all layers are quantised: what arrives here */
+    double output_sqnr_all;
+    /* Where the noise of the output comes from when only this layer is quantised: shares of it,
+     * from quantising only the input, only the weights, and the rest (shift N, bias). */
+    double from_input, from_weights, from_rest;
+    float scale_d;
+    int offset_d;
+    double clip_low, clip_high;   /* what codes can say */
+    double input_low, input_high; /* what there was */
+    double saturated; /* share of the input that lies outside by more than half a step */
+    double histogram_low, histogram_high; /* of the input: ends of its bins, */
+    size_t bins;
+    uint64_t *bin;                        /* and how many values are in each */
+    size_t input_channels, silent_inputs; /* silent: 0 in all batches */
+    int loudest_input;                    /* the channel with the largest value */
+    double loudest_ratio; /* how many times the median channel's largest value that is */
+    size_t dead_channels; /* of the outputs */
+    int widest_channel;   /* the one with the largest weight */
+    double widest_ratio;  /* how many times the median channel's largest weight that is */
+    bool scale_per_channel;
+    double clipped; /* share of accumulators that 16 bits cut off */
+    size_t channels;
+    qf_report_channel **channel;
+    size_t ranges; /* 0: no log has any */
+    qf_report_range **range;
+} qf_report_layer;
+
+/* A value that the log of training has again and again: "loss", "accuracy". */
+typedef struct qf_report_curve {
+    char name[128];
+    bool test; /* of a test pass */
+    size_t points;
+    double *iteration, *value;
+} qf_report_curve;
+
+typedef struct qf_report_advice {
+    char layer[128];   /* "": the whole net */
+    char finding[320]; /* a sentence: what the figures say */
+    char command[640]; /* what to try; "": nothing that a command does */
+} qf_report_advice;
+
+typedef struct qf_report {
+    char prefix[256];
+    bool trained;         /* it was retrained; else calibrated */
+    int batches;          /* that figures are of, */
+    uint64_t items;       /* and how many images those were; 0: nobody knows */
+    qf_inspection *net;   /* the float net; treatments are what became of its layers */
+    char score_name[128]; /* the output that matters most; "none": nothing was tested */
+    int scores;
+    qf_qat_score **score;
+    uint64_t test_items; /* as in qf_qat_result */
+    int test_batches;
+    size_t float_bytes, fake_quant_bytes, deploy_bytes; /* of the weights files */
+    double float_speed, deploy_speed; /* images a second, here; NAN: nobody knows */
+    size_t layers;                    /* quantised ones, the one that loses most first */
+    qf_report_layer **layer;
+    size_t curves;
+    qf_report_curve **curve;
+    size_t advices;
+    qf_report_advice **advice;
+} qf_report;
+
+/* Run the float net and the fake-quant net on the same batches and find out what each quantised
+ * layer loses, and why. Memory does not grow with the number of batches. QF_E_MISMATCH where the
+ * models are not of one net, or the data are too few. `out` is NULL after a failure. */
+QF_API qf_status qf_report_create(qf_context *context, const qf_report_options *options,
+                                  qf_action_function action, qf_progress_function progress,
+                                  void *user, qf_report **out);
+QF_API void qf_report_destroy(qf_report *report);
+
+/* JSON: every figure; null where it does not apply, "exact" for a ratio without noise. TEXT: for
+ * terminals, in UTF-8. */
+typedef enum qf_report_format { QF_REPORT_JSON, QF_REPORT_TEXT } qf_report_format;
+/* `text` is to be released with qf_memory_release(), and ends in a NUL that `size` does not count;
+ * NULL after a failure. */
+QF_API qf_status qf_report_render(qf_context *context, const qf_report *report,
+                                  qf_report_format format, char **text, size_t *size);
+QF_API qf_status qf_report_write(qf_context *context, const qf_report *report,
+                                 qf_report_format format, const char *file);
 
 /* ---- automatic calibration: which layers must stay float ---- */
 

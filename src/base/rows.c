@@ -53,6 +53,9 @@ size_t qf_struct_size(const char *name)
         ROW(qf_nuq_result),       ROW(qf_evaluator),        ROW(qf_strategy),
         ROW(qf_sensitivity),      ROW(qf_auto_options),     ROW(qf_auto_layer),
         ROW(qf_auto_step),        ROW(qf_auto_result),
+        ROW(qf_report_options),   ROW(qf_report_channel), ROW(qf_report_range),
+        ROW(qf_report_layer),     ROW(qf_report_curve),   ROW(qf_report_advice),
+        ROW(qf_report),
     };
 #undef ROW
     for (size_t i = 0; i < sizeof structs / sizeof *structs; i++)

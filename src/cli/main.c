@@ -28,6 +28,7 @@ static const command *const commands[] = {
     &command_decompose,
     &command_verify,
     &command_export_onnx,
+    &command_report,
     &command_train,
     &command_test,
     &command_time,

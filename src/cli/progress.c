@@ -196,7 +196,9 @@ void progress_update(progress *progress, const qf_progress *now)
     if (!progress->live && !progress->plain_lines)
         return;
     const double clock = seconds_now();
-    const double left = now->testing ? (double)NAN : remaining_seconds(progress, now, clock);
+    const double left = !now->testing           ? remaining_seconds(progress, now, clock)
+                        : now->seconds_left > 0 ? now->seconds_left
+                                                : (double)NAN;
     const bool last = now->iteration >= now->total;
     if (progress->live ? clock - progress->drawn < 0.1 && !last
                        : !is_plain_due(progress, now, clock))

@@ -109,6 +109,25 @@ static qf_status log_training_outputs(qf_solver *solver)
     return QF_OK;
 }
 
+/* "    Clip range of conv1-conv2: 0 ... 2.3", of the layers that read it; `qaffe report` draws
+ * them.
+ */
+static qf_status log_clip_ranges(qf_solver *solver)
+{
+    for (int i = 0; i < solver->net->layer_count; i++) {
+        const qf_layer *layer = solver->net->layers[i];
+        const Caffe__RetrainDataQuantParameter *p = layer->param->retrain_data_quant_param;
+        const float *high, *low;
+        if (strcmp(layer->type->name, "ActivationQAT") != 0 || !p || !p->object_layer)
+            continue;
+        QF_TRY(qf_blob_data(layer->params[0].blob, &high));
+        QF_TRY(qf_blob_data(layer->params[1].blob, &low));
+        qf_info(solver->context, "    Clip range of %s: %g ... %g", p->object_layer, (double)low[0],
+                (double)high[0]);
+    }
+    return QF_OK;
+}
+
 /* ---- training ---- */
 
 static void smooth_loss(qf_solver *solver, float loss, int done)
@@ -208,6 +227,7 @@ qf_status qf_solver_step(qf_solver *solver, int iterations)
             shown_time = now;
             shown = solver->iteration;
             QF_TRY(log_training_outputs(solver));
+            QF_TRY(log_clip_ranges(solver));
         }
         if (solver->on_iteration)
             QF_TRY(solver->on_iteration(solver->on_iteration_user, true));

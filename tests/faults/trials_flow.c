@@ -276,6 +276,31 @@ static qf_status export_onnx(qf_context *context, double *result)
     return status;
 }
 
+static qf_status report(qf_context *context, double *result)
+{
+    qf_report_options options = {.size = sizeof options};
+    qf_report *made;
+    size_t size = 0;
+    char *text = NULL;
+    qf_report_set_defaults(&options);
+    options.model = "net.prototxt";
+    options.weights = "given.caffemodel";
+    options.prefix = "ready/m";
+    options.batches = options.test_iterations = 1;
+    qf_status status = qf_report_create(context, &options, NULL, NULL, NULL, &made);
+    if (status == QF_OK)
+        made->float_speed = made->deploy_speed = 1; /* files have to be the same */
+    if (status == QF_OK)
+        status = qf_report_write(context, made, QF_REPORT_JSON, "out/report.json");
+    if (status == QF_OK)
+        status = qf_report_render(context, made, QF_REPORT_TEXT, &text, &size);
+    if (status == QF_OK)
+        *result = made->layer[0]->output_sqnr + (double)made->advices;
+    qf_memory_release(text);
+    qf_report_destroy(made);
+    return status;
+}
+
 const trial trials_of_flow[] = {
     {.name = "the configuration", .run = configure},
     {.name = "the configuration of calibration", .run = configure_calibration},
@@ -294,6 +319,7 @@ const trial trials_of_flow[] = {
     {.name = "an inspection", .run = inspect},
     {.name = "the comparison of models", .run = verify},
     {.name = "an ONNX model", .run = export_onnx},
+    {.name = "a report", .run = report, .places = 60},
     {.name = "looking at files", .run = check},
     {.name = "decomposition", .run = decompose},
     {.name = "the search for layers with few codes", .run = find_few_codes},

@@ -1,8 +1,8 @@
 /* A net as people look at it: shapes, sizes, cost, and what quantisation will do to each layer. */
+#include "toolkit/check/inspect_net.h"
 #include "base/memory.h"
 #include "base/rows.h"
 #include "model/until.h"
-#include "net/net.h"
 #include "toolkit/prepare/input_shapes.h"
 #include "toolkit/toolkit.h"
 
@@ -169,13 +169,31 @@ static qf_status inspect(qf_context *context, const Caffe__NetParameter *param, 
     return QF_OK;
 }
 
+qf_status qf_inspect_net(qf_context *context, const Caffe__NetParameter *param, qf_net *net,
+                         qf_inspection **out)
+{
+    Caffe__NetParameter *weights;
+    qf_config config = {0};
+    *out = NULL;
+    QF_TRY(qf_net_to_proto(net, false, &weights));
+    qf_status status = qf_config_defaults(context, param, weights, &config);
+    if (status == QF_E_ARGUMENT) /* nothing can be quantised; each layer says why */
+        status = QF_OK;
+    if (status == QF_OK && !(*out = qf_alloc(1, sizeof **out)))
+        status = qf_fail(context, QF_E_MEMORY, "no memory for an inspection");
+    if (status == QF_OK)
+        status = inspect(context, param, net, weights, &config, *out);
+    qf_config_release(&config);
+    qf_message_free(weights);
+    return status;
+}
+
 qf_status qf_inspect(qf_context *context, const char *model_file, const char *weights_file,
                      const char *shapes, qf_phase phase, int level, const char *const *stages,
                      size_t stage_count, qf_inspection **out)
 {
     qf_net *net = NULL;
-    Caffe__NetParameter *whole, *param = NULL, *weights = NULL;
-    qf_config config = {0};
+    Caffe__NetParameter *whole, *param = NULL;
     *out = NULL;
     QF_TRY(qf_until_read(context, model_file, &whole));
     qf_status status = qf_net_param_set_state(context, whole, phase, level, stages, stage_count);
@@ -191,18 +209,7 @@ qf_status qf_inspect(qf_context *context, const char *model_file, const char *we
     if (status == QF_OK) /* the layers of the phase, before Splits are inserted */
         status = qf_net_param_filter(context, whole, &param);
     if (status == QF_OK)
-        status = qf_net_to_proto(net, false, &weights);
-    if (status == QF_OK) {
-        status = qf_config_defaults(context, param, weights, &config);
-        if (status == QF_E_ARGUMENT) /* nothing can be quantised; each layer says why */
-            status = QF_OK;
-    }
-    if (status == QF_OK && !(*out = qf_alloc(1, sizeof **out)))
-        status = qf_fail(context, QF_E_MEMORY, "no memory for an inspection");
-    if (status == QF_OK)
-        status = inspect(context, param, net, weights, &config, *out);
-    qf_config_release(&config);
-    qf_message_free(weights);
+        status = qf_inspect_net(context, param, net, out);
     qf_message_free(param);
     qf_message_free(whole);
     qf_net_destroy(net);

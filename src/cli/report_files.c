@@ -1,0 +1,32 @@
+/* Writing a report to files, and to the screen. */
+#include "cli/report_files.h"
+
+static qf_status show(session *session, const qf_report *report)
+{
+    char *text;
+    size_t size;
+    qf_status status = qf_report_render(session->context, report, QF_REPORT_TEXT, &text, &size);
+    if (status == QF_OK)
+        fwrite(text, 1, size, stdout);
+    qf_memory_release(text);
+    return status;
+}
+
+static qf_status write_file(session *session, const qf_report *report, qf_report_format format,
+                            const char *file)
+{
+    if (!file)
+        return QF_OK;
+    qf_status status = qf_report_write(session->context, report, format, file);
+    if (status == QF_OK)
+        progress_print_above(&session->progress, QF_INFO, "Report: %s", file);
+    return status;
+}
+
+qf_status write_report(session *session, const qf_report *report, const report_files *files)
+{
+    qf_status status = write_file(session, report, QF_REPORT_JSON, files->json);
+    if (status == QF_OK && (files->text || !files->json))
+        status = show(session, report);
+    return status;
+}

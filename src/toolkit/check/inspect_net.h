@@ -1,0 +1,12 @@
+/* Looking at a net that is there. */
+#ifndef QF_TOOLKIT_CHECK_INSPECT_NET_H
+#define QF_TOOLKIT_CHECK_INSPECT_NET_H
+
+#include "net/net.h"
+
+/* `param`: the layers that `net` was made of, before Splits were inserted. Treatments are those of
+ * retraining without a configuration. `out` may hold a part after a failure. */
+qf_status qf_inspect_net(qf_context *context, const Caffe__NetParameter *param, qf_net *net,
+                         qf_inspection **out);
+
+#endif
