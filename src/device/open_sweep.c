@@ -15,6 +15,7 @@ qf_status qf_sweep_open(qf_context *context, const qf_sweep *sweep, qf_open_swee
                            .relu_slope = sweep->relu_slope,
                            .relu_limit = sweep->relu_limit,
                            .search = sweep->search,
+                           .count = sweep->count,
                            .codes = sweep->codes};
     QF_TRY(open_values(context, sweep->mean, &out->mean));
     QF_TRY(open_values(context, sweep->inverse, &out->inverse));
@@ -28,6 +29,26 @@ qf_status qf_sweep_open_above(qf_context *context, const qf_sweep_gradients *gra
     for (int i = 0; i < gradients->above_count; i++)
         QF_TRY(qf_sweep_open(context, gradients->above[i].sweep, &out[i]));
     return QF_OK;
+}
+
+qf_status qf_sweep_convolve_first(qf_context *context, const qf_sweep_family *family,
+                                  const qf_convolved *convolved, const qf_sweep *sweep,
+                                  qf_tensor *addend, qf_tensor *y)
+{
+    qf_tensor *made = NULL, *value = y;
+    qf_status status = QF_OK;
+    if (addend == y) {
+        QF_TRY(qf_tensor_create(context, &made));
+        value = made;
+        status = qf_tensor_reshape(context, made, &y->shape);
+    }
+    if (status == QF_OK)
+        status = convolved->family->forward(context, convolved->operation, convolved->x,
+                                            convolved->weights, convolved->bias, value);
+    if (status == QF_OK)
+        status = family->forward(context, sweep, value, addend, y, NULL);
+    qf_tensor_release(made);
+    return status;
 }
 
 bool qf_sweep_is_affine(const qf_open_sweep *sweep)

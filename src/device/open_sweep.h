@@ -12,6 +12,7 @@ typedef struct qf_open_sweep {
     bool relu;
     float relu_slope, relu_limit;
     qf_shift_search *search;
+    qf_ifmr_count *count;
     qf_ulq codes;
 } qf_open_sweep;
 
@@ -19,6 +20,10 @@ qf_status qf_sweep_open(qf_context *context, const qf_sweep *sweep, qf_open_swee
 /* Those above, whose values backward makes again. */
 qf_status qf_sweep_open_above(qf_context *context, const qf_sweep_gradients *gradients,
                               qf_open_sweep out[QF_SWEEP_CHAIN]);
+/* The convolution into a tensor, then the sweep by itself: where there is nothing better. */
+qf_status qf_sweep_convolve_first(qf_context *context, const qf_sweep_family *family,
+                                  const qf_convolved *convolved, const qf_sweep *sweep,
+                                  qf_tensor *addend, qf_tensor *y);
 /* Has it BatchNorm or Scale? */
 bool qf_sweep_is_affine(const qf_open_sweep *sweep);
 

@@ -19,6 +19,7 @@ typedef enum qf_stage_kind {
     QF_STAGE_NORMALISE,  /* value = (x − mean) · inverse */
     QF_STAGE_SCALE,      /* value = x · factor + summand, of each channel */
     QF_STAGE_SEARCH,     /* looks at values and leaves them alone */
+    QF_STAGE_COUNT,      /* looks at values and has no top */
     QF_STAGE_SUM,        /* of two different bottoms, into a third blob */
     QF_STAGE_RECTIFY,    /* ReLU, ReLU6 */
     QF_STAGE_SPLIT,      /* hands on the very tensor to several */
@@ -50,6 +51,7 @@ typedef struct qf_stage {
             qf_tensor *d_factor, *d_summand;
         } scale;
         qf_shift_search *search; /* NULL: it has seen all that it wants to */
+        qf_ifmr_count *count;    /* NULL: there is none in this pass */
         struct {
             float slope; /* of negative values */
             float limit; /* 0: none */

@@ -109,7 +109,6 @@ void qf_ifmr_data_add(qf_ifmr_data *data, const qf_ifmr_grid *grid, const uint32
     add_end(&data->bottom, bottom);
 }
 
-/* The values that were kept become the first ones that are counted. */
 static qf_status make_bins(qf_context *context, qf_ifmr_data *data)
 {
     const size_t n = (size_t)data->count;
@@ -141,12 +140,22 @@ static qf_status make_bins(qf_context *context, qf_ifmr_data *data)
     return QF_OK;
 }
 
+bool qf_ifmr_data_keeps(const qf_ifmr_data *data, size_t n)
+{
+    return !data->bins && n <= QF_IFMR_KEPT - data->count;
+}
+
+qf_status qf_ifmr_data_need_bins(qf_context *context, qf_ifmr_data *data)
+{
+    return data->bins ? QF_OK : make_bins(context, data);
+}
+
 qf_status qf_ifmr_data_keep(qf_context *context, qf_ifmr_data *data, const float *x, size_t n,
                             bool *kept)
 {
-    *kept = !data->bins && n <= QF_IFMR_KEPT - data->count;
+    *kept = qf_ifmr_data_keeps(data, n);
     if (!*kept)
-        return data->bins ? QF_OK : make_bins(context, data);
+        return qf_ifmr_data_need_bins(context, data);
     for (size_t i = 0; i < n; i++)
         if (!isfinite(x[i]))
             return qf_ifmr_not_finite(context, i, x[i]);

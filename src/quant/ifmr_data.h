@@ -43,6 +43,10 @@ typedef struct qf_ifmr_data {
 
 /* Zeroed data hold nothing; release makes them so again. */
 void qf_ifmr_data_release(qf_ifmr_data *data);
+/* Would so many more values be kept as they are? Else bins have to be there, in which those that
+ * are kept become the first that are counted. */
+bool qf_ifmr_data_keeps(const qf_ifmr_data *data, size_t n);
+qf_status qf_ifmr_data_need_bins(qf_context *context, qf_ifmr_data *data);
 /* Keep the values as they are, if they are finite: true; false if there are too many now, and bins
  * are there. */
 qf_status qf_ifmr_data_keep(qf_context *context, qf_ifmr_data *data, const float *x, size_t n,

@@ -20,7 +20,7 @@
     "' search_n_param { batch_num: " batches " layer_name: '" name "' " RECORD " } } "
 #define INPUT(name, shape)                                                                         \
     "layer { name: '" name "' type: 'Input' top: '" name "' input_param { shape { " shape " } } "  \
-                                                                                          "} "
+    "} "
 #define CONV(name, bottom, outputs)                                                                \
     "layer { name: '" name "' type: 'Convolution' bottom: '" bottom "' top: '" name                \
     "' convolution_param { num_output: " outputs " kernel_size: 3 weight_filler { type: 'msra' } " \
@@ -266,6 +266,127 @@ static void every_way_finds_the_same(void **state)
     qf_buffer_release(&expected);
 }
 
+/* ---- values that are looked at where they are made ---- */
+
+/* A residual block: a blob that two measured layers read, a sum behind a measured one. */
+static const char block_text[] = INPUT("data", "dim: 2 dim: 3 dim: 40 dim: 41") IFMR(
+    "c1_ifmr_layer", "bottom: 'data'", "object_layer: 'c1'", "3") CONV("c1", "data", "12")
+    SEARCH("c1", "3") "layer { name: 'r1' type: 'ReLU' bottom: 'c1' top: 'c1' } " IFMR(
+        "c2_ifmr_layer", "bottom: 'c1'", "object_layer: 'c2'", "3") CONV("c2", "c1", "12")
+        SEARCH("c2", "3") IFMR("c3_ifmr_layer", "bottom: 'c1'", "object_layer: 'c3'", "3")
+            CONV("c3", "c1", "12") SEARCH(
+                "c3",
+                "3") "layer { name: 'sum' type: 'Eltwise' bottom: 'c2' bottom: 'c3' top: 'sum' } "
+                     "layer { name: 'r2' type: 'ReLU' bottom: 'sum' top: 'sum' } " IFMR(
+                         "fc_ifmr_layer", "bottom: 'sum'", "object_layer: 'fc'",
+                         "3") "layer { name: 'fc' type: 'InnerProduct' bottom: 'sum' top: 'fc' "
+                              "inner_product_param { num_output: 5 } } " SEARCH("fc", "3");
+
+static qf_net *open_block(bool keep_blobs)
+{
+    static const char *const names[] = {"c1", "c2", "c3"};
+    qf_net *net;
+    qf_buffer record = {0};
+    for (int i = 0; i < 3; i++) {
+        qf_buffer_print(&record, "record { key: '%s' value { ", names[i]);
+        for (int c = 0; c < CHANNELS; c++)
+            qf_buffer_print(&record, "scale_w: %.9g offset_w: 0 ", (double)c1_scale(c));
+        qf_buffer_print(&record, "} } ");
+    }
+    qf_buffer_print(&record, "record { key: 'fc' value { scale_w: 0.003 offset_w: 0 } } ");
+    write_text("net.prototxt", block_text);
+    write_text("record.txt", qf_buffer_text(&record));
+    qf_buffer_release(&record);
+    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &net));
+    qf_net_keep_blobs(net, keep_blobs);
+    /* Few small numbers, whose sums are exact in any order. */
+    for (int l = 0; l < net->layer_count; l++) {
+        float *values;
+        if (!net->layers[l]->param_count)
+            continue;
+        qf_blob *weights = net->layers[l]->params[0].blob;
+        assert_ok(context, qf_blob_mutable_data(weights, &values));
+        for (size_t i = 0; i < qf_blob_count(weights); i++)
+            values[i] = (float)((int)(i * 2654435761u >> 7) % 7 - 3) / 8;
+    }
+    return net;
+}
+
+static void feed_exact(qf_net *net, int batch)
+{
+    float *values;
+    qf_blob *data = blob_of(net, "data");
+    assert_ok(context, qf_blob_mutable_data(data, &values));
+    for (size_t i = 0; i < qf_blob_count(data); i++)
+        values[i] = (float)((int)((i + 1) * 40503u * (unsigned)(batch + 3) >> 5) % 33 - 16) / 8;
+}
+
+static void calibrated_block(bool keep_blobs, qf_buffer *text)
+{
+    qf_net *net = open_block(keep_blobs);
+    for (int i = 0; i < 3; i++) {
+        feed_exact(net, i);
+        assert_ok(context, qf_net_forward(net, NULL));
+    }
+    assert_ok(context, qf_file_read(context, "record.txt", text));
+    qf_net_destroy(net);
+}
+
+static void looking_where_values_are_made_finds_the_same(void **state)
+{
+    (void)state;
+    qf_buffer expected = {0};
+    setenv("QAFFE_FUSION", "0", 1);
+    calibrated_block(true, &expected);
+    unsetenv("QAFFE_FUSION");
+    for (int way = 0; way < 6; way++) {
+        qf_buffer found = {0};
+        qf_context_set_threads(context, 1 + way / 2);
+        calibrated_block(way % 2, &found);
+        assert_string_equal(qf_buffer_text(&found), qf_buffer_text(&expected));
+        qf_buffer_release(&found);
+    }
+    qf_context_set_threads(context, 0);
+    qf_buffer_release(&expected);
+}
+
+/* A backward pass takes apart what ran as one, and nobody looks a second time. */
+static void backward_looks_at_nothing(void **state)
+{
+    (void)state;
+    qf_buffer expected = {0}, found = {0};
+    calibrated_block(true, &expected);
+    qf_net *net = open_block(true);
+    for (int i = 0; i < 3; i++) {
+        feed_exact(net, i);
+        assert_ok(context, qf_net_forward(net, NULL));
+        assert_ok(context, qf_net_backward(net));
+    }
+    assert_ok(context, qf_file_read(context, "record.txt", &found));
+    assert_string_equal(qf_buffer_text(&found), qf_buffer_text(&expected));
+    qf_net_destroy(net);
+    qf_buffer_release(&expected);
+    qf_buffer_release(&found);
+}
+
+static void nan_is_named_where_it_is_made(void **state)
+{
+    (void)state;
+    float *values;
+    qf_net *net = open_block(false);
+    feed_exact(net, 0);
+    assert_ok(context, qf_net_forward(net, NULL));
+    for (int l = 0; l < net->layer_count; l++)
+        if (strcmp(net->layers[l]->name, "c1") == 0) {
+            assert_ok(context, qf_blob_mutable_data(net->layers[l]->params[0].blob, &values));
+            values[0] = INFINITY;
+        }
+    feed_exact(net, 1);
+    assert_fails(context, qf_net_forward(net, NULL),
+                 "Do IFMR calibration failed: blob 'c1': value");
+    qf_net_destroy(net);
+}
+
 static void training_looks_at_nothing(void **state)
 {
     (void)state;
@@ -385,6 +506,9 @@ int main(void)
         cmocka_unit_test(further_passes_change_nothing),
         cmocka_unit_test(shifts_are_replaced),
         cmocka_unit_test(every_way_finds_the_same),
+        cmocka_unit_test(looking_where_values_are_made_finds_the_same),
+        cmocka_unit_test(backward_looks_at_nothing),
+        cmocka_unit_test(nan_is_named_where_it_is_made),
         cmocka_unit_test(training_looks_at_nothing),
         cmocka_unit_test(bottoms_are_pooled),
         cmocka_unit_test(nan_is_refused_by_name),

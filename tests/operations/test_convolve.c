@@ -1,4 +1,5 @@
 /* Rows of convolutions and their transposes: all number formats, and with what follows. */
+#include "base/memory.h"
 #include "device/cpu/onednn.h"
 #include "operations/convolve_rows.h"
 
@@ -227,6 +228,97 @@ static void forward_requantised(const qf_device *device, const void *of)
     convolve_close(&o);
 }
 
+/* ---- with a sweep behind ---- */
+
+/* What looks at values, and what it finds. */
+typedef struct lookers {
+    qf_shift_tail *tails; /* of each channel */
+    qf_ifmr_data data;
+} lookers;
+
+static lookers open_lookers(size_t channels)
+{
+    lookers l = {.tails = qf_alloc(channels, sizeof *l.tails)};
+    assert_non_null(l.tails);
+    assert_ok(context, qf_ifmr_data_need_bins(context, &l.data));
+    return l;
+}
+
+static void close_lookers(lookers *l)
+{
+    qf_free(l->tails);
+    qf_ifmr_data_release(&l->data);
+}
+
+/* Few integers: no order of their sums rounds. */
+static void fill_exact(qf_tensor *tensor)
+{
+    float *values;
+    if (!tensor)
+        return;
+    assert_ok(context, qf_write(context, tensor, rows_chance(0.5) ? QF_PLAIN : QF_NHWC, &values));
+    for (size_t i = 0; i < qf_shape_count(&tensor->shape); i++)
+        values[i] = (float)rows_between(-3, 3);
+}
+
+static void run_swept(const qf_device *device, qf_convolution *operation,
+                      const convolve_operands *o, qf_sweep sweep, lookers *l, qf_tensor *addend,
+                      qf_tensor *y)
+{
+    const qf_convolved convolved = {device->convolve, operation, o->x, o->w, o->bias};
+    assert_ok(context,
+              device->sweep->search_begin(context, NULL, l->tails, sweep.channels, &sweep.search));
+    assert_ok(context, device->sweep->count_begin(context, &l->data, &sweep.count));
+    assert_ok(context, device->sweep->forward_convolved(context, &convolved, &sweep, addend, y));
+    device->sweep->search_end(sweep.search, NULL);
+    assert_true(device->sweep->count_end(sweep.count));
+}
+
+static void forward_swept(const qf_device *device, const void *of)
+{
+    convolve_operands o = convolve_open(device, of, false);
+    const qf_extent e = qf_tensor_extent(&o.y->shape);
+    const bool adds = rows_chance(0.6), over = adds && rows_chance(0.5);
+    const qf_sweep sweep = {.rows = e.batch * e.inner,
+                            .channels = e.channels,
+                            .relu = rows_chance(0.7),
+                            .relu_slope = rows_chance(0.5) ? 0 : 0.5f};
+    lookers mine = open_lookers(e.channels), expected = open_lookers(e.channels);
+    fill_exact(o.x);
+    fill_exact(o.w);
+    fill_exact(o.bias);
+    fill_exact(over ? o.y : NULL);
+    qf_tensor *y = rows_copy(o.y), *addend = adds && !over ? rows_like(o.y) : over ? o.y : NULL;
+    fill_exact(over ? NULL : addend);
+    rows_expect_begin();
+    run_swept(&qf_reference, o.reference, &o, sweep, &expected, over ? y : addend, y);
+    rows_expect_end();
+    convolve_inputs(o.x, o.w, o.bias);
+    if (addend && !over)
+        rows_input(addend);
+    rows_output(o.y, ROWS_FLOATS);
+    run_swept(device, o.mine, &o, sweep, &mine, addend, o.y);
+    rows_check();
+    rows_compare(device, o.y, y, NULL, 0, "values");
+    assert_memory_equal(mine.tails, expected.tails, e.channels * sizeof *mine.tails);
+    assert_int_equal(mine.data.count, sweep.rows * sweep.channels);
+    assert_int_equal(mine.data.grid.exponent, expected.data.grid.exponent);
+    assert_memory_equal(mine.data.bins, expected.data.bins, QF_IFMR_DATA_BINS * sizeof(uint64_t));
+    assert_int_equal(mine.data.top.count, expected.data.top.count);
+    for (size_t i = 0; i < mine.data.top.count; i++) /* 0 may have either sign */
+        assert_true(mine.data.top.value[i] == expected.data.top.value[i]);
+    close_lookers(&mine);
+    close_lookers(&expected);
+    convolve_close(&o);
+}
+
+/* In a net a batch of no images is not swept. */
+static void forward_swept_images(const qf_device *device, const void *of)
+{
+    if (((const convolve_shape *)of)->s.batch)
+        forward_swept(device, of);
+}
+
 int main(int argc, char **argv)
 {
     static const rows_operation operations[] = {
@@ -236,6 +328,7 @@ int main(int argc, char **argv)
         {"forward-codes-float", "convolve:forward", forward_codes_float},
         {"forward-integer", "convolve:forward_integer", forward_integer},
         {"forward-fused", "convolve:forward_fused", forward_fused},
+        {"forward-swept", "convolve:forward_swept", forward_swept_images},
         {"forward-requantised", "convolve:forward_requantised", forward_requantised},
         {"transposed", "convolve:transposed", transposed},
         {"transposed-codes", "convolve:transposed", transposed_codes},

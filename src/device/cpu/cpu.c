@@ -1,5 +1,6 @@
 /* The host's families: oneDNN and loops of our own. */
 #include "device/cpu/cpu.h"
+#include "device/cpu/quantise/ifmr_count.h"
 #include "device/cpu/sweep/shift_search.h"
 
 const qf_convolve_family qf_cpu_convolve = {
@@ -57,7 +58,11 @@ const qf_sweep_family qf_cpu_sweep = {
     .search_begin = qf_shift_search_begin,
     .search_end = qf_shift_search_end,
     .search_destroy = qf_shift_search_destroy,
+    .count_begin = qf_ifmr_count_begin,
+    .count_end = qf_ifmr_count_end,
+    .count_destroy = qf_ifmr_count_destroy,
     .forward = qf_sweep_forward,
+    .forward_convolved = qf_sweep_forward_convolved,
     .backward = qf_sweep_backward,
     .requantise = qf_requantise,
 };
@@ -91,6 +96,7 @@ static const qf_implementations *const lists[] = {
     &qf_convolve_backward_weights_list,
     &qf_convolve_forward_fused_list,
     &qf_convolve_forward_requantised_list,
+    &qf_convolve_forward_swept_list,
     &qf_multiply_forward_list,
     &qf_multiply_forward_integer_list,
     &qf_pool_forward_list,

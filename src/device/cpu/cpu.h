@@ -62,6 +62,8 @@ qf_status qf_unit_length_backward_scale(qf_context *, qf_tensor *x, qf_tensor *r
 
 qf_status qf_sweep_forward(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
                            qf_tensor *y, qf_tensor *codes);
+qf_status qf_sweep_forward_convolved(qf_context *, const qf_convolved *, const qf_sweep *,
+                                     qf_tensor *addend, qf_tensor *y);
 qf_status qf_sweep_backward(qf_context *, const qf_sweep *, const qf_sweep_gradients *);
 
 /* Per channel, of NHWC arrays: mean and biased variance; Σ a, then Σ a · (b − centre[c]). */

@@ -4,7 +4,8 @@
 #ifndef QF_DEVICE_FAMILIES_SWEEP_FAMILY_H
 #define QF_DEVICE_FAMILIES_SWEEP_FAMILY_H
 
-#include "device/families/requantisation.h"
+#include "device/families/convolve_family.h"
+#include "quant/ifmr_data.h"
 #include "quant/quant.h"
 #include "quant/shift_tail.h"
 
@@ -16,6 +17,8 @@ enum { QF_SWEEP_GRADIENTS = 8, QF_SWEEP_CHAIN = 3 };
  * family that made it, and errors are exact integers, rounded once: no order of rows changes them.
  */
 typedef struct qf_shift_search qf_shift_search;
+/* IFMR: a counting of values, which a sweep shows those that it makes; it belongs likewise. */
+typedef struct qf_ifmr_count qf_ifmr_count;
 
 typedef struct qf_sweep {
     size_t rows, channels; /* channels: of axis 1; rows: everything else */
@@ -26,8 +29,16 @@ typedef struct qf_sweep {
     float relu_slope;        /* of negative values; not negative itself */
     float relu_limit;        /* not 0: ReLU6's 6, without a slope then */
     qf_shift_search *search; /* sees the values in front of the addend; NULL: nobody searches */
+    qf_ifmr_count *count;    /* sees the values at the end; NULL: nobody counts */
     qf_ulq codes;            /* where codes are wanted; regular (qf_ulq_is_regular) */
 } qf_sweep;
+
+/* A convolution in front of a sweep, whose x is what it makes; floats. */
+typedef struct qf_convolved {
+    const qf_convolve_family *family; /* of the operation */
+    qf_convolution *operation;
+    qf_tensor *x, *weights, *bias; /* bias may be NULL */
+} qf_convolved;
 
 /* What a sweep's backward reads and writes. Tensors that are zero count as zeros. */
 typedef struct qf_sweep_gradients {
@@ -66,9 +77,19 @@ typedef struct qf_sweep_family {
                               qf_shift_search **);
     void (*search_end)(qf_shift_search *, qf_shift_errors *errors);
     void (*search_destroy)(qf_shift_search *);
+    /* A counting of one batch into data that have bins. They are borrowed until the end, which
+     * frees it, as destroy does (NULL is a no-op), and puts the counts in. End: false where some
+     * value is not finite; then a part of them is in. */
+    qf_status (*count_begin)(qf_context *, qf_ifmr_data *, qf_ifmr_count **);
+    bool (*count_end)(qf_ifmr_count *);
+    void (*count_destroy)(qf_ifmr_count *);
     /* `y` and `codes` may each be NULL; y may be x. */
     qf_status (*forward)(qf_context *, const qf_sweep *, qf_tensor *x, qf_tensor *addend,
                          qf_tensor *y, qf_tensor *codes);
+    /* The same behind a convolution, whose own values nobody sees, without codes, BatchNorm and
+     * Scale; y may be the addend. The convolution's sums may round differently. */
+    qf_status (*forward_convolved)(qf_context *, const qf_convolved *, const qf_sweep *,
+                                   qf_tensor *addend, qf_tensor *y);
     qf_status (*backward)(qf_context *, const qf_sweep *, const qf_sweep_gradients *);
     /* `acc` holds QF_INTEGERS; addend, y (float) and codes may each be NULL. y may be addend. */
     qf_status (*requantise)(qf_context *, const qf_requantisation *, qf_tensor *acc,

@@ -140,7 +140,7 @@ static void count_value(qf_ifmr_grid *grid, uint32_t *counts, qf_ifmr_end *top, 
     qf_ifmr_end_add(bottom, -x);
 }
 
-static void count_values(qf_ifmr_data *data, const float *x, size_t n, uint32_t *counts)
+void qf_reference_count_values(qf_ifmr_data *data, const float *x, size_t n, uint32_t *counts)
 {
     qf_ifmr_end top = {.count = 0}, bottom = {.count = 0};
     float lowest = 0, highest = 0;
@@ -168,7 +168,7 @@ qf_status qf_reference_ifmr_add(qf_context *context, qf_ifmr_data *data, qf_tens
     uint32_t *counts = qf_alloc(QF_IFMR_DATA_BINS, sizeof *counts);
     if (!counts)
         return qf_fail(context, QF_E_MEMORY, "no memory for a histogram");
-    count_values(data, values, n, counts);
+    qf_reference_count_values(data, values, n, counts);
     qf_free(counts);
     return QF_OK;
 }

@@ -124,17 +124,29 @@ qf_status qf_reference_sweep_forward(qf_context *context, const qf_sweep *of, qf
         status = qf_device_read(context, addend, QF_NHWC, &summand);
     if (status == QF_OK) {
         run_stages(sweep, sweep->search, summand, value);
+        if (sweep->count)
+            qf_reference_count_add(sweep->count, value, sweep->rows * sweep->channels);
         status = write_results(context, sweep, value, y, codes);
     }
     qf_free(value);
     return status;
 }
 
+static qf_status forward_convolved(qf_context *context, const qf_convolved *convolved,
+                                   const qf_sweep *sweep, qf_tensor *addend, qf_tensor *y)
+{
+    return qf_sweep_convolve_first(context, &qf_reference_sweep, convolved, sweep, addend, y);
+}
+
 const qf_sweep_family qf_reference_sweep = {
     .search_begin = qf_reference_search_begin,
     .search_end = qf_reference_search_end,
     .search_destroy = qf_reference_search_destroy,
+    .count_begin = qf_reference_count_begin,
+    .count_end = qf_reference_count_end,
+    .count_destroy = qf_reference_count_destroy,
     .forward = qf_reference_sweep_forward,
+    .forward_convolved = forward_convolved,
     .backward = qf_reference_sweep_backward,
     .requantise = qf_reference_requantise,
 };

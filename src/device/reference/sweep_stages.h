@@ -17,6 +17,11 @@ void qf_reference_search_add(qf_shift_search *, const float *values, size_t rows
 void qf_reference_search_end(qf_shift_search *, qf_shift_errors *errors);
 void qf_reference_search_destroy(qf_shift_search *);
 
+qf_status qf_reference_count_begin(qf_context *, qf_ifmr_data *, qf_ifmr_count **);
+void qf_reference_count_add(qf_ifmr_count *, const float *values, size_t n);
+bool qf_reference_count_end(qf_ifmr_count *);
+void qf_reference_count_destroy(qf_ifmr_count *);
+
 qf_status qf_reference_sweep_forward(qf_context *, const qf_sweep *, qf_tensor *x,
                                      qf_tensor *addend, qf_tensor *y, qf_tensor *codes);
 qf_status qf_reference_sweep_backward(qf_context *, const qf_sweep *, const qf_sweep_gradients *);

@@ -7,6 +7,7 @@
 #include "layers/pending_records.h"
 #include "layers/quantised/activation_record.h"
 
+#include <math.h>
 #include <string.h>
 
 /* What both messages say. */
@@ -26,7 +27,8 @@ typedef struct state {
     const char **bottoms;    /* their names, as the model has them */
     int calls;
     qf_ifmr_data ifmr;
-    qf_hfmg hfmg; /* with bins while there is anything to do */
+    qf_ifmr_count *count; /* of the batch under way, while others may show it values; or NULL */
+    qf_hfmg hfmg;         /* with bins while there is anything to do */
     float scale_d;
     int32_t offset_d;
     bool failed; /* a batch was refused, which may be in in part */
@@ -143,6 +145,7 @@ static qf_status connect(qf_layer *layer, const qf_neighbours *around)
 static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
+    layer->device->sweep->count_destroy(s->count);
     qf_ifmr_data_release(&s->ifmr);
     qf_hfmg_release(&s->hfmg);
     qf_free(s->pools);
@@ -164,9 +167,59 @@ static bool looks_once(const qf_layer *layer)
     return layer->bottom_count == 1 && qf_find_range_progress(layer).wanted == 1;
 }
 
+/* Values that are to be counted may be counted where they are made. */
+static qf_status prepare(qf_layer *layer)
+{
+    state *s = layer->state;
+    const qf_calibration_progress now = qf_find_range_progress(layer);
+    layer->device->sweep->count_destroy(s->count); /* of a pass that failed */
+    s->count = NULL;
+    if (is_hfmg(layer) || layer->phase != QF_TEST || s->failed || now.seen >= now.wanted ||
+        layer->bottom_count != 1 || looks_once(layer) ||
+        qf_ifmr_data_keeps(&s->ifmr, qf_blob_count(layer->bottom[0])))
+        return QF_OK;
+    QF_TRY(qf_ifmr_data_need_bins(layer->context, &s->ifmr));
+    return layer->device->sweep->count_begin(layer->context, &s->ifmr, &s->count);
+}
+
+static void stage(qf_layer *layer, qf_stage *out)
+{
+    if (layer->bottom_count != 1)
+        return;
+    out->kind = QF_STAGE_COUNT;
+    out->count = ((const state *)layer->state)->count;
+}
+
+/* By itself it looks when the pass is concluded, at whatever form of the values is there. */
+static qf_status forward(qf_layer *layer)
+{
+    state *s = layer->state;
+    layer->device->sweep->count_destroy(s->count);
+    s->count = NULL;
+    return QF_OK;
+}
+
+/* What somebody else has shown it is in; which value is not finite, if one is. */
+static qf_status end_count(qf_layer *layer)
+{
+    state *s = layer->state;
+    qf_ifmr_count *count = s->count;
+    const float *values;
+    s->count = NULL;
+    if (layer->device->sweep->count_end(count))
+        return QF_OK;
+    QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_NHWC, &values));
+    for (size_t i = 0;; i++)
+        if (!isfinite(values[i]))
+            return qf_within(layer->context, qf_ifmr_not_finite(layer->context, i, values[i]),
+                             "blob '%s'", s->bottoms[0]);
+}
+
 static qf_status add_ifmr(qf_layer *layer)
 {
     state *s = layer->state;
+    if (s->count)
+        return end_count(layer);
     for (int b = 0; b < layer->bottom_count && !looks_once(layer); b++)
         QF_TRY(qf_within(
             layer->context,
@@ -284,8 +337,8 @@ static qf_status nothing(qf_layer *layer)
 
 #define LOOKS                                                                                      \
     .state_size = sizeof(state), QF_BOTTOMS(1, -1), .no_backward = true, .setup = setup,           \
-    .connect = connect, .reshape = nothing, .forward = nothing, .conclude = conclude,              \
-    .destroy = destroy
+    .connect = connect, .reshape = nothing, .prepare = prepare, .forward = forward,                \
+    .stage = stage, .conclude = conclude, .destroy = destroy
 
 const qf_layer_type qf_ifmr_layer = {.name = "IFMR", LOOKS};
 const qf_layer_type qf_hfmg_layer = {.name = "HFMG", LOOKS};

@@ -11,6 +11,7 @@
 static const qf_fusion *const fusions[] = {
     &qf_inference_fusion,
     &qf_requantise_fusion,
+    &qf_measure_fusion,
     &qf_sweep_fusion,
 };
 

@@ -81,6 +81,7 @@ void qf_net_plan_drop_after_backward(qf_net *net, int first, int last);
 
 extern const qf_fusion qf_inference_fusion;  /* net/schedule/inference.c */
 extern const qf_fusion qf_requantise_fusion; /* net/schedule/requantise.c */
+extern const qf_fusion qf_measure_fusion;    /* net/schedule/measure.c */
 extern const qf_fusion qf_sweep_fusion;      /* net/schedule/sweep.c */
 
 /* Is `blob`, the top of layer `index`, read by exactly one layer, and that is the next one? */

@@ -12,62 +12,6 @@
 #include <omp.h>
 #include <string.h>
 
-enum {
-    PIECE_BYTES = 1 << 18,    /* of sums: a part of a core's cache, which weights need too */
-    SMALLEST_WHOLE = 1 << 19, /* bytes of sums a thread, up to which the whole is one piece */
-};
-
-static bool is_pointwise(const qf_convolution_shape *s)
-{
-    for (int i = 0; i < s->spatial_axes; i++)
-        if (s->kernel[i] != 1 || s->stride[i] != 1 || s->pad[i] != 0 || s->pad_end[i] != 0)
-            return false;
-    return true;
-}
-
-/* How many equal pieces, a multiple of the threads; 1 if that cannot be. */
-static int count_pieces(size_t units, size_t unit_bytes, int threads)
-{
-    const size_t step = (size_t)threads;
-    if (threads < 2 && units * unit_bytes <= SMALLEST_WHOLE)
-        return 1;
-    for (size_t pieces = step; pieces <= units; pieces += step)
-        if (units % pieces == 0 && units / pieces * unit_bytes <= PIECE_BYTES)
-            return (int)pieces;
-    return 1;
-}
-
-/* Dimensions of a piece. */
-static void cut(const qf_convolution *c, fused_unit *u, dnnl_dims_t x_dims, dnnl_dims_t y_dims)
-{
-    const qf_convolution_shape *s = &c->shape;
-    size_t positions = 1;
-    memcpy(x_dims, c->x_dims, sizeof(dnnl_dims_t));
-    memcpy(y_dims, c->y_dims, sizeof(dnnl_dims_t));
-    for (int i = 0; i < s->spatial_axes; i++)
-        positions *= (size_t)s->out[i];
-    const size_t rows = positions * (size_t)s->batch;
-    const size_t row_bytes = (size_t)s->out_channels * sizeof(int32_t);
-    u->threads = omp_get_max_threads();
-    u->pieces = 1;
-    u->rows = rows;
-    if (rows * row_bytes <= (size_t)u->threads * SMALLEST_WHOLE)
-        return;
-    if (is_pointwise(s)) {
-        u->pieces = count_pieces(rows, row_bytes, u->threads);
-        u->rows = rows / (size_t)u->pieces;
-        if (u->pieces == 1)
-            return;
-        x_dims[0] = y_dims[0] = 1;
-        for (int i = 0; i < s->spatial_axes; i++)
-            x_dims[2 + i] = y_dims[2 + i] = i == s->spatial_axes - 1 ? (int64_t)u->rows : 1;
-    } else if (s->batch > 1 && s->batch % u->threads == 0) {
-        u->pieces = s->batch;
-        u->rows = positions;
-        x_dims[0] = y_dims[0] = 1;
-    }
-}
-
 static qf_status get_integer_unit(qf_context *context, qf_convolution *c, bool bias,
                                   fused_unit **out)
 {
@@ -79,7 +23,7 @@ static qf_status get_integer_unit(qf_context *context, qf_convolution *c, bool b
         qf_fused_unit_destroy(u);
     if (!u->primitive && !u->impossible && qf_convolution_has_int8(&c->shape)) {
         u->bias = bias;
-        cut(c, u, x_dims, y_dims);
+        qf_fused_unit_cut(c, u, 0, x_dims, y_dims);
         QF_TRY(qf_fused_unit_create(context, c, u, true, x_dims, y_dims));
     }
     *out = u->primitive ? u : NULL;
@@ -93,18 +37,10 @@ typedef struct operands {
     int zero;
 } operands;
 
-static size_t bytes_of_input(const qf_convolution_shape *s)
-{
-    size_t bytes = (size_t)s->batch * (size_t)s->in_channels;
-    for (int i = 0; i < s->spatial_axes; i++)
-        bytes *= (size_t)s->in[i];
-    return bytes;
-}
-
 static qf_status run_pieces(qf_context *context, const qf_convolution *c, fused_unit *u,
                             const operands *o, const qf_requantiser *q)
 {
-    const size_t step = bytes_of_input(&c->shape) / (size_t)u->pieces;
+    const size_t step = qf_fused_values_in(&c->shape) / (size_t)u->pieces;
     const size_t sums = u->rows * q->r->channels;
     qf_array *scratch = qf_array_take(context, (size_t)u->runner_count * sums * sizeof(int32_t));
     if (!scratch)

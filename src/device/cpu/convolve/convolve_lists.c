@@ -38,6 +38,7 @@ static const struct {
     [OF_BACKWARD_WEIGHTS] = {&qf_convolve_backward_weights_list, plain_backward_weights},
     [OF_FORWARD_FUSED] = {&qf_convolve_forward_fused_list, plain_forward_fused},
     [OF_FORWARD_REQUANTISED] = {&qf_convolve_forward_requantised_list, plain_forward_requantised},
+    [OF_FORWARD_SWEPT] = {&qf_convolve_forward_swept_list, NULL},
 };
 
 qf_status qf_convolve_run_reference(qf_context *context, const void *of)

@@ -34,6 +34,7 @@ void qf_fused_convolution_destroy(struct qf_fused_convolution *fused)
         return;
     qf_fused_unit_destroy(&fused->value);
     qf_fused_unit_destroy(&fused->integer);
+    qf_fused_unit_destroy(&fused->swept);
     qf_free(fused);
 }
 

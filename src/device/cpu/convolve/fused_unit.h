@@ -17,8 +17,9 @@ typedef struct fused_unit {
     bool impossible;
     bool bias;
     qf_epilogue epilogue; /* float */
-    int pieces, threads;  /* integer: runners; 1 piece: all threads run the primitive together */
-    size_t rows;          /* of a piece: positions of the output */
+    int pieces,
+        threads; /* integer, swept: runners; 1 piece: all threads run the primitive together */
+    size_t rows; /* of a piece: positions of the output */
     runner *runners;
     int runner_count;
     dnnl_memory_t bias_memory, zero_memory;
@@ -27,7 +28,7 @@ typedef struct fused_unit {
 } fused_unit;
 
 struct qf_fused_convolution {
-    fused_unit value, integer;
+    fused_unit value, integer, swept;
 };
 
 /* c->fused is there afterwards. */
@@ -37,6 +38,11 @@ qf_status qf_fused_convolution_need(qf_context *, qf_convolution *c);
  * impossible where oneDNN has no such primitive. */
 qf_status qf_fused_unit_create(qf_context *, const qf_convolution *, fused_unit *, bool integer,
                                const dnnl_dims_t x_dims, const dnnl_dims_t y_dims);
+/* Sets pieces, threads and rows of a unit, and the dimensions of a piece. 4 bytes a sum; pieces are
+ * larger than `weight_bytes`, which each of them reads again. */
+void qf_fused_unit_cut(const qf_convolution *, fused_unit *, size_t weight_bytes,
+                       dnnl_dims_t x_dims, dnnl_dims_t y_dims);
+size_t qf_fused_values_in(const qf_convolution_shape *); /* of all pieces */
 void qf_fused_unit_destroy(fused_unit *);
 /* Touches no context: several threads may be here. */
 dnnl_status_t qf_fused_unit_execute(const fused_unit *, runner *, const void *x, void *y);

@@ -43,6 +43,7 @@ typedef enum convolve_operation {
     OF_BACKWARD_WEIGHTS,
     OF_FORWARD_FUSED,
     OF_FORWARD_REQUANTISED,
+    OF_FORWARD_SWEPT,
     OPERATIONS
 } convolve_operation;
 
@@ -70,6 +71,7 @@ typedef struct convolve_call {
     qf_tensor *x, *w, *bias, *y, *dy, *dw, *dx;
     const qf_epilogue *epilogue;
     const qf_requantisation *requantisation;
+    const qf_sweep *sweep;
     qf_tensor *addend, *codes;
 } convolve_call;
 
@@ -83,7 +85,8 @@ qf_status qf_convolve_run_forward(qf_context *, convolve_operation, unsigned wit
 extern const qf_implementations qf_convolve_forward_list, qf_convolve_forward_integer_list,
     qf_convolve_transposed_list, qf_convolve_transposed_integer_list, qf_convolve_backward_list,
     qf_convolve_backward_data_list, qf_convolve_backward_weights_list,
-    qf_convolve_forward_fused_list, qf_convolve_forward_requantised_list;
+    qf_convolve_forward_fused_list, qf_convolve_forward_requantised_list,
+    qf_convolve_forward_swept_list;
 void qf_convolve_describe(const void *call, char *text, size_t size); /* for all of them */
 
 /* The end of every list: the reference, on the host (convolve_lists.c). */

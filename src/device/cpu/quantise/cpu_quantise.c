@@ -150,7 +150,7 @@ static qf_status first_range(qf_context *context, qf_tensor *x, const qf_ifmr_op
 static qf_status ifmr_add(qf_context *context, qf_ifmr_data *data, qf_tensor *x)
 {
     const size_t n = qf_shape_count(&x->shape);
-    const bool few = !data->bins && n <= QF_IFMR_KEPT - data->count;
+    const bool few = qf_ifmr_data_keeps(data, n);
     const float *values;
     bool kept;
     QF_TRY(qf_read(context, x, few ? QF_NHWC : qf_tensor_any_float(x), &values));

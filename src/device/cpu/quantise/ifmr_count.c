@@ -5,7 +5,6 @@
 #include "base/array.h"
 #include "base/memory.h"
 #include "base/parallel.h"
-#include "base/vector.h"
 #include "device/choose.h"
 #include "device/cpu/onednn.h"
 #include "device/cpu/quantise/ifmr_places.h"
@@ -14,8 +13,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { BLOCK = 4096, CHUNK = 256, CHUNKS = BLOCK / CHUNK };
 
 /* What one thread has counted since it last handed it over. */
 typedef struct part {
@@ -27,7 +24,7 @@ typedef struct part {
 
 struct qf_ifmr_count {
     qf_ifmr_data *data;
-    qf_ifmr_places *places;
+    qf_ifmr_look *look;
     qf_ifmr_grid grid;  /* of the data at the beginning */
     float above, below; /* what is not beyond these is no end, by what was there before */
     int threads;
@@ -52,14 +49,14 @@ static qf_status accepts_avx512(qf_context *context, const void *of, const char 
 static qf_status take_avx512(qf_context *context, const void *of)
 {
     (void)context;
-    ((const count_call *)of)->count->places = qf_ifmr_places_avx512;
+    ((const count_call *)of)->count->look = qf_ifmr_look_avx512;
     return QF_OK;
 }
 
 static qf_status take_loops(qf_context *context, const void *of)
 {
     (void)context;
-    ((const count_call *)of)->count->places = qf_ifmr_places_loops;
+    ((const count_call *)of)->count->look = qf_ifmr_look_loops;
     return QF_OK;
 }
 
@@ -79,37 +76,11 @@ const qf_implementations qf_quantise_ifmr_list = {"quantise", "ifmr_add",
 
 /* ---- a block ---- */
 
-/* The highest and the lowest value of each chunk of a block, all of them finite, or false. */
-QF_CLONES static bool chunk_ends(const float *x, size_t n, float *highest, float *lowest)
+static void look(const qf_ifmr_count *count, const part *p, const float *x, size_t n,
+                 qf_ifmr_block *block)
 {
-    uint32_t largest = 0;
-    for (size_t at = 0, chunk = 0; at < n; at += CHUNK, chunk++) {
-        const size_t count = n - at < CHUNK ? n - at : CHUNK;
-        float high = x[at], low = x[at];
-#pragma omp simd reduction(max : high, largest) reduction(min : low)
-        for (size_t i = 0; i < count; i++) {
-            const float value = x[at + i];
-            uint32_t bits;
-            memcpy(&bits, &value, sizeof bits);
-            bits &= 0x7fffffff;
-            largest = bits > largest ? bits : largest;
-            high = value > high ? value : high;
-            low = value < low ? value : low;
-        }
-        highest[chunk] = high;
-        lowest[chunk] = low;
-    }
-    return largest < 0x7f800000;
-}
-
-static void count_places(const qf_ifmr_count *count, part *p, const float *x, size_t n)
-{
-    uint16_t place[BLOCK + QF_IFMR_SPARE_PLACES];
-    const size_t counted =
-        count->places(x, n, 1 / qf_ifmr_grid_width(&p->grid), p->grid.first, place);
-    for (size_t i = 0; i < counted; i++)
-        p->counts[place[i]]++;
-    p->counts[-p->grid.first] += (uint32_t)(n - counted); /* where 0 belongs */
+    const qf_ifmr_bins bins = {1 / qf_ifmr_grid_width(&p->grid), p->grid.first};
+    count->look(x, n, bins, block);
 }
 
 static void clear(part *p)
@@ -127,18 +98,20 @@ static void hand_over(const qf_ifmr_count *count, part *p)
     }
 }
 
-/* Room for values beyond those so far. */
-static void widen(const qf_ifmr_count *count, part *p, float lowest, float highest)
+/* Room for values beyond those so far; true: they belong into other bins now. */
+static bool widen(const qf_ifmr_count *count, part *p, float lowest, float highest)
 {
     if (lowest >= p->grid.lowest && highest <= p->grid.highest)
-        return;
+        return false;
     const qf_ifmr_grid grid = qf_ifmr_grid_with(&p->grid, lowest, highest);
-    if (grid.exponent != p->grid.exponent || grid.first != p->grid.first) {
+    const bool other = grid.exponent != p->grid.exponent || grid.first != p->grid.first;
+    if (other) {
         hand_over(count, p);
         clear(p);
         p->grid = qf_ifmr_grid_with(&p->grid, lowest, highest);
     } else
         p->grid = grid;
+    return other;
 }
 
 /* Values of a chunk, times `sign`, that belong to an end. */
@@ -157,21 +130,26 @@ static bool reaches(const qf_ifmr_end *end, float highest, float above)
 
 static bool count_block(const qf_ifmr_count *count, part *p, const float *x, size_t n)
 {
-    float highest[CHUNKS], lowest[CHUNKS];
-    if (!chunk_ends(x, n, highest, lowest))
+    qf_ifmr_block block;
+    look(count, p, x, n, &block);
+    if (!block.finite)
         return false;
-    float high = highest[0], low = lowest[0];
-    for (size_t chunk = 0; chunk * CHUNK < n; chunk++) {
-        const size_t at = chunk * CHUNK, size = n - at < CHUNK ? n - at : CHUNK;
-        high = fmaxf(high, highest[chunk]);
-        low = fminf(low, lowest[chunk]);
-        if (reaches(&p->top, highest[chunk], count->above))
+    float high = block.highest[0], low = block.lowest[0];
+    for (size_t at = 0, chunk = 0; at < n; at += QF_IFMR_CHUNK, chunk++) {
+        const size_t size = n - at < QF_IFMR_CHUNK ? n - at : QF_IFMR_CHUNK;
+        const float highest = block.highest[chunk], lowest = block.lowest[chunk];
+        high = fmaxf(high, highest);
+        low = fminf(low, lowest);
+        if (reaches(&p->top, highest, count->above))
             add_to_end(&p->top, x + at, size, 1, count->above);
-        if (reaches(&p->bottom, -lowest[chunk], count->below))
+        if (reaches(&p->bottom, -lowest, count->below))
             add_to_end(&p->bottom, x + at, size, -1, count->below);
     }
-    widen(count, p, low, high);
-    count_places(count, p, x, n);
+    if (widen(count, p, low, high))
+        look(count, p, x, n, &block);
+    for (size_t i = 0; i < block.count; i++)
+        p->counts[block.place[i]]++;
+    p->counts[-p->grid.first] += (uint32_t)(n - block.count); /* where 0 belongs */
     return true;
 }
 
@@ -226,8 +204,8 @@ void qf_ifmr_count_add(qf_ifmr_count *count, const float *x, size_t n)
         p->grid = count->grid;
         clear(p);
     }
-    for (size_t at = 0; at < n && !p->failed; at += BLOCK)
-        p->failed = !count_block(count, p, x + at, n - at < BLOCK ? n - at : BLOCK);
+    for (size_t at = 0; at < n && !p->failed; at += QF_IFMR_BLOCK)
+        p->failed = !count_block(count, p, x + at, n - at < QF_IFMR_BLOCK ? n - at : QF_IFMR_BLOCK);
 }
 
 bool qf_ifmr_count_end(qf_ifmr_count *count)
@@ -257,8 +235,8 @@ qf_status qf_ifmr_count_all(qf_context *context, qf_ifmr_data *data, const float
     qf_ifmr_count *count;
     QF_TRY(qf_ifmr_count_begin(context, data, &count));
 #pragma omp parallel for schedule(static) if (qf_repays_threads(n))
-    for (size_t at = 0; at < n; at += BLOCK)
-        qf_ifmr_count_add(count, x + at, n - at < BLOCK ? n - at : BLOCK);
+    for (size_t at = 0; at < n; at += QF_IFMR_BLOCK)
+        qf_ifmr_count_add(count, x + at, n - at < QF_IFMR_BLOCK ? n - at : QF_IFMR_BLOCK);
     const bool finite = qf_ifmr_count_end(count);
     for (size_t i = 0; !finite && i < n; i++)
         if (!isfinite(x[i]))

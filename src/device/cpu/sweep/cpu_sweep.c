@@ -5,8 +5,10 @@
  * number of threads.
  */
 #include "device/cpu/cpu.h"
+#include "device/cpu/quantise/ifmr_count.h"
 #include "device/cpu/quantise/quantise_loops.h"
 #include "device/cpu/sweep/shift_search.h"
+#include "device/cpu/sweep/sweep_rows.h"
 #include "device/gradient_add.h"
 #include "device/open_sweep.h"
 #include "tensor/convert.h"
@@ -64,6 +66,14 @@ QF_CLONES static void add_values(float *y, const float *x, size_t n)
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
         y[i] += x[i];
+}
+
+/* y may be either of them. */
+QF_CLONES static void sum_values(const float *a, const float *b, float *y, size_t n)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = a[i] + b[i];
 }
 
 QF_CLONES static void rectify(const qf_open_sweep *sweep, const float *x, float *y, size_t n)
@@ -148,16 +158,17 @@ QF_CLONES static void scale_gradient(const qf_open_sweep *sweep, const float *d,
 
 /* ---- walking over tiles ---- */
 
-/* A search wants more rows of a channel, from a cache that is not the nearest. */
+/* A search may want more rows of a channel, from a cache that is not the nearest. */
 static size_t tile_rows(const qf_open_sweep *sweep)
 {
-    const size_t most = sweep->search ? SEARCH_ROWS : SIZE_MAX;
-    const size_t rows = (sweep->search ? SEARCH_TILE : TILE) / sweep->channels;
+    const bool sums = sweep->search && qf_shift_search_sums(sweep->search);
+    const size_t most = sums ? SEARCH_ROWS : SIZE_MAX;
+    const size_t rows = (sums ? SEARCH_TILE : TILE) / sweep->channels;
     return rows > most ? most : rows ? rows : 1;
 }
 
-/* What the stages make of a tile of x (and the addend). y NULL: nobody but the search wants it, and
- * there are no other stages. */
+/* What the stages make of a tile of x (and the addend). y NULL: nobody but those who look wants it,
+ * and there are no other stages. */
 static void forward_tile(const qf_open_sweep *sweep, const float *x, const float *addend, float *y,
                          size_t rows)
 {
@@ -170,20 +181,30 @@ static void forward_tile(const qf_open_sweep *sweep, const float *x, const float
     if (sweep->search)
         qf_shift_search_add(sweep->search, from, rows);
     if (addend) {
-        if (from != y)
-            memcpy(y, from, n * sizeof *y);
-        add_values(y, addend, n);
+        sum_values(from, addend, y, n);
         from = y;
     }
     if (sweep->relu)
         rectify(sweep, from, y, n);
     else if (y && from != y)
         memcpy(y, from, n * sizeof *y);
+    if (sweep->count)
+        qf_ifmr_count_add(sweep->count, y ? y : x, n);
 }
 
-/* A search by itself. */
-static bool only_searches(const qf_open_sweep *sweep, const float *addend, const float *y,
-                          const uint8_t *codes)
+void qf_sweep_rows(const qf_open_sweep *sweep, const float *x, const float *addend, float *y,
+                   size_t rows)
+{
+    const size_t step = tile_rows(sweep);
+    for (size_t row = 0; row < rows; row += step) {
+        const size_t count = rows - row < step ? rows - row : step, at = row * sweep->channels;
+        forward_tile(sweep, x + at, addend ? addend + at : NULL, y + at, count);
+    }
+}
+
+/* A search or a counting by itself. */
+static bool only_looks(const qf_open_sweep *sweep, const float *addend, const float *y,
+                       const uint8_t *codes)
 {
     return !y && !codes && !addend && !sweep->relu && !qf_sweep_is_affine(sweep);
 }
@@ -230,7 +251,7 @@ qf_status qf_sweep_forward(qf_context *context, const qf_sweep *of, qf_tensor *x
         return qf_fail(context, QF_E_MEMORY, "no memory for a tile of %zu channels",
                        sweep->channels);
     const size_t rows = sweep->rows, channels = sweep->channels, step = tile_rows(sweep);
-    const bool looks = only_searches(sweep, summand, result, code);
+    const bool looks = only_looks(sweep, summand, result, code);
 #pragma omp parallel for schedule(static) if (is_large(sweep))
     for (size_t row = 0; row < rows; row += step) {
         const size_t count = rows - row < step ? rows - row : step, at = row * channels;

@@ -53,6 +53,16 @@ QF_CLONES static void find_ends(const float *x, size_t stride, size_t rows, size
         }
 }
 
+/* Is any of them above its limit? Then the difference is above 0. */
+QF_CLONES static bool is_above(const float *x, const float *limit, size_t n)
+{
+    float excess = 0;
+#pragma omp simd reduction(max : excess)
+    for (size_t c = 0; c < n; c++)
+        excess = x[c] - limit[c] > excess ? x[c] - limit[c] : excess;
+    return excess > 0;
+}
+
 /* A value gets into a list, and the list may ask for more of the next one. */
 static void take(qf_shift_end *end, float *least, float magnitude)
 {
@@ -80,6 +90,8 @@ void qf_shift_gather_add(const qf_shift_gather *gather, const float *x, size_t r
         const size_t n = channels - first < GROUP ? channels - first : GROUP;
         float high[GROUP], low[GROUP];
         find_ends(x + first, channels, rows, n, high, low);
+        if (!is_above(high, least + first, n) && !is_above(low, other + first, n))
+            continue;
         for (size_t i = 0, c = first; i < n; i++, c++) {
             if (high[i] > least[c])
                 take_all(&seen[c].high, &least[c], x + c, channels, rows, 1);

@@ -152,6 +152,11 @@ void qf_shift_search_add(qf_shift_search *search, const float *x, size_t rows)
         add_errors(search, x, rows);
 }
 
+bool qf_shift_search_sums(const qf_shift_search *search)
+{
+    return search->deq != NULL;
+}
+
 /* The sums of one block of channels, of all threads; each is an integer, rounded once. */
 static void add_block(const qf_shift_search *search, size_t block, qf_shift_errors *errors)
 {
