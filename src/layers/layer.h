@@ -144,6 +144,7 @@ struct qf_neighbours {
     qf_layer *(*find)(const struct qf_net *net, const char *name); /* NULL: there is none */
     /* The layer that writes `blob` last before `before`, seen through Splits; NULL: none. */
     qf_layer *(*producer)(const struct qf_net *net, const qf_blob *blob, const qf_layer *before);
+    qf_layer *(*at)(const struct qf_net *net, int index); /* NULL: there are not so many */
 };
 
 /* All types, in alphabetical order, ended by NULL (layers/layer_table.c). */

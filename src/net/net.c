@@ -70,6 +70,11 @@ qf_layer *qf_net_find_layer(const qf_net *net, const char *name)
     return NULL;
 }
 
+qf_layer *qf_net_layer_at(const qf_net *net, int index)
+{
+    return index < net->layer_count ? net->layers[index] : NULL;
+}
+
 qf_layer *qf_net_producer(const qf_net *net, const qf_blob *blob, const qf_layer *before)
 {
     int index = net->layer_count;

@@ -72,6 +72,7 @@ qf_status qf_net_save_weights_binary(struct qf_net *net, const char *caffemodel,
 qf_layer *qf_net_find_layer(const struct qf_net *net, const char *name);
 /* The layer that writes `blob` last before layer number `before`, seen through Splits; NULL: none.
  */
+qf_layer *qf_net_layer_at(const struct qf_net *net, int index); /* NULL: there are not so many */
 qf_layer *qf_net_producer(const struct qf_net *net, const qf_blob *blob, const qf_layer *before);
 /* The lines of debug_info (net/debug_info.c): after a layer's passes, and of all parameters. */
 qf_status qf_net_log_forward(struct qf_net *net, const qf_layer *layer);

@@ -389,7 +389,7 @@ static qf_status check_size(qf_net_builder *build)
 
 static qf_status connect_layers(qf_net *net)
 {
-    const qf_neighbours around = {net, qf_net_find_layer, qf_net_producer};
+    const qf_neighbours around = {net, qf_net_find_layer, qf_net_producer, qf_net_layer_at};
     for (int l = 0; l < net->layer_count; l++) {
         qf_layer *layer = net->layers[l];
         if (layer->type->connect)

@@ -329,6 +329,10 @@ static void calibrated_block(bool keep_blobs, qf_buffer *text)
         assert_ok(context, qf_net_forward(net, NULL));
     }
     assert_ok(context, qf_file_read(context, "record.txt", text));
+    qf_record *record = read_record(); /* c2 and c3 read the same */
+    const qf_record_entry *c2 = qf_record_find(record, "c2"), *c3 = qf_record_find(record, "c3");
+    assert_true(c2->has_scale_d && c3->scale_d == c2->scale_d && c3->offset_d == c2->offset_d);
+    qf_message_free(record);
     qf_net_destroy(net);
 }
 

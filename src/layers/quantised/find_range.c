@@ -25,6 +25,7 @@ typedef struct state {
     qf_ifmr_options options; /* of IFMR */
     bool *pools;             /* each object */
     const char **bottoms;    /* their names, as the model has them */
+    const qf_layer *leader;  /* looks at the same values for the same range; or NULL */
     int calls;
     qf_ifmr_data ifmr;
     qf_ifmr_count *count; /* of the batch under way, while others may show it values; or NULL */
@@ -130,9 +131,41 @@ static const char *name_in_model(const qf_layer *layer, const qf_neighbours *aro
     return name;
 }
 
+static bool same_options(const state *a, const state *b)
+{
+    const qf_ifmr_options *p = &a->options, *q = &b->options;
+    return a->settings.batch_num == b->settings.batch_num &&
+           a->settings.with_offset == b->settings.with_offset && a->hfmg.bins == b->hfmg.bins &&
+           p->max_percentile == q->max_percentile && p->min_percentile == q->min_percentile &&
+           p->search_start == q->search_start && p->search_end == q->search_end &&
+           p->search_step == q->search_step;
+}
+
+/* An earlier layer of the type that reads the same value, through the same Split, and is asked the
+ * same: nobody needs to look twice. */
+static const qf_layer *find_leader(const qf_layer *layer, const qf_neighbours *around)
+{
+    const qf_blob *blob = layer->bottom[0];
+    const qf_layer *from = around->producer(around->net, blob, layer), *other;
+    for (int i = 0; from && layer->bottom_count == 1; i++) {
+        other = around->at(around->net, i);
+        if (!other || other == layer)
+            break;
+        if (other->type == layer->type && other->bottom_count == 1 &&
+            other->bottom[0]->data == blob->data &&
+            around->producer(around->net, other->bottom[0], other) == from &&
+            same_options(other->state, layer->state))
+            return other;
+    }
+    return NULL;
+}
+
 static qf_status connect(qf_layer *layer, const qf_neighbours *around)
 {
     state *s = layer->state;
+    s->leader = find_leader(layer, around);
+    if (s->leader)
+        qf_hfmg_release(&s->hfmg);
     for (int b = 0; b < layer->bottom_count; b++)
         s->bottoms[b] = name_in_model(layer, around, b);
     for (size_t i = 0; i < s->settings.object_count; i++) {
@@ -175,7 +208,7 @@ static qf_status prepare(qf_layer *layer)
     layer->device->sweep->count_destroy(s->count); /* of a pass that failed */
     s->count = NULL;
     if (is_hfmg(layer) || layer->phase != QF_TEST || s->failed || now.seen >= now.wanted ||
-        layer->bottom_count != 1 || looks_once(layer) ||
+        s->leader || layer->bottom_count != 1 || looks_once(layer) ||
         qf_ifmr_data_keeps(&s->ifmr, qf_blob_count(layer->bottom[0])))
         return QF_OK;
     QF_TRY(qf_ifmr_data_need_bins(layer->context, &s->ifmr));
@@ -184,7 +217,7 @@ static qf_status prepare(qf_layer *layer)
 
 static void stage(qf_layer *layer, qf_stage *out)
 {
-    if (layer->bottom_count != 1)
+    if (layer->bottom_count != 1 || ((const state *)layer->state)->leader)
         return;
     out->kind = QF_STAGE_COUNT;
     out->count = ((const state *)layer->state)->count;
@@ -301,13 +334,35 @@ static void log_progress(const qf_layer *layer)
 
 static qf_status look(qf_layer *layer)
 {
-    state *s = layer->state;
     QF_TRY(is_hfmg(layer) ? add_hfmg(layer) : add_ifmr(layer));
-    s->calls++;
+    ((state *)layer->state)->calls++;
+    return QF_OK;
+}
+
+static qf_status decide(qf_layer *layer)
+{
+    state *s = layer->state;
+    if (!s->leader)
+        return is_hfmg(layer) ? decide_hfmg(layer) : decide_ifmr(layer);
+    s->scale_d = ((const state *)s->leader->state)->scale_d;
+    s->offset_d = ((const state *)s->leader->state)->offset_d;
+    return QF_OK;
+}
+
+/* One more batch, which a leader has looked at. */
+static qf_status go_on(qf_layer *layer)
+{
+    state *s = layer->state;
+    if (!s->leader)
+        QF_TRY(look(layer));
+    else if (s->calls < ((const state *)s->leader->state)->calls)
+        s->calls++;
+    else /* only a part of the net runs, without the leader */
+        return QF_OK;
     log_progress(layer);
     if (s->calls < qf_find_range_progress(layer).wanted)
         return QF_OK;
-    QF_TRY(is_hfmg(layer) ? decide_hfmg(layer) : decide_ifmr(layer));
+    QF_TRY(decide(layer));
     QF_TRY(record_range(layer));
     qf_ifmr_data_release(&s->ifmr);
     qf_hfmg_release(&s->hfmg);
@@ -324,7 +379,7 @@ static qf_status conclude(qf_layer *layer)
     const qf_status status = s->failed
                                  ? qf_fail(layer->context, QF_E_VALUE,
                                            "a batch before this one was refused; make the net anew")
-                                 : look(layer);
+                                 : go_on(layer);
     s->failed = status != QF_OK;
     return qf_within(layer->context, status, "Do %s calibration failed", s->settings.algorithm);
 }
