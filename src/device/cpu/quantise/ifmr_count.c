@@ -79,8 +79,16 @@ const qf_implementations qf_quantise_ifmr_list = {"quantise", "ifmr_add",
 static void look(const qf_ifmr_count *count, const part *p, const float *x, size_t n,
                  qf_ifmr_block *block)
 {
-    const qf_ifmr_bins bins = {1 / qf_ifmr_grid_width(&p->grid), p->grid.first};
-    count->look(x, n, bins, block);
+    count->look(x, n, 1 / qf_ifmr_grid_width(&p->grid), block);
+}
+
+static void count_places(const part *p, const qf_ifmr_block *block, size_t n)
+{
+    uint32_t *counts = p->counts - p->grid.first; /* of 0 */
+#pragma GCC unroll 8
+    for (size_t i = 0; i < block->count; i++)
+        counts[block->place[i]]++;
+    *counts += (uint32_t)(n - block->count);
 }
 
 static void clear(part *p)
@@ -147,9 +155,7 @@ static bool count_block(const qf_ifmr_count *count, part *p, const float *x, siz
     }
     if (widen(count, p, low, high))
         look(count, p, x, n, &block);
-    for (size_t i = 0; i < block.count; i++)
-        p->counts[block.place[i]]++;
-    p->counts[-p->grid.first] += (uint32_t)(n - block.count); /* where 0 belongs */
+    count_places(p, &block, n);
     return true;
 }
 

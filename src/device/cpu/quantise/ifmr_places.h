@@ -9,23 +9,18 @@
 enum { QF_IFMR_BLOCK = 4096, QF_IFMR_CHUNK = 256, QF_IFMR_CHUNKS = QF_IFMR_BLOCK / QF_IFMR_CHUNK };
 enum { QF_IFMR_SPARE_PLACES = 16 }; /* behind the last one, which may be written */
 
-typedef struct qf_ifmr_bins {
-    float per_unit;
-    int first;
-} qf_ifmr_bins;
-
 /* What is found of a block of values. */
 typedef struct qf_ifmr_block {
     bool finite; /* all of them; else nothing else holds */
     float highest[QF_IFMR_CHUNKS], lowest[QF_IFMR_CHUNKS];
-    /* floor(x · per_unit) − first, of 16 bits, of all values that are not 0, in their order. Zeros,
-     * which behind a ReLU are many, are left to be counted at once. */
+    /* floor(x · bins_per_unit), where that is an int32_t, of all values that are not 0, in their
+     * order. Zeros, which behind a ReLU are many, are left to be counted at once. */
     size_t count;
-    uint16_t place[QF_IFMR_BLOCK + QF_IFMR_SPARE_PLACES];
+    int32_t place[QF_IFMR_BLOCK + QF_IFMR_SPARE_PLACES];
 } qf_ifmr_block;
 
 /* Of up to QF_IFMR_BLOCK values. */
-typedef void qf_ifmr_look(const float *x, size_t n, qf_ifmr_bins bins, qf_ifmr_block *block);
+typedef void qf_ifmr_look(const float *x, size_t n, float bins_per_unit, qf_ifmr_block *block);
 
 qf_ifmr_look qf_ifmr_look_loops, qf_ifmr_look_avx512;
 
