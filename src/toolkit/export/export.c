@@ -233,14 +233,15 @@ static qf_status build(qf_context *context, const qf_quantised_net *r, bool depl
 
 /* ---- files ---- */
 
+/* In the order in which AMCT writes and names them. */
 static const struct kind {
     qf_save_type type;
     const char *name, *model, *weights;
     bool deploy;
 } kinds[] = {
+    {QF_SAVE_DEPLOY, "deploy", "deploy_model.prototxt", "deploy_weights.caffemodel", true},
     {QF_SAVE_FAKE_QUANT, "fake_quant", "fake_quant_model.prototxt", "fake_quant_weights.caffemodel",
      false},
-    {QF_SAVE_DEPLOY, "deploy", "deploy_model.prototxt", "deploy_weights.caffemodel", true},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
