@@ -102,6 +102,28 @@ static void terms_of_a_sum_are_measured_together(void **state)
     qf_message_free(net);
 }
 
+static void the_plan_says_with_which_others(void **state)
+{
+    (void)state;
+    qf_plan *plan;
+    int joint = 0;
+    assert_ok(context,
+              qf_quant_plan(context, "net.prototxt", "net.caffemodel", "config.json", &plan));
+    for (size_t i = 0; i < plan->rows; i++) {
+        const qf_plan_row *row = plan->row[i];
+        const char *expected = strcmp(row->layer, "c1") == 0   ? "; jointly with c2"
+                               : strcmp(row->layer, "c2") == 0 ? "; jointly with c1"
+                                                               : NULL;
+        const char *found = strstr(row->detail, "; jointly");
+        assert_int_equal(!found, !expected);
+        if (found)
+            assert_string_equal(found, expected);
+        joint += found != NULL;
+    }
+    assert_int_equal(joint, 2);
+    qf_plan_destroy(plan);
+}
+
 static void they_have_the_same_scales(void **state)
 {
     (void)state;
@@ -204,6 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(terms_of_a_sum_are_measured_together),
+        cmocka_unit_test(the_plan_says_with_which_others),
         cmocka_unit_test(they_have_the_same_scales),
         cmocka_unit_test(they_have_the_same_shifts),
         cmocka_unit_test(calibration_finds_one_range),

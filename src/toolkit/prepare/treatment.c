@@ -3,7 +3,7 @@
 #include "base/rows.h"
 #include "model/until.h"
 #include "toolkit/prepare/prepare.h"
-#include "toolkit/ptq/quant_graph.h"
+#include "toolkit/ptq/joint_layers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -172,6 +172,40 @@ static qf_status say_what_is_left(qf_context *context, size_t layers, qf_plan *p
     return QF_OK;
 }
 
+/* With which others a layer is measured, if with any. */
+static void describe_joint(const qf_joint *joint, qf_plan_row *row)
+{
+    const char *before = "; jointly with ";
+    for (size_t i = 0; i < joint->count; i++) {
+        const char *name = joint->layer[i]->name;
+        const size_t length = strlen(row->detail);
+        if (strcmp(name, row->layer) == 0)
+            continue;
+        snprintf(row->detail + length, sizeof row->detail - length, "%s%s", before, name);
+        before = ", ";
+    }
+}
+
+/* What is measured together shows in the folded net only. */
+static qf_status plan_joint(qf_context *context, Caffe__NetParameter *net,
+                            const Caffe__NetParameter *weights, const qf_config *config,
+                            qf_plan *plan)
+{
+    qf_quant_graph graph = {.config = *config};
+    qf_status status = qf_ptq_take_net(context, net, weights, &graph.quantised.net);
+    if (status == QF_OK)
+        status = qf_ptq_fold(context, config, &graph.quantised);
+    for (size_t i = 0; status == QF_OK && i < plan->rows; i++) {
+        const qf_layer_config *layer = qf_config_find(config, plan->row[i]->layer);
+        if (!layer || !layer->enabled)
+            continue;
+        const qf_joint joint = qf_ptq_joint_of(&graph, layer);
+        describe_joint(&joint, plan->row[i]);
+    }
+    qf_quantised_net_release(&graph.quantised);
+    return status;
+}
+
 /* Calibration is of what a TEST pass runs. */
 static qf_status plan_calibration(qf_context *context, Caffe__NetParameter *net,
                                   const Caffe__NetParameter *weights, const qf_config *config,
@@ -183,6 +217,12 @@ static qf_status plan_calibration(qf_context *context, Caffe__NetParameter *net,
         status = qf_toolkit_check_shared(context, view, config);
     if (status == QF_OK)
         status = make_plan(context, view, weights, config, out);
+    if (status == QF_OK && config->joint_quant)
+        status = plan_joint(context, net, weights, config, *out);
+    if (status != QF_OK) {
+        qf_plan_destroy(*out);
+        *out = NULL;
+    }
     qf_message_free(view);
     return status;
 }
