@@ -1,7 +1,8 @@
 # Caffe's programs, which are qaffe under other names, and a folder laid out like a built Caffe checkout, for
 # scripts that ask where Caffe is: `qaffe caffe-home` prints where it is.
 set(caffe_tools caffe convert_imageset compute_image_mean extract_features
-  upgrade_net_proto_text upgrade_net_proto_binary upgrade_solver_proto_text)
+  upgrade_net_proto_text upgrade_net_proto_binary upgrade_solver_proto_text
+  convert_annoset create_annoset get_image_size)
 set(caffe_links)
 foreach(tool ${caffe_tools})
   list(APPEND caffe_links tools/${tool} tools/${tool}.bin)

@@ -31,7 +31,7 @@ cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX
   BASE_DIRECTORY ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig OUTPUT_VARIABLE QAFFE_PC_TO_PREFIX)
 # What a static link needs stands in Libs.private: Requires.private would make even --cflags ask for the .pc files of
 # these libraries, which who links libqaffe.so need not have.
-foreach(library PROTOBUFC JANSSON LMDB JPEG PNG ZLIB HDF5 NETTLE)
+foreach(library PROTOBUFC JANSSON EXPAT LMDB JPEG PNG ZLIB HDF5 NETTLE)
   list(APPEND private_libraries ${${library}_LDFLAGS})
 endforeach()
 list(APPEND private_libraries ${LAPACK_LIBRARIES})

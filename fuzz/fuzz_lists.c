@@ -1,6 +1,9 @@
-/* ImageData's list of images and WindowData's list of windows. */
+/* ImageData's list of images, WindowData's list of windows, SSD's lists of annotations and sizes.
+ */
+#include "data/boxes/name_sizes.h"
 #include "data/sources/image_list.h"
 #include "data/sources/window_list.h"
+#include "data/tools/annotated_list.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -17,6 +20,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     param.source = (char *)path;
     if (qf_window_list_read(context, &param, &windows) == QF_OK)
         qf_window_list_release(&windows);
+    qf_name_sizes sizes;
+    (void)qf_name_sizes_read(context, path, &sizes);
+    qf_name_sizes_release(&sizes);
+    qf_pair_list pairs;
+    (void)qf_pair_list_read(context, path, &pairs);
+    qf_pair_list_release(&pairs);
     qf_context_destroy(context);
     return 0;
 }

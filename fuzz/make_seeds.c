@@ -148,8 +148,44 @@ static void put_raw_datum(void)
     put("fuzz_datum", "floats", packed, caffe__datum__pack(&datum, packed));
 }
 
+/* Two boxes on a raw image of colours. */
+static void put_annotated_datum(void)
+{
+    uint8_t pixels[3 * 8 * 12], bytes[1024];
+    Caffe__AnnotatedDatum item = CAFFE__ANNOTATED_DATUM__INIT;
+    Caffe__Datum image = CAFFE__DATUM__INIT;
+    Caffe__AnnotationGroup group = CAFFE__ANNOTATION_GROUP__INIT, *groups[] = {&group};
+    Caffe__Annotation boxes[] = {CAFFE__ANNOTATION__INIT, CAFFE__ANNOTATION__INIT},
+                      *annotations[] = {&boxes[0], &boxes[1]};
+    Caffe__NormalizedBBox box = CAFFE__NORMALIZED_BBOX__INIT;
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 7);
+    box.has_xmin = box.has_ymin = box.has_xmax = box.has_ymax = box.has_difficult = true;
+    box.xmin = 0.2f;
+    box.ymin = 0.1f;
+    box.xmax = 0.9f;
+    box.ymax = 0.8f;
+    boxes[0].bbox = boxes[1].bbox = &box;
+    group.has_group_label = true;
+    group.group_label = 3;
+    group.n_annotation = 2;
+    group.annotation = annotations;
+    image.has_channels = image.has_height = image.has_width = image.has_data = true;
+    image.channels = 3;
+    image.height = 8;
+    image.width = 12;
+    image.data.data = pixels;
+    image.data.len = sizeof pixels;
+    item.datum = &image;
+    item.has_type = true;
+    item.n_annotation_group = 1;
+    item.annotation_group = groups;
+    put("fuzz_annotated_datum", "raw", bytes, caffe__annotated_datum__pack(&item, bytes));
+}
+
 static void images(void)
 {
+    put_annotated_datum();
     uint8_t pixels[HEIGHT * WIDTH * 8];
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)(37 * i);
@@ -309,6 +345,13 @@ static void texts(void)
         "{ search_step: 0.02 } hfmg_quantize { } } override_layer_types { layer_type: "
         "'Convolution' calibration_config { arq_quantize { channel_wise: false } } } "
         "fc_calibration_config { }";
+    static const char annotation[] =
+        "<annotation><size><width>40</width><height>30</height></size><object><name>cat</name>"
+        "<difficult>1</difficult><bndbox><xmin>3</xmin><ymin>4</ymin><xmax>20</xmax><ymax>25.5</"
+        "ymax>"
+        "</bndbox></object></annotation>";
+    static const char coco[] = "{\"image\":{\"width\":40,\"height\":30},\"annotation\":[{"
+                               "\"category_id\":18,\"bbox\":[1,2,30,20],\"iscrowd\":1}]}";
     put_choice("fuzz_config", "json", 0, json, sizeof json - 1);
     put_choice("fuzz_config", "cfg", 1, definition, sizeof definition - 1);
     put_choice("fuzz_config", "record", 2, record, sizeof record - 1);
@@ -317,6 +360,9 @@ static void texts(void)
     put_text("fuzz_lists", "images", "a.png 1\r\n\nb c.png 2\nno label\nx.png 99999999999");
     put_text("fuzz_lists", "windows",
              "# 0\na.png\n3\n30\n40\n2\n3 0.9 4 5 20 24\n1 0.1 10 2 35 15\n# 1 b.png 3 4 5 0\n");
+    put_choice("fuzz_annotation", "xml", 0, annotation, sizeof annotation - 1);
+    put_choice("fuzz_annotation", "json", 1, coco, sizeof coco - 1);
+    put_choice("fuzz_annotation", "txt", 2, "1 2 3 4 5\n2 0.5 1 9 8\n", 22);
     put_text("fuzz_checksum", "plain", FUZZ_DIGEST "  file\n");
     put_text("fuzz_checksum", "list", FUZZ_DIGEST " *other\r\n\\" FUZZ_DIGEST "  fi\\\\le\n");
     put_text("fuzz_checksum", "tag", "SHA256 (a/file) = " FUZZ_DIGEST "\n");

@@ -140,6 +140,9 @@ tools/caffe device_query
 tools/convert_imageset ./ list.txt new_lmdb
 tools/convert_imageset --backend=leveldb --encode_type=png --resize_height=8 --resize_width=8 ./ list.txt new_leveldb
 tools/convert_imageset --encode_type=jpg --gray ./ list.txt new_lmdb
+tools/convert_annoset --anno_type=detection --label_map_file=labelmap.prototxt ./ annotated.txt new_lmdb
+tools/create_annoset --anno_type=detection --label_map_file=labelmap.prototxt --redo ./ annotated.txt new_lmdb
+tools/get_image_size ./ annotated.txt new.txt
 tools/compute_image_mean train_lmdb mean.binaryproto
 tools/compute_image_mean --backend=leveldb images_leveldb mean.binaryproto
 tools/extract_features given.caffemodel net.prototxt c1,ip c1_lmdb,ip_lmdb 1 lmdb
@@ -223,6 +226,10 @@ class Runner:
             write(self.base, f'{i}.bmp', bmp(i))
         write(self.base, 'list.txt', ''.join(f'{i}.bmp {i}\n' for i in range(3)))
         write(self.base, 'encoded.txt', '0.png 0\n1.png 1\n')
+        write(self.base, 'labelmap.prototxt', "item { name: 'cat' label: 1 }")
+        write(self.base, '0.xml', '<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin>'
+              '<xmax>4</xmax><ymax>3</ymax></bndbox></object></annotation>')
+        write(self.base, 'annotated.txt', '0.bmp 0.xml\n1.bmp 0.xml\n')
         for i in range(2):
             write(self.base, f'{i}.png', png(i))
         write(self.base, 'images.idx', struct.pack('>4i', 2051, 20, 28, 28) + bytes(i % 251 for i in range(20 * 784)))

@@ -419,8 +419,8 @@ typedef struct qf_scores qf_scores;
  * small as it must be, from its first item on; every mean is then that of one batch with all items
  * (accuracies and losses by the labels that count, everything else by items). QF_E_UNSUPPORTED if
  * no data layer knows how many items it has. The callbacks may be NULL; QF_E_STOPPED when `action`
- * asks to stop. `out` is to be destroyed also after a failure. The net is of phase TEST. An output of
- * a DetectionEvaluate layer makes one value: the mean average precision over all batches
+ * asks to stop. `out` is to be destroyed also after a failure. The net is of phase TEST. An output
+ * of a DetectionEvaluate layer makes one value: the mean average precision over all batches
  * (qf_context_set_ap_version()). */
 QF_API qf_status qf_net_test(qf_net *net, int iterations, qf_action_function action,
                              qf_progress_function progress, void *user, qf_scores **out);
@@ -431,7 +431,8 @@ QF_API double qf_scores_value(const qf_scores *scores, int index);
 /* Top-1 accuracy or mean average precision, if the net has such an output, else its first output;
  * NULL name: no output. */
 QF_API double qf_scores_main(const qf_scores *scores, const char **name);
-/* 1: higher values are better (an accuracy, an average precision), -1: lower ones (a loss), 0: nobody knows. */
+/* 1: higher values are better (an accuracy, an average precision), -1: lower ones (a loss), 0:
+ * nobody knows. */
 QF_API int qf_scores_better(const qf_scores *scores, int index);
 QF_API double qf_scores_loss(const qf_scores *scores);    /* mean weighted loss */
 QF_API uint64_t qf_scores_items(const qf_scores *scores); /* of a whole test set; else 0 */
@@ -469,6 +470,30 @@ typedef struct qf_imageset_options {
 } qf_imageset_options;
 QF_API qf_status qf_convert_imageset(qf_context *context, const char *list, const char *folder,
                                      const char *database, const qf_imageset_options *options);
+/* convert_annoset (SSD): images and what is on them, to a database that AnnotatedData layers read.
+ * Each line of `list` has the path of an image and that of its annotation, both below `folder`, or,
+ * for classification, a label. Images that cannot be read are left out with a warning; an
+ * annotation that cannot be read, or a class that is not in the label map, ends the work. */
+typedef struct qf_annoset_options {
+    size_t size;                /* of this struct */
+    const char *backend;        /* NULL: lmdb */
+    const char *encode_type;    /* as in qf_imageset_options */
+    const char *anno_type;      /* "detection"; NULL: "classification", as SSD's */
+    const char *label_type;     /* "json", "txt"; NULL: "xml" */
+    const char *label_map_file; /* a LabelMap in text; detection needs it but for txt */
+    bool check_label;           /* a name or a label that comes twice in the map is an error */
+    bool encoded, gray, shuffle, check_size;
+    int resize_height, resize_width; /* both above 0: resize */
+    int min_dim, max_dim; /* above 0, in their place: the least and greatest side of an image, which
+                             keeps its aspect */
+} qf_annoset_options;
+QF_API qf_status qf_convert_annoset(qf_context *context, const char *list, const char *folder,
+                                    const char *database, const qf_annoset_options *options);
+/* get_image_size (SSD): a line "name height width" for each image of such a list, for
+ * name_size_file. Names are files without folder and ending or, with `name_id_file` (lines "name
+ * number"; NULL: none), the numbers there. */
+QF_API qf_status qf_get_image_size(qf_context *context, const char *list, const char *folder,
+                                   const char *out_file, const char *name_id_file);
 /* convert_mnist_data: MNIST's idx files, plain or .gz. */
 QF_API qf_status qf_convert_mnist(qf_context *context, const char *images, const char *labels,
                                   const char *database, const char *backend);

@@ -16,6 +16,7 @@ extern const command command_inspect, command_report;
 extern const command command_document;
 /* Caffe's programs */
 extern const command command_caffe, command_device_query;
+extern const command command_convert_annoset, command_create_annoset, command_get_image_size;
 extern const command command_convert_imageset, command_compute_image_mean, command_extract_features;
 extern const command command_upgrade_net_proto_text, command_upgrade_net_proto_binary;
 extern const command command_upgrade_solver_proto_text;

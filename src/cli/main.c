@@ -49,6 +49,9 @@ static const command *const commands[] = {
     &command_convert_mnist_data,
     &command_convert_mnist_siamese_data,
     &command_convert_cifar_data,
+    &command_convert_annoset,
+    &command_create_annoset,
+    &command_get_image_size,
     &command_document,
 };
 

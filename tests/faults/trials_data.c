@@ -33,6 +33,35 @@ static qf_status imageset(qf_context *context, double *result)
     return qf_convert_imageset(context, "list.txt", ".", "out/lmdb", &options);
 }
 
+static qf_status annoset(qf_context *context, double *result)
+{
+    (void)result;
+    const qf_annoset_options options = {.size = sizeof options,
+                                        .anno_type = "detection",
+                                        .label_type = "xml",
+                                        .label_map_file = "labelmap.prototxt",
+                                        .encode_type = "jpg",
+                                        .shuffle = true,
+                                        .max_dim = 5};
+    return qf_convert_annoset(context, "annotated.txt", ".", "out/lmdb", &options);
+}
+
+static qf_status annoset_of_json(qf_context *context, double *result)
+{
+    (void)result;
+    const qf_annoset_options options = {.size = sizeof options,
+                                        .anno_type = "detection",
+                                        .label_type = "json",
+                                        .label_map_file = "labelmap.prototxt"};
+    return qf_convert_annoset(context, "annotated_json.txt", ".", "out/lmdb", &options);
+}
+
+static qf_status image_sizes(qf_context *context, double *result)
+{
+    (void)result;
+    return qf_get_image_size(context, "annotated.txt", ".", "out/sizes.txt", NULL);
+}
+
 static qf_status mnist(qf_context *context, double *result)
 {
     (void)result;
@@ -81,6 +110,9 @@ const trial trials_of_data[] = {
     {.name = "idx files", .run = idx},
     {.name = "images as they are", .run = images},
     {.name = "images as pixels", .run = imageset},
+    {.name = "annotated images", .run = annoset},
+    {.name = "annotations of COCO", .run = annoset_of_json},
+    {.name = "sizes of images", .run = image_sizes},
     /* LevelDB has no memory for errors at some places, and does not bear all that it throws itself;
      * where it cannot make a table, records stay in its log. */
     {.name = "MNIST", .run = mnist, .spare = "libstdc++ libleveldb", .loose_files = true},

@@ -112,6 +112,15 @@ static void write_images(void)
         qf_buffer_release(&file);
     }
     test_write_text(context, "list.txt", "0.png 3\n1.jpg 4\n");
+    test_write_text(context, "labelmap.prototxt", "item { name: 'cat' label: 1 }");
+    test_write_text(
+        context, "0.xml",
+        "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4"
+        "</xmax><ymax>3</ymax></bndbox></object></annotation>");
+    test_write_text(context, "0.json",
+                    "{\"annotation\": [{\"category_id\": \"cat\", \"bbox\": [1, 1, 3, 2]}]}");
+    test_write_text(context, "annotated.txt", "0.png 0.xml\n1.jpg 0.xml\n");
+    test_write_text(context, "annotated_json.txt", "0.png 0.json\n");
 }
 
 /* `solver`.prototxt, and weights and state after `iterations` of it as given.* or trained.* */

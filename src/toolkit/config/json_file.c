@@ -4,77 +4,9 @@
 #include "base/file.h"
 #include "base/memory.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* jansson's allocator is one for the whole process, so ours asks the one that was there. */
-enum { RESERVE = 1 << 18, ALIGNMENT = 16 };
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static json_malloc_t host_malloc;
-static json_free_t host_free;
-static _Thread_local char *reserve; /* NULL: a thread that does not watch */
-static _Thread_local size_t reserve_used;
-static _Thread_local bool ran_out;
-
-static void *watched_malloc(size_t size)
-{
-    void *memory = host_malloc(size);
-    const size_t rounded = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (memory || !reserve)
-        return memory;
-    ran_out = true;
-    if (rounded > RESERVE - reserve_used)
-        return NULL;
-    reserve_used += rounded;
-    return reserve + reserve_used - rounded;
-}
-
-static void watched_free(void *memory)
-{
-    const uintptr_t place = (uintptr_t)memory, start = (uintptr_t)reserve;
-    if (!reserve || place < start || place >= start + RESERVE)
-        host_free(memory);
-}
-
-bool qf_json_watch(void)
-{
-    char *memory = qf_alloc_raw(RESERVE, 1);
-    if (!memory)
-        return false;
-    pthread_mutex_lock(&lock);
-    reserve = memory;
-    reserve_used = 0;
-    ran_out = false;
-    json_get_alloc_funcs(&host_malloc, &host_free);
-    json_set_alloc_funcs(watched_malloc, watched_free);
-    return true;
-}
-
-bool qf_json_ran_out(void)
-{
-    return ran_out;
-}
-
-void qf_json_unwatch(void)
-{
-    json_set_alloc_funcs(host_malloc, host_free);
-    qf_free(reserve);
-    reserve = NULL;
-    pthread_mutex_unlock(&lock);
-}
-
-/* The text bit by bit; it ends where memory did. */
-static size_t next_part(void *to, size_t room, void *data)
-{
-    qf_buffer *rest = data; /* borrowed */
-    const size_t size = ran_out ? 0 : room < rest->size ? room : rest->size;
-    memcpy(to, rest->data, size);
-    rest->data += size;
-    rest->size -= size;
-    return size;
-}
 
 /* `value` is given back. */
 static void print_value(qf_buffer *out, json_t *value, size_t flags)
@@ -147,18 +79,7 @@ qf_status qf_json_read(qf_context *context, const char *path, json_t **out)
     json_error_t error;
     *out = NULL;
     qf_status status = qf_file_read_text(context, path, &file);
-    bool had_memory = status == QF_OK && qf_json_watch();
-    if (had_memory) {
-        qf_buffer rest = file;
-        *out = json_load_callback(next_part, &rest, JSON_REJECT_DUPLICATES, &error);
-        had_memory = !qf_json_ran_out();
-        if (!had_memory) {
-            json_decref(*out);
-            *out = NULL;
-        }
-        qf_json_unwatch();
-    }
-    if (status == QF_OK && !had_memory)
+    if (status == QF_OK && !qf_json_load(&file, JSON_REJECT_DUPLICATES, out, &error))
         status = qf_fail(context, QF_E_MEMORY, "%s: no memory for its content", path);
     else if (status == QF_OK && !*out)
         status = malformed(context, path, &file, &error);

@@ -2,19 +2,7 @@
 #ifndef QF_TOOLKIT_CONFIG_JSON_FILE_H
 #define QF_TOOLKIT_CONFIG_JSON_FILE_H
 
-#include "base/buffer.h"
-
-#include <jansson.h>
-
-/* Where jansson had no memory, it calls a text malformed, stops at an assertion, and leaves out
- * parts of what it is asked to make. Between the first and the last of these calls its allocator
- * has something in reserve, so that it comes to an end. One thread at a time gets in. False: there
- * is no memory for the reserve; then the last call is not made. */
-bool qf_json_watch(void);
-/* Whether memory ran out since: what was made is then not whole, and is released before the last
- * call. */
-bool qf_json_ran_out(void);
-void qf_json_unwatch(void);
+#include "base/json_memory.h"
 
 /* Append a text as JSON: in quotes. */
 void qf_json_print_string(qf_buffer *out, const char *text);
