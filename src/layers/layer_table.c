@@ -105,6 +105,7 @@
     X(reverse)                                                                                     \
     X(rnn)                                                                                         \
     X(roi_align)                                                                                   \
+    X(roi_data)                                                                                    \
     X(roi_pooling)                                                                                 \
     X(scale)                                                                                       \
     X(search_n)                                                                                    \

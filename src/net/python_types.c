@@ -66,6 +66,8 @@ static const struct kind {
     {"proposal_target_layer", "ProposalTargetLayer", "ProposalTarget",
      &caffe__proposal_target_parameter__descriptor, AT(proposal_target_param), NULL,
      complete_targets},
+    {"layer", "RoIDataLayer", "RoIData", &caffe__ro_idata_parameter__descriptor, AT(roi_data_param),
+     NULL, NULL},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

@@ -249,6 +249,7 @@ const test_type test_types[] = {
      "roi_align_param { pooled_h: 2 pooled_w: 3 sampling_ratio: 2 roi_end_mode: 1 }",
      1,
      TEST_FLOAT},
+    {"RoIData", NOTHING, "roi_data_param { source: 'somewhere' }", 3, TEST_ASLEEP},
     {"ROIPooling",
      {IMAGES, "2 5 = 1"},
      "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.5 spatial_scale_w: 0.25 }",
