@@ -2,9 +2,10 @@
  * ProposalTarget (py-faster-rcnn's rpn.proposal_target_layer; Girshick, Fast R-CNN, section 2.3):
  * regions to learn from, drawn from proposals and the objects themselves, and what they are.
  *
- * Bottoms: proposals (count, 5), the first number the image, which is 0; objects (count, 5). Tops:
- * regions (sample, 5); their labels (sample), 0: no object; offsets to the object, in the place of
- * its class, and their weights inside and outside of the loss, (sample, 4 · classes) each.
+ * Bottoms: proposals (count, 5), the first number the image, which is 0; objects (count, 5). Tops,
+ * with the 4 axes that R-FCN's nets need: regions (sample, 5, 1, 1); their labels (sample, 1, 1,
+ * 1), 0: no object; offsets to the object, in the place of its class, and their weights inside and
+ * outside of the loss, (sample, 4 · classes, 1, 1) each.
  */
 #include "layers/detection/anchors.h"
 
@@ -63,10 +64,10 @@ static void destroy(qf_layer *layer)
 static qf_status shape_tops(qf_layer *layer, size_t rows)
 {
     const int count = (int)rows, values = 4 * param_of(layer)->num_classes;
-    QF_TRY(qf_blob_reshape_to(layer->top[REGIONS], &(qf_shape){2, {count, ROW}}));
-    QF_TRY(qf_blob_reshape_to(layer->top[LABELS], &(qf_shape){1, {count}}));
+    QF_TRY(qf_blob_reshape_to(layer->top[REGIONS], &(qf_shape){4, {count, ROW, 1, 1}}));
+    QF_TRY(qf_blob_reshape_to(layer->top[LABELS], &(qf_shape){4, {count, 1, 1, 1}}));
     for (int t = OFFSETS; t <= OUTSIDE; t++)
-        QF_TRY(qf_blob_reshape_to(layer->top[t], &(qf_shape){2, {count, values}}));
+        QF_TRY(qf_blob_reshape_to(layer->top[t], &(qf_shape){4, {count, values, 1, 1}}));
     return QF_OK;
 }
 
@@ -106,7 +107,7 @@ static qf_status gather(qf_layer *layer, const qf_objects *objects, size_t *coun
         !qf_grow(&s->sample, &s->sample_capacity, 2 * *count, sizeof *s->sample))
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu regions", *count);
     for (size_t i = 0; i < proposals; i++) {
-        if (!(rows[ROW * i] > -1 && rows[ROW * i] < 1)) /* a whole number, as ROIPooling reads it */
+        if (rows[ROW * i] != 0)
             return qf_fail(layer->context, QF_E_VALUE,
                            "region %zu of '%s' lies in image %g; only batches of one image have "
                            "targets",
