@@ -96,6 +96,7 @@
     X(quant)                                                                                       \
     X(raw_data)                                                                                    \
     X(reduction)                                                                                   \
+    X(region_loss)                                                                                 \
     X(relu)                                                                                        \
     X(relu6)                                                                                       \
     X(reorg)                                                                                       \
@@ -134,7 +135,10 @@
     X(upsample)                                                                                    \
     X(upsample_darknet)                                                                            \
     X(weight_qat)                                                                                  \
-    X(window_data)
+    X(window_data)                                                                                 \
+    X(yolo_detection_output)                                                                       \
+    X(yolov3)                                                                                      \
+    X(yolov3_detection_output)
 
 #define X(stem) extern const qf_layer_type qf_##stem##_layer;
 QF_LAYERS(X)

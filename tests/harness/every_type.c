@@ -226,6 +226,11 @@ const test_type test_types[] = {
     {"Quant", NOTHING, "", 0, TEST_OF_THE_FLOW},
     {"RawData", NOTHING, "raw_data_param { source: 'somewhere' shape { dim: 2 } }", 1, TEST_ASLEEP},
     {"Reduction", {IMAGES}, "reduction_param { operation: MEAN axis: 1 }", 1, TEST_FLOAT},
+    {"RegionLoss",
+     {"2 16 3 4", "2 3 5 = 1"},
+     "region_loss_param { num_class: 3 num: 2 biases: 1 biases: 2 biases: 2 biases: 1 }",
+     1,
+     TEST_FLOAT},
     {"ReLU", {IMAGES}, "relu_param { negative_slope: 0.1 }", 1, TEST_FLOAT},
     {"ReLU6", {IMAGES}, "", 1, TEST_FLOAT},
     {"Reorg", {IMAGES}, "reorg_param { stride: 2 reverse: true }", 1, TEST_FLOAT},
@@ -307,6 +312,26 @@ const test_type test_types[] = {
     {"WeightQAT", NOTHING, "", 0, TEST_OF_THE_FLOW},
     {"WindowData", NOTHING, "window_data_param { source: 'windows' batch_size: 2 }", 2,
      TEST_ASLEEP},
+    {"YoloDetectionOutput",
+     {"2 16 3 4"},
+     "yolo_detection_output_param { num_classes: 3 num_box: 2 biases: 1 biases: 2 biases: 2 "
+     "biases: "
+     "1 }",
+     1,
+     TEST_FLOAT},
+    {"Yolov3",
+     {"2 16 3 4", "2 3 5 = 0"},
+     "yolov3_param { num_class: 3 num: 2 mask: 0 mask: 2 biases: 8 biases: 9 biases: 9 biases: 3 "
+     "biases: 20 biases: 20 }",
+     1,
+     TEST_FLOAT},
+    {"Yolov3DetectionOutput",
+     {"2 16 3 4", "2 16 6 8"},
+     "yolov3_detection_output_param { num_classes: 3 num_box: 2 mask: 0 mask: 2 mask: 1 mask: 2 "
+     "biases: 8 biases: 9 biases: 9 biases: 3 biases: 20 biases: 20 anchors_scale: 16 "
+     "anchors_scale: 8 }",
+     1,
+     TEST_FLOAT},
 };
 const size_t test_type_count = sizeof test_types / sizeof *test_types;
 

@@ -44,6 +44,19 @@ size_t qf_boxes_suppress(const qf_box *boxes, qf_candidate *candidates, size_t c
     return kept;
 }
 
+qf_status qf_detections_put(qf_layer *layer, const float *rows, size_t count, int images)
+{
+    const int tall = count ? (int)count : images;
+    float *y;
+    QF_TRY(qf_blob_reshape_to(layer->top[0], &(qf_shape){4, {1, 1, tall, QF_DETECTION_NUMBERS}}));
+    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
+    for (int i = 0; i < tall * QF_DETECTION_NUMBERS; i++)
+        y[i] = count                           ? rows[i]
+               : i % QF_DETECTION_NUMBERS != 0 ? -1
+                                               : (float)(i / QF_DETECTION_NUMBERS);
+    return QF_OK;
+}
+
 /* ---- SSD ---- */
 
 qf_status qf_priors_read(qf_layer *layer, qf_blob *blob, const qf_box_code *code, qf_priors *out)

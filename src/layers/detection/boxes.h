@@ -20,6 +20,11 @@ void qf_candidates_sort(qf_candidate *candidates, size_t count);
 size_t qf_boxes_suppress(const qf_box *boxes, qf_candidate *candidates, size_t count,
                          qf_box_kind kind, float threshold, float eta, int most);
 
+/* A detection's row: image, label, score, x1, y1, x2, y2. */
+enum { QF_DETECTION_NUMBERS = 7 };
+/* Top 0 receives the rows; if there are none, one for each image, all −1 but its number. */
+qf_status qf_detections_put(qf_layer *layer, const float *rows, size_t count, int images);
+
 /* ---- SSD ---- */
 
 typedef struct qf_box_code {

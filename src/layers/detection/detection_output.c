@@ -7,7 +7,7 @@
 #include <float.h>
 #include <string.h>
 
-enum { ROW = 7 };
+enum { ROW = QF_DETECTION_NUMBERS };
 
 typedef struct state {
     size_t classes, loc_classes;
@@ -162,23 +162,11 @@ static qf_status detect_image(qf_layer *layer, int image, const float *loc, cons
     return keep_best(layer, first);
 }
 
-/* Nothing found: one row for each image, all −1 but its number. */
-static qf_status put_nothing(qf_layer *layer, int images)
-{
-    float *y;
-    QF_TRY(qf_blob_reshape_to(layer->top[0], &(qf_shape){4, {1, 1, images, ROW}}));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-    for (int i = 0; i < images * ROW; i++)
-        y[i] = i % ROW ? -1 : (float)(i / ROW);
-    return QF_OK;
-}
-
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     const int images = qf_blob_shape(layer->bottom[0])->dim[0];
     const float *loc, *scores;
-    float *y;
     QF_TRY(qf_read(layer->context, layer->bottom[0]->data, QF_PLAIN, &loc));
     QF_TRY(qf_read(layer->context, layer->bottom[1]->data, QF_PLAIN, &scores));
     QF_TRY(qf_priors_read(layer, layer->bottom[2], &s->code, &s->priors));
@@ -190,12 +178,7 @@ static qf_status forward(qf_layer *layer)
     for (int i = 0; i < images; i++)
         QF_TRY(detect_image(layer, i, loc + (size_t)i * priors * s->loc_classes * 4,
                             scores + (size_t)i * priors * s->classes));
-    if (s->row_count == 0)
-        return put_nothing(layer, images);
-    QF_TRY(qf_blob_reshape_to(layer->top[0], &(qf_shape){4, {1, 1, (int)s->row_count, ROW}}));
-    QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-    memcpy(y, s->rows, s->row_count * ROW * sizeof *y);
-    return QF_OK;
+    return qf_detections_put(layer, s->rows, s->row_count, images);
 }
 
 const qf_layer_type qf_detection_output_layer = {

@@ -1,0 +1,743 @@
+/*
+ * YOLO's layers. Losses: against a calculation of their own, in double; the gradients that
+ * darknet's layers hand down are no derivatives of the losses that they report, so they are
+ * compared with numeric derivatives of what they do descend (cross-entropies and squared errors),
+ * or, for boxes by likeness, with darknet's formula on numeric derivatives of the likeness.
+ * Outputs: against a search over all predictions that is written otherwise.
+ */
+#include "harness/fixture.h"
+#include "harness/one_layer.h"
+#include "layers/detection/yolo.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MAKE(rest, ...)                                                                            \
+    test_make_layer(context, QF_TRAIN, (const char *const[]){__VA_ARGS__, NULL}, rest, 1)
+
+/* ---- likeness ---- */
+
+typedef struct box {
+    double x, y, w, h;
+} box;
+
+static double overlap_along(double a, double size_a, double b, double size_b)
+{
+    const double both = fmin(a + size_a / 2, b + size_b / 2) - fmax(a - size_a / 2, b - size_b / 2);
+    return both > 0 ? both : 0;
+}
+
+static double reach(double a, double size_a, double b, double size_b)
+{
+    return fmax(a + size_a / 2, b + size_b / 2) - fmin(a - size_a / 2, b - size_b / 2);
+}
+
+static double iou_of(box a, box b)
+{
+    const double both = overlap_along(a.x, a.w, b.x, b.w) * overlap_along(a.y, a.h, b.y, b.h);
+    return both / (a.w * a.h + b.w * b.h - both);
+}
+
+static double empty_part(box a, box b)
+{
+    const double both = overlap_along(a.x, a.w, b.x, b.w) * overlap_along(a.y, a.h, b.y, b.h);
+    const double around = reach(a.x, a.w, b.x, b.w) * reach(a.y, a.h, b.y, b.h);
+    return (around - (a.w * a.h + b.w * b.h - both)) / around;
+}
+
+static double apart(box a, box b)
+{
+    const double w = reach(a.x, a.w, b.x, b.w), h = reach(a.y, a.h, b.y, b.h);
+    return ((a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y)) / (w * w + h * h);
+}
+
+static double other_ratio(box a, box b, double *weight)
+{
+    const double angle = atan(b.w / b.h) - atan(a.w / a.h);
+    const double term = 4 / (M_PI * M_PI) * angle * angle;
+    *weight = term / (1 - iou_of(a, b) + term + 1e-6);
+    return term;
+}
+
+/* What counts twice by the sizes, and what once. */
+static double overlap_part(qf_yolo_likeness of, box a, box b)
+{
+    return iou_of(a, b) - (of == QF_YOLO_GIOU ? empty_part(a, b) : 0);
+}
+
+static double rest_part(qf_yolo_likeness of, box a, box b)
+{
+    return of == QF_YOLO_DIOU || of == QF_YOLO_CIOU ? -apart(a, b) : 0;
+}
+
+static double likeness_of(qf_yolo_likeness of, box a, box b)
+{
+    double weight, term = other_ratio(a, b, &weight);
+    return overlap_part(of, a, b) + rest_part(of, a, b) - (of == QF_YOLO_CIOU ? weight * term : 0);
+}
+
+static box moved(box b, int number, double by)
+{
+    double numbers[] = {b.x, b.y, b.w, b.h};
+    numbers[number] += by;
+    return (box){numbers[0], numbers[1], numbers[2], numbers[3]};
+}
+
+static double slope_of(double (*part)(qf_yolo_likeness, box, box), qf_yolo_likeness of, box a,
+                       box b, int number)
+{
+    const double step = 1e-6;
+    return (part(of, moved(a, number, step), b) - part(of, moved(a, number, -step), b)) /
+           (2 * step);
+}
+
+/* darknet's: see qf_yolo_compare(). */
+static double darknet_slope(qf_yolo_likeness of, box a, box b, int number)
+{
+    const double twice = number < 2 ? 1 : 2;
+    double slope =
+        twice * slope_of(overlap_part, of, a, b, number) + slope_of(rest_part, of, a, b, number);
+    if (of == QF_YOLO_CIOU && number > 1) {
+        double weight;
+        const double angle = atan(b.w / b.h) - atan(a.w / a.h);
+        other_ratio(a, b, &weight);
+        slope += weight * 8 / (M_PI * M_PI) * angle * (number == 2 ? a.h : -a.w);
+    }
+    return slope;
+}
+
+static void likeness(void **state)
+{
+    static const box pairs[][2] = {
+        {{0.5, 0.5, 0.2, 0.3}, {0.57, 0.46, 0.3, 0.2}}, /* each beyond the other */
+        {{0.5, 0.5, 0.1, 0.1}, {0.52, 0.49, 0.4, 0.3}}, /* inside */
+        {{0.5, 0.5, 0.6, 0.5}, {0.45, 0.52, 0.2, 0.3}}, /* around */
+        {{0.2, 0.2, 0.1, 0.2}, {0.7, 0.6, 0.3, 0.1}},   /* apart */
+        {{0.2, 0.5, 0.1, 0.2}, {0.7, 0.55, 0.3, 0.15}}, /* apart along one axis */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        for (int kind = QF_YOLO_IOU; kind <= QF_YOLO_CIOU; kind++) {
+            const box a = pairs[i][0], b = pairs[i][1];
+            const qf_yolo_box mine = {(float)a.x, (float)a.y, (float)a.w, (float)a.h};
+            const qf_yolo_box other = {(float)b.x, (float)b.y, (float)b.w, (float)b.h};
+            float slope[4];
+            const double found = (double)qf_yolo_compare(kind, &mine, &other, slope);
+            if (!(fabs(found - likeness_of(kind, a, b)) <= 1e-6))
+                fail_msg("pair %zu, likeness %d is %.8g, expected %.8g", i, kind, found,
+                         likeness_of(kind, a, b));
+            for (int k = 0; k < 4; k++)
+                if (!(fabs((double)slope[k] - darknet_slope(kind, a, b, k)) <= 2e-5))
+                    fail_msg("pair %zu, likeness %d: slope %d is %.8g, expected %.8g", i, kind, k,
+                             (double)slope[k], darknet_slope(kind, a, b, k));
+        }
+}
+
+/* ---- losses ---- */
+
+enum { IMAGES = 2, ANCHORS = 2, ALL_ANCHORS = 3, CLASSES = 3, ROWS = 3, COLUMNS = 4 };
+enum { NUMBERS = 5 + CLASSES, PLANE = ROWS * COLUMNS, COUNT = IMAGES * ANCHORS * NUMBERS * PLANE };
+enum { TRUTHS = 3, CELL = 8 };
+
+/* The second anchor of the map is the best for the first truth; the last truth is best served by an
+ * anchor of another map. Two truths lie in one cell. */
+static const double anchors[ALL_ANCHORS][2] = {{30, 4}, {6, 7}, {12, 9}};
+static const float truths[IMAGES][TRUTHS][5] = {
+    {{1, 0.4f, 0.55f, 0.4f, 0.36f}, {2, 0.8f, 0.2f, 0.17f, 0.31f}, {0, 0.45f, 0.6f, 0.42f, 0.3f}},
+    {{0, 0.1f, 0.9f, 0.22f, 0.25f}, {1, 0.6f, 0.4f, 0.9f, 0.2f}, {0}}};
+
+/* What a case of Yolov3 or RegionLoss says. */
+typedef struct rules {
+    const char *param;
+    bool region;                   /* YOLOv2 */
+    bool logic;                    /* through the sigmoids */
+    bool focal, rescore, by_boxes; /* by_boxes: without bias_match */
+    int likeness;                  /* −1: squared errors of codes */
+    double object, nothing, coordinates, classes, thresh, iou_thresh, smooth, normalizer;
+} rules;
+
+static size_t at_of(int image, int anchor, int number, int cell)
+{
+    return (size_t)(((image * ANCHORS + anchor) * NUMBERS + number) * PLANE + cell);
+}
+
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
+static const double *sides_of(const rules *r, int anchor)
+{
+    return anchors[r->region ? anchor : anchor + 1]; /* mask: 1 and 2 */
+}
+
+/* In parts of the image: pixels, or cells of YOLOv2. */
+static box anchor_box(const rules *r, const double *sides)
+{
+    const double cell = r->region ? 1 : CELL;
+    return (box){0, 0, sides[0] / (COLUMNS * cell), sides[1] / (ROWS * cell)};
+}
+
+static box predicted(const rules *r, const double *x, int image, int anchor, int cell)
+{
+    const box a = anchor_box(r, sides_of(r, anchor));
+    return (box){(cell % COLUMNS + sigmoid(x[at_of(image, anchor, 0, cell)])) / COLUMNS,
+                 (cell / COLUMNS + sigmoid(x[at_of(image, anchor, 1, cell)])) / ROWS,
+                 a.w * exp(x[at_of(image, anchor, 2, cell)]),
+                 a.h * exp(x[at_of(image, anchor, 3, cell)])};
+}
+
+static qf_yolo_likeness likeness_kind(const rules *r)
+{
+    return r->likeness < 0 ? QF_YOLO_IOU : (qf_yolo_likeness)r->likeness;
+}
+
+static box truth_box(int image, int t)
+{
+    const float *row = truths[image][t];
+    return (box){(double)row[1], (double)row[2], (double)row[3], (double)row[4]};
+}
+
+static int cell_of(box t)
+{
+    return (int)(t.y * ROWS) * COLUMNS + (int)(t.x * COLUMNS);
+}
+
+static double size_likeness(const rules *r, box a, box t)
+{
+    a.x = a.y = t.x = t.y = 0;
+    return likeness_of(likeness_kind(r), a, t);
+}
+
+/* Is the truth this anchor's? */
+static bool belongs(const rules *r, const double *x, int image, int t, int anchor)
+{
+    const box truth = truth_box(image, t);
+    const int choices = r->region ? ANCHORS : ALL_ANCHORS, mine = r->region ? anchor : anchor + 1;
+    int best = 0;
+    double most = -9;
+    for (int i = 0; i < choices; i++) {
+        const box a =
+            r->by_boxes ? predicted(r, x, image, i, cell_of(truth)) : anchor_box(r, anchors[i]);
+        if (size_likeness(r, a, truth) > most) {
+            most = size_likeness(r, a, truth);
+            best = i;
+        }
+    }
+    return best == mine || (!r->region && r->iou_thresh < 1 &&
+                            size_likeness(r, anchor_box(r, anchors[mine]), truth) > r->iou_thresh);
+}
+
+/* The truth of a prediction: the last that belongs to it; −1: none. */
+static int truth_of(const rules *r, const double *x, int image, int anchor, int cell)
+{
+    int found = -1;
+    for (int t = 0; t < TRUTHS && truths[image][t][3] > 0; t++)
+        if (cell_of(truth_box(image, t)) == cell && belongs(r, x, image, t, anchor))
+            found = t;
+    return found;
+}
+
+static bool is_like_any(const rules *r, const double *x, int image, int anchor, int cell)
+{
+    const box p = predicted(r, x, image, anchor, cell);
+    for (int t = 0; t < TRUTHS && truths[image][t][3] > 0; t++)
+        if (likeness_of(likeness_kind(r), p, truth_box(image, t)) > r->thresh)
+            return true;
+    return false;
+}
+
+/* A term that a sigmoid adds to what is descended. */
+static double sigmoid_term(const rules *r, double x, double wanted)
+{
+    const double missed = sigmoid(x) - wanted;
+    return r->logic || r->region ? missed * missed / 2 : log1p(exp(x)) - wanted * x;
+}
+
+/* What makes the classes' slopes: `first` is the class of an earlier truth of the cell, or −1. */
+static double class_terms(const rules *r, const double *x, const double *base, int image,
+                          int anchor, int cell, int label, int first)
+{
+    const double scale = r->classes;
+    double sum = 0;
+    if (r->region) {
+        for (int c = 0; c < CLASSES; c++)
+            sum += exp(x[at_of(image, anchor, 5 + c, cell)]);
+        return scale * (log(sum) - x[at_of(image, anchor, 5 + label, cell)]);
+    }
+    for (int c = 0; c < CLASSES; c++) {
+        /* With a second truth in the cell its own class alone is set again, as if without focal. */
+        const bool again = first >= 0 && c == label, sharp = r->focal && !again;
+        const double smooth = sharp ? 0 : r->smooth;
+        const int right = first >= 0 ? first : label;
+        double factor = scale;
+        if (sharp) { /* the factor is no part of what is descended: it is the base point's */
+            const double score = sigmoid(base[at_of(image, anchor, 5 + right, cell)]);
+            factor *= -0.5 * (1 - score) * (2 * score * log(score) + score - 1);
+        }
+        sum += factor * sigmoid_term(r, x[at_of(image, anchor, 5 + c, cell)],
+                                     (c == label || c == first) * (1 - smooth) + smooth / 2);
+    }
+    return sum;
+}
+
+/* An earlier truth of the same prediction; −1: none. */
+static int earlier_label(const rules *r, const double *base, int image, int anchor, int cell, int t)
+{
+    for (int i = 0; i < t; i++)
+        if (cell_of(truth_box(image, i)) == cell && belongs(r, base, image, i, anchor))
+            return (int)truths[image][i][0];
+    return -1;
+}
+
+/* What the gradient descends, at x; what is chosen, and scores that count as given, are those at
+ * `base`. */
+static double descended(const rules *r, const double *x, const double *base)
+{
+    double sum = 0;
+    for (int i = 0; i < IMAGES * ANCHORS * PLANE; i++) {
+        const int image = i / (ANCHORS * PLANE), anchor = i / PLANE % ANCHORS, cell = i % PLANE;
+        const int t = truth_of(r, base, image, anchor, cell);
+        const double score = x[at_of(image, anchor, 4, cell)];
+        if (t < 0) {
+            if (!is_like_any(r, base, image, anchor, cell))
+                sum += (r->region ? r->nothing : 1) * sigmoid_term(r, score, 0);
+            continue;
+        }
+        const box truth = truth_box(image, t), a = anchor_box(r, sides_of(r, anchor));
+        const double overlap = iou_of(predicted(r, base, image, anchor, cell), truth);
+        const double wanted = r->rescore ? overlap : 1;
+        sum += (r->region || r->logic ? r->object : 1) * sigmoid_term(r, score, wanted);
+        sum += class_terms(r, x, base, image, anchor, cell, (int)truths[image][t][0],
+                           earlier_label(r, base, image, anchor, cell, t));
+        if (r->likeness >= 0)
+            continue;
+        const double scale = r->coordinates * (r->rescore ? 1 : 2 - truth.w * truth.h);
+        const double w = x[at_of(image, anchor, 2, cell)] - log(truth.w / a.w);
+        const double h = x[at_of(image, anchor, 3, cell)] - log(truth.h / a.h);
+        sum +=
+            scale *
+            (sigmoid_term(r, x[at_of(image, anchor, 0, cell)], truth.x * COLUMNS - cell % COLUMNS) +
+             sigmoid_term(r, x[at_of(image, anchor, 1, cell)], truth.y * ROWS - cell / COLUMNS) +
+             (w * w + h * h) / 2);
+    }
+    return sum;
+}
+
+/* The slope of a box's number where likeness is descended: all truths of the prediction add. */
+static double box_slope(const rules *r, const double *x, int image, int anchor, int number,
+                        int cell)
+{
+    double sum = 0;
+    for (int t = 0; t < TRUTHS && truths[image][t][3] > 0; t++) {
+        if (cell_of(truth_box(image, t)) != cell || !belongs(r, x, image, t, anchor))
+            continue;
+        const double inner = number < 2 ? 1 : exp(x[at_of(image, anchor, number, cell)]);
+        const double wanted = r->normalizer * inner *
+                              darknet_slope(likeness_kind(r), predicted(r, x, image, anchor, cell),
+                                            truth_box(image, t), number);
+        sum -= fmax(-10, fmin(10, wanted)); /* max_delta */
+    }
+    const double value = sigmoid(x[at_of(image, anchor, number, cell)]);
+    return sum * (r->logic && number < 2 ? value * (1 - value) : 1);
+}
+
+/* What the layer's gradient should be, times the images. */
+static double expected_slope(const rules *r, double *x, const double *base, size_t at)
+{
+    const int image = (int)(at / (ANCHORS * NUMBERS * PLANE));
+    const int anchor = (int)(at / (NUMBERS * PLANE) % ANCHORS);
+    const int number = (int)(at / PLANE % NUMBERS), cell = (int)(at % PLANE);
+    const double step = 1e-5, was = x[at];
+    if (r->likeness >= 0 && number < 4)
+        return box_slope(r, base, image, anchor, number, cell);
+    x[at] = was + step;
+    const double above = descended(r, x, base);
+    x[at] = was - step;
+    const double below = descended(r, x, base);
+    x[at] = was;
+    return (above - below) / (2 * step);
+}
+
+/* Of reported losses: slopes before they pass sigmoids. */
+static double before_sigmoid(const rules *r, double slope, const double *x, size_t at)
+{
+    const int number = (int)(at / PLANE % NUMBERS);
+    const double value = sigmoid(x[at]);
+    return r->logic && number != 2 && number != 3 ? slope / (value * (1 - value)) : slope;
+}
+
+static double missed_by_boxes(const rules *r, const double *x)
+{
+    double sum = 0;
+    int count = 0;
+    for (int image = 0; image < IMAGES; image++)
+        for (int t = 0; t < TRUTHS && truths[image][t][3] > 0; t++)
+            for (int anchor = 0; anchor < ANCHORS; anchor++)
+                if (belongs(r, x, image, t, anchor)) {
+                    const box truth = truth_box(image, t);
+                    sum += 1 - likeness_of(likeness_kind(r),
+                                           predicted(r, x, image, anchor, cell_of(truth)), truth);
+                    count++;
+                }
+    return sum / count;
+}
+
+static void check_loss(const rules *r)
+{
+    char shape[64];
+    double x[COUNT], base[COUNT], loss = 0;
+    float *weight;
+    const float *found, *slopes;
+    snprintf(shape, sizeof shape, "%d %d %d %d", IMAGES, ANCHORS * NUMBERS, ROWS, COLUMNS);
+    qf_net *net = MAKE(r->param, shape, "2 1 3 5");
+    test_fill_anyhow(context, qf_net_blob(net, "x0"), 7);
+    test_fill(context, qf_net_blob(net, "x1"), &truths[0][0][0], IMAGES * TRUTHS * 5);
+    test_forward(context, net);
+    for (int i = 0; i < COUNT; i++)
+        x[i] = base[i] = (double)test_bottom(context, net, 0)[i];
+    assert_ok(context, qf_blob_mutable_diff(qf_net_blob(net, "y0"), &weight));
+    weight[0] = 3;
+    qf_layer *layer = net->layers[net->layer_count - 1];
+    layer->propagate_down[0] = true;
+    assert_ok(context, layer->type->backward(layer));
+    assert_ok(context, qf_read(context, qf_net_blob(net, "x0")->diff, QF_PLAIN, &slopes));
+    for (size_t i = 0; i < COUNT; i++) {
+        const double slope = expected_slope(r, x, base, i);
+        if (!(fabs((double)slopes[i] - 3 * slope / IMAGES) <= 1e-4 * (1 + fabs(slope))))
+            fail_msg("%s: slope %zu is %.8g, expected %.8g", r->param, i, (double)slopes[i],
+                     3 * slope / IMAGES);
+        const double own = before_sigmoid(r, slope, base, i);
+        if (r->likeness < 0 || i / PLANE % NUMBERS > 3)
+            loss += own * own / IMAGES;
+    }
+    if (r->likeness >= 0)
+        loss += r->normalizer * missed_by_boxes(r, base) / IMAGES;
+    found = test_top(context, net, 0);
+    if (!(fabs((double)found[0] - loss) <= 1e-4 * loss))
+        fail_msg("%s: the loss is %.8g, expected %.8g", r->param, (double)found[0], loss);
+    qf_net_destroy(net);
+}
+
+#define YOLOV3                                                                                     \
+    "type: 'Yolov3' yolov3_param { num_class: 3 num: 2 mask: 1 mask: 2 anchors_scale: 8 biases: "  \
+    "30 biases: 4 biases: 6 biases: 7 biases: 12 biases: 9 "
+#define REGION                                                                                     \
+    "type: 'RegionLoss' region_loss_param { num_class: 3 num: 2 biases: 30 biases: 4 biases: 6 "   \
+    "biases: 7 "
+
+static void yolov3_loss(void **state)
+{
+    static const rules rows[] = {
+        {YOLOV3 "thresh: 0.3 iou_thresh: 1 }", .likeness = -1, .coordinates = 5, .classes = 1,
+         .thresh = (double)0.3f, .iou_thresh = 1, .smooth = (double)0.1f},
+        {YOLOV3 "thresh: 0.3 coord_scale: 2 class_scale: 0.5 label_smooth_eps: 0 }", .likeness = -1,
+         .coordinates = 2, .classes = 0.5, .thresh = (double)0.3f, .iou_thresh = 0.5},
+        {YOLOV3 "thresh: 0.3 object_scale: 3 use_logic_gradient: true }", .likeness = -1,
+         .logic = true, .object = 3, .coordinates = 5, .classes = 1, .thresh = (double)0.3f,
+         .iou_thresh = 0.5, .smooth = (double)0.1f},
+        {YOLOV3 "thresh: 0.3 use_focal_loss: true iou_thresh: 1 }", .likeness = -1, .focal = true,
+         .smooth = (double)0.1f, .coordinates = 5, .classes = 1, .thresh = (double)0.3f,
+         .iou_thresh = 1},
+        {YOLOV3 "thresh: 0.3 iou_loss: IOU }", .likeness = QF_YOLO_IOU, .classes = 1,
+         .thresh = (double)0.3f, .iou_thresh = 0.5, .smooth = (double)0.1f, .normalizer = 0.25},
+        {YOLOV3 "thresh: 0.3 iou_loss: GIOU iou_normalizer: 2 iou_thresh: 1 }",
+         .likeness = QF_YOLO_GIOU, .classes = 1, .thresh = (double)0.3f, .iou_thresh = 1,
+         .smooth = (double)0.1f, .normalizer = 2},
+        {YOLOV3 "thresh: 0.3 iou_loss: DIOU }", .likeness = QF_YOLO_DIOU, .classes = 1,
+         .thresh = (double)0.3f, .iou_thresh = 0.5, .smooth = (double)0.1f, .normalizer = 0.25},
+        {YOLOV3 "thresh: 0.3 iou_loss: CIOU use_logic_gradient: true }", .likeness = QF_YOLO_CIOU,
+         .logic = true, .object = 1, .classes = 1, .thresh = (double)0.3f, .iou_thresh = 0.5,
+         .smooth = (double)0.1f, .normalizer = 0.25},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check_loss(&rows[i]);
+}
+
+static void region_loss(void **state)
+{
+    static const rules rows[] = {
+        {REGION "}", .region = true, .rescore = true, .likeness = -1, .object = 1, .nothing = 0.5,
+         .coordinates = 5, .classes = 1, .thresh = (double)0.2f},
+        {REGION "rescore: 0 bias_match: 0 object_scale: 5 noobject_scale: 1 coord_scale: 2 "
+                "class_scale: 3 thresh: 0.6 }",
+         .region = true, .by_boxes = true, .likeness = -1, .object = 5, .nothing = 1,
+         .coordinates = 2, .classes = 3, .thresh = (double)0.6f},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check_loss(&rows[i]);
+}
+
+/* A step along the gradient makes predictions that find the truths: the loss falls far. */
+static void descends(void **state)
+{
+    (void)state;
+    qf_net *net =
+        MAKE(YOLOV3 "thresh: 0.7 label_smooth_eps: 0 iou_thresh: 1 }", "2 16 3 4", "2 1 3 5");
+    float *x, *weight;
+    const float *slopes;
+    test_fill(context, qf_net_blob(net, "x1"), &truths[0][0][0], IMAGES * TRUTHS * 5);
+    test_forward(context, net);
+    const double before = (double)test_top(context, net, 0)[0];
+    qf_layer *layer = net->layers[net->layer_count - 1];
+    layer->propagate_down[0] = true;
+    for (int i = 0; i < 400; i++) {
+        test_forward(context, net);
+        assert_ok(context, qf_blob_mutable_diff(qf_net_blob(net, "y0"), &weight));
+        weight[0] = 1;
+        assert_ok(context, layer->type->backward(layer));
+        assert_ok(context, qf_read(context, qf_net_blob(net, "x0")->diff, QF_PLAIN, &slopes));
+        assert_ok(context, qf_blob_mutable_data(qf_net_blob(net, "x0"), &x));
+        for (int k = 0; k < COUNT; k++)
+            x[k] -= 0.2f * slopes[k];
+    }
+    const double after = (double)test_top(context, net, 0)[0];
+    if (!(after < 0.05 * before))
+        fail_msg("the loss went from %g to %g", before, after);
+    qf_net_destroy(net);
+}
+
+/* ---- outputs ---- */
+
+enum { MOST = 600 };
+
+typedef struct found {
+    int image, label;
+    double score;
+    box where;
+} found;
+
+static int add_found(found *list, int count, found one)
+{
+    int at = count;
+    for (; at > 0 && list[at - 1].score < one.score; at--)
+        list[at] = list[at - 1];
+    list[at] = one;
+    return count + 1;
+}
+
+/* Those of an image that do not overlap a better one by more than the threshold. */
+static int without_doubles(found *list, int count, double threshold)
+{
+    int kept = 0;
+    for (int i = 0; i < count; i++) {
+        bool alone = true;
+        for (int k = 0; k < kept; k++)
+            alone = alone && iou_of(list[i].where, list[k].where) <= threshold;
+        if (alone)
+            list[kept++] = list[i];
+    }
+    return kept;
+}
+
+static void expect_rows(qf_net *net, const found *list, int count)
+{
+    const qf_shape *shape = qf_blob_shape(qf_net_blob(net, "y0"));
+    const float *row = test_top(context, net, 0);
+    assert_int_equal(shape->dim[2], count);
+    assert_true(count > 4);
+    for (int i = 0; i < count; i++, row += 7) {
+        const box b = list[i].where;
+        const double expected[] = {list[i].image, list[i].label, list[i].score, b.x - b.w / 2,
+                                   b.y - b.h / 2, b.x + b.w / 2, b.y + b.h / 2};
+        for (int k = 0; k < 7; k++)
+            if (!(fabs((double)row[k] - expected[k]) <= 2e-5))
+                fail_msg("row %d: number %d is %.8g, expected %.8g", i, k, (double)row[k],
+                         expected[k]);
+    }
+}
+
+/* Two maps, 2 × 3 and 4 × 6 cells of 16 and 8 pixels; an anchor each of four, or Gaussian ones. */
+static int detect_yolov3(qf_net *net, bool gaussian, int image, double threshold, found *list)
+{
+    static const double sides[][2] = {{8, 6}, {10, 20}, {30, 12}, {16, 16}};
+    static const int mask[2][2] = {{3, 1}, {2, 0}};
+    const int numbers = 5 + CLASSES + (gaussian ? 4 : 0), next = gaussian ? 2 : 1;
+    int count = 0;
+    for (int map = 0; map < 2; map++) {
+        const int rows = map ? 4 : 2, columns = map ? 6 : 3, pixels = map ? 8 : 16;
+        const float *x = test_bottom(context, net, map);
+        for (int i = 0; i < 2 * rows * columns; i++) {
+            const int anchor = i % 2, cell = i / 2, plane = rows * columns;
+            const float *p = x + (image * 2 + anchor) * numbers * plane + cell;
+            const double *side = sides[mask[map][anchor]];
+            const box where = {(cell % columns + sigmoid((double)p[0])) / columns,
+                               (cell / columns + sigmoid((double)p[next * plane])) / rows,
+                               side[0] / (columns * pixels) * exp((double)p[2 * next * plane]),
+                               side[1] / (rows * pixels) * exp((double)p[3 * next * plane])};
+            double object = sigmoid((double)p[(numbers - CLASSES - 1) * plane]), unsure = 0;
+            for (int k = 0; gaussian && k < 4; k++)
+                unsure += sigmoid((double)p[(2 * k + 1) * plane]);
+            object *= (4 - unsure) / 4;
+            for (int c = 0; c < CLASSES; c++) {
+                const double score = object * sigmoid((double)p[(numbers - CLASSES + c) * plane]);
+                if (score > threshold)
+                    count = add_found(list, count, (found){image, c + 1, score, where});
+            }
+        }
+    }
+    return count;
+}
+
+#define OUTPUTS                                                                                    \
+    "type: 'Yolov3DetectionOutput' yolov3_detection_output_param { num_classes: 3 num_box: 2 "     \
+    "biases: 8 biases: 6 biases: 10 biases: 20 biases: 30 biases: 12 biases: 16 biases: 16 mask: " \
+    "3 mask: 1 mask: 2 mask: 0 anchors_scale: 16 anchors_scale: 8 nms_threshold: 0.4 "
+
+static void check_yolov3_output(const char *rest, bool gaussian, double threshold)
+{
+    found list[MOST], all[MOST];
+    int count = 0;
+    qf_net *net =
+        gaussian ? MAKE(rest, "2 24 2 3", "2 24 4 6") : MAKE(rest, "2 16 2 3", "2 16 4 6");
+    test_fill_anyhow(context, qf_net_blob(net, "x0"), 2);
+    test_fill_anyhow(context, qf_net_blob(net, "x1"), 5);
+    test_forward(context, net);
+    for (int image = 0; image < 2; image++) {
+        const int some = detect_yolov3(net, gaussian, image, threshold, list);
+        const int kept = without_doubles(list, some, 0.4);
+        memcpy(all + count, list, (size_t)kept * sizeof *all);
+        count += kept;
+    }
+    expect_rows(net, all, count);
+    qf_net_destroy(net);
+}
+
+static void yolov3_output(void **state)
+{
+    (void)state;
+    check_yolov3_output(OUTPUTS "confidence_threshold: 0.3 }", false, (double)0.3f);
+    check_yolov3_output(OUTPUTS "}", false, (double)0.01f);
+    check_yolov3_output(OUTPUTS "gaussian_box: true confidence_threshold: 0.2 }", true,
+                        (double)0.2f);
+    /* Nothing is found: a row for each image. */
+    qf_net *net = MAKE(OUTPUTS "confidence_threshold: 0.99 }", "2 16 2 3", "2 16 4 6");
+    test_forward(context, net);
+    TEST_EXPECT(net, 0, "1 1 2 7 (14)", 0, -1, -1, -1, -1, -1, -1, 1, -1, -1, -1, -1, -1, -1);
+    qf_net_destroy(net);
+}
+
+static void yolo_output(void **state)
+{
+    static const double sides[][2] = {{1.2, 0.8}, {2, 1.5}};
+    found list[MOST], all[MOST];
+    int total = 0;
+    (void)state;
+    qf_net *net = MAKE("type: 'YoloDetectionOutput' yolo_detection_output_param { num_classes: 3 "
+                       "num_box: 2 biases: 1.2 biases: 0.8 biases: 2 biases: 1.5 "
+                       "confidence_threshold: 0.2 nms_threshold: 0.5 }",
+                       "2 16 3 4");
+    test_fill_anyhow(context, qf_net_blob(net, "x0"), 4);
+    test_forward(context, net);
+    for (int image = 0; image < 2; image++) {
+        int count = 0;
+        for (int i = 0; i < 2 * PLANE; i++) {
+            const int anchor = i % 2, cell = i / 2;
+            const float *p = test_bottom(context, net, 0) + at_of(image, anchor, 0, cell);
+            double sum = 0;
+            int best = 0;
+            for (int c = 0; c < CLASSES; c++) {
+                sum += exp((double)p[(5 + c) * PLANE]);
+                best = p[(5 + c) * PLANE] > p[(5 + best) * PLANE] ? c : best;
+            }
+            const double score =
+                sigmoid((double)p[4 * PLANE]) * exp((double)p[(5 + best) * PLANE]) / sum;
+            const box where = {(cell % COLUMNS + sigmoid((double)p[0])) / COLUMNS,
+                               (cell / COLUMNS + sigmoid((double)p[PLANE])) / ROWS,
+                               sides[anchor][0] / COLUMNS * exp((double)p[2 * PLANE]),
+                               sides[anchor][1] / ROWS * exp((double)p[3 * PLANE])};
+            if (score >= (double)0.2f)
+                count = add_found(list, count, (found){image, best + 1, score, where});
+        }
+        count = without_doubles(list, count, 0.5);
+        memcpy(all + total, list, (size_t)count * sizeof *all);
+        total += count;
+    }
+    expect_rows(net, all, total);
+    qf_net_destroy(net);
+}
+
+/* ---- what cannot be ---- */
+
+static void refused(void **state)
+{
+    static const test_refusal rows[] = {
+        {YOLOV3 "}",
+         {"2 15 3 4", "2 1 3 5"},
+         "'x0' has shape 2 15 3 4 (360), expected images of 16 channels: 2 anchors with 8 numbers "
+         "each"},
+        {YOLOV3 "}",
+         {"2 16 3 4", "2 1 3 8"},
+         "'x1' has shape 2 1 3 8 (48), expected rows of 5 numbers"},
+        {YOLOV3 "mask: 0 }", {"2 16 3 4", "2 1 3 5"}, "has 3 mask for the num 2 anchors"},
+        {"type: 'Yolov3' yolov3_param { num: 1 mask: 1 biases: 2 biases: 3 }",
+         {"2 25 3 4", "2 1 3 5"},
+         "mask names anchor 1, there are 1 (from 0)"},
+        {"type: 'Yolov3' yolov3_param { num: 1 mask: 0 biases: 2 biases: 0 }",
+         {"2 25 3 4", "2 1 3 5"},
+         "an anchor must be larger than 0, is 0"},
+        {"type: 'Yolov3' yolov3_param { num: 1 mask: 0 biases: 2 biases: 1 anchors_scale: 0 }",
+         {"2 25 3 4", "2 1 3 5"},
+         "anchors_scale must be"},
+        {"type: 'RegionLoss' region_loss_param { biases: 1 }",
+         {"2 125 3 4", "2 1 3 5"},
+         "region_loss_param has 1 biases, expected width and height of each of 5 anchors"},
+        {REGION "coords: 5 }", {"2 16 3 4", "2 1 3 5"}, "only coords 4 without softmax_tree"},
+        {"type: 'RegionLoss' region_loss_param { num_class: 0 num: 1 biases: 1 biases: 1 }",
+         {"2 5 3 4", "2 1 3 5"},
+         "0 classes and 1 anchors"},
+        {OUTPUTS "}", {"2 16 2 3"}, "has 2 anchors_scale and 4 mask for 1 maps"},
+        {OUTPUTS "mask: 4 }", {"2 16 2 3", "2 16 4 6"}, "has 2 anchors_scale and 5 mask"},
+        {"type: 'YoloDetectionOutput' yolo_detection_output_param { num_box: 1 biases: 1 biases: 1 "
+         "nms_threshold: -1 }",
+         {"2 25 2 3"},
+         "nms_threshold must be"},
+        {"type: 'YoloDetectionOutput' yolo_detection_output_param { biases: 1 }",
+         {"2 16 2 3"},
+         "has 1 biases, expected width and height of each of 5 anchors"},
+    };
+    (void)state;
+    test_expect_refusals(context, QF_TRAIN, rows, sizeof rows / sizeof *rows);
+}
+
+/* Ground truth and maps are looked at when a net runs. */
+static void refused_when_run(void **state)
+{
+    static const struct {
+        float row[5];
+        const char *sentence;
+    } rows[] = {
+        {{3, 0.5f, 0.5f, 0.1f, 0.1f},
+         "box 0 of image 0 in 'x1' has label 3, expected one of the 3"},
+        {{0.5f, 0.5f, 0.5f, 0.1f, 0.1f}, "has label 0.5"},
+        {{1, 1.5f, 0.5f, 0.1f, 0.1f}, "has its centre at (1.5, 0.5) and is 0.1 × 0.1"},
+        {{1, 0.5f, 0.5f, -0.1f, 0.1f}, "is -0.1 × 0.1"},
+        {{1, NAN, 0.5f, 0.1f, 0.1f}, "has its centre at (nan, 0.5)"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        qf_net *net = MAKE(YOLOV3 "}", "1 16 3 4", "1 5");
+        test_fill(context, qf_net_blob(net, "x1"), rows[i].row, 5);
+        assert_true(qf_net_forward(net, NULL) != QF_OK);
+        if (!strstr(qf_error_text(context), rows[i].sentence))
+            fail_msg("expected \"%s\" in: %s", rows[i].sentence, qf_error_text(context));
+        qf_net_destroy(net);
+    }
+    qf_net *net = MAKE(OUTPUTS "}", "2 16 2 3", "2 15 4 6");
+    assert_true(qf_net_forward(net, NULL) != QF_OK);
+    assert_non_null(strstr(qf_error_text(context), "expected images of 16 channels"));
+    qf_net_destroy(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(likeness),      cmocka_unit_test(yolov3_loss),
+        cmocka_unit_test(region_loss),   cmocka_unit_test(descends),
+        cmocka_unit_test(yolov3_output), cmocka_unit_test(yolo_output),
+        cmocka_unit_test(refused),       cmocka_unit_test(refused_when_run),
+    };
+    return cmocka_run_group_tests(tests, test_start, test_stop);
+}
