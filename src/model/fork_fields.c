@@ -27,8 +27,7 @@ static const struct {
      "cudnn_convolution_algo_seeker conv_algos_override conv_algorithm sparse_mode "
      "weight_fixed=false relu=false same_mode=false yuv_input=false dis_mode=false "
      "gen_mode=false submanifold_sparse=false"},
-    {"InnerProductParameter",
-     "sparse_mode weight_fixed=false dis_mode=false gen_mode=false"},
+    {"InnerProductParameter", "sparse_mode weight_fixed=false dis_mode=false gen_mode=false"},
     {"BatchNormParameter",
      "stats_batch_size=0 relu=false icnet=false use_alpha_beta=false disable_mean=false "
      "disable_variance=false"},
@@ -54,6 +53,7 @@ static const struct {
     {"ImageDataParameter",
      "threads cache precache short_side=0 min_height=0 min_width=0 dataset_share_per_node=1"},
     {"MultiBoxLossParameter", "ignore_difficult_gt=false"},
+    {"AnnotatedDataParameter", "difficult_label_warmup=false"},
     {"SolverParameter",
      "eval_type ap_version show_per_class_result store_blobs_in_old_format solver_data_type "
      "test_and_snapshot_last_epochs=0 larc=false larc_eta larc_policy larc_turbo=false "
@@ -95,6 +95,8 @@ static const struct {
      "it cuts a random part with a random ratio of sides out of each image (Intel's Caffe)"},
     {"TransformationParameter", "scale_factors",
      "it resizes each image and its labels by one of these factors (PSPNet's Caffe)"},
+    {"AnnotatedDataParameter", "difficult_label_warmup",
+     "it leaves boxes marked difficult out of the first twentieth of a training (MobileNet-YOLO)"},
     {"ImageDataParameter", "short_side min_height min_width",
      "it resizes images and keeps the ratio of their sides (NVIDIA's and Intel's Caffe)"},
 };
@@ -103,7 +105,6 @@ static const struct {
 static const struct {
     const char *message, *name;
 } repeated[] = {
-    {"TransformationParameter", "resize_param"},
     {"TransformationParameter", "emit_constraint"},
     {"SolverParameter", "device_id"},
 };

@@ -36,15 +36,15 @@ static const char forks[] =
     "< x: -1.5e3 > }, default_forward_type: FLOAT16;\n"
     "layer { name: \"c\" engine: 'x' 'y' forward_type: FLOAT convolution_param { engine: MKL2017 "
     "conv_algos_override: \"1,2\" } }\n"
-    "layer { name: \"d\" dropout_param { engine: CUDNN } transform_param { resize_param { height: "
-    "1 } "
-    "resize_param { height: 2 } } }";
+    "layer { name: \"d\" dropout_param { engine: CUDNN } transform_param { emit_constraint { "
+    "emit_overlap: 1 } emit_constraint { emit_overlap: 2 } } }";
 static const char forks_written[] =
     "name: \"n\"\n"
     "layer {\n  name: \"c\"\n  convolution_param {\n    engine: MKL2017\n"
     "    conv_algos_override: \"1,2\"\n  }\n  engine: 'x' 'y'\n  forward_type: FLOAT\n}\n"
-    "layer {\n  name: \"d\"\n  transform_param {\n    resize_param {\n      height: 1\n    }\n"
-    "    resize_param { height: 2 }\n  }\n  dropout_param {\n    engine: CUDNN\n  }\n}\n"
+    "layer {\n  name: \"d\"\n  transform_param {\n    emit_constraint {\n      emit_overlap: 1\n   "
+    " }\n"
+    "    emit_constraint { emit_overlap: 2 }\n  }\n  dropout_param {\n    engine: CUDNN\n  }\n}\n"
     "engine: 'MKLDNN'\n"
     "mem_param { optimize_train: true exclude: [ \"a\" , \"b\" ] nested < x: - 1.5e3 > }\n"
     "default_forward_type: FLOAT16\n";
@@ -60,7 +60,7 @@ static void fields_without_effect_are_kept_and_mentioned_once(void **state)
     assert_string_equal(qf_buffer_text(&log),
                         "net: fields of a fork of Caffe that change nothing here: engine (4), "
                         "mem_param, default_forward_type, forward_type, conv_algos_override, "
-                        "resize_param\n");
+                        "emit_constraint\n");
     assert_ok(context, qf_message_copy(context, net, &copy));
     expect_text(copy, forks_written);
     qf_message_free(copy);
@@ -325,12 +325,12 @@ static void solvers_may_name_several_devices(void **state)
                                &caffe__solver_parameter__descriptor, &solver),
                  "solver:1:11: ");
     Caffe__NetParameter *net;
-    static const char resize[] =
-        "layer { transform_param { resize_param [{ height: 1 }, { height: 2 }] } }";
+    static const char emit[] =
+        "layer { transform_param { emit_constraint [{ emit_overlap: 1 }, { emit_overlap: 2 }] } }";
     assert_fails(context,
-                 qf_text_parse(context, "net", resize, sizeof resize - 1,
+                 qf_text_parse(context, "net", emit, sizeof emit - 1,
                                &caffe__net_parameter__descriptor, &net),
-                 "net:1:40: ");
+                 "net:1:43: ");
     qf_buffer_release(&log);
     qf_context_destroy(context);
 }

@@ -159,6 +159,71 @@ static void pixels_and_boxes_as_stored(void **state)
     qf_net_destroy(net);
 }
 
+/* A row for each box of an image: label from 0, centre, size; then zeros. */
+static void rows_of_yolo(void **state)
+{
+    enum { ROWS = 300, NUMBERS = 5 };
+    (void)state;
+    const qf_shape *shape;
+    put_items("yolo", QF_STORE_LMDB, NULL);
+    for (int easy = 0; easy < 2; easy++) {
+        qf_net *net = make_net(QF_TEST, "yolo", 4, "",
+                               easy ? "yolo_data_type: 1 yolo_data_jitter: 0 train_diffcult: false"
+                                    : "yolo_data_type: 1 yolo_data_jitter: 0");
+        for (int pass = 0; pass < 2; pass++) {
+            assert_ok(context, qf_net_forward(net, NULL));
+            const float *y = values_of(net, "label", &shape);
+            assert_true(shape->axes == 4 && shape->dim[0] == 4 && shape->dim[1] == 1 &&
+                        shape->dim[2] == ROWS && shape->dim[3] == NUMBERS);
+            for (int k = 0; k < 4; k++) {
+                const int i = (4 * pass + k) % ITEMS;
+                const rectangle r = rectangle_of(i);
+                float expected[ROWS * NUMBERS] = {
+                    (float)(i % 3), (float)(r.left + r.right) / 2 / WIDTH,
+                    (float)(r.top + r.bottom) / 2 / HEIGHT, (float)(r.right - r.left) / WIDTH,
+                    (float)(r.bottom - r.top) / HEIGHT};
+                if (easy && i % 2) /* it is difficult */
+                    memset(expected, 0, NUMBERS * sizeof *expected);
+                for (int v = 0; v < ROWS * NUMBERS; v++)
+                    assert_float_equal(y[k * ROWS * NUMBERS + v], expected[v], 1e-6);
+            }
+        }
+        qf_net_destroy(net);
+    }
+}
+
+/* Each batch has one of several sizes, about as often as `prob` says; a resumed run has the same.
+ */
+static void sizes_of_batches(void **state)
+{
+    enum { BATCHES = 300 };
+    static const char sizes[] = "resize_param { prob: 0.2 height: 20 width: 30 } resize_param { "
+                                "prob: 0.5 height: 40 width: 60 } resize_param { prob: 0.3 "
+                                "height: 10 width: 10 }";
+    int counts[3] = {0}, seen[BATCHES];
+    (void)state;
+    static const int widths[] = {30, 60, 10};
+    const qf_shape *shape;
+    put_items("sizes", QF_STORE_LMDB, NULL);
+    for (int run = 0; run < 2; run++) {
+        qf_net *net = make_net(QF_TRAIN, "sizes", 3, sizes, "yolo_data_type: 1");
+        for (int i = 0; i < BATCHES; i++) {
+            assert_ok(context, qf_net_forward(net, NULL));
+            values_of(net, "data", &shape);
+            const int height = shape->dim[2], size = height == 20 ? 0 : height == 40 ? 1 : 2;
+            assert_int_equal(shape->dim[3], widths[size]);
+            if (run)
+                assert_int_equal(height, seen[i]);
+            seen[i] = height;
+            counts[size]++;
+        }
+        qf_net_destroy(net);
+    }
+    assert_in_range(counts[0], 2 * 35, 2 * 90);
+    assert_in_range(counts[1], 2 * 120, 2 * 180);
+    assert_in_range(counts[2], 2 * 60, 2 * 120);
+}
+
 /* ---- boxes go where pixels go ---- */
 
 /* Samples begin and end at whole pixels of the stored image, of which one is up to 4 of those put
@@ -210,6 +275,14 @@ static const way ways[] = {
      "batch_sampler { max_sample: 1 max_trials: 1 } " SAMPLER("min_jaccard_overlap: 0.1")
          SAMPLER("min_object_coverage: 0.9") SAMPLER("max_jaccard_overlap: 1"),
      4, 100, 100, 8.f},
+    {"resize_param { height: 100 width: 100 " NEAREST "} mirror: true", "yolo_data_jitter: 0.4", 4,
+     100, 100, 8.f},
+    {"resize_param { prob: 0.5 height: 100 width: 100 " NEAREST
+     "} resize_param { prob: 0.5 height: 70 width: 60 " NEAREST "}",
+     "", 4, 0, 0, 1.6f},
+    {"resize_param { resize_mode: FIT_LARGE_SIZE_AND_PAD height: 90 width: 90 pad_value: "
+     "10 " NEAREST "}",
+     "yolo_data_jitter: 0.4", 4, 90, 90, 8.f},
 };
 
 /* The bright pixels' extent; false: there are none. */
@@ -399,6 +472,11 @@ static void refused(void **state)
         {"noise_param { saltpepper: true }", "", "saltpepper needs", 1},
         {"noise_param { convert_to_lab: true }", "", "convert_to_lab", 1},
         {"crop_h: 9", "", "crop_h and crop_w", 1},
+        {"resize_param { height: 9 width: 9 } resize_param { height: 8 width: 8 }", "",
+         "the prob of 2 resize_param add up to 2, expected 1", 1},
+        {"resize_param { height: 9 width: 9 prob: -1 }", "", "prob is -1", 1},
+        {"", "yolo_data_jitter: 1", "yolo_data_jitter is 1, expected 0 to below 1", 1},
+        {"", "yolo_data_type: 2", "yolo_data_type is 2, expected 0 or 1", 1},
         {"crop_h: 99 crop_w: 9", "", "crop_h 99 and crop_w 9 are larger", 1},
         {"", "batch_sampler { sampler { min_scale: 0 } }", "batch_sampler 0: sampler: scales", 1},
         {"", "batch_sampler { } batch_sampler { sampler { max_aspect_ratio: inf } }",
@@ -438,6 +516,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pixels_and_boxes_as_stored),
+        cmocka_unit_test(rows_of_yolo),
+        cmocka_unit_test(sizes_of_batches),
         cmocka_unit_test(boxes_go_where_pixels_go),
         cmocka_unit_test(a_resumed_run_is_the_same),
         cmocka_unit_test(other_labels),

@@ -100,6 +100,21 @@ static qf_status cut_out(qf_context *context, const transformation *t, const qf_
     return qf_image_cut(context, &item->image, top, left, height, width);
 }
 
+/* By SSD's samplers, or YOLO's jitter; false: the whole image. */
+static bool draw_part(const Caffe__ResizeParameter *resize,
+                      const Caffe__AnnotatedDataParameter *samplers, const qf_annotated *item,
+                      qf_random *random, qf_box *out)
+{
+    const float jitter = qf_box_jitter_of(samplers);
+    if (jitter == 0)
+        return qf_box_samplers_draw(samplers, item, random, out);
+    const bool keep_ratio =
+        resize &&
+        resize->resize_mode == CAFFE__RESIZE_PARAMETER__RESIZE_MODE__FIT_LARGE_SIZE_AND_PAD;
+    *out = qf_box_jitter(jitter, keep_ratio, random);
+    return true;
+}
+
 static void fit_boxes(const Caffe__ResizeParameter *resize, qf_annotated *item)
 {
     for (size_t i = 0; i < item->count; i++)
@@ -118,17 +133,18 @@ qf_status qf_annotated_prepare(qf_context *context, const qf_transform *transfor
         qf_image_distort(t->distort_param, random, &item->image);
     if (t && t->expand_param)
         QF_TRY(expand(context, t, random, item));
-    if (qf_box_samplers_draw(samplers, item, random, &part))
+    if (draw_part(transform->resize, samplers, item, random, &part))
         QF_TRY(cut_out(context, t, &part, item));
     item->height = item->image.height;
     item->width = item->image.width;
-    if (t && t->resize_param)
-        fit_boxes(t->resize_param, item);
+    if (transform->resize)
+        fit_boxes(transform->resize, item);
     return qf_transform_prepare(context, transform, random, &item->image);
 }
 
-void qf_annotated_crop(const transformation *t, const qf_placement *place, qf_annotated *item)
+void qf_annotated_crop(const qf_transform *transform, const qf_placement *place, qf_annotated *item)
 {
+    const transformation *t = transform->param;
     const float height = (float)item->image.height, width = (float)item->image.width;
     const qf_box crop = {(float)place->left / width, (float)place->top / height,
                          (float)(place->left + place->width) / width,
@@ -138,7 +154,7 @@ void qf_annotated_crop(const transformation *t, const qf_placement *place, qf_an
         qf_box *box = &item->annotations[i].box;
         if (place->mirror)
             *box = (qf_box){1 - box->x2, box->y1, 1 - box->x1, box->y2};
-        if (t && t->resize_param)
-            *box = qf_fit_rescale(t->resize_param, item->height, item->width, &crop, box);
+        if (transform->resize)
+            *box = qf_fit_rescale(transform->resize, item->height, item->width, &crop, box);
     }
 }

@@ -14,7 +14,7 @@ qf_status qf_annotated_prepare(qf_context *context, const qf_transform *transfor
                                const Caffe__AnnotatedDataParameter *samplers, qf_random *random,
                                qf_annotated *item);
 /* The boxes as shares of the crop, those that are not in it left out. */
-void qf_annotated_crop(const Caffe__TransformationParameter *transform, const qf_placement *place,
+void qf_annotated_crop(const qf_transform *transform, const qf_placement *place,
                        qf_annotated *item);
 
 #endif

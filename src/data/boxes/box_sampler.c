@@ -22,8 +22,34 @@ static qf_status check_sampler(qf_context *context, const Caffe__Sampler *s)
     return QF_OK;
 }
 
+float qf_box_jitter_of(const Caffe__AnnotatedDataParameter *param)
+{
+    return param->n_batch_sampler        ? 0
+           : param->has_yolo_data_jitter ? param->yolo_data_jitter
+           : param->yolo_data_type == 1  ? 0.3f
+                                         : 0;
+}
+
+qf_box qf_box_jitter(float jitter, bool keep_ratio, qf_random *random)
+{
+    const uint32_t way = qf_random_below(random, 5); /* whole, by half, three times in full */
+    const float most = way == 0 ? 0 : way == 1 ? jitter / 2 : jitter;
+    const float width = qf_random_uniform(random, 1 - most, 1);
+    const float height = keep_ratio ? width : qf_random_uniform(random, 1 - most, 1);
+    const float left = qf_random_uniform(random, 0, 1 - width);
+    const float top = qf_random_uniform(random, 0, 1 - height);
+    return (qf_box){left, top, left + width, top + height};
+}
+
 qf_status qf_box_samplers_check(qf_context *context, const Caffe__AnnotatedDataParameter *param)
 {
+    const float jitter = qf_box_jitter_of(param);
+    if (!(jitter >= 0 && jitter < 1))
+        return qf_fail(context, QF_E_VALUE, "yolo_data_jitter is %g, expected 0 to below 1",
+                       (double)jitter);
+    if (param->yolo_data_type != 0 && param->yolo_data_type != 1)
+        return qf_fail(context, QF_E_VALUE, "yolo_data_type is %d, expected 0 or 1",
+                       param->yolo_data_type);
     for (size_t i = 0; i < param->n_batch_sampler; i++) {
         const Caffe__BatchSampler *s = param->batch_sampler[i];
         qf_status status = QF_OK;

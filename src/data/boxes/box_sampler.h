@@ -15,5 +15,9 @@ bool qf_box_satisfies(const Caffe__SampleConstraint *constraint, const qf_box *p
 /* All samplers try their luck; of the parts found, one is drawn. False: there is none. */
 bool qf_box_samplers_draw(const Caffe__AnnotatedDataParameter *param, const qf_annotated *item,
                           qf_random *random, qf_box *out);
+/* MobileNet-YOLO's part of an image: often whole, else shorter by up to `jitter` along each side,
+ * or by half of that. 0: the parameter has no jitter. */
+float qf_box_jitter_of(const Caffe__AnnotatedDataParameter *param);
+qf_box qf_box_jitter(float jitter, bool keep_ratio, qf_random *random);
 
 #endif

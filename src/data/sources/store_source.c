@@ -58,7 +58,7 @@ static qf_status put_annotated(qf_context *context, state *s, qf_annotated *item
         qf_batch_write_image(context, batch, index, &s->transform, &item->image, random, &place));
     if (!s->has_boxes)
         return QF_OK;
-    qf_annotated_crop(s->transform.param, &place, item);
+    qf_annotated_crop(&s->transform, &place, item);
     return qf_batch_add_boxes(context, batch, index, item);
 }
 
@@ -78,6 +78,8 @@ static qf_status add(qf_context *context, void *opaque, qf_random *random, int i
 {
     state *s = opaque;
     qf_sample sample;
+    if (index == 0)
+        qf_transform_begin_batch(&s->transform, random);
     const unsigned long long item =
         is_shuffled(s) ? qf_item_order_item(&s->order) : qf_sample_store_position(s->store);
     qf_status status = next_sample(context, s, &sample);

@@ -5,6 +5,7 @@
 #include "data/boxes/fit.h"
 #include "data/images/image_noise.h"
 
+#include <math.h>
 #include <string.h>
 
 static qf_status load_mean(qf_context *context, const char *path, qf_transform *out)
@@ -38,6 +39,24 @@ static qf_status load_mean(qf_context *context, const char *path, qf_transform *
     return status;
 }
 
+/* Of several, probabilities are those of the choice between them. */
+static qf_status check_resizing(qf_context *context, const Caffe__TransformationParameter *param)
+{
+    double sum = 0;
+    for (size_t i = 0; i < param->n_resize_param; i++) {
+        const float prob = param->resize_param[i]->prob;
+        QF_TRY(qf_fit_check(context, param->resize_param[i]));
+        if (!(prob >= 0 && prob <= 1))
+            return qf_fail(context, QF_E_VALUE, "resize_param: prob is %g, expected 0 to 1",
+                           (double)prob);
+        sum += (double)prob;
+    }
+    if (param->n_resize_param > 1 && !(fabs(sum - 1) < 1e-3))
+        return qf_fail(context, QF_E_VALUE, "the prob of %zu resize_param add up to %g, expected 1",
+                       param->n_resize_param, sum);
+    return QF_OK;
+}
+
 qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationParameter *param,
                              bool train, qf_transform *out)
 {
@@ -56,8 +75,8 @@ qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationPar
     if (!param->crop_h != !param->crop_w || (param->crop_size && param->crop_h))
         return qf_fail(context, QF_E_FORMAT,
                        "transform_param: give crop_size, or crop_h and crop_w");
-    if (param->resize_param)
-        QF_TRY(qf_fit_check(context, param->resize_param));
+    QF_TRY(check_resizing(context, param));
+    out->resize = param->n_resize_param ? param->resize_param[0] : NULL;
     if (param->noise_param)
         QF_TRY(qf_noise_check(context, param->noise_param));
     return param->mean_file ? load_mean(context, param->mean_file, out) : QF_OK;
@@ -69,15 +88,27 @@ void qf_transform_release(qf_transform *transform)
     *transform = (qf_transform){0};
 }
 
+void qf_transform_begin_batch(qf_transform *transform, qf_random *random)
+{
+    const Caffe__TransformationParameter *p = transform->param;
+    if (!p || p->n_resize_param < 2)
+        return;
+    float rest = qf_random_uniform(random, 0, 1);
+    size_t chosen = 0;
+    while (chosen + 1 < p->n_resize_param && rest >= p->resize_param[chosen]->prob)
+        rest -= p->resize_param[chosen++]->prob;
+    transform->resize = p->resize_param[chosen];
+}
+
 qf_status qf_transform_prepare(qf_context *context, const qf_transform *t, qf_random *random,
                                qf_image *image)
 {
     const Caffe__TransformationParameter *p = t->param;
-    if (!p || !(p->resize_param || p->noise_param))
+    if (!p || !(t->resize || p->noise_param))
         return QF_OK;
     QF_TRY(qf_image_interleave(context, image));
-    if (p->resize_param)
-        QF_TRY(qf_fit_image(context, p->resize_param, random, image));
+    if (t->resize)
+        QF_TRY(qf_fit_image(context, t->resize, random, image));
     return p->noise_param ? qf_image_add_noise(context, p->noise_param, random, image) : QF_OK;
 }
 

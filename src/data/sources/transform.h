@@ -7,6 +7,7 @@
 
 typedef struct qf_transform {
     const Caffe__TransformationParameter *param; /* borrowed; NULL: nothing to do */
+    const Caffe__ResizeParameter *resize; /* of those in `param` the one in force; NULL: none */
     bool train;
     qf_color color;
     float *mean; /* mean file: channels · height · width */
@@ -16,6 +17,8 @@ typedef struct qf_transform {
 qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationParameter *param,
                              bool train, qf_transform *out);
 void qf_transform_release(qf_transform *transform);
+/* Of several resize_param (MobileNet-YOLO) one is drawn, for a whole batch. */
+void qf_transform_begin_batch(qf_transform *transform, qf_random *random);
 /* resize_param and noise_param (SSD): what is done to an image before it is cut and written. */
 qf_status qf_transform_prepare(qf_context *context, const qf_transform *transform,
                                qf_random *random, qf_image *image);

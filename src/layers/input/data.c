@@ -1,16 +1,20 @@
 /* Data, AnnotatedData, ImageData, WindowData: batches of images and labels, made ahead of time.
- * They differ only in the source that is opened; AnnotatedData has boxes for labels. */
+ * They differ only in the source that is opened; AnnotatedData has boxes for labels: SSD's rows,
+ * or, with yolo_data_type 1, some for each image (label from 0, centre, size), the rest of which is
+ * 0. */
 #include "data/sources/prefetch.h"
 #include "layers/layer.h"
 
 #include <string.h>
 
+enum { YOLO_BOXES = 300, YOLO_ROW = 5 };
 enum { BATCH_MAX = 1 << 20, DEPTH_MAX = 1 << 10, DEPTH = 4 /* data_param.prefetch's default */ };
 
 typedef struct state {
     qf_prefetch *prefetch;
     bool has_boxes;
-    int batch, cut; /* cut: how many of the next batch are put out; 0: all */
+    bool yolo, easy; /* boxes as YOLO's losses read them; without the difficult ones */
+    int batch, cut;  /* cut: how many of the next batch are put out; 0: all */
     double items;
 } state;
 
@@ -20,8 +24,9 @@ static qf_status set_shapes(qf_layer *layer, int count, int channels, int height
 {
     const state *s = layer->state;
     const qf_shape images = qf_shape_make(4, (int[]){count, channels, height, width});
-    const qf_shape labels = s->has_boxes ? qf_shape_make(4, (int[]){1, 1, boxes, QF_BOX_ROW})
-                                         : qf_shape_make(1, &count);
+    const qf_shape labels = !s->has_boxes ? qf_shape_make(1, &count)
+                            : s->yolo ? qf_shape_make(4, (int[]){count, 1, YOLO_BOXES, YOLO_ROW})
+                                      : qf_shape_make(4, (int[]){1, 1, boxes, QF_BOX_ROW});
     QF_TRY(qf_blob_reshape_to(layer->top[0], &images));
     return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], &labels) : QF_OK;
 }
@@ -69,6 +74,16 @@ static qf_status setup_data(qf_layer *layer)
     return start(layer, &source, p->batch_size, depth_of(p), &random);
 }
 
+/* Do the images of a batch become as large as their ratio of sides makes them? */
+static bool varies_in_size(const Caffe__TransformationParameter *t)
+{
+    bool varies = false;
+    for (size_t i = 0; t && !t->crop_size && !t->crop_h && i < t->n_resize_param; i++)
+        varies |=
+            t->resize_param[i]->resize_mode == CAFFE__RESIZE_PARAMETER__RESIZE_MODE__FIT_SMALL_SIZE;
+    return varies;
+}
+
 static qf_status setup_annotated(qf_layer *layer)
 {
     const Caffe__DataParameter *p = QF_LAYER_PARAM(layer, data_param, DATA_, Data);
@@ -78,15 +93,14 @@ static qf_status setup_annotated(qf_layer *layer)
     qf_random random = qf_random_fork(&layer->context->random);
     qf_data_source source;
     QF_TRY(check_batch(layer, p->batch_size));
-    if (transform && transform->resize_param && p->batch_size != 1 && !transform->crop_size &&
-        !transform->crop_h &&
-        transform->resize_param->resize_mode ==
-            CAFFE__RESIZE_PARAMETER__RESIZE_MODE__FIT_SMALL_SIZE)
+    if (varies_in_size(transform) && p->batch_size != 1)
         return qf_fail(layer->context, QF_E_VALUE,
                        "resize_mode FIT_SMALL_SIZE makes images of different sizes: give "
                        "batch_size 1, or a crop (crop_size, or crop_h and crop_w)");
     QF_TRY(qf_annotated_source_open(layer->context, p, annotated, transform,
                                     layer->phase == QF_TRAIN, &random, &source));
+    ((state *)layer->state)->yolo = annotated->yolo_data_type == 1;
+    ((state *)layer->state)->easy = !annotated->train_diffcult;
     return start(layer, &source, p->batch_size, depth_of(p), &random);
 }
 
@@ -140,6 +154,26 @@ static qf_status write_boxes(qf_layer *layer, const qf_batch *batch, size_t rows
     return QF_OK;
 }
 
+/* The first boxes of each image; the batch's rows are in the order of images. */
+static qf_status write_yolo_boxes(qf_layer *layer, const qf_batch *batch, size_t rows)
+{
+    const state *s = layer->state;
+    size_t written = 0, image = SIZE_MAX;
+    float *y;
+    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &y));
+    memset(y, 0, qf_blob_count(layer->top[1]) * sizeof *y);
+    for (const float *row = batch->boxes; rows; rows--, row += QF_BOX_ROW) {
+        written = (size_t)row[0] == image ? written : 0;
+        image = (size_t)row[0];
+        if ((s->easy && row[7] != 0) || written == YOLO_BOXES)
+            continue;
+        const float box[] = {row[1] - 1, (row[3] + row[5]) / 2, (row[4] + row[6]) / 2,
+                             row[5] - row[3], row[6] - row[4]};
+        memcpy(y + (image * YOLO_BOXES + written++) * YOLO_ROW, box, sizeof box);
+    }
+    return QF_OK;
+}
+
 static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
@@ -157,7 +191,7 @@ static qf_status forward(qf_layer *layer)
     if (layer->top_count < 2)
         return QF_OK;
     if (s->has_boxes)
-        return write_boxes(layer, batch, rows);
+        return s->yolo ? write_yolo_boxes(layer, batch, rows) : write_boxes(layer, batch, rows);
     QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &labels));
     memcpy(labels, batch->labels, (size_t)count * sizeof *labels);
     return QF_OK;
