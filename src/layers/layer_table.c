@@ -30,6 +30,8 @@
     X(cosin_addm)                                                                                  \
     X(c_relu)                                                                                      \
     X(crop)                                                                                        \
+    X(ctc_greedy_decoder)                                                                          \
+    X(ctc_loss)                                                                                    \
     X(data)                                                                                        \
     X(de_quant)                                                                                    \
     X(deconvolution)                                                                               \
@@ -68,6 +70,7 @@
     X(log)                                                                                         \
     X(lrn)                                                                                         \
     X(lstm)                                                                                        \
+    X(lstm_sequence)                                                                               \
     X(lstm_unit)                                                                                   \
     X(margin_inner_product)                                                                        \
     X(mat_mul)                                                                                     \
@@ -104,6 +107,7 @@
     X(resize_bilinear)                                                                             \
     X(resize_nearest)                                                                              \
     X(reverse)                                                                                     \
+    X(reverse_time)                                                                                \
     X(rnn)                                                                                         \
     X(roi_align)                                                                                   \
     X(roi_data)                                                                                    \
@@ -134,6 +138,7 @@
     X(transpose)                                                                                   \
     X(upsample)                                                                                    \
     X(upsample_darknet)                                                                            \
+    X(warp_ctc_loss)                                                                               \
     X(weight_qat)                                                                                  \
     X(window_data)                                                                                 \
     X(yolo_detection_output)                                                                       \

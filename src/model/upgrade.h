@@ -17,6 +17,12 @@ qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, 
  * variance, their weight, scale, bias. */
 qf_status qf_check_five_blobs(qf_context *context, const char *layer, size_t third, size_t fifth);
 
+/* Appends what stands for a DenseBlock but its last layer, which it becomes itself. */
+qf_status qf_upgrade_dense_block(qf_context *context, Caffe__LayerParameter *layer, size_t *count,
+                                 Caffe__LayerParameter ***layers);
+/* A blob of statistics or factors, stored as 1 x C x 1 x 1, becomes one of C. */
+qf_status qf_upgrade_flatten(qf_context *context, Caffe__BlobProto *blob);
+
 const char *qf_upgrade_name(const Caffe__LayerParameter *layer); /* "" without */
 bool qf_upgrade_is(const Caffe__LayerParameter *layer, const char *type);
 /* A copy named "<name><ending>", of another type, without blobs, their settings and kept

@@ -5,7 +5,8 @@
  *  - `BN` is BatchNorm and Scale. The Scale keeps the layer's name, the BatchNorm is "<name>_norm".
  *    Of the two forks that have a BN, PSPNet's stores slope, bias, mean and variance (with `frozen`
  *    it uses them in training, too); SegNet's and ENet's stores scale and shift: `LEARN` normalises
- *    by each batch, also in tests, and `INFERENCE` does not normalise.
+ *    by each batch, also in tests, and `INFERENCE` does not normalise;
+ *  - a `DenseBlock` is many layers (upgrade_dense_block.c).
  */
 #include "model/field.h"
 #include "model/upgrade.h"
@@ -38,7 +39,7 @@ static qf_status upgrade_hole(qf_context *context, Caffe__LayerParameter *layer)
 /* ---- BN ---- */
 
 /* Statistics and factors are stored as 1 x C x 1 x 1; Caffe's layers have C of them. */
-static qf_status flatten(qf_context *context, Caffe__BlobProto *blob)
+qf_status qf_upgrade_flatten(qf_context *context, Caffe__BlobProto *blob)
 {
     const int64_t count = (int64_t)(blob->n_double_data ? blob->n_double_data : blob->n_data);
     blob->has_num = blob->has_channels = blob->has_height = blob->has_width = false;
@@ -56,7 +57,7 @@ static qf_status append_one(qf_context *context, Caffe__LayerParameter *layer)
     QF_TRY(qf_message_new(context, &caffe__blob_proto__descriptor, &blob));
     qf_status status = qf_append(context, &blob->n_data, &blob->data, &one, sizeof one);
     if (status == QF_OK)
-        status = flatten(context, blob);
+        status = qf_upgrade_flatten(context, blob);
     if (status == QF_OK)
         status = qf_append(context, &layer->n_blobs, &layer->blobs, &blob, sizeof blob);
     if (status != QF_OK)
@@ -140,7 +141,7 @@ static qf_status make_scale(qf_context *context, Caffe__LayerParameter *layer, b
             spec->lr_mult = spec->decay_mult = 0;
         }
     for (size_t i = 0; i < layer->n_blobs; i++)
-        QF_TRY(flatten(context, layer->blobs[i]));
+        QF_TRY(qf_upgrade_flatten(context, layer->blobs[i]));
     qf_message_free(layer->bn_param);
     layer->bn_param = NULL;
     return QF_OK;
@@ -170,7 +171,7 @@ static qf_status upgrade_bn(qf_context *context, Caffe__LayerParameter *layer, s
         if (status == QF_OK && layer->n_blobs == 4)
             status = move_statistics(context, layer, norm);
         for (size_t i = 0; status == QF_OK && i < norm->n_blobs; i++)
-            status = flatten(context, norm->blobs[i]);
+            status = qf_upgrade_flatten(context, norm->blobs[i]);
         if (status == QF_OK)
             status = qf_append(context, count, layers, &norm, sizeof norm);
         if (status != QF_OK) {
@@ -181,7 +182,7 @@ static qf_status upgrade_bn(qf_context *context, Caffe__LayerParameter *layer, s
     return make_scale(context, layer, normalises);
 }
 
-static qf_status replace_bn(qf_context *context, Caffe__NetParameter *net)
+static qf_status replace_layers(qf_context *context, Caffe__NetParameter *net)
 {
     Caffe__LayerParameter **layers = NULL;
     size_t count = 0;
@@ -189,6 +190,8 @@ static qf_status replace_bn(qf_context *context, Caffe__NetParameter *net)
     for (size_t i = 0; i < net->n_layer; i++) { /* after a failure only the owner changes */
         if (status == QF_OK && qf_upgrade_is(net->layer[i], "BN"))
             status = upgrade_bn(context, net->layer[i], &count, &layers);
+        if (status == QF_OK && qf_upgrade_is(net->layer[i], "DenseBlock"))
+            status = qf_upgrade_dense_block(context, net->layer[i], &count, &layers);
         if (qf_append(context, &count, &layers, &net->layer[i], sizeof *layers) != QF_OK) {
             qf_message_free(net->layer[i]);
             status = QF_E_MEMORY;
@@ -204,7 +207,7 @@ static qf_status replace_bn(qf_context *context, Caffe__NetParameter *net)
 
 qf_status qf_upgrade_forks(qf_context *context, Caffe__NetParameter *net, bool *changed)
 {
-    bool has_bn = false;
+    bool has_many = false; /* layers that stand for several */
     *changed = false;
     for (size_t i = 0; i < net->n_layer; i++) {
         Caffe__LayerParameter *layer = net->layer[i];
@@ -213,10 +216,10 @@ qf_status qf_upgrade_forks(qf_context *context, Caffe__NetParameter *net, bool *
             QF_TRY(upgrade_hole(context, layer));
         if (depthwise)
             QF_TRY(qf_set_string(context, &layer->type, "DepthwiseConvolution"));
-        has_bn |= qf_upgrade_is(layer, "BN");
+        has_many |= qf_upgrade_is(layer, "BN") || qf_upgrade_is(layer, "DenseBlock");
         *changed |= hole || depthwise;
     }
-    *changed |= has_bn;
+    *changed |= has_many;
     QF_TRY(qf_upgrade_fork_fields(context, net, changed));
-    return has_bn ? replace_bn(context, net) : QF_OK;
+    return has_many ? replace_layers(context, net) : QF_OK;
 }
