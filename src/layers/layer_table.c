@@ -35,6 +35,7 @@
     X(data)                                                                                        \
     X(de_quant)                                                                                    \
     X(deconvolution)                                                                               \
+    X(dense_image_data)                                                                            \
     X(depth_to_space)                                                                              \
     X(depthwise_convolution)                                                                       \
     X(detection_evaluate)                                                                          \
@@ -61,6 +62,8 @@
     X(ifmr)                                                                                        \
     X(im2col)                                                                                      \
     X(image_data)                                                                                  \
+    X(image_labelmap_data)                                                                         \
+    X(image_seg_data)                                                                              \
     X(infogain_loss)                                                                               \
     X(inner_distance)                                                                              \
     X(inner_product)                                                                               \
@@ -114,6 +117,7 @@
     X(roi_pooling)                                                                                 \
     X(scale)                                                                                       \
     X(search_n)                                                                                    \
+    X(seg_accuracy)                                                                                \
     X(selu)                                                                                        \
     X(shuffle_channel)                                                                             \
     X(sigmoid)                                                                                     \

@@ -39,7 +39,7 @@ static const struct {
     {"ConcatParameter", "per_fla_fuse"},
     {"ReshapeParameter", "pixelshuffler=1"},
     {"DropoutParameter", "random_seed"},
-    {"LossParameter", "label_smoothing=0 adaptive_weighting=false weight_by_label_freqs=false"},
+    {"LossParameter", "label_smoothing=0 adaptive_weighting=false"},
     {"DataParameter",
      "threads parser_threads cache precache disk_reader_threads huge_video_dataset verbose "
      "rand_permute=false"},
@@ -93,8 +93,6 @@ static const struct {
      "it resizes each image to a random size (Intel's Caffe)"},
     {"TransformationParameter", "random_aspect_ratio_param",
      "it cuts a random part with a random ratio of sides out of each image (Intel's Caffe)"},
-    {"TransformationParameter", "scale_factors",
-     "it resizes each image and its labels by one of these factors (PSPNet's Caffe)"},
     {"AnnotatedDataParameter", "difficult_label_warmup",
      "it leaves boxes marked difficult out of the first twentieth of a training (MobileNet-YOLO)"},
     {"ImageDataParameter", "short_side min_height min_width",

@@ -180,6 +180,7 @@ static void every_kind_of_png(void **state)
         {PNG_COLOR_TYPE_GRAY, 1, {0x40}, QF_COLOR_AS_STORED, 1, {0, 255}},
         {PNG_COLOR_TYPE_GRAY, 4, {0x3f}, QF_COLOR_FORCED, 3, {51, 51, 51, 255, 255, 255}},
         {PNG_COLOR_TYPE_PALETTE, 1, {0x40}, QF_COLOR_FORCED, 3, {3, 2, 1, 30, 20, 10}},
+        {PNG_COLOR_TYPE_PALETTE, 1, {0x40}, QF_LABELS, 1, {0, 1}},
         {PNG_COLOR_TYPE_PALETTE, 1, {0x40}, QF_COLOR_AS_STORED, 4, {3, 2, 1, 255, 30, 20, 10, 77}},
         {PNG_COLOR_TYPE_RGB_ALPHA,
          8,

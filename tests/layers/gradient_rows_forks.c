@@ -171,6 +171,12 @@ const gradient_row gradient_rows_forks[] = {
      .param = "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.25 }"},
     {"SELU", .bottoms = {"2 100"}},
     {"SELU", .bottoms = {"2 100"}, .param = "selu_param { alpha: -0.5 }", .options = IN_PLACE},
+    {"SoftmaxWithLoss", .bottoms = {"2 4 3", "2 3 = 0 3 7 1 2 0"},
+     .param = "loss_param { ignore_label: 7 weight_by_label_freqs: true class_weighting: 0.5 "
+              "class_weighting: 2 class_weighting: 0.1 class_weighting: 3 }"},
+    {"SoftmaxWithLoss", .bottoms = {"5 4", "5 = 0 3 1 2 0"},
+     .param = "loss_param { normalization: NONE weight_by_label_freqs: true class_weighting: 0.5 "
+              "class_weighting: 2 }"},
     {"ShuffleChannel", .bottoms = {"2 6 2 2"}, .param = "shuffle_channel_param { group: 3 }"},
     {"SmoothL1Loss", .bottoms = {"3 4", "3 4"}},
     {"SmoothL1Loss", .bottoms = {"2 30", "2 30"}, .param = "smooth_l1_loss_param { sigma: 1.3 }"},

@@ -211,7 +211,7 @@ static qf_labelling some_labelling(const shape *s)
     const int axis = some_axis(s);
     const bool ignores = rows_chance(0.5);
     const int ignored = rows_chance(0.5) ? -1 : 255;
-    return (qf_labelling){s->size[axis] ? axis : -1, {ignores, ignored}};
+    return (qf_labelling){.axis = s->size[axis] ? axis : -1, .ignored = {ignores, ignored}};
 }
 
 /* Each item's loss has the rounding of its probability, relative to 1, and its own. */

@@ -61,7 +61,9 @@ qf_status qf_image_decode(qf_context *context, const void *file, size_t size, qf
     for (size_t i = 0; i < sizeof decoders / sizeof *decoders; i++) {
         if (size < decoders[i].size || memcmp(file, decoders[i].signature, decoders[i].size) != 0)
             continue;
-        qf_status status = decoders[i].decode(context, file, size, color, out);
+        const bool labels = color == QF_LABELS && decoders[i].decode != qf_decode_png;
+        qf_status status =
+            decoders[i].decode(context, file, size, labels ? QF_GRAY_FORCED : color, out);
         if (status != QF_OK)
             qf_image_release(out);
         return status;
@@ -81,6 +83,31 @@ qf_status qf_image_read(qf_context *context, const char *path, qf_color color, q
                            "%s", path);
     qf_buffer_release(&file);
     return qf_wrong_file(context, status, path, QF_FILE_IMAGE);
+}
+
+qf_status qf_image_fill(qf_context *context, int height, int width, int channels,
+                        const uint8_t *pixel, qf_image *out)
+{
+    *out = (qf_image){0};
+    QF_TRY(qf_image_make(context, (uint32_t)height, (uint32_t)width, channels, out));
+    for (size_t i = 0; i < (size_t)height * (size_t)width; i++)
+        memcpy(out->pixels + i * (size_t)channels, pixel, (size_t)channels);
+    return QF_OK;
+}
+
+qf_status qf_image_extend(qf_context *context, qf_image *image, int height, int width,
+                          const uint8_t *pixel)
+{
+    qf_image larger;
+    QF_TRY(qf_image_fill(context, height, width, image->channels, pixel, &larger));
+    larger.label = image->label;
+    for (int h = 0; h < image->height; h++)
+        memcpy(larger.pixels + (size_t)h * larger.row_step,
+               image->bytes + (size_t)h * image->row_step,
+               (size_t)image->width * (size_t)image->channels);
+    qf_image_release(image);
+    *image = larger;
+    return QF_OK;
 }
 
 qf_image qf_image_part(const qf_image *image, int top, int left, int height, int width)

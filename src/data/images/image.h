@@ -6,8 +6,9 @@
 
 /* AS_STORED: grey stays grey, an alpha channel stays (IMREAD_UNCHANGED; 16 bits are refused as
  * Caffe does). FORCED: IMREAD_COLOR and IMREAD_GRAYSCALE, which also turn a JPEG as its EXIF
- * orientation says. */
-typedef enum qf_color { QF_COLOR_AS_STORED, QF_COLOR_FORCED, QF_GRAY_FORCED } qf_color;
+ * orientation says. LABELS: as GRAY_FORCED, but the pixels of a PNG with a palette are its
+ * numbers. */
+typedef enum qf_color { QF_COLOR_AS_STORED, QF_COLOR_FORCED, QF_GRAY_FORCED, QF_LABELS } qf_color;
 
 /* Pixel (c, h, w) is at c · channel_step + h · row_step + w · pixel_step. */
 typedef struct qf_image {
@@ -53,6 +54,14 @@ qf_status qf_image_interleave(qf_context *context, qf_image *image);
 /* Only a rectangle of it stays. */
 qf_status qf_image_cut(qf_context *context, qf_image *image, int top, int left, int height,
                        int width);
+/* The same by INTER_NEAREST, which mixes nothing. */
+qf_status qf_image_resize_nearest(qf_context *context, qf_image *image, int height, int width);
+/* A new image of interleaved bytes, whose pixels all have these channels. */
+qf_status qf_image_fill(qf_context *context, int height, int width, int channels,
+                        const uint8_t *pixel, qf_image *out);
+/* To a larger height and width, with such pixels below and to the right. */
+qf_status qf_image_extend(qf_context *context, qf_image *image, int height, int width,
+                          const uint8_t *pixel);
 /* A rectangle of an image of interleaved bytes as an image that borrows its pixels. */
 qf_image qf_image_part(const qf_image *image, int top, int left, int height, int width);
 void qf_image_release(qf_image *image);

@@ -42,9 +42,15 @@ static void read_bytes(png_structp png, png_bytep to, size_t size)
 
 /* As OpenCV does: alpha (and palettes' transparency) only where channels are kept, 16 bits cut to
  * their upper 8, no gamma. */
-static void ask_for(reader *r, int kind, int depth, int channels)
+static void ask_for(reader *r, int kind, int depth, int channels, bool numbers)
 {
     const bool has_color = kind & PNG_COLOR_MASK_COLOR;
+    if (numbers) { /* of the palette, however many to a byte */
+        png_set_packing(r->png);
+        png_set_interlace_handling(r->png);
+        png_read_update_info(r->png, r->info);
+        return;
+    }
     if (depth == 16)
         png_set_strip_16(r->png);
     if (channels < 4)
@@ -96,13 +102,13 @@ static qf_status decode(qf_context *context, reader *r, qf_color color, qf_image
         return qf_fail(context, QF_E_UNSUPPORTED,
                        "a PNG image has 16 bits a channel; Caffe takes 8: convert it, or say "
                        "force_color or force_gray");
-    const int channels = color == QF_COLOR_FORCED  ? 3
-                         : color == QF_GRAY_FORCED ? 1
-                         : has_alpha               ? 4
-                         : has_color               ? 3
-                                                   : 1;
+    const int channels = color == QF_COLOR_FORCED                        ? 3
+                         : color == QF_GRAY_FORCED || color == QF_LABELS ? 1
+                         : has_alpha                                     ? 4
+                         : has_color                                     ? 3
+                                                                         : 1;
     QF_TRY(qf_image_make(context, height, width, channels, out));
-    ask_for(r, kind, depth, channels);
+    ask_for(r, kind, depth, channels, color == QF_LABELS && kind == PNG_COLOR_TYPE_PALETTE);
     return read_rows(context, r, out);
 }
 

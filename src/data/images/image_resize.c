@@ -1,4 +1,5 @@
-/* OpenCV's bilinear interpolation of bytes (INTER_LINEAR), in its fixed point of 11 bits. */
+/* OpenCV's bilinear interpolation of bytes (INTER_LINEAR), in its fixed point of 11 bits; and its
+ * INTER_NEAREST. */
 #include "data/images/image_codecs.h"
 
 #include "base/memory.h"
@@ -107,4 +108,23 @@ qf_status qf_image_resize(qf_context *context, qf_image *image, int height, int 
     if (status == QF_OK)
         *image = resized;
     return status;
+}
+
+qf_status qf_image_resize_nearest(qf_context *context, qf_image *image, int height, int width)
+{
+    const double down = (double)image->height / height, across = (double)image->width / width;
+    const size_t channels = (size_t)image->channels;
+    qf_image resized = {.label = image->label};
+    QF_TRY(qf_image_make(context, (uint32_t)height, (uint32_t)width, image->channels, &resized));
+    for (int h = 0; h < height; h++) {
+        const size_t row = (size_t)fmin(floor(h * down), image->height - 1);
+        for (int w = 0; w < width; w++) {
+            const size_t column = (size_t)fmin(floor(w * across), image->width - 1);
+            memcpy(resized.pixels + (size_t)h * resized.row_step + (size_t)w * channels,
+                   image->bytes + row * image->row_step + column * image->pixel_step, channels);
+        }
+    }
+    qf_image_release(image);
+    *image = resized;
+    return QF_OK;
 }

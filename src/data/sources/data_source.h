@@ -21,6 +21,10 @@ typedef struct qf_batch {
     int channels, height, width; /* of each */
     float *images;               /* size · height · width · channels */
     float *labels;
+    /* Of sources with label maps: size · height · width labels, then height and width of each item
+     * without its padding. */
+    float *maps;
+    size_t map_capacity;
     float *boxes; /* of sources with boxes: (item, label, instance, x1, y1, x2, y2, difficult) */
     size_t box_count;
     size_t image_capacity, box_capacity;
@@ -44,6 +48,7 @@ typedef struct qf_data_source {
     void *state;
     int channels, height, width; /* of its first item */
     bool has_boxes;              /* what an item shows is said by boxes, not by a label */
+    bool has_maps;               /* each pixel has a label */
 } qf_data_source;
 
 /* Each leaves *out as it was when it fails. `param` and `transform` (NULL: none) are borrowed;

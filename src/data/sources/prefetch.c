@@ -124,6 +124,7 @@ void qf_prefetch_destroy(qf_prefetch *p)
         qf_free(p->ring[i].images);
         qf_free(p->ring[i].labels);
         qf_free(p->ring[i].boxes);
+        qf_free(p->ring[i].maps);
     }
     qf_free(p->ring);
     qf_data_source_close(&p->source);

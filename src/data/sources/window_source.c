@@ -262,6 +262,10 @@ qf_status qf_window_source_open(qf_context *context, const Caffe__WindowDataPara
     s->param = param;
     s->transform = transform;
     const qf_status status = open(context, s);
-    const qf_data_source made = {&type, s, QF_WINDOW_CHANNELS, s->crop, s->crop, false};
+    const qf_data_source made = {.type = &type,
+                                 .state = s,
+                                 .channels = QF_WINDOW_CHANNELS,
+                                 .height = s->crop,
+                                 .width = s->crop};
     return qf_data_source_opened(status, &made, out);
 }

@@ -11,6 +11,7 @@
 typedef struct qf_labelling {
     int axis;
     qf_ignored_label ignored;
+    qf_tensor *weights; /* what an item of each class counts, in softmax_loss; NULL: 1 */
 } qf_labelling;
 
 /* What a loss of values reads; weights of one shape with x, or NULL: 1. */
@@ -32,10 +33,10 @@ typedef struct qf_reduce_family {
     /* dx = (dy − Σ dy · y) · y; dx may be dy. */
     qf_status (*softmax_backward)(qf_context *, qf_tensor *y, qf_tensor *dy, int axis,
                                   qf_tensor *dx);
-    /* The softmax of x, and the scalar loss = −Σ log softmax(x)[label] / divisor. */
+    /* The softmax of x, and the scalar loss = −Σ weight · log softmax(x)[label] / divisor. */
     qf_status (*softmax_loss)(qf_context *, const qf_labelling *, qf_tensor *x, qf_tensor *labels,
                               float divisor, qf_tensor *probability, qf_tensor *loss);
-    /* dx = scale · (probability − (1 for the label, else 0)); of ignored items 0. */
+    /* dx = scale · weight · (probability − (1 for the label, else 0)); of ignored items 0. */
     qf_status (*softmax_loss_backward)(qf_context *, const qf_labelling *, qf_tensor *probability,
                                        qf_tensor *labels, float scale, qf_tensor *dx);
     /* The scalar loss = Σ outside · qf_loss_term() / divisor. */

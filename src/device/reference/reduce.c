@@ -114,9 +114,11 @@ static qf_status softmax_loss(qf_context *context, const qf_labelling *s, qf_ten
 {
     QF_ON_DEVICE(context);
     const qf_classes c = qf_classes_along(&x->shape, s->axis);
-    const float *scores, *label;
+    const float *scores, *label, *weights = NULL;
     float *p, *result;
     double sum = 0;
+    if (s->weights)
+        QF_TRY(qf_device_read(context, s->weights, QF_PLAIN, &weights));
     QF_TRY(qf_device_read(context, x, c.form, &scores));
     QF_TRY(qf_device_read(context, labels, QF_PLAIN, &label));
     QF_TRY(qf_device_write(context, probability, c.form, &p));
@@ -126,7 +128,8 @@ static qf_status softmax_loss(qf_context *context, const qf_labelling *s, qf_ten
         if (qf_label_is_ignored(s->ignored, label[item]))
             continue;
         const size_t at = qf_classes_first(&c, item) + (size_t)label[item] * c.inner;
-        sum += (double)qf_negative_log(p[at], FLT_MIN);
+        sum += (double)qf_negative_log(p[at], FLT_MIN) *
+               (weights ? (double)weights[(size_t)label[item]] : 1);
     }
     result[0] = (float)sum / divisor;
     return QF_OK;
@@ -138,19 +141,22 @@ static qf_status softmax_loss_backward(qf_context *context, const qf_labelling *
 {
     QF_ON_DEVICE(context);
     const qf_classes c = qf_classes_along(&probability->shape, s->axis);
-    const float *p, *label;
+    const float *p, *label, *weights = NULL;
     float *result;
+    if (s->weights)
+        QF_TRY(qf_device_read(context, s->weights, QF_PLAIN, &weights));
     QF_TRY(qf_device_read(context, probability, c.form, &p));
     QF_TRY(qf_device_read(context, labels, QF_PLAIN, &label));
     QF_TRY(qf_device_write(context, dx, c.form, &result));
     for (size_t item = 0; item < qf_classes_items(&c); item++) {
         const size_t first = qf_classes_first(&c, item);
         const bool ignored = qf_label_is_ignored(s->ignored, label[item]);
+        const float its = weights && !ignored ? scale * weights[(size_t)label[item]] : scale;
         for (size_t k = 0; k < c.classes; k++)
-            result[first + k * c.inner] = ignored ? 0 : scale * p[first + k * c.inner];
+            result[first + k * c.inner] = ignored ? 0 : its * p[first + k * c.inner];
         if (!ignored) {
             const size_t at = first + (size_t)label[item] * c.inner;
-            result[at] = scale * (p[at] - 1);
+            result[at] = its * (p[at] - 1);
         }
     }
     return QF_OK;

@@ -1,7 +1,8 @@
-/* Data, AnnotatedData, ImageData, WindowData: batches of images and labels, made ahead of time.
- * They differ only in the source that is opened; AnnotatedData has boxes for labels: SSD's rows,
- * or, with yolo_data_type 1, some for each image (label from 0, centre, size), the rest of which is
- * 0. */
+/* Data, AnnotatedData, ImageData, WindowData, and DenseImageData, ImageSegData, ImageLabelmapData:
+ * batches of images and labels, made ahead of time. They differ in the source that is opened, and
+ * in what labels are: a number an image; boxes (AnnotatedData: SSD's rows, or, with yolo_data_type
+ * 1, some for each image (label from 0, centre, size), the rest of which is 0); or one a pixel. */
+#include "data/sources/label_map_source.h"
 #include "data/sources/prefetch.h"
 #include "layers/layer.h"
 
@@ -12,6 +13,7 @@ enum { BATCH_MAX = 1 << 20, DEPTH_MAX = 1 << 10, DEPTH = 4 /* data_param.prefetc
 
 typedef struct state {
     qf_prefetch *prefetch;
+    bool has_maps; /* a label for each pixel */
     bool has_boxes;
     bool yolo, easy; /* boxes as YOLO's losses read them; without the difficult ones */
     int batch, cut;  /* cut: how many of the next batch are put out; 0: all */
@@ -24,11 +26,16 @@ static qf_status set_shapes(qf_layer *layer, int count, int channels, int height
 {
     const state *s = layer->state;
     const qf_shape images = qf_shape_make(4, (int[]){count, channels, height, width});
+    const qf_shape maps = qf_shape_make(4, (int[]){count, 1, height, width});
+    const qf_shape extents = qf_shape_make(4, (int[]){count, 1, 1, 2});
     const qf_shape labels = !s->has_boxes ? qf_shape_make(1, &count)
                             : s->yolo ? qf_shape_make(4, (int[]){count, 1, YOLO_BOXES, YOLO_ROW})
                                       : qf_shape_make(4, (int[]){1, 1, boxes, QF_BOX_ROW});
     QF_TRY(qf_blob_reshape_to(layer->top[0], &images));
-    return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], &labels) : QF_OK;
+    if (layer->top_count > 2)
+        QF_TRY(qf_blob_reshape_to(layer->top[2], &extents));
+    return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], s->has_maps ? &maps : &labels)
+                                : QF_OK;
 }
 
 static qf_status check_batch(const qf_layer *layer, uint32_t batch_size)
@@ -46,6 +53,7 @@ static qf_status start(qf_layer *layer, qf_data_source *source, uint32_t batch_s
     state *s = layer->state;
     s->batch = (int)batch_size;
     s->has_boxes = source->has_boxes;
+    s->has_maps = source->has_maps;
     qf_status status =
         set_shapes(layer, (int)batch_size, source->channels, source->height, source->width, 1);
     if (status == QF_OK)
@@ -127,6 +135,106 @@ static qf_status setup_windows(qf_layer *layer)
     return start(layer, &source, p->batch_size, DEPTH, &random);
 }
 
+/* ---- a label for each pixel ---- */
+
+static qf_status open_maps(qf_layer *layer, qf_label_map_options *options, uint32_t batch_size)
+{
+    qf_random random = qf_random_fork(&layer->context->random);
+    qf_data_source source;
+    options->train = layer->phase == QF_TRAIN;
+    QF_TRY(check_batch(layer, batch_size));
+    QF_TRY(qf_label_map_source_open(layer->context, options, layer->param->transform_param, &random,
+                                    &source));
+    return start(layer, &source, batch_size, DEPTH, &random);
+}
+
+/* crop_size, or both sides, of transform_param; `options` may have sides already. */
+static qf_status take_transform(qf_layer *layer, qf_label_map_options *options)
+{
+    const Caffe__TransformationParameter *p = layer->param->transform_param;
+    if (!p)
+        return QF_OK;
+    if (p->crop_size && (p->crop_width || p->crop_height || options->crop_width))
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "crop_size stands beside crop_width and crop_height; give one");
+    options->mirror |= p->mirror;
+    options->scale_factors = p->scale_factors;
+    options->scale_factor_count = p->n_scale_factors;
+    if (p->crop_size || p->crop_height || p->crop_width) {
+        options->crop_height = (int)(p->crop_size ? p->crop_size : p->crop_height);
+        options->crop_width = (int)(p->crop_size ? p->crop_size : p->crop_width);
+    }
+    return QF_OK;
+}
+
+static qf_status setup_dense(qf_layer *layer)
+{
+    const Caffe__DenseImageDataParameter *p =
+        QF_LAYER_PARAM(layer, dense_image_data_param, DENSE_IMAGE_DATA_, DenseImageData);
+    qf_label_map_options options = {.source = p->source,
+                                    .root_folder = p->root_folder,
+                                    .color = p->is_color ? QF_COLOR_FORCED : QF_GRAY_FORCED,
+                                    .rand_skip = p->rand_skip,
+                                    .shuffle = p->shuffle,
+                                    .mirror = p->mirror,
+                                    .new_height = (int)p->new_height,
+                                    .new_width = (int)p->new_width,
+                                    .crop_height = (int)p->crop_height,
+                                    .crop_width = (int)p->crop_width};
+    QF_TRY(take_transform(layer, &options));
+    return open_maps(layer, &options, p->batch_size);
+}
+
+static qf_label_map_options image_options(const Caffe__ImageDataParameter *p)
+{
+    return (qf_label_map_options){.source = p->source,
+                                  .root_folder = p->root_folder,
+                                  .color = p->is_color ? QF_COLOR_FORCED : QF_GRAY_FORCED,
+                                  .rand_skip = p->rand_skip,
+                                  .shuffle = p->shuffle,
+                                  .ignore_label = p->ignore_label,
+                                  .new_height = (int)p->new_height,
+                                  .new_width = (int)p->new_width};
+}
+
+static qf_status setup_seg(qf_layer *layer)
+{
+    static const qf_label_kind kinds[] = {QF_NO_LABELS, QF_ONE_LABEL, QF_LABEL_MAP};
+    const Caffe__ImageDataParameter *p =
+        QF_LAYER_PARAM(layer, image_data_param, IMAGE_DATA_, ImageData);
+    qf_label_map_options options = image_options(p);
+    options.labels = kinds[p->label_type];
+    options.pads = true;
+    if (p->ignore_label < 0 || p->ignore_label > 255)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "image_data_param.ignore_label is %d, expected 0 to 255", p->ignore_label);
+    QF_TRY(take_transform(layer, &options));
+    return open_maps(layer, &options, p->batch_size);
+}
+
+static qf_status setup_edges(qf_layer *layer)
+{
+    const Caffe__ImageDataParameter *p =
+        QF_LAYER_PARAM(layer, image_data_param, IMAGE_DATA_, ImageData);
+    qf_label_map_options options = image_options(p);
+    options.halves = true;
+    QF_TRY(take_transform(layer, &options));
+    return open_maps(layer, &options, p->batch_size);
+}
+
+static qf_status write_maps(qf_layer *layer, const qf_batch *batch)
+{
+    const size_t size = (size_t)batch->size * (size_t)batch->height * (size_t)batch->width;
+    float *out;
+    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &out));
+    memcpy(out, batch->maps, qf_blob_count(layer->top[1]) * sizeof *out);
+    if (layer->top_count < 3)
+        return QF_OK;
+    QF_TRY(qf_write(layer->context, layer->top[2]->data, QF_PLAIN, &out));
+    memcpy(out, batch->maps + size, qf_blob_count(layer->top[2]) * sizeof *out);
+    return QF_OK;
+}
+
 static qf_status reshape(qf_layer *layer)
 {
     (void)layer; /* forward knows the shape of its batch */
@@ -192,6 +300,8 @@ static qf_status forward(qf_layer *layer)
         return QF_OK;
     if (s->has_boxes)
         return s->yolo ? write_yolo_boxes(layer, batch, rows) : write_boxes(layer, batch, rows);
+    if (s->has_maps)
+        return write_maps(layer, batch);
     QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &labels));
     memcpy(labels, batch->labels, (size_t)count * sizeof *labels);
     return QF_OK;
@@ -231,12 +341,12 @@ static void data_cut(qf_layer *layer, int items)
     ((state *)layer->state)->cut = items;
 }
 
-#define DATA_LAYER(stem, type, least_tops, make)                                                   \
+#define DATA_LAYER(stem, type, least_tops, most_tops, make)                                        \
     const qf_layer_type qf_##stem##_layer = {                                                      \
         .name = type,                                                                              \
         .state_size = sizeof(state),                                                               \
         QF_BOTTOMS(0, 0),                                                                          \
-        QF_TOPS(least_tops, 2),                                                                    \
+        QF_TOPS(least_tops, most_tops),                                                            \
         .no_backward = true,                                                                       \
         .source = true,                                                                            \
         .setup = make,                                                                             \
@@ -250,7 +360,10 @@ static void data_cut(qf_layer *layer, int items)
         .data_cut = data_cut,                                                                      \
     }
 
-DATA_LAYER(annotated_data, "AnnotatedData", 1, setup_annotated);
-DATA_LAYER(data, "Data", 1, setup_data);
-DATA_LAYER(image_data, "ImageData", 2, setup_images);
-DATA_LAYER(window_data, "WindowData", 2, setup_windows);
+DATA_LAYER(annotated_data, "AnnotatedData", 1, 2, setup_annotated);
+DATA_LAYER(data, "Data", 1, 2, setup_data);
+DATA_LAYER(dense_image_data, "DenseImageData", 2, 2, setup_dense);
+DATA_LAYER(image_data, "ImageData", 2, 2, setup_images);
+DATA_LAYER(image_labelmap_data, "ImageLabelmapData", 2, 2, setup_edges);
+DATA_LAYER(image_seg_data, "ImageSegData", 2, 3, setup_seg);
+DATA_LAYER(window_data, "WindowData", 2, 2, setup_windows);

@@ -1,6 +1,7 @@
 /* SoftmaxWithLoss: −mean log p(label), the gradient straight from the probabilities. R-FCN's Caffe
  * puts out the loss of each item, too, as third top, through which no gradient comes; its layer
- * SoftmaxWithLossOHEM is the same. */
+ * SoftmaxWithLossOHEM is the same. SegNet's weighs each item by its class (weight_by_label_freqs),
+ * which what divides the sum does not. */
 #include "layers/loss/loss.h"
 
 typedef struct state {
@@ -12,12 +13,43 @@ typedef struct state {
 
 static qf_status setup(qf_layer *layer)
 {
-    return qf_tensor_create(layer->context, &((state *)layer->state)->probability);
+    const Caffe__LossParameter *p = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
+    state *s = layer->state;
+    if (p->weight_by_label_freqs)
+        QF_TRY(qf_tensor_create(layer->context, &s->loss.weights));
+    return qf_tensor_create(layer->context, &s->probability);
+}
+
+/* A class without a weight counts as 1. */
+static qf_status set_weights(qf_layer *layer)
+{
+    const Caffe__LossParameter *p = QF_LAYER_PARAM(layer, loss_param, LOSS_, Loss);
+    state *s = layer->state;
+    const qf_shape shape = qf_shape_make(1, (int[]){(int)s->classes.classes});
+    float *weights;
+    if (!s->loss.weights)
+        return QF_OK;
+    if (p->n_class_weighting > s->classes.classes)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "loss_param has %zu class_weighting for %zu classes", p->n_class_weighting,
+                       s->classes.classes);
+    if (p->n_class_weighting < s->classes.classes)
+        qf_warning(layer->context,
+                   "layer %s: loss_param has %zu class_weighting for %zu classes; the others "
+                   "count as 1",
+                   layer->name, p->n_class_weighting, s->classes.classes);
+    QF_TRY(qf_tensor_reshape(layer->context, s->loss.weights, &shape));
+    QF_TRY(qf_write(layer->context, s->loss.weights, QF_PLAIN, &weights));
+    for (size_t k = 0; k < s->classes.classes; k++)
+        weights[k] = k < p->n_class_weighting ? p->class_weighting[k] : 1;
+    return QF_OK;
 }
 
 static void destroy(qf_layer *layer)
 {
-    qf_tensor_release(((state *)layer->state)->probability);
+    const state *s = layer->state;
+    qf_tensor_release(s->probability);
+    qf_tensor_release(s->loss.weights);
 }
 
 static qf_status reshape(qf_layer *layer)
@@ -28,6 +60,7 @@ static qf_status reshape(qf_layer *layer)
     const qf_shape scalar = {0};
     QF_TRY(qf_loss_classes(layer, p->axis, &s->loss.axis, &s->classes));
     s->loss.ignored = qf_loss_ignored(layer);
+    QF_TRY(set_weights(layer));
     QF_TRY(qf_tensor_reshape(layer->context, s->probability, bottom));
     QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
     if (layer->top_count > 1)

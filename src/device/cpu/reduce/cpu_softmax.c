@@ -63,7 +63,7 @@ qf_status qf_softmax_backward(qf_context *context, qf_tensor *y, qf_tensor *dy, 
 /* The losses while the probabilities are in the cache; in blocks of fixed bounds, so that the sum
  * does not depend on the number of threads. */
 static double add_losses(const qf_labelling *s, const qf_classes *c, const float *x,
-                         const float *labels, float *probability)
+                         const float *labels, const float *weights, float *probability)
 {
     enum { BLOCKS = 64 };
     const size_t items = qf_classes_items(c);
@@ -75,7 +75,8 @@ static double add_losses(const qf_labelling *s, const qf_classes *c, const float
             if (qf_label_is_ignored(s->ignored, labels[item]))
                 continue;
             const size_t at = qf_classes_first(c, item) + (size_t)labels[item] * c->inner;
-            part[block] += (double)qf_negative_log(probability[at], FLT_MIN);
+            part[block] += (double)qf_negative_log(probability[at], FLT_MIN) *
+                           (weights ? (double)weights[(size_t)labels[item]] : 1);
         }
     for (size_t block = 0; block < BLOCKS; block++)
         sum += part[block];
@@ -87,13 +88,15 @@ qf_status qf_softmax_loss_forward(qf_context *context, const qf_labelling *s, qf
                                   qf_tensor *loss)
 {
     const qf_classes c = qf_classes_along(&x->shape, s->axis);
-    const float *scores, *label;
+    const float *scores, *label, *weights = NULL;
     float *p, *result;
+    if (s->weights)
+        QF_TRY(qf_read(context, s->weights, QF_PLAIN, &weights));
     QF_TRY(qf_read(context, x, c.form, &scores));
     QF_TRY(qf_read(context, labels, QF_PLAIN, &label));
     QF_TRY(qf_write(context, probability, c.form, &p));
     QF_TRY(qf_write(context, loss, QF_PLAIN, &result));
-    result[0] = (float)add_losses(s, &c, scores, label, p) / divisor;
+    result[0] = (float)add_losses(s, &c, scores, label, weights, p) / divisor;
     return QF_OK;
 }
 
@@ -102,8 +105,10 @@ qf_status qf_softmax_loss_backward(qf_context *context, const qf_labelling *s,
                                    qf_tensor *dx)
 {
     const qf_classes c = qf_classes_along(&probability->shape, s->axis);
-    const float *p, *label;
+    const float *p, *label, *weights = NULL;
     float *result;
+    if (s->weights)
+        QF_TRY(qf_read(context, s->weights, QF_PLAIN, &weights));
     QF_TRY(qf_read(context, probability, c.form, &p));
     QF_TRY(qf_read(context, labels, QF_PLAIN, &label));
     QF_TRY(qf_write(context, dx, c.form, &result));
@@ -112,9 +117,10 @@ qf_status qf_softmax_loss_backward(qf_context *context, const qf_labelling *s,
         const size_t first = qf_classes_first(&c, item);
         const bool ignored = qf_label_is_ignored(s->ignored, label[item]);
         const size_t right = ignored ? 0 : (size_t)label[item];
+        const float its = weights ? scale * weights[right] : scale;
         for (size_t k = 0; k < c.classes; k++) {
             const size_t at = first + k * c.inner;
-            result[at] = ignored ? 0 : scale * (p[at] - (k == right ? 1.0f : 0));
+            result[at] = ignored ? 0 : its * (p[at] - (k == right ? 1.0f : 0));
         }
     }
     return QF_OK;
