@@ -166,6 +166,29 @@ static void blobs_name_their_last_value(void **state)
     qf_message_free(model);
 }
 
+/* Outputs have the names of the net's outputs, also where a layer only passes a value on; an input
+ * keeps its own. */
+static void outputs_are_the_nets(void **state)
+{
+    (void)state;
+    export_text(INPUT("dim: 2 dim: 3")
+                    LAYER("ip", "InnerProduct", "x", "ip", "inner_product_param { num_output: 4 }")
+                        LAYER("drop", "Dropout", "ip", "drop", "")
+                            LAYER("sum", "Reduction", "ip", "sum", "reduction_param { axis: 1 }"),
+                no_shape);
+    Onnx__Model *model = read_model("net.onnx");
+    assert_int_equal(model->graph->n_output, 2);
+    expect_shape(model->graph->output[0], "drop", "batch x 4");
+    expect_shape(model->graph->output[1], "sum", "batch");
+    assert_string_equal(maker_of(model, "drop")->op_type, "Identity");
+    qf_message_free(model);
+    export_text(INPUT("dim: 2 dim: 3") LAYER("relu", "ReLU", "x", "x", ""), no_shape);
+    model = read_model("net.onnx");
+    expect_shape(model->graph->input[0], "x", "batch x 3");
+    expect_shape(model->graph->output[0], "x.relu", "batch x 3");
+    qf_message_free(model);
+}
+
 /* Windows of 3 at steps of 2 over 6 pixels: three, the last of 2 pixels. */
 static void windows_are_caffes(void **state)
 {
@@ -412,6 +435,7 @@ int main(void)
         cmocka_unit_test(the_batch_stays_open),
         cmocka_unit_test(a_named_batch_is_kept),
         cmocka_unit_test(blobs_name_their_last_value),
+        cmocka_unit_test(outputs_are_the_nets),
         cmocka_unit_test(windows_are_caffes),
         cmocka_unit_test(a_net_to_train_is_reduced),
         cmocka_unit_test(large_models_lie_in_two_files),

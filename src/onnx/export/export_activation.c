@@ -1,6 +1,8 @@
 /* Layers that change each value by itself, or along one axis. */
 #include "onnx/export/export_layers.h"
 
+#include "base/memory.h"
+
 #include <math.h>
 
 static const char *x_of(const qf_onnx_export *e)
@@ -159,12 +161,19 @@ void qf_onnx_softmax(qf_onnx_export *e)
     qf_onnx_set_top(e, 0, softmax(e, p->axis));
 }
 
-/* A loss of which the answers stay; they have no blob in the net. */
+/* A loss of which the answers stay; they have no blob in the net. The first are called prob. */
 static void answer(qf_onnx_export *e, const char *value)
 {
-    const char *name = qf_net_blob_index(e->net, "prob") < 0 ? "prob" : e->layer->name;
-    if (e->maker->status == QF_OK)
-        qf_maker_rename(e->maker, value, name);
+    const bool first = e->answer_count == 0 && qf_net_blob_index(e->net, "prob") < 0;
+    const char *name = first ? "prob" : e->layer->name;
+    if (e->maker->status != QF_OK)
+        return;
+    if (!qf_grow(&e->answer, &e->answer_capacity, e->answer_count + 1, sizeof *e->answer)) {
+        e->maker->status = qf_fail(e->context, QF_E_MEMORY, "no memory for names");
+        return;
+    }
+    qf_maker_rename(e->maker, value, name);
+    e->answer[e->answer_count++] = (struct qf_onnx_answer){name, e->layer->bottom[0]};
 }
 
 void qf_onnx_softmax_with_loss(qf_onnx_export *e)
@@ -178,24 +187,42 @@ void qf_onnx_sigmoid_with_loss(qf_onnx_export *e)
     answer(e, qf_unary(e->maker, "Sigmoid", x_of(e)));
 }
 
-/* The best of each item, or along an axis: where they are, or their values, or both. */
+/* Backwards along an axis. */
+static const char *reversed(qf_onnx_export *e, const char *x, int64_t axis)
+{
+    qf_graph_maker *m = e->maker;
+    const char *back = qf_integer(m, -1);
+    return qf_node(m, "Slice",
+                   QF_INPUTS(x, back, qf_integer(m, INT64_MIN + 1), qf_integer(m, axis), back),
+                   QF_NO_ATTRIBUTES);
+}
+
+/* The best of each item, or along an axis: where they are, or their values, or both. Of equal ones
+ * Caffe takes the last first, TopK the first, so that it is given them backwards. */
 void qf_onnx_arg_max(qf_onnx_export *e)
 {
     const Caffe__ArgMaxParameter *p = QF_LAYER_PARAM(e->layer, argmax_param, ARG_MAX_, ArgMax);
     qf_graph_maker *m = e->maker;
-    const int axis = p->has_axis ? qf_shape_axis(qf_onnx_bottom_shape(e, 0), p->axis) : 1;
+    const qf_shape *shape = qf_onnx_bottom_shape(e, 0);
+    const int axis = p->has_axis ? qf_shape_axis(shape, p->axis) : 1;
+    const size_t count =
+        p->has_axis ? (size_t)shape->dim[axis] : qf_shape_count_range(shape, 1, shape->axes);
     const char *x =
         p->has_axis ? x_of(e)
                     : qf_node(m, "Flatten", QF_INPUTS(x_of(e)), QF_ATTRIBUTES(QF_INT("axis", 1)));
     const char *best[2];
-    qf_node_of_many(m, "TopK", QF_INPUTS(x, qf_integer(m, p->top_k)),
-                    QF_ATTRIBUTES(QF_INT("axis", axis)), best, 2);
-    if (p->has_axis) {
-        qf_onnx_set_top(e, 0, p->out_max_val ? best[0] : as_float(e, best[1]));
+    if (p->has_axis && qf_onnx_bottom_dim(e, 0, axis) < 0) {
+        qf_onnx_refuse(e, "it looks along the batch; give the model a fixed batch");
         return;
     }
-    const char *y = as_float(e, best[1]);
+    qf_node_of_many(m, "TopK", QF_INPUTS(reversed(e, x, axis), qf_integer(m, p->top_k)),
+                    QF_ATTRIBUTES(QF_INT("axis", axis)), best, 2);
+    const char *index = qf_binary(m, "Sub", qf_scalar(m, (float)count - 1), as_float(e, best[1]));
+    if (p->has_axis) {
+        qf_onnx_set_top(e, 0, p->out_max_val ? best[0] : index);
+        return;
+    }
     if (p->out_max_val)
-        y = qf_node(m, "Concat", QF_INPUTS(y, best[0]), QF_ATTRIBUTES(QF_INT("axis", 1)));
-    qf_onnx_set_top(e, 0, qf_onnx_reshape_to_top(e, y, 0));
+        index = qf_node(m, "Concat", QF_INPUTS(index, best[0]), QF_ATTRIBUTES(QF_INT("axis", 1)));
+    qf_onnx_set_top(e, 0, qf_onnx_reshape_to_top(e, index, 0));
 }

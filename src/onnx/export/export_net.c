@@ -70,15 +70,6 @@ static bool is_read(const Onnx__Graph *graph, const char *value)
     return false;
 }
 
-static bool is_made(const Onnx__Graph *graph, const char *value)
-{
-    for (size_t n = 0; n < graph->n_node; n++)
-        for (size_t o = 0; o < graph->node[n]->n_output; o++)
-            if (strcmp(graph->node[n]->output[o], value) == 0)
-                return true;
-    return false;
-}
-
 static bool is_hidden(const qf_onnx_export *e, const char *value)
 {
     for (size_t i = 0; i < e->hidden_count; i++)
@@ -132,40 +123,86 @@ static bool is_output(const Onnx__Graph *graph, const char *name)
     return false;
 }
 
-/* What no node reads is put out, under its blob's name. */
-static qf_status put_output(qf_onnx_export *e, const qf_blob *blob)
+/* Which layer writes a blob last, and does a layer that stays read it after that? */
+typedef struct use {
+    const qf_layer *maker;
+    bool read;
+} use;
+
+static qf_status find_uses(const qf_onnx_export *e, use **out)
+{
+    *out = qf_alloc((size_t)e->net->blob_count, sizeof **out);
+    if (!*out)
+        return qf_fail(e->context, QF_E_MEMORY, "no memory for %d blobs", e->net->blob_count);
+    for (int l = 0; l < e->net->layer_count; l++) {
+        const qf_layer *layer = e->net->layers[l];
+        const bool stays = !qf_onnx_is_dropped(qf_onnx_row_find(layer->type->name));
+        for (int b = 0; b < layer->bottom_count; b++)
+            (*out)[layer->bottom[b]->index].read |= stays;
+        for (int t = 0; t < layer->top_count; t++)
+            (*out)[layer->top[t]->index] = (use){.maker = layer};
+    }
+    return QF_OK;
+}
+
+static bool is_input(const qf_net *net, const char *value)
+{
+    for (int i = 0; i < net->input_count; i++)
+        if (strcmp(net->blobs[net->inputs[i]]->name, value) == 0)
+            return true;
+    return false;
+}
+
+/* Is this value the blob's own, and not one that it shares (behind Dropout, Split)? */
+static bool is_own(const qf_blob *blob, const char *value)
+{
+    const size_t length = strlen(blob->name);
+    return strncmp(value, blob->name, length) == 0 && (!value[length] || value[length] == '.');
+}
+
+/* What no layer reads is put out, under its blob's name. */
+static qf_status put_output(qf_onnx_export *e, const qf_blob *blob, const use *use)
 {
     Onnx__Graph *graph = e->maker->graph;
     const char *value = e->value[blob->index];
-    if (!value || is_read(graph, value) || is_hidden(e, value) || is_output(graph, value) ||
-        is_output(graph, blob->name) || !is_made(graph, value))
+    if (!value || use->read || use->maker->bottom_count == 0 || is_hidden(e, value))
         return QF_OK;
+    if (strcmp(use->maker->type->name, "Split") == 0) {
+        if (is_read(graph, value) || is_output(graph, value) || is_input(e->net, value))
+            return QF_OK;
+    } else if (!is_own(blob, value)) {
+        qf_maker_begin(e->maker, use->maker->name);
+        value = qf_unary(e->maker, "Identity", value);
+        if (e->maker->status == QF_OK)
+            qf_maker_rename(e->maker, value, blob->name);
+        value = blob->name;
+    }
+    QF_TRY(e->maker->status);
     return describe(e, blob, value, &graph->n_output, &graph->output);
 }
 
-/* Answers of losses are the bottoms' shapes, and no blobs. */
+/* Answers of losses have the shapes of their bottoms, and no blobs. */
 static qf_status put_answers(qf_onnx_export *e)
 {
     Onnx__Graph *graph = e->maker->graph;
-    for (int l = 0; l < e->net->layer_count; l++) {
-        const qf_layer *layer = e->net->layers[l];
-        const char *answer =
-            qf_net_blob_index(e->net, "prob") < 0 && is_made(graph, "prob") ? "prob" : layer->name;
-        if (layer->type->loss && layer->bottom_count && is_made(graph, answer) &&
-            !is_read(graph, answer) && !is_output(graph, answer))
-            QF_TRY(describe(e, layer->bottom[0], answer, &graph->n_output, &graph->output));
-    }
+    for (size_t i = 0; i < e->answer_count; i++)
+        QF_TRY(
+            describe(e, e->answer[i].scores, e->answer[i].name, &graph->n_output, &graph->output));
     return QF_OK;
 }
 
 static qf_status put_outputs(qf_onnx_export *e)
 {
-    for (int b = 0; b < e->net->blob_count; b++)
-        QF_TRY(put_output(e, e->net->blobs[b]));
-    QF_TRY(put_answers(e));
-    return e->maker->graph->n_output
-               ? QF_OK
-               : qf_fail(e->context, QF_E_UNSUPPORTED, "the net puts out nothing to export");
+    use *uses;
+    qf_status status = find_uses(e, &uses);
+    for (int b = 0; b < e->net->blob_count && status == QF_OK; b++)
+        status = put_output(e, e->net->blobs[b], &uses[b]);
+    qf_free(uses);
+    if (status == QF_OK)
+        status = put_answers(e);
+    if (status == QF_OK && !e->maker->graph->n_output)
+        status = qf_fail(e->context, QF_E_UNSUPPORTED, "the net puts out nothing to export");
+    return status;
 }
 
 static int by_text(const void *a, const void *b)
@@ -213,8 +250,8 @@ static qf_status make_graph(qf_onnx_export *e, qf_onnx_result *result)
         QF_TRY(export_layer(e, l));
         result->quantised += e->net->layers[l]->dequant && e->net->layers[l]->param_count;
     }
-    QF_TRY(put_inputs(e));
     QF_TRY(put_outputs(e));
+    QF_TRY(put_inputs(e));
     QF_TRY(check_names(e));
     result->nodes = maker->graph->n_node;
     result->initialisers = maker->graph->n_initializer;
@@ -259,6 +296,7 @@ static qf_status make_model(qf_context *context, qf_net *net, const qf_onnx_opti
     qf_free(e.value);
     qf_free(e.free_axes);
     qf_free(e.hidden);
+    qf_free(e.answer);
     return status;
 }
 

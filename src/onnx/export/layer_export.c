@@ -29,6 +29,11 @@ const qf_onnx_row *qf_onnx_row_find(const char *type)
     return NULL;
 }
 
+bool qf_onnx_is_dropped(const qf_onnx_row *row)
+{
+    return row && strcmp(row->nodes, "dropped") == 0;
+}
+
 /* ---- blobs ---- */
 
 const char *qf_onnx_bottom(const qf_onnx_export *e, int index)
@@ -62,13 +67,18 @@ int64_t qf_onnx_top_dim(const qf_onnx_export *e, int index, int axis)
     return dim_of(e, e->layer->top[index], axis);
 }
 
-/* Only the last that writes to a name gives its value this name. */
-static bool is_written_later(const qf_onnx_export *e, const char *blob)
+/* Only the last that writes to a name gives its value this name; and none where it is an input's.
+ */
+static bool is_name_taken(const qf_onnx_export *e, const char *blob)
 {
-    for (int l = e->index + 1; l < e->net->layer_count; l++)
-        for (int t = 0; t < e->net->layers[l]->top_count; t++)
-            if (strcmp(e->net->layers[l]->top[t]->name, blob) == 0)
+    for (int l = 0; l < e->net->layer_count; l++) {
+        const qf_layer *other = e->net->layers[l];
+        const bool source = other->bottom_count == 0;
+        for (int t = 0; t < other->top_count; t++)
+            if ((l > e->index || (source && l < e->index)) &&
+                strcmp(other->top[t]->name, blob) == 0)
                 return true;
+    }
     return false;
 }
 
@@ -77,7 +87,7 @@ void qf_onnx_set_top(qf_onnx_export *e, int index, const char *value)
     const qf_blob *blob = e->layer->top[index];
     qf_buffer name = {0};
     qf_buffer_print(&name, "%s", blob->name);
-    if (is_written_later(e, blob->name))
+    if (is_name_taken(e, blob->name))
         qf_buffer_print(&name, ".%s", e->layer->name);
     if (e->maker->status == QF_OK)
         e->maker->status = qf_buffer_whole(e->context, &name);

@@ -16,6 +16,11 @@ typedef struct qf_onnx_export {
      * batch decides axis i. */
     const char **value;
     uint32_t *free_axes;
+    struct qf_onnx_answer { /* of a loss: what its node puts out, and the blob it is made of */
+        const char *name;
+        const qf_blob *scores;
+    } * answer;
+    size_t answer_count, answer_capacity;
     const char **hidden; /* values that must not be outputs: what Silence takes */
     size_t hidden_count, hidden_capacity;
     bool signed_activations;
@@ -32,6 +37,7 @@ typedef struct qf_onnx_row {
 /* All rows in alphabetical order, ended by a NULL type. */
 extern const qf_onnx_row qf_onnx_rows[];
 const qf_onnx_row *qf_onnx_row_find(const char *type); /* NULL: none */
+bool qf_onnx_is_dropped(const qf_onnx_row *row);       /* NULL: no */
 
 /* ---- for the functions of layers ---- */
 
