@@ -6,7 +6,7 @@ packages=(build-essential cmake ninja-build pkg-config libdnnl-dev libprotobuf-c
           libprotobuf-dev protobuf-c-compiler liblmdb-dev libjansson-dev libexpat1-dev libturbojpeg0-dev libpng-dev zlib1g-dev
           libhdf5-dev libleveldb-dev nettle-dev liblapack-dev)
 test_packages=(libcmocka-dev protobuf-compiler python3-numpy python3-protobuf python3-pytest python3-pil
-               fish zsh)
+               fish zsh chromium)
 
 install_missing() {
     local missing=()

@@ -927,11 +927,12 @@ QF_API qf_status qf_ptq_run(qf_context *context, const qf_ptq_options *options,
 /* What to look at; begin with its size and qf_report_set_defaults(). All but model, weights and
  * prefix may be NULL. */
 typedef struct qf_report_options {
-    size_t size;         /* of this struct */
-    const char *model;   /* the float net */
-    const char *weights; /* what was quantised: of a net that was retrained, the weights that
-                            training left (PREFIX_retrained_iter_N.caffemodel) */
-    const char *prefix;  /* of the models that quantisation wrote */
+    size_t size;                 /* of this struct */
+    const char *model;           /* the float net */
+    const char *weights;         /* and its weights (.caffemodel) */
+    const char *retrained;       /* the weights that training left, which were quantised
+                                    (PREFIX_retrained_iter_N.caffemodel); NULL: `weights` were */
+    const char *prefix;          /* of the models that quantisation wrote */
     const qf_data_options *data; /* what is measured on; NULL: the model's own */
     const char *test_data;       /* labelled images to test on, as in qf_ptq_options; NULL: the
                                     model's own, and no test of a net with Input */
@@ -1040,8 +1041,8 @@ QF_API qf_status qf_report_create(qf_context *context, const qf_report_options *
 QF_API void qf_report_destroy(qf_report *report);
 
 /* JSON: every figure; null where it does not apply, "exact" for a ratio without noise. TEXT: for
- * terminals, in UTF-8. */
-typedef enum qf_report_format { QF_REPORT_JSON, QF_REPORT_TEXT } qf_report_format;
+ * terminals, in UTF-8. HTML: one page that needs no other file. */
+typedef enum qf_report_format { QF_REPORT_JSON, QF_REPORT_TEXT, QF_REPORT_HTML } qf_report_format;
 /* `text` is to be released with qf_memory_release(), and ends in a NUL that `size` does not count;
  * NULL after a failure. */
 QF_API qf_status qf_report_render(qf_context *context, const qf_report *report,

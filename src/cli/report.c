@@ -6,9 +6,10 @@
 
 static const option options[] = {
     REQUIRED_FILE("model", "FILE", "The float net (.prototxt)."),
-    REQUIRED_FILE("weights", "FILE",
-                  "The weights that were quantised (.caffemodel); after retraining, those that it "
-                  "left: PREFIX_retrained_iter_N.caffemodel."),
+    REQUIRED_FILE("weights", "FILE", "Its weights (.caffemodel)."),
+    FILE_OPTION("retrained", "FILE",
+                "The weights that retraining left, which were quantised "
+                "(PREFIX_retrained_iter_N.caffemodel)."),
     {.name = "prefix",
      .kind = OPTION_FILE,
      .required = true,
@@ -25,8 +26,9 @@ static const option options[] = {
     FILE_OPTION("log", "FILE",
                 "The log of the training (PREFIX_run.log, or Caffe's): adds curves and learned "
                 "ranges."),
+    FILE_OPTION("out", "FILE", "Write one HTML page that needs no other file."),
     FILE_OPTION("json", "FILE", "Write all figures as JSON."),
-    FLAG("text", "Show the report here; so it is without --json, too."),
+    FLAG("text", "Show the report here; so it is without --out and --json, too."),
 };
 
 static qf_status report(session *session, const arguments *a)
@@ -37,13 +39,16 @@ static qf_status report(session *session, const arguments *a)
     qf_report_set_defaults(&wanted);
     wanted.model = argument_text(a, "model");
     wanted.weights = argument_text(a, "weights");
+    wanted.retrained = argument_text(a, "retrained");
     wanted.prefix = argument_text(a, "prefix");
     wanted.data = &data;
     wanted.test_data = argument_text(a, "test-data");
     wanted.log = argument_text(a, "log");
     wanted.batches = argument_integer(a, "batches");
     wanted.test_iterations = argument_integer(a, "test-iterations");
-    const report_files files = {.json = argument_text(a, "json"), .text = argument_flag(a, "text")};
+    const report_files files = {.html = argument_text(a, "out"),
+                                .json = argument_text(a, "json"),
+                                .text = argument_flag(a, "text")};
     signals_install("stop", "none");
     qf_status status = qf_report_create(session->context, &wanted, requested_action, show_progress,
                                         session, &made);
@@ -68,9 +73,10 @@ const command command_report = {
         "their headroom by channel; and, with --log, how the range was learned. Whole models are "
         "tested and timed. The layer that loses most comes first, and advice says what to try.",
     .example = "qaffe report --model train_val.prototxt --weights m.caffemodel \\\n"
-               "    --prefix ptq_results/model --json report.json\n"
-               "qaffe report --model train_val.prototxt --prefix qat_results/model \\\n"
-               "    --weights qat_results/model_retrained_iter_1000.caffemodel \\\n"
+               "    --prefix ptq_results/model --out report.html --json report.json\n"
+               "qaffe report --model train_val.prototxt --weights m.caffemodel --prefix "
+               "qat_results/model \\\n"
+               "    --retrained qat_results/model_retrained_iter_1000.caffemodel \\\n"
                "    --log qat_results/model_run.log --text",
     OPTIONS(options),
     .computes = true,

@@ -25,8 +25,10 @@ static qf_status write_file(session *session, const qf_report *report, qf_report
 
 qf_status write_report(session *session, const qf_report *report, const report_files *files)
 {
-    qf_status status = write_file(session, report, QF_REPORT_JSON, files->json);
-    if (status == QF_OK && (files->text || !files->json))
+    qf_status status = write_file(session, report, QF_REPORT_HTML, files->html);
+    if (status == QF_OK)
+        status = write_file(session, report, QF_REPORT_JSON, files->json);
+    if (status == QF_OK && (files->text || (!files->html && !files->json)))
         status = show(session, report);
     return status;
 }

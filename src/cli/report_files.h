@@ -5,8 +5,8 @@
 #include "cli/session.h"
 
 typedef struct report_files {
-    const char *json; /* NULL: not wanted */
-    bool text;        /* on stdout; also where no file is wanted */
+    const char *html, *json; /* NULL: not wanted */
+    bool text;               /* on stdout; also where no file is wanted */
 } report_files;
 
 qf_status write_report(session *session, const qf_report *report, const report_files *files);

@@ -291,6 +291,8 @@ static qf_status report(qf_context *context, double *result)
     if (status == QF_OK)
         made->float_speed = made->deploy_speed = 1; /* files have to be the same */
     if (status == QF_OK)
+        status = qf_report_write(context, made, QF_REPORT_HTML, "out/report.html");
+    if (status == QF_OK)
         status = qf_report_write(context, made, QF_REPORT_JSON, "out/report.json");
     if (status == QF_OK)
         status = qf_report_render(context, made, QF_REPORT_TEXT, &text, &size);

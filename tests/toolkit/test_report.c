@@ -437,6 +437,8 @@ static void curves_and_ranges_come_from_the_log(void **state)
 static void names_cannot_break_out(void **state)
 {
     (void)state;
+    char *html;
+    size_t size;
     write_model("evil.prototxt", EVIL);
     quantise("evil.prototxt", "evil.caffemodel", "evil/m");
     qf_report *report = make_report("evil.prototxt", "evil.caffemodel", "evil/m", NULL);
@@ -446,6 +448,11 @@ static void names_cannot_break_out(void **state)
     assert_string_equal(json_string_value(json_object_get(json_array_get(net, 3), "name")), EVIL);
     assert_string_equal(json_string_value(json_object_get(json_array_get(net, 0), "name")),
                         "not \xEF\xBF\xBD UTF-8");
+    assert_ok(context, qf_report_render(context, report, QF_REPORT_HTML, &html, &size));
+    assert_null(strstr(html, "alert('x')"));
+    assert_null(strstr(html, "layers <b>"));
+    assert_int_equal(strlen(html), size);
+    qf_memory_release(html);
     json_decref(root);
     qf_report_destroy(report);
 }

@@ -10,7 +10,7 @@
 
 #define LOW_SQNR 20.0        /* dB of output noise, alone: more is seldom felt */
 #define MUCH_SATURATED 0.001 /* share of the input */
-#define MUCH_CLIPPED 1e-5    /* share of accumulators */
+#define MUCH_CLIPPED 1e-4    /* share of accumulators */
 #define OUTLIER 8.0          /* times the median channel */
 #define STILL_MOVING 0.02    /* of the range, over the last fifth of the iterations */
 #define MAIN_CAUSE 0.5       /* share of the noise */
@@ -124,9 +124,9 @@ static void find_saturation(const advising *a, const qf_report_layer *l, qf_buff
         return;
     qf_put_fixed(finding, 100 * l->saturated, 2);
     qf_buffer_print(finding, " %% of its input lies outside the clip range (");
-    qf_put_number(finding, l->clip_low);
+    qf_put_digits(finding, l->clip_low, 3);
     qf_buffer_print(finding, " … ");
-    qf_put_number(finding, l->clip_high);
+    qf_put_digits(finding, l->clip_high, 3);
     qf_buffer_print(finding, "): the range was measured on too little data, or training has not "
                              "widened it yet.");
     if (a->report->trained)
@@ -141,10 +141,13 @@ static void find_clipped(const advising *a, const qf_report_layer *l, qf_buffer 
     if (!(l->clipped > MUCH_CLIPPED))
         return;
     qf_buffer_print(finding, "N is at its limit: 16 bits cut off ");
-    qf_put_number(finding, 100 * l->clipped);
+    qf_put_digits(finding, 100 * l->clipped, 2);
     qf_buffer_print(finding, " %% of its sums. N was searched on data that do not reach so far; "
                              "more batches find a larger one.");
-    put_more_batches(a, command);
+    if (a->report->trained)
+        put_retraining(a, command);
+    else
+        put_more_batches(a, command);
 }
 
 static void find_outlier_weights(const advising *a, const qf_report_layer *l, qf_buffer *finding,

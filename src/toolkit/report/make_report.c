@@ -192,7 +192,7 @@ static qf_status time_deploy(const gathering *g, double *out)
 static bool was_trained(const qf_report_options *options)
 {
     char *model = qf_toolkit_name(options->prefix, "modified.prototxt");
-    const bool trained = options->log || (model && qf_file_exists(model));
+    const bool trained = options->retrained || (model && qf_file_exists(model));
     qf_free(model);
     return trained;
 }
@@ -201,8 +201,10 @@ static qf_status gather(gathering *g)
 {
     const qf_report_options *o = g->options;
     qf_report *report = g->report;
-    const qf_pair_files files = {
-        .model = o->model, .weights = o->weights, .prefix = o->prefix, .data = &g->data};
+    const qf_pair_files files = {.model = o->model,
+                                 .weights = o->retrained ? o->retrained : o->weights,
+                                 .prefix = o->prefix,
+                                 .data = &g->data};
     snprintf(report->prefix, sizeof report->prefix, "%s", o->prefix);
     report->trained = was_trained(o);
     QF_TRY(qf_net_pair_open(g->context, &files, &g->pair));
@@ -261,8 +263,8 @@ qf_status qf_report_create(qf_context *context, const qf_report_options *given,
 qf_status qf_report_render(qf_context *context, const qf_report *report, qf_report_format format,
                            char **text, size_t *size)
 {
-    static void (*const writers[])(const qf_report *, qf_buffer *) = {qf_report_json,
-                                                                      qf_report_text};
+    static void (*const writers[])(const qf_report *,
+                                   qf_buffer *) = {qf_report_json, qf_report_text, qf_report_html};
     qf_buffer out = {0};
     *text = NULL;
     *size = 0;

@@ -2,6 +2,7 @@
 #include "toolkit/report/net_pair.h"
 
 #include "base/memory.h"
+#include "model/file_type.h"
 #include "toolkit/export/fold.h"
 #include "toolkit/export/quantised.h"
 #include "toolkit/run/run.h"
@@ -9,6 +10,7 @@
 #include "toolkit/sources/feed_net.h"
 #include "toolkit/toolkit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- making them ---- */
@@ -68,6 +70,39 @@ static qf_status fold_as(qf_context *context, const qf_net *fake, Caffe__NetPara
             qf_free(name);
             QF_TRY(status);
         }
+    return QF_OK;
+}
+
+/* A retrained net holds the codes' values where its layers look for weights; what was learned lies
+ * in the WeightQAT layers beside them. */
+static void take_masters(const Caffe__NetParameter *stored, Caffe__NetParameter *weights)
+{
+    static const char ending[] = "_weight_qat";
+    char name[512];
+    for (size_t i = 0; i < stored->n_layer; i++) {
+        const Caffe__LayerParameter *qat = stored->layer[i];
+        const size_t length = qat->name ? strlen(qat->name) : 0, tail = strlen(ending);
+        if (!qf_layer_is(qat, "WeightQAT") || qat->n_blobs < 2 || length <= tail)
+            continue;
+        snprintf(name, sizeof name, "%.*s", (int)(length - tail), qat->name);
+        Caffe__LayerParameter *layer = qf_find_layer(weights, name);
+        if (layer && layer->n_blobs && layer->blobs[0]->n_data == qat->blobs[1]->n_data)
+            memcpy(layer->blobs[0]->data, qat->blobs[1]->data,
+                   qat->blobs[1]->n_data * sizeof *qat->blobs[1]->data);
+    }
+}
+
+/* The float net's weights, whatever the file's format. */
+static qf_status read_weights(qf_context *context, const char *file, qf_net *net,
+                              Caffe__NetParameter **out)
+{
+    Caffe__NetParameter *stored = NULL;
+    QF_TRY(qf_net_to_proto(net, false, out));
+    if (qf_file_type_of(file) == QF_FILE_WEIGHTS) {
+        QF_TRY(qf_net_param_read_binary(context, file, &stored));
+        take_masters(stored, *out);
+    }
+    qf_message_free(stored);
     return QF_OK;
 }
 
@@ -170,7 +205,7 @@ qf_status qf_net_pair_open(qf_context *context, const qf_pair_files *files, qf_n
     QF_TRY(open_fake(context, files, &out->fake));
     QF_TRY(open_files(context, files, files->model, files->weights, false, &out->whole_param,
                       &out->whole));
-    qf_status status = qf_net_to_proto(out->whole, false, &weights);
+    qf_status status = read_weights(context, files->weights, out->whole, &weights);
     if (status == QF_OK)
         status = make_plain(context, files, weights, out->fake, &out->plain);
     qf_message_free(weights);

@@ -84,7 +84,7 @@ static void put_with_point(qf_buffer *out, char *text)
 void qf_put_digits(qf_buffer *out, double value, int digits)
 {
     char text[40];
-    snprintf(text, sizeof text, "%.*g", digits, value);
+    snprintf(text, sizeof text, "%.*g", digits, value + 0.0); /* 0, not -0 */
     put_with_point(out, text);
 }
 

@@ -18,6 +18,7 @@ qf_status qf_report_advise(qf_context *context, const qf_report_options *options
 
 /* Writers; what memory failed in them, the buffer says. */
 void qf_report_json(const qf_report *report, qf_buffer *out);
+void qf_report_html(const qf_report *report, qf_buffer *out);
 void qf_report_text(const qf_report *report, qf_buffer *out);
 
 #endif
