@@ -52,6 +52,28 @@ static int set_up(void **state)
     return 0;
 }
 
+#define AUTO "ptq auto " MODEL "--config ptq.json --test-iterations 1 "
+
+/* Any loss is allowed; none that a quantised net can keep within, so that all layers stay float. */
+static void calibrating_automatically(void **state)
+{
+    (void)state;
+    test_command(0, "success", "", "ptq config " MODEL "--out ptq.json --batch-num 1");
+    test_command(2, "--config FILE is missing", "", "ptq auto " MODEL);
+    test_command(1, "Can not find the config_file at none.json", "",
+                 "ptq auto " MODEL "--config none.json");
+    test_command(0, "next: qaffe verify --model auto/m", "",
+                 AUTO "--max-loss 1000000 --out auto/m --record auto.txt");
+    assert_non_null(strstr(test_output, "all (the original)"));
+    assert_non_null(strstr(test_output, "good enough"));
+    assert_true(test_file_has(context, "auto.txt", "scale_d"));
+    assert_true(test_file_has(context, "auto/m_deploy_model.prototxt", "DeQuant"));
+    test_command(0, "0 differ", "", "verify --model auto/m --iterations 2");
+    /* No images are there to test: nothing is written. */
+    test_command(1, "missing_lmdb", "", AUTO "--test-data missing_lmdb --out no/m");
+    assert_int_equal(rmdir("no"), 0); /* it is empty */
+}
+
 static void usage(void **state)
 {
     (void)state;
@@ -456,6 +478,7 @@ static void nan_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calibrating_automatically),
         cmocka_unit_test(usage),
         cmocka_unit_test(flags_are_read_as_gflags_does),
         cmocka_unit_test(logs_are_kept_where_glog_keeps_them),
