@@ -59,6 +59,9 @@ FACTORS = 'record { key: "%s" value { scale_d: 0.01 offset_d: -3 scale_w: 0.005 
 # What automatic calibration leaves on purpose: the same command goes on from it.
 RESUMED = 'accuracy_based_auto_calibration_state.json'
 
+FEW_CODES = '''{"version": 1, "batch_num": 1, "ip": {"quant_enable": true,
+  "weight_quant_params": {"wts_algo": "nuq_quantize", "num_steps": 16, "num_of_iteration": 1}}}'''
+
 # What is run before; each leaves what later ones read.
 PREPARATION = '''
 qaffe digits --out . --train 60 --test 20
@@ -119,6 +122,8 @@ qaffe ptq export --model net.prototxt --weights given.caffemodel --config calibr
 qaffe ptq convert --model net.prototxt --weights given.caffemodel --record factors.txt --out new
 qaffe ptq run --model net.prototxt --weights given.caffemodel --out new --test-iterations 1 --threads 1
 qaffe ptq auto --model net.prototxt --weights given.caffemodel --config calibration.json --out new
+  --test-iterations 1 --max-loss 0 --threads 1
+qaffe ptq nuq --model net.prototxt --weights given.caffemodel --config few_codes.json --record new.txt --out new
   --test-iterations 1 --max-loss 0 --threads 1
 qaffe decompose --model net.prototxt --weights given.caffemodel --out-model new.prototxt --out-weights new.caffemodel
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
@@ -220,6 +225,7 @@ class Runner:
         write(self.base, 'hdf5.prototxt', SOLVER % ('net.prototxt', 'float', 'HDF5'))
         write(self.base, 'qat.prototxt', SOLVER % ('modified.prototxt', 'qat', 'BINARYPROTO'))
         write(self.base, 'old.prototxt', OLD_NET)
+        write(self.base, 'few_codes.json', FEW_CODES)
         for name, more in (('calibrated.txt', 'shift_bit: 1'), ('factors.txt', '')):
             write(self.base, name, ''.join(FACTORS % (layer, more) for layer in ('c1', 'c2', 'ip')))
         for i in range(3):

@@ -19,6 +19,7 @@ static const command *const commands[] = {
     &command_qat_export,
     &command_ptq_run,
     &command_ptq_auto,
+    &command_ptq_nuq,
     &command_ptq_config,
     &command_ptq_plan,
     &command_ptq_prepare,

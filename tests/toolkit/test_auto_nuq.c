@@ -173,11 +173,52 @@ static void failures_leave_nothing(void **state)
     qf_nuq_result_destroy(found);
 }
 
+/* With the evaluator of the command; a data layer gives it something to judge by. */
+static void the_command_judges_by_itself(void **state)
+{
+    (void)state;
+    assert_ok(context, qf_make_digits(context, "few_lmdb", "few_test_lmdb", 40, 40, 1));
+    test_write_text(
+        context, "digits.prototxt",
+        "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { scale: 0.01 } "
+        "data_param { source: 'few_lmdb' batch_size: 20 backend: LMDB } }"
+        "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { "
+        "num_output: 4 kernel_size: 5 stride: 3 weight_filler { type: 'msra' } } }"
+        "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' }"
+        "layer { name: 'ip' type: 'InnerProduct' bottom: 'c' top: 'ip' inner_product_param { "
+        "num_output: 10 weight_filler { type: 'xavier' } } }"
+        "layer { name: 'acc' type: 'Accuracy' bottom: 'ip' bottom: 'label' top: 'acc' include { "
+        "phase: TEST } }"
+        "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' }");
+    test_write_text(context, "solver.prototxt",
+                    "net: 'digits.prototxt' base_lr: 0.01 lr_policy: 'fixed' max_iter: 4 "
+                    "snapshot: 4 snapshot_prefix: 'digits' random_seed: 1 test_iter: 1 "
+                    "test_interval: 100");
+    test_command(0, "Optimization Done.", "", "train --solver solver.prototxt");
+#define DIGITS "--model digits.prototxt --weights digits_iter_4.caffemodel "
+    test_write_text(context, "few.json",
+                    "{\"version\":1, \"batch_num\":2, \"c\":{" NUQ "}, \"ip\":{" NUQ "}}");
+    test_command(0, "next: qaffe verify --model few/m", "",
+                 "ptq nuq " DIGITS "--config few.json --record few.txt --out few/m "
+                 "--max-loss 1000000 --test-iterations 1");
+    assert_non_null(strstr(test_output, "few codes"));
+    assert_null(strstr(test_output, "quantised uniformly"));
+    assert_true(test_file_has(context, "few/m_nuq_layers.json", "ip"));
+    test_command(0, "0 differ", "", "verify --model few/m --iterations 2");
+    test_write_text(context, "none.json",
+                    "{\"version\":1, \"batch_num\":2, \"c\":{\"quant_enable\":true}}");
+    test_command(1, "nuq", "",
+                 "ptq nuq " DIGITS "--config none.json --record few.txt --out none/m");
+    test_command(2, "--record FILE is missing", "", "ptq nuq " DIGITS "--config few.json");
+#undef DIGITS
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_many_as_are_good_enough),
         cmocka_unit_test(failures_leave_nothing),
+        cmocka_unit_test(the_command_judges_by_itself),
     };
     return cmocka_run_group_tests(tests, test_ptq_start, test_stop_in_folder);
 }
