@@ -123,7 +123,7 @@ qaffe ptq convert --model net.prototxt --weights given.caffemodel --record facto
 qaffe ptq run --model net.prototxt --weights given.caffemodel --out new --test-iterations 1 --threads 1
 qaffe ptq auto --model net.prototxt --weights given.caffemodel --config calibration.json --out new
   --test-iterations 1 --max-loss 0 --threads 1
-qaffe ptq nuq --model net.prototxt --weights given.caffemodel --config few_codes.json --record new.txt --out new
+qaffe ptq nuq --model net.prototxt --weights given.caffemodel --config few_codes.json --record new_record.txt --out new
   --test-iterations 1 --max-loss 0 --threads 1
 qaffe decompose --model net.prototxt --weights given.caffemodel --out-model new.prototxt --out-weights new.caffemodel
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
