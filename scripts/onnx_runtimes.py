@@ -4,9 +4,9 @@
     scripts/onnx_runtimes.py [layers] [float] [qdq] [--build FOLDER] [--only WORD] [--opset N]
 
 layers: the cases that Caffe recorded, one layer each, and layers of forks, which ONNX Runtime has to repeat.
-float: the nets of the data folder, in ONNX Runtime within 1e-4 of the largest value that qaffe puts out.
+float: the nets of the data folder, in ONNX Runtime and OpenVINO within 1e-4 of the largest value that qaffe puts out.
 qdq: the same nets calibrated (`qaffe ptq run`) and exported. Classifiers: top-1 in ONNX Runtime within 0.1 points of the
-fake-quant model's on the test images; others: outputs beside the fake-quant model's. All are loaded and run by OpenVINO.
+fake-quant model's on the test images, or one image where that is more (700 of them: 0.14 points); others: outputs beside the fake-quant model's. All are loaded and run by OpenVINO.
 Without a word, all three. Needs the PyPI packages onnx, onnxruntime, openvino and numpy; exit code 77 where they or the
 data are missing. ONNX Runtime computes QDQ in integers only where the processor has VNNI (docs/onnx.md); elsewhere its
 optimisations are switched off here.
@@ -53,6 +53,41 @@ FORKS = {
     "shuffle": (["2 6 4 5"], "type: 'ShuffleChannel' shuffle_channel_param { group: 3 }"),
     "upsample": (["2 3 4 5"], "type: 'Upsample' upsample_param { scale: 2 }"),
     "upsample_ascend": (["2 3 4 5"], "type: 'Upsample' upsample_param { stride: 2 scale: 0.5 }"),
+    "add": (["2 3 4 5", "3 1 5"], "type: 'Add'"),
+    "sub": (["2 3 4 5", "2 3 4 5"], "type: 'Sub'"),
+    "div": (["2 3 4 5", "2 1 4 1"], "type: 'Div'"),
+    "mul": (["2 3 4 5"], "type: 'Mul' mul_param { mul_shape: 3 mul_shape: 1 mul_shape: 1 }"),
+    "mish": (["2 3 4 5"], "type: 'Mish'"),
+    "selu": (["2 3 4 5"], "type: 'SELU'"),
+    "hard_sigmoid": (["2 3 4 5"], "type: 'HardSigmoid'"),
+    "squeeze": (["2 3 1 5"], "type: 'Squeeze' squeeze_param { axis: 2 }"),
+    "expand": (["2 3 5"], "type: 'ExpandDimsND' expand_dims_nd_param { axis: 1 }"),
+    "transpose": (["2 3 4 5"], "type: 'Transpose' transpose_param { dim: 0 dim: 3 dim: 1 dim: 2 }"),
+    "depth_nchw": (["2 8 3 4"], "type: 'DepthToSpace' depth_to_space_param { block_size: 2 data_format: 'NCHW' }"),
+    "depth_crd": (["2 8 3 4"], "type: 'DepthToSpace' depth_to_space_param { block_size: 2 data_format: 'CRD' }"),
+    "depth_nhwc": (["2 3 4 8"], "type: 'DepthToSpace' depth_to_space_param { block_size: 2 }"),
+    "space_nchw": (["2 3 4 6"], "type: 'SpaceToDepth' space_to_depth_param { block_size: 2 data_format: 'NCHW' }"),
+    "space_crd": (["2 3 4 6"], "type: 'SpaceToDepth' space_to_depth_param { block_size: 2 data_format: 'CRD' }"),
+    "space_nhwc": (["2 4 6 3"], "type: 'SpaceToDepth' space_to_depth_param { block_size: 2 }"),
+    "pixel_shuffle": (["2 8 3 4"], "type: 'PixelShuffle' pixel_shuffle_param { upscale_factor: 2 }"),
+    "pad": (["2 3 4"], "type: 'Pad' pad_param { paddings: 0 paddings: 0 paddings: 1 paddings: 2 paddings: 0 paddings: 3 "
+                       "constant_values: 0.5 }"),
+    "mirror": (["2 3 4"], "type: 'MirrorPad' mirror_pad_param { paddings: 0 paddings: 0 paddings: 1 paddings: 2 paddings: 0 "
+                          "paddings: 3 mode: 'REFLECT' }"),
+    "edge": (["2 3 4"], "type: 'MirrorPad' mirror_pad_param { paddings: 0 paddings: 0 paddings: 1 paddings: 2 paddings: 0 "
+                        "paddings: 3 mode: 'EDGE' }"),
+    "bilinear": (["2 4 5 3"], "type: 'ResizeBilinear' resize_bilinear_param { output_height: 7 output_width: 3 }"),
+    "bilinear_half": (["2 3 4 5"], "type: 'ResizeBilinear' resize_bilinear_param { output_height: 7 output_width: 3 "
+                                   "data_format: 'NCHW' half_pixel_centers: true }"),
+    "bilinear_corners": (["2 3 4 5"], "type: 'ResizeBilinear' resize_bilinear_param { output_height: 7 output_width: 3 "
+                                      "data_format: 'NCHW' align_corners: true }"),
+    "nearest": (["2 4 5 3"], "type: 'ResizeNearestNeighbor' resize_nearest_neighbor_param { output_height: 7 output_width: 3 }"),
+    "nearest_half": (["2 3 4 5"], "type: 'ResizeNearestNeighbor' resize_nearest_neighbor_param { output_height: 7 "
+                                  "output_width: 3 data_format: 'NCHW' half_pixel_centers: true }"),
+    "nearest_corners": (["2 3 4 5"], "type: 'ResizeNearestNeighbor' resize_nearest_neighbor_param { output_height: 7 "
+                                     "output_width: 3 data_format: 'NCHW' align_corners: true }"),
+    "darknet": (["2 3 4 5"], "type: 'UpsampleDarknet' upsample_darknet_param { stride: 2 }"),
+    "normalize_face": (["4 7"], "type: 'Normalize'"),
     "depthwise": (["2 4 6 6"], "type: 'DepthwiseConvolution' convolution_param { num_output: 4 kernel_size: 3 pad: 1 "
                                "weight_filler { type: 'xavier' } }"),
     "same": (["2 4 7 7"], "type: 'Convolution' convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad_type: 1 "
@@ -299,10 +334,11 @@ def classifier(name, model, weights, images, work, *more):
                    if kind.type in ("SoftmaxWithLoss", "Accuracy"))
     session = runtime(work / "q.onnx")
     blob = session.get_inputs()[0].name
+    label = next(net.top_names[layer][1] for layer in net._layer_names if len(net.top_names[layer]) > 1)
     seen = ours = theirs = differ = 0
     while seen < images:
         net.forward()
-        x, labels = net.blobs[blob].data, net.blobs["label"].data.reshape(-1).astype(int)
+        x, labels = net.blobs[blob].data, net.blobs[label].data.reshape(-1).astype(int)
         count = min(len(x), images - seen)
         a = net.blobs[answers].data.reshape(len(x), -1).argmax(1)[:count]
         b = session.run(None, {blob: x})[0].reshape(len(x), -1).argmax(1)[:count]
@@ -311,10 +347,9 @@ def classifier(name, model, weights, images, work, *more):
         theirs += int((b == labels[:count]).sum())
         differ += int((a != b).sum())
     c = next(iter(in_openvino(work / "q.onnx", {blob: x}).values())).reshape(len(x), -1).argmax(1)[:count]
-    points = 100 * abs(ours - theirs) / seen
     report(name, f"{seen} images: fake-quant {100 * ours / seen:.2f} %, ONNX Runtime {100 * theirs / seen:.2f} %, "
                  f"{differ} answers differ, {kinds(work / 'q.onnx')} layers in integers; OpenVINO differs in "
-                 f"{int((a != c).sum())} of the last {count}", points > 0.1 + 1e-9)
+                 f"{int((a != c).sum())} of the last {count}", abs(ours - theirs) > max(1, seen / 1000))
 
 
 def others(work):

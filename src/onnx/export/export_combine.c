@@ -200,22 +200,28 @@ void qf_onnx_mvn(qf_onnx_export *e)
     qf_onnx_set_top(e, 0, y);
 }
 
-/* scale · x / √(Σ x² + eps), over the channels of a pixel or the whole image */
+/* scale · x / √(Σ x² + eps), over the channels of a pixel or the whole image; NormFace's layer of
+ * this name has no scale. */
 void qf_onnx_normalize(qf_onnx_export *e)
 {
     const Caffe__NormalizeParameter *p =
         QF_LAYER_PARAM(e->layer, norm_param, NORMALIZE_, Normalize);
     const qf_shape *shape = qf_onnx_bottom_shape(e, 0);
+    const bool scaled = e->layer->param_count > 0;
     const char *x = qf_onnx_bottom(e, 0);
-    const char *squares =
-        qf_onnx_reduce(e, "ReduceSumSquare", x, 1, p->across_spatial ? shape->axes : 2, true);
-    const char *length = qf_unary(e->maker, "Sqrt", qf_onnx_plus(e, squares, p->eps));
+    const char *squares = qf_onnx_reduce(e, "ReduceSumSquare", x, 1,
+                                         scaled && p->across_spatial ? shape->axes : 2, true);
+    const char *length =
+        qf_unary(e->maker, "Sqrt", qf_onnx_plus(e, squares, scaled ? p->eps : 1e-6f));
+    const char *y = qf_binary(e->maker, "Div", x, length);
     int64_t dims[QF_MAX_AXES];
-    dims[0] = (int64_t)qf_blob_count(e->layer->params[0].blob);
     for (int i = 1; i < shape->axes - 1; i++)
         dims[i] = 1;
-    const char *factor =
-        qf_onnx_param_as(e, 0, "factor", dims, p->channel_shared ? 1 : shape->axes - 1);
-    qf_onnx_set_top(e, 0,
-                    qf_binary(e->maker, "Mul", qf_binary(e->maker, "Div", x, length), factor));
+    if (scaled) {
+        dims[0] = (int64_t)qf_blob_count(e->layer->params[0].blob);
+        y = qf_binary(
+            e->maker, "Mul", y,
+            qf_onnx_param_as(e, 0, "factor", dims, p->channel_shared ? 1 : shape->axes - 1));
+    }
+    qf_onnx_set_top(e, 0, y);
 }

@@ -75,6 +75,10 @@ void qf_onnx_inner_product(qf_onnx_export *e)
     const qf_shape *shape = qf_onnx_bottom_shape(e, 0);
     const int axis = qf_shape_axis(shape, p->axis);
     const char *x = qf_onnx_bottom(e, 0), *weights, *bias;
+    if (p->normalize) {
+        qf_onnx_refuse(e, "normalize is for training; write the normalised weights into the file");
+        return;
+    }
     if (axis != 1 || shape->axes != 2)
         x = qf_node(e->maker, "Flatten", QF_INPUTS(x), QF_ATTRIBUTES(QF_INT("axis", axis)));
     qf_onnx_weights(e, &weights, &bias);
@@ -228,23 +232,6 @@ void qf_onnx_pooling(qf_onnx_export *e)
 
 /* ---- sizes of images ---- */
 
-/* Sizes are given, not factors: a factor's last bit could take a pixel away. The batch is x's. */
-static const char *resize(qf_onnx_export *e, const char *x, const char *mode,
-                          const char *coordinates)
-{
-    qf_graph_maker *m = e->maker;
-    const qf_shape *top = qf_onnx_top_shape(e, 0);
-    const char *shape = qf_unary(m, "Shape", x);
-    const char *front = qf_onnx_slice(e, shape, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){0}, 1);
-    const char *size = qf_integers(m, (int64_t[]){top->dim[2], top->dim[3]}, 2);
-    const char *sizes =
-        qf_node(m, "Concat", QF_INPUTS(front, size), QF_ATTRIBUTES(QF_INT("axis", 0)));
-    return qf_node(m, "Resize", QF_INPUTS(x, "", "", sizes),
-                   QF_ATTRIBUTES(QF_STRING("mode", mode),
-                                 QF_STRING("coordinate_transformation_mode", coordinates),
-                                 QF_STRING("nearest_mode", "floor")));
-}
-
 /* Each pixel becomes a block of itself. */
 void qf_onnx_upsample(qf_onnx_export *e)
 {
@@ -255,7 +242,9 @@ void qf_onnx_upsample(qf_onnx_export *e)
         qf_onnx_refuse(e, "it goes by the mask of a MAX pooling, which ONNX counts otherwise");
         return;
     }
-    const char *y = resize(e, qf_onnx_bottom(e, 0), "nearest", "asymmetric");
+    const qf_shape *top = qf_onnx_top_shape(e, 0);
+    const char *y = qf_onnx_resize(e, qf_onnx_bottom(e, 0), top->dim[2], top->dim[3], "nearest",
+                                   "asymmetric", "floor");
     qf_onnx_set_top(e, 0, qf_onnx_times(e, y, stride && p->has_scale ? p->scale : 1));
 }
 
@@ -263,10 +252,12 @@ void qf_onnx_upsample(qf_onnx_export *e)
 void qf_onnx_interp(qf_onnx_export *e)
 {
     const Caffe__InterpParameter *p = QF_LAYER_PARAM(e->layer, interp_param, INTERP_, Interp);
-    const qf_shape *x = qf_onnx_bottom_shape(e, 0);
+    const qf_shape *x = qf_onnx_bottom_shape(e, 0), *top = qf_onnx_top_shape(e, 0);
     const int64_t starts[] = {-p->pad_beg, -p->pad_beg};
     const int64_t ends[] = {x->dim[2] + p->pad_end, x->dim[3] + p->pad_end};
     const char *inside = qf_onnx_slice(e, qf_onnx_bottom(e, 0), starts, ends, (int64_t[]){2, 3},
                                        p->pad_beg || p->pad_end ? 2 : 0);
-    qf_onnx_set_top(e, 0, resize(e, inside, "linear", "align_corners"));
+    qf_onnx_set_top(
+        e, 0,
+        qf_onnx_resize(e, inside, top->dim[2], top->dim[3], "linear", "align_corners", "floor"));
 }

@@ -6,6 +6,7 @@
 
 #define QF_ONNX_LAYERS(X)                                                                          \
     X(abs_val)                                                                                     \
+    X(add)                                                                                         \
     X(arg_max)                                                                                     \
     X(axpy)                                                                                        \
     X(batch_mat_mul)                                                                               \
@@ -18,24 +19,32 @@
     X(concat)                                                                                      \
     X(convolution)                                                                                 \
     X(crop)                                                                                        \
+    X(depth_to_space)                                                                              \
     X(detection_output)                                                                            \
+    X(div)                                                                                         \
     X(eltwise)                                                                                     \
     X(elu)                                                                                         \
     X(embed)                                                                                       \
     X(exp)                                                                                         \
     X(flatten)                                                                                     \
+    X(hard_sigmoid)                                                                                \
     X(hswish)                                                                                      \
     X(inner_product)                                                                               \
     X(interp)                                                                                      \
     X(log)                                                                                         \
     X(lrn)                                                                                         \
     X(mat_mul)                                                                                     \
+    X(mirror_pad)                                                                                  \
+    X(mish)                                                                                        \
+    X(mul)                                                                                         \
     X(mvn)                                                                                         \
     X(normalize)                                                                                   \
     X(p_relu)                                                                                      \
+    X(pad)                                                                                         \
     X(parameter)                                                                                   \
     X(pass_through)                                                                                \
     X(permute)                                                                                     \
+    X(pixel_shuffle)                                                                               \
     X(pooling)                                                                                     \
     X(power)                                                                                       \
     X(prior_box)                                                                                   \
@@ -45,20 +54,27 @@
     X(relu6)                                                                                       \
     X(reorg)                                                                                       \
     X(reshape_layer)                                                                               \
+    X(resize_bilinear)                                                                             \
+    X(resize_nearest)                                                                              \
     X(reverse)                                                                                     \
     X(roi_pooling)                                                                                 \
     X(scale)                                                                                       \
+    X(selu)                                                                                        \
     X(shuffle_channel)                                                                             \
     X(sigmoid)                                                                                     \
     X(sigmoid_with_loss)                                                                           \
     X(slice_layer)                                                                                 \
     X(softmax)                                                                                     \
     X(softmax_with_loss)                                                                           \
+    X(space_to_depth)                                                                              \
+    X(sub)                                                                                         \
     X(swish)                                                                                       \
     X(tan_h)                                                                                       \
     X(threshold)                                                                                   \
     X(tile)                                                                                        \
-    X(upsample)
+    X(transpose_layer)                                                                             \
+    X(upsample)                                                                                    \
+    X(upsample_darknet)
 
 #define X(stem) void qf_onnx_##stem(qf_onnx_export *e);
 QF_ONNX_LAYERS(X)

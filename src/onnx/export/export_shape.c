@@ -9,12 +9,6 @@ static const char *x_of(const qf_onnx_export *e)
     return qf_onnx_bottom(e, 0);
 }
 
-static const char *transpose(qf_onnx_export *e, const char *x, const int64_t *order, int axes)
-{
-    return qf_node(e->maker, "Transpose", QF_INPUTS(x),
-                   QF_ATTRIBUTES(QF_INTS("perm", order, (size_t)axes)));
-}
-
 static int joint_axis(qf_onnx_export *e, int axis, bool has_dim, uint32_t dim, bool has_axis)
 {
     int found = 0;
@@ -94,7 +88,18 @@ void qf_onnx_permute(qf_onnx_export *e)
     for (int axis = 0; axis < axes; axis++)
         if (!used[axis])
             order[count++] = axis;
-    qf_onnx_set_top(e, 0, transpose(e, x_of(e), order, axes));
+    qf_onnx_set_top(e, 0, qf_onnx_transpose(e, x_of(e), order, axes));
+}
+
+/* Every axis is named. */
+void qf_onnx_transpose_layer(qf_onnx_export *e)
+{
+    const Caffe__TransposeParameter *p =
+        QF_LAYER_PARAM(e->layer, transpose_param, TRANSPOSE_, Transpose);
+    int64_t order[QF_MAX_AXES];
+    for (size_t i = 0; i < p->n_dim; i++)
+        order[i] = p->dim[i];
+    qf_onnx_set_top(e, 0, qf_onnx_transpose(e, x_of(e), order, (int)p->n_dim));
 }
 
 void qf_onnx_reshape_layer(qf_onnx_export *e)
@@ -150,13 +155,6 @@ void qf_onnx_reverse(qf_onnx_export *e)
                             QF_NO_ATTRIBUTES));
 }
 
-/* Into the shape, the axes in another order, into the top's shape. */
-static void rearrange(qf_onnx_export *e, const int64_t *dims, const int64_t *order, int axes)
-{
-    const char *apart = qf_onnx_reshape(e, x_of(e), dims, axes);
-    qf_onnx_set_top(e, 0, qf_onnx_reshape_to_top(e, transpose(e, apart, order, axes), 0));
-}
-
 void qf_onnx_shuffle_channel(qf_onnx_export *e)
 {
     const Caffe__ShuffleChannelParameter *p =
@@ -164,7 +162,7 @@ void qf_onnx_shuffle_channel(qf_onnx_export *e)
     const qf_shape *x = qf_onnx_bottom_shape(e, 0);
     const int64_t inner = (int64_t)qf_shape_count_range(x, 2, x->axes);
     const int64_t dims[] = {0, p->group, x->dim[1] / (int64_t)p->group, inner};
-    rearrange(e, dims, (int64_t[]){0, 2, 1, 3}, 4);
+    qf_onnx_rearrange(e, dims, (int64_t[]){0, 2, 1, 3}, 4);
 }
 
 /* Darknet's order: going down, the numbers are taken for those of an image stride times as large.
@@ -175,9 +173,9 @@ void qf_onnx_reorg(qf_onnx_export *e)
     const qf_shape *x = qf_onnx_bottom_shape(e, 0);
     const int64_t s = p->stride, groups = x->dim[1] / (s * s), h = x->dim[2], w = x->dim[3];
     if (p->reverse)
-        rearrange(e, (int64_t[]){0, s, s, groups, h, w}, (int64_t[]){0, 3, 4, 1, 5, 2}, 6);
+        qf_onnx_rearrange(e, (int64_t[]){0, s, s, groups, h, w}, (int64_t[]){0, 3, 4, 1, 5, 2}, 6);
     else
-        rearrange(e, (int64_t[]){0, groups, h, s, w, s}, (int64_t[]){0, 3, 5, 1, 2, 4}, 6);
+        qf_onnx_rearrange(e, (int64_t[]){0, groups, h, s, w, s}, (int64_t[]){0, 3, 5, 1, 2, 4}, 6);
 }
 
 /* The pixels of a block become channels of one pixel, each pixel's channels side by side. */
@@ -188,7 +186,7 @@ void qf_onnx_pass_through(qf_onnx_export *e)
     const qf_shape *x = qf_onnx_bottom_shape(e, 0);
     const int64_t height = p->block_height, width = p->block_width;
     const int64_t dims[] = {0, x->dim[1], x->dim[2] / height, height, x->dim[3] / width, width};
-    rearrange(e, dims, (int64_t[]){0, 3, 5, 1, 2, 4}, 6);
+    qf_onnx_rearrange(e, dims, (int64_t[]){0, 3, 5, 1, 2, 4}, 6);
 }
 
 void qf_onnx_batch_reindex(qf_onnx_export *e)

@@ -205,3 +205,31 @@ const char *qf_onnx_reduce(qf_onnx_export *e, const char *op_type, const char *x
                : qf_node(e->maker, op_type, QF_INPUTS(x),
                          QF_ATTRIBUTES(QF_INTS("axes", axes, count), QF_INT("keepdims", keep)));
 }
+
+const char *qf_onnx_transpose(qf_onnx_export *e, const char *x, const int64_t *order, int axes)
+{
+    return qf_node(e->maker, "Transpose", QF_INPUTS(x),
+                   QF_ATTRIBUTES(QF_INTS("perm", order, (size_t)axes)));
+}
+
+void qf_onnx_rearrange(qf_onnx_export *e, const int64_t *dims, const int64_t *order, int axes)
+{
+    const char *apart = qf_onnx_reshape(e, qf_onnx_bottom(e, 0), dims, axes);
+    qf_onnx_set_top(e, 0, qf_onnx_reshape_to_top(e, qf_onnx_transpose(e, apart, order, axes), 0));
+}
+
+/* Sizes are given, not factors: a factor's last bit could take a pixel away. The batch is x's. */
+const char *qf_onnx_resize(qf_onnx_export *e, const char *x, int height, int width,
+                           const char *mode, const char *coordinates, const char *nearest)
+{
+    qf_graph_maker *m = e->maker;
+    const char *shape = qf_unary(m, "Shape", x);
+    const char *front = qf_onnx_slice(e, shape, (int64_t[]){0}, (int64_t[]){2}, (int64_t[]){0}, 1);
+    const char *size = qf_integers(m, (int64_t[]){height, width}, 2);
+    const char *sizes =
+        qf_node(m, "Concat", QF_INPUTS(front, size), QF_ATTRIBUTES(QF_INT("axis", 0)));
+    return qf_node(m, "Resize", QF_INPUTS(x, "", "", sizes),
+                   QF_ATTRIBUTES(QF_STRING("mode", mode),
+                                 QF_STRING("coordinate_transformation_mode", coordinates),
+                                 QF_STRING("nearest_mode", nearest)));
+}

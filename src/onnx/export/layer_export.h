@@ -73,6 +73,13 @@ const char *qf_onnx_slice(qf_onnx_export *e, const char *x, const int64_t *start
 const char *qf_onnx_reduce(qf_onnx_export *e, const char *op_type, const char *x, int first,
                            int end, bool keep);
 
+const char *qf_onnx_transpose(qf_onnx_export *e, const char *x, const int64_t *order, int axes);
+/* Bottom 0 in this shape, the axes in another order, in the shape of top 0. */
+void qf_onnx_rearrange(qf_onnx_export *e, const int64_t *dims, const int64_t *order, int axes);
+/* Images of another size; the words are those of Resize. */
+const char *qf_onnx_resize(qf_onnx_export *e, const char *x, int height, int width,
+                           const char *mode, const char *coordinates, const char *nearest);
+
 /* Weights and bias of a layer that multiplies, quantised where a DeQuant layer belongs to it
  * (export_quantised.c). `bias` NULL: none. */
 void qf_onnx_weights(qf_onnx_export *e, const char **weights, const char **bias);
