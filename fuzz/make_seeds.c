@@ -6,6 +6,8 @@
 #include "fuzz.h"
 #include "model/model.h"
 #include "net.h"
+#include "onnx/onnx_file.h"
+#include "onnx/onnx_rows.h"
 
 #include <dirent.h>
 #include <png.h>
@@ -392,6 +394,40 @@ static void file_types(void)
         32);
 }
 
+/* ---- ONNX models: the graphs of the tests ---- */
+
+static void put_onnx(int number, const onnx_row *row)
+{
+    qf_buffer text = {0};
+    Onnx__Model *model;
+    void *bytes;
+    size_t size;
+    char name[16];
+    qf_buffer_print(&text,
+                    "opset_import { version: %d } graph { %s input { name: 'x' type { "
+                    "tensor_type { elem_type: 1 shape { ",
+                    row->opset, row->graph);
+    for (const char *at = row->shape; *at;
+         at += strspn(at, "0123456789") + (strchr(at, ' ') != NULL))
+        qf_buffer_print(&text, "dim { dim_value: %d } ", atoi(at));
+    qf_buffer_print(&text, "} } } } output { name: 'y' } }");
+    fuzz_require(qf_text_parse(context, row->name, qf_buffer_text(&text), text.size,
+                               &onnx__model__descriptor, &model) == QF_OK &&
+                     qf_wire_pack(context, row->name, model, &bytes, &size) == QF_OK,
+                 qf_error_text(context));
+    snprintf(name, sizeof name, "row%d", number);
+    put("fuzz_onnx", name, bytes, size);
+    qf_free(bytes);
+    qf_message_free(model);
+    qf_buffer_release(&text);
+}
+
+static void onnx_models(void)
+{
+    for (size_t i = 0; i < onnx_row_count; i++)
+        put_onnx((int)i, &onnx_rows[i]);
+}
+
 int main(int count, char **arguments)
 {
     fuzz_require(count == 2, "usage: make_seeds FOLDER");
@@ -401,6 +437,7 @@ int main(int count, char **arguments)
     images();
     databases();
     models();
+    onnx_models();
     mean_file();
     file_types();
     states();

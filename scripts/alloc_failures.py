@@ -88,6 +88,7 @@ qaffe qat prepare --model net.prototxt --weights given.caffemodel --config confi
 qaffe train --solver qat.prototxt --weights modified.caffemodel
 mv qat_iter_2.caffemodel trained.caffemodel
 qaffe qat export --model modified.prototxt --weights trained.caffemodel --record record.txt --out ready
+qaffe export-onnx --model ready --out given.onnx
 tools/convert_imageset --backend=leveldb ./ list.txt images_leveldb
 '''
 COMMANDS = '''
@@ -134,6 +135,7 @@ qaffe qat export --checksum --model modified.prototxt --weights trained.caffemod
 qaffe qat run --model net.prototxt --weights given.caffemodel --out new --iterations 2 --threads 1
 qaffe verify --model ready --iterations 1
 qaffe export-onnx --model ready --out new.onnx --verify 1
+qaffe import-onnx --model given.onnx --out new
 qaffe report --model net.prototxt --weights given.caffemodel --prefix ready --batches 1 --test-iterations 1
   --threads 1
 qaffe convert-idx --images images.idx --labels labels.idx --out new_lmdb

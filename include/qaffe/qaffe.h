@@ -688,6 +688,35 @@ QF_API qf_status qf_auto_decomposition(qf_context *context, const char *model_fi
                                        qf_decomposition **out);
 QF_API void qf_decomposition_destroy(qf_decomposition *decomposition);
 
+/* How to read an ONNX model. Begin with its size; what is zero or NULL is the default. */
+typedef struct qf_import_options {
+    size_t size; /* of this struct */
+    /* Shapes of inputs, "data=1x3x224x224,info=1x3", which the model leaves open or has others for. */
+    const char *shapes;
+    uint64_t batch; /* items in a batch, where the model leaves that open; default: 1 */
+} qf_import_options;
+
+/* What an ONNX model became. */
+typedef struct qf_onnx_import {
+    char name[128];      /* of the net */
+    int operator_set;    /* that the model is of */
+    size_t nodes;        /* of the model */
+    size_t layers;       /* of the net */
+    uint64_t parameters; /* numbers in its weights */
+    size_t ranges;       /* layers in the record; 0: none was written */
+    size_t lost_ranges;  /* layers whose ranges the model says and a record cannot hold */
+} qf_onnx_import;
+
+/* Make a Caffe net of an ONNX model (operator sets 7 to 25): <prefix>.prototxt and
+ * <prefix>.caffemodel and, of a model with QuantizeLinear and DequantizeLinear nodes,
+ * <prefix>_record.txt, which qf_convert_model() takes; all appear together. The net computes in float
+ * what the model does without rounding. All shapes are fixed in it, but the batch, as far as the
+ * model lets it. Files that hold tensors of the model must lie in its folder. QF_E_UNSUPPORTED, with
+ * the node's name, for what Caffe cannot say; QF_E_FORMAT for a damaged model. */
+QF_API qf_status qf_import_onnx(qf_context *context, const char *onnx_file, const char *prefix,
+                                const qf_import_options *options, qf_onnx_import **out);
+QF_API void qf_onnx_import_destroy(qf_onnx_import *imported); /* NULL is a no-op */
+
 /* What a net is made of, for people: the layers of a phase in running order. */
 typedef struct qf_inspected_layer {
     char name[128], type[32];

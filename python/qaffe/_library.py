@@ -145,6 +145,17 @@ class Decomposition(Structure):
     _fields_ = [("layers", c_size_t), ("layer", POINTER(POINTER(DecomposedLayer)))]
 
 
+class ImportOptions(Options):
+    c_name = b"qf_import_options"
+    _fields_ = [("size", c_size_t), ("shapes", c_char_p), ("batch", c_uint64)]
+
+
+class OnnxImport(Structure):
+    c_name = b"qf_onnx_import"
+    _fields_ = [("name", ctypes.c_char * 128), ("operator_set", c_int), ("nodes", c_size_t), ("layers", c_size_t),
+                ("parameters", c_uint64), ("ranges", c_size_t), ("lost_ranges", c_size_t)]
+
+
 class Metric(Structure):
     c_name = b"qf_metric"
     _fields_ = [("object", c_void_p), ("number", c_double), ("text", ctypes.c_char * 256)]
@@ -193,6 +204,8 @@ _SIGNATURES = {
     "qf_auto_nuq": (_STATUS, [_P, _S, _S, _S, _S, _S, POINTER(NuqEvaluator), POINTER(POINTER(NuqResult))]),
     "qf_nuq_result_destroy": (None, [POINTER(NuqResult)]),
     "qf_decomposition_destroy": (None, [POINTER(Decomposition)]),
+    "qf_import_onnx": (_STATUS, [_P, _S, _S, POINTER(ImportOptions), POINTER(POINTER(OnnxImport))]),
+    "qf_onnx_import_destroy": (None, [POINTER(OnnxImport)]),
     "qf_check_file": (_STATUS, [_P, _S, POINTER(POINTER(FileCheck))]),
     "qf_file_check_destroy": (None, [POINTER(FileCheck)]),
     "qf_device_count": (_I, []),

@@ -80,6 +80,36 @@ def decomposable_model() -> tuple[str, str]:
     return _with_random_weights(_write(os.path.join(tempfile.mkdtemp(), "decomposable.prototxt"), _DECOMPOSABLE))
 
 
+def _message(*fields) -> bytes:
+    """A protobuf message of (number, value): numbers below 128, texts and messages below 128 bytes."""
+    made = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            made += bytes([number << 3, value])
+        else:
+            value = value.encode() if isinstance(value, str) else value
+            made += bytes([number << 3 | 2, len(value)]) + value
+    return made
+
+
+def onnx_model() -> str:
+    """The path of an ONNX model: y = Relu(x · w + b), 3 values to 2, the batch open."""
+    import struct
+    sizes = [_message((1, _message((2, "N")))), _message((1, _message((1, 3))))]
+    weights = [_message((1, 2), (1, 3), (2, 1), (8, "w"), (9, struct.pack("<6f", 1, 2, 3, 4, 5, 6))),
+               _message((1, 2), (2, 1), (8, "b"), (9, struct.pack("<2f", -7, 7)))]
+    nodes = [_message((1, "x"), (1, "w"), (1, "b"), (2, "p"), (3, "fc"), (4, "Gemm"),
+                      (5, _message((1, "transB"), (3, 1)))),
+             _message((1, "p"), (2, "y"), (3, "relu"), (4, "Relu"))]
+    value = _message((1, "x"), (2, _message((1, _message((1, 1), (2, b"".join(sizes)))))))
+    graph = _message(*[(1, node) for node in nodes], (2, "example"), *[(5, one) for one in weights], (11, value),
+                     (12, _message((1, "y"))))
+    name = os.path.join(tempfile.mkdtemp(), "example.onnx")
+    with open(name, "wb") as file:
+        file.write(_message((1, 8), (8, _message((2, 13)))) + bytes([7 << 3 | 2, len(graph) & 127 | 128, len(graph) >> 7]) + graph)
+    return name
+
+
 def small_solver() -> str:
     """The path of a solver.prototxt that trains a line through random points; it takes no snapshots."""
     folder = tempfile.mkdtemp()

@@ -35,8 +35,8 @@ def exported(name):
 @pytest.mark.parametrize("name", EXPORTING)
 def test_all_have_an_example(name):
     missing = [n for n, thing in exported(name) if ">>>" not in (inspect.getdoc(thing) or "")]
-    # What retrain(), check() and devices() return is shown there.
-    assert not set(missing) - {"Result", "LayerResult", "Check", "OddBlob", "Device"}
+    # What retrain(), check(), devices() and import_onnx() return is shown there.
+    assert not set(missing) - {"Result", "LayerResult", "Check", "OddBlob", "Device", "Import"}
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])

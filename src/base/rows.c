@@ -84,6 +84,8 @@ size_t qf_struct_size(const char *name)
         ROW(qf_report_curve),
         ROW(qf_report_advice),
         ROW(qf_report),
+        ROW(qf_import_options),
+        ROW(qf_onnx_import),
     };
 #undef ROW
     for (size_t i = 0; i < sizeof structs / sizeof *structs; i++)

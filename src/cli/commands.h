@@ -9,7 +9,7 @@ extern const command command_ptq_run, command_ptq_auto, command_ptq_config, comm
     command_ptq_prepare, command_ptq_calibrate, command_ptq_export, command_ptq_convert,
     command_ptq_nuq;
 extern const command command_decompose;
-extern const command command_verify, command_export_onnx;
+extern const command command_verify, command_export_onnx, command_import_onnx;
 extern const command command_train, command_test, command_time;
 extern const command command_digits, command_convert_idx, command_convert_images;
 extern const command command_layers, command_caffe_home, command_version;

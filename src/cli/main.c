@@ -29,6 +29,7 @@ static const command *const commands[] = {
     &command_decompose,
     &command_verify,
     &command_export_onnx,
+    &command_import_onnx,
     &command_report,
     &command_train,
     &command_test,

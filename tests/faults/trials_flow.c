@@ -263,6 +263,16 @@ static qf_status calibrate_automatically(qf_context *context, double *result)
     return status;
 }
 
+static qf_status import_onnx(qf_context *context, double *result)
+{
+    const qf_import_options options = {.size = sizeof options, .batch = 2};
+    qf_onnx_import *found;
+    const qf_status status = qf_import_onnx(context, "given.onnx", "out/m", &options, &found);
+    *result = found ? (double)(found->layers + found->parameters + found->ranges) : 0;
+    qf_onnx_import_destroy(found);
+    return status;
+}
+
 static qf_status export_onnx(qf_context *context, double *result)
 {
     qf_onnx_options options = {.size = sizeof options};
@@ -321,6 +331,7 @@ const trial trials_of_flow[] = {
     {.name = "an inspection", .run = inspect},
     {.name = "the comparison of models", .run = verify},
     {.name = "an ONNX model", .run = export_onnx},
+    {.name = "a net of an ONNX model", .run = import_onnx},
     {.name = "a report", .run = report, .places = 60},
     {.name = "looking at files", .run = check},
     {.name = "decomposition", .run = decompose},

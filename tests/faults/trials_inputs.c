@@ -4,6 +4,7 @@
 #include "data/images/image_encode.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
+#include "onnx/onnx_file.h"
 
 #include "qaffe/qaffe.h"
 
@@ -47,6 +48,25 @@
     INPUT("dim: 1 dim: 2 dim: 8 dim: 8")                                                           \
     "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' param { name: 'w' } "              \
     "convolution_param { num_output: 3 kernel_size: 8 weight_filler { type: 'xavier' } } }"
+#define ONNX_MODEL                                                                                 \
+    "ir_version: 8 opset_import { version: 13 } graph { name: 'g' "                                \
+    "node { op_type: 'QuantizeLinear' input: 'x' input: 's' output: 'c' } "                        \
+    "node { op_type: 'DequantizeLinear' input: 'c' input: 's' output: 'q' } "                      \
+    "node { op_type: 'DequantizeLinear' input: 'w' input: 's' output: 'v' } "                      \
+    "node { op_type: 'Conv' input: 'q' input: 'v' output: 'a' } "                                  \
+    "node { op_type: 'Relu' input: 'a' output: 'b' } "                                             \
+    "node { op_type: 'Shape' input: 'b' output: 'd' } "                                            \
+    "node { op_type: 'Split' input: 'b' output: 'e' output: 'f' attribute { name: 'axis' i: 1 } }" \
+    "node { op_type: 'Reshape' input: 'e' input: 'd2' output: 'y' } "                              \
+    "node { op_type: 'Gather' input: 'd' input: 'i' output: 'z' } "                                \
+    "initializer { name: 's' data_type: 1 float_data: 0.5 } "                                      \
+    "initializer { name: 'w' data_type: 3 dims: 2 dims: 1 dims: 1 dims: 1 int32_data: 3 "          \
+    "int32_data: -5 } "                                                                            \
+    "initializer { name: 'd2' data_type: 7 dims: 2 int64_data: 0 int64_data: -1 } "                \
+    "initializer { name: 'i' data_type: 7 dims: 1 int64_data: 0 } "                                \
+    "input { name: 'x' type { tensor_type { elem_type: 1 shape { dim { dim_param: 'N' } "          \
+    "dim { dim_value: 1 } dim { dim_value: 4 } dim { dim_value: 4 } } } } } "                      \
+    "output { name: 'y' } output { name: 'z' } }"
 #define SOLVER                                                                                     \
     "net: '%s' test_iter: 1 test_interval: 10 test_initialization: false base_lr: 0.001 "          \
     "lr_policy: 'fixed' max_iter: 4 snapshot_prefix: '%s' random_seed: 1 type: '%s'"
@@ -170,6 +190,16 @@ static void make_weights(const char *model, const char *weights)
     qf_net_destroy(net);
 }
 
+static void write_onnx(void)
+{
+    static const char text[] = ONNX_MODEL;
+    Onnx__Model *model;
+    assert_ok(context, qf_text_parse(context, "given.onnx", text, sizeof text - 1,
+                                     &onnx__model__descriptor, &model));
+    assert_ok(context, qf_onnx_write(context, "given.onnx", model));
+    qf_message_free(model);
+}
+
 int trials_start(void **state)
 {
     test_start_in_folder(state);
@@ -190,6 +220,7 @@ int trials_start(void **state)
     test_write_text(context, "factors.txt", FACTORS("c", "") FACTORS("ip", ""));
     write_data_sets();
     write_images();
+    write_onnx();
     train("solver", "net.prototxt", "Adam", NULL, "given");
     quantise();
     return 0;
