@@ -951,6 +951,56 @@ QF_API qf_status qf_ptq_run(qf_context *context, const qf_ptq_options *options,
                             qf_action_function action, qf_progress_function progress, void *user,
                             qf_qat_result **out);
 
+/* ---- how sensitive each layer is ---- */
+
+/* What to try; begin with its size and qf_sensitivity_set_defaults(). Fields as in
+ * qf_report_options. */
+typedef struct qf_sensitivity_options {
+    size_t size; /* of this struct */
+    const char *model, *weights, *retrained, *prefix;
+    const qf_data_options *data;
+    const char *test_data; /* labelled images; they are what is run then */
+    double max_loss; /* that the net may have: layers are marked to be skipped until it does */
+    int batches;
+    int alone_only; /* not 0: leave out what each layer gains by staying float, half of the time */
+} qf_sensitivity_options;
+
+/* Sets all fields but `size`, which says how many there are. */
+QF_API void qf_sensitivity_set_defaults(qf_sensitivity_options *options);
+
+/* Losses are percentage points of an accuracy, per cent of a loss, and, where the net puts out
+ * neither, per cent of noise in the power of its outputs. Below 0: it became better. */
+typedef struct qf_sensitive_layer {
+    char name[128], type[32];
+    double alone_score, alone_loss; /* when only this layer is quantised */
+    double float_score, float_gain; /* when only this layer stays float: by how much less the
+                                       quantised net loses; NAN: was not tried */
+    bool skip;                      /* it is among those to leave float */
+} qf_sensitive_layer;
+
+typedef struct qf_sensitivity_result {
+    char score_name[128]; /* the output that is judged; "noise of outputs" */
+    int better;           /* as qf_scores_better() */
+    int batches;
+    double float_score, quantised_score, quantised_loss; /* of the whole nets */
+    size_t layers;
+    qf_sensitive_layer **layer; /* the one that costs most first */
+    size_t skipped;
+} qf_sensitivity_result;
+
+/* Run the net once for each layer, with only that one quantised, and once with only that one float;
+ * what lies before it is not computed again. The time grows with the square of the number of
+ * layers. Failures are those of qf_report_create(). `out` is NULL after a failure. */
+QF_API qf_status qf_measure_sensitivity(qf_context *context, const qf_sensitivity_options *options,
+                                        qf_action_function action, qf_progress_function progress,
+                                        void *user, qf_sensitivity_result **out);
+QF_API void qf_sensitivity_result_destroy(qf_sensitivity_result *result);
+/* Write the names of the layers to skip: {"skip_layers": [...]} to a file whose name ends in .json,
+ * else lines of a simplified configuration (.cfg), as config_definition takes them. */
+QF_API qf_status qf_sensitivity_write_skip_layers(qf_context *context,
+                                                  const qf_sensitivity_result *result,
+                                                  const char *file);
+
 /* ---- why a layer loses: the report ---- */
 
 /* What to look at; begin with its size and qf_report_set_defaults(). All but model, weights and
@@ -968,8 +1018,9 @@ typedef struct qf_report_options {
     const char *log;             /* of the training, by qaffe or by Caffe */
     const qf_qat_result *result; /* of the run that made the models: its scores are taken, nothing
                                     is tested again */
-    int batches;                 /* to measure on */
-    int test_iterations;         /* as in qf_qat_options */
+    const qf_sensitivity_result *sensitivity; /* of the same models, to be shown, too */
+    int batches;                              /* to measure on */
+    int test_iterations;                      /* as in qf_qat_options */
 } qf_report_options;
 
 /* Sets all fields but `size`, which says how many there are. */
@@ -1019,7 +1070,8 @@ typedef struct qf_report_layer {
     int widest_channel;   /* the one with the largest weight */
     double widest_ratio;  /* how many times the median channel's largest weight that is */
     bool scale_per_channel;
-    double clipped; /* share of accumulators that 16 bits cut off */
+    double clipped;                /* share of accumulators that 16 bits cut off */
+    double alone_loss, float_gain; /* of its sensitivity; NAN: was not measured */
     size_t channels;
     qf_report_channel **channel;
     size_t ranges; /* 0: no log has any */
@@ -1045,6 +1097,7 @@ typedef struct qf_report {
     bool trained;         /* it was retrained; else calibrated */
     int batches;          /* that figures are of, */
     uint64_t items;       /* and how many images those were; 0: nobody knows */
+    bool has_sensitivity; /* some layer has */
     qf_inspection *net;   /* the float net; treatments are what became of its layers */
     char score_name[128]; /* the output that matters most; "none": nothing was tested */
     int scores;

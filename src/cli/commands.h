@@ -13,7 +13,7 @@ extern const command command_verify, command_export_onnx, command_import_onnx;
 extern const command command_train, command_test, command_time;
 extern const command command_digits, command_convert_idx, command_convert_images;
 extern const command command_layers, command_caffe_home, command_version;
-extern const command command_inspect, command_report;
+extern const command command_inspect, command_report, command_sensitivity;
 extern const command command_document;
 /* Caffe's programs */
 extern const command command_caffe, command_device_query;

@@ -31,6 +31,7 @@ static const command *const commands[] = {
     &command_export_onnx,
     &command_import_onnx,
     &command_report,
+    &command_sensitivity,
     &command_train,
     &command_test,
     &command_time,

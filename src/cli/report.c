@@ -5,17 +5,7 @@
 #include "cli/signal_thread.h"
 
 static const option options[] = {
-    REQUIRED_FILE("model", "FILE", "The float net (.prototxt)."),
-    REQUIRED_FILE("weights", "FILE", "Its weights (.caffemodel)."),
-    FILE_OPTION("retrained", "FILE",
-                "The weights that retraining left, which were quantised "
-                "(PREFIX_retrained_iter_N.caffemodel)."),
-    {.name = "prefix",
-     .kind = OPTION_FILE,
-     .required = true,
-     .value = "PREFIX",
-     .help = "Folder and beginning of the names of the quantised models, as they were given to the "
-             "commands that wrote them."},
+    REPORT_MODELS,
     DATA_OPTION("What is measured on:"),
     FILE_OPTION("test-data", "SOURCE",
                 "Labelled images to test all models on; without it, those that the model names."),
@@ -28,6 +18,8 @@ static const option options[] = {
                 "ranges."),
     FILE_OPTION("out", "FILE", "Write one HTML page that needs no other file."),
     FILE_OPTION("json", "FILE", "Write all figures as JSON."),
+    FLAG("sensitivity", "Also find out what each layer costs the whole net, as `qaffe sensitivity` "
+                        "does, on as many batches."),
     FLAG("text", "Show the report here; so it is without --out and --json, too."),
 };
 
@@ -35,7 +27,8 @@ static qf_status report(session *session, const arguments *a)
 {
     qf_data_options data = chosen_data(a);
     qf_report_options wanted = {.size = sizeof wanted};
-    qf_report *made;
+    qf_sensitivity_result *sensitivity = NULL;
+    qf_report *made = NULL;
     qf_report_set_defaults(&wanted);
     wanted.model = argument_text(a, "model");
     wanted.weights = argument_text(a, "weights");
@@ -50,11 +43,16 @@ static qf_status report(session *session, const arguments *a)
                                 .json = argument_text(a, "json"),
                                 .text = argument_flag(a, "text")};
     signals_install("stop", "none");
-    qf_status status = qf_report_create(session->context, &wanted, requested_action, show_progress,
-                                        session, &made);
+    qf_status status =
+        argument_flag(a, "sensitivity") ? find_sensitivity(session, a, &data, &sensitivity) : QF_OK;
+    wanted.sensitivity = sensitivity;
+    if (status == QF_OK)
+        status = qf_report_create(session->context, &wanted, requested_action, show_progress,
+                                  session, &made);
     if (status == QF_OK)
         status = write_report(session, made, &files);
     qf_report_destroy(made);
+    qf_sensitivity_result_destroy(sensitivity);
     return status;
 }
 

@@ -52,7 +52,7 @@ def make_report(qaffe, folder):
     run('train', '--solver', 'solver.prototxt')
     run('qat', 'run', '--model', 'net.prototxt', '--weights', 'float_iter_60.caffemodel', '--iterations', '40', '--out', 'q/m')
     run('report', '--model', 'net.prototxt', '--weights', 'float_iter_60.caffemodel', '--prefix', 'q/m', '--retrained',
-        'q/m_retrained_iter_40.caffemodel', '--log', 'q/m_run.log', '--out', 'report.html', '--json', 'report.json')
+        'q/m_retrained_iter_40.caffemodel', '--log', 'q/m_run.log', '--out', 'report.html', '--json', 'report.json', '--sensitivity')
     return os.path.join(folder, 'report.html'), os.path.join(folder, 'report.json')
 
 
@@ -167,8 +167,9 @@ def same_figures(browser, report):
     expect('rows', len(rows), len(report['layers']))
     for row, layer in zip(rows, report['layers']):
         expect('name', row['name'], layer['name'])
-        for key in 'output_sqnr', 'input_sqnr', 'weight_sqnr', 'output_sqnr_all', 'saturated':
-            expect(f'{layer["name"]:.20}: {key} {row[key]} like {layer[key]}', close_to(row[key], layer[key]))
+        for key in 'output_sqnr', 'input_sqnr', 'weight_sqnr', 'output_sqnr_all', 'saturated', 'alone_loss', 'float_gain':
+            if key in row or layer[key] is not None: # the last two are there where sensitivity was measured
+                expect(f'{layer["name"]:.20}: {key}', close_to(row.get(key, ''), layer[key]))
     shown = browser.ask('''Array.from(document.querySelectorAll('#models tbody tr'), row =>
         Array.from(row.querySelectorAll('[data-v]'), cell => cell.dataset.v))''')
     for row, kind in zip(shown, [k for k in ('float', 'calibrated', 'fake_quant', 'deploy')

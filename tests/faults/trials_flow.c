@@ -313,6 +313,24 @@ static qf_status report(qf_context *context, double *result)
     return status;
 }
 
+static qf_status find_sensitivity(qf_context *context, double *result)
+{
+    qf_sensitivity_options options = {.size = sizeof options};
+    qf_sensitivity_result *found;
+    qf_sensitivity_set_defaults(&options);
+    options.model = "net.prototxt";
+    options.weights = "given.caffemodel";
+    options.prefix = "ready/m";
+    options.batches = 1;
+    qf_status status = qf_measure_sensitivity(context, &options, NULL, NULL, NULL, &found);
+    if (status == QF_OK)
+        status = qf_sensitivity_write_skip_layers(context, found, "out/skip.json");
+    if (status == QF_OK)
+        *result = found->layer[0]->alone_loss + found->quantised_loss;
+    qf_sensitivity_result_destroy(found);
+    return status;
+}
+
 const trial trials_of_flow[] = {
     {.name = "the configuration", .run = configure},
     {.name = "the configuration of calibration", .run = configure_calibration},
@@ -333,6 +351,7 @@ const trial trials_of_flow[] = {
     {.name = "an ONNX model", .run = export_onnx},
     {.name = "a net of an ONNX model", .run = import_onnx},
     {.name = "a report", .run = report, .places = 60},
+    {.name = "sensitivity", .run = find_sensitivity, .places = 60},
     {.name = "looking at files", .run = check},
     {.name = "decomposition", .run = decompose},
     {.name = "the search for layers with few codes", .run = find_few_codes},

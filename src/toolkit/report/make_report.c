@@ -160,6 +160,20 @@ static qf_status take_layers(gathering *g)
     return QF_OK;
 }
 
+static void take_sensitivity(const qf_sensitivity_result *from, qf_report *report)
+{
+    for (size_t i = 0; i < report->layers; i++) {
+        qf_report_layer *layer = report->layer[i];
+        layer->alone_loss = layer->float_gain = (double)NAN;
+        for (size_t k = 0; from && k < from->layers; k++)
+            if (strcmp(from->layer[k]->name, layer->name) == 0) {
+                layer->alone_loss = from->layer[k]->alone_loss;
+                layer->float_gain = from->layer[k]->float_gain;
+                report->has_sensitivity = true;
+            }
+    }
+}
+
 /* What adds most noise comes first; what is exact, or no number, last. */
 static int by_loss(const void *a, const void *b)
 {
@@ -210,6 +224,7 @@ static qf_status gather(gathering *g)
     QF_TRY(qf_net_pair_open(g->context, &files, &g->pair));
     QF_TRY(measure(g));
     QF_TRY(take_layers(g));
+    take_sensitivity(o->sensitivity, report);
     QF_TRY(qf_report_speed(g->pair.whole, &report->float_speed));
     qf_net_pair_close(&g->pair);
     QF_TRY(time_deploy(g, &report->deploy_speed));

@@ -244,22 +244,30 @@ static qf_status hand_over(const qf_net_pair *pair, const qf_layer *to)
     return QF_OK;
 }
 
-qf_status qf_net_pair_next(qf_net_pair *pair)
+qf_status qf_pair_run_from(qf_net *net, int first)
 {
-    qf_net *fake = pair->fake;
-    int first = 0;
-    QF_TRY(qf_net_forward(pair->plain, NULL));
-    for (int i = 0; i <= fake->layer_count; i++) {
-        const bool source = i < fake->layer_count && is_source(fake->layers[i]);
-        if (!source && i < fake->layer_count)
+    for (int i = first; i <= net->layer_count; i++) {
+        if (i < net->layer_count && !is_source(net->layers[i]))
             continue;
         if (first < i)
-            QF_TRY(qf_net_forward_range(fake, first, i - 1, NULL));
-        if (source)
-            QF_TRY(hand_over(pair, fake->layers[i]));
+            QF_TRY(qf_net_forward_range(net, first, i - 1, NULL));
         first = i + 1;
     }
     return QF_OK;
+}
+
+qf_status qf_net_pair_run_fake(const qf_net_pair *pair)
+{
+    for (int i = 0; i < pair->fake->layer_count; i++)
+        if (is_source(pair->fake->layers[i]))
+            QF_TRY(hand_over(pair, pair->fake->layers[i]));
+    return qf_pair_run_from(pair->fake, 0);
+}
+
+qf_status qf_net_pair_next(qf_net_pair *pair)
+{
+    QF_TRY(qf_net_forward(pair->plain, NULL));
+    return qf_net_pair_run_fake(pair);
 }
 
 qf_tensor *qf_pair_plain_input(const qf_net_pair *pair, const qf_pair_unit *unit)

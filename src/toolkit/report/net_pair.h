@@ -34,6 +34,10 @@ void qf_net_pair_close(qf_net_pair *pair);
 
 /* Both nets run on the next batch of the float net's data. */
 qf_status qf_net_pair_next(qf_net_pair *pair);
+/* Only the fake-quant net, on what the float net's sources hold now. */
+qf_status qf_net_pair_run_fake(const qf_net_pair *pair);
+/* The layers from `first` on that compute; sources keep what they hold. */
+qf_status qf_pair_run_from(qf_net *net, int first);
 
 /* The tensors that a unit reads and writes, in either net. */
 qf_tensor *qf_pair_plain_input(const qf_net_pair *pair, const qf_pair_unit *unit);

@@ -104,7 +104,17 @@ static void shift_cell(qf_buffer *out, const qf_report_layer *layer)
     qf_buffer_print(out, "</td>");
 }
 
-static void put_row(qf_buffer *out, const qf_report_layer *layer)
+static void points_cell(qf_buffer *out, const char *key, double value)
+{
+    open_cell(out, key, value);
+    if (isnan(value))
+        qf_buffer_print(out, "–");
+    else
+        qf_put_fixed(out, value, 3);
+    qf_buffer_print(out, "</td>");
+}
+
+static void put_row(qf_buffer *out, const qf_report_layer *layer, bool sensitivity)
 {
     qf_buffer_print(out, "<tr><th scope=\"row\" data-key=\"name\" data-v=\"");
     qf_put_html(out, layer->name);
@@ -128,6 +138,10 @@ static void put_row(qf_buffer *out, const qf_report_layer *layer)
     put_share(out, layer->saturated, 2);
     qf_buffer_print(out, "</td>");
     shift_cell(out, layer);
+    if (sensitivity) {
+        points_cell(out, "alone_loss", layer->alone_loss);
+        points_cell(out, "float_gain", layer->float_gain);
+    }
     qf_buffer_print(out, "</tr>\n");
 }
 
@@ -146,11 +160,14 @@ void qf_page_layer_table(qf_buffer *out, const qf_report *report)
         {"Output, all", "dB of the output when all layers are quantised", false},
         {"Outside", "share of the input outside the clip range", false},
         {"N", "the shift", false},
+        {"Costs alone", "points that the net loses when only this layer is quantised", false},
+        {"Float gains", "points that the net gains when only this layer stays float", false},
     };
+    const size_t count = sizeof columns / sizeof *columns - (report->has_sensitivity ? 0 : 2);
     qf_buffer_print(out, "<div class=\"scroll\" role=\"region\" aria-label=\"Layers\" "
                          "tabindex=\"0\"><table id=\"layers\"><caption>Signal to noise in dB: less "
                          "is worse, 6 dB are one bit</caption><thead><tr>");
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+    for (size_t i = 0; i < count; i++)
         qf_buffer_print(out,
                         "<th scope=\"col\"%s%s><button type=\"button\" title=\"%s\">%s</button>"
                         "</th>",
@@ -159,7 +176,7 @@ void qf_page_layer_table(qf_buffer *out, const qf_report *report)
                         columns[i].name);
     qf_buffer_print(out, "</tr></thead><tbody>\n");
     for (size_t i = 0; i < report->layers; i++)
-        put_row(out, report->layer[i]);
+        put_row(out, report->layer[i], report->has_sensitivity);
     qf_buffer_print(out, "</tbody></table></div>\n");
 }
 

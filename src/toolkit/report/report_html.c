@@ -124,40 +124,42 @@ static void put_tiles(const qf_report *r, qf_buffer *out)
     qf_buffer_print(out, "</dl>\n");
 }
 
+static void put_command(const char *command, qf_buffer *out)
+{
+    if (!*command)
+        return;
+    qf_buffer_print(out, "<div class=\"command\"><pre><code>");
+    qf_put_html(out, command);
+    qf_buffer_print(out, "</code></pre></div>");
+}
+
 static void put_advice(const qf_report_advice *advice, qf_buffer *out)
 {
-    qf_buffer_print(out, "<li><p>");
-    if (*advice->layer) {
-        qf_buffer_print(out, "<b>");
-        qf_put_html(out, advice->layer);
-        qf_buffer_print(out, "</b>: ");
-    }
+    qf_buffer_print(out, "<li><p><b>");
+    qf_put_html(out, advice->layer);
+    qf_buffer_print(out, "</b>: ");
     qf_put_html(out, advice->finding);
     qf_buffer_print(out, "</p>");
-    if (*advice->command) {
-        qf_buffer_print(out, "<div class=\"command\"><pre><code>");
-        qf_put_html(out, advice->command);
-        qf_buffer_print(out, "</code></pre></div>");
-    }
+    put_command(advice->command, out);
     qf_buffer_print(out, "</li>\n");
 }
 
-/* The first piece of advice is the answer itself. */
+/* The first piece of advice is of the whole net: the answer itself. */
 static void put_answer(const qf_report *r, qf_buffer *out)
 {
     if (r->advices) {
         qf_buffer_print(out, "<p class=\"verdict\">");
         qf_put_html(out, r->advice[0]->finding);
         qf_buffer_print(out, "</p>\n");
+        put_command(r->advice[0]->command, out);
     }
     put_tiles(r, out);
-    const size_t first = r->advices && !*r->advice[0]->command ? 1 : 0;
-    if (r->advices > first) {
-        qf_buffer_print(out, "<h2>What to try</h2><ul class=\"advice\">\n");
-        for (size_t i = first; i < r->advices; i++)
-            put_advice(r->advice[i], out);
-        qf_buffer_print(out, "</ul>\n");
-    }
+    if (r->advices < 2)
+        return;
+    qf_buffer_print(out, "<h2>What to try</h2><ul class=\"advice\">\n");
+    for (size_t i = 1; i < r->advices; i++)
+        put_advice(r->advice[i], out);
+    qf_buffer_print(out, "</ul>\n");
 }
 
 /* ---- models ---- */

@@ -173,6 +173,8 @@ static void put_layer(writer *w, const qf_report_layer *layer)
     number(w, "from_input", layer->from_input);
     number(w, "from_weights", layer->from_weights);
     number(w, "from_rest", layer->from_rest);
+    number(w, "alone_loss", layer->alone_loss);
+    number(w, "float_gain", layer->float_gain);
     number(w, "scale_d", (double)layer->scale_d);
     number(w, "offset_d", layer->offset_d);
     number(w, "clip_low", layer->clip_low);
