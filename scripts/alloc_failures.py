@@ -138,6 +138,8 @@ qaffe export-onnx --model ready --out new.onnx --verify 1
 qaffe import-onnx --model given.onnx --out new
 qaffe report --model net.prototxt --weights given.caffemodel --prefix ready --batches 1 --test-iterations 1
   --threads 1
+qaffe ptq run --model net.prototxt --weights given.caffemodel --out new --test-iterations 1 --threads 1
+  --report /dev/null
 qaffe sensitivity --model net.prototxt --weights given.caffemodel --prefix ready --batches 1 --threads 1
   --skip-layers-out new.cfg
 qaffe convert-idx --images images.idx --labels labels.idx --out new_lmdb

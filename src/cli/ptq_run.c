@@ -4,6 +4,7 @@
 #include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/quant_options.h"
+#include "cli/report_files.h"
 #include "cli/run_report.h"
 #include "cli/signal_thread.h"
 
@@ -30,6 +31,7 @@ static const option options[] = {
                    "Batches of each test; 0 means the whole test set once."),
     UNTIL_OPTION,
     AP_VERSION_OPTION,
+    REPORT_OPTION,
 };
 
 static qf_ptq_options read_options(const arguments *a)
@@ -46,7 +48,23 @@ static qf_ptq_options read_options(const arguments *a)
     return options;
 }
 
-static int work(session *session, qf_ptq_options *wanted)
+static qf_status report(session *session, const arguments *a, const qf_ptq_options *wanted,
+                        const qf_qat_result *result)
+{
+    qf_report_options options = {.size = sizeof options};
+    const int calibrated = argument_integer(a, "batch-num"); /* there are so many at least */
+    qf_report_set_defaults(&options);
+    options.model = wanted->model;
+    options.weights = wanted->weights;
+    options.prefix = wanted->save_path;
+    options.data = wanted->data;
+    options.test_data = wanted->test_data;
+    options.result = result;
+    options.batches = calibrated < REPORT_BATCHES ? calibrated : REPORT_BATCHES;
+    return report_run(session, argument_text(a, "report"), &options);
+}
+
+static int work(session *session, const arguments *a, qf_ptq_options *wanted)
 {
     qf_qat_result *result = NULL;
     char log[4096], next[4096];
@@ -56,6 +74,8 @@ static int work(session *session, qf_ptq_options *wanted)
     if (status == QF_OK)
         status =
             qf_ptq_run(session->context, wanted, requested_action, show_progress, session, &result);
+    if (status == QF_OK)
+        status = report(session, a, wanted, result);
     const bool logged = session->run_log.begun;
     int code = session_close(session, status);
     snprintf(next, sizeof next,
@@ -84,7 +104,7 @@ static int run(const arguments *a)
     wanted.data = &data;
     const bool chosen = choose_quant(a, &choice);
     wanted.quantisation = wanted.config ? NULL : &choice.options;
-    const int code = chosen ? work(&session, &wanted) : session_close(&session, QF_E_MEMORY);
+    const int code = chosen ? work(&session, a, &wanted) : session_close(&session, QF_E_MEMORY);
     quant_choice_release(&choice);
     return code;
 }

@@ -3,6 +3,7 @@
 #include "cli/data_options.h"
 #include "cli/net_options.h"
 #include "cli/qat.h"
+#include "cli/report_files.h"
 #include "cli/run_report.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
@@ -50,6 +51,7 @@ static const option options[] = {
     AP_VERSION_OPTION,
     DIVERGENCE_OPTION,
     UNTIL_OPTION,
+    REPORT_OPTION,
 };
 
 static void read_options(const arguments *a, qf_qat_options *o)
@@ -76,6 +78,26 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->calibrated_record = argument_text(a, "from-ptq");
 }
 
+static qf_status report(session *session, const arguments *a, const qf_qat_options *wanted,
+                        const qf_qat_result *result, const char *log)
+{
+    char model[4096], retrained[4096];
+    qf_report_options options = {.size = sizeof options};
+    const char *prefix = wanted->save_path, *joint = report_joint(prefix);
+    qf_report_set_defaults(&options);
+    snprintf(model, sizeof model, "%s%sfloat.prototxt", prefix, joint);
+    snprintf(retrained, sizeof retrained, "%s%sretrained_iter_%d.caffemodel", prefix, joint,
+             wanted->iterations);
+    options.model = model; /* which has its data */
+    options.weights = wanted->weights;
+    options.retrained = retrained;
+    options.prefix = prefix;
+    options.log = log;
+    options.result = result;
+    options.batches = result->test_batches < REPORT_BATCHES ? result->test_batches : REPORT_BATCHES;
+    return report_run(session, argument_text(a, "report"), &options);
+}
+
 static int run(const arguments *a)
 {
     session session;
@@ -93,6 +115,8 @@ static int run(const arguments *a)
     if (status == QF_OK)
         status = qf_qat_run(session.context, &wanted, requested_action, show_progress, &session,
                             &result);
+    if (status == QF_OK)
+        status = report(&session, a, &wanted, result, log);
     const bool logged = session.run_log.begun;
     int code = session_close(&session, status);
     if (status == QF_OK)

@@ -26,6 +26,14 @@ typedef struct report_files {
 /* As the options say; those of qaffe sensitivity alone where there are some. */
 qf_status find_sensitivity(session *session, const arguments *arguments,
                            const qf_data_options *data, qf_sensitivity_result **out);
+/* Of commands that make models: a report of them in the end. */
+#define REPORT_OPTION                                                                              \
+    FILE_OPTION("report", "FILE",                                                                  \
+                "Write a report of what each layer loses, and why: one HTML page, or JSON if the " \
+                "name ends in .json (qaffe report does it later, too).")
+enum { REPORT_BATCHES = 4 };
+/* `file` NULL: none is wanted. */
+qf_status report_run(session *session, const char *file, const qf_report_options *options);
 qf_status write_report(session *session, const qf_report *report, const report_files *files);
 
 #endif

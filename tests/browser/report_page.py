@@ -50,7 +50,12 @@ def make_report(qaffe, folder):
             file.write(text)
     run('digits', '--out', '.', '--train', '400', '--test', '100')
     run('train', '--solver', 'solver.prototxt')
-    run('qat', 'run', '--model', 'net.prototxt', '--weights', 'float_iter_60.caffemodel', '--iterations', '40', '--out', 'q/m')
+    run('qat', 'run', '--model', 'net.prototxt', '--weights', 'float_iter_60.caffemodel', '--iterations', '40', '--out', 'q/m',
+        '--report', 'run.html')
+    run('ptq', 'run', '--model', 'net.prototxt', '--weights', 'float_iter_60.caffemodel', '--out', 'p/m', '--report', 'run.json')
+    with open(os.path.join(folder, 'run.html')) as page, open(os.path.join(folder, 'run.json')) as figures:
+        expect('the report of qat run has learned ranges', 'The clip range as it was learned' in page.read())
+        expect('the report of ptq run', json.load(figures)['trained'], False)
     run('report', '--model', 'net.prototxt', '--weights', 'float_iter_60.caffemodel', '--prefix', 'q/m', '--retrained',
         'q/m_retrained_iter_40.caffemodel', '--log', 'q/m_run.log', '--out', 'report.html', '--json', 'report.json', '--sensitivity')
     return os.path.join(folder, 'report.html'), os.path.join(folder, 'report.json')
