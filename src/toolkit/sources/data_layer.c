@@ -147,6 +147,12 @@ static qf_status set_backend(qf_context *context, const char *source, Caffe__Dat
     return status;
 }
 
+/* Its labels are boxes, which only such databases as it reads have. */
+static bool is_annotated(const Caffe__LayerParameter *layer)
+{
+    return layer->type && qf_layer_is(layer, "AnnotatedData");
+}
+
 static qf_status read_database(qf_context *context, const char *source, uint32_t batch,
                                Caffe__LayerParameter *layer)
 {
@@ -156,7 +162,8 @@ static qf_status read_database(qf_context *context, const char *source, uint32_t
     data->has_batch_size = true;
     data->batch_size = batch ? batch : DEFAULT_BATCH;
     QF_TRY(set_backend(context, source, data));
-    QF_TRY(qf_set_string(context, &layer->type, "Data"));
+    if (!is_annotated(layer))
+        QF_TRY(qf_set_string(context, &layer->type, "Data"));
     return qf_set_string(context, &data->source, source);
 }
 
@@ -236,6 +243,12 @@ static qf_status read_source(qf_context *context, const qf_data_options *options
                        "%s is a folder of .bin files, but a database, images or a list of them are "
                        "expected here",
                        options->source);
+    if (kind == QF_DATA_IMAGES && is_annotated(layer))
+        return qf_fail(
+            context, QF_E_ARGUMENT,
+            "%s is no database, but layer %s is of type AnnotatedData, which reads those "
+            "that create_annoset makes",
+            options->source, layer->name);
     return kind == QF_DATA_DATABASE ? read_database(context, options->source, batch, layer)
                                     : read_images(context, options->source, batch, window, layer);
 }
@@ -272,14 +285,14 @@ qf_status qf_data_layer_make(qf_context *context, const qf_data_options *options
 
 bool qf_data_layer_is_one(const Caffe__LayerParameter *layer)
 {
-    return qf_layer_is(layer, "Data") || qf_layer_is(layer, "ImageData");
+    return qf_layer_is(layer, "Data") || qf_layer_is(layer, "ImageData") || is_annotated(layer);
 }
 
 qf_status qf_data_layer_turn(qf_context *context, const qf_data_options *options,
                              Caffe__LayerParameter *layer)
 {
     const uint32_t batch =
-        qf_layer_is(layer, "Data")
+        qf_layer_is(layer, "Data") || is_annotated(layer)
             ? (layer->data_param ? layer->data_param->batch_size : 0)
             : (layer->image_data_param ? layer->image_data_param->batch_size : 0);
     const window window = {.resized_height = options->resize, .resized_width = options->resize};
