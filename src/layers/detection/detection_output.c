@@ -1,8 +1,10 @@
 /* DetectionOutput (SSD): decoded boxes of each class, without those that overlap a better one; one
  * row (image, label, score, x1, y1, x2, y2) a detection. */
 #include "layers/detection/boxes.h"
+#include "layers/detection/save_detections.h"
 
 #include "base/memory.h"
+#include "data/sources/data_source.h"
 
 #include <float.h>
 #include <string.h>
@@ -21,6 +23,7 @@ typedef struct state {
     size_t box_capacity, candidate_capacity;
     float *rows; /* of all images */
     size_t row_count, row_capacity;
+    qf_detection_files *files; /* NULL: detections are put out as a blob only */
 } state;
 
 typedef Caffe__DetectionOutputParameter detection_output_param;
@@ -42,12 +45,8 @@ static qf_status setup(qf_layer *layer)
     if (!(nms->eta > 0 && nms->eta <= 1))
         return qf_fail(layer->context, QF_E_VALUE,
                        "eta of nms_param must be above 0 and at most 1, is %g", (double)nms->eta);
-    if ((p->save_output_param && p->save_output_param->output_directory &&
-         p->save_output_param->output_directory[0]) ||
-        p->visualize)
-        qf_warning(layer->context,
-                   "%s: detections are put out as a blob only; save_output_param and visualize are "
-                   "ignored",
+    if (p->visualize)
+        qf_warning(layer->context, "%s: detections are not drawn; visualize is ignored",
                    layer->name);
     s->classes = p->num_classes;
     s->loc_classes = p->share_location ? 1 : s->classes;
@@ -58,7 +57,7 @@ static qf_status setup(qf_layer *layer)
     s->eta = nms->eta;
     s->top_k = nms->has_top_k ? nms->top_k : -1;
     s->keep_top_k = p->keep_top_k;
-    return QF_OK;
+    return qf_detection_files_open(layer, p->save_output_param, s->background, &s->files);
 }
 
 static void destroy(qf_layer *layer)
@@ -67,6 +66,7 @@ static void destroy(qf_layer *layer)
     qf_free(s->boxes);
     qf_free(s->candidates);
     qf_free(s->rows);
+    qf_detection_files_close(s->files);
 }
 
 /* How many rows there will be is known after the forward pass only. */
@@ -181,6 +181,42 @@ static qf_status forward(qf_layer *layer)
     return qf_detections_put(layer, s->rows, s->row_count, images);
 }
 
+/* ---- files ---- */
+
+static qf_status conclude(qf_layer *layer)
+{
+    state *s = layer->state;
+    const qf_shape *shape = qf_blob_shape(layer->top[0]);
+    const float *rows;
+    if (!s->files)
+        return QF_OK;
+    QF_TRY(qf_read(layer->context, layer->top[0]->data, QF_PLAIN, &rows));
+    return qf_detection_files_add(layer, s->files, qf_blob_shape(layer->bottom[0])->dim[0], rows,
+                                  (size_t)shape->dim[2]);
+}
+
+static void data_state(const qf_layer *layer, qf_data_state *out)
+{
+    const state *s = layer->state;
+    out->position = s->files ? qf_detection_files_position(s->files) : 0;
+}
+
+static qf_status data_restore(qf_layer *layer, const qf_data_state *to)
+{
+    const state *s = layer->state;
+    if (s->files)
+        qf_detection_files_go(s->files, (size_t)to->position);
+    return QF_OK;
+}
+
+static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
+{
+    const state *s = layer->state;
+    *items = s->files ? qf_detection_files_round(s->files) : 0;
+    *batch = *items ? (int)*items : 1; /* never more batches than there are data */
+    return QF_OK;
+}
+
 const qf_layer_type qf_detection_output_layer = {
     .name = "DetectionOutput",
     .state_size = sizeof(state),
@@ -190,5 +226,9 @@ const qf_layer_type qf_detection_output_layer = {
     .setup = setup,
     .reshape = reshape,
     .forward = forward,
+    .conclude = conclude,
     .destroy = destroy,
+    .data_state = data_state,
+    .data_restore = data_restore,
+    .data_round = data_round,
 };
