@@ -11,7 +11,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char evaluate_detections[] = "detection"; /* eval_type */
+/* SSD's eval_type, and MobileNet-YOLO's. What a test makes of an output follows from its layer. */
+static const struct {
+    const char *name;
+    bool of_detections;
+} eval_types[] = {{"classification", false},
+                  {"detection", true},
+                  {"segmentation", false},
+                  {"detection_segmentation", true}};
+
+/* NULL: there is no such type. */
+static const bool *evaluates_detections(const Caffe__SolverParameter *param)
+{
+    for (size_t i = 0; i < sizeof eval_types / sizeof *eval_types; i++)
+        if (strcmp(param->eval_type, eval_types[i].name) == 0)
+            return &eval_types[i].of_detections;
+    return NULL;
+}
 
 void qf_solver_destroy(qf_solver *solver)
 {
@@ -200,12 +216,11 @@ static qf_status build_test_nets(qf_solver *solver)
                          &solver->test_nets[i]));
         solver->test_net_count++;
         warn_of_short_test(solver, solver->test_nets[i], param->test_iter[i]);
-        if (strcmp(param->eval_type, evaluate_detections) == 0 &&
-            !qf_net_has_detections(solver->test_nets[i]))
+        if (*evaluates_detections(param) && !qf_net_has_detections(solver->test_nets[i]))
             return qf_fail(solver->context, QF_E_FORMAT,
-                           "eval_type is \"detection\", but test net #%zu does not end in a "
+                           "eval_type is \"%s\", but test net #%zu does not end in a "
                            "DetectionEvaluate layer",
-                           i);
+                           param->eval_type, i);
         /* It shares the training net's parameters; layers that only it has load here. */
         QF_TRY(load_own_weights(solver, solver->test_nets[i]));
     }
@@ -237,10 +252,10 @@ static qf_status check_settings(qf_solver *solver)
     for (size_t i = 0; i < param->n_test_iter; i++)
         if (param->test_iter[i] < 1)
             return qf_fail(context, QF_E_ARGUMENT, "test_iter must be at least 1");
-    if (strcmp(param->eval_type, "classification") != 0 &&
-        strcmp(param->eval_type, evaluate_detections) != 0)
+    if (!evaluates_detections(param))
         return qf_fail(context, QF_E_ARGUMENT,
-                       "unknown eval_type '%s'; there are classification and detection",
+                       "unknown eval_type '%s'; there are classification, detection, segmentation "
+                       "and detection_segmentation",
                        param->eval_type);
     if (param->ap_version)
         QF_TRY(qf_ap_version_find(context, param->ap_version, &(qf_ap_version){0}));

@@ -4,6 +4,7 @@
  * all batches (train/average_precision.h). */
 #include "layers/detection/boxes.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "data/boxes/fit.h"
 #include "data/boxes/name_sizes.h"
@@ -55,8 +56,14 @@ static qf_status setup(qf_layer *layer)
         QF_TRY(qf_fit_check(layer->context, p->resize_param));
     s->classes = (int)p->num_classes;
     s->background = (int)p->background_label_id;
-    return p->name_size_file ? qf_name_sizes_read(layer->context, p->name_size_file, &s->sizes)
-                             : QF_OK;
+    if (!p->name_size_file)
+        return QF_OK;
+    if (!qf_file_exists(p->name_size_file)) { /* one can look at the net all the same */
+        qf_warning(layer->context, "%s: name_size_file %s does not exist; get_image_size makes it",
+                   layer->name, p->name_size_file);
+        return QF_OK;
+    }
+    return qf_name_sizes_read(layer->context, p->name_size_file, &s->sizes);
 }
 
 static void destroy(qf_layer *layer)
@@ -255,6 +262,8 @@ static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     float *y;
+    if (param_of(layer)->name_size_file && !s->sizes.count)
+        QF_TRY(qf_name_sizes_read(layer->context, param_of(layer)->name_size_file, &s->sizes));
     QF_TRY(read_objects(layer));
     QF_TRY(read_detections(layer));
     use_sizes(layer);

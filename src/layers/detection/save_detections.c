@@ -127,18 +127,23 @@ static qf_status read_inputs(const qf_layer *layer, qf_detection_files *files)
     return files->texts ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for detections");
 }
 
+static bool is_there(const char *file)
+{
+    return file && *file && qf_file_exists(file);
+}
+
 qf_status qf_detection_files_open(const qf_layer *layer, const Caffe__SaveOutputParameter *param,
                                   int background, qf_detection_files **out)
 {
     *out = NULL;
     if (!param || !param->output_directory || !*param->output_directory)
         return QF_OK;
-    if (!param->label_map_file || !*param->label_map_file || !param->name_size_file ||
-        !*param->name_size_file) {
+    if (!is_there(param->label_map_file) || !is_there(param->name_size_file)) {
         qf_warning(layer->context,
-                   "%s: detections are not saved: save_output_param needs label_map_file and "
-                   "name_size_file",
-                   layer->name);
+                   "%s: detections are not saved: save_output_param needs a label_map_file and a "
+                   "name_size_file that are there, has '%s' and '%s'",
+                   layer->name, param->label_map_file ? param->label_map_file : "",
+                   param->name_size_file ? param->name_size_file : "");
         return QF_OK;
     }
     qf_detection_files *files = qf_alloc(1, sizeof *files);

@@ -2,6 +2,7 @@
 #include "toolkit/prepare/input_shapes.h"
 
 #include "base/memory.h"
+#include "toolkit/prepare/graph.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -85,6 +86,9 @@ static qf_status append_shape(qf_context *context, Caffe__InputParameter *to, co
     return status;
 }
 
+/* AnnotatedData: one row for each box, of which there is one here. */
+static const given boxes = {.dim = {1, 1, 1, 8}, .axes = 4};
+
 static qf_status make_input(qf_context *context, Caffe__LayerParameter *layer, given_list *list)
 {
     const given *first = NULL;
@@ -92,6 +96,7 @@ static qf_status make_input(qf_context *context, Caffe__LayerParameter *layer, g
         first = find(list, layer->top[i]);
     if (!first)
         return QF_OK;
+    const bool annotated = qf_layer_is(layer, "AnnotatedData");
     qf_message_free(layer->input_param);
     layer->input_param = NULL;
     layer->n_loss_weight = 0;
@@ -101,8 +106,9 @@ static qf_status make_input(qf_context *context, Caffe__LayerParameter *layer, g
         given *own = find(list, layer->top[i]);
         if (own)
             own->used = true;
-        QF_TRY(append_shape(context, layer->input_param, own ? own->dim : first->dim,
-                            own ? own->axes : 1));
+        const given *shape = own ? own : annotated ? &boxes : first;
+        QF_TRY(append_shape(context, layer->input_param, shape->dim,
+                            own || annotated ? shape->axes : 1));
     }
     return QF_OK;
 }

@@ -6,7 +6,8 @@
 
 /* `shapes`: "data=1x3x224x224", several separated by commas. Each layer without bottoms that makes
  * such a blob becomes an Input of that shape, whatever it read before; its other tops, labels as a
- * rule, get the shape that is given for them, or one value for each of the batch. */
+ * rule, get the shape that is given for them, or one value for each of the batch (AnnotatedData: one
+ * row of a box). */
 qf_status qf_input_shapes_apply(qf_context *context, Caffe__NetParameter *net, const char *shapes);
 /* Call with how building a net without them ended: where its data could not be read, the sentence
  * goes on with what shape to give. Returns the status. */
