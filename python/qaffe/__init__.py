@@ -1,6 +1,7 @@
 """qaffe in Python: what neither `caffe` nor `amct_caffe` has. The whole flow is one call: retrain(), or, without
 training, quantise()."""
 from ._checks import Check, OddBlob, check, write_checksums
+from ._detection import set_ap_version
 from ._devices import Device, devices, set_device
 from ._library import version as __version__
 from ._import_onnx import Import, import_onnx
@@ -10,6 +11,6 @@ from ._quantise import quantise
 from ._retrain import LayerResult, Result, retrain
 
 __all__ = ["Check", "Device", "Import", "LayerResult", "OddBlob", "Result", "check", "devices", "import_onnx",
-           "keep_unknown_fields", "limits", "load_weights", "net_from_text", "quantise", "retrain", "set_device", "set_limit", "set_until",
-           "weights_bytes", "write_checksums",
+           "keep_unknown_fields", "limits", "load_weights", "net_from_text", "quantise", "retrain", "set_ap_version",
+           "set_device", "set_limit", "set_until", "weights_bytes", "write_checksums",
            "__version__"]

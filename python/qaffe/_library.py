@@ -212,6 +212,7 @@ _SIGNATURES = {
     "qf_device_name": (_S, [_I]),
     "qf_device_description": (_S, [_I]),
     "qf_device_memory": (c_bool, [_I, POINTER(c_uint64), POINTER(c_uint64)]),
+    "qf_context_set_ap_version": (_STATUS, [_P, _S]),
     "qf_context_set_device": (_STATUS, [_P, _S]),
     "qf_context_set_limit": (_STATUS, [_P, _S, c_uint64]),
     "qf_context_set_limits": (_STATUS, [_P, _S]),
