@@ -290,6 +290,9 @@ static void refused_values(void **state)
     qf_net *net = MAKE("type: 'Proposal'", 1, "1 18 1 1", "1 36 1 1", "1 3");
     TEST_FILL(net, "x2", NAN, 9, 1);
     assert_fails(context, qf_net_forward(net, NULL), "image 0 has");
+    TEST_FILL(net, "x2", 0, 0, 0);
+    test_forward(context, net); /* an input that nobody has filled */
+    TEST_EXPECT(net, 0, "1 5 (5)", 0, 0, 0, 0, 0);
     TEST_FILL(net, "x2", 100, 100, 1);
     test_fill_anyhow(context, qf_net_blob(net, "x0"), 1);
     for (size_t i = 0; i < 36; i++)

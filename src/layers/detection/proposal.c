@@ -174,7 +174,7 @@ static qf_status forward(qf_layer *layer)
     s->row_count = 0;
     for (int image = 0; image < shape->dim[0]; image++) {
         const float *size = sizes + (size_rows > 1 ? (size_t)image : 0) * size_values;
-        if (!(size[0] >= 1 && size[1] >= 1 && size[0] < 1e8f && size[1] < 1e8f))
+        if (!(size[0] >= 0 && size[1] >= 0 && size[0] < 1e8f && size[1] < 1e8f))
             return qf_fail(layer->context, QF_E_VALUE, "'%s' says that image %d has %g × %g pixels",
                            layer->bottom[2]->name, image, (double)size[1], (double)size[0]);
         size_t count = enumerate(layer, scores + (size_t)image * 2 * boxes,
