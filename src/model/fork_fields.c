@@ -44,12 +44,12 @@ static const struct {
      "threads parser_threads cache precache disk_reader_threads huge_video_dataset verbose "
      "rand_permute=false"},
     {"TransformationParameter",
-     "use_gpu_transform forward_packing display debug_params interpolation_algo_down "
-     "interpolation_algo_up random_seed num_labels flow=false is_flow=false bgr2rgb=false "
+     "use_gpu_transform forward_packing display debug_params random_seed num_labels flow=false "
+     "is_flow=false bgr2rgb=false "
      "cvt_bgr2rgb=false multi_scale=false fix_crop=false more_fix_crop=false center_crop=false "
      "original_image=false smooth_filtering=false enable_classf_aug=false "
      "contrast_brightness_adjustment=false caffe_yolo=false "
-     "allow_upscale img_rand_resize_lower=0 img_rand_resize_upper=0 pad=0"},
+     "pad=0"},
     {"ImageDataParameter",
      "threads cache precache short_side=0 min_height=0 min_width=0 dataset_share_per_node=1"},
     {"MultiBoxLossParameter", "ignore_difficult_gt=false"},
@@ -82,17 +82,6 @@ static const struct {
     {"SolverParameter", "test_and_snapshot_last_epochs",
      "it tests and writes snapshots after the last epochs (NVIDIA's Caffe)"},
     {"SolverParameter", "test_offset", "it moves the iterations of tests (Intel's Caffe)"},
-    {"TransformationParameter",
-     "img_rand_resize_lower img_rand_resize_upper rand_resize_ratio_lower rand_resize_ratio_upper",
-     "it resizes each image by a random factor (NVIDIA's Caffe)"},
-    {"TransformationParameter",
-     "vertical_stretch_lower vertical_stretch_upper horizontal_stretch_lower "
-     "horizontal_stretch_upper",
-     "it stretches each image by a random factor (NVIDIA's Caffe)"},
-    {"TransformationParameter", "random_resize_param",
-     "it resizes each image to a random size (Intel's Caffe)"},
-    {"TransformationParameter", "random_aspect_ratio_param",
-     "it cuts a random part with a random ratio of sides out of each image (Intel's Caffe)"},
     {"AnnotatedDataParameter", "difficult_label_warmup",
      "it leaves boxes marked difficult out of the first twentieth of a training (MobileNet-YOLO)"},
     {"ImageDataParameter", "short_side min_height min_width",

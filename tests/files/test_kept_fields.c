@@ -101,10 +101,10 @@ static void fields_of_image_sources(void **state)
     qf_context_set_log(context, NULL, NULL, QF_ERROR);
     Caffe__NetParameter *net =
         parse(context, "layer { image_data_param { batch_size: 2 cache: true precache: true "
-                       "threads: 6 short_side: 0 } transform_param { allow_upscale: true "
-                       "img_rand_resize_lower: 0 } }");
-    expect_text(net, "layer {\n  transform_param {\n    allow_upscale: true\n"
-                     "    img_rand_resize_lower: 0\n  }\n  image_data_param {\n"
+                       "threads: 6 short_side: 0 } transform_param { use_gpu_transform: true "
+                       "pad: 0 } }");
+    expect_text(net, "layer {\n  transform_param {\n    use_gpu_transform: true\n"
+                     "    pad: 0\n  }\n  image_data_param {\n"
                      "    batch_size: 2\n    cache: true\n    precache: true\n    threads: 6\n"
                      "    short_side: 0\n  }\n}\n");
     qf_message_free(net);
@@ -120,13 +120,6 @@ static void other_fields_are_refused(void **state)
          "net:1:33: ConvolutionParameter.relu of Caffe's forks is read with the value false only: "
          "with another it changes what is computed, which is not done here; remove it "
          "(--unknown-fields keep, in Python qaffe.keep_unknown_fields(), reads on without it)"},
-        {"layer { transform_param { img_rand_resize_lower: 256 } }",
-         "net:1:48: TransformationParameter.img_rand_resize_lower of Caffe's forks is read with "
-         "the value 0 only: with another it resizes each image by a random factor"},
-        {"layer { transform_param { random_resize_param { min_size: 256 } } }",
-         "TransformationParameter.random_resize_param of Caffe's forks is not read: it resizes "
-         "each image to a random size (Intel's Caffe), which is not done here; remove it"},
-        {"layer { transform_param { scale_factors: 0.5 } }", "its labels by one of these factors"},
         {"layer { image_data_param { short_side: 256 } }", "keeps the ratio of their sides"},
         {"layer { dropout_param { engin: CUDNN } }", "has no field 'engin'"},
         {"layer { loss_param { normalization: FUL } }", "no value 'FUL'; did you mean 'FULL'?"},

@@ -48,7 +48,7 @@ void qf_fit_size(const resize *p, int height, int width, int *new_height, int *n
 
 /* ---- the image ---- */
 
-static qf_interpolation interpolation(const resize *p, qf_random *random)
+qf_interpolation qf_fit_interpolation(const resize *p, qf_random *random)
 {
     static const qf_interpolation ways[] = {
         [CAFFE__RESIZE_PARAMETER__INTERP_MODE__LINEAR] = QF_INTERPOLATE_LINEAR,
@@ -57,7 +57,7 @@ static qf_interpolation interpolation(const resize *p, qf_random *random)
         [CAFFE__RESIZE_PARAMETER__INTERP_MODE__CUBIC] = QF_INTERPOLATE_CUBIC,
         [CAFFE__RESIZE_PARAMETER__INTERP_MODE__LANCZOS4] = QF_INTERPOLATE_LANCZOS,
     };
-    if (p->n_interp_mode == 0)
+    if (!p || p->n_interp_mode == 0)
         return QF_INTERPOLATE_LINEAR;
     return ways[p->interp_mode[qf_random_below(random, (uint32_t)p->n_interp_mode)]];
 }
@@ -87,7 +87,7 @@ static qf_status fill_up(qf_context *context, const resize *p, qf_image *image)
 
 qf_status qf_fit_image(qf_context *context, const resize *p, qf_random *random, qf_image *image)
 {
-    const qf_interpolation how = interpolation(p, random);
+    const qf_interpolation how = qf_fit_interpolation(p, random);
     const float own = aspect((float)image->width, (float)image->height);
     int height = (int)p->height, width = (int)p->width;
     if (p->resize_mode != FIT_PAD) {

@@ -8,6 +8,8 @@
 #include "data/images/image.h"
 #include "model/caffe.pb-c.h"
 
+/* One of its interp_mode is drawn; NULL, or none: linear. */
+qf_interpolation qf_fit_interpolation(const Caffe__ResizeParameter *param, qf_random *random);
 qf_status qf_fit_check(qf_context *context, const Caffe__ResizeParameter *param);
 /* Height and width of what an image of this size becomes. */
 void qf_fit_size(const Caffe__ResizeParameter *param, int height, int width, int *new_height,

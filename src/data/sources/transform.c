@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "data/boxes/fit.h"
 #include "data/images/image_noise.h"
+#include "data/sources/random_size.h"
 
 #include <math.h>
 #include <string.h>
@@ -76,6 +77,7 @@ qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationPar
         return qf_fail(context, QF_E_FORMAT,
                        "transform_param: give crop_size, or crop_h and crop_w");
     QF_TRY(check_resizing(context, param));
+    QF_TRY(qf_random_size_check(context, param));
     out->resize = param->n_resize_param ? param->resize_param[0] : NULL;
     if (param->noise_param)
         QF_TRY(qf_noise_check(context, param->noise_param));
@@ -104,9 +106,10 @@ qf_status qf_transform_prepare(qf_context *context, const qf_transform *t, qf_ra
                                qf_image *image)
 {
     const Caffe__TransformationParameter *p = t->param;
-    if (!p || !(t->resize || p->noise_param))
+    if (!p || !(t->resize || p->noise_param || qf_random_size_asked(p)))
         return QF_OK;
     QF_TRY(qf_image_interleave(context, image));
+    QF_TRY(qf_random_size_apply(context, p, random, image));
     if (t->resize)
         QF_TRY(qf_fit_image(context, t->resize, random, image));
     return p->noise_param ? qf_image_add_noise(context, p->noise_param, random, image) : QF_OK;

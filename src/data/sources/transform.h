@@ -19,7 +19,8 @@ qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationPar
 void qf_transform_release(qf_transform *transform);
 /* Of several resize_param (MobileNet-YOLO) one is drawn, for a whole batch. */
 void qf_transform_begin_batch(qf_transform *transform, qf_random *random);
-/* resize_param and noise_param (SSD): what is done to an image before it is cut and written. */
+/* Random sizes, resize_param and noise_param (SSD): what is done to an image before it is cut and
+ * written. */
 qf_status qf_transform_prepare(qf_context *context, const qf_transform *transform,
                                qf_random *random, qf_image *image);
 /* Height and width of the results for an image. Fails where it does not fit crop, mean file or mean
