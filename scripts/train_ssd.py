@@ -223,7 +223,8 @@ def work(build, short, folder):
     print(run(build, ["qaffe", "test", "--model", "ssd.prototxt", "--weights", weights, "--log-level", "warning",
                       "--ap-version", "11point"], cwd=folder))
     report = run(build, ["qaffe", "qat", "run", "--model", "ssd.prototxt", "--weights", weights, "--iterations",
-                         str(retrain), "--base-lr", "0.0005", "--ap-version", "11point", "--seed", "1"], cwd=folder)
+                         str(retrain), "--base-lr", "0.0005", "--train-data", "train_lmdb", "--test-data", "test_lmdb",
+                         "--ap-version", "11point", "--seed", "1"], cwd=folder)
     print(report)
     verified = run(build, ["qaffe", "verify", "--model", "qat_results/model", "--iterations", "5"], cwd=folder)
     print(verified)

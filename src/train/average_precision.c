@@ -2,6 +2,7 @@
 #include "train/average_precision.h"
 
 #include "base/memory.h"
+#include "layers/detection/boxes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -39,11 +40,8 @@ qf_status qf_context_set_ap_version(qf_context *context, const char *ap_version)
 static int by_falling_score(const void *a, const void *b)
 {
     const qf_detection_score *x = a, *y = b;
-    const float first = isnan(x->score) ? -INFINITY : x->score;
-    const float second = isnan(y->score) ? -INFINITY : y->score;
-    if (first != second)
-        return first > second ? -1 : 1;
-    return (x->order > y->order) - (x->order < y->order);
+    const int order = qf_scores_order(x->score, y->score);
+    return order ? order : (x->order > y->order) - (x->order < y->order);
 }
 
 static double precision(size_t right, size_t index)

@@ -14,6 +14,11 @@ qf_image_decoder qf_decode_jpeg, qf_decode_png, qf_decode_bmp;
 /* Make *out an image of interleaved bytes, which are not set yet. */
 qf_status qf_image_make(qf_context *context, long long height, long long width, int channels,
                         qf_image *out);
+/* Of an image of interleaved bytes. */
+static inline size_t qf_image_bytes(const qf_image *image)
+{
+    return (size_t)image->height * image->row_step;
+}
 /* Rounded to even, and into 0 … 255. */
 static inline uint8_t qf_to_byte(float value)
 {

@@ -68,22 +68,17 @@ void qf_pixel_from_hsv(const uint8_t hsv[3], uint8_t bgr[3])
         bgr[c] = qf_to_byte(colour[2 - c]);
 }
 
-static size_t bytes_of(const qf_image *image)
-{
-    return (size_t)image->height * image->row_step;
-}
-
 static void add_and_multiply(qf_image *image, float factor, float delta)
 {
     uint8_t *pixels = image->pixels;
-    for (size_t i = 0; i < bytes_of(image); i++)
+    for (size_t i = 0; i < qf_image_bytes(image); i++)
         pixels[i] = qf_to_byte((float)pixels[i] * factor + delta);
 }
 
 /* One of hue, saturation, value of each pixel. */
 static void change_hsv(qf_image *image, int which, float factor, float delta)
 {
-    for (uint8_t *p = image->pixels; p < image->pixels + bytes_of(image); p += 3) {
+    for (uint8_t *p = image->pixels; p < image->pixels + qf_image_bytes(image); p += 3) {
         uint8_t hsv[3];
         qf_pixel_to_hsv(p, hsv);
         hsv[which] = qf_to_byte((float)hsv[which] * factor + delta);
@@ -132,7 +127,8 @@ static void order_of_channels(const distortion *p, qf_random *random, qf_image *
         order[i - 1] = order[other];
         order[other] = kept;
     }
-    for (uint8_t *pixel = image->pixels; pixel < image->pixels + bytes_of(image); pixel += 3) {
+    for (uint8_t *pixel = image->pixels; pixel < image->pixels + qf_image_bytes(image);
+         pixel += 3) {
         const uint8_t from[3] = {pixel[order[0]], pixel[order[1]], pixel[order[2]]};
         for (int c = 0; c < 3; c++)
             pixel[c] = from[c];

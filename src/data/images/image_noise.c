@@ -35,14 +35,9 @@ static size_t pixels_of(const qf_image *image)
     return (size_t)image->height * (size_t)image->width;
 }
 
-static size_t bytes_of(const qf_image *image)
-{
-    return pixels_of(image) * (size_t)image->channels;
-}
-
 static void decolorize(qf_image *image)
 {
-    for (uint8_t *p = image->pixels; p < image->pixels + bytes_of(image); p += 3) {
+    for (uint8_t *p = image->pixels; p < image->pixels + qf_image_bytes(image); p += 3) {
         qf_pixels_to_gray(p, 1, 3, p);
         p[1] = p[2] = p[0];
     }
@@ -55,7 +50,7 @@ static qf_status blur(qf_context *context, qf_image *image)
     const double deviation = 1.5;
     float weight[2 * REACH + 1], sum = 0;
     const size_t channels = (size_t)image->channels, row = image->row_step;
-    float *across = qf_alloc_raw(bytes_of(image), sizeof *across);
+    float *across = qf_alloc_raw(qf_image_bytes(image), sizeof *across);
     if (!across)
         return qf_fail(context, QF_E_MEMORY, "no memory to blur an image");
     for (int k = -REACH; k <= REACH; k++)
@@ -136,10 +131,10 @@ static qf_status compress(qf_context *context, qf_image *image, int quality)
 static qf_status erode(qf_context *context, qf_image *image)
 {
     const size_t channels = (size_t)image->channels, row = image->row_step;
-    uint8_t *from = qf_alloc_raw(bytes_of(image), 1);
+    uint8_t *from = qf_alloc_raw(qf_image_bytes(image), 1);
     if (!from)
         return qf_fail(context, QF_E_MEMORY, "no memory to erode an image");
-    memcpy(from, image->pixels, bytes_of(image));
+    memcpy(from, image->pixels, qf_image_bytes(image));
     for (size_t h = 0; h < (size_t)image->height; h++)
         for (size_t i = 0; i < row; i++) {
             const uint8_t *p = from + h * row + i;
@@ -161,13 +156,13 @@ static qf_status erode(qf_context *context, qf_image *image)
 static void posterize(qf_image *image)
 {
     enum { STEP = 64 };
-    for (size_t i = 0; i < bytes_of(image); i++)
+    for (size_t i = 0; i < qf_image_bytes(image); i++)
         image->pixels[i] = (uint8_t)(image->pixels[i] / STEP * STEP + STEP / 2);
 }
 
 static void invert(qf_image *image)
 {
-    for (size_t i = 0; i < bytes_of(image); i++)
+    for (size_t i = 0; i < qf_image_bytes(image); i++)
         image->pixels[i] = (uint8_t)(255 - image->pixels[i]);
 }
 
@@ -192,7 +187,7 @@ static qf_status strew(qf_context *context, const Caffe__SaltPepperParameter *p,
 
 static void convert_to_hsv(qf_image *image)
 {
-    for (uint8_t *p = image->pixels; p < image->pixels + bytes_of(image); p += 3) {
+    for (uint8_t *p = image->pixels; p < image->pixels + qf_image_bytes(image); p += 3) {
         uint8_t hsv[3];
         qf_pixel_to_hsv(p, hsv);
         memcpy(p, hsv, sizeof hsv);

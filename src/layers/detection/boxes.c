@@ -10,15 +10,17 @@ enum {
     CENTER_SIZE = CAFFE__PRIOR_BOX_PARAMETER__CODE_TYPE__CENTER_SIZE,
 };
 
-/* What is no number comes last: the order must be one for all pairs. */
+int qf_scores_order(float a, float b)
+{
+    const float first = isnan(a) ? -INFINITY : a, second = isnan(b) ? -INFINITY : b;
+    return (first < second) - (first > second);
+}
+
 static int by_falling_score(const void *a, const void *b)
 {
     const qf_candidate *x = a, *y = b;
-    const float first = isnan(x->score) ? -INFINITY : x->score;
-    const float second = isnan(y->score) ? -INFINITY : y->score;
-    if (first != second)
-        return first < second ? 1 : -1;
-    return (x->index > y->index) - (x->index < y->index);
+    const int order = qf_scores_order(x->score, y->score);
+    return order ? order : (x->index > y->index) - (x->index < y->index);
 }
 
 void qf_candidates_sort(qf_candidate *candidates, size_t count)

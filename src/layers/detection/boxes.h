@@ -10,6 +10,9 @@ typedef struct qf_candidate {
     int index;
 } qf_candidate;
 
+/* For sorting by falling scores. What is no number comes last: the order must be one for all pairs.
+ */
+int qf_scores_order(float a, float b);
 /* By falling score; of equal scores the lower index first. */
 void qf_candidates_sort(qf_candidate *candidates, size_t count);
 

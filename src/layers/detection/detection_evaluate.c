@@ -10,7 +10,6 @@
 #include "data/boxes/name_sizes.h"
 #include "data/sources/data_source.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,19 +141,16 @@ static qf_status read_objects(qf_layer *layer)
     return QF_OK;
 }
 
-/* By image and class, the best first. What is no number comes last. */
+/* By image and class, the best first. */
 static int in_order(const void *a, const void *b)
 {
     const detection *x = a, *y = b;
-    const float first = isnan(x->score) ? -INFINITY : x->score;
-    const float second = isnan(y->score) ? -INFINITY : y->score;
+    const int order = qf_scores_order(x->score, y->score);
     if (x->image != y->image)
         return x->image < y->image ? -1 : 1;
     if (x->label != y->label)
         return x->label < y->label ? -1 : 1;
-    if (first != second)
-        return first > second ? -1 : 1;
-    return (x->index > y->index) - (x->index < y->index);
+    return order ? order : (x->index > y->index) - (x->index < y->index);
 }
 
 static qf_status read_detections(qf_layer *layer)
