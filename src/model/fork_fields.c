@@ -55,7 +55,7 @@ static const struct {
     {"MultiBoxLossParameter", "ignore_difficult_gt=false"},
     {"AnnotatedDataParameter", "difficult_label_warmup=false"},
     {"SolverParameter",
-     "eval_type ap_version show_per_class_result store_blobs_in_old_format solver_data_type "
+     "store_blobs_in_old_format solver_data_type "
      "test_and_snapshot_last_epochs=0 larc=false larc_eta larc_policy larc_turbo=false "
      "local_lr_auto=false local_gw_ratio disabled_update=false test_offset=0 group_id richness "
      "plateau_winsize gan_solver=false "
