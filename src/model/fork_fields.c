@@ -37,7 +37,6 @@ static const struct {
     {"ScaleParameter", "dis_mode=false gen_mode=false"},
     {"RecurrentParameter", "sparse_mode"},
     {"ConcatParameter", "per_fla_fuse"},
-    {"ReshapeParameter", "pixelshuffler=1"},
     {"DropoutParameter", "random_seed"},
     {"LossParameter", "label_smoothing=0 adaptive_weighting=false"},
     {"DataParameter",

@@ -5,6 +5,7 @@
  *    layer's name, the Scale is "<name>_scale". Five blobs: mean, variance, their weight, scale,
  *    bias;
  *  - InnerProduct with the weights as a second bottom (NormFace) is MatMul.
+ *  - Reshape with `pixelshuffler` (synopsys-caffe) is PixelShuffle.
  */
 #include "model/field.h"
 #include "model/upgrade.h"
@@ -192,18 +193,47 @@ static qf_status make_product(qf_context *context, Caffe__LayerParameter *layer)
     return QF_OK;
 }
 
+/* ---- Reshape that shuffles pixels ---- */
+
+static bool shuffles_pixels(const Caffe__LayerParameter *layer)
+{
+    return qf_upgrade_is(layer, "Reshape") && layer->reshape_param &&
+           layer->reshape_param->has_pixelshuffler;
+}
+
+static qf_status make_shuffle(qf_context *context, Caffe__LayerParameter *layer)
+{
+    const int32_t factor = layer->reshape_param->pixelshuffler;
+    layer->reshape_param->has_pixelshuffler = false;
+    if (factor == 1)
+        return QF_OK;
+    QF_TRY(qf_set_string(context, &layer->type, "PixelShuffle"));
+    qf_message_free(layer->pixel_shuffle_param);
+    layer->pixel_shuffle_param = NULL;
+    QF_TRY(qf_message_new(context, &caffe__pixel_shuffle_parameter__descriptor,
+                          &layer->pixel_shuffle_param));
+    layer->pixel_shuffle_param->has_upscale_factor = true;
+    layer->pixel_shuffle_param->upscale_factor = (uint32_t)factor;
+    qf_message_free(layer->reshape_param);
+    layer->reshape_param = NULL;
+    return QF_OK;
+}
+
 qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, bool *changed)
 {
     for (size_t i = 0; i < net->n_layer; i++) {
         const bool bounded = is_bounded(net->layer[i]), scaled = has_scale_bias(net->layer[i]);
         const bool product = has_two_factors(net->layer[i]);
+        const bool shuffled = shuffles_pixels(net->layer[i]);
         if (bounded)
             QF_TRY(upgrade_bounds(context, net->layer[i]));
         if (scaled)
             QF_TRY(split_scale_bias(context, net, i));
         if (product)
             QF_TRY(make_product(context, net->layer[i]));
-        *changed |= bounded || scaled || product;
+        if (shuffled)
+            QF_TRY(make_shuffle(context, net->layer[i]));
+        *changed |= bounded || scaled || product || shuffled;
     }
     return QF_OK;
 }

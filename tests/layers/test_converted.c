@@ -283,6 +283,8 @@ static void depth_and_space(void **state)
                    "1 18 2 1", "1 2 6 3 (36)", (blocks){3, 2, CRD});
     check_to_space("type: 'PixelShuffle' pixel_shuffle_param { upscale_factor: 2 }", "2 12 2 3",
                    "2 3 4 6 (144)", (blocks){2, 3, CRD});
+    check_to_space("type: 'Reshape' reshape_param { pixelshuffler: 2 }", "2 12 2 3",
+                   "2 3 4 6 (144)", (blocks){2, 3, CRD});
     check_to_space("type: 'UpsampleDarknet' upsample_darknet_param { stride: 1 }", "2 3 2 3",
                    "2 3 2 3 (36)", (blocks){1, 3, DCR});
     check_inverse("type: 'SpaceToDepth' space_to_depth_param { block_size: 2 data_format: 'NCHW' }",
@@ -548,6 +550,7 @@ static void refused(void **state)
          {"1 4 1 1"},
          "data_format is 'CHW'"},
         {"type: 'PixelShuffle'", {"1 4 1 1"}, "upscale_factor is 0, expected 1"},
+        {"type: 'Reshape' reshape_param { pixelshuffler: -1 }", {"1 4 1 1"}, "upscale_factor is"},
         {"type: 'UpsampleDarknet' upsample_darknet_param { stride: 0 }",
          {"1 4 1 1"},
          "stride is 0, expected 1"},
