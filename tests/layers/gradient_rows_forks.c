@@ -10,6 +10,7 @@
 const gradient_row gradient_rows_forks[] = {
     {"Add", .bottoms = {"2 3 2", "2 3 2"}},
     {"Add", .bottoms = {"2 3 1 2", "4 2"}},
+    {"Add", .bottoms = {"2 3 4", "3 1"}},
     {"Axpy", .bottoms = {"2 3 1 1", "2 3 2 2", "2 3 2 2"}},
     {"Axpy", .bottoms = {"2 3", "2 3 4", "2 3 4"}},
     {"BatchMatMul", .bottoms = {"2 2 3 4", "2 2 4 2"}},

@@ -17,6 +17,8 @@ typedef struct operand {
 typedef struct state {
     operation operation;
     operand operand[2];
+    int along; /* the operand that is a factor or summand along axes of the other, whole one; −1 */
+    qf_axes axes;
     qf_tensor *reciprocal; /* Div: of the second */
     qf_tensor *gradient;   /* of an operand, repeated */
 } state;
@@ -77,6 +79,31 @@ static qf_status broadcast(qf_layer *layer, const qf_shape *a, const qf_shape *b
     return QF_OK;
 }
 
+/* The axes of `top` that `shape` has, if they are neighbours and it has no others. */
+static bool find_axes(const qf_shape *shape, const qf_shape *top, qf_axes *out)
+{
+    *out = (qf_axes){0, 0};
+    for (int i = 0; i < top->axes; i++) {
+        if (length_of(shape, top->axes, i) == 1)
+            continue;
+        if (out->count && out->first + out->count != i)
+            return false;
+        out->first = out->count ? out->first : i;
+        out->count++;
+    }
+    return true;
+}
+
+/* Sums and products go along axes without a copy: squeeze-and-excitation does. */
+static int find_along(state *s, const qf_shape *top)
+{
+    for (int i = 0; i < 2; i++)
+        if ((s->operation == ADD || s->operation == MUL) && !s->operand[i].whole &&
+            s->operand[1 - i].whole && find_axes(qf_blob_shape(s->operand[i].blob), top, &s->axes))
+            return i;
+    return -1;
+}
+
 static qf_status reshape(qf_layer *layer)
 {
     state *s = layer->state;
@@ -89,6 +116,7 @@ static qf_status reshape(qf_layer *layer)
         s->operand[i].whole = qf_shape_equal(qf_blob_shape(s->operand[i].blob), &top);
         QF_TRY(qf_tensor_reshape(layer->context, s->operand[i].spread, &top));
     }
+    s->along = find_along(s, &top);
     QF_TRY(qf_tensor_reshape(layer->context, s->gradient, &top));
     QF_TRY(qf_tensor_reshape(layer->context, s->reciprocal, &top));
     return qf_blob_reshape_to(layer->top[0], &top);
@@ -126,12 +154,22 @@ static qf_status spread(qf_layer *layer, int index)
     return layer->device->move->copy(layer->context, &move, o->blob->data, o->spread);
 }
 
+static qf_status forward_along(qf_layer *layer)
+{
+    const state *s = layer->state;
+    qf_tensor *x = s->operand[1 - s->along].blob->data, *small = s->operand[s->along].blob->data;
+    return layer->device->map->scale(layer->context, s->axes, x, s->operation == MUL ? small : NULL,
+                                     s->operation == MUL ? NULL : small, layer->top[0]->data);
+}
+
 static qf_status forward(qf_layer *layer)
 {
     static const qf_function reciprocal = {QF_FUNCTION_power, 0, 1, -1};
     const state *s = layer->state;
     const qf_map_family *map = layer->device->map;
     qf_tensor *y = layer->top[0]->data;
+    if (s->along >= 0)
+        return forward_along(layer);
     QF_TRY(spread(layer, 0));
     QF_TRY(spread(layer, 1));
     qf_tensor *a = value_of(layer, 0), *b = value_of(layer, 1);
@@ -154,6 +192,8 @@ static qf_status whole_gradient(qf_layer *layer, int index, qf_tensor *out)
     if (s->operation == ADD || s->operation == SUB)
         return map->weighted_sum(layer->context, s->operation == SUB && index ? -1 : 1, dy, 0, NULL,
                                  out);
+    if (s->along >= 0)
+        return map->scale(layer->context, s->axes, dy, s->operand[s->along].blob->data, NULL, out);
     if (s->operation == MUL)
         return map->multiply(layer->context, dy, value_of(layer, 1 - index), out);
     QF_TRY(map->multiply(layer->context, dy, s->reciprocal, out));
@@ -168,6 +208,10 @@ static qf_status add_gradient(qf_layer *layer, int index, qf_tensor *to)
 {
     const state *s = layer->state;
     const operand *o = &s->operand[index];
+    if (index == s->along)
+        return layer->device->map->sums(
+            layer->context, s->axes, layer->top[0]->diff,
+            s->operation == MUL ? s->operand[1 - index].blob->data : NULL, false, to);
     const qf_move there = spread_of(qf_blob_shape(o->blob), qf_blob_shape(layer->top[0]));
     const qf_move back = qf_move_back(&there, QF_MOVE_ADD);
     QF_TRY(whole_gradient(layer, index, s->gradient));
