@@ -283,7 +283,23 @@ static void models(void)
                               "input_dim: 4 layers { name: 'ip' type: INNER_PRODUCT bottom: 'data' "
                               "top: 'ip' inner_product_param { num_output: 2 weight_filler { type: "
                               "'xavier' } } }";
+    static const char forks[] =
+        "layer { name: 'd' type: 'Input' top: 'd' top: 'l' input_param { shape { dim: 1 dim: 16 "
+        "dim: 3 dim: 4 } shape { dim: 1 dim: 1 dim: 2 dim: 5 } } } layer { name: 'p' type: "
+        "'MirrorPad' bottom: 'd' top: 'p' mirror_pad_param { paddings: [0, 0, 0, 0, 1, 0, 0, 2] "
+        "mode: 'REFLECT' } } layer { name: 's' type: 'SpaceToBatchND' bottom: 'p' top: 's' "
+        "space_to_batch_nd_param { block_shape: [1, 2, 2] paddings: [0, 0, 0, 0, 1, 1] } } layer { "
+        "name: 'r' type: 'ResizeBilinear' bottom: 's' top: 'r' resize_bilinear_param { "
+        "output_height: 2 output_width: 1 data_format: 'NCHW' } } layer { name: 'z' type: "
+        "'Squeeze' bottom: 'r' top: 'z' squeeze_param { axis: -1 } } layer { name: 'm' type: 'Mul' "
+        "bottom: 'z' top: 'm' mul_param { mul_shape: [16, 1] } } layer { name: 'y' type: 'Yolov3' "
+        "bottom: 'd' bottom: 'l' top: 'y' yolov3_param { num_class: 3 num: 2 mask: [0, 1] biases: "
+        "[9, 8, 7, 6] } } layer { name: 'o' type: 'Yolov3DetectionOutput' bottom: 'd' top: 'o' "
+        "yolov3_detection_output_param { num_classes: 3 num_box: 2 mask: [0, 1] biases: [9, 8, 7, "
+        "6] anchors_scale: 8 } }";
     Caffe__NetParameter *net;
+    put_text("fuzz_text", "forks", forks);
+    put_text("fuzz_net", "forks", forks);
     put_text("fuzz_text", "net", text);
     put_text("fuzz_text", "old", old);
     put_text("fuzz_net", "net", text);
