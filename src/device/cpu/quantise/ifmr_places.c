@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* The highest and the lowest of them; false: some are not finite. */
-QF_CLONES static bool find_ends(const float *x, size_t n, float *highest, float *lowest)
+QF_CLONES static bool chunk_ends(const float *x, size_t n, float *highest, float *lowest)
 {
     float high = x[0], low = x[0];
     uint32_t largest = 0;
@@ -43,7 +43,7 @@ void qf_ifmr_look_loops(const float *x, size_t n, float bins_per_unit, qf_ifmr_b
     for (size_t at = 0, chunk = 0; at < n; at += QF_IFMR_CHUNK, chunk++) {
         const size_t size = n - at < QF_IFMR_CHUNK ? n - at : QF_IFMR_CHUNK;
         int32_t place[QF_IFMR_CHUNK];
-        block->finite &= find_ends(x + at, size, &block->highest[chunk], &block->lowest[chunk]);
+        block->finite &= chunk_ends(x + at, size, &block->highest[chunk], &block->lowest[chunk]);
         if (!block->finite)
             return;
         find_places(x + at, size, bins_per_unit, place);

@@ -5,9 +5,7 @@
  * number of threads.
  */
 #include "device/cpu/cpu.h"
-#include "device/cpu/quantise/ifmr_count.h"
 #include "device/cpu/quantise/quantise_loops.h"
-#include "device/cpu/sweep/shift_search.h"
 #include "device/cpu/sweep/sweep_rows.h"
 #include "device/gradient_add.h"
 #include "device/open_sweep.h"
@@ -20,7 +18,7 @@
 #include <omp.h>
 #include <string.h>
 
-enum { BLOCKS = 64, TILE = 4096, FLUSH_ROWS = 64, SEARCH_TILE = 32768, SEARCH_ROWS = 64 };
+enum { BLOCKS = 64, FLUSH_ROWS = 64 };
 /* Scratch for each thread: y, its gradient, two for sums, y of a sweep above or the codes'
  * gradient.
  */
@@ -28,66 +26,11 @@ enum { BACKWARD_TILES = 5 };
 
 /* ---- stages, on a tile ---- */
 
-/* BatchNorm and Scale, each rounded as if it stood alone. */
-QF_CLONES static void normalise(const qf_open_sweep *sweep, const float *x, float *y, size_t rows)
-{
-    const size_t channels = sweep->channels;
-    const float *mean = sweep->mean, *inverse = sweep->inverse, *factor = sweep->factor,
-                *summand = sweep->summand;
-    for (size_t row = 0; row < rows; row++, x += channels, y += channels) {
-        if (mean && factor && summand) {
-#pragma omp simd
-            for (size_t c = 0; c < channels; c++)
-                y[c] = (x[c] - mean[c]) * inverse[c] * factor[c] + summand[c];
-            continue;
-        }
-        if (mean) {
-#pragma omp simd
-            for (size_t c = 0; c < channels; c++)
-                y[c] = (x[c] - mean[c]) * inverse[c];
-        }
-        if (factor) {
-            const float *from = mean ? y : x;
-#pragma omp simd
-            for (size_t c = 0; c < channels; c++)
-                y[c] = from[c] * factor[c];
-        }
-        if (summand) {
-            const float *from = mean || factor ? y : x;
-#pragma omp simd
-            for (size_t c = 0; c < channels; c++)
-                y[c] = from[c] + summand[c];
-        }
-    }
-}
-
 QF_CLONES static void add_values(float *y, const float *x, size_t n)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
         y[i] += x[i];
-}
-
-/* y may be either of them. */
-QF_CLONES static void sum_values(const float *a, const float *b, float *y, size_t n)
-{
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        y[i] = a[i] + b[i];
-}
-
-QF_CLONES static void rectify(const qf_open_sweep *sweep, const float *x, float *y, size_t n)
-{
-    const float slope = sweep->relu_slope, limit = sweep->relu_limit;
-    if (limit > 0) {
-#pragma omp simd
-        for (size_t i = 0; i < n; i++)
-            y[i] = x[i] > 0 ? x[i] < limit ? x[i] : limit : 0;
-    } else {
-#pragma omp simd
-        for (size_t i = 0; i < n; i++)
-            y[i] = x[i] > 0 ? x[i] : slope * x[i];
-    }
 }
 
 QF_CLONES static void rectify_gradient(const qf_open_sweep *sweep, const float *y, float *d,
@@ -158,50 +101,6 @@ QF_CLONES static void scale_gradient(const qf_open_sweep *sweep, const float *d,
 
 /* ---- walking over tiles ---- */
 
-/* A search may want more rows of a channel, from a cache that is not the nearest. */
-static size_t tile_rows(const qf_open_sweep *sweep)
-{
-    const bool sums = sweep->search && qf_shift_search_sums(sweep->search);
-    const size_t most = sums ? SEARCH_ROWS : SIZE_MAX;
-    const size_t rows = (sums ? SEARCH_TILE : TILE) / sweep->channels;
-    return rows > most ? most : rows ? rows : 1;
-}
-
-/* What the stages make of a tile of x (and the addend). y NULL: nobody but those who look wants it,
- * and there are no other stages. */
-static void forward_tile(const qf_open_sweep *sweep, const float *x, const float *addend, float *y,
-                         size_t rows)
-{
-    const size_t n = rows * sweep->channels;
-    const float *from = x;
-    if (qf_sweep_is_affine(sweep)) {
-        normalise(sweep, x, y, rows);
-        from = y;
-    }
-    if (sweep->search)
-        qf_shift_search_add(sweep->search, from, rows);
-    if (addend) {
-        sum_values(from, addend, y, n);
-        from = y;
-    }
-    if (sweep->relu)
-        rectify(sweep, from, y, n);
-    else if (y && from != y)
-        memcpy(y, from, n * sizeof *y);
-    if (sweep->count)
-        qf_ifmr_count_add(sweep->count, y ? y : x, n);
-}
-
-void qf_sweep_rows(const qf_open_sweep *sweep, const float *x, const float *addend, float *y,
-                   size_t rows)
-{
-    const size_t step = tile_rows(sweep);
-    for (size_t row = 0; row < rows; row += step) {
-        const size_t count = rows - row < step ? rows - row : step, at = row * sweep->channels;
-        forward_tile(sweep, x + at, addend ? addend + at : NULL, y + at, count);
-    }
-}
-
 /* A search or a counting by itself. */
 static bool only_looks(const qf_open_sweep *sweep, const float *addend, const float *y,
                        const uint8_t *codes)
@@ -212,14 +111,14 @@ static bool only_looks(const qf_open_sweep *sweep, const float *addend, const fl
 /* A tile's worth of floats for each thread. */
 static qf_array *take_scratch(qf_context *context, const qf_open_sweep *sweep, size_t tiles)
 {
-    return qf_array_take(context, (size_t)omp_get_max_threads() * tiles * tile_rows(sweep) *
-                                      sweep->channels * sizeof(float));
+    return qf_array_take(context, (size_t)omp_get_max_threads() * tiles *
+                                      qf_sweep_tile_rows(sweep) * sweep->channels * sizeof(float));
 }
 
 static float *scratch_of(const qf_array *array, const qf_open_sweep *sweep, size_t tiles)
 {
     return (float *)array->bytes +
-           (size_t)omp_get_thread_num() * tiles * tile_rows(sweep) * sweep->channels;
+           (size_t)omp_get_thread_num() * tiles * qf_sweep_tile_rows(sweep) * sweep->channels;
 }
 
 static bool is_large(const qf_open_sweep *sweep)
@@ -250,13 +149,13 @@ qf_status qf_sweep_forward(qf_context *context, const qf_sweep *of, qf_tensor *x
     if (!scratch)
         return qf_fail(context, QF_E_MEMORY, "no memory for a tile of %zu channels",
                        sweep->channels);
-    const size_t rows = sweep->rows, channels = sweep->channels, step = tile_rows(sweep);
+    const size_t rows = sweep->rows, channels = sweep->channels, step = qf_sweep_tile_rows(sweep);
     const bool looks = only_looks(sweep, summand, result, code);
 #pragma omp parallel for schedule(static) if (is_large(sweep))
     for (size_t row = 0; row < rows; row += step) {
         const size_t count = rows - row < step ? rows - row : step, at = row * channels;
         float *to = result ? result + at : looks ? NULL : scratch_of(scratch, sweep, 1);
-        forward_tile(sweep, source + at, summand ? summand + at : NULL, to, count);
+        qf_sweep_tile(sweep, source + at, summand ? summand + at : NULL, to, count);
         if (code)
             qf_ulq_codes_part(to, code + at, count * channels, sweep->codes);
     }
@@ -285,10 +184,10 @@ static void value_tile(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
     const float *addend = a->addend ? a->addend + at : NULL;
     for (int i = g->above_count; i-- > 0;) {
         float *to = i % 2 ? value : other;
-        forward_tile(&a->above_sweep[i], a->above[i] + at, addend, to, rows);
+        qf_sweep_tile(&a->above_sweep[i], a->above[i] + at, addend, to, rows);
         addend = to;
     }
-    forward_tile(sweep, a->x + at, addend, value, rows);
+    qf_sweep_tile(sweep, a->x + at, addend, value, rows);
 }
 
 /* Where the gradient of the codes is, for one tile: a reader's own, or the sum of them at `other`.
@@ -311,7 +210,7 @@ static void gradient_tile(const qf_open_sweep *sweep, const qf_sweep_gradients *
 {
     const size_t n = rows * sweep->channels;
     const float *y = a->y ? a->y + at : value;
-    float *other = value + (BACKWARD_TILES - 1) * tile_rows(sweep) * sweep->channels;
+    float *other = value + (BACKWARD_TILES - 1) * qf_sweep_tile_rows(sweep) * sweep->channels;
     if (!a->y && (sweep->relu || g->code_count))
         value_tile(sweep, g, a, at, rows, value, other);
     bool empty = true;
@@ -363,7 +262,7 @@ static void flush(float *from, double *to, size_t n)
 static void first_walk(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
                        const backward_arrays *a, const qf_array *scratch, double *partial)
 {
-    const size_t rows = sweep->rows, channels = sweep->channels, step = tile_rows(sweep);
+    const size_t rows = sweep->rows, channels = sweep->channels, step = qf_sweep_tile_rows(sweep);
     const size_t width = 2 * channels + 2;
     const bool sums = qf_sweep_is_affine(sweep), direct = wants_dx(a) && !g->batch_statistics;
 #pragma omp parallel for schedule(static) if (is_large(sweep))
@@ -407,7 +306,7 @@ static void second_walk(const qf_open_sweep *sweep, const qf_sweep_gradients *g,
                         const backward_arrays *a, const qf_array *scratch, const float *constant,
                         const float *correction)
 {
-    const size_t rows = sweep->rows, channels = sweep->channels, step = tile_rows(sweep);
+    const size_t rows = sweep->rows, channels = sweep->channels, step = qf_sweep_tile_rows(sweep);
 #pragma omp parallel for schedule(static) if (is_large(sweep))
     for (int block = 0; block < BLOCKS; block++) {
         size_t end = rows * (size_t)(block + 1) / BLOCKS;

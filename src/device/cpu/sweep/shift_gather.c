@@ -47,8 +47,8 @@ static inline __attribute__((always_inline)) void raise_ends(const float *x, siz
 }
 
 /* The largest value of each channel, and the largest of −x; four rows at a time. */
-QF_CLONES static void find_ends(const float *x, size_t stride, size_t rows, size_t n, float *high,
-                                float *low)
+QF_CLONES static void channel_ends(const float *x, size_t stride, size_t rows, size_t n,
+                                   float *high, float *low)
 {
     size_t row = 0;
     for (size_t c = 0; c < n; c++)
@@ -106,7 +106,7 @@ void qf_shift_gather_add(const qf_shift_gather *gather, const float *x, size_t r
     for (size_t first = 0; first < channels; first += GROUP) {
         const size_t n = channels - first < GROUP ? channels - first : GROUP;
         float high[GROUP], low[GROUP];
-        find_ends(x + first, channels, rows, n, high, low);
+        channel_ends(x + first, channels, rows, n, high, low);
         if (!is_above(high, least + first, n) && !is_above(low, other + first, n))
             continue;
         for (size_t i = 0, c = first; i < n; i++, c++) {
