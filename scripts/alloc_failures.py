@@ -134,7 +134,7 @@ qaffe qat export --model modified.prototxt --weights trained.caffemodel --record
 qaffe qat export --checksum --model modified.prototxt --weights trained.caffemodel --record record.txt --out new
 qaffe qat run --model net.prototxt --weights given.caffemodel --out new --iterations 2 --threads 1
 qaffe verify --model ready --iterations 1
-qaffe export-onnx --model ready --out new.onnx --verify 1
+qaffe export-onnx --model ready --out new.onnx --verify 1 --keep-shift
 qaffe import-onnx --model given.onnx --out new
 qaffe report --model net.prototxt --weights given.caffemodel --prefix ready --batches 1 --test-iterations 1
   --threads 1

@@ -802,6 +802,8 @@ typedef struct qf_onnx_options {
     int opset;               /* ONNX's operator set, 13 to 21 */
     bool signed_activations; /* codes of activations are int8, symmetric, as TensorRT needs them;
                                 else uint8, those of the model */
+    bool keep_shift;         /* nodes that shift sums to 16 bits, as AMCT does: answers are then the
+                                model's, and layers in float */
     const char *shapes;      /* as in qf_inspect(), or NULL */
     int verify_batches;      /* so many batches of `data` are compared; 0: none */
     const qf_data_options *data; /* NULL: the model's own */

@@ -17,6 +17,9 @@ static const option options[] = {
     CHOICE("activations", NULL, "u8|s8", "u8",
            "Codes of activations in a quantised model: u8 are the model's own, s8 are symmetric, "
            "as TensorRT needs them, and half as fine where no value is negative."),
+    FLAG("keep-shift",
+         "Keep AMCT's shift of sums to 16 bits, in nodes of its own: the file then answers as the "
+         "model does, but runtimes find no integer layers in it."),
     TEXT_OPTION(
         "shape", "NAME=SIZES",
         "The shape of a blob that the net begins with, as data=1x3x224x224, in place of the "
@@ -64,6 +67,7 @@ static int run(const arguments *a)
     qf_onnx_set_defaults(&chosen);
     chosen.opset = argument_integer(a, "opset");
     chosen.signed_activations = same_word(argument_text(a, "activations"), "s8");
+    chosen.keep_shift = argument_flag(a, "keep-shift");
     chosen.shapes = argument_text(a, "shape");
     chosen.verify_batches = argument_integer(a, "verify");
     chosen.data = &data;

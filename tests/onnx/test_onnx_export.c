@@ -283,19 +283,26 @@ static void make_quantised(void)
     qf_quant_graph_destroy(graph);
 }
 
-static qf_onnx_result export_quantised(const char *model, const char *weights, const char *file,
-                                       bool is_signed, int batches)
+static qf_onnx_result export_with(const char *model, const char *weights, const char *file,
+                                  bool is_signed, bool keep_shift, int batches)
 {
     qf_onnx_options options = {.size = sizeof options};
     qf_onnx_result *found;
     qf_onnx_set_defaults(&options);
     options.signed_activations = is_signed;
+    options.keep_shift = keep_shift;
     options.verify_batches = batches;
     assert_ok(context,
               qf_export_onnx(context, model, weights, file, &options, NULL, NULL, NULL, &found));
     const qf_onnx_result result = *found;
     qf_onnx_result_destroy(found);
     return result;
+}
+
+static qf_onnx_result export_quantised(const char *model, const char *weights, const char *file,
+                                       bool is_signed, int batches)
+{
+    return export_with(model, weights, file, is_signed, false, batches);
 }
 
 /* Either model gives the very same file. */
@@ -403,6 +410,27 @@ static void the_comparison_counts(void **state)
     assert_int_equal(of_deploy.differing_codes, of_fake.differing_codes);
 }
 
+/* With its shift the file answers as the model does, up to ties and the last bits of float sums. */
+static void the_shift_can_be_kept(void **state)
+{
+    (void)state;
+    make_quantised();
+    const qf_onnx_result without = export_quantised("m", NULL, "m.onnx", false, 2);
+    const qf_onnx_result with = export_with("m", NULL, "shift.onnx", false, true, 2);
+    const qf_onnx_result fake = export_with(
+        "m_fake_quant_model.prototxt", "m_fake_quant_weights.caffemodel", "f.onnx", false, true, 2);
+    Onnx__Model *model = read_model("shift.onnx");
+    assert_non_null(node_of(model, "Floor", 0));
+    qf_message_free(model);
+    model = read_model("m.onnx");
+    assert_null(node_of(model, "Floor", 0));
+    qf_message_free(model);
+    assert_int_equal(with.codes, without.codes);
+    assert_true(with.differing_codes < without.differing_codes / 4);
+    assert_int_equal(with.differing_codes, fake.differing_codes);
+    assert_int_equal(with.differing_answers, 0);
+}
+
 static void float_models_need_no_comparison(void **state)
 {
     (void)state;
@@ -445,6 +473,7 @@ int main(void)
         cmocka_unit_test(integers_are_where_runtimes_look),
         cmocka_unit_test(signed_codes_are_symmetric),
         cmocka_unit_test(the_comparison_counts),
+        cmocka_unit_test(the_shift_can_be_kept),
         cmocka_unit_test(float_models_need_no_comparison),
         cmocka_unit_test(models_that_measure_are_refused),
     };

@@ -19,6 +19,7 @@
     X(concat)                                                                                      \
     X(convolution)                                                                                 \
     X(crop)                                                                                        \
+    X(de_quant)                                                                                    \
     X(depth_to_space)                                                                              \
     X(detection_output)                                                                            \
     X(div)                                                                                         \

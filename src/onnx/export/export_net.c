@@ -288,6 +288,7 @@ static qf_status make_model(qf_context *context, qf_net *net, const qf_onnx_opti
                         .maker = &maker,
                         .net = net,
                         .signed_activations = options->signed_activations,
+                        .keep_shift = options->keep_shift,
                         .value = qf_alloc((size_t)net->blob_count, sizeof *e.value)};
     qf_status status = e.value ? qf_net_free_axes(net, &e.free_axes, &result->free_batch)
                                : qf_fail(context, QF_E_MEMORY, "no memory for values");

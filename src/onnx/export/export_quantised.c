@@ -69,27 +69,31 @@ static qf_status make_room(qf_onnx_export *e, qf_quantised_values *v)
                : qf_fail(e->context, QF_E_MEMORY, "no memory for codes");
 }
 
-/* Steps of the accumulators, of each channel or one for all. */
-static qf_status read_steps(qf_onnx_export *e, float *out, size_t count)
+qf_status qf_dequant_factors(qf_context *context, const qf_layer *dequant, float *steps,
+                             int *shifts)
 {
-    qf_tensor *stored = e->layer->dequant->params[0].blob->data;
+    const size_t count = qf_blob_count(dequant->params[0].blob);
     const uint64_t *words;
-    const float *steps;
-    int shift, offset;
-    if (qf_dequant_is_deployed(e->layer->dequant)) {
-        QF_TRY(qf_tensor_read(e->context, stored, QF_WORDS, &words));
+    const float *deq, *shift;
+    int offset;
+    if (qf_dequant_is_deployed(dequant)) {
+        QF_TRY(qf_tensor_read(context, dequant->params[0].blob->data, QF_WORDS, &words));
         for (size_t c = 0; c < count; c++)
-            qf_unpack_dequant(words[c], &out[c], &shift, &offset);
+            qf_unpack_dequant(words[c], &steps[c], &shifts[c], &offset);
     } else {
-        QF_TRY(qf_read(e->context, stored, QF_PLAIN, &steps));
-        memcpy(out, steps, count * sizeof *out);
+        QF_TRY(qf_read(context, dequant->params[0].blob->data, QF_PLAIN, &deq));
+        QF_TRY(qf_read(context, dequant->params[1].blob->data, QF_PLAIN, &shift));
+        for (size_t c = 0; c < count; c++) {
+            steps[c] = deq[c];
+            shifts[c] = (int)shift[c];
+        }
     }
     for (size_t c = 0; c < count; c++)
-        if (!(out[c] > 0))
-            return qf_fail(e->context, QF_E_VALUE,
+        if (!(steps[c] > 0))
+            return qf_fail(context, QF_E_VALUE,
                            "layer %s: deq_scale %zu is %g, expected a positive number; are these "
                            "the weights of a quantised model?",
-                           e->layer->dequant->name, c, (double)out[c]);
+                           dequant->name, c, (double)steps[c]);
     return QF_OK;
 }
 
@@ -156,8 +160,10 @@ qf_status qf_quantised_values_find(qf_onnx_export *e, qf_quantised_values *v)
                        "weights, which DequantizeLinear cannot tell along one axis",
                        e->layer->name, e->layer->type->name, v->scales);
     float *steps = qf_alloc(v->scales, sizeof *steps);
-    qf_status status =
-        steps ? read_steps(e, steps, v->scales) : qf_fail(e->context, QF_E_MEMORY, "no memory");
+    int *shifts = qf_alloc(v->scales, sizeof *shifts);
+    qf_status status = steps && shifts
+                           ? qf_dequant_factors(e->context, e->layer->dequant, steps, shifts)
+                           : qf_fail(e->context, QF_E_MEMORY, "no memory for factors");
     for (size_t c = 0; c < v->scales && status == QF_OK; c++) {
         v->scale[c] = steps[c] / before;
         v->bias_scale[c] = now == before ? steps[c] : now * v->scale[c];
@@ -167,6 +173,7 @@ qf_status qf_quantised_values_find(qf_onnx_export *e, qf_quantised_values *v)
     if (status == QF_OK)
         status = find_bias_codes(e, steps, v);
     qf_free(steps);
+    qf_free(shifts);
     return status;
 }
 
@@ -234,4 +241,62 @@ void qf_onnx_weights(qf_onnx_export *e, const char **weights, const char **bias)
     if (e->maker->status == QF_OK)
         put_quantised(e, &values, weights, bias);
     qf_quantised_values_release(&values);
+}
+
+/* ---- the shift ---- */
+
+/* Of each channel, for values with channels on axis 1. */
+static const char *by_channel(qf_onnx_export *e, const char *what, const float *values,
+                              size_t count)
+{
+    const int axes = qf_onnx_bottom_shape(e, 0)->axes;
+    int64_t dims[QF_MAX_AXES];
+    for (int i = 1; i < axes - 1; i++)
+        dims[i] = 1;
+    dims[0] = (int64_t)count;
+    return qf_floats(e->maker, what, values, dims, count > 1 ? axes - 1 : 0);
+}
+
+/* clip16(acc / 2^N rounded half away from zero) · 2^N, as AMCT's hardware does it. */
+static const char *shifted(qf_onnx_export *e, const float *steps, const int *shifts, size_t count,
+                           float *scratch)
+{
+    qf_graph_maker *m = e->maker;
+    const char *step = by_channel(e, "step", steps, count);
+    for (size_t c = 0; c < count; c++)
+        scratch[c] = ldexpf(1, -shifts[c]);
+    const char *share = by_channel(e, "share", scratch, count);
+    for (size_t c = 0; c < count; c++)
+        scratch[c] = ldexpf(steps[c], shifts[c]);
+    const char *wide_step = by_channel(e, "wide_step", scratch, count);
+    const char *sums =
+        qf_unary(m, "Round", qf_binary(m, "Div", qf_onnx_bottom(e, 0), step)); /* integers */
+    const char *parts = qf_binary(m, "Mul", sums, share);
+    const char *sizes = qf_unary(m, "Floor", qf_onnx_plus(e, qf_unary(m, "Abs", parts), 0.5f));
+    const char *rounded = qf_binary(m, "Mul", qf_unary(m, "Sign", parts), sizes);
+    const char *clipped = qf_node(
+        m, "Clip", QF_INPUTS(rounded, qf_scalar(m, -32768), qf_scalar(m, 32767)), QF_NO_ATTRIBUTES);
+    return qf_binary(m, "Mul", clipped, wide_step);
+}
+
+void qf_onnx_de_quant(qf_onnx_export *e)
+{
+    const size_t count = qf_blob_count(e->layer->params[0].blob);
+    if (!e->keep_shift) {
+        qf_onnx_same(e);
+        return;
+    }
+    float *steps = qf_alloc(2 * count, sizeof *steps);
+    int *shifts = qf_alloc(count, sizeof *shifts);
+    bool any = false;
+    e->maker->status = steps && shifts ? qf_dequant_factors(e->context, e->layer, steps, shifts)
+                                       : qf_fail(e->context, QF_E_MEMORY, "no memory for factors");
+    for (size_t c = 0; c < count && e->maker->status == QF_OK; c++)
+        any |= shifts[c] > 0;
+    if (any)
+        qf_onnx_set_top(e, 0, shifted(e, steps, shifts, count, steps + count));
+    else
+        qf_onnx_same(e);
+    qf_free(steps);
+    qf_free(shifts);
 }

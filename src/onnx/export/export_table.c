@@ -67,8 +67,8 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"Deconvolution", "ConvTranspose", qf_onnx_convolution, "axis 1 only"},
     {"DepthToSpace", "Reshape, Transpose", qf_onnx_depth_to_space, ""},
     {"DepthwiseConvolution", "Conv", qf_onnx_convolution, ""},
-    {"DeQuant", "nothing", qf_onnx_same,
-     "its scales go to weights and biases, its shift is left out"},
+    {"DeQuant", "nothing", qf_onnx_de_quant,
+     "its scales go to weights and biases; with --keep-shift Div, Round, Clip and others"},
     {"DetectionOutput", "NonMaxSuppression and others", qf_onnx_detection_output,
      "no row where nothing is found; top_k counts boxes that are kept; with keep_top_k a batch of "
      "1; refused with eta below 1 or share_location: false"},

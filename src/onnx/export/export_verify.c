@@ -2,12 +2,14 @@
  * How far is what an exported QDQ file means from the model it was made of? A second net of the
  * same layers runs beside the model on the same batches, layer by layer: its weights and biases are
  * the file's integers times the file's scales, Quant is computed as ONNX defines QuantizeLinear and
- * DequantizeLinear, and DeQuant does nothing, as in the file. All else is float, by this library.
+ * DequantizeLinear, and DeQuant does nothing, as in the file, or shifts, where the file does. All
+ * else is float, by this library.
  */
 #include "onnx/export/export_verify.h"
 
 #include "base/memory.h"
 #include "onnx/export/net_for_export.h"
+#include "onnx/export/quantised_values.h"
 #include "toolkit/sources/data_layer.h"
 #include "toolkit/sources/feed_net.h"
 
@@ -18,6 +20,7 @@ typedef struct comparison {
     qf_context *context;
     const Onnx__Graph *graph;
     qf_net *model, *meant;
+    bool shifts; /* the file has them */
     qf_onnx_result *found;
 } comparison;
 
@@ -83,11 +86,30 @@ static qf_status dequantise(comparison *c, const qf_layer *layer, const char *wh
     return QF_OK;
 }
 
+/* A deployed one gets the floats of a fake-quant model. */
+static qf_status take_shift(comparison *c, const qf_layer *from, qf_layer *to)
+{
+    const size_t count = qf_blob_count(from->params[0].blob);
+    float *deq, *shift;
+    int *shifts = qf_alloc(count, sizeof *shifts);
+    if (!shifts)
+        return qf_fail(c->context, QF_E_MEMORY, "no memory for shifts");
+    qf_status status = qf_write(c->context, to->params[0].blob->data, QF_PLAIN, &deq);
+    if (status == QF_OK)
+        status = qf_write(c->context, to->params[1].blob->data, QF_PLAIN, &shift);
+    if (status == QF_OK)
+        status = qf_dequant_factors(c->context, from, deq, shifts);
+    for (size_t i = 0; i < count && status == QF_OK; i++)
+        shift[i] = (float)shifts[i];
+    qf_free(shifts);
+    return status;
+}
+
 static qf_status take_parameters(comparison *c, const qf_layer *from, qf_layer *to)
 {
     const int axis = strcmp(from->type->name, "Deconvolution") == 0;
     if (strcmp(from->type->name, "DeQuant") == 0)
-        return QF_OK; /* does not run */
+        return c->shifts ? take_shift(c, from, to) : QF_OK;
     for (int i = 0; i < from->param_count; i++)
         QF_TRY(!from->dequant ? qf_tensor_copy(c->context, to->params[i].blob->data,
                                                from->params[i].blob->data)
@@ -164,7 +186,7 @@ static qf_status run_layer(comparison *c, int index)
         return take_batch(c, model, meant);
     if (strcmp(type, "Quant") == 0)
         return quantise(c, model, meant);
-    if (strcmp(type, "DeQuant") == 0 || strcmp(type, "AntiQuant") == 0)
+    if ((strcmp(type, "DeQuant") == 0 && !c->shifts) || strcmp(type, "AntiQuant") == 0)
         return pass_on(c, meant);
     return qf_net_forward_range(c->meant, index, index, NULL);
 }
@@ -258,7 +280,8 @@ qf_status qf_onnx_verify(qf_context *context, const char *model_file, const char
                          const Onnx__Graph *graph, const qf_onnx_options *options,
                          qf_onnx_verify_run *run)
 {
-    comparison c = {.context = context, .graph = graph, .found = run->result};
+    comparison c = {
+        .context = context, .graph = graph, .shifts = options->keep_shift, .found = run->result};
     qf_status status = open_nets(&c, model_file, weights_file, options);
     if (status == QF_OK)
         status = compare(&c, options->verify_batches, run);

@@ -23,7 +23,7 @@ typedef struct qf_onnx_export {
     size_t answer_count, answer_capacity;
     const char **hidden; /* values that must not be outputs: what Silence takes */
     size_t hidden_count, hidden_capacity;
-    bool signed_activations;
+    bool signed_activations, keep_shift;
 } qf_onnx_export;
 
 /* A type of layer. One without `make` is refused, and `remark` says why. */

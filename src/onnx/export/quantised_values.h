@@ -13,6 +13,11 @@ typedef struct qf_activation_code {
 /* Of a Quant layer. `is_signed`: symmetric int8, as TensorRT needs it; else AMCT's codes + 128. */
 qf_activation_code qf_onnx_activation(const qf_layer *quant, bool is_signed);
 
+/* Of a DeQuant layer, fake or deployed: the step of the accumulators, and the shift, of each
+ * channel or of all. */
+qf_status qf_dequant_factors(qf_context *context, const qf_layer *dequant, float *steps,
+                             int *shifts);
+
 typedef struct qf_quantised_values {
     int8_t *codes; /* of the weights, in their C order */
     float *scale;  /* of the weights: one for all, or one for each index of `axis` */
