@@ -134,6 +134,19 @@ class FileCheck(Structure):
                 ("odd_blob", POINTER(POINTER(OddBlob)))]
 
 
+class OnnxOptions(Options):
+    c_name = b"qf_onnx_options"
+    _fields_ = [("size", c_size_t), ("opset", c_int), ("signed_activations", c_bool), ("keep_shift", c_bool),
+                ("shapes", c_char_p), ("verify_batches", c_int), ("data", POINTER(DataOptions))]
+
+
+class OnnxResult(Structure):
+    c_name = b"qf_onnx_result"
+    _fields_ = [("nodes", c_size_t), ("initialisers", c_size_t), ("quantised", c_size_t), ("free_batch", c_bool),
+                ("batches", c_int), ("answers", c_uint64), ("differing_answers", c_uint64), ("codes", c_uint64),
+                ("differing_codes", c_uint64)]
+
+
 class DecomposedLayer(Structure):
     c_name = b"qf_decomposed_layer"
     _fields_ = [("name", ctypes.c_char * 128), ("kernel", c_int * 4), ("first", c_int * 4), ("last", c_int * 4),
@@ -306,6 +319,9 @@ _SIGNATURES = {
     "qf_quantize_model": (_STATUS, [_P, _P, _S, _S]),
     "qf_save_model": (_STATUS, [_P, _P, _I, _S]),
     "qf_convert_model": (_STATUS, [_P, _S, _S, _S, _S]),
+    "qf_export_onnx": (_STATUS, [_P, _S, _S, _S, POINTER(OnnxOptions), ActionFunction, ProgressFunction, _P,
+                                 POINTER(POINTER(OnnxResult))]),
+    "qf_onnx_result_destroy": (None, [POINTER(OnnxResult)]),
     "qf_qat_run": (_STATUS, [_P, POINTER(QatOptions), ActionFunction, ProgressFunction, _P, POINTER(POINTER(QatResult))]),
     "qf_ptq_run": (_STATUS, [_P, POINTER(PtqOptions), ActionFunction, ProgressFunction, _P, POINTER(POINTER(QatResult))]),
     "qf_qat_result_destroy": (None, [POINTER(QatResult)]),
@@ -333,7 +349,7 @@ def _declare(found, signatures, structures):
 
 
 _declare(library, _SIGNATURES, (Progress, PythonLayers, QatOptions, QuantOptions, DataOptions, PtqOptions, QatRow, Verification,
-                                QatScore, QatResult, OddBlob, FileCheck, DecomposedLayer, Decomposition, Metric, NuqEvaluator,
+                                QatScore, QatResult, OddBlob, FileCheck, OnnxOptions, OnnxResult, DecomposedLayer, Decomposition, Metric, NuqEvaluator,
                                 NuqRow, NuqResult))
 
 # ---- the one context of this process ----
