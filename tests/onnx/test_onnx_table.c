@@ -102,6 +102,25 @@ static void refusals_name_layer_type_and_reason(void **state)
     }
 }
 
+/* A net that reads nothing has nothing to run on. */
+static void nets_without_inputs_are_refused(void **state)
+{
+    (void)state;
+    const char *text =
+        "layer { name: 'p' type: 'Parameter' top: 'p' parameter_param { shape { dim: "
+        "3 } } }\nlayer { name: 'r' type: 'ReLU' bottom: 'p' top: 'r' }";
+    qf_onnx_result *found;
+    qf_net *net;
+    assert_ok(context, qf_file_write(context, "none.prototxt", text, strlen(text), 0644));
+    assert_ok(context, qf_net_create(context, "none.prototxt", QF_TEST, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_save_weights(net, "none.caffemodel"));
+    qf_net_destroy(net);
+    assert_fails(context,
+                 qf_export_onnx(context, "none.prototxt", "none.caffemodel", "none.onnx", NULL,
+                                NULL, NULL, NULL, &found),
+                 "reads an input of the net");
+}
+
 static void operator_sets_have_ends(void **state)
 {
     (void)state;
@@ -123,6 +142,7 @@ int main(void)
         cmocka_unit_test(every_row_has_a_type),
         cmocka_unit_test(rows_are_documented),
         cmocka_unit_test(refusals_name_layer_type_and_reason),
+        cmocka_unit_test(nets_without_inputs_are_refused),
         cmocka_unit_test(operator_sets_have_ends),
     };
     return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);

@@ -78,6 +78,12 @@ static bool is_hidden(const qf_onnx_export *e, const char *value)
     return false;
 }
 
+/* 0: there are no inputs. */
+static int batch_of(const qf_net *net)
+{
+    return net->input_count ? qf_blob_dimension(net->blobs[net->inputs[0]], 0) : 0;
+}
+
 /* Sizes that the batch decides are called "batch" where they are it, else after the value. */
 static qf_status describe(const qf_onnx_export *e, const qf_blob *blob, const char *name,
                           size_t *count, Onnx__Value ***array)
@@ -90,10 +96,7 @@ static qf_status describe(const qf_onnx_export *e, const qf_blob *blob, const ch
     for (int i = 0; i < shape->axes; i++) {
         dims[i] = e->free_axes[blob->index] >> i & 1 ? -1 : shape->dim[i];
         snprintf(names[i], sizeof names[i], "%.140s_%d", name, i);
-        pointers[i] =
-            i == 0 && shape->dim[0] == qf_blob_dimension(e->net->blobs[e->net->inputs[0]], 0)
-                ? "batch"
-                : names[i];
+        pointers[i] = i == 0 && shape->dim[0] == batch_of(e->net) ? "batch" : names[i];
     }
     QF_TRY(qf_value_make(e->context, name, dims, pointers, shape->axes, &value));
     const qf_status status = qf_append(e->context, count, array, &value, sizeof value);
