@@ -144,7 +144,7 @@ static qf_status settle_input(qf_importer *im, const Onnx__Value *input)
     value->layer = QF_NO_LAYER;
     QF_TRY(qf_within(im->context, qf_import_shape(im, shape->dim, shape->n_dim, &value->shape),
                      "input '%s'", input->name));
-    if (shape->n_dim && qf_shape_count(&value->shape))
+    if ((shape->n_dim || input->type->tensor_type->shape) && qf_shape_count(&value->shape))
         return QF_OK;
     qf_buffer text = {0};
     for (size_t i = 0; i < shape->n_dim; i++)
