@@ -513,6 +513,20 @@ const onnx_row onnx_rows[] = {
      "InnerProduct",
      1,
      {0.f}},
+    {"the two largest, and above a number",
+     13,
+     "2 4",
+     "node { op_type: 'TopK' name: 'v' input: 'x' input: 'k' output: 'v' output: 'p' "
+     "attribute { name: 'axis' type: INT i: 1 } } node { op_type: 'Cast' name: 'q' input: "
+     "'p' output: 'q' attribute { name: 'to' type: INT i: 1 } } node { op_type: 'Greater' "
+     "name: 'g' input: 'v' input: 't' output: 'g' } node { op_type: 'Cast' name: 'h' "
+     "input: 'g' output: 'h' attribute { name: 'to' type: INT i: 1 } } node { op_type: "
+     "'Sum' name: 'y' input: 'q' input: 'v' input: 'h' output: 'y' } initializer { name: "
+     "'k' data_type: 7 dims: 1 int64_data: 2 } initializer { name: 't' data_type: 1 "
+     "float_data: 0.6 }",
+     "ArgMax ArgMax Threshold Eltwise",
+     4,
+     {5.25f, 1.5f, 4.f, 0.25f}},
 };
 
 const size_t onnx_row_count = sizeof onnx_rows / sizeof *onnx_rows;

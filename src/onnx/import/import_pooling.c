@@ -287,29 +287,89 @@ qf_status qf_import_reduce_max(qf_importer *im, int detail)
     return qf_import_define(im, 0, &blob);
 }
 
+/* The largest values along an axis, or where they stand. */
+static qf_status add_arg_max(qf_importer *im, const qf_import_blob *in, int axis, int count,
+                             bool values, qf_import_blob *out)
+{
+    Caffe__LayerParameter *layer;
+    qf_shape top = in->shape;
+    top.dim[axis] = count;
+    QF_TRY(qf_import_chain(im, "ArgMax", values ? "values" : "", in, &top, out, &layer));
+    QF_TRY(
+        qf_message_new(im->context, &caffe__arg_max_parameter__descriptor, &layer->argmax_param));
+    QF_SET(layer->argmax_param, axis, axis);
+    if (values)
+        QF_SET(layer->argmax_param, out_max_val, true);
+    if (count != 1)
+        QF_SET(layer->argmax_param, top_k, (uint32_t)count);
+    return QF_OK;
+}
+
+/* Output `index`, whose values are whole numbers. */
+static qf_status define_whole(qf_importer *im, size_t index, const qf_import_blob *blob)
+{
+    QF_TRY(qf_import_define(im, index, blob));
+    qf_import_value *value = qf_import_find(im, im->node->output[index]);
+    if (value)
+        value->whole = true;
+    return QF_OK;
+}
+
 qf_status qf_import_arg_max(qf_importer *im, int detail)
 {
     (void)detail;
     qf_import_blob blob;
-    Caffe__LayerParameter *layer;
+    qf_shape shape = {0};
     int axis;
     if (qf_import_int(im, "select_last_index", 0))
         return qf_import_refuse(im, "of equal values it takes the last, Caffe the first");
     QF_TRY(qf_import_blob_input(im, 0, &blob));
     QF_TRY(qf_import_axis(im, qf_import_int(im, "axis", 0), blob.shape.axes, &axis));
-    qf_shape top = blob.shape, shape = {0};
-    top.dim[axis] = 1;
-    for (int i = 0; i < top.axes; i++)
+    QF_TRY(add_arg_max(im, &blob, axis, 1, false, &blob));
+    for (int i = 0; i < blob.shape.axes; i++)
         if (i != axis || qf_import_int(im, "keepdims", 1))
-            shape.dim[shape.axes++] = top.dim[i];
-    QF_TRY(qf_import_chain(im, "ArgMax", "", &blob, &top, &blob, &layer));
-    QF_TRY(
-        qf_message_new(im->context, &caffe__arg_max_parameter__descriptor, &layer->argmax_param));
-    QF_SET(layer->argmax_param, axis, axis);
+            shape.dim[shape.axes++] = blob.shape.dim[i];
     QF_TRY(qf_import_reshape(im, "shaped", &blob, &shape, &blob));
-    QF_TRY(qf_import_define(im, 0, &blob));
-    qf_import_value *value = qf_import_find(im, im->node->output[0]);
-    if (value)
-        value->whole = true;
-    return QF_OK;
+    return define_whole(im, 0, &blob);
+}
+
+qf_status qf_import_top_k(qf_importer *im, int detail)
+{
+    (void)detail;
+    qf_import_blob in, values, places;
+    double count;
+    int axis;
+    QF_TRY(qf_import_blob_input(im, 0, &in));
+    QF_TRY(qf_import_axis(im, qf_import_int(im, "axis", -1), in.shape.axes, &axis));
+    QF_TRY(qf_import_scalar(im, 1, (double)qf_import_int(im, "k", 0), &count));
+    if (!(count >= 1 && count <= in.shape.dim[axis]) || !qf_import_int(im, "largest", 1))
+        return qf_import_refuse(im, "Caffe takes the largest values of an axis, as many as there "
+                                    "are at most");
+    QF_TRY(add_arg_max(im, &in, axis, (int)count, true, &values));
+    QF_TRY(qf_import_define(im, 0, &values));
+    if (im->node->n_output < 2)
+        return QF_OK;
+    QF_TRY(add_arg_max(im, &in, axis, (int)count, false, &places));
+    return define_whole(im, 1, &places);
+}
+
+/* Above one number: 1, else 0. */
+qf_status qf_import_threshold(qf_importer *im, int detail)
+{
+    (void)detail;
+    qf_import_blob blob;
+    Caffe__LayerParameter *layer;
+    double bound;
+    if (!qf_import_input(im, 1))
+        return qf_import_damaged(im, "it needs two inputs");
+    QF_TRY(qf_import_scalar(im, 1, 0, &bound));
+    QF_TRY(qf_import_blob_input(im, 0, &blob));
+    const qf_shape shape = blob.shape;
+    if (qf_import_input(im, 1)->shape.axes > shape.axes)
+        return qf_import_refuse(im, "it makes axes of its input");
+    QF_TRY(qf_import_chain(im, "Threshold", "", &blob, &shape, &blob, &layer));
+    QF_TRY(qf_message_new(im->context, &caffe__threshold_parameter__descriptor,
+                          &layer->threshold_param));
+    QF_SET(layer->threshold_param, threshold, (float)bound);
+    return define_whole(im, 0, &blob);
 }

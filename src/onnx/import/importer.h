@@ -188,7 +188,7 @@ typedef struct qf_import_operator {
 } qf_import_operator;
 
 const qf_import_operator *qf_import_find_operator(const char *type); /* NULL: not known here */
-const char *qf_import_operator_type(size_t index); /* NULL: there are no more */
+const char *qf_import_operator_type(size_t index);                   /* NULL: there are no more */
 
 /* ---- ranges (import_quantised.c) ---- */
 

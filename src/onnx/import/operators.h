@@ -24,6 +24,8 @@ OPERATOR(global_pool); /* detail: Caffe__PoolingParameter__PoolMethod */
 OPERATOR(reduce);      /* detail: Caffe__ReductionParameter__ReductionOp */
 OPERATOR(reduce_max);
 OPERATOR(arg_max);
+OPERATOR(top_k);
+OPERATOR(threshold);
 
 /* import_activation.c */
 OPERATOR(unary); /* detail: qf_import_operation */
