@@ -300,6 +300,18 @@ static void models_are_refused(void **state)
          "node { op_type: 'Add' input: 'x' input: 'b' output: 'y' } initializer { name: 'a' "
          "data_type: 7 dims: 1 int64_data: 0 }",
          "it divides by 0", 13},
+        {"1 2",
+         "node { op_type: 'ConstantOfShape' input: 's' output: 'c' } "
+         "node { op_type: 'Resize' input: 'c' input: '' input: 'z' output: 'y' } initializer { "
+         "name: 's' data_type: 7 dims: 4 int64_data: 1 int64_data: 1 int64_data: 0 int64_data: 2 } "
+         "initializer { name: 'z' data_type: 1 dims: 4 float_data: 1 float_data: 1 float_data: 2 "
+         "float_data: 2 }",
+         "it makes a blob without elements", 13},
+        {"1 1 4 4",
+         "node { op_type: 'ConvTranspose' name: 't' input: 'x' input: 'w' output: 'y' attribute { "
+         "name: 'strides' ints: 100000 ints: 100000 } } initializer { name: 'w' data_type: 1 dims: "
+         "1 dims: 1 dims: 1 dims: 1 float_data: 1 }",
+         "elements", 13},
         {"1 1 4 4",
          "node { op_type: 'MaxPool' name: 'p' input: 'x' output: 'y' output: 'i' "
          "attribute { name: 'kernel_shape' ints: 2 ints: 2 } }",

@@ -3,7 +3,6 @@
 #include "onnx/import/operators.h"
 
 #include <math.h>
-#include <string.h>
 
 /* Whole numbers wrap around, as they do in ONNX. */
 static int64_t of_integers(int operation, int64_t a, int64_t b)

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 static qf_status need_input(qf_importer *im, const qf_import_value **out)
@@ -85,7 +86,7 @@ qf_status qf_import_fold_range(qf_importer *im, int detail)
     QF_TRY(qf_import_scalar(im, 1, 0, &to));
     QF_TRY(qf_import_scalar(im, 2, 1, &step));
     const double exact = (to - from) / step;
-    if (!first || !(exact < INT32_MAX))
+    if (!first || !(exact < INT32_MAX) || fabs(from) > 0x1p62 || fabs(to) > 0x1p62)
         return qf_import_damaged(im, "it counts from %g to %g by %g", from, to, step);
     int64_t count = exact > 0 ? (int64_t)exact : 0;
     count += count < exact;

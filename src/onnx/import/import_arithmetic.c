@@ -156,6 +156,7 @@ static qf_status expand(qf_importer *im, const qf_import_value *value, const qf_
         at *= (size_t)dim;
     }
     const size_t count = qf_shape_count(shape);
+    QF_TRY(qf_import_take_memory(im, count, sizeof **out));
     *out = qf_alloc_raw(count, sizeof **out);
     if (!*out)
         return qf_fail(im->context, QF_E_MEMORY, "no memory for %zu values", count);

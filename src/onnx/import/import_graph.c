@@ -4,8 +4,6 @@
 #include "base/memory.h"
 #include "toolkit/prepare/input_shapes.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { OLDEST_OPSET = 7, NEWEST_OPSET = 25 };

@@ -80,10 +80,24 @@ qf_status qf_import_add_bottom(qf_importer *im, Caffe__LayerParameter *layer,
     return qf_append_string(im->context, &layer->n_bottom, &layer->bottom, blob->name);
 }
 
+/* What no blob can be is refused here, before anybody computes with it. */
+static qf_status check_shape(qf_importer *im, const qf_shape *shape)
+{
+    int64_t dims[QF_MAX_AXES];
+    qf_shape same;
+    for (int i = 0; i < shape->axes; i++)
+        dims[i] = shape->dim[i];
+    QF_TRY(qf_import_shape(im, dims, (size_t)shape->axes, &same));
+    return qf_shape_count(&same) ? QF_OK
+                                 : qf_import_refuse(im, "it makes a blob without elements; Caffe "
+                                                        "has none");
+}
+
 qf_status qf_import_add_top(qf_importer *im, Caffe__LayerParameter *layer, const qf_shape *shape,
                             qf_import_blob *out)
 {
     char *name;
+    QF_TRY(check_shape(im, shape));
     QF_TRY(make_name(im, &im->blob_names, layer->name, "", &name));
     qf_status status = qf_append_string(im->context, &layer->n_top, &layer->top, name);
     free(name);
@@ -121,6 +135,7 @@ qf_status qf_import_give(qf_importer *im, Caffe__LayerParameter *layer, const qf
                          const float *values)
 {
     Caffe__BlobProto *blob = NULL;
+    QF_TRY(qf_import_take_memory(im, qf_shape_count(shape), sizeof *values));
     const qf_status made =
         values ? qf_blob_proto_new(im->context, shape->dim, shape->axes, values, &blob)
                : zeros(im, shape, &blob);

@@ -1,7 +1,6 @@
 /* What a node says: its attributes and inputs, and sentences about it. */
 #include "onnx/import/importer.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

@@ -9,7 +9,6 @@
 #include "toolkit/config/support.h"
 
 #include <math.h>
-#include <string.h>
 
 #define TYPE(name) ONNX__TENSOR__DATA_TYPE__##name
 

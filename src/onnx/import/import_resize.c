@@ -3,7 +3,6 @@
 #include "onnx/import/operators.h"
 
 #include <math.h>
-#include <string.h>
 
 typedef enum placing { CORNERS, HALF_PIXELS, TORCH_HALF_PIXELS, ASYMMETRIC } placing;
 
@@ -207,11 +206,7 @@ qf_status qf_import_resize(qf_importer *im, int detail)
     const bool down = !qf_import_says_other(im, "nearest_mode", "round_prefer_floor");
     const bool up = qf_import_says(im, "nearest_mode", "round_prefer_ceil");
     const bool floors = qf_import_says(im, "nearest_mode", "floor");
-    int times;
-    if (!r.linear && (r.placing == ASYMMETRIC ? !floors : !down && !up) && !repeats(&r, &times))
-        return qf_import_refuse(im, "its nearest_mode has no equal");
-    if (!r.linear && repeats(&r, &times) && times > 1 &&
-        (r.placing == ASYMMETRIC ? !floors : !down && !up))
+    if (!r.linear && !(r.placing == ASYMMETRIC ? floors : down || up))
         return qf_import_refuse(im, "its nearest_mode has no equal");
     return add_layer(im, &r, down);
 }

@@ -228,12 +228,13 @@ qf_status qf_import_depth_to_space(qf_importer *im, int detail)
     qf_import_blob blob;
     int b = 1;
     QF_TRY(blocks_of(im, &blob, &b));
-    qf_shape top = {4,
-                    {blob.shape.dim[0], blob.shape.dim[1] / (b * b), blob.shape.dim[2] * b,
-                     blob.shape.dim[3] * b}};
+    const int64_t dims[] = {blob.shape.dim[0], blob.shape.dim[1] / (b * b),
+                            (int64_t)blob.shape.dim[2] * b, (int64_t)blob.shape.dim[3] * b};
+    qf_shape top;
     if (blob.shape.dim[1] % (b * b))
         return qf_import_damaged(im, "%d channels are no blocks of %d x %d", blob.shape.dim[1], b,
                                  b);
+    QF_TRY(qf_import_shape(im, dims, 4, &top));
     QF_TRY(qf_import_chain(im, shuffles ? "PixelShuffle" : "DepthToSpace", "", &blob, &top, &blob,
                            &layer));
     if (shuffles) {

@@ -81,12 +81,16 @@ qf_status qf_import_shape(qf_importer *im, const int64_t *dims, size_t count, qf
 }
 
 /* All elements that are made stay until the end, so that together they have the limit of a net. */
+qf_status qf_import_take_memory(qf_importer *im, size_t count, size_t size)
+{
+    im->bytes += (uint64_t)count * size;
+    return qf_check_limit(im->context, QF_LIMIT_NET_BYTES, im->bytes, "the model's constants take");
+}
+
 static qf_status make(qf_importer *im, qf_import_value *value, const qf_shape *shape, size_t size)
 {
     const size_t count = qf_shape_count(shape);
-    im->bytes += (uint64_t)count * size;
-    QF_TRY(
-        qf_check_limit(im->context, QF_LIMIT_NET_BYTES, im->bytes, "constants of the model take"));
+    QF_TRY(qf_import_take_memory(im, count, size));
     qf_free(value->owned);
     value->owned = qf_alloc(count, size);
     value->shape = *shape;

@@ -79,6 +79,8 @@ qf_status qf_import_count_reader(qf_importer *im, const char *name); /* before a
 qf_status qf_import_alias(qf_importer *im, int output, qf_import_value *value);
 /* dims as a shape; more axes or elements than are possible fail. */
 qf_status qf_import_shape(qf_importer *im, const int64_t *dims, size_t count, qf_shape *out);
+/* So many bytes more will be needed: may they be? */
+qf_status qf_import_take_memory(qf_importer *im, size_t count, size_t size);
 /* Zeroed elements, which belong to the value. */
 qf_status qf_import_make_floats(qf_importer *im, qf_import_value *value, const qf_shape *shape,
                                 float **out);
