@@ -9,9 +9,10 @@ from ._limits import keep_unknown_fields, limits, set_limit, set_until
 from ._memory import load_weights, net_from_text, weights_bytes
 from ._onnx import OnnxExport, export_onnx
 from ._quantise import quantise
+from ._report import Report, SensitiveLayer, Sensitivity, report, sensitivity
 from ._retrain import LayerResult, Result, retrain
 
-__all__ = ["Check", "Device", "Import", "LayerResult", "OddBlob", "OnnxExport", "Result", "check", "devices",
-           "export_onnx", "import_onnx", "keep_unknown_fields", "limits", "load_weights", "net_from_text",
-           "quantise", "retrain", "set_ap_version", "set_device", "set_limit", "set_until", "weights_bytes",
-           "write_checksums", "__version__"]
+__all__ = ["Check", "Device", "Import", "LayerResult", "OddBlob", "OnnxExport", "Report", "Result", "SensitiveLayer",
+           "Sensitivity", "check", "devices", "export_onnx", "import_onnx", "keep_unknown_fields", "limits",
+           "load_weights", "net_from_text", "quantise", "report", "retrain", "sensitivity", "set_ap_version",
+           "set_device", "set_limit", "set_until", "weights_bytes", "write_checksums", "__version__"]

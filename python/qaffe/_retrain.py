@@ -1,6 +1,7 @@
 """The whole quantisation-aware training in one call, and what it shares with that without training."""
 from __future__ import annotations
 
+import html
 import math
 import os
 from ctypes import POINTER, Structure, byref
@@ -49,6 +50,14 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0])] + lines[1:])
 
 
+def html_table(rows: Sequence[Sequence[str]], caption: str) -> str:
+    """The first row is the head; names are escaped."""
+    def row(cells, tag):
+        return "<tr>%s</tr>" % "".join("<%s>%s</%s>" % (tag, html.escape(cell), tag) for cell in cells)
+    return "<table><caption>%s</caption><thead>%s</thead><tbody>%s</tbody></table>" % (
+        html.escape(caption), row(rows[0], "th"), "".join(row(cells, "td") for cells in rows[1:]))
+
+
 @dataclass
 class Result:
     """What retrain() or quantise() found: print it, or plot() it in a notebook."""
@@ -69,13 +78,16 @@ class Result:
     log: str = ""  # the file that has the whole log
     remark: str = ""  # that training made the net worse than its calibrated start, or nothing was tested; what to do
 
-    def __str__(self) -> str:
+    def _layer_rows(self) -> list[list[str]]:
         layers = [["layer", "type", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
         for row in self.layers:
             shift = "-" if row.shift_max == 0 else str(row.shift_min) if row.shift_min == row.shift_max \
                 else "%d-%d" % (row.shift_min, row.shift_max)
             layers.append([row.name, row.type, "%.6g" % row.scale_d, str(row.offset_d), shift,
                            _decibels(row.weight_sqnr), _decibels(row.input_sqnr)])
+        return layers
+
+    def _model_rows(self) -> list[list[str]]:
         models = [["output", *_MODELS]]
         for row in self.scores:
             models.append([row.name] + ["%.4f" % score for score in (
@@ -84,9 +96,18 @@ class Result:
             self.float_bytes, 0, self.fake_quant_bytes, self.deploy_bytes)])
         if all(math.isnan(row.calibrated_score) for row in self.scores):  # without training there is no such model
             models = [row[:2] + row[3:] for row in models]
-        return "%s\n\n%s\n\n%sVerified: %d integers, %d differ. Log: %s" % (
-            _table(layers), _table(models), self.remark and self.remark + "\n\n", self.compared_integers,
-            self.differing_integers, self.log)
+        return models
+
+    def _verified(self) -> str:
+        return "Verified: %d integers, %d differ. Log: %s" % (self.compared_integers, self.differing_integers, self.log)
+
+    def __str__(self) -> str:
+        return "%s\n\n%s\n\n%s%s" % (_table(self._layer_rows()), _table(self._model_rows()),
+                                     self.remark and self.remark + "\n\n", self._verified())
+
+    def _repr_html_(self) -> str:
+        return "%s%s%s<p>%s</p>" % (html_table(self._model_rows(), "Models"), html_table(self._layer_rows(), "Layers"),
+                                    self.remark and "<p>%s</p>" % html.escape(self.remark), html.escape(self._verified()))
 
     def plot(self):
         """A bar chart of the layers' ratios of signal to noise; needs matplotlib. Returns the axes."""

@@ -4,6 +4,7 @@
 #include "harness/fixture.h"
 #include "model/record.h"
 #include "net/net.h"
+#include "toolkit/report/input_histogram.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -432,6 +433,43 @@ static void curves_and_ranges_come_from_the_log(void **state)
     qf_report_destroy(report);
 }
 
+/* ---- histograms ---- */
+
+static uint64_t sum_of(const qf_shown_histogram *shown)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < shown->bins; i++)
+        sum += shown->bin[i];
+    return sum;
+}
+
+/* Bins grow with what comes; nothing is lost, be the values or the range far apart. */
+static void histograms_hold_everything(void **state)
+{
+    (void)state;
+    const float values[] = {0, 1e-30f, -2e-30f, 0, 3, -0.5f, 1e30f, NAN, INFINITY, 2.5f};
+    const double ranges[][2] = {{-1, 1}, {0, 1e-35}, {-1e38, 1e38}, {0, 0}};
+    qf_shown_histogram shown;
+    for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++)
+        for (size_t n = 0; n <= sizeof values / sizeof *values; n++) {
+            qf_input_histogram *h = qf_alloc(1, sizeof *h);
+            for (size_t i = 0; i < n; i++)
+                qf_input_histogram_add(h, &values[i], 1, -1, 2.75);
+            qf_input_histogram_show(h, ranges[r][0], ranges[r][1], &shown);
+            assert_int_equal(sum_of(&shown), h->count);
+            assert_int_equal(h->count + h->odd, n);
+            assert_true(shown.bins >= 1 && shown.bins <= QF_SHOWN_BINS);
+            if (n > 1)
+                assert_true(shown.low <= ranges[r][0] && shown.high >= ranges[r][1] &&
+                            shown.low <= h->low && shown.high >= h->high);
+            if (n == sizeof values / sizeof *values) {
+                assert_int_equal(h->above, 2);
+                assert_int_equal(h->zeros, 2);
+            }
+            qf_free(h);
+        }
+}
+
 /* ---- hostile names ---- */
 
 static void names_cannot_break_out(void **state)
@@ -489,6 +527,7 @@ int main(void)
         cmocka_unit_test(figures_are_those_of_plain_loops),
         cmocka_unit_test(json_says_the_same),
         cmocka_unit_test(curves_and_ranges_come_from_the_log),
+        cmocka_unit_test(histograms_hold_everything),
         cmocka_unit_test(names_cannot_break_out),
         cmocka_unit_test(what_cannot_be_reported),
     };
