@@ -161,8 +161,8 @@ static void blobs_name_their_last_value(void **state)
     assert_int_equal(model->graph->n_node, 2);
     assert_string_equal(node_of(model, "Gemm", 0)->output[0], "y.ip");
     assert_string_equal(node_of(model, "Relu", 0)->input[0], "y.ip");
-    expect_shape(model->graph->output[0], model->graph->output[0]->name, "batch x 4");
-    assert_string_equal(node_of(model, "Relu", 0)->output[0], model->graph->output[0]->name);
+    expect_shape(model->graph->output[0], "y", "batch x 4");
+    assert_string_equal(node_of(model, "Relu", 0)->output[0], "y");
     qf_message_free(model);
 }
 

@@ -163,6 +163,20 @@ static bool is_own(const qf_blob *blob, const char *value)
     return strncmp(value, blob->name, length) == 0 && (!value[length] || value[length] == '.');
 }
 
+/* Behind its last maker a layer in place may have added nothing (Dropout, DeQuant): the value gets
+ * the blob's name after all. */
+static void take_name(qf_onnx_export *e, const char *value, const char *name)
+{
+    for (int b = 0; b < e->net->blob_count; b++)
+        if (e->value[b] && e->value[b] != value && strcmp(e->value[b], value) == 0)
+            e->value[b] = name;
+    for (int b = 0; b < e->net->blob_count; b++)
+        if (e->value[b] == value)
+            e->value[b] = name;
+    e->maker->first_node = 0;
+    qf_maker_rename(e->maker, value, name);
+}
+
 /* What no layer reads is put out, under its blob's name. */
 static qf_status put_output(qf_onnx_export *e, const qf_blob *blob, const use *use)
 {
@@ -178,6 +192,9 @@ static qf_status put_output(qf_onnx_export *e, const qf_blob *blob, const use *u
         value = qf_unary(e->maker, "Identity", value);
         if (e->maker->status == QF_OK)
             qf_maker_rename(e->maker, value, blob->name);
+        value = blob->name;
+    } else if (strcmp(value, blob->name) != 0 && !is_input(e->net, blob->name)) {
+        take_name(e, value, blob->name);
         value = blob->name;
     }
     QF_TRY(e->maker->status);
