@@ -33,6 +33,23 @@ static void put_option(qf_buffer *out, const char *name, const char *value)
     qf_put_argument(out, value);
 }
 
+/* How the data were prepared; `qat` has no options for what only raw batches need. */
+static void put_details(const qf_data_options *data, bool qat, qf_buffer *out)
+{
+    put_option(out, "mean-file", data->mean_file);
+    put_option(out, "mean-value", data->mean_values);
+    if (data->scale != 1) {
+        qf_buffer_print(out, " --scale ");
+        qf_put_number(out, data->scale);
+    }
+    if (data->batch_size)
+        qf_buffer_print(out, " --batch-size %d", data->batch_size);
+    if (!qat && data->resize)
+        qf_buffer_print(out, " --resize %d", data->resize);
+    if (!qat && data->data_type && strcmp(data->data_type, "float32") != 0)
+        put_option(out, "data-type", data->data_type);
+}
+
 /* The same models again, another way; `more` is the rest of the command. */
 static void put_run(const advising *a, const char *command, qf_buffer *out)
 {
@@ -43,6 +60,8 @@ static void put_run(const advising *a, const char *command, qf_buffer *out)
     put_option(out, "weights", o->weights);
     put_option(out, qat ? "train-data" : "data", o->data ? o->data->source : NULL);
     put_option(out, "test-data", o->test_data);
+    if (o->data)
+        put_details(o->data, qat, out);
 }
 
 static void put_record(const advising *a, qf_buffer *out)

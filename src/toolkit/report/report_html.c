@@ -192,7 +192,8 @@ static void put_models(const qf_report *r, qf_buffer *out)
         qf_buffer_print(out, "Each tested on the whole test set: %llu items",
                         (unsigned long long)r->test_items);
     else if (r->scores)
-        qf_buffer_print(out, "Each tested on the same %d batches", r->test_batches);
+        qf_buffer_print(out, "Each tested on the same %d batch%s", r->test_batches,
+                        r->test_batches == 1 ? "" : "es");
     else
         qf_buffer_print(out, "Nothing was tested");
     qf_buffer_print(out, "</caption><thead><tr><th scope=\"col\" class=\"words\">Model</th>");
