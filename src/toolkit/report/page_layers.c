@@ -9,6 +9,8 @@
 #include <math.h>
 #include <stdio.h>
 
+enum { MANY = 200 }; /* rows from which columns have fixed widths */
+
 /* ---- cells ---- */
 
 /* Opens a cell; a figure that does not apply has no value, one without noise sorts behind all. */
@@ -164,9 +166,11 @@ void qf_page_layer_table(qf_buffer *out, const qf_report *report)
         {"Float gains", "points that the net gains when only this layer stays float", false},
     };
     const size_t count = sizeof columns / sizeof *columns - (report->has_sensitivity ? 0 : 2);
-    qf_buffer_print(out, "<div class=\"scroll\" role=\"region\" aria-label=\"Layers\" "
-                         "tabindex=\"0\"><table id=\"layers\"><caption>Signal to noise in dB: less "
-                         "is worse, 6 dB are one bit</caption><thead><tr>");
+    qf_buffer_print(out,
+                    "<div class=\"scroll\" role=\"region\" aria-label=\"Layers\" "
+                    "tabindex=\"0\"><table id=\"layers\"%s><caption>Signal to noise in dB: less "
+                    "is worse, 6 dB are one bit</caption><thead><tr>",
+                    report->layers > MANY ? " class=\"many\"" : "");
     for (size_t i = 0; i < count; i++)
         qf_buffer_print(out,
                         "<th scope=\"col\"%s%s><button type=\"button\" title=\"%s\">%s</button>"
