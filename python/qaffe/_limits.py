@@ -1,10 +1,14 @@
 """Limits on what files may ask for; docs/limits.md has the list."""
 from __future__ import annotations
 
+import contextlib
 import os
 from ctypes import byref, c_char_p, c_uint64
+from typing import Sequence
 
 from ._library import call, context, library
+
+_until: Sequence[str] = ()  # what set_until() was last given
 
 
 def limits() -> dict[str, tuple[int, str]]:
@@ -68,7 +72,22 @@ def set_until(*layers: str) -> None:
     'conv'
     >>> qaffe.set_until()
     """
+    global _until
     call(library.qf_context_set_until, context, ",".join(layers).encode())
+    _until = layers
+
+
+@contextlib.contextmanager
+def cut(layers: Sequence[str]):
+    """set_until() for a while; no layers: whatever holds already."""
+    before = _until
+    if layers:
+        set_until(*layers)
+    try:
+        yield
+    finally:
+        if layers:
+            set_until(*before)
 
 
 call(library.qf_context_set_limits, context, os.environ.get("QAFFE_LIMITS", "").encode())

@@ -13,8 +13,8 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
              config_definition: Optional[str] = None, skip_layers: Sequence[str] = (), batch_num: int = 1,
              activation_offset: bool = True, data_type: str = "float32", batch_size: int = 0, resize: int = 0,
              scale: float = 1.0, mean_file: Optional[str] = None, mean_values: Sequence[float] = (),
-             test_iterations: int = 0, progress: Optional[Callable[[int, int, float], None]] = None,
-             verbose: bool = False) -> Result:
+             test_iterations: int = 0, until: Sequence[str] = (),
+             progress: Optional[Callable[[int, int, float], None]] = None, verbose: bool = False) -> Result:
     """Configure, calibrate, export and test: a float Caffe net becomes fake-quant and deploy models, untrained.
 
     model, weights: the float net, with layers that read data or with Input. data: what ranges are measured on: an
@@ -23,7 +23,8 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
     images; without it the model's own, and no test of a net with Input. Image files are resized to the mean image or
     the input, or to resize x resize, of which the net takes the middle; scale, mean_file and mean_values prepare
     pixels. config: a configuration (.json); without it one is made by config_definition (.cfg), or by skip_layers,
-    batch_num and activation_offset. save_path: folder and beginning of all names.
+    batch_num and activation_offset. until: layers at which the models end (see set_until()).
+    save_path: folder and beginning of all names.
     progress(iteration, total, loss) is called as it calibrates; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense, RuntimeError where
@@ -31,11 +32,15 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
 
     >>> import os, qaffe, qaffe.examples, tempfile
     >>> folder = tempfile.mkdtemp()
-    >>> result = qaffe.quantise(*qaffe.examples.digits(folder), batch_num=2, save_path=os.path.join(folder, 'ptq'))
+    >>> digits = qaffe.examples.digits(folder)
+    >>> result = qaffe.quantise(*digits, batch_num=2, save_path=os.path.join(folder, 'ptq'))
     >>> [row.name for row in result.layers], result.differing_integers
     (['conv', 'ip'], 0)
     >>> result.deploy_score > result.float_score - 0.05
     True
+    >>> part = qaffe.quantise(*digits, until=['relu'], save_path=os.path.join(folder, 'part'))
+    >>> [row.name for row in part.layers], part.differing_integers
+    (['conv'], 0)
     """
     names = (c_char_p * len(skip_layers))(*[text(name) for name in skip_layers])
     means = ",".join("%.9g" % value for value in mean_values) or None
@@ -46,4 +51,4 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
         return PtqOptions(text(model), text(weights), pointer(source), text(test_data), text(config),
                           None if config else pointer(settings), text(save_path), test_iterations, begin)
 
-    return run(library.qf_ptq_run, options, save_path, progress, verbose)
+    return run(library.qf_ptq_run, options, save_path, progress, verbose, until)

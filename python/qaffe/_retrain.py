@@ -10,6 +10,7 @@ from typing import Callable, Optional, Sequence
 
 from ._library import (DIVERGENCE, ActionFunction, Interruptible, PlanFunction, ProgressFunction, QatOptions, QatResult, check,
                        context, hold, library, turn)
+from ._limits import cut
 from ._run_log import ProgressLine, RunLog
 
 _BATCH_NORM = {"model": 0, "frozen": 1, "train": 2}
@@ -128,7 +129,7 @@ def text(value: Optional[str]) -> Optional[bytes]:
 
 
 def run(flow, options: Callable[[PlanFunction], Structure], save_path: str,
-        progress: Optional[Callable[[int, int, float], None]], verbose: bool) -> Result:
+        progress: Optional[Callable[[int, int, float], None]], verbose: bool, until: Sequence[str]) -> Result:
     """A whole flow of the library, shown as it goes on; its log begins when the options' plan is shown."""
     log_path = save_path + ("run.log" if save_path.endswith("/") else "_run.log")
     log, line = RunLog(log_path, verbose), ProgressLine()
@@ -147,7 +148,7 @@ def run(flow, options: Callable[[PlanFunction], Structure], save_path: str,
 
     made = POINTER(QatResult)()
     try:
-        with turn, log, Interruptible() as interrupt:
+        with cut(until), turn, log, Interruptible() as interrupt:
             stop = ActionFunction(lambda _user: 2 if failed or interrupt.wanted else 0)
             check(flow(context, byref(given), stop, ProgressFunction(show), None, byref(made)))
         return _result(made[0], save_path, log_path)
@@ -177,14 +178,15 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             base_lr: float = 1e-4, momentum: float = 0.9, weight_decay: float = 1e-4, scale: float = 1.0,
             mean_file: Optional[str] = None, mean_values: Sequence[float] = (), batch_norm: str = "model",
             freeze_batch_norm_after: int = -1, on_divergence: str = "auto", from_ptq: Optional[str] = None,
-            progress: Optional[Callable[[int, int, float], None]] = None,
+            until: Sequence[str] = (), progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
 
     model, weights: the float net, one to train (with Data layers) or to deploy (with Input; then train_data and
     test_data are LMDBs, and scale, mean_file and mean_values prepare pixels). save_path: folder and beginning of
     all names. batch_norm: 'model', 'frozen' or 'train'. on_divergence: 'auto' or 'stop' (ValueError), 'warn' or
-    'ignore'. from_ptq: a record of quantise(), where ranges begin instead of the first batch's. test_iterations: batches of each test; 0: every image once.
+    'ignore'. from_ptq: a record of quantise(), where ranges begin instead of the first batch's. until: layers at which the
+    exported models end (see set_until()). test_iterations: batches of each test; 0: every image once.
     progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
@@ -213,4 +215,4 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
             DIVERGENCE.index(on_divergence), begin, text(from_ptq))
 
-    return run(library.qf_qat_run, options, save_path, progress, verbose)
+    return run(library.qf_qat_run, options, save_path, progress, verbose, until)
