@@ -297,6 +297,22 @@ static void models(void)
         "[9, 8, 7, 6] } } layer { name: 'o' type: 'Yolov3DetectionOutput' bottom: 'd' top: 'o' "
         "yolov3_detection_output_param { num_classes: 3 num_box: 2 mask: [0, 1] biases: [9, 8, 7, "
         "6] anchors_scale: 8 } }";
+    static const char rpn[] = /* settings of layers in Python */
+        "layer { name: 'm' type: 'Input' top: 'm' top: 'o' top: 's' input_param { shape { dim: 1 "
+        "dim: "
+        "4 dim: 3 dim: 2 } shape { dim: 1 dim: 5 } shape { dim: 1 dim: 3 } } } layer { name: 'a' "
+        "type: "
+        "'Python' bottom: 'm' bottom: 'o' bottom: 's' top: 'l' top: 't' top: 'i' top: 'w' "
+        "python_param "
+        "{ module: 'rpn.anchor_target_layer' layer: 'AnchorTargetLayer' param_str: "
+        "\"{'feat_stride': "
+        "8, 'scales': !!python/tuple [1, 2], ratios: (1)}\\nrpn_bbox_inside_weights:\\n - 1\\n - "
+        "1\\n - 1\\n - 1\\n'rpn_clobber_positives': True # x\" } } layer { name: 'p' type: "
+        "'Python' "
+        "bottom: 'o' bottom: 'o' top: 'r' top: 'c' top: 'd' top: 'e' top: 'f' python_param { "
+        "module: "
+        "'rpn.proposal_target_layer' layer: 'ProposalTargetLayer' param_str: \"'num_classes': 2\" "
+        "} }";
     Caffe__NetParameter *net;
     put_text("fuzz_text", "forks", forks);
     put_text("fuzz_net", "forks", forks);
@@ -304,6 +320,7 @@ static void models(void)
     put_text("fuzz_text", "old", old);
     put_text("fuzz_net", "net", text);
     put_text("fuzz_net", "old", old);
+    put_text("fuzz_net", "rpn", rpn);
     fuzz_require(qf_text_parse(context, "net", text, sizeof text - 1,
                                &caffe__net_parameter__descriptor, &net) == QF_OK,
                  qf_error_text(context));
