@@ -1,11 +1,11 @@
-/* Image files: decoded in each of the three ways, and resized. */
+/* Image files: decoded in each of the four ways, and resized. */
 #include "data/images/image.h"
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     qf_context *context = fuzz_context();
-    for (int color = QF_COLOR_AS_STORED; color <= QF_GRAY_FORCED; color++) {
+    for (int color = QF_COLOR_AS_STORED; color <= QF_LABELS; color++) {
         qf_image image;
         if (qf_image_decode(context, data, size, (qf_color)color, &image) != QF_OK)
             continue;

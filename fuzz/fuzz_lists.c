@@ -1,7 +1,8 @@
-/* ImageData's list of images, WindowData's list of windows, SSD's lists of annotations and sizes.
- */
+/* Lists: ImageData's of images, WindowData's of windows, SSD's of annotations and sizes, and those
+ * of images and their labels, of which no image is there. */
 #include "data/boxes/name_sizes.h"
 #include "data/sources/image_list.h"
+#include "data/sources/label_map_source.h"
 #include "data/sources/window_list.h"
 #include "data/tools/annotated_list.h"
 #include "fuzz.h"
@@ -26,6 +27,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     qf_pair_list pairs;
     (void)qf_pair_list_read(context, path, &pairs);
     qf_pair_list_release(&pairs);
+    for (int labels = QF_LABEL_MAP; labels <= QF_NO_LABELS; labels++) {
+        const qf_label_map_options options = {
+            .source = path, .root_folder = "none/", .labels = (qf_label_kind)labels};
+        qf_data_source source;
+        qf_random random;
+        qf_random_seed(&random, 1);
+        if (qf_label_map_source_open(context, &options, NULL, &random, &source) == QF_OK)
+            qf_data_source_close(&source);
+    }
     qf_context_destroy(context);
     return 0;
 }

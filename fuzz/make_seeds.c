@@ -393,6 +393,8 @@ static void texts(void)
     put_choice("fuzz_config", "calibration_json", 3, calibration, sizeof calibration - 1);
     put_choice("fuzz_config", "calibration_cfg", 4, simplified, sizeof simplified - 1);
     put_text("fuzz_lists", "images", "a.png 1\r\n\nb c.png 2\nno label\nx.png 99999999999");
+    put_text("fuzz_lists", "label_maps",
+             "a.png b.png\n\n c.png\td.png more\r\ne.png 17\nalone.png\n");
     put_text("fuzz_lists", "windows",
              "# 0\na.png\n3\n30\n40\n2\n3 0.9 4 5 20 24\n1 0.1 10 2 35 15\n# 1 b.png 3 4 5 0\n");
     put_choice("fuzz_annotation", "xml", 0, annotation, sizeof annotation - 1);

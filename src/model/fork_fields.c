@@ -38,7 +38,6 @@ static const struct {
     {"RecurrentParameter", "sparse_mode"},
     {"ConcatParameter", "per_fla_fuse"},
     {"DropoutParameter", "random_seed"},
-    {"AccuracyParameter", "min_is_better=false"},
     {"SoftmaxParameter", "normalize_type=Softmax label_smooth_factor=0 hard_ratio=1"},
     {"LossParameter", "label_smoothing=0 adaptive_weighting=false"},
     {"DataParameter",

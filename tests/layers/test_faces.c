@@ -310,6 +310,28 @@ static void weights_from_below(void **state)
     qf_net_destroy(net);
 }
 
+/* A learned factor goes back to its bounds; the nearest vector is the best. */
+static void bounds_and_distances(void **state)
+{
+    (void)state;
+    qf_net *net = test_make_layer(
+        context, QF_TRAIN, (const char *const[]){"1 3", NULL},
+        "type: 'Scale' scale_param { min_value: 0.5 max_value: 2 filler { value: 1 } }", 1);
+    TEST_FILL(net, "x0", 1, 1, 1);
+    test_fill(context, net->layers[1]->params[0].blob, (const float[]){0.25f, 1.5f, 3}, 3);
+    test_forward(context, net);
+    TEST_EXPECT(net, 0, "1 3 (3)", 0.5f, 1.5f, 2);
+    assert_float_equal(parameter(net)[2], 2, 0);
+    qf_net_destroy(net);
+
+    net = make(QF_TEST, "type: 'Accuracy' accuracy_param { min_is_better: true }", "3 2", "3", 1);
+    TEST_FILL(net, "x0", 1, 2, 1, 2, 3, 0);
+    TEST_FILL(net, "x1", 0, 1, 1);
+    test_forward(context, net);
+    TEST_EXPECT(net, 0, "(1)", 2 / 3.0f);
+    qf_net_destroy(net);
+}
+
 static void refused(void **state)
 {
     static const test_refusal rows[] = {
@@ -361,6 +383,7 @@ int main(void)
         cmocka_unit_test(normalised_features),
         cmocka_unit_test(unit_vectors_to_begin_with),
         cmocka_unit_test(weights_from_below),
+        cmocka_unit_test(bounds_and_distances),
         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, test_start, test_stop);

@@ -1,4 +1,5 @@
-/* Accuracy: share of items whose label is among the top_k; a tie counts against the label. */
+/* Accuracy: share of items whose label is among the top_k; a tie counts against the label. With
+ * `min_is_better` (happynear's fork) among the lowest. */
 #include "layers/loss/loss.h"
 
 #include "base/memory.h"
@@ -8,9 +9,10 @@
 typedef struct state {
     qf_labelling labelling;
     size_t classes;
-    qf_tensor *ranks; /* of each label among the scores of its item */
-    size_t counted;   /* labels that were not ignored in the last forward pass */
-    size_t *members;  /* the same of each class; NULL: nobody wants to know */
+    qf_tensor *ranks;  /* of each label among the scores of its item */
+    qf_tensor *turned; /* with min_is_better: the scores with the other sign */
+    size_t counted;    /* labels that were not ignored in the last forward pass */
+    size_t *members;   /* the same of each class; NULL: nobody wants to know */
 } state;
 
 QF_LAYER_PARAM_OF(accuracy_param, ACCURACY_, Accuracy)
@@ -20,6 +22,8 @@ static qf_status setup(qf_layer *layer)
     const Caffe__AccuracyParameter *p = param_of(layer);
     state *s = layer->state;
     s->labelling.ignored = (qf_ignored_label){p->has_ignore_label, p->ignore_label};
+    if (p->min_is_better)
+        QF_TRY(qf_tensor_create(layer->context, &s->turned));
     return qf_tensor_create(layer->context, &s->ranks);
 }
 
@@ -35,6 +39,8 @@ static qf_status reshape(qf_layer *layer)
         return qf_fail(layer->context, QF_E_VALUE, "top_k is %u, but there are %zu classes",
                        p->top_k, s->classes);
     QF_TRY(qf_tensor_reshape(layer->context, s->ranks, qf_blob_shape(layer->bottom[1])));
+    if (s->turned)
+        QF_TRY(qf_tensor_reshape(layer->context, s->turned, qf_blob_shape(layer->bottom[0])));
     QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
     if (layer->top_count < 2)
         return QF_OK;
@@ -74,7 +80,11 @@ static qf_status forward(qf_layer *layer)
     float *accuracy;
     size_t correct = 0;
     QF_TRY(qf_loss_check_labels(layer, s->labelling.ignored, s->classes, &s->counted));
-    QF_TRY(layer->device->reduce->label_ranks(layer->context, &s->labelling, layer->bottom[0]->data,
+    if (s->turned)
+        QF_TRY(layer->device->map->weighted_sum(layer->context, -1, layer->bottom[0]->data, 0, NULL,
+                                                s->turned));
+    QF_TRY(layer->device->reduce->label_ranks(layer->context, &s->labelling,
+                                              s->turned ? s->turned : layer->bottom[0]->data,
                                               layer->bottom[1]->data, s->ranks));
     QF_TRY(qf_read(layer->context, s->ranks, QF_PLAIN, &ranks));
     for (size_t item = 0; item < qf_blob_count(layer->bottom[1]); item++)
@@ -96,6 +106,7 @@ static void destroy(qf_layer *layer)
 {
     state *s = layer->state;
     qf_tensor_release(s->ranks);
+    qf_tensor_release(s->turned);
     qf_free(s->members);
 }
 

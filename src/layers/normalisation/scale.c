@@ -1,5 +1,9 @@
-/* Scale and Bias: y = factor · x + bias, the factor learned or a second bottom. */
+/* Scale and Bias: y = factor · x + bias, the factor learned or a second bottom. A learned one may
+ * have bounds, min_value and max_value (happynear's fork), to which it goes back before each pass.
+ */
 #include "layers/combine/broadcast.h"
+
+#include <math.h>
 
 typedef struct state {
     int axis;
@@ -46,6 +50,29 @@ static qf_status setup_scale(qf_layer *layer)
         shape = *qf_blob_shape(layer->bottom[1]);
     }
     return s->bias ? qf_layer_add_param(layer, &shape, p->bias_filler) : QF_OK;
+}
+
+static qf_status keep_bounds(qf_layer *layer)
+{
+    const Caffe__ScaleParameter *p = scale_param(layer);
+    const float *values;
+    float *factor;
+    bool outside = false;
+    if (!is_learned(layer) || !(p->has_min_value || p->has_max_value))
+        return QF_OK;
+    qf_tensor *tensor = layer->params[0].blob->data;
+    const size_t count = qf_blob_count(layer->params[0].blob);
+    const float low = p->has_min_value ? p->min_value : -INFINITY;
+    const float high = p->has_max_value ? p->max_value : INFINITY;
+    QF_TRY(qf_read(layer->context, tensor, QF_PLAIN, &values));
+    for (size_t i = 0; i < count; i++)
+        outside |= values[i] < low || values[i] > high;
+    if (!outside)
+        return QF_OK;
+    QF_TRY(qf_update(layer->context, tensor, QF_PLAIN, &factor));
+    for (size_t i = 0; i < count; i++)
+        factor[i] = fminf(fmaxf(factor[i], low), high);
+    return QF_OK;
 }
 
 /* Has it a learned factor for each channel (axis 1)? */
@@ -154,6 +181,7 @@ const qf_layer_type qf_scale_layer = {
     .ignores_tops = true,
     .setup = setup_scale,
     .reshape = reshape,
+    .prepare = keep_bounds,
     .forward = forward_scale,
     .stage = stage,
     .backward = backward_scale,
