@@ -3,7 +3,7 @@
 losses on two maps, mean average precision of Yolov3DetectionOutput, quantisation-aware training, and the
 comparison of fake-quant and deploy model integer by integer.
 
-    scripts/train_yolo.py build/release            # 5 minutes on two cores
+    scripts/train_yolo.py build/release            # 4 minutes on two cores
     scripts/train_yolo.py build/release --short    # 1 minute; asks for less (CTest runs it)
 
 Exits with 0 where all that docs/detection.md promises held."""

@@ -86,8 +86,14 @@ static qf_status append_shape(qf_context *context, Caffe__InputParameter *to, co
     return status;
 }
 
-/* AnnotatedData: one row for each box, of which there is one here. */
-static const given boxes = {.dim = {1, 1, 1, 8}, .axes = 4};
+/* AnnotatedData: one row for each box, of which there is one here; or, for YOLO, as many rows for
+ * each image as there is room for. */
+static given boxes_of(const Caffe__LayerParameter *layer, int64_t images)
+{
+    const Caffe__AnnotatedDataParameter *p = layer->annotated_data_param;
+    return p && p->yolo_data_type == 1 ? (given){.dim = {images, 1, 300, 5}, .axes = 4}
+                                       : (given){.dim = {1, 1, 1, 8}, .axes = 4};
+}
 
 static qf_status make_input(qf_context *context, Caffe__LayerParameter *layer, given_list *list)
 {
@@ -97,6 +103,7 @@ static qf_status make_input(qf_context *context, Caffe__LayerParameter *layer, g
     if (!first)
         return QF_OK;
     const bool annotated = qf_layer_is(layer, "AnnotatedData");
+    const given boxes = boxes_of(layer, first->dim[0]);
     qf_message_free(layer->input_param);
     layer->input_param = NULL;
     layer->n_loss_weight = 0;
