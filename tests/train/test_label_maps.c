@@ -274,6 +274,10 @@ static void refused(void **state)
          "crop_width: "
          "40 crop_height: 4 }",
          "larger than an image of 6 x 8"},
+        {"i0.png 3\n",
+         "type: 'ImageData' transform_param { scale_factors: 2 } image_data_param { source: "
+         "'x.txt' }",
+         "are of layers with a label for each pixel"},
         {"i0.png 300\n", "type: 'ImageSegData' image_data_param { source: 'x.txt' }",
          "a label from 0 to 255"},
         {"i0.png l0.png\n",

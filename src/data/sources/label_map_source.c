@@ -20,7 +20,7 @@ typedef struct pair {
 
 typedef struct state {
     qf_label_map_options options;
-    Caffe__TransformationParameter own; /* the layer's without a crop, which is done here */
+    Caffe__TransformationParameter own; /* the layer's without what is done here */
     qf_transform transform;             /* mean and scale */
     qf_buffer text;
     pair *pairs;
@@ -316,7 +316,8 @@ static qf_status open(qf_context *context, const Caffe__TransformationParameter 
     QF_TRY(check(context, o));
     if (transform) {
         s->own = *transform;
-        s->own.crop_size = 0;
+        s->own.crop_size = s->own.crop_width = s->own.crop_height = 0;
+        s->own.n_scale_factors = 0;
     }
     QF_TRY(qf_transform_setup(context, transform ? &s->own : NULL, o->train, &s->transform));
     QF_TRY(qf_list_text_read(context, o->source, &s->text));

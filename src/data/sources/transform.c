@@ -64,6 +64,10 @@ qf_status qf_transform_setup(qf_context *context, const Caffe__TransformationPar
     *out = (qf_transform){.param = param, .train = train};
     if (!param)
         return QF_OK;
+    if (param->n_scale_factors || param->crop_width || param->crop_height)
+        return qf_fail(context, QF_E_UNSUPPORTED,
+                       "transform_param.scale_factors, crop_width and crop_height are of layers "
+                       "with a label for each pixel (ImageSegData); leave them out");
     if (param->mean_file && param->n_mean_value)
         return qf_fail(context, QF_E_FORMAT,
                        "transform_param has mean_file and mean_value; give one");
