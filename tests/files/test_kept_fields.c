@@ -130,7 +130,7 @@ static void other_fields_are_refused(void **state)
         {"layers { type: \"Input\" }", "net:1:16: 'layers' is the old form"},
         {"layer { } layers { }", "net:1:18: 'layers' behind 'layer'"},
         {"layers { } layer { }", "net:1:18: 'layer' behind 'layers'"},
-        {"layer { squeeze_param { } }", "no field 'squeeze_param'; is it of a layer type"},
+        {"layer { hotspot_param { } }", "no field 'hotspot_param'; is it of a layer type"},
         {"layer { pooling_param { pool: DEF_ALL } }", "no value 'DEF_ALL'; the nearest is '"},
         {"layer { type: RELU }", "net:1:15: the type of a 'layer' stands in quotes"},
         {"layer { loss_param { } loss_param { } }", "given twice"},

@@ -214,6 +214,20 @@ static qf_labelling some_labelling(const shape *s)
     return (qf_labelling){.axis = s->size[axis] ? axis : -1, .ignored = {ignores, ignored}};
 }
 
+/* Of the classes, for the loss; NULL: all count as 1. */
+static qf_tensor *some_weights(const qf_classes *c)
+{
+    const int classes = (int)c->classes;
+    float *values;
+    if (rows_chance(0.5))
+        return NULL;
+    qf_tensor *weights = rows_tensor(1, &classes);
+    assert_ok(context, qf_write(context, weights, QF_PLAIN, &values));
+    for (int k = 0; k < classes; k++)
+        values[k] = qf_random_uniform(&context->random, 0, 1);
+    return weights;
+}
+
 /* Each item's loss has the rounding of its probability, relative to 1, and its own. */
 static qf_tensor *loss_magnitude(qf_tensor *loss, size_t items, float divisor)
 {
@@ -227,7 +241,7 @@ static qf_tensor *loss_magnitude(qf_tensor *loss, size_t items, float divisor)
 static void softmax_loss(const qf_device *device, const void *of)
 {
     const shape *s = of;
-    const qf_labelling l = some_labelling(s);
+    qf_labelling l = some_labelling(s);
     const float divisor = qf_random_uniform(&context->random, 1, 100);
     if (l.axis < 0)
         return;
@@ -235,6 +249,7 @@ static void softmax_loss(const qf_device *device, const void *of)
     qf_tensor *expected = rows_like(x), *loss = rows_tensor(0, NULL), *sum = rows_like(loss);
     const qf_classes c = qf_classes_along(&x->shape, l.axis);
     qf_tensor *labels = labels_for(&c, l.ignored);
+    l.weights = some_weights(&c);
     rows_fill(x);
     qf_tensor *mine = rows_copy(x);
     rows_expect_begin();
@@ -243,6 +258,8 @@ static void softmax_loss(const qf_device *device, const void *of)
     rows_expect_end();
     rows_input(mine);
     rows_input(labels);
+    if (l.weights)
+        rows_input(l.weights);
     rows_output(probability, ROWS_FLOATS);
     rows_output(loss, ROWS_FLOATS);
     assert_ok(context,
@@ -258,7 +275,7 @@ static void softmax_loss(const qf_device *device, const void *of)
 static void softmax_loss_backward(const qf_device *device, const void *of)
 {
     const shape *s = of;
-    const qf_labelling l = some_labelling(s);
+    qf_labelling l = some_labelling(s);
     const float scale = qf_random_gaussian(&context->random, 0, 1);
     if (l.axis < 0)
         return;
@@ -266,6 +283,7 @@ static void softmax_loss_backward(const qf_device *device, const void *of)
     qf_tensor *expected = rows_like(probability);
     const qf_classes c = qf_classes_along(&probability->shape, l.axis);
     qf_tensor *labels = labels_for(&c, l.ignored);
+    l.weights = some_weights(&c);
     rows_fill(probability);
     qf_tensor *mine = rows_copy(probability);
     rows_expect_begin();
@@ -274,6 +292,8 @@ static void softmax_loss_backward(const qf_device *device, const void *of)
     rows_expect_end();
     rows_input(mine);
     rows_input(labels);
+    if (l.weights)
+        rows_input(l.weights);
     rows_output(dx, ROWS_FLOATS);
     assert_ok(context, device->reduce->softmax_loss_backward(context, &l, mine, labels, scale, dx));
     rows_check();
