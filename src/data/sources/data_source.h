@@ -48,7 +48,6 @@ typedef struct qf_data_source {
     void *state;
     int channels, height, width; /* of its first item */
     bool has_boxes;              /* what an item shows is said by boxes, not by a label */
-    bool has_maps;               /* each pixel has a label */
 } qf_data_source;
 
 /* Each leaves *out as it was when it fails. `param` and `transform` (NULL: none) are borrowed;

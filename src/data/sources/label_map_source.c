@@ -334,7 +334,6 @@ static qf_status open(qf_context *context, const Caffe__TransformationParameter 
     out->channels = first.image.channels;
     out->height = o->crop_height ? o->crop_height : first.image.height;
     out->width = o->crop_width ? o->crop_width : first.image.width;
-    out->has_maps = true;
     release_item(&first);
     return qf_within(context, status, "%s:%d", o->source, p->line);
 }

@@ -1,42 +1,20 @@
 /* Data, AnnotatedData, ImageData, WindowData, and DenseImageData, ImageSegData, ImageLabelmapData:
  * batches of images and labels, made ahead of time. They differ in the source that is opened, and
- * in what labels are: a number an image; boxes (AnnotatedData: SSD's rows, or, with yolo_data_type
- * 1, some for each image (label from 0, centre, size), the rest of which is 0); or one a pixel. */
+ * in what labels are (batch_labels.h). */
 #include "data/sources/label_map_source.h"
 #include "data/sources/prefetch.h"
-#include "layers/layer.h"
+#include "layers/input/batch_labels.h"
 
 #include <string.h>
 
-enum { YOLO_BOXES = 300, YOLO_ROW = 5 };
 enum { BATCH_MAX = 1 << 20, DEPTH_MAX = 1 << 10, DEPTH = 4 /* data_param.prefetch's default */ };
 
 typedef struct state {
     qf_prefetch *prefetch;
-    bool has_maps; /* a label for each pixel */
-    bool has_boxes;
-    bool yolo, easy; /* boxes as YOLO's losses read them; without the difficult ones */
-    int batch, cut;  /* cut: how many of the next batch are put out; 0: all */
+    const qf_batch_labels *labels; /* how they are put out */
+    int batch, cut;                /* cut: how many of the next batch are put out; 0: all */
     double items;
 } state;
-
-/* `boxes`: how many rows of them there are, where there are any in place of labels. */
-static qf_status set_shapes(qf_layer *layer, int count, int channels, int height, int width,
-                            int boxes)
-{
-    const state *s = layer->state;
-    const qf_shape images = qf_shape_make(4, (int[]){count, channels, height, width});
-    const qf_shape maps = qf_shape_make(4, (int[]){count, 1, height, width});
-    const qf_shape extents = qf_shape_make(4, (int[]){count, 1, 1, 2});
-    const qf_shape labels = !s->has_boxes ? qf_shape_make(1, &count)
-                            : s->yolo ? qf_shape_make(4, (int[]){count, 1, YOLO_BOXES, YOLO_ROW})
-                                      : qf_shape_make(4, (int[]){1, 1, boxes, QF_BOX_ROW});
-    QF_TRY(qf_blob_reshape_to(layer->top[0], &images));
-    if (layer->top_count > 2)
-        QF_TRY(qf_blob_reshape_to(layer->top[2], &extents));
-    return layer->top_count > 1 ? qf_blob_reshape_to(layer->top[1], s->has_maps ? &maps : &labels)
-                                : QF_OK;
-}
 
 static qf_status check_batch(const qf_layer *layer, uint32_t batch_size)
 {
@@ -46,16 +24,27 @@ static qf_status check_batch(const qf_layer *layer, uint32_t batch_size)
                          batch_size, BATCH_MAX);
 }
 
+static qf_status set_shapes(qf_layer *layer, const qf_batch *batch, int count)
+{
+    const state *s = layer->state;
+    const qf_shape images =
+        qf_shape_make(4, (int[]){count, batch->channels, batch->height, batch->width});
+    QF_TRY(qf_blob_reshape_to(layer->top[0], &images));
+    return layer->top_count > 1 ? s->labels->reshape(layer, batch, count) : QF_OK;
+}
+
 /* Takes the source over. */
 static qf_status start(qf_layer *layer, qf_data_source *source, uint32_t batch_size, int depth,
-                       const qf_random *random)
+                       const qf_random *random, const qf_batch_labels *labels)
 {
     state *s = layer->state;
+    s->labels = labels;
     s->batch = (int)batch_size;
-    s->has_boxes = source->has_boxes;
-    s->has_maps = source->has_maps;
-    qf_status status =
-        set_shapes(layer, (int)batch_size, source->channels, source->height, source->width, 1);
+    const qf_batch first = {.size = s->batch,
+                            .channels = source->channels,
+                            .height = source->height,
+                            .width = source->width};
+    qf_status status = set_shapes(layer, &first, s->batch);
     if (status == QF_OK)
         qf_info(layer->context, "output data size: %d,%d,%d,%d", (int)batch_size, source->channels,
                 source->height, source->width);
@@ -79,7 +68,7 @@ static qf_status setup_data(qf_layer *layer)
     QF_TRY(check_batch(layer, p->batch_size));
     QF_TRY(qf_store_source_open(layer->context, p, layer->param->transform_param,
                                 layer->phase == QF_TRAIN, &random, &source));
-    return start(layer, &source, p->batch_size, depth_of(p), &random);
+    return start(layer, &source, p->batch_size, depth_of(p), &random, &qf_labels_numbers);
 }
 
 /* Do the images of a batch become as large as their ratio of sides makes them? */
@@ -107,9 +96,11 @@ static qf_status setup_annotated(qf_layer *layer)
                        "batch_size 1, or a crop (crop_size, or crop_h and crop_w)");
     QF_TRY(qf_annotated_source_open(layer->context, p, annotated, transform,
                                     layer->phase == QF_TRAIN, &random, &source));
-    ((state *)layer->state)->yolo = annotated->yolo_data_type == 1;
-    ((state *)layer->state)->easy = !annotated->train_diffcult;
-    return start(layer, &source, p->batch_size, depth_of(p), &random);
+    return start(layer, &source, p->batch_size, depth_of(p), &random,
+                 !source.has_boxes                ? &qf_labels_numbers
+                 : annotated->yolo_data_type != 1 ? &qf_labels_boxes
+                 : annotated->train_diffcult      ? &qf_labels_yolo
+                                                  : &qf_labels_yolo_easy);
 }
 
 static qf_status setup_images(qf_layer *layer)
@@ -121,7 +112,7 @@ static qf_status setup_images(qf_layer *layer)
     QF_TRY(check_batch(layer, p->batch_size));
     QF_TRY(qf_image_source_open(layer->context, p, layer->param->transform_param,
                                 layer->phase == QF_TRAIN, &random, &source));
-    return start(layer, &source, p->batch_size, DEPTH, &random);
+    return start(layer, &source, p->batch_size, DEPTH, &random, &qf_labels_numbers);
 }
 
 static qf_status setup_windows(qf_layer *layer)
@@ -132,7 +123,7 @@ static qf_status setup_windows(qf_layer *layer)
     qf_data_source source;
     QF_TRY(check_batch(layer, p->batch_size));
     QF_TRY(qf_window_source_open(layer->context, p, layer->param->transform_param, &source));
-    return start(layer, &source, p->batch_size, DEPTH, &random);
+    return start(layer, &source, p->batch_size, DEPTH, &random, &qf_labels_numbers);
 }
 
 /* ---- a label for each pixel ---- */
@@ -145,7 +136,7 @@ static qf_status open_maps(qf_layer *layer, qf_label_map_options *options, uint3
     QF_TRY(check_batch(layer, batch_size));
     QF_TRY(qf_label_map_source_open(layer->context, options, layer->param->transform_param, &random,
                                     &source));
-    return start(layer, &source, batch_size, DEPTH, &random);
+    return start(layer, &source, batch_size, DEPTH, &random, &qf_labels_maps);
 }
 
 /* crop_size, or both sides, of transform_param; `options` may have sides already. */
@@ -222,63 +213,9 @@ static qf_status setup_edges(qf_layer *layer)
     return open_maps(layer, &options, p->batch_size);
 }
 
-static qf_status write_maps(qf_layer *layer, const qf_batch *batch)
-{
-    const size_t size = (size_t)batch->size * (size_t)batch->height * (size_t)batch->width;
-    float *out;
-    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &out));
-    memcpy(out, batch->maps, qf_blob_count(layer->top[1]) * sizeof *out);
-    if (layer->top_count < 3)
-        return QF_OK;
-    QF_TRY(qf_write(layer->context, layer->top[2]->data, QF_PLAIN, &out));
-    memcpy(out, batch->maps + size, qf_blob_count(layer->top[2]) * sizeof *out);
-    return QF_OK;
-}
-
 static qf_status reshape(qf_layer *layer)
 {
     (void)layer; /* forward knows the shape of its batch */
-    return QF_OK;
-}
-
-/* Rows of the first `count` items. */
-static size_t rows_of(const qf_batch *batch, int count)
-{
-    size_t rows = batch->box_count;
-    while (rows && batch->boxes[(rows - 1) * QF_BOX_ROW] >= (float)count)
-        rows--;
-    return rows;
-}
-
-/* Where nothing is on any image, one row of -1. */
-static qf_status write_boxes(qf_layer *layer, const qf_batch *batch, size_t rows)
-{
-    float *y;
-    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &y));
-    for (size_t i = 0; !rows && i < QF_BOX_ROW; i++)
-        y[i] = -1;
-    if (rows)
-        memcpy(y, batch->boxes, rows * QF_BOX_ROW * sizeof *y);
-    return QF_OK;
-}
-
-/* The first boxes of each image; the batch's rows are in the order of images. */
-static qf_status write_yolo_boxes(qf_layer *layer, const qf_batch *batch, size_t rows)
-{
-    const state *s = layer->state;
-    size_t written = 0, image = SIZE_MAX;
-    float *y;
-    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &y));
-    memset(y, 0, qf_blob_count(layer->top[1]) * sizeof *y);
-    for (const float *row = batch->boxes; rows; rows--, row += QF_BOX_ROW) {
-        written = (size_t)row[0] == image ? written : 0;
-        image = (size_t)row[0];
-        if ((s->easy && row[7] != 0) || written == YOLO_BOXES)
-            continue;
-        const float box[] = {row[1] - 1, (row[3] + row[5]) / 2, (row[4] + row[6]) / 2,
-                             row[5] - row[3], row[6] - row[4]};
-        memcpy(y + (image * YOLO_BOXES + written++) * YOLO_ROW, box, sizeof box);
-    }
     return QF_OK;
 }
 
@@ -286,25 +223,15 @@ static qf_status forward(qf_layer *layer)
 {
     state *s = layer->state;
     const qf_batch *batch;
-    float *images, *labels;
+    float *images;
     QF_TRY(qf_prefetch_next(layer->context, s->prefetch, &batch));
     const int count = s->cut ? s->cut : batch->size;
     s->cut = 0;
-    const size_t rows = s->has_boxes ? rows_of(batch, count) : 0;
-    QF_TRY(set_shapes(layer, count, batch->channels, batch->height, batch->width,
-                      rows ? (int)rows : 1));
+    QF_TRY(set_shapes(layer, batch, count));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_NHWC, &images));
     memcpy(images, batch->images, qf_blob_count(layer->top[0]) * sizeof *images);
     s->items += count;
-    if (layer->top_count < 2)
-        return QF_OK;
-    if (s->has_boxes)
-        return s->yolo ? write_yolo_boxes(layer, batch, rows) : write_boxes(layer, batch, rows);
-    if (s->has_maps)
-        return write_maps(layer, batch);
-    QF_TRY(qf_write(layer->context, layer->top[1]->data, QF_PLAIN, &labels));
-    memcpy(labels, batch->labels, (size_t)count * sizeof *labels);
-    return QF_OK;
+    return layer->top_count > 1 ? s->labels->write(layer, batch, count) : QF_OK;
 }
 
 static void destroy(qf_layer *layer)
