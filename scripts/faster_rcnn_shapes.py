@@ -104,9 +104,9 @@ def run(folder, *command):
 
 def annoset_of(build):
     """What makes a database of a listing, by SSD's program."""
-    return lambda folder, name: run(folder, build / "caffe-home/tools/create_annoset", "--anno_type=detection", "--label_type=xml",
-                                    "--label_map_file=labels.prototxt", "--encode_type=png", "--encoded", "./", name + ".txt",
-                                    name + "_lmdb")
+    return lambda folder, name: run(folder, build / "caffe-home/build/tools/create_annoset", "--anno_type=detection",
+                                    "--label_type=xml", "--label_map_file=labels.prototxt", "--encode_type=png", "--encoded", ".",
+                                    name + ".txt", name + "_lmdb")
 
 
 # ---- what a model finds, and how good that is ----
@@ -181,7 +181,7 @@ def mean_average_precision(model, weights, truth):
 
 def work(folder, build, quick, create_annoset):
     random = numpy.random.default_rng(1)
-    images, tests, iterations, retraining = (200, 20, 300, 20) if quick else (2000, 300, 4500, 600)
+    images, tests, iterations, retraining = (300, 30, 800, 20) if quick else (2000, 300, 4500, 1500)
     write_label_map(folder / "labels.prototxt")
     make_set(folder, "train", images, random, create_annoset)
     truth = make_set(folder, "test", tests, random, create_annoset)
@@ -189,7 +189,7 @@ def work(folder, build, quick, create_annoset):
         shutil.copyfile(EXAMPLE / name, folder / name)
     solver = (EXAMPLE / "solver.prototxt").read_text()
     if quick:
-        solver = re.sub(r"(max_iter|snapshot): \d+", r"\1: %d" % iterations, re.sub(r"test_iter: \d+", "test_iter: 20", solver))
+        solver = re.sub(r"(max_iter|snapshot): \d+", r"\1: %d" % iterations, re.sub(r"test_iter: \d+", "test_iter: 30", solver))
     (folder / "solver.prototxt").write_text(solver)
     qaffe = build / "qaffe"
     run(folder, qaffe, "train", "--solver", "solver.prototxt")
@@ -197,7 +197,7 @@ def work(folder, build, quick, create_annoset):
     model = "--model", "train_test.prototxt", "--weights", weights, "--seed", "1"
     run(folder, qaffe, "ptq", "run", *model, "--batch-num", 32 if not quick else 8, "--out", "ptq/shapes")
     report = run(folder, qaffe, "qat", "run", *model, "--from-ptq", "ptq/shapes_record.txt", "--config-definition", "int8.cfg",
-                 "--iterations", retraining, "--base-lr", "0.0001", "--out", "int8/shapes")
+                 "--iterations", retraining, "--base-lr", "0.0003", "--out", "int8/shapes")
     print(re.search(r"^Verified: .*$", report, re.M).group())
     os.chdir(folder)
     results = {}

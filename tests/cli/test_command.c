@@ -198,6 +198,16 @@ static void models_are_shown(void **state)
         test_command(1, "is not a shape; expected NAME=SIZES", "", arguments);
         qf_free(arguments);
     }
+    /* YOLO's labels are rows for each image. */
+    test_write_text(
+        context, "yolo.prototxt",
+        "layer { name: 'd' type: 'AnnotatedData' top: 'd' top: 'l' data_param { source: "
+        "'nowhere' batch_size: 2 } annotated_data_param { yolo_data_type: 1 } } layer { "
+        "name: 'c' type: 'Convolution' bottom: 'd' top: 'c' convolution_param { "
+        "num_output: 6 kernel_size: 1 } } layer { name: 'y' type: 'Yolov3' bottom: 'c' "
+        "bottom: 'l' top: 'y' yolov3_param { num_class: 1 num: 1 mask: 0 biases: [9, 9] "
+        "} }");
+    test_command(0, "2 x 6 x 4 x 5", "", "inspect --model yolo.prototxt --shape d=2x3x4x5");
     test_command(1, "missing.prototxt", "", "inspect --model missing.prototxt");
 }
 

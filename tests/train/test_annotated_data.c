@@ -202,7 +202,6 @@ static void sizes_of_batches(void **state)
                                 "height: 10 width: 10 }";
     int counts[3] = {0}, seen[BATCHES];
     (void)state;
-    static const int widths[] = {30, 60, 10};
     const qf_shape *shape;
     put_items("sizes", QF_STORE_LMDB, NULL);
     for (int run = 0; run < 2; run++) {
@@ -211,7 +210,7 @@ static void sizes_of_batches(void **state)
             assert_ok(context, qf_net_forward(net, NULL));
             values_of(net, "data", &shape);
             const int height = shape->dim[2], size = height == 20 ? 0 : height == 40 ? 1 : 2;
-            assert_int_equal(shape->dim[3], widths[size]);
+            assert_int_equal(shape->dim[3], size == 2 ? 10 : height * 3 / 2);
             if (run)
                 assert_int_equal(height, seen[i]);
             seen[i] = height;
@@ -334,11 +333,14 @@ static void boxes_go_where_pixels_go(void **state)
             assert_ok(context, qf_net_forward(net, NULL));
             const float *rows = values_of(net, "label", &row_shape);
             const float *pixels = values_of(net, "data", &shape);
-            assert_int_equal(shape->dim[2], w->height);
-            assert_int_equal(shape->dim[3], w->width);
+            if (w->height) {
+                assert_int_equal(shape->dim[2], w->height);
+                assert_int_equal(shape->dim[3], w->width);
+            }
+            const size_t plane = (size_t)shape->dim[2] * (size_t)shape->dim[3];
             for (int k = 0; k < w->batch; k++)
-                boxes += compare_image(w, pixels + (size_t)k * 3 * (size_t)(w->height * w->width),
-                                       shape, rows, row_shape->dim[2], k);
+                boxes += compare_image(w, pixels + (size_t)k * 3 * plane, shape, rows,
+                                       row_shape->dim[2], k);
         }
         if (boxes < 20 * w->batch)
             fail_msg("%s: only %d boxes", w->transform, boxes);

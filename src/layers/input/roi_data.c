@@ -99,11 +99,7 @@ static qf_status resize(qf_layer *layer, item *it)
     const int width = (int)fmaxf(rintf(it->scale * (float)it->width), 1);
     if (height == it->height && width == it->width)
         return QF_OK;
-    if (!image->bytes || image->channel_step != 1)
-        return qf_fail(layer->context, QF_E_UNSUPPORTED,
-                       "an image of %d x %d that is not encoded would have to be resized to %d x "
-                       "%d; encode it (create_annoset --encoded)",
-                       it->height, it->width, height, width);
+    QF_TRY(qf_image_interleave(layer->context, image));
     return qf_image_resize(layer->context, image, height, width);
 }
 
