@@ -4,10 +4,10 @@ from __future__ import annotations
 from ctypes import POINTER, byref
 from typing import NamedTuple
 
-from ._library import ImportOptions, OnnxImport, call, context, library, path, turn
+from ._library import ImportOptions, OnnxImport as Imported, call, context, library, path, turn
 
 
-class Import(NamedTuple):
+class OnnxImport(NamedTuple):
     """What import_onnx() made."""
     model: str
     weights: str
@@ -20,7 +20,7 @@ class Import(NamedTuple):
     lost_ranges: int  # layers whose ranges a record cannot hold
 
 
-def import_onnx(model, prefix, batch: int = 1, shapes: dict | None = None) -> Import:
+def import_onnx(model, prefix, batch: int = 1, shapes: dict | None = None) -> OnnxImport:
     """Make a Caffe net of an ONNX model: PREFIX.prototxt and PREFIX.caffemodel and, of a quantised model,
     PREFIX_record.txt for amct_caffe.convert_model(). Needs no onnx package.
 
@@ -40,12 +40,12 @@ def import_onnx(model, prefix, batch: int = 1, shapes: dict | None = None) -> Im
     options.batch = batch
     if shapes:
         options.shapes = ",".join("%s=%s" % (name, "x".join(map(str, shape))) for name, shape in shapes.items()).encode()
-    made = POINTER(OnnxImport)()
+    made = POINTER(Imported)()
     with turn:
         call(library.qf_import_onnx, context, path(model), path(prefix), byref(options), byref(made))
         found = made[0]
         prefix = path(prefix).decode()
-        result = Import(prefix + ".prototxt", prefix + ".caffemodel", prefix + "_record.txt" if found.ranges else "",
+        result = OnnxImport(prefix + ".prototxt", prefix + ".caffemodel", prefix + "_record.txt" if found.ranges else "",
                         found.operator_set, found.nodes, found.layers, found.parameters, found.ranges, found.lost_ranges)
         library.qf_onnx_import_destroy(made)
     return result

@@ -37,7 +37,8 @@ def exported(name):
 def test_all_have_an_example(name):
     missing = [n for n, thing in exported(name) if ">>>" not in (inspect.getdoc(thing) or "")]
     # What functions return is shown there.
-    assert not set(missing) - {"Result", "LayerResult", "Check", "OddBlob", "Device", "Import", "OnnxExport", "Report", "Sensitivity", "SensitiveLayer"}
+    assert not set(missing) - {"Result", "LayerResult", "Check", "OddBlob", "Device", "OnnxExport", "OnnxImport", "Report",
+                                "Sensitivity", "SensitiveLayer"}
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])
