@@ -36,6 +36,7 @@ static void silence(qf_onnx_export *e)
     "its sequences begin and end within the batch as a bottom says, which ONNX's recurrent nodes " \
     "cannot do"
 
+#define DECODING "is decoding, which your own code does; end the net before it, with --until"
 #define MARGIN "needs the labels, which there are only in training; end the net before it"
 
 const qf_onnx_row qf_onnx_rows[] = {
@@ -65,8 +66,11 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"CosinAddm", REFUSED, NULL, MARGIN},
     {"CReLU", "Neg, Relu, Concat", qf_onnx_c_relu, ""},
     {"Crop", "Slice", qf_onnx_crop, ""},
+    {"CTCGreedyDecoder", REFUSED, NULL, DECODING},
+    {"CTCLoss", DROPPED, drop, ""},
     {"Data", SOURCE, input, "transform_param is not part of the graph"},
     {"Deconvolution", "ConvTranspose", qf_onnx_convolution, "axis 1 only"},
+    {"DenseImageData", SOURCE, input, "as Data"},
     {"DepthToSpace", "Reshape, Transpose", qf_onnx_depth_to_space, ""},
     {"DepthwiseConvolution", "Conv", qf_onnx_convolution, ""},
     {"DeQuant", "nothing", qf_onnx_de_quant,
@@ -97,6 +101,8 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"IFMR", REFUSED, NULL, TRAINING},
     {"Im2col", REFUSED, NULL, "no node lays patches out as columns"},
     {"ImageData", SOURCE, input, "as Data"},
+    {"ImageLabelmapData", SOURCE, input, "as Data"},
+    {"ImageSegData", SOURCE, input, "as Data"},
     {"InfogainLoss", "Softmax", qf_onnx_softmax_with_loss, "the loss is dropped, its answers stay"},
     {"InnerDistance", REFUSED, NULL, "no node computes distances"},
     {"InnerProduct", "Flatten, Gemm", qf_onnx_inner_product, "refused with normalize"},
@@ -107,6 +113,7 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"LRN", "LRN; AveragePool, Pow, Div", qf_onnx_lrn,
      "the second within a channel, where Caffe divides by the whole window"},
     {"LSTM", REFUSED, NULL, RECURRENT},
+    {"Lstm", REFUSED, NULL, RECURRENT},
     {"LSTMUnit", REFUSED, NULL, RECURRENT},
     {"MarginInnerProduct", REFUSED, NULL, MARGIN},
     {"MatMul", "MatMul", qf_onnx_mat_mul, ""},
@@ -137,6 +144,7 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"Quant", "QuantizeLinear, DequantizeLinear", qf_onnx_quant, ""},
     {"RawData", SOURCE, input, ""},
     {"Reduction", "ReduceSum and others", qf_onnx_reduction, ""},
+    {"RegionLoss", DROPPED, drop, ""},
     {"ReLU", "Relu, LeakyRelu", qf_onnx_relu, ""},
     {"ReLU6", "Clip", qf_onnx_relu6, ""},
     {"Reorg", "Reshape, Transpose", qf_onnx_reorg, ""},
@@ -144,11 +152,14 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"ResizeBilinear", "Resize", qf_onnx_resize_bilinear, "Transpose around it for NHWC"},
     {"ResizeNearestNeighbor", "Resize", qf_onnx_resize_nearest, "Transpose around it for NHWC"},
     {"Reverse", "Slice", qf_onnx_reverse, ""},
+    {"ReverseTime", REFUSED, NULL, RECURRENT},
     {"RNN", REFUSED, NULL, RECURRENT},
     {"ROIAlign", REFUSED, NULL, "RoiAlign samples other points, and others in each operator set"},
+    {"RoIData", REFUSED, NULL, "is for training only"},
     {"ROIPooling", "MaxRoiPool", qf_onnx_roi_pooling, "one spatial_scale for both axes"},
     {"Scale", "Mul, Add", qf_onnx_scale, ""},
     {"SearchN", REFUSED, NULL, TRAINING},
+    {"SegAccuracy", DROPPED, drop, ""},
     {"SELU", "Selu", qf_onnx_selu, ""},
     {"ShuffleChannel", "Reshape, Transpose", qf_onnx_shuffle_channel, ""},
     {"Sigmoid", "Sigmoid", qf_onnx_sigmoid, ""},
@@ -176,7 +187,11 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"Transpose", "Transpose", qf_onnx_transpose_layer, ""},
     {"Upsample", "Resize", qf_onnx_upsample, "nearest; refused with a mask"},
     {"UpsampleDarknet", "Resize", qf_onnx_upsample_darknet, "nearest"},
+    {"WarpCTCLoss", DROPPED, drop, ""},
     {"WeightQAT", REFUSED, NULL, TRAINING},
     {"WindowData", SOURCE, input, "as Data"},
+    {"YoloDetectionOutput", REFUSED, NULL, DECODING},
+    {"Yolov3", DROPPED, drop, ""},
+    {"Yolov3DetectionOutput", REFUSED, NULL, DECODING},
     {NULL, NULL, NULL, NULL},
 };
