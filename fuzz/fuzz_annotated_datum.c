@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (out)
             qf_transform_write(&transform, &item.image, &place, out);
         qf_free(out);
-        qf_annotated_crop(param, &place, &item);
+        qf_annotated_crop(&transform, &place, &item);
     }
     qf_annotated_release(&item);
     qf_transform_release(&transform);

@@ -1,6 +1,7 @@
 /* qaffe export-onnx: a net as an ONNX model, float or QDQ. */
 #include "cli/commands.h"
 #include "cli/data_options.h"
+#include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
@@ -30,6 +31,7 @@ static const option options[] = {
                    "many answers and codes differ."),
     DATA_OPTION("Images to compare on:"),
     DATA_DETAILS,
+    UNTIL_OPTION,
 };
 
 static double percent(uint64_t part, uint64_t whole)

@@ -1,6 +1,7 @@
 /* qaffe report: what each layer of a quantised net loses, and why. */
 #include "cli/commands.h"
 #include "cli/data_options.h"
+#include "cli/net_options.h"
 #include "cli/report_files.h"
 #include "cli/signal_thread.h"
 
@@ -21,6 +22,7 @@ static const option options[] = {
     FLAG("sensitivity", "Also find out what each layer costs the whole net, as `qaffe sensitivity` "
                         "does, on as many batches."),
     FLAG("text", "Show the report here; so it is without --out and --json, too."),
+    UNTIL_OPTION,
 };
 
 static qf_status report(session *session, const arguments *a)

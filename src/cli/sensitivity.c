@@ -1,6 +1,7 @@
 /* qaffe sensitivity: what each layer costs when it alone is quantised, or alone stays float. */
 #include "cli/commands.h"
 #include "cli/data_options.h"
+#include "cli/net_options.h"
 #include "cli/report_files.h"
 #include "cli/signal_thread.h"
 #include "cli/table.h"
@@ -28,6 +29,7 @@ static const option options[] = {
     FILE_OPTION("skip-layers-out", "FILE",
                 "Write the layers to be skipped: a simplified configuration, for "
                 "--config-definition; JSON if the name ends in .json."),
+    UNTIL_OPTION,
 };
 
 static const char *points(double loss)
