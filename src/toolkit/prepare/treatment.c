@@ -238,13 +238,13 @@ static qf_status plan(qf_context *context, const char *model_file, const char *w
     *out = NULL;
     qf_status status = qf_toolkit_read_whole(context, model_file, weights_file, &net, &weights);
     const size_t whole = status == QF_OK ? net->n_layer : 0;
+    if (status == QF_OK)
+        status = qf_toolkit_check_any_weights(context, net, weights, weights_file);
     if (status == QF_OK && retraining) /* of the whole net, which trains */
         status =
             qf_retrain_config(context, net, weights, model_file, config_file, retraining, &config);
     if (status == QF_OK)
         status = qf_within(context, qf_until_cut(context, net), "%s", model_file);
-    if (status == QF_OK)
-        status = qf_toolkit_check_any_weights(context, net, weights, weights_file);
     if (status == QF_OK && !retraining)
         status = qf_ptq_load(context, net, weights, config_file, &config);
     const size_t left = status == QF_OK ? whole - qf_until_kept(net) : 0;
