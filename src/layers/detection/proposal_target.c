@@ -107,7 +107,7 @@ static qf_status gather(qf_layer *layer, const qf_objects *objects, size_t *coun
         !qf_grow(&s->sample, &s->sample_capacity, 2 * *count, sizeof *s->sample))
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu regions", *count);
     for (size_t i = 0; i < proposals; i++) {
-        if (rows[ROW * i] != 0)
+        if (!(rows[ROW * i] > -1 && rows[ROW * i] < 1)) /* a whole number, as ROIPooling reads it */
             return qf_fail(layer->context, QF_E_VALUE,
                            "region %zu of '%s' lies in image %g; only batches of one image have "
                            "targets",
