@@ -19,8 +19,7 @@ static size_t piece(size_t n, size_t at)
 
 /* ---- values ---- */
 
-/* False: some value is not finite. */
-QF_CLONES static bool range_of_piece(const float *x, size_t n, float *low, float *high)
+QF_CLONES bool qf_range_of_piece(const float *x, size_t n, float *low, float *high)
 {
     float least = x[0], most = x[0];
     uint32_t largest = 0;
@@ -47,7 +46,7 @@ qf_status qf_hfmg_range(qf_context *context, const float *x, size_t n, float *lo
     reduction(+ : failed) if (qf_repays_threads(n))
     for (size_t at = 0; at < n; at += PIECE) {
         float lowest, highest;
-        failed += !range_of_piece(x + at, piece(n, at), &lowest, &highest);
+        failed += !qf_range_of_piece(x + at, piece(n, at), &lowest, &highest);
         least = lowest < least ? lowest : least;
         most = highest > most ? highest : most;
     }

@@ -6,29 +6,9 @@
 #include "device/cpu/quantise/ifmr_places.h"
 
 #include "base/vector.h"
+#include "device/cpu/quantise/quantise_loops.h"
 
 #include <math.h>
-#include <string.h>
-
-/* The highest and the lowest of them; false: some are not finite. */
-QF_CLONES static bool chunk_ends(const float *x, size_t n, float *highest, float *lowest)
-{
-    float high = x[0], low = x[0];
-    uint32_t largest = 0;
-#pragma omp simd reduction(max : high, largest) reduction(min : low)
-    for (size_t i = 0; i < n; i++) {
-        const float value = x[i];
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        bits &= 0x7fffffff;
-        largest = bits > largest ? bits : largest;
-        high = value > high ? value : high;
-        low = value < low ? value : low;
-    }
-    *highest = high;
-    *lowest = low;
-    return largest < 0x7f800000;
-}
 
 QF_CLONES static void find_places(const float *x, size_t n, float bins_per_unit, int32_t *place)
 {
@@ -43,7 +23,8 @@ void qf_ifmr_look_loops(const float *x, size_t n, float bins_per_unit, qf_ifmr_b
     for (size_t at = 0, chunk = 0; at < n; at += QF_IFMR_CHUNK, chunk++) {
         const size_t size = n - at < QF_IFMR_CHUNK ? n - at : QF_IFMR_CHUNK;
         int32_t place[QF_IFMR_CHUNK];
-        block->finite &= chunk_ends(x + at, size, &block->highest[chunk], &block->lowest[chunk]);
+        block->finite &=
+            qf_range_of_piece(x + at, size, &block->lowest[chunk], &block->highest[chunk]);
         if (!block->finite)
             return;
         find_places(x + at, size, bins_per_unit, place);

@@ -32,6 +32,10 @@ void qf_ulq_mask_part(const float *x, const float *dy, float *dx, size_t n,
 qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout,
                           float *scale, int8_t *codes);
 
+/* The lowest and the highest of n values, 1 or more, by one thread (hfmg_loops.c). False: some are
+ * not finite. */
+bool qf_range_of_piece(const float *x, size_t n, float *low, float *high);
+
 /* ---- IFMR (ifmr_search.c): of all values, and of a histogram of them ---- */
 
 qf_status qf_ifmr_exact(qf_context *context, const qf_ifmr_options *options, const float *x,
