@@ -241,7 +241,8 @@ static double loss_of(qf_net *net, int n, int steps, int blank, const int *label
     const float *x = test_bottom(context, net, 0);
     for (int t = 0; t < steps; t++)
         memcpy(s.scores + t * C, x + (t * N + n) * C, sizeof(float[C]));
-    memcpy(s.labels, labels, (size_t)count * sizeof *labels);
+    for (int i = 0; i < count; i++)
+        s.labels[i] = labels[i];
     return -log(all_ways(&s, share));
 }
 

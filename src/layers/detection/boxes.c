@@ -25,7 +25,8 @@ static int by_falling_score(const void *a, const void *b)
 
 void qf_candidates_sort(qf_candidate *candidates, size_t count)
 {
-    qsort(candidates, count, sizeof *candidates, by_falling_score);
+    if (count) /* else there may be no array */
+        qsort(candidates, count, sizeof *candidates, by_falling_score);
 }
 
 size_t qf_boxes_suppress(const qf_box *boxes, qf_candidate *candidates, size_t count,
