@@ -49,7 +49,7 @@ static void describe_range(const qf_config *config, const qf_layer_config *mine,
 static void describe_quantised(const qf_config *config, const qf_layer_config *mine,
                                const Caffe__LayerParameter *layer, qf_plan_row *row)
 {
-    char range[80], weights[32] = "", steps[32] = "", batches[48] = "", shared[96] = "";
+    char range[80], weights[32] = "", steps[32] = "", batches[48] = "", shared[64] = "";
     snprintf(row->treatment, sizeof row->treatment, "quantised");
     describe_range(config, mine, range, sizeof range);
     if (mine->support.has_weights)
@@ -61,7 +61,7 @@ static void describe_quantised(const qf_config *config, const qf_layer_config *m
         snprintf(batches, sizeof batches, "; %sover %d batch%s", config->calibrates ? "" : "N ",
                  config->batch_num, config->batch_num == 1 ? "" : "es");
     if (layer->n_param && layer->param[0]->name && *layer->param[0]->name)
-        snprintf(shared, sizeof shared, "; shares weights '%.64s'", layer->param[0]->name);
+        snprintf(shared, sizeof shared, "; shares weights '%.40s'", layer->param[0]->name);
     snprintf(row->detail, sizeof row->detail, "%s%s%s%s%s", range, weights, steps, batches, shared);
 }
 
