@@ -3,6 +3,7 @@
 #include "cli/data_options.h"
 #include "cli/net_options.h"
 #include "cli/qat.h"
+#include "cli/quant_options.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
 #include "cli/table.h"
@@ -19,14 +20,9 @@ static const option options[] = {
      .standard = "auto_results/model",
      .help = "Folder and beginning of the names of the models."},
     FILE_OPTION("record", "FILE", "The record of factors to write; without it, PREFIX_record.txt."),
-    {.name = "max-loss",
-     .kind = OPTION_NUMBER,
-     .value = "POINTS",
-     .standard = "0.5",
-     .lowest = 0,
-     .highest = 1e6,
-     .help = "How much worse the output that matters most may become: percentage points of an "
-             "accuracy, per cent of anything else."},
+    MAX_LOSS_OPTION(
+        "How much worse the output that matters most may become: percentage points of an "
+        "accuracy, per cent of anything else."),
     DATA_OPTION("What ranges are measured on:"),
     FILE_OPTION("test-data", "SOURCE",
                 "Labelled images that models are judged on: an LMDB or LevelDB, a folder whose "

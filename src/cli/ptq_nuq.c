@@ -1,6 +1,7 @@
 /* qaffe ptq nuq: how many layers may keep few codes in their weights. */
 #include "cli/commands.h"
 #include "cli/qat.h"
+#include "cli/quant_options.h"
 #include "cli/session.h"
 #include "cli/signal_thread.h"
 #include "cli/table.h"
@@ -25,14 +26,9 @@ static const option options[] = {
      .standard = "nuq_results/model",
      .help = "Folder and beginning of the names of the models."},
     REQUIRED_FILE("record", "FILE", "The record of factors to write."),
-    {.name = "max-loss",
-     .kind = OPTION_NUMBER,
-     .value = "POINTS",
-     .standard = "0.5",
-     .lowest = 0,
-     .highest = 1e6,
-     .help = "How much worse the output that matters most may become: percentage points of an "
-             "accuracy, per cent of anything else."},
+    MAX_LOSS_OPTION(
+        "How much worse the output that matters most may become: percentage points of an "
+        "accuracy, per cent of anything else."),
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),
 };

@@ -28,4 +28,11 @@ void quant_choice_release(quant_choice *choice);
 /* Is one of these options given? */
 bool quant_given(const arguments *arguments);
 
+/* What the output that matters most may lose. */
+#define MAX_LOSS_OPTION(text)                                                                      \
+    {                                                                                              \
+        .name = "max-loss", .kind = OPTION_NUMBER, .value = "POINTS", .standard = "0.5",           \
+        .lowest = 0, .highest = 1e6, .help = text                                                  \
+    }
+
 #endif

@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 #include "cli/data_options.h"
 #include "cli/net_options.h"
+#include "cli/quant_options.h"
 #include "cli/report_files.h"
 #include "cli/signal_thread.h"
 #include "cli/table.h"
@@ -17,14 +18,9 @@ static const option options[] = {
                 "net's outputs are compared."),
     DATA_DETAILS,
     INTEGER_OPTION("batches", "N", "10", 1, 1e6, "Batches of each trial."),
-    {.name = "max-loss",
-     .kind = OPTION_NUMBER,
-     .value = "POINTS",
-     .standard = "0.5",
-     .lowest = 0,
-     .highest = 1e6,
-     .help = "What the net may lose: layers are named to be skipped until it should lose no more. "
-             "Percentage points of an accuracy, per cent of anything else."},
+    MAX_LOSS_OPTION(
+        "What the net may lose: layers are named to be skipped until it should lose no more. "
+        "Percentage points of an accuracy, per cent of anything else."),
     FLAG("alone-only", "Do not try each layer float in the quantised net: half of the time."),
     FILE_OPTION("skip-layers-out", "FILE",
                 "Write the layers to be skipped: a simplified configuration, for "
