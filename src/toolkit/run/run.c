@@ -5,7 +5,6 @@
 #include "base/output.h"
 #include "base/sized_options.h"
 #include "model/until.h"
-#include "toolkit/config/json_file.h"
 #include "toolkit/export/export.h"
 #include "toolkit/export/retrained.h"
 #include "toolkit/toolkit.h"
@@ -92,52 +91,6 @@ static qf_status test_prepared(run *r, const char *weights, bool calibrated, qf_
         status = qf_run_test_net(net, &r->flow.test, QF_RUN_CALIBRATED, &callbacks, out);
     qf_net_destroy(net);
     r->context->random = random;
-    return status;
-}
-
-/* The TEST phase behind training searches shifts: over batch_num batches, more than the test set
- * has if need be. */
-static qf_status batches_at_end(run *r, int32_t *out)
-{
-    json_t *root;
-    QF_TRY(qf_json_read(r->context, r->file[CONFIG], &root));
-    const json_int_t wanted = json_integer_value(json_object_get(root, "batch_num"));
-    json_decref(root);
-    *out = wanted > r->flow.test.batches ? (int32_t)wanted : r->flow.test.batches;
-    return QF_OK;
-}
-
-static qf_status write_solver(run *r)
-{
-    const qf_qat_options *o = r->options;
-    int32_t test_iterations;
-    QF_TRY(batches_at_end(r, &test_iterations));
-    Caffe__SolverParameter *solver;
-    QF_TRY(qf_message_new(r->context, &caffe__solver_parameter__descriptor, &solver));
-    const int display = o->iterations >= 40 ? o->iterations / 20 : 1;
-    solver->has_base_lr = solver->has_max_iter = solver->has_test_interval = solver->has_display =
-        true;
-    solver->has_test_initialization = solver->has_momentum = solver->has_weight_decay = true;
-    solver->has_snapshot = solver->has_gamma = solver->has_stepsize = true;
-    solver->base_lr = (float)o->base_lr;
-    solver->max_iter = solver->test_interval = solver->snapshot = o->iterations;
-    solver->display = display;
-    solver->test_initialization = false; /* no shifts for an untrained net */
-    solver->momentum = (float)o->momentum;
-    solver->weight_decay = (float)o->weight_decay;
-    solver->gamma = 0.1f;
-    solver->stepsize = o->iterations > 2 ? o->iterations - o->iterations / 3 : 1;
-    qf_status status = qf_set_string(r->context, &solver->net, r->file[MODIFIED]);
-    if (status == QF_OK)
-        status = qf_set_string(r->context, &solver->lr_policy, "step");
-    if (status == QF_OK)
-        status = qf_set_string(r->context, &solver->snapshot_prefix, r->file[RETRAINED]);
-    if (status == QF_OK)
-        status = qf_append(r->context, &solver->n_test_iter, &solver->test_iter, &test_iterations,
-                           sizeof test_iterations);
-    if (status == QF_OK)
-        status = qf_text_write(r->context, r->file[SOLVER], solver, 0640);
-    qf_message_free(solver);
     return status;
 }
 
@@ -241,7 +194,12 @@ static qf_status set_up(run *r)
     qf_flow_warn(&r->flow, r->file[RECORD]);
     QF_TRY(qf_create_quant_retrain_config(r->context, r->file[CONFIG], r->file[FLOAT_MODEL],
                                           o->weights, o->config_definition));
-    QF_TRY(write_solver(r));
+    QF_TRY(qf_run_write_solver(r->context, o,
+                               &(qf_run_solver){.model = r->file[MODIFIED],
+                                                .config = r->file[CONFIG],
+                                                .prefix = r->file[RETRAINED],
+                                                .path = r->file[SOLVER],
+                                                .test_batches = r->flow.test.batches}));
     return qf_prepare_quant_retrain_model(r->context, r->file[FLOAT_MODEL], o->weights,
                                           r->file[CONFIG], r->file[MODIFIED],
                                           r->file[MODIFIED_WEIGHTS], r->file[RECORD], &options);

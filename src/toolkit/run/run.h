@@ -12,6 +12,17 @@ qf_status qf_run_judge(qf_context *context, const char *model, Caffe__NetParamet
 qf_status qf_run_model(qf_context *context, const qf_qat_options *options,
                        Caffe__NetParameter **out);
 
+/* The files that training works with, and the batches of the test set. */
+typedef struct qf_run_solver {
+    const char *model;  /* the modified model */
+    const char *config; /* of which batch_num is asked */
+    const char *prefix; /* of snapshots */
+    const char *path;   /* what is written */
+    int test_batches;
+} qf_run_solver;
+qf_status qf_run_write_solver(qf_context *context, const qf_qat_options *options,
+                              const qf_run_solver *files);
+
 typedef struct qf_run_callbacks {
     qf_action_function action;
     qf_progress_function progress;
