@@ -882,6 +882,9 @@ typedef struct qf_qat_options {
     qf_divergence on_divergence;
     void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
     const char *calibrated_record;                      /* as in qf_retrain_options */
+    /* Of weights (4, 6, 8) and of activations (4, 6, 8, 16) of layers with weights of which
+     * config_definition says nothing; 0: 8. The first and the last of them have edge_bits; 0: 8. */
+    int weight_bits, activation_bits, edge_bits;
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */

@@ -71,7 +71,8 @@ class QatOptions(Options):
                 ("batch_size", c_int), ("test_iterations", c_int), ("base_lr", c_double), ("momentum", c_double),
                 ("weight_decay", c_double), ("scale", c_double), ("mean_file", c_char_p),
                 ("mean_values", c_char_p), ("batch_norm", c_int), ("freeze_batch_norm_after", c_int),
-                ("on_divergence", c_int), ("show_plan", PlanFunction), ("calibrated_record", c_char_p)]
+                ("on_divergence", c_int), ("show_plan", PlanFunction), ("calibrated_record", c_char_p),
+                ("weight_bits", c_int), ("activation_bits", c_int), ("edge_bits", c_int)]
 
 
 class QuantOptions(Options):

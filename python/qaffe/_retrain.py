@@ -178,6 +178,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             base_lr: float = 1e-4, momentum: float = 0.9, weight_decay: float = 1e-4, scale: float = 1.0,
             mean_file: Optional[str] = None, mean_values: Sequence[float] = (), batch_norm: str = "model",
             freeze_batch_norm_after: int = -1, on_divergence: str = "auto", from_ptq: Optional[str] = None,
+            weight_bits: int = 0, activation_bits: int = 0, edge_bits: int = 0,
             until: Sequence[str] = (), progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
@@ -187,6 +188,8 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     all names. batch_norm: 'model', 'frozen' or 'train'. on_divergence: 'auto' or 'stop' (ValueError), 'warn' or
     'ignore'. from_ptq: a record of quantise(), where ranges begin instead of the first batch's. until: layers at which the
     exported models end (see set_until()). test_iterations: batches of each test; 0: every image once.
+    weight_bits (4, 6, 8) and activation_bits (4, 6, 8, 16) are for layers of which config_definition says nothing,
+    edge_bits for the first and the last of them; 0: 8.
     progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
@@ -213,6 +216,6 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
             iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
             text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
-            DIVERGENCE.index(on_divergence), begin, text(from_ptq))
+            DIVERGENCE.index(on_divergence), begin, text(from_ptq), weight_bits, activation_bits, edge_bits)
 
     return run(library.qf_qat_run, options, save_path, progress, verbose, until)

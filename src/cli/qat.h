@@ -25,6 +25,18 @@
     FILE_OPTION("from-ptq", "RECORD",                                                              \
                 "A record of `qaffe ptq`: ranges begin where calibration ended, instead of "       \
                 "being measured on the first batch.")
+#define WEIGHT_BITS_OPTION                                                                         \
+    INTEGER_OPTION(                                                                                \
+        "weight-bits", "N", "8", 4, 8,                                                             \
+        "Bits of the weights of layers of which --config-definition says nothing: 4, 6 "           \
+        "or 8.")
+#define ACTIVATION_BITS_OPTION                                                                     \
+    INTEGER_OPTION(                                                                                \
+        "activation-bits", "N", "8", 4, 16,                                                        \
+        "The same of their inputs: 4, 6, 8, or 16, for which there is no deploy model.")
+#define EDGE_BITS_OPTION                                                                           \
+    INTEGER_OPTION("edge-bits", "N", "8", 4, 8,                                                    \
+                   "Bits of both in the first and in the last layer with weights.")
 #define SAVE_TYPE_OPTION                                                                           \
     CHOICE("type", "TYPE", "Fakequant|Deploy|Both", "Both",                                        \
            "Which models to write: float arithmetic on int8 values, real integers, or both.")

@@ -45,6 +45,9 @@ static const option options[] = {
     MEAN_VALUE_OPTION,
     BATCH_NORM_OPTION,
     FROM_PTQ_OPTION,
+    WEIGHT_BITS_OPTION,
+    ACTIVATION_BITS_OPTION,
+    EDGE_BITS_OPTION,
     INTEGER_OPTION(
         "freeze-bn-after", "N", "-1", -1, 1e9,
         "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
@@ -76,6 +79,9 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->on_divergence = chosen_divergence(a);
     o->show_plan = report_plan;
     o->calibrated_record = argument_text(a, "from-ptq");
+    o->weight_bits = argument_integer(a, "weight-bits");
+    o->activation_bits = argument_integer(a, "activation-bits");
+    o->edge_bits = argument_integer(a, "edge-bits");
 }
 
 static qf_status report(session *session, const arguments *a, const qf_qat_options *wanted,

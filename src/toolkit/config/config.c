@@ -2,6 +2,7 @@
 #include "toolkit/config/config.h"
 
 #include "base/memory.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/toolkit.h"
 
 #include <stdlib.h>
@@ -108,9 +109,9 @@ qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter
                    support.reason ? " Reason: " : "", support.reason ? support.reason : "");
 }
 
-qf_status qf_create_quant_retrain_config(qf_context *context, const char *config_file,
-                                         const char *model_file, const char *weights_file,
-                                         const char *config_definition)
+qf_status qf_config_create(qf_context *context, const char *config_file, const char *model_file,
+                           const char *weights_file, const char *config_definition,
+                           const qf_bits_wanted *bits)
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
@@ -124,6 +125,8 @@ qf_status qf_create_quant_retrain_config(qf_context *context, const char *config
         status = qf_config_defaults(context, net, weights, &config);
     if (status == QF_OK && config_definition)
         status = qf_config_apply_definition(context, net, config_definition, &config);
+    if (status == QF_OK && bits)
+        status = qf_bits_apply(context, bits, &config);
     if (status == QF_OK) {
         qf_amct_begin(context);
         status = qf_config_write(context, &config, config_file);
@@ -136,4 +139,12 @@ qf_status qf_create_quant_retrain_config(qf_context *context, const char *config
     qf_message_free(net);
     qf_message_free(weights);
     return qf_amct_outcome(context, MODULE, status);
+}
+
+qf_status qf_create_quant_retrain_config(qf_context *context, const char *config_file,
+                                         const char *model_file, const char *weights_file,
+                                         const char *config_definition)
+{
+    return qf_config_create(context, config_file, model_file, weights_file, config_definition,
+                            NULL);
 }

@@ -26,6 +26,7 @@ typedef struct qf_layer_config {
     qf_support support;
     bool enabled, explicitly_enabled;
     bool channel_wise;
+    int weight_bits, activation_bits; /* 0: not said, 8 (toolkit/config/bits.h) */
     /* training: */
     bool has_clip;
     bool calibrated_clip;     /* of a record, not of the configuration */

@@ -1,7 +1,7 @@
 /* The simplified configuration (.cfg): AMCTRetrainConfig in text format (specification, C.5 to
  * C.7). */
 #include "base/amct_log.h"
-#include "toolkit/config/config.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/prepare/graph.h"
 
 #include <math.h>
@@ -16,8 +16,10 @@ static qf_status apply_data(qf_context *context, const data_config *data, const 
     if (data->config_case != AMCT__RETRAIN_DATA_QUANT_CONFIG__CONFIG_ULQ_QUANTIZE)
         return QF_OK;
     const Amct__ActULQquantize *ulq = data->ulq_quantize;
-    if (ulq->has_dst_type && ulq->dst_type != AMCT__DATA_TYPE__INT8)
-        return qf_fail(context, QF_E_UNSUPPORTED, "%s: dst_type must be INT8", where);
+    const int64_t bits = ulq->num_bits;
+    QF_TRY(qf_bits_take(context, where, QF_BITS_OF_ACTIVATIONS,
+                        ulq->has_dst_type ? qf_bits_type_name(ulq->dst_type) : NULL,
+                        ulq->has_num_bits ? &bits : NULL, &layer->activation_bits));
     if (ulq->has_fixed_min)
         layer->fixed_min = ulq->fixed_min ? QF_YES : QF_NO;
     if (!ulq->clip_max_min)
@@ -43,8 +45,10 @@ static qf_status apply_weights(qf_context *context, const weight_config *weights
     if (weights->config_case != AMCT__RETRAIN_WEIGHT_QUANT_CONFIG__CONFIG_ARQ_RETRAIN)
         return QF_OK;
     const Amct__ARQRetrain *arq = weights->arq_retrain;
-    if (arq->has_dst_type && arq->dst_type != AMCT__DATA_TYPE__INT8)
-        return qf_fail(context, QF_E_UNSUPPORTED, "%s: dst_type must be INT8", where);
+    const int64_t bits = arq->num_bits;
+    QF_TRY(qf_bits_take(context, where, QF_BITS_OF_WEIGHTS,
+                        arq->has_dst_type ? qf_bits_type_name(arq->dst_type) : NULL,
+                        arq->has_num_bits ? &bits : NULL, &layer->weight_bits));
     if (!arq->has_channel_wise)
         return QF_OK;
     if (strict && arq->channel_wise && !layer->support.channel_wise)
@@ -66,6 +70,7 @@ static void back_to_defaults(qf_layer_config *layer)
     layer->has_clip = false;
     layer->fixed_min = QF_AUTOMATIC;
     layer->channel_wise = layer->support.channel_wise;
+    layer->weight_bits = layer->activation_bits = 0;
 }
 
 static qf_status skip(qf_context *context, const Caffe__NetParameter *net, const char *path,

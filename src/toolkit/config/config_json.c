@@ -1,7 +1,7 @@
 /* The configuration as AMCT's JSON, written and read. */
 #include "base/file.h"
 #include "model/file_type.h"
-#include "toolkit/config/config.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/config/json_file.h"
 
 #include <math.h>
@@ -18,6 +18,13 @@ static void print_float(qf_buffer *out, const char *key, float value)
     qf_buffer_print(out, ",\n            \"%s\":%s%s", key, text, strpbrk(text, ".e") ? "" : ".0");
 }
 
+/* AMCT knows 8 only, and nothing of the key. */
+static void print_bits(qf_buffer *out, int said)
+{
+    if (qf_bits(said) != 8)
+        qf_buffer_print(out, ",\n            \"num_bits\":%d", said);
+}
+
 static void print_layer(qf_buffer *out, const qf_layer_config *layer)
 {
     qf_buffer_print(out, ",\n    ");
@@ -32,10 +39,13 @@ static void print_layer(qf_buffer *out, const qf_layer_config *layer)
     if (layer->fixed_min != QF_AUTOMATIC)
         qf_buffer_print(out, ",\n            \"fixed_min\":%s",
                         layer->fixed_min == QF_YES ? "true" : "false");
+    print_bits(out, layer->activation_bits);
     qf_buffer_print(out,
                     "\n        },\n        \"retrain_weight_config\":{\n            "
-                    "\"algo\":\"arq_retrain\",\n            \"channel_wise\":%s\n        }\n    }",
+                    "\"algo\":\"arq_retrain\",\n            \"channel_wise\":%s",
                     layer->channel_wise ? "true" : "false");
+    print_bits(out, layer->weight_bits);
+    qf_buffer_print(out, "\n        }\n    }");
 }
 
 qf_status qf_config_write(qf_context *context, const qf_config *config, const char *path)
@@ -132,6 +142,27 @@ static qf_status check_clip(const reader *r, bool has_max, bool has_min)
     return QF_OK;
 }
 
+/* dst_type and num_bits of a block, together. */
+static qf_status get_bits(const reader *r, const json_t *block, qf_bits_of of, int *out)
+{
+    const json_t *type = json_object_get(block, "dst_type"),
+                 *bits = json_object_get(block, "num_bits");
+    const int64_t number = json_integer_value(bits);
+    if (type && !json_is_string(type))
+        return wrong_type(r, "dst_type", type, "a string");
+    if (bits && !json_is_integer(bits))
+        return wrong_type(r, "num_bits", bits, "an integer");
+    return qf_within(r->context,
+                     qf_bits_take(r->context, r->layer->name, of, json_string_value(type),
+                                  bits ? &number : NULL, out),
+                     "%s", r->path);
+}
+
+static bool says_bits(const char *key)
+{
+    return strcmp(key, "dst_type") == 0 || strcmp(key, "num_bits") == 0;
+}
+
 static qf_status read_data_config(const reader *r, const json_t *object)
 {
     const char *key;
@@ -152,18 +183,15 @@ static qf_status read_data_config(const reader *r, const json_t *object)
         } else if (strcmp(key, "fixed_min") == 0) {
             QF_TRY(get_bool(r, key, value, &flag));
             r->layer->fixed_min = flag ? QF_YES : QF_NO;
-        } else if (strcmp(key, "dst_type") == 0) {
-            if (!json_is_string(value) || strcmp(json_string_value(value), "INT8") != 0)
-                return qf_fail(r->context, QF_E_FORMAT, "%s: dst_type of layer %s must be \"INT8\"",
-                               r->path, r->layer->name);
-        } else {
+        } else if (!says_bits(key)) {
             return qf_fail(
                 r->context, QF_E_FORMAT,
                 "%s: Invalid keys in data config for layer %s: '%s' (known: algo, clip_max, "
-                "clip_min, fixed_min, dst_type)",
+                "clip_min, fixed_min, dst_type, num_bits)",
                 r->path, r->layer->name, key);
         }
     }
+    QF_TRY(get_bits(r, object, QF_BITS_OF_ACTIVATIONS, &r->layer->activation_bits));
     QF_TRY(check_clip(r, has_max, has_min));
     r->layer->has_clip = has_max;
     return QF_OK;
@@ -181,12 +209,13 @@ static qf_status read_weight_config(const reader *r, const json_t *object)
             QF_TRY(get_algorithm(r, value, "arq_retrain"));
         else if (strcmp(key, "channel_wise") == 0)
             QF_TRY(get_bool(r, key, value, &r->layer->channel_wise));
-        else
+        else if (!says_bits(key))
             return qf_fail(r->context, QF_E_FORMAT,
                            "%s: Invalid keys in weight config for layer %s: '%s' (known: algo, "
-                           "channel_wise)",
+                           "channel_wise, dst_type, num_bits)",
                            r->path, r->layer->name, key);
     }
+    QF_TRY(get_bits(r, object, QF_BITS_OF_WEIGHTS, &r->layer->weight_bits));
     if (r->layer->channel_wise && !r->layer->support.channel_wise)
         return qf_fail(r->context, QF_E_FORMAT, "%s: %s layer can not be channewised (layer %s)",
                        r->path, r->layer->type, r->layer->name);

@@ -1,6 +1,7 @@
 /* The layers that preparing inserts: ActivationQAT and WeightQAT in front of every enabled layer,
  * SearchN behind it (specification, section E). */
 #include "base/memory.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/prepare/prepare.h"
 
 #include <string.h>
@@ -67,13 +68,21 @@ static Caffe__LayerParameter *find_activation(const qf_preparation *p, int index
         if (qf_layer_is(layer, "ActivationQAT") && strcmp(layer->bottom[0], bottom) == 0) {
             const Caffe__RetrainDataQuantParameter *q = layer->retrain_data_quant_param;
             if (q->clip_max == wanted->clip_max && q->clip_min == wanted->clip_min &&
-                q->ifmr_init == wanted->ifmr_init && q->fixed_min == wanted->fixed_min)
+                q->ifmr_init == wanted->ifmr_init && q->fixed_min == wanted->fixed_min &&
+                q->num_bits == wanted->num_bits)
                 return layer;
         }
         if (qf_layer_writes(layer, bottom))
             break; /* before this it is another tensor */
     }
     return NULL;
+}
+
+/* AMCT's 8 is not written. */
+static void set_bits(int said, protobuf_c_boolean *has, uint32_t *bits)
+{
+    *has = qf_bits(said) != 8;
+    *bits = (uint32_t)qf_bits(said);
 }
 
 static qf_status set_activation(const qf_preparation *p, const qf_layer_config *config,
@@ -87,6 +96,7 @@ static qf_status set_activation(const qf_preparation *p, const qf_layer_config *
         out->clip_min = config->clip_min;
     }
     out->fixed_min = fixed_min;
+    set_bits(config->activation_bits, &out->has_num_bits, &out->num_bits);
     QF_TRY(qf_set_string(p->context, &out->object_layer, config->name));
     return qf_set_string(p->context, &out->record_file_path, p->record);
 }
@@ -159,6 +169,7 @@ static qf_status set_weight_shape(const qf_preparation *p, const Caffe__LayerPar
     }
     out->has_channel_wise = out->has_with_offset = true;
     out->channel_wise = config->channel_wise;
+    set_bits(config->weight_bits, &out->has_num_bits, &out->num_bits);
     return qf_set_string(p->context, &out->layer_type, layer->type);
 }
 
@@ -284,5 +295,6 @@ qf_status qf_prepare_insert(qf_preparation *p, const qf_layer_config *config)
     if (!config->support.has_weights)
         return qf_set_string(p->context, &p->net->layer[index]->bottom[0], activation->top[0]);
     QF_TRY(insert_weight_qat(p, config, &index, activation->top[0]));
-    return insert_search(p, config, index);
+    /* Sums of 16-bit activations have no integer accumulator to be shifted. */
+    return qf_bits(config->activation_bits) > 8 ? QF_OK : insert_search(p, config, index);
 }

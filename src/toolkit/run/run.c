@@ -5,6 +5,7 @@
 #include "base/output.h"
 #include "base/sized_options.h"
 #include "model/until.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/export/export.h"
 #include "toolkit/export/retrained.h"
 #include "toolkit/toolkit.h"
@@ -185,6 +186,7 @@ static qf_status set_up(run *r)
 {
     const qf_qat_options *o = r->options;
     const qf_retrain_options options = preparing(o);
+    const qf_bits_wanted bits = {o->weight_bits, o->activation_bits, o->edge_bits};
     Caffe__NetParameter *net;
     QF_TRY(qf_run_model(r->context, o, &net));
     qf_status status = qf_text_write(r->context, r->file[FLOAT_MODEL], net, 0640);
@@ -192,8 +194,8 @@ static qf_status set_up(run *r)
     QF_TRY(status);
     QF_TRY(check_inputs(r));
     qf_flow_warn(&r->flow, r->file[RECORD]);
-    QF_TRY(qf_create_quant_retrain_config(r->context, r->file[CONFIG], r->file[FLOAT_MODEL],
-                                          o->weights, o->config_definition));
+    QF_TRY(qf_config_create(r->context, r->file[CONFIG], r->file[FLOAT_MODEL], o->weights,
+                            o->config_definition, &bits));
     QF_TRY(qf_run_write_solver(r->context, o,
                                &(qf_run_solver){.model = r->file[MODIFIED],
                                                 .config = r->file[CONFIG],

@@ -1,0 +1,200 @@
+/* Weights and activations of other than 8 bits: what configurations say, and what becomes of it. */
+#include "harness/fixture.h"
+#include "model/model.h"
+#include "toolkit/prepare/graph.h"
+
+#include <string.h>
+
+static const char net_text[] =
+    "layer { name: 'in' type: 'Input' top: 'data' input_param { shape { dim: 8 dim: 1 dim: 28 dim: "
+    "28 } } }"
+    "layer { name: 'c1' type: 'Convolution' bottom: 'data' top: 'c1' convolution_param { "
+    "num_output: 8 kernel_size: 5 stride: 2 weight_filler { type: 'msra' } } }"
+    "layer { name: 'r1' type: 'ReLU' bottom: 'c1' top: 'c1' }"
+    "layer { name: 'c2' type: 'Convolution' bottom: 'c1' top: 'c2' convolution_param { "
+    "num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: 'msra' } } }"
+    "layer { name: 'c3' type: 'Convolution' bottom: 'c2' top: 'c3' convolution_param { "
+    "num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: 'msra' } } }"
+    "layer { name: 'r3' type: 'ReLU' bottom: 'c3' top: 'c3' }"
+    "layer { name: 'pool' type: 'Pooling' bottom: 'c3' top: 'pool' pooling_param { pool: AVE "
+    "kernel_size: 2 stride: 2 } }"
+    "layer { name: 'ip' type: 'InnerProduct' bottom: 'pool' top: 'ip' inner_product_param { "
+    "num_output: 10 weight_filler { type: 'xavier' } } }"
+    "layer { name: 'prob' type: 'Softmax' bottom: 'ip' top: 'prob' }";
+
+static void write_text(const char *name, const char *text)
+{
+    assert_ok(context, qf_file_write(context, name, text, strlen(text), 0640));
+}
+
+static int set_up(void **state)
+{
+    qf_net *net;
+    test_start_in_folder(state);
+    qf_context_set_seed(context, 1);
+    write_text("net.prototxt", net_text);
+    if (qf_net_create(context, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net) ||
+        qf_net_save_weights(net, "net.caffemodel"))
+        return -1;
+    qf_net_destroy(net);
+    return 0;
+}
+
+static char *read_text(const char *name)
+{
+    qf_buffer text = {0};
+    assert_ok(context, qf_file_read_text(context, name, &text));
+    char *copy = qf_strdup(qf_buffer_text(&text));
+    assert_non_null(copy);
+    qf_buffer_release(&text);
+    return copy;
+}
+
+static qf_status configure(const char *definition)
+{
+    write_text("quant.cfg", definition);
+    return qf_create_quant_retrain_config(context, "config.json", "net.prototxt", "net.caffemodel",
+                                          "quant.cfg");
+}
+
+static qf_status prepare(void)
+{
+    return qf_create_quant_retrain_model(context, "net.prototxt", "net.caffemodel", "config.json",
+                                         "qat.prototxt", "qat.caffemodel", "record.txt");
+}
+
+/* What the quantisers in front of a layer have. */
+static void assert_bits(const char *layer, int weights, int activations)
+{
+    Caffe__NetParameter *net;
+    assert_ok(context, qf_net_param_read(context, "qat.prototxt", &net));
+    const int at = qf_graph_find(net, layer);
+    assert_true(at >= 0);
+    const int weight_qat = qf_graph_producer(net, net->layer[at]->bottom[0], at);
+    const Caffe__RetrainWeightQuantParameter *w =
+        net->layer[weight_qat]->retrain_weight_quant_param;
+    const int qat =
+        w ? qf_graph_producer(net, net->layer[weight_qat]->bottom[0], weight_qat) : weight_qat;
+    const Caffe__RetrainDataQuantParameter *d = net->layer[qat]->retrain_data_quant_param;
+    assert_non_null(d);
+    assert_int_equal(d->num_bits, activations);
+    assert_int_equal(d->has_num_bits, activations != 8); /* AMCT's files stay as they are */
+    if (w) {
+        assert_int_equal(w->num_bits, weights);
+        assert_int_equal(w->has_num_bits, weights != 8);
+    }
+    qf_message_free(net);
+}
+
+#define OF_ALL(data, weights)                                                                      \
+    "retrain_data_quant_config { ulq_quantize { " data " } } "                                     \
+    "retrain_weight_quant_config { arq_retrain { " weights " } } "
+#define OF_LAYER(name, data, weights)                                                              \
+    "override_layer_configs { layer_name: '" name "' " OF_ALL(data, weights) "} "
+
+static void bits_of_a_definition_reach_the_quantisers(void **state)
+{
+    (void)state;
+    assert_ok(context, configure(OF_ALL("dst_type: INT4", "dst_type: INT4") OF_LAYER("c1", "", "")
+                                     OF_LAYER("c3", "num_bits: 6", "num_bits: 6") OF_LAYER(
+                                         "ip", "dst_type: INT16 num_bits: 16", "num_bits: 8")));
+    assert_ok(context, prepare());
+    assert_bits("c1", 8, 8); /* an override begins anew */
+    assert_bits("c2", 4, 4);
+    assert_bits("c3", 6, 6);
+    assert_bits("pool", 0, 4);
+    assert_bits("ip", 8, 16);
+    char *modified = read_text("qat.prototxt");
+    assert_non_null(strstr(modified, "c3_search_n"));
+    assert_null(strstr(modified, "ip_search_n")); /* no accumulator to be shifted */
+    qf_free(modified);
+}
+
+static void nothing_new_is_written_of_8_bits(void **state)
+{
+    (void)state;
+    assert_ok(context, configure(OF_ALL("", "")));
+    char *plain = read_text("config.json");
+    assert_null(strstr(plain, "num_bits"));
+    assert_ok(context, configure(OF_ALL("dst_type: INT8 num_bits: 8", "dst_type: INT8")));
+    char *said = read_text("config.json");
+    assert_string_equal(plain, said);
+    qf_free(plain);
+    qf_free(said);
+}
+
+/* A layer of the configuration that was written, with other text in place of what it has. */
+static void edit(const char *from, const char *to)
+{
+    char *text = read_text("config.json"), *at = strstr(text, from);
+    assert_non_null(at);
+    char *edited = test_format("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    write_text("config.json", edited);
+    qf_free(edited);
+    qf_free(text);
+}
+
+static void a_json_may_say_bits_by_either_key(void **state)
+{
+    (void)state;
+    assert_ok(context, configure(OF_ALL("", "")));
+    edit("\"algo\":\"ulq_quantize\"", "\"algo\":\"ulq_quantize\",\"dst_type\":\"INT16\"");
+    edit("\"channel_wise\":true", "\"channel_wise\":true,\"dst_type\":\"INT4\",\"num_bits\":4");
+    assert_ok(context, prepare());
+    assert_bits("c1", 4, 16);
+    assert_bits("c2", 8, 8);
+}
+
+static void other_numbers_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *definition, *sentence;
+    } rows[] = {
+        {OF_ALL("", "num_bits: 3"),
+         "quant.cfg: weights of 3 bits are not possible; expected 4, 6 or 8"},
+        {OF_ALL("", "dst_type: INT16"),
+         "quant.cfg: weights of 16 bits are not possible; expected 4, 6 or 8"},
+        {OF_ALL("num_bits: 12", ""),
+         "quant.cfg: activations of 12 bits are not possible; expected 4, 6, 8 or 16"},
+        {OF_ALL("num_bits: 4000000000", ""), "activations of 4000000000 bits are not possible"},
+        {OF_ALL("dst_type: INT4 num_bits: 6", ""), "dst_type INT4 and num_bits 6 do not agree"},
+        {OF_ALL("", "") OF_LAYER("c2", "num_bits: 0", ""), "activations of 0 bits"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_fails(context, configure(rows[i].definition), rows[i].sentence);
+}
+
+static void other_values_of_a_json_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *sentence;
+    } rows[] = {
+        {"\"num_bits\":3", "c1: weights of 3 bits are not possible"},
+        {"\"num_bits\":\"4\"", "c1.num_bits should be an integer, found string"},
+        {"\"num_bits\":-9223372036854775808", "c1: weights of -9223372036854775808 bits"},
+        {"\"dst_type\":4", "c1.dst_type should be a string, found integer"},
+        {"\"dst_type\":\"INT5\"", "dst_type \"INT5\" is not known"},
+        {"\"dst_type\":\"INT8\",\"num_bits\":4", "INT8 and num_bits 4 do not agree"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_ok(context, configure(OF_ALL("", "")));
+        char *text = test_format("\"channel_wise\":true,%s", rows[i].value);
+        edit("\"channel_wise\":true", text);
+        qf_free(text);
+        assert_fails(context, prepare(), rows[i].sentence);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bits_of_a_definition_reach_the_quantisers),
+        cmocka_unit_test(nothing_new_is_written_of_8_bits),
+        cmocka_unit_test(a_json_may_say_bits_by_either_key),
+        cmocka_unit_test(other_numbers_are_refused),
+        cmocka_unit_test(other_values_of_a_json_are_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
+}
