@@ -98,6 +98,7 @@ typedef struct qf_layer_type {
     qf_status (*data_round)(qf_layer *layer, uint64_t *items, int *batch);
     /* Only the first `items` of the next batch are put out. */
     void (*data_cut)(qf_layer *layer, int items);
+    bool holds_back; /* obeys hold_back_param; data_round counts what it then gives */
     /* Of how many items a value of a top was the mean in the last forward pass, or one of
      * QF_MEAN_…, QF_SUM_OF_BATCH. NULL: the mean of the batch. */
     double (*mean_over)(const qf_layer *layer, int top, size_t index);

@@ -194,6 +194,10 @@ static qf_status add_layer(qf_net_builder *build, const Caffe__LayerParameter *p
     QF_TRY(status);
     qf_layer *layer = net->layers[index];
     QF_TRY(qf_layer_check_counts(layer));
+    if (param->hold_back_param && !layer->type->holds_back)
+        return qf_fail(net->context, QF_E_UNSUPPORTED,
+                       "layers of type %s cannot leave out items: remove hold_back_param",
+                       layer->type->name);
     QF_TRY(qf_layer_connect_bottoms(build, layer));
     QF_TRY(qf_layer_connect_tops(build, layer));
     for (int i = 0; i < layer->top_count; i++)

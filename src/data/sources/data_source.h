@@ -41,6 +41,10 @@ typedef struct qf_data_source_type {
     void (*destroy)(void *state);
     /* How many items there are until they come again; NULL: there is no such number. */
     qf_status (*count)(qf_context *context, void *state, uint64_t *out);
+    /* The number of the next item, which may be `count` for 0; pass over it. NULL: items have no
+     * numbers. */
+    uint64_t (*item)(const void *state);
+    qf_status (*skip)(qf_context *context, void *state);
 } qf_data_source_type;
 
 typedef struct qf_data_source {

@@ -289,7 +289,19 @@ static qf_status count(qf_context *context, void *opaque, uint64_t *out)
     return QF_OK;
 }
 
-static const qf_data_source_type type = {add, where, go, destroy, count};
+static uint64_t next_item(const void *opaque)
+{
+    return qf_item_order_item(&((const state *)opaque)->order);
+}
+
+static qf_status skip(qf_context *context, void *opaque)
+{
+    (void)context;
+    qf_item_order_advance(&((state *)opaque)->order);
+    return QF_OK;
+}
+
+static const qf_data_source_type type = {add, where, go, destroy, count, next_item, skip};
 
 /* ---- opening ---- */
 

@@ -73,6 +73,12 @@ static qf_status add_annotated(qf_context *context, state *s, const qf_sample *s
     return status;
 }
 
+static uint64_t next_item(const void *opaque)
+{
+    const state *s = opaque;
+    return is_shuffled(s) ? qf_item_order_item(&s->order) : qf_sample_store_position(s->store);
+}
+
 static qf_status add(qf_context *context, void *opaque, qf_random *random, int index,
                      qf_batch *batch)
 {
@@ -80,8 +86,7 @@ static qf_status add(qf_context *context, void *opaque, qf_random *random, int i
     qf_sample sample;
     if (index == 0)
         qf_transform_begin_batch(&s->transform, random);
-    const unsigned long long item =
-        is_shuffled(s) ? qf_item_order_item(&s->order) : qf_sample_store_position(s->store);
+    const unsigned long long item = next_item(s);
     qf_status status = next_sample(context, s, &sample);
     if (status == QF_OK)
         status = s->annotated ? add_annotated(context, s, &sample, random, index, batch)
@@ -112,7 +117,17 @@ static qf_status count(qf_context *context, void *opaque, uint64_t *out)
     return qf_sample_store_count(context, ((state *)opaque)->store, out);
 }
 
-static const qf_data_source_type type = {add, where, go, destroy, count};
+static qf_status skip(qf_context *context, void *opaque)
+{
+    state *s = opaque;
+    qf_sample sample;
+    if (!is_shuffled(s))
+        return qf_sample_store_next(context, s->store, &sample);
+    qf_item_order_advance(&s->order);
+    return QF_OK;
+}
+
+static const qf_data_source_type type = {add, where, go, destroy, count, next_item, skip};
 
 /* The one that is there is read, but Caffe would not. */
 static void compare_backend(qf_context *context, const Caffe__DataParameter *param,

@@ -191,7 +191,7 @@ static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
     return QF_OK;
 }
 
-static const qf_data_source_type type = {add, where, go, destroy, NULL};
+static const qf_data_source_type type = {.add = add, .where = where, .go = go, .destroy = destroy};
 
 static qf_status check(qf_context *context, const state *s)
 {

@@ -1,6 +1,7 @@
 /* Data, AnnotatedData, ImageData, WindowData, and DenseImageData, ImageSegData, ImageLabelmapData:
  * batches of images and labels, made ahead of time. They differ in the source that is opened, and
  * in what labels are (batch_labels.h). */
+#include "data/sources/hold_back.h"
 #include "data/sources/label_map_source.h"
 #include "data/sources/prefetch.h"
 #include "layers/input/batch_labels.h"
@@ -38,6 +39,8 @@ static qf_status start(qf_layer *layer, qf_data_source *source, uint32_t batch_s
                        const qf_random *random, const qf_batch_labels *labels)
 {
     state *s = layer->state;
+    if (layer->param->hold_back_param)
+        QF_TRY(qf_hold_back_source(layer->context, layer->param->hold_back_param, source));
     s->labels = labels;
     s->batch = (int)batch_size;
     const qf_batch first = {.size = s->batch,
@@ -268,7 +271,7 @@ static void data_cut(qf_layer *layer, int items)
     ((state *)layer->state)->cut = items;
 }
 
-#define DATA_LAYER(stem, type, least_tops, most_tops, make)                                        \
+#define DATA_LAYER(stem, type, least_tops, most_tops, make, numbered)                              \
     const qf_layer_type qf_##stem##_layer = {                                                      \
         .name = type,                                                                              \
         .state_size = sizeof(state),                                                               \
@@ -285,12 +288,13 @@ static void data_cut(qf_layer *layer, int items)
         .data_statistics = data_statistics,                                                        \
         .data_round = data_round,                                                                  \
         .data_cut = data_cut,                                                                      \
+        .holds_back = numbered,                                                                    \
     }
 
-DATA_LAYER(annotated_data, "AnnotatedData", 1, 2, setup_annotated);
-DATA_LAYER(data, "Data", 1, 2, setup_data);
-DATA_LAYER(dense_image_data, "DenseImageData", 2, 2, setup_dense);
-DATA_LAYER(image_data, "ImageData", 2, 2, setup_images);
-DATA_LAYER(image_labelmap_data, "ImageLabelmapData", 2, 2, setup_edges);
-DATA_LAYER(image_seg_data, "ImageSegData", 2, 3, setup_seg);
-DATA_LAYER(window_data, "WindowData", 2, 2, setup_windows);
+DATA_LAYER(annotated_data, "AnnotatedData", 1, 2, setup_annotated, true);
+DATA_LAYER(data, "Data", 1, 2, setup_data, true);
+DATA_LAYER(dense_image_data, "DenseImageData", 2, 2, setup_dense, true);
+DATA_LAYER(image_data, "ImageData", 2, 2, setup_images, true);
+DATA_LAYER(image_labelmap_data, "ImageLabelmapData", 2, 2, setup_edges, true);
+DATA_LAYER(image_seg_data, "ImageSegData", 2, 3, setup_seg, true);
+DATA_LAYER(window_data, "WindowData", 2, 2, setup_windows, false);

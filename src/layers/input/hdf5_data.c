@@ -2,7 +2,7 @@
  * A file at a time is in memory; rows follow one another across files. */
 #include "base/file.h"
 #include "base/memory.h"
-#include "data/sources/data_source.h"
+#include "data/sources/hold_back.h"
 #include "data/sources/list_text.h"
 #include "data/stores/hdf5_array.h"
 #include "layers/layer.h"
@@ -20,6 +20,7 @@ typedef struct state {
     float **rows;             /* per top: all rows of the file */
     size_t *row_size;         /* per top, in floats */
     size_t *row_order, row, row_count;
+    uint64_t *first_row; /* per file, counted over all files; NULL: nothing is held back */
     uint64_t epoch;
     qf_random shuffle; /* what all orders are made from */
     int batch, cut;    /* items in the tops now; in the next batch, 0: as many as batch_size */
@@ -140,6 +141,51 @@ static qf_status load_file(qf_layer *layer)
     return order_rows(layer);
 }
 
+static qf_status count_rows(qf_layer *layer, size_t index, uint64_t *items)
+{
+    const state *s = layer->state;
+    int64_t file;
+    qf_hdf5_shape found = {0};
+    qf_status status = qf_hdf5_open(layer->context, s->files[index].path, &file);
+    if (status == QF_OK)
+        status = qf_within(layer->context,
+                           qf_hdf5_describe(layer->context, file, layer->top[0]->name, &found),
+                           "%s", s->files[index].path);
+    qf_hdf5_close(file);
+    if (status == QF_OK && found.axes > 0)
+        *items += (uint64_t)found.dim[0];
+    return within_list(layer, index, status);
+}
+
+/* Rows are numbered over all files, in the order of the list. */
+static qf_status number_rows(qf_layer *layer)
+{
+    state *s = layer->state;
+    const Caffe__HoldBackParameter *p = layer->param->hold_back_param;
+    uint64_t rows = 0;
+    QF_TRY(qf_hold_back_check(layer->context, p));
+    s->first_row = qf_alloc(s->file_count, sizeof *s->first_row);
+    if (!s->first_row)
+        return qf_fail(layer->context, QF_E_MEMORY, "no memory for a list of files");
+    for (size_t i = 0; i < s->file_count; i++) {
+        s->first_row[i] = rows;
+        QF_TRY(count_rows(layer, i, &rows));
+    }
+    return qf_hold_back_count(p, rows)
+               ? QF_OK
+               : qf_fail(layer->context, QF_E_VALUE,
+                         "hold_back_param.every is %u, but there are only %llu rows: none is left",
+                         p->every, (unsigned long long)rows);
+}
+
+static bool is_given(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    return !s->first_row ||
+           qf_hold_back_gives(layer->param->hold_back_param,
+                              s->first_row[s->file_order[s->file]] + s->row_order[s->row]);
+}
+
 static qf_status setup(qf_layer *layer)
 {
     state *s = layer->state;
@@ -157,6 +203,8 @@ static qf_status setup(qf_layer *layer)
     if (!s->rows || !s->row_size)
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for %d tops", layer->top_count);
     qf_status status = read_list(layer, s);
+    if (status == QF_OK && layer->param->hold_back_param)
+        status = number_rows(layer);
     if (status == QF_OK)
         status = order_files(layer);
     if (status == QF_OK)
@@ -202,6 +250,8 @@ static qf_status forward(qf_layer *layer)
     QF_TRY(set_batch(layer, s->cut ? s->cut : (int)parameter(layer)->batch_size));
     s->cut = 0;
     for (size_t i = 0; i < (size_t)s->batch; i++) {
+        while (!is_given(layer))
+            QF_TRY(advance(layer));
         for (int t = 0; t < layer->top_count; t++) {
             float *values;
             const size_t size = s->row_size[t];
@@ -249,22 +299,6 @@ static void data_statistics(const qf_layer *layer, double *wait_seconds, double 
     *items = ((const state *)layer->state)->items;
 }
 
-static qf_status count_rows(qf_layer *layer, size_t index, uint64_t *items)
-{
-    const state *s = layer->state;
-    int64_t file;
-    qf_hdf5_shape found = {0};
-    qf_status status = qf_hdf5_open(layer->context, s->files[index].path, &file);
-    if (status == QF_OK)
-        status = qf_within(layer->context,
-                           qf_hdf5_describe(layer->context, file, layer->top[0]->name, &found),
-                           "%s", s->files[index].path);
-    qf_hdf5_close(file);
-    if (status == QF_OK && found.axes > 0)
-        *items += (uint64_t)found.dim[0];
-    return within_list(layer, index, status);
-}
-
 static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
 {
     const state *s = layer->state;
@@ -272,6 +306,8 @@ static qf_status data_round(qf_layer *layer, uint64_t *items, int *batch)
     *batch = (int)parameter(layer)->batch_size;
     for (size_t i = 0; i < s->file_count; i++)
         QF_TRY(count_rows(layer, i, items));
+    if (s->first_row)
+        *items = qf_hold_back_count(layer->param->hold_back_param, *items);
     return QF_OK;
 }
 
@@ -292,6 +328,7 @@ static void destroy(qf_layer *layer)
     qf_free(s->rows);
     qf_free(s->row_size);
     qf_free(s->row_order);
+    qf_free(s->first_row);
 }
 
 const qf_layer_type qf_hdf5_data_layer = {
@@ -310,4 +347,5 @@ const qf_layer_type qf_hdf5_data_layer = {
     .data_statistics = data_statistics,
     .data_round = data_round,
     .data_cut = data_cut,
+    .holds_back = true,
 };
