@@ -208,6 +208,32 @@ static void models_are_shown(void **state)
         "bottom: 'l' top: 'y' yolov3_param { num_class: 1 num: 1 mask: 0 biases: [9, 9] "
         "} }");
     test_command(0, "2 x 6 x 4 x 5", "", "inspect --model yolo.prototxt --shape d=2x3x4x5");
+    /* Data that Python makes, of which only the layer's settings are known. */
+    test_write_text(
+        context, "fast_rcnn.prototxt",
+        "layer { name: 'd' type: 'Python' top: 'd' top: 'rois' top: 'l' top: 't' python_param { "
+        "module: 'roi_data_layer.layer' layer: 'RoIDataLayer' param_str: \"'num_classes': 3\" } } "
+        "layer { name: 'r' type: 'ROIPooling' bottom: 'd' bottom: 'rois' top: 'r' "
+        "roi_pooling_param { pooled_w: 2 pooled_h: 2 } } layer { name: 'b' type: 'InnerProduct' "
+        "bottom: 'r' top: 'b' inner_product_param { num_output: 12 } } layer { name: 'e' type: "
+        "'EuclideanLoss' bottom: 'b' bottom: 't' top: 'e' }");
+    test_command(1, "--shape d=1x3x600x1000", "", "inspect --model fast_rcnn.prototxt");
+    test_command(0, "1 x 3 x 2 x 2", "",
+                 "inspect --model fast_rcnn.prototxt --shape d=1x3x30x40 --phase TRAIN");
+    /* The size that the layer names; labels for each pixel; and what is given already stays. */
+    test_write_text(
+        context, "maps.prototxt",
+        "layer { name: 'd' type: 'DenseImageData' top: 'd' top: 'l' dense_image_data_param { "
+        "source: 'nowhere' batch_size: 1 new_height: 12 new_width: 20 } } layer { name: 'm' type: "
+        "'ImageData' top: 'm' top: 'n' image_data_param { source: 'nowhere' batch_size: 1 } "
+        "transform_param { crop_size: 8 force_gray: true } } layer { name: 'c' type: 'Convolution' "
+        "bottom: 'd' top: 'c' convolution_param { num_output: 2 kernel_size: 1 } } layer { name: "
+        "'s' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 'l' top: 's' }");
+    test_command(1, "--shape d=1x3x12x20", "", "inspect --model maps.prototxt");
+    test_command(1, "--shape d=1x3x12x20,m=1x1x8x8", "",
+                 "inspect --model maps.prototxt --shape d=1x3x12x20");
+    test_command(0, "1 x 2 x 12 x 20", "",
+                 "inspect --model maps.prototxt --shape d=1x3x12x20,m=1x1x8x8");
     test_command(1, "missing.prototxt", "", "inspect --model missing.prototxt");
 }
 

@@ -67,8 +67,7 @@ qf_status qf_net_for_export_open(qf_context *context, const char *model, const c
     qf_status status = shapes ? qf_input_shapes_apply(context, param, shapes) : QF_OK;
     if (status == QF_OK)
         status = qf_net_create_from_param(context, param, NULL, out);
-    if (!shapes)
-        status = qf_input_shapes_suggest(context, status, param);
+    status = qf_input_shapes_suggest(context, status, param, shapes);
     qf_net *without = NULL;
     if (status == QF_OK) /* data layers say their shapes only when they are open */
         status = qf_net_without_sources(context, param, *out, &without);

@@ -201,8 +201,7 @@ qf_status qf_inspect(qf_context *context, const char *model_file, const char *we
         status = qf_input_shapes_apply(context, whole, shapes);
     if (status == QF_OK)
         status = qf_net_create_from_param(context, whole, NULL, &net);
-    if (!shapes)
-        status = qf_input_shapes_suggest(context, status, whole);
+    status = qf_input_shapes_suggest(context, status, whole, shapes);
     status = qf_within(context, status, "%s", model_file);
     if (status == QF_OK && weights_file)
         status = qf_net_load_weights_list(net, weights_file);
