@@ -86,7 +86,8 @@ qf_status qf_ifmr_decide(qf_context *context, const qf_ifmr_options *options, fl
             (double)min, (double)max);
     *scale = qf_ifmr_candidate_at(options, max, min, best).scale;
     QF_TRY(qf_process_scale(context, scale));
-    *offset_d = options->with_offset ? -(int32_t)roundf(min / *scale) - 128 : 0;
+    *offset_d =
+        options->with_offset ? -(int32_t)roundf(min / *scale) - (1 << (options->bits - 1)) : 0;
     return QF_OK;
 }
 

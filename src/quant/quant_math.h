@@ -30,7 +30,8 @@ typedef unsigned long long uint64_t;
 /* FLT_EPSILON, which a compiler at run time does not know. */
 #define QF_SMALLEST_SCALE 0x1p-23f
 
-enum { QF_ULQ_LEVELS = 255 }; /* of 8 bits */
+/* Bits of a code. Activations may have 16, too, which are kept as values. */
+enum { QF_BITS_MIN = 2, QF_BITS_CODE = 8, QF_BITS_WIDE = 16 };
 
 /* ---- rounding: half away from zero, half to even, and to int32 saturating ---- */
 
@@ -60,10 +61,11 @@ QF_HOST_DEVICE float qf_code_value(int32_t code, int32_t zero, float scale)
 /* ---- ULQ: activations with a learned clip range (G.1) ---- */
 
 /* Factors of a clip range in the training convention: value = scale · round(x / scale), where the
- * rounded quotient lies in offset … offset + 255. offset_d = −offset − 128. */
+ * rounded quotient lies in offset … offset + levels, which is 2^bits − 1: 255. offset_d = −offset −
+ * 2^(bits − 1). */
 typedef struct qf_ulq {
     float scale;
-    int32_t offset;
+    int32_t offset, levels;
 } qf_ulq;
 
 /* The quotient is that of the rounded float32 scale: a symmetric range lies on a tie (−127.5),
@@ -71,14 +73,15 @@ typedef struct qf_ulq {
 QF_HOST_DEVICE qf_ulq qf_ulq_factors(float clip_max, float clip_min, int bits)
 {
     qf_ulq factors;
-    factors.scale = (clip_max - clip_min) / (float)((1 << bits) - 1);
+    factors.levels = (1 << bits) - 1;
+    factors.scale = (clip_max - clip_min) / (float)factors.levels;
     factors.offset = qf_saturate_int32((double)qf_round_away(clip_min / factors.scale));
     return factors;
 }
 
 QF_HOST_DEVICE int32_t qf_ulq_offset_d(qf_ulq factors)
 {
-    return -factors.offset - 128;
+    return -factors.offset - (factors.levels + 1) / 2;
 }
 
 QF_HOST_DEVICE float qf_ulq_low(qf_ulq factors)
@@ -88,7 +91,7 @@ QF_HOST_DEVICE float qf_ulq_low(qf_ulq factors)
 
 QF_HOST_DEVICE float qf_ulq_high(qf_ulq factors)
 {
-    return factors.scale * (float)(factors.offset + QF_ULQ_LEVELS);
+    return factors.scale * (float)(factors.offset + factors.levels);
 }
 
 /* x, clipped to the range and in whole steps; NaN stays. */
@@ -103,51 +106,11 @@ QF_HOST_DEVICE float qf_ulq_value(float x, qf_ulq factors)
     return qf_ulq_steps(x, factors) * factors.scale;
 }
 
-QF_HOST_DEVICE uint8_t qf_ulq_code(float x, qf_ulq factors) /* zero point −offset; NaN gives 0 */
+/* Of up to 8 bits; zero point −offset; NaN gives 0. */
+QF_HOST_DEVICE uint8_t qf_ulq_code(float x, qf_ulq factors)
 {
     const float steps = qf_ulq_steps(x, factors);
     return steps != steps ? (uint8_t)0 : (uint8_t)((int)steps - factors.offset);
-}
-
-/* What gradients need of the range. */
-typedef struct qf_ulq_terms {
-    float low, high, range, e_min;
-} qf_ulq_terms;
-
-/* By how much rounding moves x, in parts of the range: (round_away(t) − t) / 255. */
-QF_HOST_DEVICE float qf_ulq_moved(float x, float range)
-{
-    const float t = QF_ULQ_LEVELS * x / range;
-    return (qf_round_away(t) - t) / QF_ULQ_LEVELS;
-}
-
-QF_HOST_DEVICE qf_ulq_terms qf_ulq_gradient_terms(float clip_max, float clip_min)
-{
-    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
-    qf_ulq_terms terms;
-    terms.low = qf_ulq_low(factors);
-    terms.high = qf_ulq_high(factors);
-    terms.range = clip_max - clip_min;
-    terms.e_min = qf_ulq_moved(clip_min, terms.range);
-    return terms;
-}
-
-/* What y changes by: ∂y/∂max, ∂y/∂min, and ∂y/∂x, which is 1 inside the range and else 0. */
-typedef struct qf_ulq_slopes {
-    float max, min;
-    bool inside;
-} qf_ulq_slopes;
-
-QF_HOST_DEVICE qf_ulq_slopes qf_ulq_gradient(float x, qf_ulq_terms terms)
-{
-    const bool above = x > terms.high, below = x < terms.low;
-    /* NaN lies at the lower end. */
-    const float e = qf_ulq_moved(x > terms.low ? x : terms.low, terms.range), e_min = terms.e_min;
-    qf_ulq_slopes slopes;
-    slopes.max = above ? e_min + 1 : below ? e_min : e;
-    slopes.min = above ? -e_min : below ? 1 - e_min : -e;
-    slopes.inside = !above && !below;
-    return slopes;
 }
 
 /* Does adding and taking off 1.5 · 2^23, as loops do, round such quotients? All but absurd ones. */
@@ -161,17 +124,62 @@ QF_HOST_DEVICE bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip
 {
     const float range = clip_max - clip_min;
     return qf_ulq_rounds_by_addition(factors) && range > 0 &&
-           fabsf(QF_ULQ_LEVELS * clip_min / range) < 1 << 20;
+           fabsf((float)factors.levels * clip_min / range) < 1 << 20;
+}
+
+/* What gradients need of the range. */
+typedef struct qf_ulq_terms {
+    float low, high, range, e_min, levels;
+    bool regular; /* qf_ulq_is_regular() */
+} qf_ulq_terms;
+
+/* By how much rounding moves x, in parts of the range: (round_away(t) − t) / levels. */
+QF_HOST_DEVICE float qf_ulq_moved(float x, float range, float levels)
+{
+    const float t = levels * x / range;
+    return (qf_round_away(t) - t) / levels;
+}
+
+QF_HOST_DEVICE qf_ulq_terms qf_ulq_gradient_terms(float clip_max, float clip_min, int bits)
+{
+    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, bits);
+    qf_ulq_terms terms;
+    terms.low = qf_ulq_low(factors);
+    terms.high = qf_ulq_high(factors);
+    terms.range = clip_max - clip_min;
+    terms.levels = (float)factors.levels;
+    terms.e_min = qf_ulq_moved(clip_min, terms.range, terms.levels);
+    terms.regular = qf_ulq_is_regular(factors, clip_max, clip_min);
+    return terms;
+}
+
+/* What y changes by: ∂y/∂max, ∂y/∂min, and ∂y/∂x, which is 1 inside the range and else 0. */
+typedef struct qf_ulq_slopes {
+    float max, min;
+    bool inside;
+} qf_ulq_slopes;
+
+QF_HOST_DEVICE qf_ulq_slopes qf_ulq_gradient(float x, qf_ulq_terms terms)
+{
+    const bool above = x > terms.high, below = x < terms.low;
+    /* NaN lies at the lower end. */
+    const float e = qf_ulq_moved(x > terms.low ? x : terms.low, terms.range, terms.levels),
+                e_min = terms.e_min;
+    qf_ulq_slopes slopes;
+    slopes.max = above ? e_min + 1 : below ? e_min : e;
+    slopes.min = above ? -e_min : below ? 1 - e_min : -e;
+    slopes.inside = !above && !below;
+    return slopes;
 }
 
 /* ---- ARQ: weights (G.2) ---- */
 
 /* The limit that counts: the value of larger magnitude, the negative one if equal; divided by 127
- * or by −128, the code that it gets. */
-QF_HOST_DEVICE float qf_arq_scale(float max, float min)
+ * or by −128, the code that it gets (of 8 bits; codes are −2^(bits − 1) … 2^(bits − 1) − 1). */
+QF_HOST_DEVICE float qf_arq_scale(float max, float min, int bits)
 {
-    const float limit = fabsf(max) > fabsf(min) ? max : min;
-    return limit > 0 ? limit / 127 : limit / -128;
+    const float limit = fabsf(max) > fabsf(min) ? max : min, half = (float)(1 << (bits - 1));
+    return limit > 0 ? limit / (half - 1) : limit / -half;
 }
 
 /* Negative and −infinity too, as published. */
@@ -180,10 +188,10 @@ QF_HOST_DEVICE float qf_usable_scale(float scale)
     return scale < QF_SMALLEST_SCALE ? 1 : scale;
 }
 
-QF_HOST_DEVICE float qf_arq_code(float w, float step) /* −128 … 127 */
+QF_HOST_DEVICE float qf_arq_code(float w, float step, int bits)
 {
-    const float code = qf_round_away(w / step);
-    return code < -128 ? -128 : code > 127 ? 127 : code;
+    const float code = qf_round_away(w / step), half = (float)(1 << (bits - 1));
+    return code < -half ? -half : code > half - 1 ? half - 1 : code;
 }
 
 /* The scale of a channel whose weights folding multiplies by `factor`: |factor| · scale, but at

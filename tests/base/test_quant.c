@@ -77,11 +77,11 @@ static void weight_codes_follow_the_definition(void **state)
         w[c * ROW] = -128 * step[c];
     const qf_weight_layout layout = {1, ROWS, ROW};
     float scale[ROWS];
-    assert_ok(context, qf_arq_quantise(context, w, layout, scale, codes));
+    assert_ok(context, qf_arq_quantise(context, w, layout, 8, scale, codes));
     for (size_t c = 0; c < ROWS; c++)
         assert_true(scale[c] == step[c]);
     for (size_t i = 0; i < WEIGHTS; i++)
-        assert_int_equal(codes[i], (int)qf_arq_code(w[i], scale[i / ROW]));
+        assert_int_equal(codes[i], (int)qf_arq_code(w[i], scale[i / ROW], 8));
     qf_context_destroy(context);
 }
 
@@ -101,7 +101,7 @@ static void weights_of_all_layouts(void **state)
         const qf_weight_layout layout = layouts[l];
         const size_t n = layout.outer * layout.channels * layout.inner;
         float scale[60], limit[60] = {0};
-        assert_ok(context, qf_arq_quantise(context, w, layout, scale, codes));
+        assert_ok(context, qf_arq_quantise(context, w, layout, 8, scale, codes));
         for (size_t i = 0; i < n; i++) {
             float *largest = &limit[i / layout.inner % layout.channels];
             if (fabsf(w[i]) > fabsf(*largest) || (fabsf(w[i]) == fabsf(*largest) && w[i] < 0))
@@ -111,10 +111,10 @@ static void weights_of_all_layouts(void **state)
             assert_true(scale[c] == (limit[c] > 0 ? limit[c] / 127 : limit[c] / -128));
         for (size_t i = 0; i < n; i++)
             assert_int_equal(codes[i],
-                             (int)qf_arq_code(w[i], scale[i / layout.inner % layout.channels]));
+                             (int)qf_arq_code(w[i], scale[i / layout.inner % layout.channels], 8));
         const float before = w[n - 1];
         w[n - 1] = NAN;
-        assert_int_equal(qf_arq_quantise(context, w, layout, scale, codes), QF_E_VALUE);
+        assert_int_equal(qf_arq_quantise(context, w, layout, 8, scale, codes), QF_E_VALUE);
         char *named = test_format("weights of channel %zu contain NaN", layout.channels - 1);
         assert_non_null(strstr(qf_error_text(context), named));
         qf_free(named);

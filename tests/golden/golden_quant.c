@@ -13,7 +13,7 @@ static qf_status ulq_forward(run *r)
 {
     test_array *x = input(r, "x");
     float *y = x->data;
-    const qf_ulq factors = {(float)number(r, "scale"), (int32_t)number(r, "offset")};
+    const qf_ulq factors = {(float)number(r, "scale"), (int32_t)number(r, "offset"), 255};
     for (size_t i = 0; i < x->count; i++)
         y[i] = qf_ulq_value(y[i], factors);
     give_floats(r, "y", y, x->count);
@@ -151,12 +151,12 @@ static qf_status quantise_weights(run *r, const test_array *w, qf_weight_layout 
     float *fake = qf_alloc(w->count, sizeof *fake);
     const float *values = w->data;
     qf_status status =
-        given_scale ? QF_OK : qf_arq_quantise(r->context, values, layout, scale, codes);
+        given_scale ? QF_OK : qf_arq_quantise(r->context, values, layout, 8, scale, codes);
     if (status == QF_OK) {
         for (size_t i = 0; i < w->count; i++) {
             const float step = qf_usable_scale(scale[i / layout.inner % layout.channels]);
             if (given_scale)
-                codes[i] = (int8_t)qf_arq_code(values[i], step);
+                codes[i] = (int8_t)qf_arq_code(values[i], step, 8);
             fake[i] = qf_code_value(codes[i], 0, step);
         }
         give_floats(r, "scale", scale, layout.channels);

@@ -156,10 +156,11 @@ sweep_operands sweep_open(const sweep_shape *s, bool special)
     sweep_operands o = {.shape = s, .x = rows_tensor(s->axes, s->size)};
     const float high = qf_random_uniform(&context->random, 0.5f, 3),
                 low = rows_chance(0.5) ? 0 : qf_random_uniform(&context->random, -2, 0);
+    const int bits = rows_chance(0.5) ? 8 : rows_between(2, 7);
     fill(o.x);
     o.sweep = make_sweep(s, o.x);
-    o.sweep.codes = qf_ulq_factors(high, low, 8);
-    o.terms = qf_ulq_gradient_terms(high, low);
+    o.sweep.codes = qf_ulq_factors(high, low, bits);
+    o.terms = qf_ulq_gradient_terms(high, low, bits);
     if (s->addend)
         fill(o.addend = rows_like(o.x));
     for (int i = 0; i < s->above; i++) {
@@ -255,8 +256,9 @@ static qf_tensor *measure_clip(const sweep_operands *o, const qf_sweep_gradients
     for (int k = 0; k < g->code_count; k++) {
         assert_ok(context, qf_read(context, g->codes[k], QF_NHWC, &gradient));
         for (size_t i = 0; i < o->sweep.rows * o->sweep.channels; i++)
-            sum += absolute(gradient[i]) *
-                   (value[i] > o->terms.high || value[i] < o->terms.low ? 1 : 0.5 / 255);
+            sum += absolute(gradient[i]) * (value[i] > o->terms.high || value[i] < o->terms.low
+                                                ? 1
+                                                : 0.5 / (double)o->terms.levels);
     }
     assert_ok(context, qf_write(context, magnitude, QF_PLAIN, &size));
     size[0] = (float)sum;

@@ -13,19 +13,23 @@ typedef struct shape {
     bool special;       /* values that rounding by addition cannot handle among them */
     bool deconvolution; /* channels of weights on axis 1 */
     bool channel_wise;
+    int bits;
 } shape;
 
 static const shape shapes[] = {
-    {"single", {1, 1, 1, 1}, 1.5f, -0.5f, false, false, true},
-    {"3x3", {24, 16, 3, 3}, 2.4f, -1.1f, false, false, true},
-    {"one-scale", {24, 16, 3, 3}, 2.4f, -1.1f, false, false, false},
-    {"deconvolution", {17, 13, 4, 4}, 1, -1, false, true, true},
-    {"symmetric", {5, 33, 7, 3}, 1, -1, false, false, true}, /* rounding ties */
-    {"not-negative", {3, 20, 11, 9}, 6, 0, false, false, true},
-    {"special", {2, 19, 5, 7}, 3, -2, true, false, true},
-    {"absurd-range", {2, 19, 5, 7}, 0x1p-120f, -0x1p-120f, true, false, true},
-    {"long", {2, 70001, 1, 1}, 1.5f, -0.5f, false, false, true},
-    {"many", {2, 60, 100, 101}, 1.5f, -0.5f, false, false, true}, /* for a histogram */
+    {"single", {1, 1, 1, 1}, 1.5f, -0.5f, false, false, true, 8},
+    {"3x3", {24, 16, 3, 3}, 2.4f, -1.1f, false, false, true, 8},
+    {"one-scale", {24, 16, 3, 3}, 2.4f, -1.1f, false, false, false, 8},
+    {"deconvolution", {17, 13, 4, 4}, 1, -1, false, true, true, 8},
+    {"symmetric", {5, 33, 7, 3}, 1, -1, false, false, true, 8}, /* rounding ties */
+    {"not-negative", {3, 20, 11, 9}, 6, 0, false, false, true, 8},
+    {"special", {2, 19, 5, 7}, 3, -2, true, false, true, 8},
+    {"4-bits", {5, 33, 7, 3}, 2.4f, -1.1f, false, false, true, 4},
+    {"6-bits", {17, 13, 4, 4}, 1, -1, true, true, true, 6},
+    {"16-bits", {5, 33, 7, 3}, 2.4f, -1.1f, false, false, true, 16},
+    {"absurd-range", {2, 19, 5, 7}, 0x1p-120f, -0x1p-120f, true, false, true, 8},
+    {"long", {2, 70001, 1, 1}, 1.5f, -0.5f, false, false, true, 8},
+    {"many", {2, 60, 100, 101}, 1.5f, -0.5f, false, false, true, 8}, /* for a histogram */
 };
 
 static void draw(void *to)
@@ -37,7 +41,8 @@ static void draw(void *to)
                 -(float)rows_between(0, 40) / 16,
                 rows_chance(0.2),
                 rows_chance(0.3),
-                rows_chance(0.7)};
+                rows_chance(0.7),
+                rows_between(2, 8)};
 }
 
 static qf_tensor *values_of(const shape *s)
@@ -53,17 +58,18 @@ static qf_tensor *values_of(const shape *s)
 static void activations(const qf_device *device, const void *of)
 {
     const shape *s = of;
-    const qf_ulq factors = qf_ulq_factors(s->clip_max, s->clip_min, 8);
+    const qf_ulq factors = qf_ulq_factors(s->clip_max, s->clip_min, s->bits);
+    const bool wide = factors.levels > 255; /* which codes do not hold */
     qf_tensor *x = values_of(s), *mine = rows_copy(x), *found = rows_like(x),
               *expected = rows_like(x);
     rows_expect_begin();
     assert_ok(context, qf_reference.quantise->activations(context, x, factors, expected));
     rows_expect_end();
     rows_input(mine);
-    rows_output(found, 1u << QF_CODES);
+    rows_output(found, wide ? 1u << QF_NHWC : 1u << QF_CODES);
     assert_ok(context, device->quantise->activations(context, mine, factors, found));
     rows_check();
-    rows_compare_form(found, expected, QF_CODES, "codes");
+    rows_compare_form(found, expected, wide ? QF_NHWC : QF_CODES, "codes");
 }
 
 /* Terms of the range's gradients are dy at most; what they are added to is that of `like`. */
@@ -85,6 +91,7 @@ static void activations_backward(const qf_device *device, const void *of)
     qf_tensor *x = rows_tensor(4, s->size), *dy = rows_like(x), *found = rows_like(x),
               *expected = rows_like(x);
     const bool wants_data = rows_chance(0.8);
+    const qf_ulq_terms terms = qf_ulq_gradient_terms(s->clip_max, s->clip_min, s->bits);
     const int one = 1;
     qf_tensor *d_found[2], *d_expected[2], *magnitude[2];
     for (int i = 0; i < 2; i++) {
@@ -99,8 +106,7 @@ static void activations_backward(const qf_device *device, const void *of)
     qf_tensor *my_x = rows_copy(x), *my_dy = rows_copy(dy);
     rows_expect_begin();
     assert_ok(context, qf_reference.quantise->activations_backward(
-                           context, x, dy, s->clip_max, s->clip_min, wants_data ? expected : NULL,
-                           d_expected));
+                           context, x, dy, terms, wants_data ? expected : NULL, d_expected));
     rows_expect_end();
     rows_input(my_x);
     rows_input(my_dy);
@@ -108,9 +114,8 @@ static void activations_backward(const qf_device *device, const void *of)
         rows_output(found, ROWS_FLOATS);
     for (int i = 0; i < 2; i++)
         rows_output(d_found[i], ROWS_FLOATS);
-    assert_ok(context,
-              device->quantise->activations_backward(context, my_x, my_dy, s->clip_max, s->clip_min,
-                                                     wants_data ? found : NULL, d_found));
+    assert_ok(context, device->quantise->activations_backward(context, my_x, my_dy, terms,
+                                                              wants_data ? found : NULL, d_found));
     rows_check();
     if (wants_data)
         rows_compare(device, found, expected, NULL, 0, "gradients of the data");
@@ -128,6 +133,12 @@ static qf_weight_layout layout_of(const shape *s)
     return s->deconvolution ? (qf_weight_layout){a, b, rest} : (qf_weight_layout){1, a, b * rest};
 }
 
+/* Those of 16 bits are of activations only. */
+static int weight_bits_of(const shape *s)
+{
+    return s->bits > 8 ? 8 : s->bits;
+}
+
 static void weights(const qf_device *device, const void *of)
 {
     const shape *s = of;
@@ -140,11 +151,13 @@ static void weights(const qf_device *device, const void *of)
     rows_fill(w);
     qf_tensor *my_w = rows_copy(w);
     rows_expect_begin();
-    assert_ok(context, qf_reference.quantise->weights(context, w, layout, scales, expected));
+    assert_ok(context, qf_reference.quantise->weights(context, w, layout, weight_bits_of(s), scales,
+                                                      expected));
     rows_expect_end();
     rows_input(my_w);
     rows_output(found, 1u << QF_WEIGHT_CODES);
-    assert_ok(context, device->quantise->weights(context, my_w, layout, mine, found));
+    assert_ok(context,
+              device->quantise->weights(context, my_w, layout, weight_bits_of(s), mine, found));
     rows_check();
     rows_compare_form(found, expected, QF_WEIGHT_CODES, "codes");
     assert_memory_equal(mine, scales, layout.channels * sizeof *mine);
@@ -166,7 +179,9 @@ static void weights_with_nan(const qf_device *device, const void *of)
     values[at] = NAN;
     char *sentence =
         test_format("weights of channel %zu contain NaN", at / layout.inner % layout.channels);
-    assert_fails(context, device->quantise->weights(context, w, layout, scales, codes), sentence);
+    assert_fails(context,
+                 device->quantise->weights(context, w, layout, weight_bits_of(s), scales, codes),
+                 sentence);
     qf_free(sentence);
     qf_free(scales);
 }
@@ -181,10 +196,12 @@ static void scales_alone(const qf_device *device, const void *of)
     rows_fill(w);
     qf_tensor *my_w = rows_copy(w);
     rows_expect_begin();
-    assert_ok(context, qf_reference.quantise->weights(context, w, layout, scales, NULL));
+    assert_ok(context,
+              qf_reference.quantise->weights(context, w, layout, weight_bits_of(s), scales, NULL));
     rows_expect_end();
     rows_input(my_w);
-    assert_ok(context, device->quantise->weights(context, my_w, layout, mine, NULL));
+    assert_ok(context,
+              device->quantise->weights(context, my_w, layout, weight_bits_of(s), mine, NULL));
     rows_check();
     assert_memory_equal(mine, scales, layout.channels * sizeof *mine);
     qf_free(scales);

@@ -114,9 +114,9 @@ static void arq(const float *w, float *scale, int8_t *codes)
             low = fminf(low, w[c * INNER + i]);
             high = fmaxf(high, w[c * INNER + i]);
         }
-        scale[c] = qf_arq_scale(high, low);
+        scale[c] = qf_arq_scale(high, low, 8);
         for (int i = 0; i < INNER; i++)
-            codes[c * INNER + i] = (int8_t)qf_arq_code(w[c * INNER + i], scale[c]);
+            codes[c * INNER + i] = (int8_t)qf_arq_code(w[c * INNER + i], scale[c], 8);
     }
 }
 
@@ -159,7 +159,7 @@ static void scales_fit_better_and_give_their_codes(void **state)
                 assert_true(now < before);
             before = now;
             for (int i = 0; i < CHANNELS * INNER; i++)
-                again[i] = (int8_t)qf_arq_code(w[i], scale[i / INNER]);
+                again[i] = (int8_t)qf_arq_code(w[i], scale[i / INNER], 8);
             qf_nuq_restrict(again, CHANNELS * INNER, steps);
             assert_memory_equal(again, codes, sizeof codes);
         }

@@ -8,15 +8,16 @@
 #include "tensor/tensor.h"
 
 typedef struct qf_quantise_family {
-    /* ULQ: the codes of x, with their scale and zero point. */
+    /* ULQ: the codes of x, with their scale and zero point; with more levels than codes have, its
+     * values in whole steps (QF_NHWC). */
     qf_status (*activations)(qf_context *, qf_tensor *x, qf_ulq factors, qf_tensor *codes);
     /* dx = dy inside the clip range, else 0. The gradients of clip_max and clip_min are added to.
      * Each may be NULL. */
-    qf_status (*activations_backward)(qf_context *, qf_tensor *x, qf_tensor *dy, float clip_max,
-                                      float clip_min, qf_tensor *dx, qf_tensor *const d_clip[2]);
+    qf_status (*activations_backward)(qf_context *, qf_tensor *x, qf_tensor *dy, qf_ulq_terms,
+                                      qf_tensor *dx, qf_tensor *const d_clip[2]);
     /* ARQ: the codes of the master's weights (NULL: nobody asks), and the scale of each channel,
      * which people read and records keep. */
-    qf_status (*weights)(qf_context *, qf_tensor *master, qf_weight_layout, float *scale,
+    qf_status (*weights)(qf_context *, qf_tensor *master, qf_weight_layout, int bits, float *scale,
                          qf_tensor *codes);
     /* y = what is left of x behind a fake DeQuant, whose scales and shifts are one for all or one
      * for each channel (axis 1); y may be x. */

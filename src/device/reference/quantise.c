@@ -5,11 +5,24 @@
 
 #include <string.h>
 
+static qf_status wide_activations(qf_context *context, qf_tensor *x, qf_ulq factors, qf_tensor *y)
+{
+    const float *from;
+    float *to;
+    QF_TRY(qf_device_read(context, x, QF_NHWC, &from));
+    QF_TRY(qf_device_write(context, y, QF_NHWC, &to));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        to[i] = qf_ulq_value(from[i], factors);
+    return QF_OK;
+}
+
 static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, qf_tensor *codes)
 {
     QF_ON_DEVICE(context);
     const float *from;
     uint8_t *to;
+    if (factors.levels > UINT8_MAX)
+        return wide_activations(context, x, factors, codes);
     QF_TRY(qf_device_read(context, x, QF_NHWC, &from));
     QF_TRY(qf_device_write(context, codes, QF_CODES, &to));
     for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
@@ -20,8 +33,7 @@ static qf_status activations(qf_context *context, qf_tensor *x, qf_ulq factors, 
 }
 
 static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tensor *dy,
-                                      float clip_max, float clip_min, qf_tensor *dx,
-                                      qf_tensor *const d_clip[2])
+                                      qf_ulq_terms terms, qf_tensor *dx, qf_tensor *const d_clip[2])
 {
     QF_ON_DEVICE(context);
     const float *values, *gradient;
@@ -31,7 +43,6 @@ static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tens
     QF_TRY(qf_device_read(context, dy, QF_NHWC, &gradient));
     if (dx)
         QF_TRY(qf_device_write(context, dx, QF_NHWC, &result));
-    const qf_ulq_terms terms = qf_ulq_gradient_terms(clip_max, clip_min);
     for (size_t i = 0; i < qf_shape_count(&x->shape); i++) {
         const qf_ulq_slopes slopes = qf_ulq_gradient(values[i], terms);
         sums[0] += (double)(gradient[i] * slopes.max);
@@ -58,8 +69,8 @@ static bool find_ends(const float *w, qf_weight_layout l, size_t channel, float 
     return true;
 }
 
-static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layout l, float *scale,
-                         qf_tensor *codes)
+static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layout l, int bits,
+                         float *scale, qf_tensor *codes)
 {
     QF_ON_DEVICE(context);
     const float *from;
@@ -76,12 +87,13 @@ static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layou
                            "the weights of channel %zu contain NaN; did training diverge? Use a "
                            "smaller base_lr",
                            c);
-        scale[c] = qf_arq_scale(max, min);
+        scale[c] = qf_arq_scale(max, min, bits);
         QF_TRY(
             qf_within(context, qf_process_scale(context, &scale[c]), "weights of channel %zu", c));
     }
     for (size_t i = 0; codes && i < l.outer * l.channels * l.inner; i++)
-        to[i] = (int8_t)qf_arq_code(from[i], qf_usable_scale(scale[i / l.inner % l.channels]));
+        to[i] =
+            (int8_t)qf_arq_code(from[i], qf_usable_scale(scale[i / l.inner % l.channels]), bits);
     return QF_OK;
 }
 

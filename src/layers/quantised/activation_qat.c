@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CLIP_MAX, CLIP_MIN, BITS = 8 };
+enum { CLIP_MAX, CLIP_MIN };
 
 /* A layer that reads the codes, as the record names it. */
 typedef struct object {
@@ -34,6 +34,11 @@ static const Caffe__RetrainDataQuantParameter *param_of(const qf_layer *layer)
     return QF_LAYER_PARAM(layer, retrain_data_quant_param, RETRAIN_DATA_QUANT_, RetrainDataQuant);
 }
 
+static int bits_of(const qf_layer *layer)
+{
+    return (int)param_of(layer)->num_bits;
+}
+
 static qf_status setup(qf_layer *layer)
 {
     const Caffe__RetrainDataQuantParameter *p = param_of(layer);
@@ -44,6 +49,10 @@ static qf_status setup(qf_layer *layer)
                        "clip_max %g must be greater than clip_min %g: an empty range cannot be "
                        "quantised",
                        (double)initial[CLIP_MAX], (double)initial[CLIP_MIN]);
+    if (p->num_bits != QF_BITS_WIDE && (p->num_bits < QF_BITS_MIN || p->num_bits > QF_BITS_CODE))
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "retrain_data_quant_param.num_bits is %u, expected %d to %d, or %d",
+                       p->num_bits, QF_BITS_MIN, QF_BITS_CODE, QF_BITS_WIDE);
     for (int i = 0; i < 2; i++) {
         Caffe__FillerParameter filler = CAFFE__FILLER_PARAMETER__INIT;
         filler.has_value = true;
@@ -126,12 +135,15 @@ static qf_status set_clip(qf_layer *layer, const float clip[2])
 /* The first range, from the first batch (IFMR). */
 static qf_status measure(qf_layer *layer, float clip[2])
 {
+    const int bits = bits_of(layer), half = 1 << (bits - 1);
+    qf_ifmr_options options = qf_ifmr_defaults;
     float scale;
     int32_t offset_d;
-    QF_TRY(layer->device->quantise->first_range(layer->context, layer->bottom[0]->data,
-                                                &qf_ifmr_defaults, &scale, &offset_d));
-    clip[CLIP_MIN] = 0 - scale * (float)(offset_d + 128); /* 0, not -0 */
-    clip[CLIP_MAX] = scale * 255 + clip[CLIP_MIN];
+    options.bits = bits;
+    QF_TRY(layer->device->quantise->first_range(layer->context, layer->bottom[0]->data, &options,
+                                                &scale, &offset_d));
+    clip[CLIP_MIN] = 0 - scale * (float)(offset_d + half); /* 0, not -0 */
+    clip[CLIP_MAX] = scale * (float)(2 * half - 1) + clip[CLIP_MIN];
     qf_info(layer->context, "Layer %s: first clip range %g ... %g", layer->name,
             (double)clip[CLIP_MIN], (double)clip[CLIP_MAX]);
     return QF_OK;
@@ -170,7 +182,7 @@ static qf_status settle_range(qf_layer *layer, const float clip[2])
         return qf_fail(layer->context, QF_E_VALUE,
                        "the clip range is empty: clip_max %g, clip_min %g (are all inputs zero?)",
                        (double)s->clip.max, (double)s->clip.min);
-    s->factors = qf_ulq_factors(s->clip.max, s->clip.min, BITS);
+    s->factors = qf_ulq_factors(s->clip.max, s->clip.min, bits_of(layer));
     QF_TRY(keep_valid(layer));
     return set_clip(layer, (float[]){s->clip.max, s->clip.min});
 }
@@ -267,12 +279,14 @@ static qf_status forward(qf_layer *layer)
 static void stage(qf_layer *layer, qf_stage *out)
 {
     const state *s = layer->state;
+    if (bits_of(layer) > QF_BITS_CODE)
+        return; /* values, no codes */
     out->kind = QF_STAGE_QUANTISE;
     out->quantise.known = s->initialised;
     out->quantise.regular =
         !s->initialised || qf_ulq_is_regular(s->factors, s->clip.max, s->clip.min);
     out->quantise.codes = s->factors;
-    out->quantise.terms = qf_ulq_gradient_terms(s->clip.max, s->clip.min);
+    out->quantise.terms = qf_ulq_gradient_terms(s->clip.max, s->clip.min, bits_of(layer));
     for (int i = 0; i < 2; i++)
         out->quantise.d_clip[i] = qf_layer_param_gradient(layer, i);
 }
@@ -283,7 +297,8 @@ static qf_status backward(qf_layer *layer)
     qf_tensor *const d_clip[] = {qf_layer_param_gradient(layer, CLIP_MAX),
                                  qf_layer_param_gradient(layer, CLIP_MIN)};
     return layer->device->quantise->activations_backward(
-        layer->context, layer->bottom[0]->data, layer->top[0]->diff, s->clip.max, s->clip.min,
+        layer->context, layer->bottom[0]->data, layer->top[0]->diff,
+        qf_ulq_gradient_terms(s->clip.max, s->clip.min, bits_of(layer)),
         layer->propagate_down[0] ? layer->bottom[0]->diff : NULL, d_clip);
 }
 

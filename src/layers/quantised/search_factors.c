@@ -147,13 +147,15 @@ qf_status qf_search_factors_train(const qf_layer *search, const qf_search_target
     const float *clip_max, *clip_min;
     QF_TRY(qf_read(search->context, t->activation_qat->params[0].blob->data, QF_PLAIN, &clip_max));
     QF_TRY(qf_read(search->context, t->activation_qat->params[1].blob->data, QF_PLAIN, &clip_min));
-    const float scale_d = qf_ulq_factors(clip_max[0], clip_min[0], 8).scale;
+    const Caffe__RetrainDataQuantParameter *data = QF_LAYER_PARAM(
+        t->activation_qat, retrain_data_quant_param, RETRAIN_DATA_QUANT_, RetrainDataQuant);
+    const float scale_d = qf_ulq_factors(clip_max[0], clip_min[0], (int)data->num_bits).scale;
     float *scale_w = qf_alloc(layout.channels, sizeof *scale_w);
     float *factor = qf_alloc(factors->channels, sizeof *factor);
-    qf_status status =
-        scale_w && factor
-            ? search->device->quantise->weights(search->context, master, layout, scale_w, NULL)
-            : qf_fail(search->context, QF_E_MEMORY, "no memory for scales");
+    qf_status status = scale_w && factor
+                           ? search->device->quantise->weights(search->context, master, layout,
+                                                               (int)p->num_bits, scale_w, NULL)
+                           : qf_fail(search->context, QF_E_MEMORY, "no memory for scales");
     if (status == QF_OK)
         status = check_scales(search, t->layer->name, layout.channels, factors->channels);
     if (status == QF_OK)

@@ -12,6 +12,7 @@ enum { QUANTISED, MASTER };
 typedef struct state {
     qf_weight_layout layout;
     float *scale; /* of each channel */
+    int bits;
     bool deconvolution;
     bool quantised;                             /* the scales are there */
     uint64_t master_version, quantised_version; /* when they last agreed */
@@ -29,6 +30,11 @@ static qf_status setup(qf_layer *layer)
             layer->context, QF_E_UNSUPPORTED,
             "retrain_weight_quant_param.with_offset is not possible: weights are quantised "
             "without offset");
+    if (p->num_bits < QF_BITS_MIN || p->num_bits > QF_BITS_CODE)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "retrain_weight_quant_param.num_bits is %u, expected %d to %d", p->num_bits,
+                       QF_BITS_MIN, QF_BITS_CODE);
+    s->bits = (int)p->num_bits;
     for (int i = 0; i < 2; i++)
         QF_TRY(qf_layer_add_param(layer, &shape, NULL));
     s->deconvolution = p->layer_type && strcmp(p->layer_type, "Deconvolution") == 0;
@@ -55,8 +61,8 @@ static qf_status quantise(qf_layer *layer)
     qf_tensor *quantised = layer->params[QUANTISED].blob->data;
     qf_tensor *master = layer->params[MASTER].blob->data;
     s->quantised = true; /* also where this fails: then for what the scales are */
-    QF_TRY(
-        layer->device->quantise->weights(layer->context, master, s->layout, s->scale, quantised));
+    QF_TRY(layer->device->quantise->weights(layer->context, master, s->layout, s->bits, s->scale,
+                                            quantised));
     qf_tensor_trim(quantised); /* floats from a file */
     return qf_tensor_set_weight_scale(layer->context, quantised, s->scale, (int)s->layout.channels,
                                       s->deconvolution && s->layout.channels > 1 ? 1 : 0);

@@ -46,7 +46,7 @@ static void rescale_codes(qf_quantised *q, const Caffe__LayerParameter *layer, s
 {
     for (size_t i = 0; i < q->code_count; i++)
         if (q->codes[i] && qf_quantised_scale_of(q, layer, i) == scale)
-            q->codes[i] = (int8_t)fmaxf(-128, fminf(127, roundf((float)q->codes[i] * ratio)));
+            q->codes[i] = (int8_t)qf_arq_code((float)q->codes[i] * ratio, 1, q->weight_bits);
 }
 
 /* The shift was searched for other steps: the least that keeps the sums within 16 bits. */

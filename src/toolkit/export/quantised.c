@@ -98,8 +98,8 @@ qf_status qf_quantised_layout(qf_context *context, const Caffe__LayerParameter *
 }
 
 /* By the context's device. */
-static qf_status arq(qf_context *context, const float *w, qf_weight_layout layout, float *scale,
-                     int8_t *codes)
+static qf_status arq(qf_context *context, const float *w, qf_weight_layout layout, int bits,
+                     float *scale, int8_t *codes)
 {
     const int count = (int)(layout.outer * layout.channels * layout.inner);
     const qf_shape shape = qf_shape_make(1, &count);
@@ -117,8 +117,8 @@ static qf_status arq(qf_context *context, const float *w, qf_weight_layout layou
         status = qf_write(context, master, QF_PLAIN, &values);
     if (status == QF_OK) {
         memcpy(values, w, (size_t)count * sizeof *values);
-        status =
-            qf_device_of(context)->quantise->weights(context, master, layout, scale, quantised);
+        status = qf_device_of(context)->quantise->weights(context, master, layout, bits, scale,
+                                                          quantised);
     }
     if (status == QF_OK)
         status = qf_tensor_read(context, quantised, QF_WEIGHT_CODES, &found);
@@ -139,10 +139,11 @@ static qf_status make_room(qf_context *context, size_t codes, size_t scales, qf_
 }
 
 qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_layout layout,
-                              qf_quantised *q)
+                              int bits, qf_quantised *q)
 {
+    q->weight_bits = bits;
     QF_TRY(make_room(context, layout.outer * layout.channels * layout.inner, layout.channels, q));
-    QF_TRY(arq(context, w, layout, q->scale, q->codes));
+    QF_TRY(arq(context, w, layout, bits, q->scale, q->codes));
     q->weight_sqnr = decibels(w, q->codes, layout, q->scale);
     return QF_OK;
 }
@@ -151,7 +152,8 @@ void qf_quantised_take_codes(qf_quantised *q, const Caffe__LayerParameter *layer
 {
     const float *w = layer->blobs[0]->data;
     for (size_t i = 0; i < q->code_count; i++)
-        q->codes[i] = (int8_t)qf_arq_code(w[i], q->scale[qf_quantised_scale_of(q, layer, i)]);
+        q->codes[i] =
+            (int8_t)qf_arq_code(w[i], q->scale[qf_quantised_scale_of(q, layer, i)], q->weight_bits);
     qf_quantised_measure(q, layer);
 }
 
@@ -207,7 +209,10 @@ qf_status qf_quantised_add(qf_context *context, qf_quantised_net *r,
     if (!qf_grow(&r->layers, &r->capacity, r->count + 1, sizeof *r->layers))
         return qf_fail(context, QF_E_MEMORY, "no memory for a layer's factors");
     *out = &r->layers[r->count];
-    **out = (qf_quantised){.name = qf_strdup(layer->name), .weight_sqnr = INFINITY};
+    **out = (qf_quantised){.name = qf_strdup(layer->name),
+                           .data_bits = QF_BITS_CODE,
+                           .weight_bits = QF_BITS_CODE,
+                           .weight_sqnr = INFINITY};
     r->count++;
     return (*out)->name ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for a layer's factors");
 }
@@ -241,6 +246,7 @@ static qf_status fold_codes(qf_context *context, qf_quantised *q, bool deconvolu
     }
     /* Convolution has its channels on axis 0; Deconvolution (group 1) on axis 1. */
     size_t inner = deconvolution ? kernel : q->code_count / count;
+    const float largest = (float)((1 << (q->weight_bits - 1)) - 1);
     for (size_t i = 0; i < q->code_count; i++) {
         size_t c = i / inner % count;
         if (q->codes[i] == 0)
@@ -248,7 +254,7 @@ static qf_status fold_codes(qf_context *context, qf_quantised *q, bool deconvolu
         /* ±1, or less where the scale could not follow */
         float ratio = factors[c] * q->scale[c % q->scales] / scale[c];
         float code = qf_round_away((float)q->codes[i] * ratio);
-        q->codes[i] = (int8_t)(code > 127 ? 127 : code);
+        q->codes[i] = (int8_t)(code > largest ? largest : code);
     }
     qf_free(q->scale);
     q->scale = scale;

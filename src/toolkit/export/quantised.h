@@ -13,6 +13,7 @@ typedef struct qf_quantised {
     bool has_weights; /* AVE Pooling has none; then scale is the single 1 */
     float scale_d;    /* while it is read: 0, where the weights hold no usable range */
     int32_t offset_d;
+    int data_bits, weight_bits;
     int8_t *codes; /* of the weights, as they lie in the blob */
     size_t code_count;
     float *scale; /* scale_w, after folding: one for each output or one for all */
@@ -53,10 +54,10 @@ qf_quantised *qf_quantised_find(const qf_quantised_net *quantised, const char *n
 /* How scales lie in the weights of a layer that carries its blobs. */
 qf_status qf_quantised_layout(qf_context *context, const Caffe__LayerParameter *layer,
                               bool channel_wise, qf_weight_layout *out);
-/* Its scales and codes, of weights `w` by ARQ; or of the layer's blob, with given scales, one or
- * `count` of them; or, without weights, the scale 1. */
+/* Its scales and codes of so many bits, of weights `w` by ARQ; or of the layer's blob, with given
+ * scales, one or `count` of them; or, without weights, the scale 1. */
 qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_layout layout,
-                              qf_quantised *q);
+                              int bits, qf_quantised *q);
 qf_status qf_quantise_by_scales(qf_context *context, const Caffe__LayerParameter *layer,
                                 const float *scale, size_t count, qf_quantised *q);
 /* The codes anew, where its scales have changed. */

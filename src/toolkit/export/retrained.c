@@ -30,6 +30,8 @@ static qf_status activation_factors(qf_context *context, const Caffe__LayerParam
 {
     const Caffe__RetrainDataQuantParameter *p = activation->retrain_data_quant_param;
     qf_clip clip = {0};
+    if (p)
+        q->data_bits = (int)p->num_bits;
     QF_TRY(single_float(context, activation, 0, &clip.max));
     QF_TRY(single_float(context, activation, 1, &clip.min));
     const double found[2] = {(double)clip.max, (double)clip.min};
@@ -43,7 +45,7 @@ static qf_status activation_factors(qf_context *context, const Caffe__LayerParam
                    q->name, found[1], found[0]);
         return QF_OK;
     }
-    qf_ulq factors = qf_ulq_factors(clip.max, clip.min, 8);
+    const qf_ulq factors = qf_ulq_factors(clip.max, clip.min, q->data_bits);
     q->scale_d = factors.scale;
     q->offset_d = qf_ulq_offset_d(factors);
     return QF_OK;
@@ -72,7 +74,8 @@ static qf_status weight_factors(qf_context *context, const Caffe__LayerParameter
             "layer %s has no float weights of the right size in the weights file; give the "
             "weights that training wrote (solver_iter_N.caffemodel)",
             weight_qat->name);
-    return qf_quantise_weights(context, master->data, layout_of(weight_qat, expected), q);
+    return qf_quantise_weights(context, master->data, layout_of(weight_qat, expected),
+                               (int)p->num_bits, q);
 }
 
 /* A layer whose input comes from fake quantisation. */

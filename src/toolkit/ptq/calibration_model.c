@@ -31,7 +31,7 @@ static qf_status quantise(qf_context *context, const qf_quant_graph *graph,
     const qf_joint joint = qf_ptq_joint_of(graph, config);
     qf_weight_layout layout;
     QF_TRY(qf_quantised_layout(context, layer, config->channel_wise, &layout));
-    QF_TRY(qf_quantise_weights(context, layer->blobs[0]->data, layout, q));
+    QF_TRY(qf_quantise_weights(context, layer->blobs[0]->data, layout, QF_BITS_CODE, q));
     if (config->weight_method == QF_NUQ)
         return qf_nuq_quantise(context, layer->blobs[0]->data, layout, config->nuq_steps,
                                config->nuq_iterations, q->scale, q->codes);

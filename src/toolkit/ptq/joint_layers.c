@@ -136,7 +136,8 @@ qf_status qf_ptq_joint_scales(qf_context *context, const qf_quant_graph *graph,
         if (strcmp(layer->name, q->name) == 0)
             continue;
         QF_TRY(qf_quantised_layout(context, layer, joint->layer[i]->channel_wise, &layout));
-        qf_status status = qf_quantise_weights(context, layer->blobs[0]->data, layout, &other);
+        qf_status status =
+            qf_quantise_weights(context, layer->blobs[0]->data, layout, QF_BITS_CODE, &other);
         for (size_t c = 0; status == QF_OK && c < q->scales; c++)
             q->scale[c] = other.scale[c] > q->scale[c] ? other.scale[c] : q->scale[c];
         qf_free(other.scale);

@@ -68,7 +68,8 @@ static void iterate(const float *w, qf_weight_layout layout, int steps, int iter
         memcpy(a->scale, scale, layout.channels * sizeof *scale);
         fit_scales(w, layout, codes, a->sums, a->scale);
         for (size_t k = 0; k < count; k++)
-            a->codes[k] = (int8_t)qf_arq_code(w[k], a->scale[k / layout.inner % layout.channels]);
+            a->codes[k] = (int8_t)qf_arq_code(w[k], a->scale[k / layout.inner % layout.channels],
+                                              QF_BITS_CODE);
         qf_nuq_restrict(a->codes, count, steps);
         const double now = squared_error(w, layout, a->scale, a->codes);
         if (!(now < error))

@@ -28,7 +28,6 @@ static size_t count_of(qf_weight_layout layout)
 }
 
 enum { LARGE = 1 << 15, PART = 1 << 13 }; /* of work for threads; what one takes at a time */
-enum { LOW = -128, HIGH = 127 };          /* codes */
 
 /* The quotient, clamped first, which is the same because the ends are whole, and rounded half away
  * from zero: adding the largest float below a half rounds as roundf does. The ends are variables:
@@ -41,16 +40,17 @@ static inline __attribute__((always_inline)) int code_of(float w, float step, fl
     return (int)(quotient + copysignf(0x1.fffffep-2f, quotient));
 }
 
-QF_CLONES static void codes_of(const float *w, int8_t *codes, size_t n, float step, float low,
-                               float high)
+QF_CLONES static void codes_of(const float *w, int8_t *codes, size_t n, float step, int bits)
 {
+    const float half = (float)(1 << (bits - 1)), low = -half, high = half - 1;
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
         codes[i] = (int8_t)code_of(w[i], step, low, high);
 }
 
-/* codes[n] = clamp(round_away(w / scale), −128, 127). */
-static void quantise_all(const float *w, qf_weight_layout layout, const float *scale, int8_t *codes)
+/* codes[n] = clamp(round_away(w / scale), −128, 127), of 8 bits. */
+static void quantise_all(const float *w, qf_weight_layout layout, int bits, const float *scale,
+                         int8_t *codes)
 {
     const size_t parts = (layout.inner + PART - 1) / PART; /* of a row */
 #pragma omp parallel for schedule(static) if (count_of(layout) > LARGE)
@@ -58,12 +58,12 @@ static void quantise_all(const float *w, qf_weight_layout layout, const float *s
         const size_t row = i / parts, first = i % parts * PART, at = row * layout.inner + first;
         const size_t n = layout.inner - first < PART ? layout.inner - first : PART;
         const float step = qf_usable_scale(scale[row % layout.channels]);
-        codes_of(w + at, codes + at, n, step, LOW, HIGH);
+        codes_of(w + at, codes + at, n, step, bits);
     }
 }
 
 /* One scale for all: the threads share one search. False: there is a NaN. */
-static bool find_scale(const float *w, size_t n, float *scale)
+static bool find_scale(const float *w, size_t n, int bits, float *scale)
 {
     float max = w[0], min = w[0];
     int nans = 0;
@@ -76,13 +76,13 @@ static bool find_scale(const float *w, size_t n, float *scale)
         min = part.min < min ? part.min : min;
         nans += part.nans;
     }
-    *scale = qf_arq_scale(max, min);
+    *scale = qf_arq_scale(max, min, bits);
     return nans == 0;
 }
 
 /* A scale for each channel, whose weights are still in the cache when their codes are made. Returns
  * the first channel with NaN. */
-static size_t quantise_channels(const float *w, qf_weight_layout layout, float *scale,
+static size_t quantise_channels(const float *w, qf_weight_layout layout, int bits, float *scale,
                                 int8_t *codes)
 {
     size_t bad = layout.channels;
@@ -94,29 +94,29 @@ static size_t quantise_channels(const float *w, qf_weight_layout layout, float *
             all = find_limits(w + first + o * step, layout.inner, all);
         if (all.nans && c < bad)
             bad = c;
-        scale[c] = qf_arq_scale(all.max, all.min);
+        scale[c] = qf_arq_scale(all.max, all.min, bits);
         for (size_t o = 0; o < layout.outer && codes; o++)
             codes_of(w + first + o * step, codes + first + o * step, layout.inner,
-                     qf_usable_scale(scale[c]), LOW, HIGH);
+                     qf_usable_scale(scale[c]), bits);
     }
     return bad;
 }
 
-qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout,
+qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout, int bits,
                           float *scale, int8_t *codes)
 {
     if (layout.outer * layout.inner == 0 || layout.channels == 0)
         return qf_fail(context, QF_E_SHAPE, "there are no weights to quantise");
     const bool single = layout.channels == 1;
-    const size_t bad = single ? !find_scale(w, count_of(layout), scale) ? 0 : 1
-                              : quantise_channels(w, layout, scale, codes);
+    const size_t bad = single ? !find_scale(w, count_of(layout), bits, scale) ? 0 : 1
+                              : quantise_channels(w, layout, bits, scale, codes);
     if (bad < layout.channels)
         return qf_fail(context, QF_E_VALUE,
                        "the weights of channel %zu contain NaN; did training diverge? Use a "
                        "smaller base_lr",
                        bad);
     if (single && codes)
-        quantise_all(w, layout, scale, codes);
+        quantise_all(w, layout, bits, scale, codes);
     for (size_t c = 0; c < layout.channels; c++) {
         qf_status status = qf_process_scale(context, &scale[c]);
         QF_TRY(qf_within(context, status, "weights of channel %zu", c));

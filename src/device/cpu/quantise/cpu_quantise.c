@@ -14,7 +14,7 @@ typedef struct quantise_call {
     bool regular; /* what the choice depends on */
     qf_tensor *x, *dy, *dx, *codes;
     qf_ulq factors;
-    float clip_max, clip_min;
+    qf_ulq_terms terms;
     qf_tensor *const *d_clip; /* two */
 } quantise_call;
 
@@ -45,6 +45,12 @@ static qf_status vectors_forward(qf_context *context, const void *of)
     const float *from;
     uint8_t *to;
     QF_TRY(qf_read(context, call->x, QF_NHWC, &from));
+    if (call->factors.levels > UINT8_MAX) {
+        float *values;
+        QF_TRY(qf_write(context, call->codes, QF_NHWC, &values));
+        qf_ulq_values(from, values, qf_shape_count(&call->x->shape), call->factors);
+        return QF_OK;
+    }
     QF_TRY(qf_tensor_write(context, call->codes, QF_CODES, &to));
     qf_ulq_codes(from, to, qf_shape_count(&call->x->shape), call->factors);
     call->codes->code_scale = call->factors.scale;
@@ -86,8 +92,7 @@ static qf_status vectors_backward(qf_context *context, const void *of)
     QF_TRY(qf_read(context, call->dy, QF_NHWC, &gradient));
     if (call->dx)
         QF_TRY(qf_write(context, call->dx, QF_NHWC, &result));
-    qf_ulq_backward(values, gradient, result, qf_shape_count(&call->x->shape), call->clip_max,
-                    call->clip_min, sums);
+    qf_ulq_backward(values, gradient, result, qf_shape_count(&call->x->shape), &call->terms, sums);
     QF_TRY(qf_gradient_add(context, call->d_clip[0], &sums[0], 1));
     return qf_gradient_add(context, call->d_clip[1], &sums[1], 1);
 }
@@ -96,8 +101,8 @@ static qf_status reference_backward(qf_context *context, const void *of)
 {
     QF_ON_HOST(context);
     const quantise_call *call = of;
-    return qf_reference_quantise.activations_backward(context, call->x, call->dy, call->clip_max,
-                                                      call->clip_min, call->dx, call->d_clip);
+    return qf_reference_quantise.activations_backward(context, call->x, call->dy, call->terms,
+                                                      call->dx, call->d_clip);
 }
 
 static const qf_implementation backward_list[] = {
@@ -109,23 +114,16 @@ const qf_implementations qf_quantise_activations_backward_list = {
     "quantise", "activations_backward", QF_IMPLEMENTATIONS(backward_list), describe};
 
 static qf_status activations_backward(qf_context *context, qf_tensor *x, qf_tensor *dy,
-                                      float clip_max, float clip_min, qf_tensor *dx,
-                                      qf_tensor *const d_clip[2])
+                                      qf_ulq_terms terms, qf_tensor *dx, qf_tensor *const d_clip[2])
 {
-    const qf_ulq factors = qf_ulq_factors(clip_max, clip_min, 8);
-    const quantise_call call = {.regular = qf_ulq_is_regular(factors, clip_max, clip_min),
-                                .x = x,
-                                .dy = dy,
-                                .dx = dx,
-                                .clip_max = clip_max,
-                                .clip_min = clip_min,
-                                .d_clip = d_clip};
+    const quantise_call call = {
+        .regular = terms.regular, .x = x, .dy = dy, .dx = dx, .terms = terms, .d_clip = d_clip};
     return run(context, &qf_quantise_activations_backward_list, &call);
 }
 
 /* ---- what has one way ---- */
 
-static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layout layout,
+static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layout layout, int bits,
                          float *scale, qf_tensor *codes)
 {
     const float *from;
@@ -133,7 +131,7 @@ static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layou
     QF_TRY(qf_read(context, master, QF_PLAIN, &from));
     if (codes)
         QF_TRY(qf_tensor_write(context, codes, QF_WEIGHT_CODES, &to));
-    return qf_arq_quantise(context, from, layout, scale, to);
+    return qf_arq_quantise(context, from, layout, bits, scale, to);
 }
 
 static qf_status first_range(qf_context *context, qf_tensor *x, const qf_ifmr_options *options,

@@ -11,11 +11,12 @@
 
 /* ---- ULQ (ulq_loops.c): only of factors that round by addition, gradients of regular ones ---- */
 
-/* Unsigned codes of n values, zero point −offset. */
+/* Unsigned codes of n values, zero point −offset; and the values in whole steps themselves. */
 void qf_ulq_codes(const float *x, uint8_t *code, size_t n, qf_ulq factors);
+void qf_ulq_values(const float *x, float *y, size_t n, qf_ulq factors);
 /* d_clip[0] += ∂L/∂clip_max, d_clip[1] += ∂L/∂clip_min; dx may be dy, or NULL. */
-void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n, float clip_max,
-                     float clip_min, double d_clip[2]);
+void qf_ulq_backward(const float *x, const float *dy, float *dx, size_t n,
+                     const qf_ulq_terms *terms, double d_clip[2]);
 /* The same by one thread. d_clip is added to. At most a few thousand values at a time: sums are
  * float32 within a part. */
 void qf_ulq_codes_part(const float *x, uint8_t *code, size_t n, qf_ulq factors);
@@ -29,7 +30,7 @@ void qf_ulq_mask_part(const float *x, const float *dy, float *dx, size_t n,
 
 /* scale[channels], and, where they are wanted, the codes, in one pass over memory. Fails on NaN and
  * on unusable scales, naming neither layer nor file. */
-qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout,
+qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout, int bits,
                           float *scale, int8_t *codes);
 
 /* The lowest and the highest of n values, 1 or more, by one thread (hfmg_loops.c). False: some are
