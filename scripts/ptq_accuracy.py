@@ -5,13 +5,12 @@
 
 All are calibrated on the same images and tested on the same others. Prints a line a net, in percent of the test images:
 the models that qaffe exports for deployment, and ONNX Runtime's (QDQ, weights per channel, ranges by MinMax), whose float
-model is made here from the same net and checked against it first. "only" counts the images that IFMR's model alone and
+model is what `qaffe export-onnx` writes, checked against the net first. "only" counts the images that IFMR's model alone and
 ONNX Runtime's alone gets right: a difference below twice the square root of their sum says nothing.
-Needs the Python packages of the build (PYTHONPATH=build/release/python), and onnx, onnxruntime and lmdb from PyPI.
+Needs the Python packages of the build (PYTHONPATH=build/release/python), and onnx, onnxruntime, lmdb and pillow from PyPI.
 """
 import argparse
 import collections
-import io
 import os
 import pathlib
 import sys
@@ -20,18 +19,15 @@ import tempfile
 os.environ.setdefault("GLOG_minloglevel", "2")
 os.environ.setdefault("AMCT_LOG_LEVEL", "ERROR")
 
-import lmdb
 import numpy
-import onnx
 import onnxruntime
-import PIL.Image
 from google.protobuf import text_format
-from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
 import amct_caffe as amct
 import caffe
 import qaffe
+from accuracy_cases import items, listed, red_green_blue, score_and_label, without_data, write_lmdb
 from caffe.proto import caffe_pb2
 
 Case = collections.namedtuple("Case", "name model weights calibration test batches retraining")
@@ -55,29 +51,7 @@ def cases():
                "imagenet-samples/imagenet_1000_lmdb", "imagenet_val", 16, (20, 1e-5))
 
 
-# ---- data ----
-
-def write_lmdb(path, datums):
-    with lmdb.open(path, map_size=1 << 30) as store, store.begin(write=True) as new:
-        for i, datum in enumerate(datums):
-            new.put(b"%08d" % i, datum.SerializeToString())
-
-
-def red_green_blue(path):
-    """The encoded images of an LMDB as raw ones."""
-    with lmdb.open(path, readonly=True, lock=False) as store, store.begin() as old:
-        for _, value in old.cursor():
-            datum = caffe_pb2.Datum.FromString(value)
-            pixels = numpy.asarray(PIL.Image.open(io.BytesIO(datum.data)).convert("RGB"))
-            yield caffe_pb2.Datum(channels=3, height=pixels.shape[0], width=pixels.shape[1], label=datum.label,
-                                  data=pixels.transpose(2, 0, 1).tobytes())
-
-
-def listed(file, folder):
-    for line in pathlib.Path(file).read_text().splitlines():
-        name, label = line.rsplit(None, 1)
-        yield caffe_pb2.Datum(encoded=True, label=int(label), data=pathlib.Path(folder, name).read_bytes())
-
+# ---- nets and what they get right ----
 
 def test_net(path, source):
     """The net of phase TEST with its data taken from `source`, as text that has no other phase."""
@@ -97,16 +71,6 @@ def test_net(path, source):
     return net
 
 
-def score_and_label(net):
-    layer = next(layer for layer in net.layer if layer.type in ("Accuracy", "SoftmaxWithLoss"))
-    return layer.bottom[0], layer.bottom[1]
-
-
-def items(path):
-    with lmdb.open(path, readonly=True, lock=False) as store:
-        return store.stat()["entries"]
-
-
 def right_answers(model, weights, count):
     """For each of the first `count` items: does a model with data of its own get it right?"""
     score, label = score_and_label(text_format.Parse(pathlib.Path(model).read_text(), caffe_pb2.NetParameter()))
@@ -118,115 +82,24 @@ def right_answers(model, weights, count):
     return numpy.concatenate(right)[:count]
 
 
-# ---- the same net for ONNX Runtime ----
-
-class Exporter:
-    """The layers between a net's data and its scores as an ONNX model."""
-
-    def __init__(self, description, net, data):
-        self.net, self.nodes, self.weights, self.values = net, [], [], {data: "data"}
-        score, _ = score_and_label(description)
-        for layer in description.layer:
-            writer = getattr(self, "write_" + layer.type.lower(), None)
-            if layer.bottom and layer.bottom[0] in self.values and layer.type not in ("Accuracy", "SoftmaxWithLoss"):
-                if not writer:
-                    sys.exit("ptq_accuracy.py: layers of type %s are not known to this script" % layer.type)
-                self.values[layer.top[0]] = writer(layer, [self.values[name] for name in layer.bottom])
-        shape = list(net.blobs[data].data.shape)
-        graph = helper.make_graph(
-            self.nodes, "net", [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["batch"] + shape[1:])],
-            [helper.make_tensor_value_info(self.values[score], TensorProto.FLOAT, None)], self.weights)
-        self.model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-        self.model.ir_version = 8
-
-    def node(self, kind, layer, inputs, suffix="", **attributes):
-        output = layer.name + suffix + "_out"
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=layer.name + suffix, **attributes))
-        return output
-
-    def constant(self, name, values):
-        self.weights.append(numpy_helper.from_array(numpy.ascontiguousarray(values, numpy.float32), name))
-        return name
-
-    def parameters(self, layer):
-        return [self.constant("%s_%d" % (layer.name, i), blob.data.copy())
-                for i, blob in enumerate(self.net.params[layer.name])]
-
-    def write_convolution(self, layer, inputs):
-        p = layer.convolution_param
-        stride, pad = (list(p.stride) or [1]) * 2, (list(p.pad) or [0]) * 4
-        return self.node("Conv", layer, inputs + self.parameters(layer), kernel_shape=(list(p.kernel_size) * 2)[:2],
-                         strides=stride[:2], pads=pad[:4], group=p.group)
-
-    def write_innerproduct(self, layer, inputs):
-        return self.node("Gemm", layer, [self.node("Flatten", layer, inputs, "_flat")] + self.parameters(layer), transB=1)
-
-    def write_pooling(self, layer, inputs):
-        p = layer.pooling_param
-        largest = p.pool == caffe_pb2.PoolingParameter.MAX
-        if p.global_pooling:
-            return self.node("GlobalMaxPool" if largest else "GlobalAveragePool", layer, inputs)
-        rows, columns = self.net.blobs[layer.bottom[0]].data.shape[2:]
-        if not largest and (p.kernel_size, p.pad) == (rows, 0) == (columns, 0):
-            return self.node("GlobalAveragePool", layer, inputs)
-        return self.node("MaxPool" if largest else "AveragePool", layer, inputs, ceil_mode=1,
-                         kernel_shape=[p.kernel_size] * 2, strides=[p.stride] * 2, pads=[p.pad] * 4)
-
-    def write_relu(self, layer, inputs):
-        return self.node("Relu", layer, inputs)
-
-    def write_dropout(self, layer, inputs):
-        return inputs[0]
-
-    def write_concat(self, layer, inputs):
-        return self.node("Concat", layer, inputs, axis=1)
-
-    def write_eltwise(self, layer, inputs):
-        return self.node("Add", layer, inputs)
-
-    def write_softmax(self, layer, inputs):
-        return self.node("Softmax", layer, inputs, axis=1)
-
-    def write_batchnorm(self, layer, inputs):
-        mean, variance, factor = [blob.data.copy() for blob in self.net.params[layer.name]]
-        ones = numpy.ones_like(mean)
-        blobs = [self.constant("%s_%s" % (layer.name, name), values) for name, values in
-                 (("gamma", ones), ("beta", 0 * ones), ("mean", mean / factor), ("variance", variance / factor))]
-        return self.node("BatchNormalization", layer, inputs + blobs, epsilon=layer.batch_norm_param.eps)
-
-    def write_scale(self, layer, inputs):
-        gamma, beta = [self.constant("%s_%d" % (layer.name, i), blob.data.reshape(1, -1, 1, 1))
-                       for i, blob in enumerate(self.net.params[layer.name])]
-        return self.node("Add", layer, [self.node("Mul", layer, inputs + [gamma], "_times"), beta])
-
-    def write_lrn(self, layer, inputs):
-        p = layer.lrn_param
-        if p.norm_region == caffe_pb2.LRNParameter.ACROSS_CHANNELS:
-            return self.node("LRN", layer, inputs, size=p.local_size, alpha=p.alpha, beta=p.beta, bias=p.k)
-        squares = self.node("Mul", layer, inputs * 2, "_squares")
-        mean = self.node("AveragePool", layer, [squares], "_mean", kernel_shape=[p.local_size] * 2, strides=[1, 1],
-                         pads=[(p.local_size - 1) // 2] * 4, count_include_pad=1)
-        scaled = self.node("Mul", layer, [mean, self.constant(layer.name + "_alpha", p.alpha)], "_scaled")
-        base = self.node("Add", layer, [scaled, self.constant(layer.name + "_one", 1)], "_base")
-        power = self.node("Pow", layer, [base, self.constant(layer.name + "_beta", -p.beta)], "_power")
-        return self.node("Mul", layer, inputs + [power])
-
+# ---- the same net in ONNX Runtime ----
 
 class Model:
     def __init__(self, path):
         self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.input = self.session.get_inputs()[0].name
 
     def scores(self, images):
-        return self.session.run(None, {"data": images})[0].reshape(len(images), -1)
+        return self.session.run(None, {self.input: images})[0].reshape(len(images), -1)
 
 
 class Batches(quantization.CalibrationDataReader):
-    def __init__(self, arrays):
-        self.arrays = iter(arrays)
+    def __init__(self, name, arrays):
+        self.name, self.arrays = name, iter(arrays)
 
     def get_next(self):
         array = next(self.arrays, None)
-        return None if array is None else {"data": array}
+        return None if array is None else {self.name: array}
 
 
 def onnx_runtime(folder, description, model, weights, case, count, calibration):
@@ -236,8 +109,11 @@ def onnx_runtime(folder, description, model, weights, case, count, calibration):
     data = next(layer.top[0] for layer in description.layer if layer.type == "Data")
     score, label = score_and_label(description)
     paths = [os.path.join(folder, name) for name in ("float.onnx", "prepared.onnx", "int8.onnx")]
-    onnx.save(Exporter(description, net, data).model, paths[0])
-    found = Model(paths[0]).scores(net.blobs[data].data)
+    plain = os.path.join(folder, "plain.prototxt")
+    pathlib.Path(plain).write_text(text_format.MessageToString(without_data(description, net.blobs[data].data.shape)))
+    qaffe.export_onnx(plain, weights, paths[0])
+    in_float = Model(paths[0])
+    found = in_float.scores(net.blobs[data].data)
     expected = net.blobs[score].data.reshape(found.shape)
     if numpy.abs(found - expected).max() > 1e-3 * numpy.abs(expected).max():
         sys.exit("ptq_accuracy.py: %s: the ONNX model computes something else than the net" % case.name)
@@ -246,7 +122,7 @@ def onnx_runtime(folder, description, model, weights, case, count, calibration):
         calibration.forward()
         images.append(calibration.blobs[data].data.copy())
     quantization.shape_inference.quant_pre_process(paths[0], paths[1], skip_symbolic_shape=True)
-    quantization.quantize_static(paths[1], paths[2], Batches(images), quant_format=quantization.QuantFormat.QDQ,
+    quantization.quantize_static(paths[1], paths[2], Batches(in_float.input, images), quant_format=quantization.QuantFormat.QDQ,
                                  per_channel=True, activation_type=quantization.QuantType.QUInt8,
                                  weight_type=quantization.QuantType.QInt8)
     model, right = Model(paths[2]), []
