@@ -1,6 +1,7 @@
-"""What the peers share: the nets of qaffe-bench as a list of nodes, options, timing, one line of JSON a measurement.
+"""What the peers share: nets as a list of nodes, options, timing, one line of JSON a measurement.
 
-The nets come from `qaffe-bench --print-model`, so that all peers run what qaffe runs.
+Nets whose speed is measured come from `qaffe-bench --print-model`, so that all peers run what qaffe runs; those whose
+accuracy is measured from `scripts/accuracy.py nets`.
 """
 import argparse
 import json
@@ -50,8 +51,9 @@ def parse(text):
 # ---- the net as a list of nodes, each with one output ----
 
 class Node:
-    """`kind`: input, convolution, norm (BatchNorm and Scale), relu, pool, add, concat, dense or dropout; `inputs`: nodes;
-    `shape`: of the output without the batch; the rest as the kind needs: outputs, kernel, stride, pad, group, bias, how."""
+    """`kind`: input, convolution, norm (BatchNorm and Scale), relu, pool, lrn, add, concat, dense or dropout; `inputs`: nodes;
+    `shape`: of the output without the batch; `scale`: the name of a norm's Scale layer; the rest as the kind needs: outputs,
+    kernel, stride, pad, group, bias, how, eps, size, alpha, beta, within."""
 
     def __init__(self, kind, name, inputs, shape, **rest):
         self.kind, self.name, self.inputs, self.shape = kind, name, inputs, tuple(shape)
@@ -71,6 +73,8 @@ def make_node(layer, inputs):
     shape = inputs[0].shape if inputs else None
     if kind == "DummyData":
         return Node("input", name, [], first(first(layer, "dummy_data_param"), "shape")["dim"][1:])
+    if kind == "Input":
+        return Node("input", name, [], first(first(layer, "input_param"), "shape")["dim"][1:])
     if kind == "Convolution":
         fields = first(layer, "convolution_param")
         w = window(fields)
@@ -91,7 +95,13 @@ def make_node(layer, inputs):
         return Node("pool", name, inputs, [shape[0]] + size, how=how, everywhere=False, **w)
     if kind == "Concat":
         return Node("concat", name, inputs, [sum(node.shape[0] for node in inputs)] + list(shape[1:]))
-    simple = {"ReLU": "relu", "Eltwise": "add", "BatchNorm": "norm", "Dropout": "dropout"}
+    if kind == "BatchNorm":
+        return Node("norm", name, inputs, shape, scale=None, eps=first(first(layer, "batch_norm_param", {}), "eps", 1e-5))
+    if kind == "LRN":
+        fields = first(layer, "lrn_param", {})
+        return Node("lrn", name, inputs, shape, size=first(fields, "local_size", 5), alpha=first(fields, "alpha", 1.0),
+                    beta=first(fields, "beta", 0.75), within=first(fields, "norm_region") == "WITHIN_CHANNEL")
+    simple = {"ReLU": "relu", "Eltwise": "add", "Dropout": "dropout"}
     if kind not in simple:
         raise ValueError("layer %s: the peers know no layer type %s" % (name, kind))
     return Node(simple[kind], name, inputs, shape)
@@ -106,7 +116,7 @@ def nodes_of(text):
             continue
         inputs = [producers[blob] for blob in layer.get("bottom", [])]
         if kind == "Scale" and inputs[0].kind == "norm":  # one operation everywhere but in Caffe
-            producers[first(layer, "top")] = inputs[0]
+            producers[first(layer, "top")], inputs[0].scale = inputs[0], first(layer, "name")
             continue
         nodes.append(make_node(layer, inputs))
         producers[first(layer, "top")] = nodes[-1]

@@ -16,12 +16,28 @@ except ImportError as error:
     sys.exit("pytorch.py: PyTorch is missing (%s); bench/peers/README.md says how to install it" % error)
 
 
+class LocalResponse(torch.nn.Module):
+    """Caffe's LRN; within a channel its square window is always divided by its whole size."""
+
+    def __init__(self, node):
+        super().__init__()
+        self.size, self.alpha, self.beta = node.size, node.alpha, node.beta
+        self.mean = torch.nn.AvgPool2d(node.size, 1, node.size // 2) if node.within else None
+
+    def forward(self, x):
+        if self.mean is None:
+            return torch.nn.functional.local_response_norm(x, self.size, self.alpha, self.beta)
+        return x * (1 + self.alpha * self.mean(x * x)) ** -self.beta
+
+
 def module_of(node):
     nn, channels = torch.nn, node.inputs[0].shape[0]
     if node.kind == "convolution":
         return nn.Conv2d(channels, node.outputs, node.kernel, node.stride, node.pad, groups=node.group, bias=node.bias)
     if node.kind == "norm":
-        return nn.BatchNorm2d(channels)
+        return nn.BatchNorm2d(channels, node.eps)
+    if node.kind == "lrn":
+        return LocalResponse(node)
     if node.kind == "relu":
         return nn.ReLU(inplace=True)
     if node.kind == "dropout":
@@ -38,6 +54,28 @@ def module_of(node):
     return nn.AvgPool2d(node.kernel, node.stride, node.pad, ceil_mode=True)
 
 
+def module_name(name):
+    return "m_" + "".join(c if c.isalnum() else "_" for c in name)
+
+
+def load(model, nodes, blobs):
+    """A Caffe net's weights: blobs["layer:0"] are the first of the layer, as scripts/accuracy.py writes them."""
+    for node in nodes:
+        module = getattr(model, module_name(node.name), None)
+        own = [torch.tensor(blobs[name]) for name in ("%s:%d" % (node.name, i) for i in range(3)) if name in blobs]
+        with torch.no_grad():
+            if node.kind == "norm":
+                module.running_mean.copy_(own[0] / own[2])
+                module.running_var.copy_(own[1] / own[2])
+                module.weight.copy_(torch.tensor(blobs[node.scale + ":0"]))
+                module.bias.copy_(torch.tensor(blobs[node.scale + ":1"]))
+            elif own:
+                module.weight.copy_(own[0].reshape(module.weight.shape))
+                if module.bias is not None:
+                    module.bias.copy_(own[1].reshape(module.bias.shape))
+    return model
+
+
 def build(nodes):
     """A module that FX can trace, with the operations of `nodes`."""
     graph, modules, values = torch.fx.Graph(), {}, {}
@@ -52,8 +90,9 @@ def build(nodes):
         else:
             if node.kind == "dense" and len(node.inputs[0].shape) > 1:
                 inputs = [graph.call_function(torch.flatten, (inputs[0], 1))]
-            modules[node.name] = module_of(node)
-            values[node] = graph.call_module(node.name, tuple(inputs))
+            name = module_name(node.name)
+            modules[name] = module_of(node)
+            values[node] = graph.call_module(name, tuple(inputs))
     scores = values[nodes[-1]]
     if len(nodes[-1].shape) > 1:
         scores = graph.call_function(torch.flatten, (scores, 1))

@@ -1,0 +1,74 @@
+"""What peers whose accuracy is measured share: a net's images as `scripts/accuracy.py nets` laid them out, and a line of JSON.
+
+Images lie as bytes; batches are made of them as Caffe's Data layer does: cropped (at random in training, else the middle),
+mirrored in training where the net does so, the mean subtracted, scaled.
+"""
+import json
+import os
+import time
+
+import numpy
+
+
+class Images:
+    def __init__(self, folder, kind):
+        with open(os.path.join(folder, "images.json")) as file:
+            self.settings = json.load(file)
+        self.bytes = numpy.load("%s/%s.npy" % (folder, kind), mmap_mode="r")
+        self.labels = numpy.load("%s/%s_labels.npy" % (folder, kind)).astype(numpy.int64)
+        mean = self.settings["mean"]
+        self.mean = numpy.load(os.path.join(folder, mean)) if isinstance(mean, str) \
+            else numpy.array(mean, numpy.float32).reshape(-1, 1, 1)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def one(self, index, draw):
+        pixels, crop, mean = self.bytes[index].astype(numpy.float32), self.settings["crop"], self.mean
+        free = [size - crop if crop else 0 for size in pixels.shape[1:]]
+        top, left = [draw.randint(n + 1) if draw else n // 2 for n in free]
+        if crop:
+            pixels = pixels[:, top:top + crop, left:left + crop]
+            mean = mean[:, top:top + crop, left:left + crop] if mean.shape[1] > 1 else mean
+        pixels = (pixels - mean) * numpy.float32(self.settings["scale"])
+        return pixels[:, :, ::-1] if draw and self.settings["mirror"] and draw.randint(2) else pixels
+
+    def batch(self, indices, draw=None):
+        """The images of `indices`; `draw` is a numpy RandomState: training."""
+        return numpy.stack([self.one(i, draw) for i in indices])
+
+    def batches(self, size, count=None):
+        """All images, or the first `count`, in turn: (batch, labels)."""
+        count = len(self) if count is None else min(count, len(self))
+        for begin in range(0, count, size):
+            span = slice(begin, min(begin + size, count))
+            yield self.batch(range(*span.indices(count))), self.labels[span]
+
+
+def training(images, batch, seen, seed):
+    """Batches until `seen` images have been shown: shuffled anew for each epoch, as the seed has it."""
+    draw, order = numpy.random.RandomState(seed), []
+    for _ in range(-(-seen // batch)):
+        if len(order) < batch:
+            order += list(draw.permutation(len(images)))
+        chosen, order = order[:batch], order[batch:]
+        yield images.batch(chosen, draw), images.labels[chosen]
+
+
+def accuracy(scores, images, size=100):
+    """Percent of the images that scores(batch) gets right."""
+    return 100 * sum(int((scores(batch).argmax(1) == labels).sum()) for batch, labels in images.batches(size)) / len(images)
+
+
+def check_scores(scores, folder, peer):
+    """Stops where the peer's float net computes something else than qaffe's."""
+    expected = numpy.load(folder + "/probe_scores.npy")
+    found = scores(numpy.load(folder + "/probe.npy"))
+    worst = numpy.abs(found - expected).max() / numpy.abs(expected).max()
+    if not worst < 1e-3:
+        raise SystemExit("%s: %s: its float net is off by %.2g of the largest score" % (peer, folder, worst))
+
+
+def report(method, version, tests, begin, **rest):
+    print(json.dumps({"net": tests.settings["name"], "method": method, "version": version, "images": len(tests),
+                      "seconds": round(time.monotonic() - begin, 1), **rest}), flush=True)
