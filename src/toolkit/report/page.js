@@ -36,31 +36,34 @@
   var table = document.getElementById('layers');
   var body = table.tBodies[0];
   var heads = Array.prototype.slice.call(table.tHead.rows[0].cells);
+  var words = new Intl.Collator(undefined, { numeric: true });
+  var layers = Array.prototype.map.call(body.rows, function (row) { // read once: attributes are slow
+    return {
+      row: row,
+      name: row.cells[0].dataset.v.toLowerCase(),
+      values: Array.prototype.map.call(row.cells, function (cell, column) {
+        var value = cell.dataset.v;
+        return value === '' || heads[column].classList.contains('words') ? value : +value;
+      })
+    };
+  });
 
-  function valueOf(row, column) { return row.cells[column].dataset.v; }
-
-  function compare(column, words) { // figures that do not apply come last, whichever way
+  function order(column, sign) { // figures that do not apply come last, whichever way
     return function (a, b) {
-      var x = valueOf(a, column), y = valueOf(b, column);
+      var x = a.values[column], y = b.values[column];
       if (x === '' || y === '') return (x === '') - (y === '');
-      return words ? x.localeCompare(y, undefined, { numeric: true }) : x - y;
+      if (x === y) return 0; // Infinity, too
+      return sign * (typeof x === 'string' ? words.compare(x, y) : x - y);
     };
   }
 
   function sortBy(head) {
-    var column = heads.indexOf(head);
     var falling = head.getAttribute('aria-sort') === 'ascending';
-    var rows = Array.prototype.slice.call(body.rows);
-    var order = compare(column, head.classList.contains('words'));
-    rows.sort(function (a, b) {
-      var missing = valueOf(a, column) === '' || valueOf(b, column) === '';
-      return falling && !missing ? order(b, a) : order(a, b);
-    });
     heads.forEach(function (other) { other.removeAttribute('aria-sort'); });
     head.setAttribute('aria-sort', falling ? 'descending' : 'ascending');
-    var all = document.createDocumentFragment();
-    rows.forEach(function (row) { all.appendChild(row); });
-    body.appendChild(all);
+    layers.sort(order(heads.indexOf(head), falling ? -1 : 1));
+    body.append.apply(body, layers.map(function (layer) { return layer.row; }));
+    table.parentNode.scrollTop = 0; // what comes first now
   }
 
   heads.forEach(function (head) {
@@ -72,9 +75,7 @@
   find.parentNode.hidden = false;
   find.addEventListener('input', function () {
     var wanted = find.value.toLowerCase();
-    Array.prototype.forEach.call(body.rows, function (row) {
-      row.hidden = row.cells[0].textContent.toLowerCase().indexOf(wanted) < 0;
-    });
+    layers.forEach(function (layer) { layer.row.hidden = layer.name.indexOf(wanted) < 0; });
   });
 
   /* ---- details and commands ---- */

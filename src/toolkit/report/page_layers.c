@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { MANY = 200 }; /* rows from which columns have fixed widths */
+enum { MANY = 200, NOT_FIGURES = 4 }; /* rows from which each is a grid; columns before figures */
 
 /* ---- cells ---- */
 
@@ -166,11 +166,12 @@ void qf_page_layer_table(qf_buffer *out, const qf_report *report)
         {"Float gains", "points that the net gains when only this layer stays float", false},
     };
     const size_t count = sizeof columns / sizeof *columns - (report->has_sensitivity ? 0 : 2);
-    qf_buffer_print(out,
-                    "<div class=\"scroll\" role=\"region\" aria-label=\"Layers\" "
-                    "tabindex=\"0\"><table id=\"layers\"%s><caption>Signal to noise in dB: less "
-                    "is worse, 6 dB are one bit</caption><thead><tr>",
-                    report->layers > MANY ? " class=\"many\"" : "");
+    qf_buffer_print(out, "<div class=\"scroll\" role=\"region\" aria-label=\"Layers\" "
+                         "tabindex=\"0\"><table id=\"layers\"");
+    if (report->layers > MANY)
+        qf_buffer_print(out, " class=\"many\" style=\"--figures:%zu\"", count - NOT_FIGURES);
+    qf_buffer_print(out, "><caption>Signal to noise in dB: less is worse, 6 dB are one bit"
+                         "</caption><thead><tr>");
     for (size_t i = 0; i < count; i++)
         qf_buffer_print(out,
                         "<th scope=\"col\"%s%s><button type=\"button\" title=\"%s\">%s</button>"
