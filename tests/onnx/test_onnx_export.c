@@ -81,6 +81,20 @@ static void expect_shape(const Onnx__Value *value, const char *name, const char 
 
 /* ---- float nets ---- */
 
+/* Fillers make all but the factors of DeQuant layers. */
+static void give_steps(qf_net *net)
+{
+    for (int l = 0; l < qf_net_layer_count(net); l++) {
+        float *steps;
+        if (strcmp(qf_net_layer_type(net, l), "DeQuant") != 0)
+            continue;
+        qf_blob *blob = qf_net_layer_param(net, l, 0);
+        assert_ok(context, qf_blob_mutable_data(blob, &steps));
+        for (size_t i = 0; i < qf_blob_count(blob); i++)
+            steps[i] = 0.01f;
+    }
+}
+
 static qf_onnx_result export_text(const char *text, const char *shapes)
 {
     qf_onnx_options options = {.size = sizeof options};
@@ -90,6 +104,7 @@ static qf_onnx_result export_text(const char *text, const char *shapes)
     options.shapes = shapes;
     assert_ok(context, qf_file_write(context, "net.prototxt", text, strlen(text), 0644));
     assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &net));
+    give_steps(net);
     assert_ok(context, qf_net_save_weights(net, "f.caffemodel"));
     qf_net_destroy(net);
     assert_ok(context, qf_export_onnx(context, "net.prototxt", "f.caffemodel", "net.onnx", &options,
@@ -363,6 +378,41 @@ static void integers_are_where_runtimes_look(void **state)
     qf_message_free(model);
 }
 
+#define QUANTISED(name, from, kernel)                                                              \
+    LAYER(name "_quant", "Quant", from, name "_quant",                                             \
+          "quant_param { with_offset: true scale: 50 offset: '\\006' object_layer: '" name "' }")  \
+    LAYER(name, "Convolution", name "_quant", name,                                                \
+          "convolution_param { num_output: 4 kernel_size: " kernel " }")                           \
+    LAYER(name "_dequant", "DeQuant", name, name,                                                  \
+          "dequant_param { channel_wise: true object_layer: '" name "' }")                         \
+    LAYER(name "_slopes", "PReLU", name, name, "")
+
+/* PRelu behind an integer convolution that puts out one pixel is written in parts, which OpenVINO
+ * computes rightly. */
+static void slopes_of_a_pixel_are_in_parts(void **state)
+{
+    (void)state;
+    export_text(INPUT("dim: 1 dim: 4 dim: 3 dim: 3") QUANTISED("wide", "x", "1")
+                    QUANTISED("pixel", "wide", "3")
+                        LAYER("float", "Convolution", "pixel", "float",
+                              "convolution_param { num_output: 4 kernel_size: 1 }")
+                            LAYER("float_slopes", "PReLU", "float", "y", ""),
+                no_shape);
+    Onnx__Model *model = read_model("net.onnx");
+    const Onnx__Node *wide = node_of(model, "PRelu", 0), *of_floats = node_of(model, "PRelu", 1);
+    assert_string_equal(maker_of(model, wide->input[0])->name, "wide.3");
+    assert_string_equal(of_floats->output[0], "y");
+    assert_null(node_of(model, "PRelu", 2));
+    const Onnx__Node *above = node_of(model, "Relu", 0), *below = node_of(model, "Sub", 0),
+                     *sum = node_of(model, "Add", 0);
+    assert_string_equal(maker_of(model, above->input[0])->name, "pixel.3");
+    assert_string_equal(below->input[0], above->input[0]);
+    assert_string_equal(below->input[1], above->output[0]);
+    assert_string_equal(maker_of(model, sum->input[1])->input[0], below->output[0]);
+    assert_string_equal(sum->output[0], "pixel");
+    qf_message_free(model);
+}
+
 /* Symmetric int8: zero points 0, and a range on one side half as fine. */
 static void signed_codes_are_symmetric(void **state)
 {
@@ -467,6 +517,7 @@ int main(void)
         cmocka_unit_test(windows_are_caffes),
         cmocka_unit_test(a_net_to_train_is_reduced),
         cmocka_unit_test(large_models_lie_in_two_files),
+        cmocka_unit_test(slopes_of_a_pixel_are_in_parts),
     };
     const struct CMUnitTest quantised_nets[] = {
         cmocka_unit_test(both_models_are_one_file),

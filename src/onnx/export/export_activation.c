@@ -4,6 +4,7 @@
 #include "base/memory.h"
 
 #include <math.h>
+#include <string.h>
 
 static const char *x_of(const qf_onnx_export *e)
 {
@@ -63,6 +64,24 @@ void qf_onnx_c_relu(qf_onnx_export *e)
         qf_node(e->maker, "Concat", QF_INPUTS(above, below), QF_ATTRIBUTES(QF_INT("axis", axis))));
 }
 
+/* OpenVINO (2026.4) joins PRelu to an integer convolution and computes it wrongly where that puts
+ * out one pixel. */
+static bool is_pixel_of_integers(const qf_onnx_export *e)
+{
+    const qf_shape *x = qf_onnx_bottom_shape(e, 0);
+    const qf_layer *maker = qf_net_producer(e->net, e->layer->bottom[0], e->layer);
+    return x->axes > 2 && qf_shape_count_range(x, 2, x->axes) == 1 && maker &&
+           strcmp(maker->type->name, "DeQuant") == 0;
+}
+
+/* max(x, 0) + slope · min(x, 0), to the bit. */
+static const char *rectify_by_parts(qf_onnx_export *e, const char *x, const char *slope)
+{
+    const char *above = qf_unary(e->maker, "Relu", x);
+    const char *below = qf_binary(e->maker, "Sub", x, above);
+    return qf_binary(e->maker, "Add", above, qf_binary(e->maker, "Mul", below, slope));
+}
+
 /* The slopes go along axis 1. */
 void qf_onnx_p_relu(qf_onnx_export *e)
 {
@@ -73,8 +92,10 @@ void qf_onnx_p_relu(qf_onnx_export *e)
     for (int i = 1; i < x->axes - 1; i++)
         dims[i] = 1;
     const int axes = slopes == 1 ? 1 : x->axes - 1;
-    qf_onnx_set_top(
-        e, 0, qf_binary(e->maker, "PRelu", x_of(e), qf_onnx_param_as(e, 0, "slope", dims, axes)));
+    const char *slope = qf_onnx_param_as(e, 0, "slope", dims, axes);
+    qf_onnx_set_top(e, 0,
+                    is_pixel_of_integers(e) ? rectify_by_parts(e, x_of(e), slope)
+                                            : qf_binary(e->maker, "PRelu", x_of(e), slope));
 }
 
 void qf_onnx_elu(qf_onnx_export *e)

@@ -134,7 +134,10 @@ const qf_onnx_row qf_onnx_rows[] = {
      "windows as Caffe rounds them, by pads; AVE gets a factor where windows are cut off; refused: "
      "STOCHASTIC, the mask"},
     {"Power", "Mul, Add, Pow", qf_onnx_power, ""},
-    {"PReLU", "PRelu", qf_onnx_p_relu, ""},
+    {"PReLU", "PRelu", qf_onnx_p_relu,
+     "Relu, Sub, Mul, Add on one pixel of an integer convolution, where OpenVINO 2026.4 computes "
+     "PRelu "
+     "wrongly"},
     {"PriorBox", "initialiser", qf_onnx_prior_box, "for the size of the model's input"},
     {"PriorBoxClustered", "initialiser", qf_onnx_prior_box, "for the size of the model's input"},
     {"Proposal", REFUSED, NULL, "how many regions there are is decided image by image"},
