@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """ONNX models that qaffe imports, beside what they were.
 
-    scripts/onnx_imports.py round-trip|public [--build FOLDER] [--only WORD]
+    scripts/onnx_imports.py round-trip|quantised|public [--build FOLDER] [--only WORD]
 
 round-trip: each net of ../shared/data (QAFFE_DATA) is exported, imported and exported again; the imported net's outputs
-are the first one's, and the second file's import gives the same again. A net that ptq run quantised goes the same way: its
-record has the ranges of the export, and convert_model's net gives the same answers.
+are the first one's, and the second file's import gives the same again.
+quantised: the same nets, quantised by ptq run: exported, imported, made a quantised net again by ptq convert of the record
+that the import wrote, and exported: ONNX Runtime gives the same outputs for both files. (The nets themselves differ by N,
+which QDQ does not say and convert searches anew.)
 public: models that PyPI packages carry (onnx, rapidocr_onnxruntime, nudenet, magika, silero_vad, as far as they are
 installed) give ONNX Runtime's outputs, or are refused with the node. The weights of onnx's own "light" models, which are
 all alike, are drawn first.
@@ -22,7 +24,7 @@ import tempfile
 
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
 parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-parser.add_argument("part", choices=("round-trip", "public"))
+parser.add_argument("part", choices=("round-trip", "quantised", "public"))
 parser.add_argument("--build", default=SOURCE / "build/release", type=pathlib.Path)
 parser.add_argument("--only", default="", help="nets whose name has this word")
 options = parser.parse_args()
@@ -32,7 +34,7 @@ sys.path.insert(0, str(options.build.resolve() / "python"))
 try:
     import numpy
     import caffe
-    if options.part == "public":
+    if options.part != "round-trip":
         import onnx
         import onnxruntime
 except ImportError as missing:
@@ -95,27 +97,7 @@ def there_and_back(work, name, model, weights, x):
     return report(name, f"{worst:.1e} of the largest value", not worst < 1e-5)
 
 
-def quantised(work):
-    """The codes and scales of a quantised net survive the way through a record."""
-    prefix, again = work / "lenet", work / "lenet_again"
-    why = (qaffe("ptq", "run", "--model", "lenet/train_test.local.prototxt", "--weights", "lenet/lenet_iter_10000.caffemodel",
-                 "--out", prefix, "--test-iterations", 1) or
-           qaffe("export-onnx", "--model", prefix, "--out", work / "q.onnx") or
-           import_model(work / "q.onnx", work / "q", "--batch", 100) or
-           qaffe("ptq", "convert", "--model", work / "q.prototxt", "--weights", work / "q.caffemodel",
-                 "--record", work / "q_record.txt", "--out", again))
-    if why:
-        return report("lenet, quantised", why, True)
-    before = caffe.Net(f"{prefix}_fake_quant_model.prototxt", f"{prefix}_fake_quant_weights.caffemodel", caffe.TEST)
-    before.forward()
-    x = before.blobs["data"].data
-    after = run(f"{again}_fake_quant_model.prototxt", f"{again}_fake_quant_weights.caffemodel", {"data": x})
-    one, other = before.blobs["ip2"].data, after.blobs[after.outputs[0]].data
-    same = int((one.argmax(1) == other.argmax(1)).sum())
-    return report("lenet, quantised", f"{same} of {len(one)} answers are the same", same < len(one) - 1)
-
-
-def round_trip(work):
+def in_data_folder(work):
     data = pathlib.Path(os.environ.get("QAFFE_DATA", SOURCE.parent / "shared/data"))
     if not data.is_dir():
         print(f"skipped: {data} is not there")
@@ -125,12 +107,79 @@ def round_trip(work):
         if one.name != "amct_log":
             (work / "data" / one.name).symlink_to(one.resolve())
     os.chdir(work / "data")
+
+
+def references():
     for file in sorted(pathlib.Path("reference-outputs").glob("*/index.json")):
         if options.only in file.parent.name:
             index = json.loads(file.read_text())
-            there_and_back(work, file.parent.name, index["prototxt"], index["model"], numpy.load(file.parent / "input.npy"))
-    if options.only in "quantised":
-        quantised(work)
+            yield file.parent.name, index["prototxt"], index["model"], numpy.load(file.parent / "input.npy")
+
+
+def round_trip(work):
+    in_data_folder(work)
+    for name, model, weights, x in references():
+        there_and_back(work, name, model, weights, x)
+
+
+# ---- the same, quantised ----
+
+def sized(model, path, shape):
+    """The net for an input of this shape."""
+    from caffe.proto import caffe_pb2
+    from google.protobuf import text_format
+    net = text_format.Parse(pathlib.Path(model).read_text(), caffe_pb2.NetParameter())
+    if net.input_dim:
+        net.input_dim[:] = shape
+    elif net.input_shape:
+        net.input_shape[0].dim[:] = shape
+    else:
+        next(layer for layer in net.layer if layer.type == "Input").input_param.shape[0].dim[:] = shape
+    path.write_text(text_format.MessageToString(net))
+
+
+def runtime(path, x):
+    """Outputs by name, computed in float between the codes, as ONNX says."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    return [o.name for o in session.get_outputs()], session.run(None, {session.get_inputs()[0].name: x})
+
+
+def integers(path):
+    """How many layers have int8 weights."""
+    graph = onnx.load(str(path)).graph
+    return sum(one.data_type == onnx.TensorProto.INT8 and len(one.dims) > 1 for one in graph.initializer)
+
+
+def quantised_there_and_back(work, name, model, weights, x):
+    x = x.astype(numpy.float32)
+    first, second, raw = work / name, work / f"{name}_again", work / f"{name}_raw"
+    raw.mkdir()
+    x.tofile(raw / "0.bin")
+    sized(model, work / "sized.prototxt", x.shape)
+    again = ("--batch", x.shape[0])
+    why = (qaffe("ptq", "run", "--model", work / "sized.prototxt", "--weights", weights, "--data", raw, "--batch-num", 1,
+                 "--out", first) or
+           qaffe("export-onnx", "--model", first, "--out", work / "1.onnx") or
+           import_model(work / "1.onnx", work / "1", *again) or
+           qaffe("ptq", "convert", "--model", work / "1.prototxt", "--weights", work / "1.caffemodel",
+                 "--record", work / "1_record.txt", "--out", second) or
+           qaffe("export-onnx", "--model", second, "--out", work / "2.onnx"))
+    if why:
+        return report(name, why, True)
+    (names, one), (others, other) = runtime(work / "1.onnx", x), runtime(work / "2.onnx", x)
+    layers = integers(work / "1.onnx"), integers(work / "2.onnx")
+    worst = max(distance(b, a) for a, b in zip(one, other))
+    return report(name, f"{layers[0]} layers in integers, then {layers[1]}; {worst:.1e} of the largest value",
+                  layers[0] != layers[1] or len(names) != len(others) or not worst < 1e-5)
+
+
+def quantised(work):
+    in_data_folder(work)
+    for name, model, weights, x in references():
+        quantised_there_and_back(work, name, model, weights, x)
 
 
 # ---- public models ----
@@ -195,5 +244,5 @@ def public(work):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    (round_trip if options.part == "round-trip" else public)(pathlib.Path(folder).resolve())
+    {"round-trip": round_trip, "quantised": quantised, "public": public}[options.part](pathlib.Path(folder).resolve())
 sys.exit(1 if failures else 0)
