@@ -691,7 +691,8 @@ QF_API void qf_decomposition_destroy(qf_decomposition *decomposition);
 /* How to read an ONNX model. Begin with its size; what is zero or NULL is the default. */
 typedef struct qf_import_options {
     size_t size; /* of this struct */
-    /* Shapes of inputs, "data=1x3x224x224,info=1x3", which the model leaves open or has others for. */
+    /* Shapes of inputs, "data=1x3x224x224,info=1x3", which the model leaves open or has others for.
+     */
     const char *shapes;
     uint64_t batch; /* items in a batch, where the model leaves that open; default: 1 */
 } qf_import_options;
@@ -709,10 +710,10 @@ typedef struct qf_onnx_import {
 
 /* Make a Caffe net of an ONNX model (operator sets 7 to 25): <prefix>.prototxt and
  * <prefix>.caffemodel and, of a model with QuantizeLinear and DequantizeLinear nodes,
- * <prefix>_record.txt, which qf_convert_model() takes; all appear together. The net computes in float
- * what the model does without rounding. All shapes are fixed in it, but the batch, as far as the
- * model lets it. Files that hold tensors of the model must lie in its folder. QF_E_UNSUPPORTED, with
- * the node's name, for what Caffe cannot say; QF_E_FORMAT for a damaged model. */
+ * <prefix>_record.txt, which qf_convert_model() takes; all appear together. The net computes in
+ * float what the model does without rounding. All shapes are fixed in it, but the batch, as far as
+ * the model lets it. Files that hold tensors of the model must lie in its folder. QF_E_UNSUPPORTED,
+ * with the node's name, for what Caffe cannot say; QF_E_FORMAT for a damaged model. */
 QF_API qf_status qf_import_onnx(qf_context *context, const char *onnx_file, const char *prefix,
                                 const qf_import_options *options, qf_onnx_import **out);
 QF_API void qf_onnx_import_destroy(qf_onnx_import *imported); /* NULL is a no-op */
@@ -860,6 +861,12 @@ QF_API void qf_file_check_destroy(qf_file_check *check);
 
 /* ---- the whole flow at once ---- */
 
+/* The state of training that is exported. */
+typedef enum qf_keep {
+    QF_KEEP_BEST, /* by the measures of validation; the calibrated start is one of them */
+    QF_KEEP_LAST
+} qf_keep;
+
 /* What to do; begin with its size and qf_qat_set_defaults(). Paths may be NULL where it says so. */
 typedef struct qf_qat_options {
     size_t size;         /* of this struct */
@@ -885,6 +892,17 @@ typedef struct qf_qat_options {
     /* Of weights (4, 6, 8) and of activations (4, 6, 8, 16) of layers with weights of which
      * config_definition says nothing; 0: 8. The first and the last of them have edge_bits; 0: 8. */
     int weight_bits, activation_bits, edge_bits;
+    const char *validation_data; /* what states of training are measured on, as train_data; NULL: a
+                                    share of the training data */
+    double hold_back; /* that share, which is not trained on, up to 0.5; 0: none; below 0:
+                         what is enough for a measure (docs/training.md), and none where
+                         there is validation_data or the last state is kept anyway */
+    qf_keep keep;     /* the state of training to export */
+    int patience;     /* measures in a row without a gain after which training ends; 0: it
+                         never does */
+    bool resume;      /* go on with the run that save_path began and that was interrupted;
+                         options of training are then those it began with. Begins anew
+                         where there is none */
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */
@@ -921,6 +939,14 @@ typedef struct qf_qat_result { /* of either flow */
     int test_batches;
     char remark[512]; /* "": none; that training made the net worse, or nothing was tested, and
                          what to do */
+    char validation_name[128]; /* what was measured during training, on items that are neither
+                                  trained nor tested on; "": nothing */
+    int validation_better;     /* as qf_scores_better() */
+    uint64_t validation_items;
+    double validation_float, validation_calibrated, validation_best, validation_last;
+    int kept_iteration;    /* of the state that is exported; 0: the calibrated start */
+    int last_iteration;    /* at which training ended */
+    char kept_reason[256]; /* in a sentence */
 } qf_qat_result;
 
 /* config, prepare, train, export, tests of all models on the same batches, and verification.

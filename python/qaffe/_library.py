@@ -72,7 +72,9 @@ class QatOptions(Options):
                 ("weight_decay", c_double), ("scale", c_double), ("mean_file", c_char_p),
                 ("mean_values", c_char_p), ("batch_norm", c_int), ("freeze_batch_norm_after", c_int),
                 ("on_divergence", c_int), ("show_plan", PlanFunction), ("calibrated_record", c_char_p),
-                ("weight_bits", c_int), ("activation_bits", c_int), ("edge_bits", c_int)]
+                ("weight_bits", c_int), ("activation_bits", c_int), ("edge_bits", c_int),
+                ("validation_data", c_char_p), ("hold_back", c_double), ("keep", c_int), ("patience", c_int),
+                ("resume", c_bool)]
 
 
 class QuantOptions(Options):
@@ -120,7 +122,11 @@ class QatResult(Structure):
                 ("fake_quant_score", c_double), ("deploy_score", c_double), ("float_bytes", c_size_t), ("fake_quant_bytes", c_size_t),
                 ("deploy_bytes", c_size_t), ("rows", c_int), ("row", POINTER(POINTER(QatRow))),
                 ("verification", POINTER(Verification)), ("scores", c_int), ("score", POINTER(POINTER(QatScore))),
-                ("test_items", c_uint64), ("test_batches", c_int), ("remark", ctypes.c_char * 512)]
+                ("test_items", c_uint64), ("test_batches", c_int), ("remark", ctypes.c_char * 512),
+                ("validation_name", ctypes.c_char * 128), ("validation_better", c_int), ("validation_items", c_uint64),
+                ("validation_float", c_double), ("validation_calibrated", c_double), ("validation_best", c_double),
+                ("validation_last", c_double), ("kept_iteration", c_int), ("last_iteration", c_int),
+                ("kept_reason", ctypes.c_char * 256)]
 
 
 class OddBlob(Structure):

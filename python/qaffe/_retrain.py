@@ -14,6 +14,7 @@ from ._limits import cut
 from ._run_log import ProgressLine, RunLog
 
 _BATCH_NORM = {"model": 0, "frozen": 1, "train": 2}
+_KEEP = ("best", "last")
 _MODELS = ("float", "calibrated", "fake-quant", "deploy")
 
 
@@ -60,6 +61,19 @@ def html_table(rows: Sequence[Sequence[str]], caption: str) -> str:
 
 
 @dataclass
+class Validation:
+    """What states of training were worth on items that are neither trained nor tested on: the output that was measured,
+    1 in better where more of it is (-1: less), how many items, and the float net, the calibrated start, the best state, the last."""
+    name: str
+    better: int
+    items: int
+    float_score: float
+    calibrated_score: float
+    best_score: float
+    last_score: float
+
+
+@dataclass
 class Result:
     """What retrain() or quantise() found: print it, or plot() it in a notebook."""
     score_name: str
@@ -77,6 +91,10 @@ class Result:
     scores: list[Score] = field(default_factory=list)  # all outputs of the net, the main one first
     test_items: int = 0  # that each model was tested on, each once; 0: a number of batches
     log: str = ""  # the file that has the whole log
+    validation: Optional[Validation] = None  # None: nothing was measured during training
+    kept_iteration: int = 0  # of the state of training that is exported; 0: the calibrated start
+    last_iteration: int = 0  # at which training ended
+    kept_reason: str = ""  # in a sentence
     remark: str = ""  # that training made the net worse than its calibrated start, or nothing was tested; what to do
 
     def _layer_rows(self) -> list[list[str]]:
@@ -99,16 +117,28 @@ class Result:
             models = [row[:2] + row[3:] for row in models]
         return models
 
+    def _state_rows(self) -> list[list[str]]:
+        v = self.validation
+        if not v:
+            return []
+        return [["state", "%s on %d held-back items" % (v.name, v.items)]] + [
+            [name, "%.4f" % score] for name, score in (
+                ("float", v.float_score), ("calibrated", v.calibrated_score), ("best", v.best_score), ("last", v.last_score))]
+
     def _verified(self) -> str:
         return "Verified: %d integers, %d differ. Log: %s" % (self.compared_integers, self.differing_integers, self.log)
 
     def __str__(self) -> str:
-        return "%s\n\n%s\n\n%s%s" % (_table(self._layer_rows()), _table(self._model_rows()),
-                                     self.remark and self.remark + "\n\n", self._verified())
+        states = self._state_rows()
+        parts = [_table(self._layer_rows()), _table(self._model_rows()), states and _table(states), self.kept_reason, self.remark,
+                 self._verified()]
+        return "\n\n".join(part for part in parts if part)
 
     def _repr_html_(self) -> str:
-        return "%s%s%s<p>%s</p>" % (html_table(self._model_rows(), "Models"), html_table(self._layer_rows(), "Layers"),
-                                    self.remark and "<p>%s</p>" % html.escape(self.remark), html.escape(self._verified()))
+        states = self._state_rows()
+        return "".join([html_table(self._model_rows(), "Models"), html_table(states, "States of training") if states else "",
+                        html_table(self._layer_rows(), "Layers")] + [
+                            "<p>%s</p>" % html.escape(text) for text in (self.kept_reason, self.remark, self._verified()) if text])
 
     def plot(self):
         """A bar chart of the layers' ratios of signal to noise; needs matplotlib. Returns the axes."""
@@ -157,6 +187,11 @@ def run(flow, options: Callable[[PlanFunction], Structure], save_path: str,
         library.qf_qat_result_destroy(made)
 
 
+def _validation(result) -> Optional[Validation]:
+    return Validation(result.validation_name.decode(), result.validation_better, result.validation_items, result.validation_float,
+                      result.validation_calibrated, result.validation_best, result.validation_last) if result.validation_name else None
+
+
 def _result(result, save_path: str, log_path: str) -> Result:
     compared = result.verification[0]
     return Result(
@@ -169,7 +204,8 @@ def _result(result, save_path: str, log_path: str) -> Result:
          for row in (result.row[i][0] for i in range(result.rows))],
         [Score(row.name.decode(), row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)
          for row in (result.score[i][0] for i in range(result.scores))],
-        result.test_items, log_path, result.remark.decode())
+        result.test_items, log_path, _validation(result), result.kept_iteration, result.last_iteration,
+        result.kept_reason.decode(), result.remark.decode())
 
 
 def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str = "qat_results/model",
@@ -179,6 +215,8 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             mean_file: Optional[str] = None, mean_values: Sequence[float] = (), batch_norm: str = "model",
             freeze_batch_norm_after: int = -1, on_divergence: str = "auto", from_ptq: Optional[str] = None,
             weight_bits: int = 0, activation_bits: int = 0, edge_bits: int = 0,
+            validation_data: Optional[str] = None, hold_back: float = -1, keep: str = "best", patience: int = 5,
+            resume: bool = False,
             until: Sequence[str] = (), progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
@@ -190,6 +228,10 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     exported models end (see set_until()). test_iterations: batches of each test; 0: every image once.
     weight_bits (4, 6, 8) and activation_bits (4, 6, 8, 16) are for layers of which config_definition says nothing,
     edge_bits for the first and the last of them; 0: 8.
+    keep: 'best', the state of training that is best on validation_data or, without it, on a share of the training data that
+    is held back (hold_back; -1: a tenth, at most 2000 images; 0: none), the calibrated start among them; or 'last'.
+    patience: measures in a row without a gain after which training ends; 0: never. resume: go on with the run of this
+    save_path that was interrupted; begins anew where there is none.
     progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
@@ -209,6 +251,9 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     if on_divergence not in DIVERGENCE:
         raise ValueError("on_divergence must be one of %s, but is '%s'" % (", ".join(DIVERGENCE), on_divergence))
 
+    if keep not in _KEEP:
+        raise ValueError("keep must be one of %s, but is '%s'" % (", ".join(_KEEP), keep))
+
     means = ",".join("%.9g" % value for value in mean_values) or None
 
     def options(begin: PlanFunction) -> QatOptions:
@@ -216,6 +261,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
             iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
             text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
-            DIVERGENCE.index(on_divergence), begin, text(from_ptq), weight_bits, activation_bits, edge_bits)
+            DIVERGENCE.index(on_divergence), begin, text(from_ptq), weight_bits, activation_bits, edge_bits,
+            text(validation_data), hold_back, _KEEP.index(keep), patience, resume)
 
     return run(library.qf_qat_run, options, save_path, progress, verbose, until)

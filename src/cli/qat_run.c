@@ -8,6 +8,8 @@
 #include "cli/session.h"
 #include "cli/signal_thread.h"
 
+#include <string.h>
+
 static const option options[] = {
     REQUIRED_FILE(
         "model", "FILE",
@@ -55,6 +57,28 @@ static const option options[] = {
     DIVERGENCE_OPTION,
     UNTIL_OPTION,
     REPORT_OPTION,
+    FILE_OPTION("validation-data", "SOURCE",
+                "Images to measure states of training on, as for --train-data, neither trained nor "
+                "tested on; without it, a share of the training data (--hold-back)."),
+    {.name = "hold-back",
+     .kind = OPTION_NUMBER,
+     .value = "SHARE",
+     .standard = "-1",
+     .lowest = -1,
+     .highest = 0.5,
+     .help = "Share of the training data that is measured on, not trained on; 0: none, so that the "
+             "last state is exported; -1: a tenth, at most 2000 images."},
+    CHOICE("keep", "WHICH", "best|last", "best",
+           "The state of training to export: the best on these images, the calibrated start among "
+           "them, or the last."),
+    INTEGER_OPTION(
+        "patience", "N", "5", 0, 1e6,
+        "Measures in a row without a gain (there are ten, or fewer) after which training "
+        "ends; 0: it never does."),
+    FLAG(
+        "resume",
+        "Go on with the run of this --out that was interrupted, by whatever: its results are those "
+        "of a run that was not. Begins anew where there is none."),
 };
 
 static void read_options(const arguments *a, qf_qat_options *o)
@@ -79,6 +103,11 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->on_divergence = chosen_divergence(a);
     o->show_plan = report_plan;
     o->calibrated_record = argument_text(a, "from-ptq");
+    o->validation_data = argument_text(a, "validation-data");
+    o->hold_back = argument_number(a, "hold-back");
+    o->keep = strcmp(argument_text(a, "keep"), "last") == 0 ? QF_KEEP_LAST : QF_KEEP_BEST;
+    o->patience = argument_integer(a, "patience");
+    o->resume = argument_flag(a, "resume");
     o->weight_bits = argument_integer(a, "weight-bits");
     o->activation_bits = argument_integer(a, "activation-bits");
     o->edge_bits = argument_integer(a, "edge-bits");
@@ -93,7 +122,7 @@ static qf_status report(session *session, const arguments *a, const qf_qat_optio
     qf_report_set_defaults(&options);
     snprintf(model, sizeof model, "%s%sfloat.prototxt", prefix, joint);
     snprintf(retrained, sizeof retrained, "%s%sretrained_iter_%d.caffemodel", prefix, joint,
-             wanted->iterations);
+             result->kept_iteration);
     options.model = model; /* which has its data */
     options.weights = wanted->weights;
     options.retrained = retrained;

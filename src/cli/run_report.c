@@ -105,6 +105,27 @@ static void print_models_in_columns(const qf_qat_result *r)
     table_release(&table);
 }
 
+/* What was measured during training, and which state was taken for it. */
+static void print_states(const qf_qat_result *r)
+{
+    table table = {0};
+    if (*r->validation_name) {
+        table_row(&table, 2, "state", r->validation_name);
+        table_row(&table, 2, "float", score_text(r->validation_float));
+        table_row(&table, 2, "calibrated", score_text(r->validation_calibrated));
+        table_row(&table, 2, "best", score_text(r->validation_best));
+        table_row(&table, 2, "last", score_text(r->validation_last));
+        putchar('\n');
+        table_print(&table);
+        table_release(&table);
+        printf("(on %llu item%s that %s neither trained nor tested on)\n",
+               (unsigned long long)r->validation_items, r->validation_items == 1 ? "" : "s",
+               r->validation_items == 1 ? "is" : "are");
+    }
+    if (*r->kept_reason)
+        printf("%s\n", r->kept_reason);
+}
+
 static void print_models(const qf_qat_result *r)
 {
     enum { OTHER_COLUMNS = 26, LEAST = 8, SCREEN = 79 }; /* model and weights file; a number */
@@ -125,6 +146,7 @@ static void print_models(const qf_qat_result *r)
                r->test_batches == 1 ? "" : "es");
     if (was_made(r, CALIBRATED))
         puts("(calibrated: with fake quantisation, before retraining)");
+    print_states(r);
     if (*r->remark)
         printf("\n%s\n", r->remark);
 }

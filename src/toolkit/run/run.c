@@ -8,8 +8,7 @@
 #include "toolkit/config/bits.h"
 #include "toolkit/export/export.h"
 #include "toolkit/export/retrained.h"
-#include "toolkit/toolkit.h"
-#include "train/solver.h"
+#include "toolkit/run/keep.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +22,9 @@ static const qf_qat_options defaults = {
     .weight_decay = 1e-4,
     .scale = 1,
     .freeze_batch_norm_after = -1,
+    .hold_back = -1,
+    .keep = QF_KEEP_BEST,
+    .patience = 5,
 };
 
 void qf_qat_set_defaults(qf_qat_options *options)
@@ -30,18 +32,29 @@ void qf_qat_set_defaults(qf_qat_options *options)
     qf_options_set_defaults(options, &defaults, sizeof defaults);
 }
 
-enum { FLOAT_MODEL, CONFIG, MODIFIED, MODIFIED_WEIGHTS, RECORD, SOLVER, RETRAINED, FILES };
+enum {
+    FLOAT_MODEL,
+    CONFIG,
+    MODIFIED,
+    MODIFIED_WEIGHTS,
+    RECORD,
+    SOLVER,
+    PROGRESS,
+    RETRAINED,
+    FILES
+};
 
 typedef struct run {
     qf_flow flow;
     qf_context *context;
     const qf_qat_options *options;
     char *file[FILES]; /* by the names above */
+    qf_run_training training;
 } run;
 
 static const char *const endings[FILES] = {
     "float.prototxt", "config.json",     "modified.prototxt", "modified.caffemodel",
-    "record.txt",     "solver.prototxt", "retrained",
+    "record.txt",     "solver.prototxt", "progress.prototxt", "retrained",
 };
 
 static qf_status name_files(run *r)
@@ -80,43 +93,18 @@ static qf_status test_float(run *r, qf_qat_result *out)
     return status;
 }
 
-/* The prepared net with weights of before training, to be calibrated, or of after it. */
-static qf_status test_prepared(run *r, const char *weights, bool calibrated, qf_qat_result *out)
+/* The prepared net with weights of its calibrated start, or of after training. */
+static qf_status test_prepared(run *r, const char *weights, bool start, qf_qat_result *out)
 {
     const qf_random random = r->context->random;
     qf_net *net;
     const qf_run_callbacks callbacks = qf_flow_callbacks(&r->flow);
-    r->flow.stage = calibrated ? "testing the calibrated model" : "testing the retrained model";
-    qf_status status = qf_run_fake_net(r->context, r->file[MODIFIED], weights, calibrated, &net);
+    r->flow.stage = start ? "testing the calibrated model" : "testing the retrained model";
+    qf_status status = qf_run_fake_net(r->context, r->file[MODIFIED], weights, false, &net);
     if (status == QF_OK)
         status = qf_run_test_net(net, &r->flow.test, QF_RUN_CALIBRATED, &callbacks, out);
     qf_net_destroy(net);
     r->context->random = random;
-    return status;
-}
-
-static qf_status train(run *r)
-{
-    const qf_run_callbacks callbacks = qf_flow_callbacks(&r->flow);
-    qf_solver *solver;
-    QF_TRY(qf_solver_create(r->context, r->file[SOLVER], &solver));
-    qf_solver_keep_blobs(solver, false);
-    r->flow.stage = qf_stage_training;
-    qf_solver_set_callbacks(solver, callbacks.action, callbacks.progress, callbacks.user);
-    qf_solver_freeze_batch_norm(solver, r->options->freeze_batch_norm_after);
-    qf_solver_on_divergence(solver, r->options->on_divergence);
-    solver->watch.rate_option = "--base-lr";
-    qf_status status = qf_solver_load_weights(solver, r->file[MODIFIED_WEIGHTS]);
-    if (status == QF_OK)
-        status = qf_solver_solve(solver);
-    if (status == QF_OK && qf_solver_iteration(solver) < r->options->iterations)
-        status =
-            qf_fail(r->context, QF_E_STOPPED,
-                    "stopped at iteration %d; continue with: qaffe train --solver %s --snapshot "
-                    "%s_iter_%d.solverstate",
-                    qf_solver_iteration(solver), r->file[SOLVER], r->file[RETRAINED],
-                    qf_solver_iteration(solver));
-    qf_solver_destroy(solver);
     return status;
 }
 
@@ -154,7 +142,7 @@ static qf_status compare_with_start(run *r, const char *weights, qf_qat_result *
     qf_status status = retrained ? test_prepared(r, weights, false, retrained)
                                  : qf_fail(r->context, QF_E_MEMORY, "no memory for the scores");
     if (status == QF_OK) {
-        qf_run_remark(worse, retrained, r->options->base_lr, out->remark, sizeof out->remark);
+        qf_run_remark(worse, retrained, r->options, out);
         qf_info(r->context, "%s", out->remark);
     }
     qf_qat_result_destroy(retrained);
@@ -189,11 +177,14 @@ static qf_status set_up(run *r)
     const qf_bits_wanted bits = {o->weight_bits, o->activation_bits, o->edge_bits};
     Caffe__NetParameter *net;
     QF_TRY(qf_run_model(r->context, o, &net));
-    qf_status status = qf_text_write(r->context, r->file[FLOAT_MODEL], net, 0640);
+    qf_status status = qf_run_hold_back(&r->training, net);
+    if (status == QF_OK)
+        status = qf_text_write(r->context, r->file[FLOAT_MODEL], net, 0640);
     qf_message_free(net);
     QF_TRY(status);
     QF_TRY(check_inputs(r));
     qf_flow_warn(&r->flow, r->file[RECORD]);
+    qf_run_progress_remove(&r->training);
     QF_TRY(qf_config_create(r->context, r->file[CONFIG], r->file[FLOAT_MODEL], o->weights,
                             o->config_definition, &bits));
     QF_TRY(qf_run_write_solver(r->context, o,
@@ -207,19 +198,34 @@ static qf_status set_up(run *r)
                                           r->file[MODIFIED_WEIGHTS], r->file[RECORD], &options);
 }
 
-static qf_status execute(run *r, qf_qat_result *out)
+/* A training that is there goes on; else all that one needs is made. */
+static qf_status begin(run *r, bool *resumed)
 {
-    const qf_qat_options *o = r->options;
+    *resumed = false;
+    if (r->options->resume)
+        QF_TRY(qf_run_progress_read(&r->training, resumed));
+    if (*resumed)
+        return check_inputs(r);
     const size_t mark = qf_outputs_begin(r->context);
-    QF_TRY(qf_outputs_end(r->context, mark, set_up(r)));
-    QF_TRY(show_plan(r));
-    out->float_bytes = qf_flow_file_size(o->weights);
+    return qf_outputs_end(r->context, mark, set_up(r));
+}
+
+static qf_status test_start(run *r, bool resumed, qf_qat_result *out)
+{
     QF_TRY(test_float(r, out));
-    QF_TRY(test_prepared(r, r->file[MODIFIED_WEIGHTS], true, out));
-    QF_TRY(train(r));
-    char ending[64];
-    snprintf(ending, sizeof ending, "retrained_iter_%d.caffemodel", o->iterations);
-    char *weights = qf_toolkit_name(o->save_path, ending);
+    if (!resumed)
+        QF_TRY(qf_run_train_start(&r->training));
+    char *start = qf_run_snapshot_name(&r->training, 0, "caffemodel");
+    qf_status status = start ? test_prepared(r, start, true, out)
+                             : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
+    qf_free(start);
+    return status;
+}
+
+static qf_status finish(run *r, qf_qat_result *out)
+{
+    char *weights = qf_run_snapshot_name(&r->training, qf_run_kept(&r->training), "caffemodel");
+    qf_run_progress_report(&r->training, out);
     qf_status status = weights ? export_and_report(r, weights, out)
                                : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
     if (status == QF_OK)
@@ -227,7 +233,18 @@ static qf_status execute(run *r, qf_qat_result *out)
     if (status == QF_OK)
         status = compare_with_start(r, weights, out);
     qf_free(weights);
-    QF_TRY(status);
+    return status;
+}
+
+static qf_status execute(run *r, qf_qat_result *out)
+{
+    bool resumed;
+    QF_TRY(begin(r, &resumed));
+    QF_TRY(show_plan(r));
+    out->float_bytes = qf_flow_file_size(r->options->weights);
+    QF_TRY(test_start(r, resumed, out));
+    QF_TRY(qf_run_train(&r->training));
+    QF_TRY(finish(r, out));
     return qf_flow_verify(&r->flow, NULL, r->flow.test.batches, out);
 }
 
@@ -243,6 +260,13 @@ static qf_status take_options(qf_context *context, const qf_qat_options *given, 
             context, QF_E_ARGUMENT,
             "iterations and base_lr must be positive, batch_size and test_iterations not "
             "negative");
+    if (!(out->hold_back <= 0.5) || out->patience < 0)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "hold_back is a share of the training data, at most 0.5, and patience not "
+                       "negative");
+    if (out->validation_data && out->hold_back > 0)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "give validation_data or hold_back: with the former nothing is held back");
     return QF_OK;
 }
 
@@ -259,6 +283,14 @@ qf_status qf_qat_run(qf_context *context, const qf_qat_options *given, qf_action
     *out = qf_alloc(1, sizeof **out);
     qf_status status =
         *out ? name_files(&r) : qf_fail(context, QF_E_MEMORY, "no memory for a result");
+    r.training = (qf_run_training){.flow = &r.flow,
+                                   .options = &options,
+                                   .float_model = r.file[FLOAT_MODEL],
+                                   .model = r.file[MODIFIED],
+                                   .weights = r.file[MODIFIED_WEIGHTS],
+                                   .solver = r.file[SOLVER],
+                                   .prefix = r.file[RETRAINED],
+                                   .file = r.file[PROGRESS]};
     if (status == QF_OK)
         status = execute(&r, *out);
     context->replaces_run = false;

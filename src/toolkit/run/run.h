@@ -12,6 +12,10 @@ qf_status qf_run_judge(qf_context *context, const char *model, Caffe__NetParamet
 qf_status qf_run_model(qf_context *context, const qf_qat_options *options,
                        Caffe__NetParameter **out);
 
+/* Layer `index`, which reads data for both phases, becomes two, so that each can have data of its
+ * own. */
+qf_status qf_run_split_phases(qf_context *context, Caffe__NetParameter *net, int index);
+
 /* The files that training works with, and the batches of the test set. */
 typedef struct qf_run_solver {
     const char *model;  /* the modified model */
@@ -61,12 +65,15 @@ qf_status qf_run_test_net(qf_net *net, const qf_run_test *test, qf_run_model_kin
  * batch. */
 qf_status qf_run_fake_net(qf_context *context, const char *model, const char *weights,
                           bool calibrated, qf_net **out);
+/* Takes out of a prepared net what would write to the record. */
+void qf_run_leave_record(Caffe__NetParameter *net);
 /* Of the values before and after training, the one to judge by; NULL: nobody knows what is better,
  * or it has not become worse. */
 const qf_qat_score *qf_run_worse(const qf_qat_result *result);
-/* What to say of it: `retrained` has what the prepared net gives after training, as calibrated. */
-void qf_run_remark(const qf_qat_score *worse, const qf_qat_result *retrained, double base_lr,
-                   char *remark, size_t size);
+/* What to say of it, in out->remark: `retrained` has what the prepared net gives after training, as
+ * calibrated. */
+void qf_run_remark(const qf_qat_score *worse, const qf_qat_result *retrained,
+                   const qf_qat_options *options, qf_qat_result *out);
 
 /* Signal-to-noise of each activation quantiser (ActivationQAT, Quant) over one batch of `data`, or,
  * NULL, of the model's own; rows are matched by name. */

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Nothing that would write to the record: no shifts are searched, no factors noted. */
-static void leave_record_alone(Caffe__NetParameter *net)
+/* No shifts are searched, no factors noted. */
+void qf_run_leave_record(Caffe__NetParameter *net)
 {
     for (int i = (int)net->n_layer - 1; i >= 0; i--) {
         Caffe__RetrainDataQuantParameter *quantiser = net->layer[i]->retrain_data_quant_param;
@@ -27,7 +27,7 @@ static qf_status make_net(qf_context *context, const char *model, qf_phase phase
     Caffe__NetParameter *param;
     *out = NULL;
     QF_TRY(qf_net_param_read(context, model, &param));
-    leave_record_alone(param);
+    qf_run_leave_record(param);
     qf_status status = qf_net_param_set_state(context, param, phase, 0, NULL, 0);
     if (status == QF_OK)
         status = qf_net_create_from_param(context, param, NULL, out);
@@ -98,24 +98,33 @@ const qf_qat_score *qf_run_worse(const qf_qat_result *result)
     return NULL;
 }
 
-void qf_run_remark(const qf_qat_score *score, const qf_qat_result *retrained, double base_lr,
-                   char *remark, size_t size)
+void qf_run_remark(const qf_qat_score *score, const qf_qat_result *retrained,
+                   const qf_qat_options *options, qf_qat_result *out)
 {
     const char *which = score->better < 0 ? " (lower is better)" : "";
+    const bool measured = options->keep == QF_KEEP_BEST && *out->validation_name;
     double after = (double)NAN;
     for (int i = 0; i < retrained->scores; i++)
         if (strcmp(retrained->score[i]->name, score->name) == 0)
             after = retrained->score[i]->calibrated_score;
-    if (is_worse(score, after))
-        snprintf(remark, size,
+    if (is_worse(score, after) && measured)
+        snprintf(out->remark, sizeof out->remark,
+                 "Retraining ended below its calibrated start: %.100s %.4g, before it %.4g%s; on "
+                 "the %llu items that it was measured on it was better. Try --validation-data with "
+                 "more of what the test set shows, or --base-lr %g.",
+                 score->name, after, score->calibrated_score, which,
+                 (unsigned long long)out->validation_items, options->base_lr / 10);
+    else if (is_worse(score, after))
+        snprintf(out->remark, sizeof out->remark,
                  "Retraining ended below its calibrated start: %.100s %.4g, before it %.4g%s. Try "
-                 "--base-lr %g or more --iterations, or keep the calibrated start: --iterations 1 "
-                 "--base-lr 1e-12.",
-                 score->name, after, score->calibrated_score, which, base_lr / 10);
+                 "--base-lr %g or more --iterations, or --keep best, which exports the start where "
+                 "nothing is better on data to measure on.",
+                 score->name, after, score->calibrated_score, which, options->base_lr / 10);
     else
-        snprintf(remark, size,
+        snprintf(out->remark, sizeof out->remark,
                  "The fake-quant model is below the calibrated start: %.100s %.4g against %.4g%s; "
-                 "retraining was not (%.4g), so the rest is due to the shifts N and to integer "
+                 "%s was not (%.4g), so the rest is due to the shifts N and to integer "
                  "biases: a larger batch_num in --config-definition finds better shifts.",
-                 score->name, score->fake_quant_score, score->calibrated_score, which, after);
+                 score->name, score->fake_quant_score, score->calibrated_score, which,
+                 out->kept_iteration ? "retraining" : "what was kept", after);
 }

@@ -107,8 +107,7 @@ static bool is_for(const Caffe__LayerParameter *layer, qf_phase phase)
     return true;
 }
 
-/* A Data layer of both phases becomes two, so that each can have data of its own. */
-static qf_status split_phases(qf_context *context, Caffe__NetParameter *net, int index)
+qf_status qf_run_split_phases(qf_context *context, Caffe__NetParameter *net, int index)
 {
     Caffe__LayerParameter *layer = net->layer[index], *copy;
     QF_TRY(qf_message_copy(context, layer, &copy));
@@ -143,7 +142,7 @@ static qf_status set_sources(qf_context *context, const qf_qat_options *options,
             continue;
         if ((options->train_data || options->test_data) && layer->n_include == 0 &&
             layer->n_exclude == 0)
-            QF_TRY(split_phases(context, net, (int)i));
+            QF_TRY(qf_run_split_phases(context, net, (int)i));
         const bool train = is_for(layer, QF_TRAIN);
         qf_data_options data = data_of(options, train ? QF_TRAIN : QF_TEST);
         data.batch_size = train ? data.batch_size : 0;

@@ -1,0 +1,84 @@
+/* Which state of training is exported: what is held back for measures, the measures, the training
+ * between them, and what lies on the disk so that an interrupted run can go on. */
+#ifndef QF_TOOLKIT_RUN_KEEP_H
+#define QF_TOOLKIT_RUN_KEEP_H
+
+#include "toolkit/run/flow.h"
+
+/* What a state is worth; NAN: not known. */
+typedef struct qf_run_measure {
+    int iteration;
+    double score, loss;
+} qf_run_measure;
+
+typedef struct qf_run_progress {
+    int iteration; /* whose snapshot training goes on from */
+    bool finished;
+    char measure[128]; /* the output that is measured; "": nothing is, for this reason: */
+    char reason[256];
+    int better;
+    uint64_t items;
+    qf_run_measure float_net, start, kept, last;
+    int without_gain; /* measures in a row */
+    int interval;     /* iterations between two of them */
+} qf_run_progress;
+
+/* A run's training, all of whose files are there. */
+typedef struct qf_run_training {
+    qf_flow *flow;
+    const qf_qat_options *options;
+    const char *float_model, *model, *weights; /* the latter: prepared, not trained */
+    const char *solver, *prefix;               /* of snapshots */
+    const char *file;                          /* of the progress */
+    int batch;                                 /* of training; 0: not known */
+    qf_run_progress progress;
+} qf_run_training;
+
+/* ---- run_hold_back.c ---- */
+
+/* Marks items of the model's training data that are not to be trained on, as the options say.
+ * Where nothing can be measured on, progress.reason says why. */
+qf_status qf_run_hold_back(qf_run_training *training, Caffe__NetParameter *net);
+/* The TEST phase of a model of the flow that reads what was held back, or validation_data; nothing
+ * is written by it. *out is NULL, and progress.reason says why, where there is no such net. */
+qf_status qf_run_validation_param(qf_run_training *training, const char *model,
+                                  Caffe__NetParameter **out);
+
+/* ---- run_measure.c ---- */
+
+/* A net to measure with; parameters are those of `share`, or read from `weights`. */
+typedef struct qf_run_validation {
+    qf_net *net; /* NULL: there is none */
+    qf_feed feed;
+} qf_run_validation;
+
+qf_status qf_run_validation_open(qf_run_training *training, const char *model, const char *weights,
+                                 qf_net *share, qf_run_validation *out);
+void qf_run_validation_close(qf_run_validation *validation);
+/* All items once. What is judged by is chosen at the first measure. Training goes on as if it had
+ * not been measured. */
+qf_status qf_run_measure_net(qf_run_training *training, qf_run_validation *validation,
+                             qf_run_measure *out);
+/* Is a later state better than the one that would be kept? */
+bool qf_run_gains(const qf_run_progress *progress, const qf_run_measure *now);
+
+/* ---- run_progress.c ---- */
+
+/* *found false: no run was interrupted there. QF_E_MISMATCH: it was begun with other options. */
+qf_status qf_run_progress_read(qf_run_training *training, bool *found);
+qf_status qf_run_progress_write(qf_run_training *training);
+void qf_run_progress_remove(const qf_run_training *training);
+/* PREFIX_iter_N.ENDING, for qf_free(); NULL: no memory. */
+char *qf_run_snapshot_name(const qf_run_training *training, int iteration, const char *ending);
+void qf_run_progress_report(const qf_run_training *training, qf_qat_result *out);
+
+/* ---- run_train.c ---- */
+
+/* Weights of the calibrated start, as those of iteration 0, and what it is worth. */
+qf_status qf_run_train_start(qf_run_training *training);
+/* The iteration whose state is exported; 0: the start. */
+int qf_run_kept(const qf_run_training *training);
+/* Training from where it stands to its end; then the TEST phase with the state that is kept. */
+qf_status qf_run_train(qf_run_training *training);
+
+#endif

@@ -1,0 +1,130 @@
+/* What states of training are worth on items that are not trained on, and which of two is better.
+ */
+#include "model/until.h"
+#include "toolkit/run/keep.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char stage_measuring[] = "measuring the state of training";
+
+/* Not the run's random numbers: each net that is measured draws the same. */
+enum { SEED = 1 };
+
+qf_status qf_run_validation_open(qf_run_training *t, const char *model, const char *weights,
+                                 qf_net *share, qf_run_validation *out)
+{
+    qf_context *context = t->flow->context;
+    const qf_random random = context->random;
+    Caffe__NetParameter *param;
+    *out = (qf_run_validation){0};
+    qf_random_seed(&context->random, SEED);
+    qf_status status = qf_run_validation_param(t, model, &param);
+    if (status == QF_OK && param)
+        status = qf_net_param_set_state(context, param, QF_TEST, 0, NULL, 0);
+    if (status == QF_OK && param)
+        status = qf_net_create_from_param(context, param, share, &out->net);
+    if (out->net && weights)
+        status = qf_net_load_weights_file(out->net, weights);
+    if (status == QF_OK && out->net)
+        status = qf_feed_take(out->net, &out->feed);
+    if (status == QF_OK && out->net)
+        qf_net_keep_blobs(out->net, false);
+    qf_message_free(param);
+    context->random = random;
+    if (status != QF_OK)
+        qf_run_validation_close(out);
+    return status;
+}
+
+void qf_run_validation_close(qf_run_validation *validation)
+{
+    qf_feed_release(&validation->feed);
+    qf_net_destroy(validation->net);
+    *validation = (qf_run_validation){0};
+}
+
+static bool has_loss(const qf_net *net)
+{
+    for (int i = 0; i < net->blob_count; i++)
+        if (net->blob_loss_weight[i] != 0)
+            return true;
+    return false;
+}
+
+/* The main output, if one knows which way it is better; else the loss. */
+static void choose_measure(const qf_net *net, const qf_scores *scores, qf_run_progress *p)
+{
+    static const char loss[] = "the net's loss";
+    const char *main;
+    qf_scores_main(scores, &main);
+    p->better = 0;
+    for (int i = 0; main && p->better == 0 && i < qf_scores_count(scores); i++)
+        if (strcmp(qf_scores_name(scores, i), main) == 0)
+            p->better = qf_scores_better(scores, i);
+    if (p->better) {
+        snprintf(p->measure, sizeof p->measure, "%s", main);
+    } else if (has_loss(net)) {
+        p->better = -1;
+        snprintf(p->measure, sizeof p->measure, "%s", loss);
+    } else {
+        snprintf(p->reason, sizeof p->reason,
+                 "the TEST phase puts out neither an accuracy nor a loss");
+    }
+    p->items = qf_scores_items(scores);
+}
+
+static double score_of(const qf_scores *scores, const qf_run_progress *p)
+{
+    const char *main;
+    const double value = qf_scores_main(scores, &main);
+    return main && strcmp(main, p->measure) == 0 ? value : qf_scores_loss(scores);
+}
+
+qf_status qf_run_measure_net(qf_run_training *t, qf_run_validation *v, qf_run_measure *out)
+{
+    qf_context *context = v->net->context;
+    qf_run_progress *p = &t->progress;
+    const char *stage = t->flow->stage;
+    const qf_random random = context->random;
+    const qf_run_callbacks callbacks = qf_flow_callbacks(t->flow);
+    qf_scores *scores = NULL;
+    t->flow->stage = stage_measuring;
+    qf_status status = qf_feed_give(v->net, &v->feed);
+    if (status == QF_OK)
+        status =
+            qf_net_test(v->net, 0, callbacks.action, callbacks.progress, callbacks.user, &scores);
+    if (status == QF_OK && !*p->measure)
+        choose_measure(v->net, scores, p);
+    if (status == QF_OK) {
+        out->score = *p->measure ? score_of(scores, p) : (double)NAN;
+        out->loss = has_loss(v->net) ? qf_scores_loss(scores) : (double)NAN;
+    }
+    qf_scores_destroy(scores);
+    context->random = random;
+    t->flow->stage = stage;
+    return status;
+}
+
+/* Half the standard error of a share of so many items: two states of one run answer most items
+ * alike, so the difference of their shares varies less than either. Never 0. */
+static double noise_of(double share, uint64_t items)
+{
+    const double n = (double)items, p = (share * n + 1) / (n + 2);
+    return p > 0 && p < 1 ? sqrt(p * (1 - p) / (n > 0 ? n : 1)) / 2 : 0;
+}
+
+bool qf_run_gains(const qf_run_progress *p, const qf_run_measure *now)
+{
+    static const double least = 1e-3; /* of a loss: rounding is no gain */
+    const qf_run_measure *kept = &p->kept;
+    if (!isfinite(now->score))
+        return false;
+    if (!isfinite(kept->score))
+        return true;
+    const double gain = (now->score - kept->score) * p->better;
+    if (p->better < 0)
+        return gain > least * fabs(kept->score);
+    return gain > noise_of(kept->score, p->items) || (gain >= 0 && now->loss < kept->loss);
+}

@@ -1,0 +1,275 @@
+/* Training of `qat run`, measured at intervals: the best state is kept, an interrupted run goes on
+ * from the last snapshot, and the TEST phase behind it searches shifts for what is kept. */
+#include "toolkit/run/keep.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/output.h"
+#include "model/until.h"
+#include "train/solver.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Measures: ten, or as many as take a small part of the time with, where a backward pass is two
+ * forward passes: one item measured for seven that are trained on is a twentieth. */
+enum { MEASURES = 10, TRAINED_PER_MEASURED = 7 };
+
+static qf_status snapshot_name(qf_run_training *t, int iteration, const char *ending, char **out)
+{
+    *out = qf_run_snapshot_name(t, iteration, ending);
+    return *out ? QF_OK : qf_fail(t->flow->context, QF_E_MEMORY, "no memory for file names");
+}
+
+int qf_run_kept(const qf_run_training *t)
+{
+    const qf_run_progress *p = &t->progress;
+    return t->options->keep == QF_KEEP_BEST && *p->measure ? p->kept.iteration : p->iteration;
+}
+
+/* ---- the start ---- */
+
+static qf_status write_start(qf_run_training *t, const char *file)
+{
+    qf_context *context = t->flow->context;
+    qf_net *net;
+    char *until = qf_until_suspend(context); /* the whole net can be the one that is kept */
+    qf_status status = qf_run_fake_net(context, t->model, t->weights, true, &net);
+    if (status == QF_OK)
+        status = qf_net_save_weights(net, file);
+    qf_net_destroy(net);
+    qf_until_resume(context, until);
+    return status;
+}
+
+static qf_status measure_once(qf_run_training *t, const char *model, const char *weights,
+                              qf_run_measure *out)
+{
+    qf_run_validation validation;
+    QF_TRY(qf_run_validation_open(t, model, weights, NULL, &validation));
+    qf_status status = validation.net ? qf_run_measure_net(t, &validation, out) : QF_OK;
+    qf_run_validation_close(&validation);
+    return status;
+}
+
+/* What cannot be measured is said, and trained as ever; what the user named is an error. */
+static qf_status forgive(qf_run_training *t, qf_status status)
+{
+    qf_run_progress *p = &t->progress;
+    if (status == QF_OK || status == QF_E_MEMORY || status == QF_E_STOPPED ||
+        t->options->validation_data)
+        return status;
+    *p->measure = '\0';
+    snprintf(p->reason, sizeof p->reason, "%.250s", qf_error_text(t->flow->context));
+    qf_warning(t->flow->context, "Nothing is measured during training: %s", p->reason);
+    return QF_OK;
+}
+
+qf_status qf_run_train_start(qf_run_training *t)
+{
+    qf_run_progress *p = &t->progress;
+    char *file;
+    p->float_net = p->start = p->last = (qf_run_measure){0, (double)NAN, (double)NAN};
+    QF_TRY(snapshot_name(t, 0, "caffemodel", &file));
+    qf_status status = write_start(t, file);
+    if (status == QF_OK && !*p->reason)
+        status = forgive(t, measure_once(t, t->float_model, t->options->weights, &p->float_net));
+    if (status == QF_OK && !*p->reason)
+        status = forgive(t, measure_once(t, t->model, file, &p->start));
+    p->kept = p->last = p->start;
+    qf_free(file);
+    return status;
+}
+
+/* ---- states on the disk ---- */
+
+static void remove_file(qf_run_training *t, int iteration, const char *ending)
+{
+    char *name = qf_run_snapshot_name(t, iteration, ending);
+    if (name)
+        unlink(name);
+    qf_free(name);
+}
+
+/* What neither goes on nor is kept. The start stays: the table is of it. */
+static void remove_unused(qf_run_training *t, int iteration)
+{
+    const qf_run_progress *p = &t->progress;
+    if (iteration == 0 || iteration == p->iteration)
+        return;
+    remove_file(t, iteration, "solverstate");
+    remove_file(t, iteration, "solverstate.sha256");
+    if (iteration == p->kept.iteration)
+        return;
+    remove_file(t, iteration, "caffemodel");
+    remove_file(t, iteration, "caffemodel.sha256");
+}
+
+/* The snapshot comes first: at every moment the file of the progress names one that is there. */
+static qf_status save(qf_run_training *t, qf_solver *solver, int kept_before)
+{
+    const int before = t->progress.iteration;
+    if (solver->iteration > 0 && solver->iteration != before)
+        QF_TRY(qf_solver_snapshot(solver));
+    t->progress.iteration = solver->iteration;
+    if (solver->iteration == 0)
+        return QF_OK; /* nothing to go on from */
+    QF_TRY(qf_run_progress_write(t));
+    remove_unused(t, before);
+    remove_unused(t, kept_before);
+    return QF_OK;
+}
+
+/* ---- training ---- */
+
+static qf_status stopped(qf_run_training *t, qf_solver *solver)
+{
+    QF_TRY(save(t, solver, t->progress.kept.iteration));
+    return qf_fail(t->flow->context, QF_E_STOPPED,
+                   "stopped at iteration %d; the same command with --resume goes on from there",
+                   solver->iteration);
+}
+
+static qf_status choose_interval(qf_run_training *t, qf_solver *solver)
+{
+    const int iterations = solver->param->max_iter;
+    qf_test_set set = {.batch = t->batch};
+    double interval = ceil((double)iterations / MEASURES);
+    if (*t->progress.measure && t->batch == 0)
+        QF_TRY(qf_test_set_find(solver->net, &set));
+    if (*t->progress.measure && set.batch > 0)
+        interval = fmax(interval, ceil((double)t->progress.items * TRAINED_PER_MEASURED /
+                                       ((double)set.batch * solver->param->iter_size)));
+    t->progress.interval = interval < iterations ? (int)interval : iterations;
+    t->progress.interval = t->progress.interval > 0 ? t->progress.interval : 1;
+    return QF_OK;
+}
+
+static void decide(qf_run_training *t, const qf_run_measure *now)
+{
+    qf_run_progress *p = &t->progress;
+    const bool gains = qf_run_gains(p, now);
+    p->last = *now;
+    p->without_gain = gains ? 0 : p->without_gain + 1;
+    if (gains)
+        p->kept = *now;
+    qf_info(
+        t->flow->context,
+        "Iteration %d, on the %llu items that are not trained on: %s = %g; kept is iteration %d "
+        "(%g)",
+        now->iteration, (unsigned long long)p->items, p->measure, now->score, p->kept.iteration,
+        p->kept.score);
+}
+
+/* Measures, decides and saves, where that is due. */
+static qf_status measure_state(qf_run_training *t, qf_solver *solver, qf_run_validation *validation)
+{
+    qf_run_progress *p = &t->progress;
+    const bool ends = solver->iteration >= solver->param->max_iter;
+    const int kept_before = p->kept.iteration;
+    if (solver->iteration == 0 || (solver->iteration % p->interval != 0 && !ends))
+        return QF_OK;
+    if (validation->net && p->last.iteration < solver->iteration) {
+        qf_run_measure now = {.iteration = solver->iteration};
+        QF_TRY(qf_run_measure_net(t, validation, &now));
+        decide(t, &now);
+    }
+    p->finished = ends || (t->options->keep == QF_KEEP_BEST && t->options->patience > 0 &&
+                           p->without_gain >= t->options->patience);
+    if (p->finished && !ends)
+        qf_info(t->flow->context, "Iteration %d, training ends: %d measures without a gain",
+                solver->iteration, p->without_gain);
+    return save(t, solver, kept_before);
+}
+
+static int next_stop(const qf_run_progress *p, const qf_solver *solver)
+{
+    const int next = solver->iteration - solver->iteration % p->interval;
+    return next > solver->param->max_iter - p->interval ? solver->param->max_iter
+                                                        : next + p->interval;
+}
+
+static qf_status train(qf_run_training *t, qf_solver *solver, qf_run_validation *validation)
+{
+    qf_run_progress *p = &t->progress;
+    qf_info(t->flow->context, "Solving %s", qf_net_name(solver->net));
+    qf_info(t->flow->context, "Learning Rate Policy: %s", solver->param->lr_policy);
+    while (!p->finished) {
+        qf_status status = measure_state(t, solver, validation);
+        if (status == QF_E_STOPPED)
+            return stopped(t, solver);
+        QF_TRY(status);
+        if (p->finished)
+            break;
+        QF_TRY(qf_solver_step(solver, next_stop(p, solver) - solver->iteration));
+        if (solver->stopping)
+            return stopped(t, solver);
+    }
+    qf_info(t->flow->context, "Optimization Done.");
+    return QF_OK;
+}
+
+/* The weights that are kept, and the shifts that suit them. */
+static qf_status conclude(qf_run_training *t, qf_solver *solver)
+{
+    char *file;
+    QF_TRY(snapshot_name(t, qf_run_kept(t), "caffemodel", &file));
+    qf_status status = qf_net_load_weights_file(solver->net, file);
+    qf_free(file);
+    if (status == QF_OK)
+        status = qf_solver_test_all(solver);
+    return status == QF_OK && solver->stopping
+               ? qf_fail(
+                     t->flow->context, QF_E_STOPPED,
+                     "stopped before the shifts were found; the same command with --resume goes "
+                     "on from there")
+               : status;
+}
+
+/* From where the progress stands. */
+static qf_status begin(qf_run_training *t, qf_solver *solver)
+{
+    char *file;
+    if (t->progress.iteration == 0) {
+        QF_TRY(qf_solver_load_weights(solver, t->weights));
+        return choose_interval(t, solver);
+    }
+    QF_TRY(snapshot_name(t, t->progress.iteration, "solverstate", &file));
+    qf_status status = qf_solver_restore(solver, file);
+    if (status == QF_OK && solver->iteration != t->progress.iteration)
+        status = qf_fail(t->flow->context, QF_E_MISMATCH, "%s is of iteration %d, not of %d", file,
+                         solver->iteration, t->progress.iteration);
+    if (status == QF_OK)
+        qf_info(t->flow->context, "Resuming from iteration %d", solver->iteration);
+    qf_free(file);
+    return status;
+}
+
+qf_status qf_run_train(qf_run_training *t)
+{
+    qf_context *context = t->flow->context;
+    const qf_run_callbacks callbacks = qf_flow_callbacks(t->flow);
+    qf_run_validation validation = {0};
+    qf_solver *solver;
+    QF_TRY(qf_solver_create(context, t->solver, &solver));
+    qf_solver_keep_blobs(solver, false);
+    t->flow->stage = qf_stage_training;
+    qf_solver_set_callbacks(solver, callbacks.action, callbacks.progress, callbacks.user);
+    qf_solver_freeze_batch_norm(solver, t->options->freeze_batch_norm_after);
+    qf_solver_on_divergence(solver, t->options->on_divergence);
+    solver->watch.rate_option = "--base-lr";
+    solver->param->snapshot = 0; /* they are taken where states are measured */
+    solver->param->test_interval = solver->param->max_iter > 0 ? solver->param->max_iter : 1;
+    qf_status status = begin(t, solver);
+    if (status == QF_OK && *t->progress.measure)
+        status = qf_run_validation_open(t, t->model, NULL, solver->net, &validation);
+    if (status == QF_OK)
+        status = train(t, solver, &validation);
+    if (status == QF_OK)
+        status = conclude(t, solver);
+    qf_run_validation_close(&validation);
+    qf_solver_destroy(solver);
+    return status;
+}

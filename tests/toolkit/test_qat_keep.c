@@ -1,0 +1,388 @@
+/* qat run keeps the best state of training, its calibrated start among them, and an interrupted run
+ * that goes on ends in the same bytes. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "data/stores/sample_store.h"
+#include "harness/command.h"
+#include "harness/fixture.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SIDE = 6, CLASSES = 4, ITEMS = 256, BATCH = 16, ITERATIONS = 60 };
+
+/* A bar in one of four places and noise; its label, or, misled, that of another. */
+static void put_bars(const char *path, int count, uint64_t seed, bool misled)
+{
+    qf_sample_writer *writer;
+    qf_random random;
+    qf_random_seed(&random, seed);
+    assert_ok(context, qf_sample_writer_create(context, path, QF_STORE_LMDB, &writer));
+    for (int i = 0; i < count; i++) {
+        Caffe__Datum datum = CAFFE__DATUM__INIT;
+        uint8_t pixels[SIDE * SIDE];
+        char key[16];
+        const int label = i % CLASSES;
+        for (int k = 0; k < SIDE * SIDE; k++)
+            pixels[k] = (uint8_t)(qf_random_below(&random, 120) +
+                                  (k % SIDE == label || k / SIDE == label ? 90 : 0));
+        datum.has_channels = datum.has_height = datum.has_width = datum.has_label = true;
+        datum.has_data = true;
+        datum.channels = 1;
+        datum.height = datum.width = SIDE;
+        datum.label = misled ? (label + 1) % CLASSES : label;
+        datum.data.data = pixels;
+        datum.data.len = sizeof pixels;
+        snprintf(key, sizeof key, "%08d", i);
+        assert_ok(context, qf_sample_writer_put_message(context, writer, key, &datum.base));
+    }
+    assert_ok(context, qf_sample_writer_finish(context, writer, true));
+}
+
+#define DATA(phase, source, more)                                                                  \
+    "layer { name: 'data' type: 'Data' top: 'data' top: 'label' include { phase: " phase " } "     \
+    "data_param { source: '" source "' backend: LMDB batch_size: 16 " more " } "                   \
+    "transform_param { scale: 0.0078125 mean_value: 100 } } "
+#define BODY                                                                                       \
+    "layer { name: 'conv' type: 'Convolution' bottom: 'data' top: 'conv' convolution_param { "     \
+    "num_output: 6 kernel_size: 3 weight_filler { type: 'xavier' } } } "                           \
+    "layer { name: 'relu' type: 'ReLU' bottom: 'conv' top: 'conv' } "                              \
+    "layer { name: 'ip' type: 'InnerProduct' bottom: 'conv' top: 'ip' inner_product_param { "      \
+    "num_output: 4 weight_filler { type: 'xavier' } } } "                                          \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' } "     \
+    "layer { name: 'acc' type: 'Accuracy' bottom: 'ip' bottom: 'label' top: 'acc' include { "      \
+    "phase: TEST } } "
+
+static int set_up(void **state)
+{
+    assert_int_equal(test_start_in_folder(state), 0);
+    put_bars("train_lmdb", ITEMS, 1, false);
+    put_bars("misled_lmdb", ITEMS, 2, true);
+    put_bars("test_lmdb", 100, 3, false);
+    put_bars("more_lmdb", 90, 4, false);
+    test_write_text(context, "net.prototxt",
+                    DATA("TRAIN", "train_lmdb", "shuffle: true") DATA("TEST", "test_lmdb", "")
+                        BODY);
+    test_write_text(context, "misled.prototxt",
+                    DATA("TRAIN", "misled_lmdb", "") DATA("TEST", "test_lmdb", "") BODY);
+    test_write_text(
+        context, "both.prototxt",
+        "layer { name: 'data' type: 'Data' top: 'data' top: 'label' data_param { source: "
+        "'train_lmdb' backend: LMDB batch_size: 16 } transform_param { scale: 0.0078125 "
+        "mean_value: 100 } } " BODY);
+    test_write_text(
+        context, "solver.prototxt",
+        "net: 'net.prototxt' base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' max_iter: 200 "
+        "test_iter: 4 test_interval: 200 test_initialization: false snapshot_prefix: "
+        "'float' random_seed: 1");
+    test_command(0, "Optimization Done.", "", "train --solver solver.prototxt");
+    return 0;
+}
+
+static qf_qat_options options(const char *model)
+{
+    qf_qat_options o = {.size = sizeof o};
+    qf_qat_set_defaults(&o);
+    o.model = model;
+    o.weights = "float_iter_200.caffemodel";
+    o.save_path = "q/m";
+    o.iterations = ITERATIONS;
+    o.base_lr = 0.01;
+    return o;
+}
+
+static qf_qat_result *run(const qf_qat_options *o)
+{
+    qf_qat_result *result;
+    qf_context_set_seed(context, 5);
+    assert_ok(context, qf_qat_run(context, o, NULL, NULL, NULL, &result));
+    return result;
+}
+
+/* ---- what is kept ---- */
+
+static void the_start_is_kept_where_training_spoils_it(void **state)
+{
+    (void)state;
+    qf_qat_options o = options("misled.prototxt");
+    o.validation_data = "more_lmdb";
+    o.patience = 1; /* of two measures */
+    qf_qat_result *result = run(&o);
+    assert_string_equal(result->validation_name, "acc");
+    assert_int_equal(result->validation_items, 90);
+    assert_int_equal(result->kept_iteration, 0);
+    assert_int_equal(result->last_iteration, 40);
+    assert_true(result->validation_best == result->validation_calibrated);
+    assert_true(result->validation_last < result->validation_calibrated - 0.2);
+    assert_true(result->fake_quant_score > result->calibrated_score - 0.05);
+    assert_true(result->fake_quant_score == result->deploy_score);
+    assert_int_equal(result->verification->differing, 0);
+    assert_non_null(strstr(result->kept_reason, "The calibrated start is exported: in "));
+    assert_non_null(strstr(result->kept_reason, "since it no longer gained"));
+    qf_qat_result_destroy(result);
+
+    o.keep = QF_KEEP_LAST;
+    result = run(&o);
+    assert_int_equal(result->kept_iteration, ITERATIONS);
+    assert_true(result->fake_quant_score < result->calibrated_score - 0.2);
+    assert_true(result->validation_last < result->validation_best);
+    assert_non_null(strstr(result->remark, "Retraining ended below its calibrated start: acc"));
+    qf_qat_result_destroy(result);
+
+    o.keep = QF_KEEP_BEST;
+    o.patience = 0;
+    result = run(&o);
+    assert_int_equal(result->last_iteration, ITERATIONS);
+    assert_int_equal(result->kept_iteration, 0);
+    qf_qat_result_destroy(result);
+}
+
+static void what_is_better_is_kept(void **state)
+{
+    (void)state;
+    qf_qat_options o = options("misled.prototxt");
+    qf_qat_result *result = run(&o); /* on what it is trained on it becomes better */
+    assert_string_equal(result->validation_name, "acc");
+    assert_int_equal(result->validation_items, 32);
+    assert_true(result->kept_iteration > 0);
+    assert_true(result->validation_best > result->validation_calibrated + 0.2);
+    assert_non_null(strstr(result->kept_reason, "is exported, the best on the 32 items"));
+    assert_non_null(
+        strstr(result->remark, "on the 32 items that it was measured on it was better"));
+    qf_qat_result_destroy(result);
+    assert_true(test_file_has(context, "q/m_modified.prototxt", "hold_back_param"));
+
+    test_command(0, "is exported, the best on the ", "",
+                 "qat run --model misled.prototxt --weights float_iter_200.caffemodel --iterations "
+                 "60 --base-lr 0.01 --seed 5 --out q/m");
+    assert_non_null(strstr(test_output, "\ncalibrated "));
+    assert_non_null(strstr(test_output, "neither trained nor tested on"));
+    assert_true(test_file_has(context, "q/m_run.log", "on the 32 items that are not trained on"));
+}
+
+static void a_layer_of_both_phases_is_split(void **state)
+{
+    (void)state;
+    const qf_qat_options o = options("both.prototxt");
+    qf_qat_result *result = run(&o);
+    assert_int_equal(result->test_items, ITEMS);
+    assert_int_equal(result->validation_items, 32);
+    qf_qat_result_destroy(result);
+}
+
+/* Training goes on where its own snapshot leads, with the same items left out. */
+static void training_by_hand_leaves_out_the_same(void **state)
+{
+    (void)state;
+    qf_qat_options o = options("net.prototxt");
+    o.keep = QF_KEEP_LAST;
+    o.hold_back = 0.25;
+    qf_qat_result *result = run(&o);
+    assert_int_equal(result->validation_items, 64);
+    qf_qat_result_destroy(result);
+    test_command(0, "Optimization Done.",
+                 "sed -i 's/max_iter: 60/max_iter: 70/' q/m_solver.prototxt;",
+                 "train --solver q/m_solver.prototxt --snapshot q/m_retrained_iter_60.solverstate");
+}
+
+static void what_cannot_be_measured_is_said(void **state)
+{
+    (void)state;
+    qf_qat_options o = options("net.prototxt");
+    o.hold_back = 0;
+    qf_qat_result *result = run(&o);
+    assert_string_equal(result->validation_name, "");
+    assert_int_equal(result->kept_iteration, ITERATIONS);
+    assert_string_equal(result->kept_reason, "The last state of training is exported: nothing was "
+                                             "measured, no training data were held back.");
+    qf_qat_result_destroy(result);
+    assert_false(test_file_has(context, "q/m_modified.prototxt", "hold_back_param"));
+
+    test_write_text(context, "dummy.prototxt",
+                    "layer { name: 'data' type: 'DummyData' top: 'data' top: 'label' "
+                    "dummy_data_param { shape { dim: 4 dim: 1 dim: 6 dim: 6 } shape { dim: 4 } "
+                    "data_filler { type: 'gaussian' } data_filler { } } } " BODY);
+    o = options("dummy.prototxt");
+    o.iterations = 3;
+    o.test_iterations = 2;
+    result = run(&o);
+    assert_non_null(strstr(result->kept_reason, "layer data (DummyData) cannot leave out items"));
+    qf_qat_result_destroy(result);
+}
+
+static void refuse(const qf_qat_options *o, const char *part)
+{
+    qf_qat_result *result;
+    assert_fails(context, qf_qat_run(context, o, NULL, NULL, NULL, &result), part);
+    qf_qat_result_destroy(result);
+}
+
+static void what_makes_no_sense_is_refused(void **state)
+{
+    (void)state;
+    qf_qat_options o = options("net.prototxt");
+    o.hold_back = 0.7;
+    refuse(&o, "hold_back is a share of the training data, at most 0.5");
+    o.hold_back = (double)NAN;
+    refuse(&o, "hold_back is a share of the training data, at most 0.5");
+    o.hold_back = 0.1;
+    o.validation_data = "more_lmdb";
+    refuse(&o, "give validation_data or hold_back");
+    o.hold_back = -1;
+    o.validation_data = "none_lmdb";
+    refuse(&o, "none_lmdb");
+}
+
+/* ---- going on ---- */
+
+static const char *const exported[] = {
+    "m_deploy_model.prototxt",
+    "m_deploy_weights.caffemodel",
+    "m_fake_quant_model.prototxt",
+    "m_record.txt",
+    "m_fake_quant_weights.caffemodel",
+    "m_retrained_iter_0.caffemodel",
+    "m_progress.prototxt",
+    "m_retrained_iter_60.caffemodel",
+};
+
+static void expect_same_files(const char *when)
+{
+    for (size_t i = 0; i < sizeof exported / sizeof *exported; i++) {
+        qf_buffer a = {0}, b = {0};
+        char *from = test_format("whole/%s", exported[i]), *to = test_format("q/%s", exported[i]);
+        assert_ok(context, qf_file_read(context, from, &a));
+        assert_ok(context, qf_file_read(context, to, &b));
+        if (a.size != b.size || memcmp(a.data, b.data, a.size) != 0)
+            fail_msg("%s: %s differs", when, exported[i]);
+        qf_buffer_release(&a);
+        qf_buffer_release(&b);
+        qf_free(from);
+        qf_free(to);
+    }
+}
+
+/* What lies on the disk at some moment is all that is left when a process is killed then. */
+typedef struct moments {
+    int calls, at; /* of the progress function */
+} moments;
+
+static void copy_files(void *user, const qf_progress *now)
+{
+    moments *m = user;
+    (void)now;
+    if (m->calls++ == m->at)
+        assert_int_equal(system("rm -rf killed; cp -r q killed"), 0);
+}
+
+static qf_qat_options resumable(void)
+{
+    qf_qat_options o = options("net.prototxt");
+    o.weight_bits = 4;
+    o.base_lr = 0.02;
+    return o;
+}
+
+static int count_calls(const qf_qat_options *o)
+{
+    moments m = {.at = -1};
+    qf_qat_result *result;
+    qf_context_set_seed(context, 5);
+    assert_int_equal(system("rm -rf q whole"), 0);
+    assert_ok(context, qf_qat_run(context, o, NULL, copy_files, &m, &result));
+    assert_true(result->kept_iteration >= 0 && result->last_iteration == ITERATIONS);
+    qf_qat_result_destroy(result);
+    assert_int_equal(rename("q", "whole"), 0);
+    return m.calls;
+}
+
+static void a_killed_run_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    qf_qat_options o = resumable();
+    o.patience = 0;
+    const int calls = count_calls(&o);
+    assert_true(calls > ITERATIONS);
+    for (int part = 1; part < 8; part++) {
+        moments m = {.at = calls * part / 8};
+        qf_qat_result *result;
+        char *when = test_format("killed at %d of %d", m.at, calls);
+        qf_context_set_seed(context, 5);
+        assert_ok(context, qf_qat_run(context, &o, NULL, copy_files, &m, &result));
+        qf_qat_result_destroy(result);
+        assert_int_equal(system("rm -r q; mv killed q"), 0);
+        const bool begun = qf_file_exists("q/m_progress.prototxt");
+        o.resume = true;
+        qf_context_set_seed(context, begun ? 77 : 5); /* what lies there says how to go on */
+        assert_ok(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result));
+        qf_qat_result_destroy(result);
+        o.resume = false;
+        expect_same_files(when);
+        qf_free(when);
+    }
+}
+
+typedef struct patience {
+    int left;
+} patience;
+
+static qf_action stop_later(void *user)
+{
+    patience *p = user;
+    return p->left-- > 0 ? QF_CONTINUE : QF_STOP;
+}
+
+static void a_stopped_run_goes_on(void **state)
+{
+    (void)state;
+    qf_qat_options o = resumable();
+    qf_qat_result *result;
+    o.patience = 0;
+    count_calls(&o);
+    qf_status status = QF_E_STOPPED;
+    qf_context_set_seed(context, 5);
+    int runs = 0;
+    for (; status == QF_E_STOPPED && runs < 40; runs++) { /* each a little further */
+        patience p = {.left = 60};
+        o.resume = runs > 0;
+        status = qf_qat_run(context, &o, stop_later, NULL, &p, &result);
+        qf_qat_result_destroy(result);
+        if (status != QF_OK && qf_file_exists("q/m_progress.prototxt"))
+            qf_context_set_seed(context, 70 + runs);
+    }
+    assert_ok(context, status);
+    assert_true(runs > 1);
+    expect_same_files("stopped again and again");
+
+    o.resume = true; /* of a run that is through: the same again */
+    assert_ok(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result));
+    qf_qat_result_destroy(result);
+    expect_same_files("resumed at its end");
+
+    o.base_lr = 0.03;
+    refuse(&o, "was begun with base_lr 0.02, not with base_lr 0.03");
+    test_write_text(context, "q/m_progress.prototxt", "iteration: -3");
+    refuse(&o, "q/m_progress.prototxt does not say how far a run has come");
+    test_write_text(context, "q/m_progress.prototxt", "iteration 3 {");
+    refuse(&o, "q/m_progress.prototxt:1");
+    test_command(1, "q/m_progress.prototxt", "",
+                 "qat run --resume --model net.prototxt --weights float_iter_200.caffemodel --out "
+                 "q/m");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_start_is_kept_where_training_spoils_it),
+        cmocka_unit_test(what_is_better_is_kept),
+        cmocka_unit_test(a_layer_of_both_phases_is_split),
+        cmocka_unit_test(training_by_hand_leaves_out_the_same),
+        cmocka_unit_test(what_cannot_be_measured_is_said),
+        cmocka_unit_test(what_makes_no_sense_is_refused),
+        cmocka_unit_test(a_killed_run_ends_in_the_same_bytes),
+        cmocka_unit_test(a_stopped_run_goes_on),
+    };
+    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
+}
