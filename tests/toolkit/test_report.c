@@ -495,6 +495,37 @@ static void names_cannot_break_out(void **state)
     qf_report_destroy(report);
 }
 
+/* ---- in the terminal ---- */
+
+static char *text_of(qf_report *report)
+{
+    char *text;
+    size_t size;
+    assert_ok(context, qf_report_render(context, report, QF_REPORT_TEXT, &text, &size));
+    return text;
+}
+
+/* What each layer costs the net has columns where it was measured. */
+static void costs_are_columns(void **state)
+{
+    (void)state;
+    write_model("evil.prototxt", EVIL);
+    quantise("evil.prototxt", "evil.caffemodel", "evil/m");
+    qf_report *report = make_report("evil.prototxt", "evil.caffemodel", "evil/m", NULL);
+    char *text = text_of(report);
+    assert_non_null(strstr(text, "noise is mostly of"));
+    assert_null(strstr(text, "costs alone"));
+    qf_memory_release(text);
+    report->has_sensitivity = true;
+    report->layer[0]->alone_loss = 1.25;
+    report->layer[0]->float_gain = (double)NAN;
+    text = text_of(report);
+    assert_non_null(strstr(text, "outside  costs alone  float gains   noise is mostly of\n"));
+    assert_non_null(strstr(text, "        1.250            –   "));
+    qf_memory_release(text);
+    qf_report_destroy(report);
+}
+
 static void what_cannot_be_reported(void **state)
 {
     (void)state;
@@ -529,6 +560,7 @@ int main(void)
         cmocka_unit_test(curves_and_ranges_come_from_the_log),
         cmocka_unit_test(histograms_hold_everything),
         cmocka_unit_test(names_cannot_break_out),
+        cmocka_unit_test(costs_are_columns),
         cmocka_unit_test(what_cannot_be_reported),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);

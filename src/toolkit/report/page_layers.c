@@ -170,8 +170,8 @@ void qf_page_layer_table(qf_buffer *out, const qf_report *report)
                          "tabindex=\"0\"><table id=\"layers\"");
     if (report->layers > MANY)
         qf_buffer_print(out, " class=\"many\" style=\"--figures:%zu\"", count - NOT_FIGURES);
-    qf_buffer_print(out, "><caption>Signal to noise in dB: less is worse, 6 dB are one bit"
-                         "</caption><thead><tr>");
+    qf_buffer_print(out, "><caption>Signal to noise in dB: less is worse, 6 dB are one bit; "
+                         "the longer the bar, the more is lost</caption><thead><tr>");
     for (size_t i = 0; i < count; i++)
         qf_buffer_print(out,
                         "<th scope=\"col\"%s%s><button type=\"button\" title=\"%s\">%s</button>"

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_MOST = 28, BAR = 20, COLUMN = 12, CELL = 64 };
+enum { NAME_MOST = 28, BAR = 20, COLUMN = 12, COSTS = 13, CELL = 64 };
 
 /* ---- cells ---- */
 
@@ -121,7 +121,14 @@ static void put_cause(const qf_report_layer *layer, qf_buffer *out)
         qf_buffer_print(out, "%s %.0f %%", cause, 100 * share);
 }
 
-static void put_layer(const qf_report_layer *layer, size_t columns, qf_buffer *out)
+static void put_cost(double points, qf_buffer *out)
+{
+    char cell[CELL];
+    snprintf(cell, sizeof cell, isnan(points) ? "–" : "%.3f", points);
+    put_right(out, cell, COSTS);
+}
+
+static void put_layer(const qf_report_layer *layer, size_t columns, bool costs, qf_buffer *out)
 {
     char cell[CELL];
     const double *const ratios[] = {&layer->output_sqnr_all, &layer->weight_sqnr,
@@ -134,6 +141,10 @@ static void put_layer(const qf_report_layer *layer, size_t columns, qf_buffer *o
         put_right(out, qf_decibels_text(*ratios[i], cell, sizeof cell), 9);
     snprintf(cell, sizeof cell, "%.2f %%", 100 * layer->saturated);
     put_right(out, cell, 10);
+    if (costs) {
+        put_cost(layer->alone_loss, out);
+        put_cost(layer->float_gain, out);
+    }
     put_blanks(out, 3);
     put_cause(layer, out);
     qf_buffer_print(out, "\n");
@@ -150,12 +161,19 @@ static void put_layers(const qf_report *r, qf_buffer *out)
     put_right(out, "weights", 9);
     put_right(out, "input", 9);
     put_right(out, "outside", 10);
+    if (r->has_sensitivity) {
+        put_right(out, "costs alone", COSTS);
+        put_right(out, "float gains", COSTS);
+    }
     qf_buffer_print(out, "   noise is mostly of\n");
     for (size_t i = 0; i < r->layers; i++)
-        put_layer(r->layer[i], columns, out);
+        put_layer(r->layer[i], columns, r->has_sensitivity, out);
     qf_buffer_print(out,
                     "(dB, signal to noise, of the output with only this layer quantised and with "
-                    "all, of weights and of input; outside: of the clip range)\n");
+                    "all, of weights and of input; outside: of the clip range%s)\n",
+                    r->has_sensitivity ? ")\n(costs alone: what the net loses when only this layer "
+                                         "is quantised; float gains: when only it stays float"
+                                       : "");
 }
 
 /* ---- all ---- */
