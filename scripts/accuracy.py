@@ -19,6 +19,7 @@ import math
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -56,30 +57,33 @@ class Results:
 
 
 def run(command, log):
-    """Standard output, or None, and then why on stderr; stderr of the command goes to the file `log`."""
+    """Standard output and processor time in seconds; None where it failed, and then why on stderr. What the command itself writes
+    to stderr goes to the file `log`."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(log, "w") as errors:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         tail = pathlib.Path(log).read_text().strip().splitlines()[-3:]
         print("failed (%d): %s\n  %s" % (done.returncode, " ".join(command), "\n  ".join(tail)), file=sys.stderr, flush=True)
-        return None
-    return done.stdout
+        return None, 0
+    return done.stdout, round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
 
 
 # ---- qaffe ----
 
-def models_of(text):
-    """The table of models that `qat run` and `ptq run` print: {"float": 99.14, "deploy": 99.15 …}, accuracies in percent."""
+def accuracies(text, first):
+    """A table that `qat run` or `ptq run` prints, whose first column is called `first`: {"float": 99.14 …}, in percent."""
     column, found = None, {}
     for line in text.splitlines():
         cells = re.split(r"\s{2,}", line.strip())
-        if cells[0] == "model":
-            names = [i for i, name in enumerate(cells) if "accuracy" in name.lower()]
-            column = names[0] if names else None
-        elif column is not None and len(cells) > column and re.fullmatch(r"[0-9.]+", cells[column]):
-            found[cells[0]] = 100 * float(cells[column])
-    if not {"float", "deploy"} <= found.keys():
-        raise SystemExit("accuracy.py: no table of models with accuracies in what qaffe printed:\n" + text)
+        if column is None:
+            places = [i for i, name in enumerate(cells) if "accuracy" in name.lower()]
+            column = places[0] if cells[0] == first and places else None
+        elif not line or line.startswith("("):
+            break
+        elif len(cells) > column and re.fullmatch(r"[0-9.]+", cells[column]):
+            found[cells[0]] = round(100 * float(cells[column]), 4)
     return found
 
 
@@ -118,16 +122,21 @@ def measure(options, results, folder, settings, jobs):
         os.makedirs(os.path.dirname(out), exist_ok=True)
         begin = time.monotonic()
         arguments = [argument.replace("NET/", folder + "/") for argument in arguments]
-        text = run([program] + arguments + model + ["--out", out], out + "_errors.log")
+        text, work = run([program] + arguments + model + ["--out", out], out + "_errors.log")
         if text is None:
             continue
         pathlib.Path(out + "_screen.txt").write_text(text)
-        models = models_of(text)
+        models = accuracies(text, "model")
+        if not {"float", "deploy"} <= models.keys():
+            print("%s: no accuracies of the models in %s_screen.txt" % (net, out), file=sys.stderr, flush=True)
+            continue
         iterations = field(out + "_solver.prototxt", "max_iter")
         results.add({"net": net, "method": method, "version": version, "seed": seed, "float": models["float"],
-                     "accuracy": models["deploy"], "start": models.get("calibrated"), "images": settings["test_images"],
+                     "accuracy": models["deploy"], "start": models.get("calibrated"),
+                     "measured": accuracies(text, "state"), "images": settings["test_images"],
                      "seen": iterations and int(iterations) * settings["batch"],
-                     "rate": field(out + "_solver.prototxt", "base_lr"), "seconds": round(time.monotonic() - begin, 1)})
+                     "rate": field(out + "_solver.prototxt", "base_lr"), "seconds": round(time.monotonic() - begin, 1),
+                     "cpu_seconds": work})
 
 
 # ---- peers ----
@@ -137,11 +146,11 @@ def peer_row(options, results, script, arguments, net, label, seed):
         return
     log = os.path.join(options.work, "runs", "%s_%s_%d.log" % (net, re.sub(r"\W+", "_", label), seed))
     os.makedirs(os.path.dirname(log), exist_ok=True)
-    text = run([options.peer_python, str(HERE / "bench/peers" / script), "--threads", str(options.threads),
+    text, work = run([options.peer_python, str(HERE / "bench/peers" / script), "--threads", str(options.threads),
                 "--seed", str(seed)] + arguments, log)
     lines = [line for line in (text or "").splitlines() if line.startswith("{")]
     if lines:
-        results.add(json.loads(lines[-1]))
+        results.add({**json.loads(lines[-1]), "cpu_seconds": work})
 
 
 LABELS = {"ort": "ONNX Runtime", "nncf": "NNCF", "fx": "PyTorch QAT, FX", "pt2e": "PyTorch QAT, PT2E"}
