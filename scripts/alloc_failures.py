@@ -126,6 +126,7 @@ qaffe ptq auto --model net.prototxt --weights given.caffemodel --config calibrat
   --test-iterations 1 --max-loss 0 --threads 1
 qaffe ptq nuq --model net.prototxt --weights given.caffemodel --config few_codes.json --record new_record.txt --out new
   --test-iterations 1 --max-loss 0 --threads 1
+qaffe equalise --model net.prototxt --weights given.caffemodel --out new.caffemodel
 qaffe decompose --model net.prototxt --weights given.caffemodel --out-model new.prototxt --out-weights new.caffemodel
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt

@@ -546,6 +546,32 @@ typedef enum qf_batch_norm {
     QF_BATCH_NORM_TRAIN
 } qf_batch_norm;
 
+/* Cross-layer equalisation before quantisation: channels that one layer writes loudly and the next
+ * reads softly get ranges like the others', by powers of two that go from the weights of one layer
+ * into those of the other. The float net computes the same bits. Auto: where ranges of channels
+ * spread over more than 2^5 somewhere. */
+typedef enum qf_equalise { QF_EQUALISE_OFF, QF_EQUALISE_ON, QF_EQUALISE_AUTO } qf_equalise;
+
+/* Channels that can be rescaled together, and how far the ratios of their ranges lie apart: that of
+ * what is written to what is read, its square root, in powers of two. Names are separated by ", ".
+ */
+typedef struct qf_equalised_row {
+    char writers[256], readers[256]; /* layers */
+    int channels, rescaled;          /* that are not dead; of which so many were changed */
+    double spread_before, spread_after;
+} qf_equalised_row;
+typedef struct qf_equalisation {
+    size_t rows;
+    qf_equalised_row **row;
+} qf_equalisation;
+
+/* Equalises the weights of a float net into the file `equalised_weights_file`; NULL: only looks. It
+ * is written, and is the same but for these channels, also where there was nothing to do. */
+QF_API qf_status qf_equalise_weights(qf_context *context, const char *model_file,
+                                     const char *weights_file, const char *equalised_weights_file,
+                                     qf_equalisation **out);
+QF_API void qf_equalisation_destroy(qf_equalisation *found);
+
 /* What AMCT's functions have no arguments for. Begin with its size; what is zero is as in AMCT. */
 typedef struct qf_retrain_options {
     size_t size; /* of this struct */
@@ -553,6 +579,8 @@ typedef struct qf_retrain_options {
     /* A record of calibration, or NULL: layers for which the configuration says no range begin with
      * the record's in place of that of the first batch. It must be of this model. */
     const char *calibrated_record;
+    qf_equalise equalise; /* before anything else */
+    int reserved;         /* 0 */
 } qf_retrain_options;
 
 /* The same with `options`; NULL: none. */
@@ -903,6 +931,7 @@ typedef struct qf_qat_options {
     bool resume;      /* go on with the run that save_path began and that was interrupted;
                          options of training are then those it began with. Begins anew
                          where there is none */
+    qf_equalise equalise; /* auto; with calibrated_record auto does what the run of that record did */
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */
@@ -971,6 +1000,9 @@ typedef struct qf_ptq_options {
     const char *save_path;                /* folder and prefix of all that is written */
     int test_iterations;                  /* as in qf_qat_options */
     void (*show_plan)(void *user, const qf_plan *plan); /* before calibration */
+    qf_equalise equalise; /* auto: equalised weights are saved beside the models */
+    int bias_correction;  /* batches of `data` over which the mean errors of layers are taken, and
+                             put right in their biases; 0: none */
 } qf_ptq_options;
 QF_API void qf_ptq_set_defaults(qf_ptq_options *options);
 

@@ -4,6 +4,7 @@ from ._checks import Check, OddBlob, check, write_checksums
 from ._detection import set_ap_version
 from ._devices import Device, devices, set_device
 from ._library import version as __version__
+from ._equalise import Equalised, equalise
 from ._import_onnx import OnnxImport, import_onnx
 from ._limits import keep_unknown_fields, limits, set_limit, set_until
 from ._memory import load_weights, net_from_text, weights_bytes
@@ -12,7 +13,7 @@ from ._quantise import quantise
 from ._report import Report, SensitiveLayer, Sensitivity, report, sensitivity
 from ._retrain import LayerResult, Result, retrain
 
-__all__ = ["Check", "Device", "LayerResult", "OddBlob", "OnnxExport", "OnnxImport", "Report", "Result", "SensitiveLayer",
-           "Sensitivity", "check", "devices", "export_onnx", "import_onnx", "keep_unknown_fields", "limits",
+__all__ = ["Check", "Device", "Equalised", "LayerResult", "OddBlob", "OnnxExport", "OnnxImport", "Report", "Result", "SensitiveLayer",
+           "Sensitivity", "check", "devices", "equalise", "export_onnx", "import_onnx", "keep_unknown_fields", "limits",
            "load_weights", "net_from_text", "quantise", "report", "retrain", "sensitivity", "set_ap_version",
            "set_device", "set_limit", "set_until", "weights_bytes", "write_checksums", "__version__"]

@@ -74,7 +74,7 @@ class QatOptions(Options):
                 ("on_divergence", c_int), ("show_plan", PlanFunction), ("calibrated_record", c_char_p),
                 ("weight_bits", c_int), ("activation_bits", c_int), ("edge_bits", c_int),
                 ("validation_data", c_char_p), ("hold_back", c_double), ("keep", c_int), ("patience", c_int),
-                ("resume", c_bool)]
+                ("resume", c_bool), ("equalise", c_int)]
 
 
 class QuantOptions(Options):
@@ -93,7 +93,19 @@ class PtqOptions(Options):
     c_name = b"qf_ptq_options"
     _fields_ = [("size", c_size_t), ("model", c_char_p), ("weights", c_char_p), ("data", POINTER(DataOptions)),
                 ("test_data", c_char_p), ("config", c_char_p), ("quantisation", POINTER(QuantOptions)),
-                ("save_path", c_char_p), ("test_iterations", c_int), ("show_plan", PlanFunction)]
+                ("save_path", c_char_p), ("test_iterations", c_int), ("show_plan", PlanFunction),
+                ("equalise", c_int), ("bias_correction", c_int)]
+
+
+class EqualisedRow(Structure):
+    c_name = b"qf_equalised_row"
+    _fields_ = [("writers", ctypes.c_char * 256), ("readers", ctypes.c_char * 256), ("channels", c_int),
+                ("rescaled", c_int), ("spread_before", c_double), ("spread_after", c_double)]
+
+
+class Equalisation(Structure):
+    c_name = b"qf_equalisation"
+    _fields_ = [("rows", c_size_t), ("row", POINTER(POINTER(EqualisedRow)))]
 
 
 class QatRow(Structure):
@@ -226,6 +238,8 @@ _SIGNATURES = {
     "qf_decomposition_destroy": (None, [POINTER(Decomposition)]),
     "qf_import_onnx": (_STATUS, [_P, _S, _S, POINTER(ImportOptions), POINTER(POINTER(OnnxImport))]),
     "qf_onnx_import_destroy": (None, [POINTER(OnnxImport)]),
+    "qf_equalise_weights": (_STATUS, [_P, _S, _S, _S, POINTER(POINTER(Equalisation))]),
+    "qf_equalisation_destroy": (None, [POINTER(Equalisation)]),
     "qf_check_file": (_STATUS, [_P, _S, POINTER(POINTER(FileCheck))]),
     "qf_file_check_destroy": (None, [POINTER(FileCheck)]),
     "qf_device_count": (_I, []),

@@ -8,6 +8,7 @@ from ctypes import POINTER, Structure, byref
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Sequence
 
+from ._equalise import equalise_choice
 from ._library import (DIVERGENCE, ActionFunction, Interruptible, PlanFunction, ProgressFunction, QatOptions, QatResult, check,
                        context, hold, library, turn)
 from ._limits import cut
@@ -217,6 +218,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             weight_bits: int = 0, activation_bits: int = 0, edge_bits: int = 0,
             validation_data: Optional[str] = None, hold_back: float = -1, keep: str = "best", patience: int = 5,
             resume: bool = False,
+            equalise: str = "auto",
             until: Sequence[str] = (), progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
@@ -232,6 +234,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     is held back (hold_back; -1: a tenth, at most 2000 images; 0: none), the calibrated start among them; or 'last'.
     patience: measures in a row without a gain after which training ends; 0: never. resume: go on with the run of this
     save_path that was interrupted; begins anew where there is none.
+    equalise: 'auto', 'on' or 'off', as equalise() does it.
     progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
@@ -257,11 +260,13 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     means = ",".join("%.9g" % value for value in mean_values) or None
 
     def options(begin: PlanFunction) -> QatOptions:
-        return QatOptions(
+        made = QatOptions(
             text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
             iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
             text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
             DIVERGENCE.index(on_divergence), begin, text(from_ptq), weight_bits, activation_bits, edge_bits,
             text(validation_data), hold_back, _KEEP.index(keep), patience, resume)
+        made.equalise = equalise_choice(equalise)
+        return made
 
     return run(library.qf_qat_run, options, save_path, progress, verbose, until)

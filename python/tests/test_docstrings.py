@@ -12,7 +12,7 @@ MODULES = ["caffe", "caffe._blob", "caffe._layer", "caffe._caffe", "caffe.pycaff
            "amct_caffe._post_training", "amct_caffe.auto_nuq", "amct_caffe.common.cmd_line_utils.arguments_handler",
            "amct_caffe.common.cmd_line_utils.data_handler", "amct_caffe.common.cmd_line_utils.evaluator",
            "amct_caffe.tensor_decompose", "qaffe",
-           "qaffe._checks", "qaffe._detection", "qaffe._devices", "qaffe._import_onnx", "qaffe._limits", "qaffe._onnx",
+           "qaffe._checks", "qaffe._detection", "qaffe._devices", "qaffe._equalise", "qaffe._import_onnx", "qaffe._limits", "qaffe._onnx",
            "qaffe._quantise", "qaffe._report", "qaffe._retrain", "qaffe.examples"]
 EXPORTING = ["caffe", "caffe.io", "amct_caffe", "amct_caffe.common.cmd_line_utils.arguments_handler",
              "amct_caffe.common.cmd_line_utils.data_handler", "amct_caffe.auto_nuq", "amct_caffe.tensor_decompose", "qaffe"]
@@ -38,7 +38,7 @@ def test_all_have_an_example(name):
     missing = [n for n, thing in exported(name) if ">>>" not in (inspect.getdoc(thing) or "")]
     # What functions return is shown there.
     assert not set(missing) - {"Result", "LayerResult", "Check", "OddBlob", "Device", "OnnxExport", "OnnxImport", "Report",
-                                "Sensitivity", "SensitiveLayer"}
+                                "Sensitivity", "SensitiveLayer", "Equalised"}
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])

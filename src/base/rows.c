@@ -55,6 +55,8 @@ static const struct {
     ROW(qf_onnx_result),
     ROW(qf_odd_blob),
     ROW(qf_file_check),
+    ROW(qf_equalised_row),
+    ROW(qf_equalisation),
     ROW(qf_retrain_options),
     ROW(qf_data_options),
     ROW(qf_ptq_options),

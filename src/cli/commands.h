@@ -8,7 +8,7 @@ extern const command command_qat_config, command_qat_prepare, command_qat_export
 extern const command command_ptq_run, command_ptq_auto, command_ptq_config, command_ptq_plan,
     command_ptq_prepare, command_ptq_calibrate, command_ptq_export, command_ptq_convert,
     command_ptq_nuq;
-extern const command command_decompose;
+extern const command command_decompose, command_equalise;
 extern const command command_verify, command_export_onnx, command_import_onnx;
 extern const command command_train, command_test, command_time;
 extern const command command_digits, command_convert_idx, command_convert_images;

@@ -27,6 +27,7 @@ static const command *const commands[] = {
     &command_ptq_export,
     &command_ptq_convert,
     &command_decompose,
+    &command_equalise,
     &command_verify,
     &command_export_onnx,
     &command_import_onnx,

@@ -26,6 +26,7 @@ static const option options[] = {
                 "A configuration that `qaffe ptq config` wrote; without it, one is made by the "
                 "next four options."),
     QUANT_OPTIONS,
+    EQUALISE_OPTION("auto"),
     DATA_DETAILS,
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),
@@ -45,6 +46,7 @@ static qf_ptq_options read_options(const arguments *a)
     options.save_path = argument_text(a, "out");
     options.test_iterations = argument_integer(a, "test-iterations");
     options.show_plan = report_plan;
+    options.equalise = chosen_equalise(a);
     return options;
 }
 

@@ -67,6 +67,7 @@ static const option prepare_options[] = {
     REQUIRED_FILE("record", "FILE", "The record of factors: created empty, filled while testing."),
     BATCH_NORM_OPTION,
     FROM_PTQ_OPTION,
+    EQUALISE_OPTION("off"),
     UNTIL_OPTION,
 };
 
@@ -95,7 +96,8 @@ static qf_status prepare(qf_context *context, const arguments *a)
 {
     const qf_retrain_options options = {.size = sizeof options,
                                         .batch_norm = chosen_batch_norm(a),
-                                        .calibrated_record = argument_text(a, "from-ptq")};
+                                        .calibrated_record = argument_text(a, "from-ptq"),
+                                        .equalise = chosen_equalise(a)};
     qf_plan *plan;
     qf_status status =
         qf_quant_retrain_plan(context, argument_text(a, "model"), argument_text(a, "weights"),

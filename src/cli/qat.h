@@ -37,6 +37,10 @@
 #define EDGE_BITS_OPTION                                                                           \
     INTEGER_OPTION("edge-bits", "N", "8", 4, 8,                                                    \
                    "Bits of both in the first and in the last layer with weights.")
+#define EQUALISE_OPTION(standard_)                                                                 \
+    CHOICE("equalise", "WHETHER", "auto|on|off", standard_,                                        \
+           "Rescale channels before quantisation, so that loud ones do not leave the others few "  \
+           "codes: auto where their ranges spread over more than 2^5 (see `qaffe equalise`).")
 #define SAVE_TYPE_OPTION                                                                           \
     CHOICE("type", "TYPE", "Fakequant|Deploy|Both", "Both",                                        \
            "Which models to write: float arithmetic on int8 values, real integers, or both.")
@@ -45,6 +49,7 @@ typedef qf_status (*step_function)(qf_context *context, const arguments *argumen
 int run_step(const arguments *arguments, step_function step, const char *done);
 
 qf_batch_norm chosen_batch_norm(const arguments *arguments);
+qf_equalise chosen_equalise(const arguments *arguments);
 qf_save_type chosen_save_type(const arguments *arguments);
 
 void print_plan(const qf_plan *plan);

@@ -50,6 +50,7 @@ static const option options[] = {
     WEIGHT_BITS_OPTION,
     ACTIVATION_BITS_OPTION,
     EDGE_BITS_OPTION,
+    EQUALISE_OPTION("auto"),
     INTEGER_OPTION(
         "freeze-bn-after", "N", "-1", -1, 1e9,
         "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
@@ -111,6 +112,7 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->weight_bits = argument_integer(a, "weight-bits");
     o->activation_bits = argument_integer(a, "activation-bits");
     o->edge_bits = argument_integer(a, "edge-bits");
+    o->equalise = chosen_equalise(a);
 }
 
 static qf_status report(session *session, const arguments *a, const qf_qat_options *wanted,

@@ -102,6 +102,16 @@ static qf_status plan(qf_context *context, double *result)
     return status;
 }
 
+static qf_status equalise(qf_context *context, double *result)
+{
+    qf_equalisation *found;
+    const qf_status status = qf_equalise_weights(context, "net.prototxt", "given.caffemodel",
+                                                 "out/equalised.caffemodel", &found);
+    *result = found ? (double)found->rows : 0;
+    qf_equalisation_destroy(found);
+    return status;
+}
+
 static qf_status plan_calibration(qf_context *context, double *result)
 {
     qf_plan *found;
@@ -346,6 +356,7 @@ const trial trials_of_flow[] = {
     {.name = "the models to deploy", .run = save},
     {.name = "the plan", .run = plan},
     {.name = "the plan of calibration", .run = plan_calibration},
+    {.name = "equalise", .run = equalise},
     {.name = "an inspection", .run = inspect},
     {.name = "the comparison of models", .run = verify},
     {.name = "an ONNX model", .run = export_onnx},

@@ -8,6 +8,7 @@
 #include "model/until.h"
 #include "toolkit/prepare/calibrated_ranges.h"
 #include "toolkit/prepare/dead_channels.h"
+#include "toolkit/prepare/equalise.h"
 
 #include <string.h>
 
@@ -89,6 +90,19 @@ qf_status qf_retrain_config(qf_context *context, Caffe__NetParameter *net,
     return qf_graph_set_batch_norm(context, net, options->batch_norm);
 }
 
+static qf_status equalise(qf_preparation *p, const qf_retrain_options *options)
+{
+    qf_equalisation *found = NULL;
+    if (options->equalise == QF_EQUALISE_OFF)
+        return QF_OK;
+    const qf_equalise choice = qf_equalise_as_record(options->equalise, options->calibrated_record);
+    const qf_status status = qf_equalise_net(p->context, p->net, p->weights, choice, &found);
+    if (status == QF_OK)
+        qf_equalisation_say(p->context, found);
+    qf_equalisation_destroy(found);
+    return status;
+}
+
 static qf_status create_model(qf_preparation *p, qf_config *config, const char *model_file,
                               const char *weights_file, const char *config_file,
                               const char *modified_model_file, const char *modified_weights_file,
@@ -103,6 +117,7 @@ static qf_status create_model(qf_preparation *p, qf_config *config, const char *
     QF_TRY(qf_toolkit_check_outputs(context, outputs, 3, inputs, 4));
     QF_TRY(qf_toolkit_read_whole(context, model_file, weights_file, &p->net, &p->weights));
     QF_TRY(qf_toolkit_check_weights(context, p->net, p->weights, weights_file));
+    QF_TRY(equalise(p, &options));
     QF_TRY(
         qf_retrain_config(context, p->net, p->weights, model_file, config_file, &options, config));
     qf_amct_begin(context);

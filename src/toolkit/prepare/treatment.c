@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "model/until.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/prepare/prepare.h"
 #include "toolkit/ptq/joint_layers.h"
 
@@ -229,6 +230,22 @@ static qf_status plan_calibration(qf_context *context, Caffe__NetParameter *net,
     return status;
 }
 
+/* Which layers read channels that are, or could be, equalised. */
+static qf_status plan_equalising(qf_context *context, const Caffe__NetParameter *net,
+                                 Caffe__NetParameter *weights, const qf_retrain_options *retraining,
+                                 qf_plan *plan)
+{
+    qf_equalisation *found = NULL;
+    const qf_equalise choice =
+        retraining ? qf_equalise_as_record(retraining->equalise, retraining->calibrated_record)
+                   : QF_EQUALISE_OFF;
+    const qf_status status = qf_equalise_net(context, net, weights, choice, &found);
+    if (status == QF_OK)
+        qf_equalisation_plan(found, plan);
+    qf_equalisation_destroy(found);
+    return status;
+}
+
 /* `retraining` NULL: it is calibration. */
 static qf_status plan(qf_context *context, const char *model_file, const char *weights_file,
                       const char *config_file, const qf_retrain_options *retraining, qf_plan **out)
@@ -251,6 +268,8 @@ static qf_status plan(qf_context *context, const char *model_file, const char *w
     if (status == QF_OK)
         status = retraining ? make_plan(context, net, weights, &config, out)
                             : plan_calibration(context, net, weights, &config, out);
+    if (status == QF_OK)
+        status = plan_equalising(context, net, weights, retraining, *out);
     if (status == QF_OK && left)
         status = say_what_is_left(context, left, *out);
     if (status != QF_OK) {

@@ -216,7 +216,8 @@ static qf_status gather(gathering *g)
     const qf_report_options *o = g->options;
     qf_report *report = g->report;
     const qf_pair_files files = {.model = o->model,
-                                 .weights = o->retrained ? o->retrained : o->weights,
+                                 .weights = o->weights,
+                                 .retrained = o->retrained,
                                  .prefix = o->prefix,
                                  .data = &g->data};
     snprintf(report->prefix, sizeof report->prefix, "%s", o->prefix);

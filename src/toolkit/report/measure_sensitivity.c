@@ -194,8 +194,8 @@ static qf_status run_batch(measuring *m)
 static qf_status run_all(measuring *m)
 {
     const qf_pair_files files = {.model = m->options->model,
-                                 .weights = m->options->retrained ? m->options->retrained
-                                                                  : m->options->weights,
+                                 .weights = m->options->weights,
+                                 .retrained = m->options->retrained,
                                  .prefix = m->options->prefix,
                                  .data = &m->data,
                                  .judged = m->options->test_data != NULL};

@@ -1,10 +1,12 @@
 /* The float net, folded as its fake-quant net is, and the latter: made, fed and run together. */
 #include "toolkit/report/net_pair.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "model/file_type.h"
 #include "toolkit/export/fold.h"
 #include "toolkit/export/quantised.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/run/run.h"
 #include "toolkit/sources/data_layer.h"
 #include "toolkit/sources/feed_net.h"
@@ -198,17 +200,32 @@ static qf_status find_units(qf_net_pair *pair, const char *prefix)
                                  "no layer of the models at %s is quantised", prefix);
 }
 
-qf_status qf_net_pair_open(qf_context *context, const qf_pair_files *files, qf_net_pair *out)
+static qf_status open_plain(qf_context *context, const qf_pair_files *files, const char *file,
+                            qf_net_pair *out)
 {
     Caffe__NetParameter *weights = NULL;
-    *out = (qf_net_pair){.context = context};
-    QF_TRY(open_fake(context, files, &out->fake));
-    QF_TRY(open_files(context, files, files->model, files->weights, false, &out->whole_param,
-                      &out->whole));
-    qf_status status = read_weights(context, files->weights, out->whole, &weights);
+    QF_TRY(open_files(context, files, files->model, file, false, &out->whole_param, &out->whole));
+    qf_status status = read_weights(context, file, out->whole, &weights);
     if (status == QF_OK)
         status = make_plain(context, files, weights, out->fake, &out->plain);
     qf_message_free(weights);
+    return status;
+}
+
+/* Layers are compared channel by channel, so as the quantised net was made of them. */
+qf_status qf_net_pair_open(qf_context *context, const qf_pair_files *files, qf_net_pair *out)
+{
+    *out = (qf_net_pair){.context = context};
+    QF_TRY(open_fake(context, files, &out->fake));
+    char *equalised = qf_toolkit_name(files->prefix, QF_EQUALISED_WEIGHTS);
+    if (!equalised)
+        return qf_fail(context, QF_E_MEMORY, "no memory for file names");
+    const qf_status status = open_plain(context, files,
+                                        files->retrained            ? files->retrained
+                                        : qf_file_exists(equalised) ? equalised
+                                                                    : files->weights,
+                                        out);
+    qf_free(equalised);
     return status == QF_OK ? find_units(out, files->prefix) : status;
 }
 

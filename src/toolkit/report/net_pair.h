@@ -24,6 +24,7 @@ typedef struct qf_net_pair {
 
 typedef struct qf_pair_files {
     const char *model, *weights, *prefix;
+    const char *retrained;       /* weights that take the place of the float net's; NULL: none */
     const qf_data_options *data; /* what both read */
     bool judged; /* the data have labels: a net with an Input gets a loss and an accuracy */
 } qf_pair_files;

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/output.h"
 #include "base/sized_options.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/ptq/quant_graph.h"
 #include "toolkit/run/flow.h"
 #include "toolkit/sources/data_layer.h"
@@ -16,6 +17,7 @@
 static const qf_ptq_options defaults = {
     .size = sizeof defaults,
     .save_path = "ptq_results/model",
+    .equalise = QF_EQUALISE_AUTO,
 };
 
 void qf_ptq_set_defaults(qf_ptq_options *options)
@@ -23,10 +25,11 @@ void qf_ptq_set_defaults(qf_ptq_options *options)
     qf_options_set_defaults(options, &defaults, sizeof defaults);
 }
 
-enum { CONFIG, CALIBRATION, CALIBRATION_WEIGHTS, RECORD, FILES };
+enum { CONFIG, CALIBRATION, CALIBRATION_WEIGHTS, RECORD, EQUALISED, FILES };
 
 static const char *const endings[FILES] = {"config.json", "calibration.prototxt",
-                                           "calibration.caffemodel", "record.txt"};
+                                           "calibration.caffemodel", "record.txt",
+                                           QF_EQUALISED_WEIGHTS};
 
 typedef struct run {
     qf_flow flow;
@@ -35,7 +38,8 @@ typedef struct run {
     qf_data_options data, test_data;
     bool tests; /* there is something to test on */
     char *file[FILES];
-    const char *config; /* the caller's, or the one that is made */
+    const char *config;  /* the caller's, or the one that is made */
+    const char *weights; /* the caller's, or equalised */
     qf_quant_graph *graph;
 } run;
 
@@ -82,7 +86,7 @@ static qf_status check_data(run *r)
 {
     const qf_random random = r->context->random;
     qf_net *net;
-    QF_TRY(qf_fed_net_open(r->context, &r->data, r->options->model, r->options->weights, &net));
+    QF_TRY(qf_fed_net_open(r->context, &r->data, r->options->model, r->weights, &net));
     qf_status status = qf_fed_net_require(net, r->graph->config.batch_num);
     if (status == QF_OK)
         status = qf_net_forward(net, NULL);
@@ -91,16 +95,28 @@ static qf_status check_data(run *r)
     return status;
 }
 
+/* The float net's weights from here on: it computes the same with them. */
+static qf_status equalise(run *r)
+{
+    const qf_ptq_options *o = r->options;
+    bool equalised;
+    QF_TRY(qf_equalise_for_run(r->context, o->model, o->weights, o->equalise, r->file[EQUALISED],
+                               &equalised));
+    r->weights = equalised ? r->file[EQUALISED] : o->weights;
+    return QF_OK;
+}
+
 /* The model that is to be calibrated, and an empty record. */
 static qf_status set_up(run *r)
 {
     const qf_ptq_options *o = r->options;
     QF_TRY(check_inputs(r));
     qf_flow_warn(&r->flow, r->file[RECORD]);
+    QF_TRY(equalise(r));
     if (!o->config)
         QF_TRY(
-            qf_create_quant_config(r->context, r->config, o->model, o->weights, o->quantisation));
-    QF_TRY(qf_quant_open(r->context, r->config, o->model, o->weights, r->file[RECORD], &r->graph));
+            qf_create_quant_config(r->context, r->config, o->model, r->weights, o->quantisation));
+    QF_TRY(qf_quant_open(r->context, r->config, o->model, r->weights, r->file[RECORD], &r->graph));
     QF_TRY(check_data(r));
     return qf_quantize_model(r->context, r->graph, r->file[CALIBRATION],
                              r->file[CALIBRATION_WEIGHTS]);
@@ -112,7 +128,7 @@ static qf_status show_plan(const run *r)
     qf_plan *plan;
     if (!o->show_plan)
         return QF_OK;
-    QF_TRY(qf_quant_plan(r->context, o->model, o->weights, r->config, &plan));
+    QF_TRY(qf_quant_plan(r->context, o->model, r->weights, r->config, &plan));
     o->show_plan(r->flow.callbacks.user, plan);
     qf_plan_destroy(plan);
     return QF_OK;

@@ -1,6 +1,7 @@
 /* The whole flow at once: configure, prepare, train, export, and test all models. */
 #include "toolkit/run/flow.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
 #include "base/sized_options.h"
@@ -8,6 +9,7 @@
 #include "toolkit/config/bits.h"
 #include "toolkit/export/export.h"
 #include "toolkit/export/retrained.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/run/keep.h"
 
 #include <stdio.h>
@@ -25,6 +27,7 @@ static const qf_qat_options defaults = {
     .hold_back = -1,
     .keep = QF_KEEP_BEST,
     .patience = 5,
+    .equalise = QF_EQUALISE_AUTO,
 };
 
 void qf_qat_set_defaults(qf_qat_options *options)
@@ -40,6 +43,7 @@ enum {
     RECORD,
     SOLVER,
     PROGRESS,
+    EQUALISED,
     RETRAINED,
     FILES
 };
@@ -48,13 +52,15 @@ typedef struct run {
     qf_flow flow;
     qf_context *context;
     const qf_qat_options *options;
-    char *file[FILES]; /* by the names above */
+    char *file[FILES];   /* by the names above */
+    const char *weights; /* of the float net: the caller's, or equalised */
     qf_run_training training;
 } run;
 
 static const char *const endings[FILES] = {
-    "float.prototxt", "config.json",     "modified.prototxt", "modified.caffemodel",
-    "record.txt",     "solver.prototxt", "progress.prototxt", "retrained",
+    "float.prototxt",      "config.json",        "modified.prototxt",
+    "modified.caffemodel", "record.txt",         "solver.prototxt",
+    "progress.prototxt",   QF_EQUALISED_WEIGHTS, "retrained",
 };
 
 static qf_status name_files(run *r)
@@ -156,14 +162,26 @@ static qf_retrain_options preparing(const qf_qat_options *o)
                                 .calibrated_record = o->calibrated_record};
 }
 
+/* The float net's weights from here on: it computes the same with them. */
+static qf_status equalise(run *r)
+{
+    const qf_qat_options *o = r->options;
+    bool equalised;
+    QF_TRY(qf_equalise_for_run(r->context, r->file[FLOAT_MODEL], o->weights,
+                               qf_equalise_as_record(o->equalise, o->calibrated_record),
+                               r->file[EQUALISED], &equalised));
+    r->weights = equalised ? r->file[EQUALISED] : o->weights;
+    return QF_OK;
+}
+
 static qf_status show_plan(const run *r)
 {
     const qf_retrain_options options = preparing(r->options);
     qf_plan *plan;
     if (!r->options->show_plan)
         return QF_OK;
-    QF_TRY(qf_quant_retrain_plan(r->context, r->file[FLOAT_MODEL], r->options->weights,
-                                 r->file[CONFIG], &options, &plan));
+    QF_TRY(qf_quant_retrain_plan(r->context, r->file[FLOAT_MODEL], r->weights, r->file[CONFIG],
+                                 &options, &plan));
     r->options->show_plan(r->flow.callbacks.user, plan);
     qf_plan_destroy(plan);
     return QF_OK;
@@ -185,7 +203,8 @@ static qf_status set_up(run *r)
     QF_TRY(check_inputs(r));
     qf_flow_warn(&r->flow, r->file[RECORD]);
     qf_run_progress_remove(&r->training);
-    QF_TRY(qf_config_create(r->context, r->file[CONFIG], r->file[FLOAT_MODEL], o->weights,
+    QF_TRY(equalise(r));
+    QF_TRY(qf_config_create(r->context, r->file[CONFIG], r->file[FLOAT_MODEL], r->weights,
                             o->config_definition, &bits));
     QF_TRY(qf_run_write_solver(r->context, o,
                                &(qf_run_solver){.model = r->file[MODIFIED],
@@ -193,7 +212,7 @@ static qf_status set_up(run *r)
                                                 .prefix = r->file[RETRAINED],
                                                 .path = r->file[SOLVER],
                                                 .test_batches = r->flow.test.batches}));
-    return qf_prepare_quant_retrain_model(r->context, r->file[FLOAT_MODEL], o->weights,
+    return qf_prepare_quant_retrain_model(r->context, r->file[FLOAT_MODEL], r->weights,
                                           r->file[CONFIG], r->file[MODIFIED],
                                           r->file[MODIFIED_WEIGHTS], r->file[RECORD], &options);
 }
@@ -204,8 +223,11 @@ static qf_status begin(run *r, bool *resumed)
     *resumed = false;
     if (r->options->resume)
         QF_TRY(qf_run_progress_read(&r->training, resumed));
-    if (*resumed)
+    if (*resumed) {
+        const bool equalised = qf_file_exists(r->file[EQUALISED]);
+        r->weights = equalised ? r->file[EQUALISED] : r->options->weights;
         return check_inputs(r);
+    }
     const size_t mark = qf_outputs_begin(r->context);
     return qf_outputs_end(r->context, mark, set_up(r));
 }

@@ -1,0 +1,91 @@
+/* Equalising the weights of a file, by themselves and as a step of a flow. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/output.h"
+#include "toolkit/prepare/equalise.h"
+#include "toolkit/toolkit.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static qf_status equalise(qf_context *context, const char *model_file, const char *weights_file,
+                          qf_equalise choice, Caffe__NetParameter **weights, qf_equalisation **out)
+{
+    Caffe__NetParameter *net = NULL;
+    qf_status status = qf_toolkit_read_whole(context, model_file, weights_file, &net, weights);
+    if (status == QF_OK)
+        status = qf_toolkit_check_weights(context, net, *weights, weights_file);
+    if (status == QF_OK)
+        status = qf_equalise_net(context, net, *weights, choice, out);
+    qf_message_free(net);
+    return status;
+}
+
+qf_status qf_equalise_weights(qf_context *context, const char *model_file, const char *weights_file,
+                              const char *equalised_weights_file, qf_equalisation **out)
+{
+    const char *const inputs[] = {model_file, weights_file};
+    Caffe__NetParameter *weights = NULL;
+    *out = NULL;
+    qf_status status =
+        equalised_weights_file
+            ? qf_toolkit_check_outputs(context, &equalised_weights_file, 1, inputs, 2)
+            : QF_OK;
+    if (status == QF_OK)
+        status = equalise(context, model_file, weights_file,
+                          equalised_weights_file ? QF_EQUALISE_ON : QF_EQUALISE_OFF, &weights, out);
+    if (status == QF_OK && equalised_weights_file) {
+        qf_equalisation_say(context, *out);
+        status = qf_wire_write(context, equalised_weights_file, weights, 0640);
+    }
+    qf_message_free(weights);
+    if (status != QF_OK) {
+        qf_equalisation_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+/* "results/model_record.txt" of a run that equalised has "results/model_equalised.caffemodel"
+ * beside it. */
+static bool was_equalised(const char *record)
+{
+    static const char ending[] = "record.txt";
+    const size_t length = strlen(record), tail = sizeof ending - 1;
+    qf_buffer name = {0};
+    if (length < tail || strcmp(record + length - tail, ending) != 0)
+        return false;
+    qf_buffer_append(&name, record, length - tail);
+    qf_buffer_print(&name, "%s", QF_EQUALISED_WEIGHTS);
+    const bool there = !name.failed && qf_file_exists(name.data);
+    qf_buffer_release(&name);
+    return there;
+}
+
+qf_equalise qf_equalise_as_record(qf_equalise choice, const char *record)
+{
+    if (choice != QF_EQUALISE_AUTO || !record)
+        return choice;
+    return was_equalised(record) ? QF_EQUALISE_ON : QF_EQUALISE_OFF;
+}
+
+qf_status qf_equalise_for_run(qf_context *context, const char *model_file, const char *weights_file,
+                              qf_equalise choice, const char *equalised_weights_file,
+                              bool *equalised)
+{
+    Caffe__NetParameter *weights = NULL;
+    qf_equalisation *found = NULL;
+    *equalised = false;
+    qf_status status = equalise(context, model_file, weights_file, choice, &weights, &found);
+    if (status == QF_OK) {
+        qf_equalisation_say(context, found);
+        *equalised = qf_equalisation_changed(found);
+    }
+    if (status == QF_OK && *equalised)
+        status = qf_wire_write(context, equalised_weights_file, weights, 0640);
+    else if (status == QF_OK)
+        unlink(equalised_weights_file); /* an earlier run's, which this one's record is not of */
+    qf_message_free(weights);
+    qf_equalisation_destroy(found);
+    return status;
+}
