@@ -129,6 +129,9 @@ def test_retrain_in_one_call(digits, capfd):
     assert {row.name for row in result.scores} == {"accuracy", "loss"} and result.test_items > 0
     assert result.calibrated_score == result.scores[0].calibrated_score > 0.5 and "calibrated" in str(result)
     assert not result.remark or result.remark in str(result)
+    assert result.validation.name == "accuracy" and result.validation.better == 1 and result.validation.items > 15
+    assert result.validation.best_score >= result.validation.calibrated_score and result.last_iteration == 10
+    assert result.kept_reason in str(result) and result.kept_reason in result._repr_html_() and "is exported" in result.kept_reason
     assert "Iteration" not in capfd.readouterr().err and "] Iteration 0 (" in open(result.log).read()
     with pytest.raises(OSError):  # and leaves the log of the last run
         qaffe.retrain("nobody.prototxt", digits[1], save_path="qat/m")
@@ -141,6 +144,26 @@ def test_retrain_in_one_call(digits, capfd):
         qaffe.retrain(*digits, iterations=10, save_path="qat/n", progress=stop)
     with pytest.raises(ValueError, match="batch_norm"):
         qaffe.retrain(*digits, batch_norm="thaw")
+    with pytest.raises(ValueError, match="keep must be one of best, last"):
+        qaffe.retrain(*digits, keep="first")
+
+
+def test_retrain_goes_on(digits):
+    whole = qaffe.retrain(*digits, iterations=20, base_lr=0.001, save_path="whole/m", patience=0)
+
+    def stop(iteration, total, loss):
+        if iteration == 15:
+            raise StopIteration("enough")
+
+    given = dict(iterations=20, base_lr=0.001, save_path="parts/m", patience=0)
+    with pytest.raises(StopIteration, match="enough"):
+        qaffe.retrain(*digits, progress=stop, **given)
+    result = qaffe.retrain(*digits, resume=True, **given)
+    assert result.last_iteration == whole.last_iteration == 20 and result.validation.items == whole.validation.items
+    with pytest.raises(ValueError, match="was begun with base_lr 0.001, not with base_lr 0.002"):
+        qaffe.retrain(*digits, resume=True, **dict(given, base_lr=0.002))
+    last = qaffe.retrain(*digits, iterations=4, save_path="parts/m", keep="last")
+    assert last.validation is None and last.kept_iteration == 4
 
 
 def test_the_log_of_the_last_run_outlives_a_failure(folder):

@@ -216,21 +216,57 @@ static qf_status find_few_codes(qf_context *context, double *result)
     return status;
 }
 
-static qf_status run_all(qf_context *context, double *result)
+static qf_qat_options run_options(void)
 {
     qf_qat_options options = {.size = sizeof options};
-    qf_qat_result *found;
     qf_qat_set_defaults(&options);
     options.model = "net.prototxt";
     options.weights = "given.caffemodel";
     options.save_path = "out/m";
     options.iterations = 2;
     options.test_iterations = 1;
+    options.hold_back = 0.25;
+    return options;
+}
+
+static double value_of(const qf_qat_result *found)
+{
+    return found->float_score + found->calibrated_score + found->fake_quant_score +
+           found->deploy_score + found->validation_best + found->validation_last +
+           (double)found->verification->compared + (double)found->verification->differing;
+}
+
+static qf_status run_all(qf_context *context, double *result)
+{
+    const qf_qat_options options = run_options();
+    qf_qat_result *found;
     const qf_status status = qf_qat_run(context, &options, NULL, NULL, NULL, &found);
     if (status == QF_OK)
-        *result = found->float_score + found->calibrated_score + found->fake_quant_score +
-                  found->deploy_score + (double)found->verification->compared +
-                  (double)found->verification->differing;
+        *result = value_of(found);
+    qf_qat_result_destroy(found);
+    return status;
+}
+
+static qf_action stop_in_training(void *user)
+{
+    int *left = user;
+    return (*left)-- > 0 ? QF_CONTINUE : QF_STOP;
+}
+
+static qf_status run_in_two(qf_context *context, double *result)
+{
+    qf_qat_options options = run_options();
+    qf_qat_result *found;
+    int left = 5;
+    options.iterations = 4;
+    qf_status status = qf_qat_run(context, &options, stop_in_training, NULL, &left, &found);
+    qf_qat_result_destroy(found);
+    if (status != QF_OK && status != QF_E_STOPPED)
+        return status;
+    options.resume = true;
+    status = qf_qat_run(context, &options, NULL, NULL, NULL, &found);
+    if (status == QF_OK)
+        *result = value_of(found);
     qf_qat_result_destroy(found);
     return status;
 }
@@ -368,6 +404,7 @@ const trial trials_of_flow[] = {
     {.name = "the search for layers with few codes", .run = find_few_codes},
     {.name = "automatic calibration", .run = calibrate_automatically, .places = 60},
     {.name = "the whole flow", .run = run_all, .places = 60},
+    {.name = "the whole flow, interrupted", .run = run_in_two, .places = 60},
     {.name = "the whole flow without training", .run = calibrate_all, .places = 60},
     {.name = NULL},
 };

@@ -212,6 +212,41 @@ static void what_cannot_be_measured_is_said(void **state)
     qf_qat_result_destroy(result);
 }
 
+#define SCORES_ONLY(phase)                                                                         \
+    "layer { name: 'ip' type: 'InnerProduct' bottom: 'data' top: 'ip' inner_product_param { "      \
+    "num_output: 4 weight_filler { type: 'xavier' } } } "                                          \
+    "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: 'label' top: 'loss' "       \
+    "include { phase: TRAIN } } "                                                                  \
+    "layer { name: 'none' type: 'Silence' bottom: 'label' include { phase: " phase " } } "
+
+/* Where TEST puts out scores only, the loss that is trained on is measured. */
+static void without_a_loss_in_test_that_of_training_counts(void **state)
+{
+    (void)state;
+    test_write_text(context, "scores.prototxt",
+                    DATA("TRAIN", "train_lmdb", "shuffle: true") DATA("TEST", "test_lmdb", "")
+                        SCORES_ONLY("TEST"));
+    qf_net *net;
+    assert_ok(context, qf_net_create(context, "scores.prototxt", QF_TRAIN, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_save_weights(net, "scores.caffemodel"));
+    qf_net_destroy(net);
+    qf_qat_options o = options("scores.prototxt");
+    o.weights = "scores.caffemodel";
+    qf_qat_result *result = run(&o);
+    assert_string_equal(result->validation_name, "training loss");
+    assert_int_equal(result->validation_better, -1);
+    assert_int_equal(result->validation_items, 32);
+    assert_true(isnan(result->validation_float));
+    assert_true(result->kept_iteration > 0); /* it had not learned anything before */
+    assert_true(result->validation_best < result->validation_calibrated);
+    const double best = result->validation_best;
+    qf_qat_result_destroy(result);
+    o.resume = true;
+    result = run(&o);
+    assert_true(result->validation_best == best);
+    qf_qat_result_destroy(result);
+}
+
 static void refuse(const qf_qat_options *o, const char *part)
 {
     qf_qat_result *result;
@@ -380,6 +415,7 @@ int main(void)
         cmocka_unit_test(a_layer_of_both_phases_is_split),
         cmocka_unit_test(training_by_hand_leaves_out_the_same),
         cmocka_unit_test(what_cannot_be_measured_is_said),
+        cmocka_unit_test(without_a_loss_in_test_that_of_training_counts),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(a_killed_run_ends_in_the_same_bytes),
         cmocka_unit_test(a_stopped_run_goes_on),

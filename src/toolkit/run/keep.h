@@ -31,6 +31,8 @@ typedef struct qf_run_training {
     const char *solver, *prefix;               /* of snapshots */
     const char *file;                          /* of the progress */
     int batch;                                 /* of training; 0: not known */
+    bool by_training_loss; /* measure the loss that is trained on: labels, and so what the TEST
+                              phase says, mean nothing, or it says nothing */
     qf_run_progress progress;
 } qf_run_training;
 
@@ -39,8 +41,9 @@ typedef struct qf_run_training {
 /* Marks items of the model's training data that are not to be trained on, as the options say.
  * Where nothing can be measured on, progress.reason says why. */
 qf_status qf_run_hold_back(qf_run_training *training, Caffe__NetParameter *net);
-/* The TEST phase of a model of the flow that reads what was held back, or validation_data; nothing
- * is written by it. *out is NULL, and progress.reason says why, where there is no such net. */
+/* The TEST phase of a model of the flow, or, by_training_loss, the TRAIN phase of the prepared one,
+ * that reads what was held back, or validation_data; nothing is written by it. *out is NULL, and
+ * progress.reason says why, where there is no such net. */
 qf_status qf_run_validation_param(qf_run_training *training, const char *model,
                                   Caffe__NetParameter **out);
 
@@ -49,9 +52,12 @@ qf_status qf_run_validation_param(qf_run_training *training, const char *model,
 /* A net to measure with; parameters are those of `share`, or read from `weights`. */
 typedef struct qf_run_validation {
     qf_net *net; /* NULL: there is none */
+    const qf_net
+        *copied; /* whose parameters are copied before each measure; NULL: they are shared */
     qf_feed feed;
 } qf_run_validation;
 
+extern const char qf_run_training_loss[]; /* as the name of a measure */
 qf_status qf_run_validation_open(qf_run_training *training, const char *model, const char *weights,
                                  qf_net *share, qf_run_validation *out);
 void qf_run_validation_close(qf_run_validation *validation);

@@ -272,7 +272,24 @@ static qf_status read_held(qf_run_training *t, Caffe__NetParameter *net, int *fo
     return QF_OK;
 }
 
-static qf_status read_validation(qf_run_training *t, Caffe__NetParameter *net, int *found)
+/* The training net itself, in the order that the items are stored in. */
+static void read_held_as_trained(Caffe__NetParameter *net, int *found)
+{
+    for (size_t i = 0; i < net->n_layer; i++) {
+        Caffe__LayerParameter *layer = net->layer[i];
+        if (!layer->hold_back_param)
+            continue;
+        layer->hold_back_param->has_held = layer->hold_back_param->held = true;
+        if (layer->data_param)
+            layer->data_param->shuffle = layer->data_param->rand_skip = 0;
+        if (layer->image_data_param)
+            layer->image_data_param->shuffle = layer->image_data_param->rand_skip = 0;
+        (*found)++;
+    }
+}
+
+static qf_status read_validation(qf_run_training *t, qf_phase phase, Caffe__NetParameter *net,
+                                 int *found)
 {
     const qf_data_options data = {.size = sizeof data,
                                   .source = t->options->validation_data,
@@ -280,14 +297,15 @@ static qf_status read_validation(qf_run_training *t, Caffe__NetParameter *net, i
                                   .mean_file = t->options->mean_file,
                                   .mean_values = t->options->mean_values};
     for (size_t i = 0; i < net->n_layer; i++)
-        if (qf_data_layer_is_one(net->layer[i]) && runs_in(net->layer[i], QF_TEST)) {
+        if (qf_data_layer_is_one(net->layer[i]) && runs_in(net->layer[i], phase)) {
             QF_TRY(qf_data_layer_turn(t->flow->context, &data, net->layer[i]));
             (*found)++;
         }
     return *found ? QF_OK
                   : qf_fail(t->flow->context, QF_E_ARGUMENT,
-                            "%s has no layer of phase TEST that can read the validation data in %s",
-                            t->options->model, t->options->validation_data);
+                            "%s has no layer of phase %s that can read the validation data in %s",
+                            t->options->model, phase == QF_TRAIN ? "TRAIN" : "TEST",
+                            t->options->validation_data);
 }
 
 /* Files that SSD's nets write, and lists of the test set's images. */
@@ -315,8 +333,12 @@ qf_status qf_run_validation_param(qf_run_training *t, const char *model, Caffe__
     qf_status status = qf_net_param_read(t->flow->context, model, out);
     qf_until_resume(t->flow->context, until);
     QF_TRY(status);
-    status =
-        t->options->validation_data ? read_validation(t, *out, &found) : read_held(t, *out, &found);
+    if (t->options->validation_data)
+        status = read_validation(t, t->by_training_loss ? QF_TRAIN : QF_TEST, *out, &found);
+    else if (t->by_training_loss)
+        read_held_as_trained(*out, &found);
+    else
+        status = read_held(t, *out, &found);
     qf_run_leave_record(*out);
     leave_files_alone(*out);
     if (status == QF_OK && found == 0 && !*t->progress.reason)

@@ -9,8 +9,24 @@
 
 static const char stage_measuring[] = "measuring the state of training";
 
+const char qf_run_training_loss[] = "training loss";
+
 /* Not the run's random numbers: each net that is measured draws the same. */
 enum { SEED = 1 };
+
+/* What the training net has now. Nothing may be shared with it: a pass of phase TRAIN moves
+ * statistics. */
+static qf_status copy_parameters(const qf_net *from, qf_net *to)
+{
+    for (int l = 0; l < to->layer_count; l++) {
+        qf_layer *layer = to->layers[l];
+        const qf_layer *trained = qf_net_find_layer(from, layer->name);
+        for (int i = 0; trained && i < layer->param_count && i < trained->param_count; i++)
+            QF_TRY(qf_tensor_copy(to->context, layer->params[i].blob->data,
+                                  trained->params[i].blob->data));
+    }
+    return QF_OK;
+}
 
 qf_status qf_run_validation_open(qf_run_training *t, const char *model, const char *weights,
                                  qf_net *share, qf_run_validation *out)
@@ -22,10 +38,15 @@ qf_status qf_run_validation_open(qf_run_training *t, const char *model, const ch
     qf_random_seed(&context->random, SEED);
     qf_status status = qf_run_validation_param(t, model, &param);
     if (status == QF_OK && param)
-        status = qf_net_param_set_state(context, param, QF_TEST, 0, NULL, 0);
+        status = qf_net_param_set_state(context, param, t->by_training_loss ? QF_TRAIN : QF_TEST, 0,
+                                        NULL, 0);
     if (status == QF_OK && param)
-        status = qf_net_create_from_param(context, param, share, &out->net);
-    if (out->net && weights)
+        status =
+            qf_net_create_from_param(context, param, t->by_training_loss ? NULL : share, &out->net);
+    out->copied = t->by_training_loss ? share : NULL;
+    if (status == QF_OK && out->net && t->by_training_loss && !share) /* what TEST nets lack */
+        status = qf_net_load_weights_file(out->net, t->weights);
+    if (status == QF_OK && out->net && weights)
         status = qf_net_load_weights_file(out->net, weights);
     if (status == QF_OK && out->net)
         status = qf_feed_take(out->net, &out->feed);
@@ -56,21 +77,22 @@ static bool has_loss(const qf_net *net)
 /* The main output, if one knows which way it is better; else the loss. */
 static void choose_measure(const qf_net *net, const qf_scores *scores, qf_run_progress *p)
 {
-    static const char loss[] = "the net's loss";
+    static const char loss[] = "loss in all";
     const char *main;
     qf_scores_main(scores, &main);
     p->better = 0;
-    for (int i = 0; main && p->better == 0 && i < qf_scores_count(scores); i++)
+    for (int i = 0; main && net->phase == QF_TEST && p->better == 0 && i < qf_scores_count(scores);
+         i++)
         if (strcmp(qf_scores_name(scores, i), main) == 0)
             p->better = qf_scores_better(scores, i);
     if (p->better) {
         snprintf(p->measure, sizeof p->measure, "%s", main);
     } else if (has_loss(net)) {
         p->better = -1;
-        snprintf(p->measure, sizeof p->measure, "%s", loss);
+        snprintf(p->measure, sizeof p->measure, "%s",
+                 net->phase == QF_TEST ? loss : qf_run_training_loss);
     } else {
-        snprintf(p->reason, sizeof p->reason,
-                 "the TEST phase puts out neither an accuracy nor a loss");
+        snprintf(p->reason, sizeof p->reason, "the net puts out neither an accuracy nor a loss");
     }
     p->items = qf_scores_items(scores);
 }
@@ -92,6 +114,8 @@ qf_status qf_run_measure_net(qf_run_training *t, qf_run_validation *v, qf_run_me
     qf_scores *scores = NULL;
     t->flow->stage = stage_measuring;
     qf_status status = qf_feed_give(v->net, &v->feed);
+    if (status == QF_OK && v->copied)
+        status = copy_parameters(v->copied, v->net);
     if (status == QF_OK)
         status =
             qf_net_test(v->net, 0, callbacks.action, callbacks.progress, callbacks.user, &scores);

@@ -184,6 +184,7 @@ qf_status qf_run_progress_read(qf_run_training *t, bool *found)
                            .interval = m->interval};
     snprintf(p->measure, sizeof p->measure, "%s", m->measure ? m->measure : "");
     snprintf(p->reason, sizeof p->reason, "%s", m->reason ? m->reason : "");
+    t->by_training_loss = strcmp(p->measure, qf_run_training_loss) == 0;
     qf_message_free(m);
     return status;
 }

@@ -74,8 +74,12 @@ qf_status qf_run_train_start(qf_run_training *t)
     p->float_net = p->start = p->last = (qf_run_measure){0, (double)NAN, (double)NAN};
     QF_TRY(snapshot_name(t, 0, "caffemodel", &file));
     qf_status status = write_start(t, file);
-    if (status == QF_OK && !*p->reason)
+    if (status == QF_OK && !*p->reason && !t->by_training_loss)
         status = forgive(t, measure_once(t, t->float_model, t->options->weights, &p->float_net));
+    if (p->items > 0 && !*p->measure) { /* TEST says nothing that one could judge by */
+        t->by_training_loss = true;
+        *p->reason = '\0';
+    }
     if (status == QF_OK && !*p->reason)
         status = forgive(t, measure_once(t, t->model, file, &p->start));
     p->kept = p->last = p->start;
