@@ -47,7 +47,7 @@ def test_results_are_tables_with_names_escaped(made):
     result.layers[0].name, name = "<script>alert(1)</script>", result.layers[0].name
     try:
         shown = result._repr_html_()
-        assert "<script>" not in shown and "&lt;script&gt;" in shown and shown.count("<table>") == 2
+        assert "<script>" not in shown and "&lt;script&gt;" in shown and shown.count("<table>") == 3
     finally:
         result.layers[0].name = name
 

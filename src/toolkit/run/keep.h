@@ -70,7 +70,7 @@ bool qf_run_gains(const qf_run_progress *progress, const qf_run_measure *now);
 
 /* ---- run_progress.c ---- */
 
-/* *found false: no run was interrupted there. QF_E_MISMATCH: it was begun with other options. */
+/* *found false: no run was interrupted there. QF_E_ARGUMENT: it was begun with other options. */
 qf_status qf_run_progress_read(qf_run_training *training, bool *found);
 qf_status qf_run_progress_write(qf_run_training *training);
 void qf_run_progress_remove(const qf_run_training *training);

@@ -152,7 +152,7 @@ static qf_status compare_options(qf_context *context, const qf_run_training *t,
     for (size_t i = 0; status == QF_OK && i < OPTIONS; i++)
         if (i >= m->n_option || strcmp(options[i].data, m->option[i]) != 0)
             status =
-                qf_fail(context, QF_E_MISMATCH,
+                qf_fail(context, QF_E_ARGUMENT,
                         "the run in %s was begun with %.200s, not with %.200s: resume it with "
                         "the options it has, or begin anew without --resume",
                         t->file, i < m->n_option ? m->option[i] : "other options", options[i].data);
