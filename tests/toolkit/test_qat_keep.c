@@ -13,8 +13,9 @@
 
 enum { SIDE = 6, CLASSES = 4, ITEMS = 256, BATCH = 16, ITERATIONS = 60 };
 
-/* A bar in one of four places and noise; its label, or, misled, that of another. */
-static void put_bars(const char *path, int count, uint64_t seed, bool misled)
+/* A bar in one of four places and noise; its label, or that of the place `misled` further on, or,
+ * of so many out of ten, any. */
+static void put_bars(const char *path, int count, uint64_t seed, int misled, uint32_t wrong)
 {
     qf_sample_writer *writer;
     qf_random random;
@@ -32,7 +33,8 @@ static void put_bars(const char *path, int count, uint64_t seed, bool misled)
         datum.has_data = true;
         datum.channels = 1;
         datum.height = datum.width = SIDE;
-        datum.label = misled ? (label + 1) % CLASSES : label;
+        datum.label = qf_random_below(&random, 10) < wrong ? (int)qf_random_below(&random, CLASSES)
+                                                           : (label + misled) % CLASSES;
         datum.data.data = pixels;
         datum.data.len = sizeof pixels;
         snprintf(key, sizeof key, "%08d", i);
@@ -58,15 +60,19 @@ static void put_bars(const char *path, int count, uint64_t seed, bool misled)
 static int set_up(void **state)
 {
     assert_int_equal(test_start_in_folder(state), 0);
-    put_bars("train_lmdb", ITEMS, 1, false);
-    put_bars("misled_lmdb", ITEMS, 2, true);
-    put_bars("test_lmdb", 100, 3, false);
-    put_bars("more_lmdb", 90, 4, false);
+    put_bars("train_lmdb", ITEMS, 1, 0, 0);
+    put_bars("misled_lmdb", ITEMS, 2, 1, 0);
+    put_bars("test_lmdb", 100, 3, 0, 0);
+    put_bars("more_lmdb", 90, 4, 0, 0);
+    put_bars("unclear_lmdb", ITEMS, 5, 1, 4);
     test_write_text(context, "net.prototxt",
                     DATA("TRAIN", "train_lmdb", "shuffle: true") DATA("TEST", "test_lmdb", "")
                         BODY);
     test_write_text(context, "misled.prototxt",
                     DATA("TRAIN", "misled_lmdb", "") DATA("TEST", "test_lmdb", "") BODY);
+    test_write_text(context, "unclear.prototxt",
+                    DATA("TRAIN", "unclear_lmdb", "shuffle: true") DATA("TEST", "test_lmdb", "")
+                        BODY);
     test_write_text(
         context, "both.prototxt",
         "layer { name: 'data' type: 'Data' top: 'data' top: 'label' data_param { source: "
@@ -314,9 +320,10 @@ static void copy_files(void *user, const qf_progress *now)
 
 static qf_qat_options resumable(void)
 {
-    qf_qat_options o = options("net.prototxt");
+    qf_qat_options o = options("unclear.prototxt");
     o.weight_bits = 4;
-    o.base_lr = 0.02;
+    o.base_lr = 0.2;
+    o.patience = 0;
     return o;
 }
 
@@ -327,7 +334,7 @@ static int count_calls(const qf_qat_options *o)
     qf_context_set_seed(context, 5);
     assert_int_equal(system("rm -rf q whole"), 0);
     assert_ok(context, qf_qat_run(context, o, NULL, copy_files, &m, &result));
-    assert_true(result->kept_iteration >= 0 && result->last_iteration == ITERATIONS);
+    assert_true(result->kept_iteration > 0 && result->last_iteration == ITERATIONS);
     qf_qat_result_destroy(result);
     assert_int_equal(rename("q", "whole"), 0);
     return m.calls;
@@ -397,14 +404,15 @@ static void a_stopped_run_goes_on(void **state)
     expect_same_files("resumed at its end");
 
     o.base_lr = 0.03;
-    refuse(&o, "was begun with base_lr 0.02, not with base_lr 0.03");
+    refuse(&o, "was begun with base_lr 0.2, not with base_lr 0.03");
     test_write_text(context, "q/m_progress.prototxt", "iteration: -3");
     refuse(&o, "q/m_progress.prototxt does not say how far a run has come");
     test_write_text(context, "q/m_progress.prototxt", "iteration 3 {");
     refuse(&o, "q/m_progress.prototxt:1");
-    test_command(1, "q/m_progress.prototxt", "",
-                 "qat run --resume --model net.prototxt --weights float_iter_200.caffemodel --out "
-                 "q/m");
+    test_command(
+        1, "q/m_progress.prototxt", "",
+        "qat run --resume --model unclear.prototxt --weights float_iter_200.caffemodel --out "
+        "q/m");
 }
 
 int main(void)

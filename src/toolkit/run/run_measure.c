@@ -131,17 +131,27 @@ qf_status qf_run_measure_net(qf_run_training *t, qf_run_validation *v, qf_run_me
     return status;
 }
 
-/* Half the standard error of a share of so many items: two states of one run answer most items
- * alike, so the difference of their shares varies less than either. Never 0. */
-static double noise_of(double share, uint64_t items)
+/* The standard error of a share of so many items. Never 0. */
+static double error_of(double share, uint64_t items)
 {
     const double n = (double)items, p = (share * n + 1) / (n + 2);
-    return p > 0 && p < 1 ? sqrt(p * (1 - p) / (n > 0 ? n : 1)) / 2 : 0;
+    return p > 0 && p < 1 ? sqrt(p * (1 - p) / (n > 0 ? n : 1)) : 0;
 }
 
+/* The start is what all others are safe against, and one of many that are tried is better by luck:
+ * it is left for what is clearly better, in both ways that one can tell. */
+static bool beats_start(const qf_run_measure *start, const qf_run_measure *now, double gain,
+                        double error)
+{
+    const bool lower_loss = !(now->loss >= start->loss); /* or there is none */
+    return gain > 2 * error || (gain > error && lower_loss);
+}
+
+/* Two states of one run answer most items alike, so the difference of their shares varies less than
+ * either: by about half (docs/training.md). */
 bool qf_run_gains(const qf_run_progress *p, const qf_run_measure *now)
 {
-    static const double least = 1e-3; /* of a loss: rounding is no gain */
+    static const double least = 1e-3, least_from_start = 1e-2; /* of a loss */
     const qf_run_measure *kept = &p->kept;
     if (!isfinite(now->score))
         return false;
@@ -149,6 +159,8 @@ bool qf_run_gains(const qf_run_progress *p, const qf_run_measure *now)
         return true;
     const double gain = (now->score - kept->score) * p->better;
     if (p->better < 0)
-        return gain > least * fabs(kept->score);
-    return gain > noise_of(kept->score, p->items) || (gain >= 0 && now->loss < kept->loss);
+        return gain > (kept->iteration ? least : least_from_start) * fabs(kept->score);
+    const double error = error_of(kept->score, p->items);
+    return kept->iteration == 0 ? beats_start(kept, now, gain, error)
+                                : gain > error / 2 || (gain >= 0 && now->loss < kept->loss);
 }
