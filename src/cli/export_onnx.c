@@ -20,7 +20,8 @@ static const option options[] = {
            "as TensorRT needs them, and half as fine where no value is negative."),
     FLAG("keep-shift",
          "Keep AMCT's shift of sums to 16 bits, in nodes of its own: the file then answers as the "
-         "model does, but runtimes find no integer layers in it."),
+         "model does, but runtimes find no integer layers in it. For comparing, and where answers "
+         "must not change."),
     TEXT_OPTION(
         "shape", "NAME=SIZES",
         "The shape of a blob that the net begins with, as data=1x3x224x224, in place of the "

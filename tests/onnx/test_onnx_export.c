@@ -495,6 +495,20 @@ static void float_models_need_no_comparison(void **state)
     assert_false(qf_file_exists("no.onnx"));
 }
 
+/* Without weights the model is a prefix; what it is not is said. */
+static void prefixes_are_looked_for(void **state)
+{
+    (void)state;
+    qf_onnx_result *found;
+    assert_fails(context,
+                 qf_export_onnx(context, "none", NULL, "no.onnx", NULL, NULL, NULL, NULL, &found),
+                 "none_deploy_model.prototxt is missing: is none the prefix");
+    assert_fails(
+        context,
+        qf_export_onnx(context, "net.prototxt", NULL, "no.onnx", NULL, NULL, NULL, NULL, &found),
+        "net.prototxt is a file: say where its weights are");
+}
+
 /* A model that trains is none to export. */
 static void models_that_measure_are_refused(void **state)
 {
@@ -527,6 +541,7 @@ int main(void)
         cmocka_unit_test(the_shift_can_be_kept),
         cmocka_unit_test(float_models_need_no_comparison),
         cmocka_unit_test(models_that_measure_are_refused),
+        cmocka_unit_test(prefixes_are_looked_for),
     };
     const int failed =
         cmocka_run_group_tests(float_nets, test_start_in_folder, test_stop_in_folder);

@@ -1,4 +1,5 @@
 /* A net as an ONNX model: each layer by the row of its type, then inputs and outputs. */
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/sized_options.h"
 #include "onnx/export/export_layers.h"
@@ -334,7 +335,17 @@ static qf_status files_of(qf_context *context, const char *model, const char *we
         qf_buffer_print(net_file, "%s%sdeploy_model.prototxt", model, joint);
         qf_buffer_print(weights_file, "%s%sdeploy_weights.caffemodel", model, joint);
     }
-    return qf_buffer_whole(context, weights_file->failed ? weights_file : net_file);
+    QF_TRY(qf_buffer_whole(context, weights_file->failed ? weights_file : net_file));
+    if (weights || qf_file_exists(net_file->data))
+        return QF_OK;
+    if (qf_file_exists(model))
+        return qf_fail(context, QF_E_IO,
+                       "%s is a file: say where its weights are, or give the prefix of a quantised "
+                       "model's files",
+                       model);
+    return qf_fail(context, QF_E_IO,
+                   "%s is missing: is %s the prefix that the command which quantised was given?",
+                   net_file->data, model);
 }
 
 static qf_status check_options(qf_context *context, const qf_onnx_options *options)

@@ -143,9 +143,16 @@ static qf_status open_fake(qf_context *context, const qf_pair_files *files, qf_n
     char *model = qf_toolkit_name(files->prefix, "fake_quant_model.prototxt");
     char *weights = qf_toolkit_name(files->prefix, "fake_quant_weights.caffemodel");
     Caffe__NetParameter *param = NULL;
-    qf_status status = model && weights
-                           ? open_files(context, files, model, weights, true, &param, out)
-                           : qf_fail(context, QF_E_MEMORY, "no memory for file names");
+    qf_status status;
+    if (!model || !weights)
+        status = qf_fail(context, QF_E_MEMORY, "no memory for file names");
+    else if (!qf_file_exists(model))
+        status =
+            qf_fail(context, QF_E_IO,
+                    "%s is missing: is %s the prefix that the command which quantised was given?",
+                    model, files->prefix);
+    else
+        status = open_files(context, files, model, weights, true, &param, out);
     qf_message_free(param);
     qf_free(model);
     qf_free(weights);
