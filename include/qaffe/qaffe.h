@@ -932,6 +932,9 @@ typedef struct qf_qat_options {
                          options of training are then those it began with. Begins anew
                          where there is none */
     qf_equalise equalise; /* auto; with calibrated_record auto does what the run of that record did */
+    /* How ranges learn of which config_definition says AMCT's way or nothing: "amct", "lsq",
+     * "lsq+", "pact" or "tqt" (docs/numerics.md); NULL: AMCT's way. */
+    const char *ranges;
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */

@@ -219,6 +219,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             validation_data: Optional[str] = None, hold_back: float = -1, keep: str = "best", patience: int = 5,
             resume: bool = False,
             equalise: str = "auto",
+            ranges: Optional[str] = None,
             until: Sequence[str] = (), progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
@@ -229,7 +230,8 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     'ignore'. from_ptq: a record of quantise(), where ranges begin instead of the first batch's. until: layers at which the
     exported models end (see set_until()). test_iterations: batches of each test; 0: every image once.
     weight_bits (4, 6, 8) and activation_bits (4, 6, 8, 16) are for layers of which config_definition says nothing,
-    edge_bits for the first and the last of them; 0: 8.
+    edge_bits for the first and the last of them; 0: 8. ranges: how ranges learn, 'amct', 'lsq', 'lsq+', 'pact'
+    or 'tqt' (docs/numerics.md).
     keep: 'best', the state of training that is best on validation_data or, without it, on a share of the training data that
     is held back (hold_back; -1: a tenth, at most 2000 images; 0: none), the calibrated start among them; or 'last'.
     patience: measures in a row without a gain after which training ends; 0: never. resume: go on with the run of this
@@ -267,6 +269,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             DIVERGENCE.index(on_divergence), begin, text(from_ptq), weight_bits, activation_bits, edge_bits,
             text(validation_data), hold_back, _KEEP.index(keep), patience, resume)
         made.equalise = equalise_choice(equalise)
+        made.ranges = text(ranges)
         return made
 
     return run(library.qf_qat_run, options, save_path, progress, verbose, until)

@@ -41,6 +41,10 @@
     CHOICE("equalise", "WHETHER", "auto|on|off", standard_,                                        \
            "Rescale channels before quantisation, so that loud ones do not leave the others few "  \
            "codes: auto where their ranges spread over more than 2^5 (see `qaffe equalise`).")
+#define RANGES_OPTION                                                                              \
+    CHOICE("ranges", "METHOD", "amct|lsq|lsq+|pact|tqt", "amct",                                   \
+           "How ranges learn where --config-definition says nothing else: AMCT's ULQ and ARQ, "    \
+           "LSQ, LSQ+, PACT or TQT.")
 #define SAVE_TYPE_OPTION                                                                           \
     CHOICE("type", "TYPE", "Fakequant|Deploy|Both", "Both",                                        \
            "Which models to write: float arithmetic on int8 values, real integers, or both.")

@@ -51,6 +51,7 @@ static const option options[] = {
     ACTIVATION_BITS_OPTION,
     EDGE_BITS_OPTION,
     EQUALISE_OPTION("auto"),
+    RANGES_OPTION,
     INTEGER_OPTION(
         "freeze-bn-after", "N", "-1", -1, 1e9,
         "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
@@ -113,6 +114,7 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->activation_bits = argument_integer(a, "activation-bits");
     o->edge_bits = argument_integer(a, "edge-bits");
     o->equalise = chosen_equalise(a);
+    o->ranges = argument_text(a, "ranges");
 }
 
 static qf_status report(session *session, const arguments *a, const qf_qat_options *wanted,

@@ -86,7 +86,10 @@ typedef struct qf_layer_type {
      * holds in this pass, behind prepare. NULL: it always runs alone. */
     void (*stage)(qf_layer *layer, qf_stage *out);
     qf_status (*backward)(qf_layer *layer); /* NULL if no_backward */
-    void (*destroy)(qf_layer *layer);       /* NULL: nothing but the state itself */
+    /* After each backward pass of the layer, whether its backward or somebody else ran it as a
+     * stage: make of what was summed the gradients of the parameters. NULL: they are there. */
+    qf_status (*settle_gradients)(qf_layer *layer);
+    void (*destroy)(qf_layer *layer); /* NULL: nothing but the state itself */
     /* Of layers that only move values: how, from bottom 0 to all of top 0 (shape/one_move.h). */
     qf_move (*move)(const qf_layer *layer);
     /* Sources of data; NULL where there is nothing to tell. Where the data stand after the last

@@ -248,6 +248,11 @@ static qf_status start_gradients(qf_layer *layer)
     return QF_OK;
 }
 
+static qf_status settle_gradients(qf_layer *layer)
+{
+    return layer->type->settle_gradients ? layer->type->settle_gradients(layer) : QF_OK;
+}
+
 static qf_status backward_layer(qf_net *net, int index)
 {
     qf_layer *layer = net->layers[index];
@@ -258,6 +263,7 @@ static qf_status backward_layer(qf_net *net, int index)
     clear_alias_gradients(net, index);
     QF_TRY(qf_overwritten_exchange(net, index, index));
     QF_TRY(layer->type->backward(layer));
+    QF_TRY(settle_gradients(layer));
     QF_TRY(qf_overwritten_exchange(net, index, index));
     QF_TRY(collect_alias_gradients(net, index));
     charge(net, &layer->backward_cost, &start);
@@ -269,6 +275,8 @@ static qf_status backward_group(qf_net *net, qf_group *group)
     const measurement start = measure(net);
     QF_TRY(qf_overwritten_exchange(net, group->first, group->last));
     QF_TRY(group->fusion->backward(net, group));
+    for (int i = group->first; i <= group->last; i++)
+        QF_TRY(settle_gradients(net->layers[i]));
     QF_TRY(qf_overwritten_exchange(net, group->first, group->last));
     charge(net, &net->layers[group->first]->backward_cost, &start);
     return QF_OK;

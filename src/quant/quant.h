@@ -35,6 +35,10 @@ typedef struct qf_weight_layout {
     size_t outer, channels, inner;
 } qf_weight_layout;
 
+/* The sentence about weights that cannot be quantised, with the number of a channel. */
+#define QF_NAN_WEIGHTS                                                                             \
+    "the weights of channel %zu contain NaN; did training diverge? Use a smaller base_lr"
+
 /* ---- IFMR: first clip range of an activation (ifmr.c) ----
  * Among candidates around the largest value (but for outliers), the one with the least squared
  * error. */

@@ -130,7 +130,8 @@ QF_HOST_DEVICE bool qf_ulq_is_regular(qf_ulq factors, float clip_max, float clip
 /* What gradients need of the range. */
 typedef struct qf_ulq_terms {
     float low, high, range, e_min, levels;
-    bool regular; /* qf_ulq_is_regular() */
+    float rounding; /* 0: what rounding does is left out, 1 */
+    bool regular;   /* qf_ulq_is_regular() */
 } qf_ulq_terms;
 
 /* By how much rounding moves x, in parts of the range: (round_away(t) − t) / levels. */
@@ -148,6 +149,7 @@ QF_HOST_DEVICE qf_ulq_terms qf_ulq_gradient_terms(float clip_max, float clip_min
     terms.high = qf_ulq_high(factors);
     terms.range = clip_max - clip_min;
     terms.levels = (float)factors.levels;
+    terms.rounding = 1;
     terms.e_min = qf_ulq_moved(clip_min, terms.range, terms.levels);
     terms.regular = qf_ulq_is_regular(factors, clip_max, clip_min);
     return terms;
@@ -163,7 +165,8 @@ QF_HOST_DEVICE qf_ulq_slopes qf_ulq_gradient(float x, qf_ulq_terms terms)
 {
     const bool above = x > terms.high, below = x < terms.low;
     /* NaN lies at the lower end. */
-    const float e = qf_ulq_moved(x > terms.low ? x : terms.low, terms.range, terms.levels),
+    const float e = qf_ulq_moved(x > terms.low ? x : terms.low, terms.range, terms.levels) *
+                    terms.rounding,
                 e_min = terms.e_min;
     qf_ulq_slopes slopes;
     slopes.max = above ? e_min + 1 : below ? e_min : e;
@@ -192,6 +195,21 @@ QF_HOST_DEVICE float qf_arq_code(float w, float step, int bits)
 {
     const float code = qf_round_away(w / step), half = (float)(1 << (bits - 1));
     return code < -half ? -half : code > half - 1 ? half - 1 : code;
+}
+
+/* Can codes be made with a step that learned? An update may have left one that is not positive. */
+QF_HOST_DEVICE bool qf_step_is_usable(float step)
+{
+    return step >= QF_SMALLEST_SCALE && step <= 1 / QF_SMALLEST_SCALE;
+}
+
+/* What the value of a weight's code changes by with its step, ∂(q · s)/∂s, where the quotient is
+ * taken as it is, rounding apart (LSQ); and is the weight inside the codes? */
+QF_HOST_DEVICE float qf_step_slope(float w, float step, int bits, bool *inside)
+{
+    const float quotient = w / step, half = (float)(1 << (bits - 1));
+    *inside = quotient >= -half && quotient <= half - 1;
+    return *inside ? qf_round_away(quotient) - quotient : quotient < 0 ? -half : half - 1;
 }
 
 /* The scale of a channel whose weights folding multiplies by `factor`: |factor| · scale, but at

@@ -10,6 +10,8 @@ extern "C" __global__ void all_functions(const float *x, const int32_t *acc, flo
     y[1] = slopes.inside ? slopes.max : slopes.min;
     y[2] = qf_arq_code(x[i], qf_usable_scale(qf_folded_scale(qf_arq_scale(x[2], x[3], 8), x[4])), 8);
     y[3] = qf_dequant(acc[i], x[2], acc[0]) + qf_dequant_fake(x[i], x[2], acc[0]);
+    bool inside;
+    y[5] = qf_step_is_usable(x[2]) ? qf_step_slope(x[i], x[2], 8, &inside) : 0;
     y[4] = qf_bias_steps(x[i], x[2], x[3]) + qf_round_away(x[i]);
     code[0] = qf_ulq_code(x[i], factors) + qf_quant_code(x[i], x[2], acc[1]);
 }

@@ -165,6 +165,52 @@ static void weights(const qf_device *device, const void *of)
     qf_free(scales);
 }
 
+/* Codes by given steps, to the bit, and what backward makes of them: some weights lie beyond. */
+static void steps(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const qf_weight_layout layout = layout_of(s);
+    qf_tensor *w = rows_tensor(4, s->size), *found = rows_like(w), *expected = rows_like(w),
+              *dw = rows_like(w);
+    float *step = qf_alloc(layout.channels, sizeof *step);
+    double *sums = qf_alloc(2 * layout.channels, sizeof *sums), *mine = sums + layout.channels;
+    const float *gradient;
+    assert_non_null(step);
+    assert_non_null(sums);
+    rows_fill(w);
+    rows_fill(dw);
+    for (size_t c = 0; c < layout.channels; c++)
+        step[c] = qf_random_uniform(&context->random, 0.3f, 3) / (float)(1 << weight_bits_of(s));
+    qf_tensor *my_w = rows_copy(w), *my_dw = rows_copy(dw), *size = rows_absolute(dw);
+    rows_expect_begin();
+    assert_ok(context, qf_reference.quantise->weights_by_steps(context, w, layout,
+                                                               weight_bits_of(s), step, expected));
+    assert_ok(context, qf_reference.quantise->steps_backward(context, w, layout, weight_bits_of(s),
+                                                             step, dw, sums));
+    rows_expect_end();
+    rows_input(my_w);
+    rows_output(found, 1u << QF_WEIGHT_CODES);
+    assert_ok(context, device->quantise->weights_by_steps(context, my_w, layout, weight_bits_of(s),
+                                                          step, found));
+    rows_check();
+    rows_compare_form(found, expected, QF_WEIGHT_CODES, "codes");
+    assert_ok(context, device->quantise->steps_backward(context, my_w, layout, weight_bits_of(s),
+                                                        step, my_dw, mine));
+    rows_compare(device, my_dw, dw, NULL, 0, "gradients of the weights");
+    assert_ok(context, qf_read(context, size, QF_PLAIN, &gradient));
+    for (size_t c = 0; c < layout.channels; c++) {
+        double total = 0;
+        for (size_t o = 0; o < layout.outer; o++)
+            for (size_t i = 0; i < layout.inner; i++)
+                total += (double)gradient[(o * layout.channels + c) * layout.inner + i];
+        total *= 1 << (weight_bits_of(s) - 1);
+        if (!(fabs(mine[c] - sums[c]) <= 1e-5 * total))
+            fail_msg("gradient of step %zu: %g, expected %g", c, mine[c], sums[c]);
+    }
+    qf_free(step);
+    qf_free(sums);
+}
+
 /* A NaN is refused with the channel's number. */
 static void weights_with_nan(const qf_device *device, const void *of)
 {
@@ -182,6 +228,12 @@ static void weights_with_nan(const qf_device *device, const void *of)
     assert_fails(context,
                  device->quantise->weights(context, w, layout, weight_bits_of(s), scales, codes),
                  sentence);
+    for (size_t c = 0; c < layout.channels; c++)
+        scales[c] = 1;
+    assert_fails(
+        context,
+        device->quantise->weights_by_steps(context, w, layout, weight_bits_of(s), scales, codes),
+        sentence);
     qf_free(sentence);
     qf_free(scales);
 }
@@ -412,6 +464,7 @@ int main(int argc, char **argv)
         {"activations-backward", "quantise:activations_backward", activations_backward},
         {"weights", NULL, weights},
         {"weights-with-nan", NULL, weights_with_nan},
+        {"steps", NULL, steps},
         {"dequantise-fake", NULL, dequantise_fake},
         {"scales-alone", NULL, scales_alone},
         {"first-range", NULL, first_range},

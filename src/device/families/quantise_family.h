@@ -19,6 +19,13 @@ typedef struct qf_quantise_family {
      * which people read and records keep. */
     qf_status (*weights)(qf_context *, qf_tensor *master, qf_weight_layout, int bits, float *scale,
                          qf_tensor *codes);
+    /* Weights with steps that learn: the codes by these steps, each usable; and backward, the sum
+     * of ∂L/∂step of each channel, and in dw, which comes with the gradient of the quantised
+     * weights, zeros where a weight lies beyond the codes. */
+    qf_status (*weights_by_steps)(qf_context *, qf_tensor *master, qf_weight_layout, int bits,
+                                  const float *step, qf_tensor *codes);
+    qf_status (*steps_backward)(qf_context *, qf_tensor *master, qf_weight_layout, int bits,
+                                const float *step, qf_tensor *dw, double *d_step);
     /* y = what is left of x behind a fake DeQuant, whose scales and shifts are one for all or one
      * for each channel (axis 1); y may be x. */
     qf_status (*dequantise_fake)(qf_context *, qf_tensor *x, qf_tensor *deq, qf_tensor *shift,

@@ -83,10 +83,7 @@ static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layou
         QF_TRY(qf_device_write(context, codes, QF_WEIGHT_CODES, &to));
     for (size_t c = 0; c < l.channels; c++) {
         if (!find_ends(from, l, c, &max, &min))
-            return qf_fail(context, QF_E_VALUE,
-                           "the weights of channel %zu contain NaN; did training diverge? Use a "
-                           "smaller base_lr",
-                           c);
+            return qf_fail(context, QF_E_VALUE, QF_NAN_WEIGHTS, c);
         scale[c] = qf_arq_scale(max, min, bits);
         QF_TRY(
             qf_within(context, qf_process_scale(context, &scale[c]), "weights of channel %zu", c));
@@ -94,6 +91,40 @@ static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layou
     for (size_t i = 0; codes && i < l.outer * l.channels * l.inner; i++)
         to[i] =
             (int8_t)qf_arq_code(from[i], qf_usable_scale(scale[i / l.inner % l.channels]), bits);
+    return QF_OK;
+}
+
+static qf_status weights_by_steps(qf_context *context, qf_tensor *master, qf_weight_layout l,
+                                  int bits, const float *step, qf_tensor *codes)
+{
+    QF_ON_DEVICE(context);
+    const float *from;
+    int8_t *to;
+    QF_TRY(qf_device_read(context, master, QF_PLAIN, &from));
+    QF_TRY(qf_device_write(context, codes, QF_WEIGHT_CODES, &to));
+    for (size_t i = 0; i < l.outer * l.channels * l.inner; i++)
+        if (from[i] != from[i])
+            return qf_fail(context, QF_E_VALUE, QF_NAN_WEIGHTS, i / l.inner % l.channels);
+        else
+            to[i] = (int8_t)qf_arq_code(from[i], step[i / l.inner % l.channels], bits);
+    return QF_OK;
+}
+
+static qf_status steps_backward(qf_context *context, qf_tensor *master, qf_weight_layout l,
+                                int bits, const float *step, qf_tensor *dw, double *d_step)
+{
+    QF_ON_DEVICE(context);
+    const float *w;
+    float *gradient;
+    bool inside;
+    QF_TRY(qf_device_read(context, master, QF_PLAIN, &w));
+    QF_TRY(qf_device_update(context, dw, QF_PLAIN, &gradient));
+    memset(d_step, 0, l.channels * sizeof *d_step);
+    for (size_t i = 0; i < l.outer * l.channels * l.inner; i++) {
+        const size_t c = i / l.inner % l.channels;
+        d_step[c] += (double)(gradient[i] * qf_step_slope(w[i], step[c], bits, &inside));
+        gradient[i] = inside ? gradient[i] : 0;
+    }
     return QF_OK;
 }
 
@@ -172,6 +203,8 @@ const qf_quantise_family qf_reference_quantise = {
     .activations = activations,
     .activations_backward = activations_backward,
     .weights = weights,
+    .weights_by_steps = weights_by_steps,
+    .steps_backward = steps_backward,
     .dequantise_fake = dequantise_fake,
     .first_range = qf_reference_first_range,
     .ifmr_add = qf_reference_ifmr_add,

@@ -4,6 +4,7 @@
 #include "layers/layer.h"
 #include "layers/pending_records.h"
 #include "layers/quantised/activation_record.h"
+#include "layers/quantised/range_learning.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -27,6 +28,10 @@ typedef struct state {
     bool unusable_warned;          /* of a range that an update left */
     qf_blob *valid;                /* clip.previous_…, for snapshots; 0, 0: none yet */
     uint64_t recorded_versions[2]; /* of the parameters when the record was last written */
+    /* Of ranges that learn otherwise than AMCT's: what a pass sums for each end, and what gradients
+     * were so far (qf_gradient_memory), for snapshots. */
+    qf_tensor *sums[2];
+    qf_blob *memory;
 } state;
 
 static const Caffe__RetrainDataQuantParameter *param_of(const qf_layer *layer)
@@ -37,6 +42,44 @@ static const Caffe__RetrainDataQuantParameter *param_of(const qf_layer *layer)
 static int bits_of(const qf_layer *layer)
 {
     return (int)param_of(layer)->num_bits;
+}
+
+static bool learns(const qf_layer *layer)
+{
+    return qf_range_learns(param_of(layer)->range_learning);
+}
+
+static qf_learned_range range_of(const qf_layer *layer)
+{
+    const state *s = layer->state;
+    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
+    const int items = shape->axes ? shape->dim[0] : 1;
+    return (qf_learned_range){.max = s->clip.max,
+                              .min = s->clip.min,
+                              .bits = bits_of(layer),
+                              .fixed_min = param_of(layer)->fixed_min,
+                              .values =
+                                  (double)qf_shape_count(shape) / (double)(items ? items : 1)};
+}
+
+static qf_ulq_terms terms_of(const qf_layer *layer)
+{
+    const qf_learned_range range = range_of(layer);
+    return qf_range_terms(param_of(layer)->range_learning, &range);
+}
+
+static qf_status set_up_learning(qf_layer *layer)
+{
+    state *s = layer->state;
+    const qf_shape single = qf_shape_make(1, (int[]){1}), pair = qf_shape_make(1, (int[]){2});
+    if (!learns(layer))
+        return QF_OK;
+    for (int i = 0; i < 2; i++) {
+        QF_TRY(qf_tensor_create(layer->context, &s->sums[i]));
+        QF_TRY(qf_tensor_reshape(layer->context, s->sums[i], &single));
+    }
+    QF_TRY(qf_blob_create(layer->context, "memory", &s->memory));
+    return qf_blob_reshape_to(s->memory, &pair);
 }
 
 static qf_status setup(qf_layer *layer)
@@ -63,7 +106,8 @@ static qf_status setup(qf_layer *layer)
     s->clip = (qf_clip){initial[0], initial[1], initial[0], initial[1]};
     QF_TRY(qf_blob_create(layer->context, "valid", &s->valid));
     const qf_shape pair = qf_shape_make(1, (int[]){2});
-    return qf_blob_reshape_to(s->valid, &pair);
+    QF_TRY(qf_blob_reshape_to(s->valid, &pair));
+    return set_up_learning(layer);
 }
 
 static void destroy(qf_layer *layer)
@@ -73,14 +117,19 @@ static void destroy(qf_layer *layer)
         qf_free(s->objects[i].name);
     qf_free(s->objects);
     qf_blob_release(s->valid);
+    qf_blob_release(s->memory);
+    for (int i = 0; i < 2; i++)
+        qf_tensor_release(s->sums[i]);
 }
 
 /* A range that an update has made unusable goes back to the last valid one, which the next run
  * cannot know from the weights. */
 static int carried(const qf_layer *layer, qf_blob *blobs[QF_CARRIED_MAX])
 {
-    blobs[0] = ((const state *)layer->state)->valid;
-    return 1;
+    const state *s = layer->state;
+    blobs[0] = s->valid;
+    blobs[1] = s->memory;
+    return s->memory ? 2 : 1;
 }
 
 /* What the range goes back to when a net begins: what a snapshot says. Without one, the last update
@@ -276,6 +325,13 @@ static qf_status forward(qf_layer *layer)
                                                 layer->top[0]->data);
 }
 
+/* Where the gradient of an end of the range is summed; NULL: nobody asks. */
+static qf_tensor *sum_of(const qf_layer *layer, int end)
+{
+    qf_tensor *gradient = qf_layer_param_gradient(layer, end);
+    return gradient && learns(layer) ? ((const state *)layer->state)->sums[end] : gradient;
+}
+
 static void stage(qf_layer *layer, qf_stage *out)
 {
     const state *s = layer->state;
@@ -286,20 +342,55 @@ static void stage(qf_layer *layer, qf_stage *out)
     out->quantise.regular =
         !s->initialised || qf_ulq_is_regular(s->factors, s->clip.max, s->clip.min);
     out->quantise.codes = s->factors;
-    out->quantise.terms = qf_ulq_gradient_terms(s->clip.max, s->clip.min, bits_of(layer));
+    out->quantise.terms = terms_of(layer);
     for (int i = 0; i < 2; i++)
-        out->quantise.d_clip[i] = qf_layer_param_gradient(layer, i);
+        out->quantise.d_clip[i] = sum_of(layer, i);
 }
 
 static qf_status backward(qf_layer *layer)
 {
-    const state *s = layer->state;
-    qf_tensor *const d_clip[] = {qf_layer_param_gradient(layer, CLIP_MAX),
-                                 qf_layer_param_gradient(layer, CLIP_MIN)};
+    qf_tensor *const d_clip[] = {sum_of(layer, CLIP_MAX), sum_of(layer, CLIP_MIN)};
     return layer->device->quantise->activations_backward(
-        layer->context, layer->bottom[0]->data, layer->top[0]->diff,
-        qf_ulq_gradient_terms(s->clip.max, s->clip.min, bits_of(layer)),
+        layer->context, layer->bottom[0]->data, layer->top[0]->diff, terms_of(layer),
         layer->propagate_down[0] ? layer->bottom[0]->diff : NULL, d_clip);
+}
+
+static qf_status take_sums(qf_layer *layer, double sums[2])
+{
+    const state *s = layer->state;
+    for (int i = 0; i < 2; i++) {
+        const float *sum;
+        QF_TRY(qf_read(layer->context, s->sums[i], QF_PLAIN, &sum));
+        sums[i] = (double)sum[0];
+        qf_tensor_set_zero(s->sums[i]);
+    }
+    return QF_OK;
+}
+
+/* What the pass has summed becomes what the method gives the solver. */
+static qf_status settle_gradients(qf_layer *layer)
+{
+    const state *s = layer->state;
+    const qf_learned_range range = range_of(layer);
+    double sums[2];
+    float gradient[2], *memory;
+    if (!learns(layer) || (qf_tensor_is_zero(s->sums[0]) && qf_tensor_is_zero(s->sums[1])))
+        return QF_OK;
+    QF_TRY(take_sums(layer, sums));
+    QF_TRY(qf_update(layer->context, s->memory->data, QF_PLAIN, &memory));
+    qf_gradient_memory before = {memory[0], memory[1]};
+    qf_range_gradient(param_of(layer)->range_learning, &range, sums, &before, gradient);
+    memory[0] = before.square;
+    memory[1] = before.count;
+    for (int i = 0; i < 2; i++) {
+        qf_tensor *const to = qf_layer_param_gradient(layer, i);
+        float *value;
+        if (!to)
+            continue;
+        QF_TRY(qf_update(layer->context, to, QF_PLAIN, &value));
+        value[0] += gradient[i];
+    }
+    return QF_OK;
 }
 
 /* As it is in the parameters: an update may have left ends that no pass will use. */
@@ -328,5 +419,6 @@ const qf_layer_type qf_activation_qat_layer = {
     .conclude = update_record,
     .stage = stage,
     .backward = backward,
+    .settle_gradients = settle_gradients,
     .destroy = destroy,
 };

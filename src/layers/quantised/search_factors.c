@@ -125,6 +125,20 @@ static qf_status set_scales(qf_context *context, qf_search_factors *factors, con
     return QF_OK;
 }
 
+/* Of a WeightQAT: what learned, or ARQ's. */
+static qf_status weight_scales(const qf_layer *search, const qf_layer *weight_qat, int bits,
+                               qf_weight_layout layout, float *scale_w)
+{
+    qf_tensor *master = weight_qat->params[1].blob->data;
+    const float *steps;
+    if (weight_qat->param_count < 3)
+        return search->device->quantise->weights(search->context, master, layout, bits, scale_w,
+                                                 NULL);
+    QF_TRY(qf_read(search->context, weight_qat->params[2].blob->data, QF_PLAIN, &steps));
+    memcpy(scale_w, steps, layout.channels * sizeof *scale_w);
+    return QF_OK;
+}
+
 static qf_status check_scales(const qf_layer *layer, const char *name, size_t scales,
                               size_t channels)
 {
@@ -153,8 +167,7 @@ qf_status qf_search_factors_train(const qf_layer *search, const qf_search_target
     float *scale_w = qf_alloc(layout.channels, sizeof *scale_w);
     float *factor = qf_alloc(factors->channels, sizeof *factor);
     qf_status status = scale_w && factor
-                           ? search->device->quantise->weights(search->context, master, layout,
-                                                               (int)p->num_bits, scale_w, NULL)
+                           ? weight_scales(search, weight_qat, (int)p->num_bits, layout, scale_w)
                            : qf_fail(search->context, QF_E_MEMORY, "no memory for scales");
     if (status == QF_OK)
         status = check_scales(search, t->layer->name, layout.channels, factors->channels);

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "toolkit/config/bits.h"
+#include "toolkit/config/ranges.h"
 #include "toolkit/toolkit.h"
 
 #include <stdlib.h>
@@ -109,9 +110,17 @@ qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter
                    support.reason ? " Reason: " : "", support.reason ? support.reason : "");
 }
 
+static qf_status apply_ranges(qf_context *context, const char *name, qf_config *config)
+{
+    Caffe__RangeLearning method;
+    QF_TRY(qf_ranges_parse(context, name, &method));
+    qf_ranges_apply(method, config);
+    return QF_OK;
+}
+
 qf_status qf_config_create(qf_context *context, const char *config_file, const char *model_file,
                            const char *weights_file, const char *config_definition,
-                           const qf_bits_wanted *bits)
+                           const qf_bits_wanted *bits, const char *ranges)
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
@@ -127,6 +136,8 @@ qf_status qf_config_create(qf_context *context, const char *config_file, const c
         status = qf_config_apply_definition(context, net, config_definition, &config);
     if (status == QF_OK && bits)
         status = qf_bits_apply(context, bits, &config);
+    if (status == QF_OK && ranges)
+        status = apply_ranges(context, ranges, &config);
     if (status == QF_OK) {
         qf_amct_begin(context);
         status = qf_config_write(context, &config, config_file);
@@ -145,6 +156,6 @@ qf_status qf_create_quant_retrain_config(qf_context *context, const char *config
                                          const char *model_file, const char *weights_file,
                                          const char *config_definition)
 {
-    return qf_config_create(context, config_file, model_file, weights_file, config_definition,
+    return qf_config_create(context, config_file, model_file, weights_file, config_definition, NULL,
                             NULL);
 }

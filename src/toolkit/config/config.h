@@ -32,6 +32,7 @@ typedef struct qf_layer_config {
     bool calibrated_clip;     /* of a record, not of the configuration */
     float clip_max, clip_min; /* only with has_clip; else measured on the first batch */
     qf_choice fixed_min;
+    Caffe__RangeLearning ranges, weight_ranges; /* toolkit/config/ranges.h */
     /* calibration: */
     qf_calibration calibration;
     qf_weight_method weight_method;

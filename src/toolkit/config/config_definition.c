@@ -10,11 +10,38 @@
 typedef Amct__RetrainDataQuantConfig data_config;
 typedef Amct__RetrainWeightQuantConfig weight_config;
 
+/* How the range learns; all have ULQ's message. */
+static Caffe__RangeLearning ranges_of(Amct__RetrainDataQuantConfig__ConfigCase which)
+{
+    switch (which) {
+    case AMCT__RETRAIN_DATA_QUANT_CONFIG__CONFIG_LSQ_QUANTIZE:
+        return CAFFE__RANGE_LEARNING__LSQ;
+    case AMCT__RETRAIN_DATA_QUANT_CONFIG__CONFIG_LSQ_PLUS_QUANTIZE:
+        return CAFFE__RANGE_LEARNING__LSQ_PLUS;
+    case AMCT__RETRAIN_DATA_QUANT_CONFIG__CONFIG_PACT_QUANTIZE:
+        return CAFFE__RANGE_LEARNING__PACT;
+    case AMCT__RETRAIN_DATA_QUANT_CONFIG__CONFIG_TQT_QUANTIZE:
+        return CAFFE__RANGE_LEARNING__TQT;
+    default:
+        return CAFFE__RANGE_LEARNING__AMCT;
+    }
+}
+
+static Caffe__RangeLearning weight_ranges_of(Amct__RetrainWeightQuantConfig__ConfigCase which)
+{
+    return which == AMCT__RETRAIN_WEIGHT_QUANT_CONFIG__CONFIG_LSQ_RETRAIN
+               ? CAFFE__RANGE_LEARNING__LSQ
+           : which == AMCT__RETRAIN_WEIGHT_QUANT_CONFIG__CONFIG_TQT_RETRAIN
+               ? CAFFE__RANGE_LEARNING__TQT
+               : CAFFE__RANGE_LEARNING__AMCT;
+}
+
 static qf_status apply_data(qf_context *context, const data_config *data, const char *where,
                             qf_layer_config *layer)
 {
-    if (data->config_case != AMCT__RETRAIN_DATA_QUANT_CONFIG__CONFIG_ULQ_QUANTIZE)
+    if (data->config_case == AMCT__RETRAIN_DATA_QUANT_CONFIG__CONFIG__NOT_SET)
         return QF_OK;
+    layer->ranges = ranges_of(data->config_case);
     const Amct__ActULQquantize *ulq = data->ulq_quantize;
     const int64_t bits = ulq->num_bits;
     QF_TRY(qf_bits_take(context, where, QF_BITS_OF_ACTIVATIONS,
@@ -42,8 +69,9 @@ static qf_status apply_weights(qf_context *context, const weight_config *weights
     if (weights->config_case == AMCT__RETRAIN_WEIGHT_QUANT_CONFIG__CONFIG_ULQ_RETRAIN)
         return qf_fail(context, QF_E_UNSUPPORTED,
                        "%s: ulq_retrain is not available for Caffe models; use arq_retrain", where);
-    if (weights->config_case != AMCT__RETRAIN_WEIGHT_QUANT_CONFIG__CONFIG_ARQ_RETRAIN)
+    if (weights->config_case == AMCT__RETRAIN_WEIGHT_QUANT_CONFIG__CONFIG__NOT_SET)
         return QF_OK;
+    layer->weight_ranges = weight_ranges_of(weights->config_case);
     const Amct__ARQRetrain *arq = weights->arq_retrain;
     const int64_t bits = arq->num_bits;
     QF_TRY(qf_bits_take(context, where, QF_BITS_OF_WEIGHTS,
@@ -69,6 +97,7 @@ static void back_to_defaults(qf_layer_config *layer)
 {
     layer->has_clip = false;
     layer->fixed_min = QF_AUTOMATIC;
+    layer->ranges = layer->weight_ranges = CAFFE__RANGE_LEARNING__AMCT;
     layer->channel_wise = layer->support.channel_wise;
     layer->weight_bits = layer->activation_bits = 0;
 }

@@ -3,6 +3,7 @@
 #include "model/file_type.h"
 #include "toolkit/config/bits.h"
 #include "toolkit/config/json_file.h"
+#include "toolkit/config/ranges.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -30,8 +31,8 @@ static void print_layer(qf_buffer *out, const qf_layer_config *layer)
     qf_buffer_print(out, ",\n    ");
     qf_json_print_string(out, layer->name);
     qf_buffer_print(out, ":{\n        \"retrain_enable\":%s,\n", layer->enabled ? "true" : "false");
-    qf_buffer_print(out,
-                    "        \"retrain_data_config\":{\n            \"algo\":\"ulq_quantize\"");
+    qf_buffer_print(out, "        \"retrain_data_config\":{\n            \"algo\":\"%s\"",
+                    qf_ranges_data_algorithm(layer->ranges));
     if (layer->has_clip) {
         print_float(out, "clip_max", layer->clip_max);
         print_float(out, "clip_min", layer->clip_min);
@@ -42,7 +43,8 @@ static void print_layer(qf_buffer *out, const qf_layer_config *layer)
     print_bits(out, layer->activation_bits);
     qf_buffer_print(out,
                     "\n        },\n        \"retrain_weight_config\":{\n            "
-                    "\"algo\":\"arq_retrain\",\n            \"channel_wise\":%s",
+                    "\"algo\":\"%s\",\n            \"channel_wise\":%s",
+                    qf_ranges_weight_algorithm(layer->weight_ranges),
                     layer->channel_wise ? "true" : "false");
     print_bits(out, layer->weight_bits);
     qf_buffer_print(out, "\n        }\n    }");
@@ -92,11 +94,13 @@ static qf_status get_bool(const reader *r, const char *key, const json_t *value,
     return json_is_boolean(value) ? QF_OK : wrong_type(r, key, value, "true or false");
 }
 
-static qf_status get_algorithm(const reader *r, const json_t *value, const char *expected)
+static qf_status get_algorithm(const reader *r, const json_t *value,
+                               bool (*find)(const char *, Caffe__RangeLearning *),
+                               const char *expected, Caffe__RangeLearning *out)
 {
     if (!json_is_string(value))
         return wrong_type(r, "algo", value, "a string");
-    if (strcmp(json_string_value(value), expected) == 0)
+    if (find(json_string_value(value), out))
         return QF_OK;
     return qf_fail(r->context, QF_E_FORMAT,
                    "%s: algo of layer %s is \"%s\", only \"%s\" is supported", r->path,
@@ -173,7 +177,7 @@ static qf_status read_data_config(const reader *r, const json_t *object)
     json_object_foreach((json_t *)object, key, value)
     {
         if (strcmp(key, "algo") == 0) {
-            QF_TRY(get_algorithm(r, value, "ulq_quantize"));
+            QF_TRY(get_algorithm(r, value, qf_ranges_find_data, "ulq_quantize", &r->layer->ranges));
         } else if (strcmp(key, "clip_max") == 0) {
             QF_TRY(get_clip(r, "ClipMax", value, &r->layer->clip_max));
             has_max = true;
@@ -206,7 +210,8 @@ static qf_status read_weight_config(const reader *r, const json_t *object)
     json_object_foreach((json_t *)object, key, value)
     {
         if (strcmp(key, "algo") == 0)
-            QF_TRY(get_algorithm(r, value, "arq_retrain"));
+            QF_TRY(get_algorithm(r, value, qf_ranges_find_weights, "arq_retrain",
+                                 &r->layer->weight_ranges));
         else if (strcmp(key, "channel_wise") == 0)
             QF_TRY(get_bool(r, key, value, &r->layer->channel_wise));
         else if (!says_bits(key))

@@ -148,6 +148,14 @@ qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_lay
     return QF_OK;
 }
 
+void qf_quantised_recode(qf_quantised *q, const float *w, qf_weight_layout layout)
+{
+    for (size_t i = 0; i < q->code_count; i++)
+        q->codes[i] =
+            (int8_t)qf_arq_code(w[i], q->scale[i / layout.inner % layout.channels], q->weight_bits);
+    q->weight_sqnr = decibels(w, q->codes, layout, q->scale);
+}
+
 void qf_quantised_take_codes(qf_quantised *q, const Caffe__LayerParameter *layer)
 {
     const float *w = layer->blobs[0]->data;

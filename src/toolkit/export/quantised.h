@@ -58,6 +58,8 @@ qf_status qf_quantised_layout(qf_context *context, const Caffe__LayerParameter *
  * scales, one or `count` of them; or, without weights, the scale 1. */
 qf_status qf_quantise_weights(qf_context *context, const float *w, qf_weight_layout layout,
                               int bits, qf_quantised *q);
+/* The codes of weights `w` anew, where scales of this layout have changed. */
+void qf_quantised_recode(qf_quantised *q, const float *w, qf_weight_layout layout);
 qf_status qf_quantise_by_scales(qf_context *context, const Caffe__LayerParameter *layer,
                                 const float *scale, size_t count, qf_quantised *q);
 /* The codes anew, where its scales have changed. */

@@ -61,6 +61,22 @@ static qf_weight_layout layout_of(const Caffe__LayerParameter *weight_qat, size_
     return (qf_weight_layout){1, p->cout, count / p->cout};
 }
 
+/* Scales that learned, as far as they are usable; the next pass would mend the others likewise. */
+static qf_status take_steps(qf_context *context, const Caffe__LayerParameter *weight_qat,
+                            qf_weight_layout layout, qf_quantised *q)
+{
+    const Caffe__BlobProto *steps = weight_qat->blobs[2];
+    if (steps->n_data != layout.channels)
+        return qf_fail(context, QF_E_MISMATCH,
+                       "layer %s has %zu learned scales in the weights file, expected %zu",
+                       weight_qat->name, steps->n_data, layout.channels);
+    for (size_t c = 0; c < layout.channels; c++)
+        if (qf_step_is_usable(steps->data[c]))
+            q->scale[c] = steps->data[c];
+    qf_quantised_recode(q, weight_qat->blobs[1]->data, layout);
+    return QF_OK;
+}
+
 /* Scales and codes from the float master. */
 static qf_status weight_factors(qf_context *context, const Caffe__LayerParameter *weight_qat,
                                 qf_quantised *q)
@@ -74,8 +90,9 @@ static qf_status weight_factors(qf_context *context, const Caffe__LayerParameter
             "layer %s has no float weights of the right size in the weights file; give the "
             "weights that training wrote (solver_iter_N.caffemodel)",
             weight_qat->name);
-    return qf_quantise_weights(context, master->data, layout_of(weight_qat, expected),
-                               (int)p->num_bits, q);
+    const qf_weight_layout layout = layout_of(weight_qat, expected);
+    QF_TRY(qf_quantise_weights(context, master->data, layout, (int)p->num_bits, q));
+    return weight_qat->n_blobs > 2 ? take_steps(context, weight_qat, layout, q) : QF_OK;
 }
 
 /* A layer whose input comes from fake quantisation. */

@@ -2,6 +2,7 @@
  * SearchN behind it (specification, section E). */
 #include "base/memory.h"
 #include "toolkit/config/bits.h"
+#include "toolkit/config/ranges.h"
 #include "toolkit/prepare/prepare.h"
 
 #include <string.h>
@@ -69,7 +70,7 @@ static Caffe__LayerParameter *find_activation(const qf_preparation *p, int index
             const Caffe__RetrainDataQuantParameter *q = layer->retrain_data_quant_param;
             if (q->clip_max == wanted->clip_max && q->clip_min == wanted->clip_min &&
                 q->ifmr_init == wanted->ifmr_init && q->fixed_min == wanted->fixed_min &&
-                q->num_bits == wanted->num_bits)
+                q->num_bits == wanted->num_bits && q->range_learning == wanted->range_learning)
                 return layer;
         }
         if (qf_layer_writes(layer, bottom))
@@ -85,6 +86,14 @@ static void set_bits(int said, protobuf_c_boolean *has, uint32_t *bits)
     *bits = (uint32_t)qf_bits(said);
 }
 
+/* Nor is AMCT's way to learn. */
+static void set_learning(Caffe__RangeLearning method, protobuf_c_boolean *has,
+                         Caffe__RangeLearning *learning)
+{
+    *has = method != CAFFE__RANGE_LEARNING__AMCT;
+    *learning = method;
+}
+
 static qf_status set_activation(const qf_preparation *p, const qf_layer_config *config,
                                 bool fixed_min, Caffe__RetrainDataQuantParameter *out)
 {
@@ -97,6 +106,7 @@ static qf_status set_activation(const qf_preparation *p, const qf_layer_config *
     }
     out->fixed_min = fixed_min;
     set_bits(config->activation_bits, &out->has_num_bits, &out->num_bits);
+    set_learning(config->ranges, &out->has_range_learning, &out->range_learning);
     QF_TRY(qf_set_string(p->context, &out->object_layer, config->name));
     return qf_set_string(p->context, &out->record_file_path, p->record);
 }
@@ -117,7 +127,9 @@ static qf_status make_activation(qf_preparation *p, const qf_layer_config *confi
     if (status == QF_OK)
         status = set_activation(p, config, fixed_min, (*out)->retrain_data_quant_param);
     for (size_t i = 0; status == QF_OK && i < 2; i++)
-        status = set_multipliers(p->context, *out, i, 1, 0);
+        status = set_multipliers(p->context, *out, i,
+                                 qf_ranges_rate(config->ranges, qf_bits(config->activation_bits)),
+                                 qf_ranges_decay(config->ranges));
     qf_free(name);
     return status;
 }
@@ -170,6 +182,7 @@ static qf_status set_weight_shape(const qf_preparation *p, const Caffe__LayerPar
     out->has_channel_wise = out->has_with_offset = true;
     out->channel_wise = config->channel_wise;
     set_bits(config->weight_bits, &out->has_num_bits, &out->num_bits);
+    set_learning(config->weight_ranges, &out->has_range_learning, &out->range_learning);
     return qf_set_string(p->context, &out->layer_type, layer->type);
 }
 
@@ -208,6 +221,24 @@ static qf_status share_weights(const qf_preparation *p, Caffe__LayerParameter *l
     return status;
 }
 
+/* Scales that learn go with the master: its name, its rate. */
+static qf_status share_steps(const qf_preparation *p, const qf_layer_config *config,
+                             Caffe__LayerParameter *weight_qat)
+{
+    Caffe__ParamSpec *master, *steps;
+    const float rate = qf_ranges_rate(config->weight_ranges, qf_bits(config->weight_bits));
+    char *name = NULL;
+    QF_TRY(qf_param_spec_at(p->context, weight_qat, 2, &steps));
+    master = weight_qat->param[1];
+    qf_status status = set_multipliers(p->context, weight_qat, 2, master->lr_mult * rate, 0);
+    if (status == QF_OK && master->name && *master->name)
+        status = qf_prepare_name(p->context, &name, master->name, "scale");
+    if (status == QF_OK && name)
+        status = qf_set_string(p->context, &steps->name, name);
+    qf_free(name);
+    return status;
+}
+
 static qf_status insert_weight_qat(qf_preparation *p, const qf_layer_config *config, int *index,
                                    const char *bottom)
 {
@@ -222,6 +253,8 @@ static qf_status insert_weight_qat(qf_preparation *p, const qf_layer_config *con
         status = set_weight_shape(p, layer, config, made->retrain_weight_quant_param);
     if (status == QF_OK)
         status = share_weights(p, layer, made);
+    if (status == QF_OK && config->weight_ranges != CAFFE__RANGE_LEARNING__AMCT)
+        status = share_steps(p, config, made);
     if (status == QF_OK)
         status = qf_set_string(p->context, &layer->bottom[0], name);
     if (status == QF_OK)

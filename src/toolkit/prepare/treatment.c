@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "model/until.h"
+#include "toolkit/config/ranges.h"
 #include "toolkit/prepare/equalise.h"
 #include "toolkit/prepare/prepare.h"
 #include "toolkit/ptq/joint_layers.h"
@@ -50,7 +51,8 @@ static void describe_range(const qf_config *config, const qf_layer_config *mine,
 static void describe_quantised(const qf_config *config, const qf_layer_config *mine,
                                const Caffe__LayerParameter *layer, qf_plan_row *row)
 {
-    char range[80], weights[32] = "", steps[32] = "", batches[48] = "", shared[64] = "";
+    char range[80], learns[24] = "", weights[32] = "", steps[32] = "", batches[48] = "",
+                    shared[64] = "";
     snprintf(row->treatment, sizeof row->treatment, "quantised");
     describe_range(config, mine, range, sizeof range);
     if (mine->support.has_weights)
@@ -63,7 +65,13 @@ static void describe_quantised(const qf_config *config, const qf_layer_config *m
                  config->batch_num, config->batch_num == 1 ? "" : "es");
     if (layer->n_param && layer->param[0]->name && *layer->param[0]->name)
         snprintf(shared, sizeof shared, "; shares weights '%.40s'", layer->param[0]->name);
-    snprintf(row->detail, sizeof row->detail, "%s%s%s%s%s", range, weights, steps, batches, shared);
+    if (mine->ranges != CAFFE__RANGE_LEARNING__AMCT ||
+        mine->weight_ranges != CAFFE__RANGE_LEARNING__AMCT)
+        snprintf(learns, sizeof learns, "; %s%s%s", qf_ranges_name(mine->ranges),
+                 mine->support.has_weights ? ", " : "",
+                 mine->support.has_weights ? qf_ranges_name(mine->weight_ranges) : "");
+    snprintf(row->detail, sizeof row->detail, "%s%s%s%s%s%s", range, weights, learns, steps,
+             batches, shared);
 }
 
 static bool is_in(qf_fold fold, int index)

@@ -48,6 +48,12 @@ QF_CLONES static void codes_of(const float *w, int8_t *codes, size_t n, float st
         codes[i] = (int8_t)code_of(w[i], step, low, high);
 }
 
+bool qf_arq_codes_part(const float *w, int8_t *codes, size_t n, float step, int bits)
+{
+    codes_of(w, codes, n, step, bits);
+    return find_limits(w, n, (limits){0, 0, 0}).nans == 0;
+}
+
 /* codes[n] = clamp(round_away(w / scale), −128, 127), of 8 bits. */
 static void quantise_all(const float *w, qf_weight_layout layout, int bits, const float *scale,
                          int8_t *codes)
@@ -111,10 +117,7 @@ qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout 
     const size_t bad = single ? !find_scale(w, count_of(layout), bits, scale) ? 0 : 1
                               : quantise_channels(w, layout, bits, scale, codes);
     if (bad < layout.channels)
-        return qf_fail(context, QF_E_VALUE,
-                       "the weights of channel %zu contain NaN; did training diverge? Use a "
-                       "smaller base_lr",
-                       bad);
+        return qf_fail(context, QF_E_VALUE, QF_NAN_WEIGHTS, bad);
     if (single && codes)
         quantise_all(w, layout, bits, scale, codes);
     for (size_t c = 0; c < layout.channels; c++) {

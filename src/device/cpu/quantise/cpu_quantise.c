@@ -134,6 +134,27 @@ static qf_status weights(qf_context *context, qf_tensor *master, qf_weight_layou
     return qf_arq_quantise(context, from, layout, bits, scale, to);
 }
 
+static qf_status weights_by_steps(qf_context *context, qf_tensor *master, qf_weight_layout layout,
+                                  int bits, const float *step, qf_tensor *codes)
+{
+    const float *from;
+    int8_t *to;
+    QF_TRY(qf_read(context, master, QF_PLAIN, &from));
+    QF_TRY(qf_tensor_write(context, codes, QF_WEIGHT_CODES, &to));
+    return qf_step_codes(context, from, layout, bits, step, to);
+}
+
+static qf_status steps_backward(qf_context *context, qf_tensor *master, qf_weight_layout layout,
+                                int bits, const float *step, qf_tensor *dw, double *d_step)
+{
+    const float *from;
+    float *gradient;
+    QF_TRY(qf_read(context, master, QF_PLAIN, &from));
+    QF_TRY(qf_update(context, dw, QF_PLAIN, &gradient));
+    qf_step_gradients(from, layout, bits, step, gradient, d_step);
+    return QF_OK;
+}
+
 static qf_status first_range(qf_context *context, qf_tensor *x, const qf_ifmr_options *options,
                              float *scale, int32_t *offset_d)
 {
@@ -210,6 +231,8 @@ const qf_quantise_family qf_cpu_quantise = {
     .activations = activations,
     .activations_backward = activations_backward,
     .weights = weights,
+    .weights_by_steps = weights_by_steps,
+    .steps_backward = steps_backward,
     .dequantise_fake = qf_dequantise_fake,
     .first_range = first_range,
     .ifmr_add = ifmr_add,

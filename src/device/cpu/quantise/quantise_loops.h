@@ -33,6 +33,15 @@ void qf_ulq_mask_part(const float *x, const float *dy, float *dx, size_t n,
 qf_status qf_arq_quantise(qf_context *context, const float *w, qf_weight_layout layout, int bits,
                           float *scale, int8_t *codes);
 
+/* The same with these scales, which are usable (step_loops.c); and ∂L/∂scale of each channel, dw
+ * becoming 0 where a weight lies beyond the codes. */
+qf_status qf_step_codes(qf_context *context, const float *w, qf_weight_layout layout, int bits,
+                        const float *step, int8_t *codes);
+void qf_step_gradients(const float *w, qf_weight_layout layout, int bits, const float *step,
+                       float *dw, double *d_step);
+/* codes[n] = clamp(round_away(w / step)) (arq_loops.c). False: there is a NaN. */
+bool qf_arq_codes_part(const float *w, int8_t *codes, size_t n, float step, int bits);
+
 /* The lowest and the highest of n values, 1 or more, by one thread (hfmg_loops.c). False: some are
  * not finite. */
 bool qf_range_of_piece(const float *x, size_t n, float *low, float *high);

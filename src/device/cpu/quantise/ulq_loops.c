@@ -88,7 +88,7 @@ void qf_ulq_backward_part(const float *x, const float *dy, float *dx, size_t n,
 {
     float sums[3];
     backward_part(x, dy, dx, n, *terms, sums);
-    const double e = (double)sums[0] / (double)terms->levels;
+    const double e = (double)sums[0] / (double)terms->levels * (double)terms->rounding;
     d_clip[0] += e + (double)sums[1];
     d_clip[1] += (double)sums[2] - e;
 }
