@@ -964,7 +964,9 @@ typedef struct qf_qat_result { /* of either flow */
     size_t float_bytes, fake_quant_bytes, deploy_bytes; /* of the weights files */
     int rows;
     qf_qat_row **row;
-    qf_verification *verification; /* of fake-quant against deploy, over at most 10 test batches */
+    qf_verification *verification; /* of fake-quant against deploy, over at most 10 test batches;
+                                      compared 0, as deploy_bytes: there is no deploy model, for an
+                                      input has 16 bits */
     int scores; /* the main one first; blobs of more than 32 values are left out */
     qf_qat_score **score;
     uint64_t test_items; /* that each model was tested on, each once; 0: test_batches batches */

@@ -41,7 +41,7 @@ static const struct {
      offsetof(qf_qat_result, fake_quant_bytes)},
     {"deploy", offsetof(qf_qat_score, deploy_score), offsetof(qf_qat_result, deploy_bytes)},
 };
-enum { CALIBRATED = 1, MODELS = COUNT(models) };
+enum { CALIBRATED = 1, DEPLOY = 3, MODELS = COUNT(models) };
 
 static double score_of(const qf_qat_score *score, int model)
 {
@@ -57,7 +57,7 @@ static const char *size_of(const qf_qat_result *result, int model)
 /* Without training no model is calibrated only. */
 static bool was_made(const qf_qat_result *r, int model)
 {
-    bool tested = models[model].bytes;
+    bool tested = models[model].bytes && (model != DEPLOY || r->deploy_bytes);
     for (int i = 0; i < r->scores; i++)
         tested |= !isnan(score_of(r->score[i], model));
     return tested;
@@ -223,9 +223,17 @@ void report_log(session *session, const char *prefix, char *path, size_t size)
     session_keep_log(session, path);
 }
 
-static void print_next(const char *prefix, const char *next)
+static void print_next(const qf_qat_result *result, const char *prefix, const char *next)
 {
     const char *joint = report_joint(prefix);
+    if (!result->deploy_bytes) {
+        printf("There is no deploy model: an input has 16 bits, codes of deploy models have 8.\n"
+               "For float arithmetic:\n"
+               "                 %s%sfake_quant_model.prototxt\n"
+               "                 %s%sfake_quant_weights.caffemodel\n",
+               prefix, joint, prefix, joint);
+        return;
+    }
     printf("For the device:  %s%sdeploy_model.prototxt\n"
            "                 %s%sdeploy_weights.caffemodel\n"
            "The same in float arithmetic, on int8 values:\n"
@@ -241,7 +249,9 @@ void report_result(const qf_qat_result *result, const char *prefix, const char *
     puts("(dB: signal to quantisation noise; input: over one batch)\n");
     print_models(result);
     putchar('\n');
-    print_verification(result->verification);
-    putchar('\n');
-    print_next(prefix, next);
+    if (result->deploy_bytes) {
+        print_verification(result->verification);
+        putchar('\n');
+    }
+    print_next(result, prefix, next);
 }

@@ -47,8 +47,9 @@ static bool has_shifts(const qf_record_entry *entry)
 static qf_status check_counts(qf_context *context, const qf_record_layer *layer,
                               const qf_record_entry *entry, qf_record_stage stage)
 {
-    const bool shifts =
-        stage == QF_RECORD_CALIBRATED || (stage == QF_RECORD_RETRAINED && has_shifts(entry));
+    const bool searched = entry->num_bits_d <= 8; /* sums of more bits have no shift */
+    const bool shifts = (stage == QF_RECORD_CALIBRATED && searched) ||
+                        (stage == QF_RECORD_RETRAINED && has_shifts(entry));
     const char *missing = !entry->n_scale_w               ? "scale_w"
                           : !entry->n_offset_w            ? "offset_w"
                           : shifts && !entry->n_shift_bit ? "shift_bit"
@@ -73,11 +74,26 @@ static bool is_positive(float scale)
     return scale > 0 && isfinite(scale);
 }
 
+static qf_status check_bits(qf_context *context, const char *layer, const qf_record_entry *entry)
+{
+    const uint32_t d = entry->num_bits_d, w = entry->num_bits_w;
+    if (w < 2 || w > 8)
+        return qf_fail(context, QF_E_VALUE,
+                       "num_bits_w of layer %s is %u in record_file, expected 2 to 8", layer, w);
+    return d == 16 || (d >= 2 && d <= 8)
+               ? QF_OK
+               : qf_fail(context, QF_E_VALUE,
+                         "num_bits_d of layer %s is %u in record_file, expected 2 to 8, or 16",
+                         layer, d);
+}
+
 static qf_status check_values(qf_context *context, const char *layer, const qf_record_entry *entry)
 {
-    if (entry->offset_d < -128 || entry->offset_d > 127)
-        return qf_fail(context, QF_E_VALUE,
-                       "offset_d's value should be in [-128, 127] in layer %s.", layer);
+    QF_TRY(check_bits(context, layer, entry));
+    const int half = 1 << (entry->num_bits_d - 1);
+    if (entry->offset_d < -half || entry->offset_d > half - 1)
+        return qf_fail(context, QF_E_VALUE, "offset_d's value should be in [%d, %d] in layer %s.",
+                       -half, half - 1, layer);
     for (size_t i = 0; i < entry->n_offset_w; i++)
         if (entry->offset_w[i] != 0)
             return qf_fail(context, QF_E_VALUE, "offset_w's value should be 0 in layer %s.", layer);

@@ -446,7 +446,7 @@ static void quantisation_is_exact(void **state)
         x[3] = -0.0f;
         x[4] = 0x1.fffffep-2f * scale;
         x[5] = 1e30f;
-        qf_quant_codes(x, codes, COUNT, scale, offset_d);
+        qf_quant_codes(x, codes, COUNT, scale, offset_d, -128);
         for (int i = 0; i < COUNT; i++)
             assert_int_equal(codes[i] - 128, qf_quant_code(x[i], scale, offset_d));
     }

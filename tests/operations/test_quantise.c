@@ -410,16 +410,17 @@ static void quant(const qf_device *device, const void *of)
     const shape *s = of;
     const float scale = rows_chance(0.5) ? 0x1p-3f : qf_random_uniform(&context->random, 1e-3f, 1);
     const int32_t offset_d = rows_between(-128, 127);
+    const int32_t low = rows_chance(0.5) ? -128 : rows_between(-128, 124); /* of fewer bits */
     qf_tensor *x = values_of(s), *mine = rows_copy(x), *expected = rows_like(x);
     const bool in_place = rows_chance(0.3);
     qf_tensor *found = in_place ? mine : rows_like(x);
     rows_expect_begin();
-    assert_ok(context, qf_reference.quantise->quant(context, x, scale, offset_d, expected));
+    assert_ok(context, qf_reference.quantise->quant(context, x, scale, offset_d, low, expected));
     rows_expect_end();
     if (!in_place)
         rows_input(mine);
     rows_output(found, 1u << QF_CODES);
-    assert_ok(context, device->quantise->quant(context, mine, scale, offset_d, found));
+    assert_ok(context, device->quantise->quant(context, mine, scale, offset_d, low, found));
     rows_check();
     rows_compare_form(found, expected, QF_CODES, "codes");
 }

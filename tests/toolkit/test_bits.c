@@ -3,6 +3,7 @@
 #include "model/model.h"
 #include "toolkit/prepare/graph.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char net_text[] =
@@ -37,7 +38,7 @@ static int set_up(void **state)
         qf_net_save_weights(net, "net.caffemodel"))
         return -1;
     qf_net_destroy(net);
-    return 0;
+    return qf_make_digits(context, "train_lmdb", "test_lmdb", 64, 32, 1) == QF_OK ? 0 : -1;
 }
 
 static char *read_text(const char *name)
@@ -187,6 +188,110 @@ static void other_values_of_a_json_are_refused(void **state)
     }
 }
 
+/* ---- the flow ---- */
+
+static qf_qat_result *run(int weights, int activations, const char *path)
+{
+    qf_qat_options o = {.size = sizeof o};
+    qf_qat_result *result;
+    qf_qat_set_defaults(&o);
+    o.model = "net.prototxt";
+    o.weights = "net.caffemodel";
+    o.train_data = "train_lmdb";
+    o.test_data = "test_lmdb";
+    o.scale = 1.0 / 256;
+    o.iterations = 4;
+    o.batch_size = 16;
+    o.save_path = path;
+    o.weight_bits = weights;
+    o.activation_bits = activations;
+    o.edge_bits = activations == 16 ? 0 : activations;
+    assert_ok(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result));
+    return result;
+}
+
+/* Do all codes of the layer's weights lie in those of so many bits, at an end at least? */
+static void assert_weight_codes(const char *weights_file, const char *layer, int bits)
+{
+    Caffe__NetParameter *net;
+    const int half = 1 << (bits - 1);
+    int lowest = 0, highest = 0;
+    assert_ok(context, qf_net_param_read_binary(context, weights_file, &net));
+    const Caffe__BlobProto *w = qf_find_layer(net, layer)->blobs[0];
+    assert_true(w->int8_data.len > 0);
+    for (size_t i = 0; i < w->int8_data.len; i++) {
+        const int code = (int8_t)w->int8_data.data[i];
+        lowest = code < lowest ? code : lowest;
+        highest = code > highest ? code : highest;
+    }
+    assert_true(lowest >= -half && highest < half);
+    assert_true(lowest == -half || highest == half - 1);
+    qf_message_free(net);
+}
+
+/* The Quant layer in front of a layer. */
+static void assert_quant(const char *model, const char *layer, bool says_bits, uint32_t bits)
+{
+    Caffe__NetParameter *net;
+    assert_ok(context, qf_net_param_read(context, model, &net));
+    const int at = qf_graph_find(net, layer),
+              quant = qf_graph_producer(net, net->layer[at]->bottom[0], at);
+    assert_int_equal(net->layer[quant]->quant_param->has_num_bits, says_bits);
+    assert_int_equal(net->layer[quant]->quant_param->num_bits, bits);
+    qf_message_free(net);
+}
+
+static void models_agree_in_every_integer(void **state)
+{
+    (void)state;
+    static const struct {
+        int weights, activations;
+    } rows[] = {{4, 8}, {4, 4}, {6, 6}, {8, 4}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *path = test_format("w%da%d/m", rows[i].weights, rows[i].activations);
+        char *deploy = test_format("%s_deploy_model.prototxt", path);
+        char *fake = test_format("%s_fake_quant_model.prototxt", path);
+        char *weights = test_format("%s_deploy_weights.caffemodel", path);
+        qf_qat_result *result = run(rows[i].weights, rows[i].activations, path);
+        assert_int_equal(result->verification->differing, 0);
+        assert_true(result->verification->compared > 0);
+        assert_true(result->fake_quant_score == result->deploy_score);
+        assert_weight_codes(weights, "c2", rows[i].weights);
+        const bool fewer = rows[i].activations < 8;
+        const uint32_t bits = (uint32_t)rows[i].activations;
+        assert_quant(fake, "c2", fewer, bits);
+        assert_quant(deploy, "c2", false, 8);    /* behind a ReLU: AMCT's format says it */
+        assert_quant(deploy, "c3", fewer, bits); /* of both signs: it does not */
+        qf_qat_result_destroy(result);
+        qf_free(path);
+        qf_free(deploy);
+        qf_free(fake);
+        qf_free(weights);
+    }
+}
+
+static void inputs_of_16_bits_have_no_deploy_model(void **state)
+{
+    (void)state;
+    qf_qat_result *result = run(8, 16, "w8a16/m");
+    assert_int_equal(result->verification->compared, 0);
+    assert_int_equal(result->deploy_bytes, 0);
+    assert_true(isnan(result->deploy_score));
+    assert_true(fabs(result->fake_quant_score - result->float_score) < 0.02);
+    assert_false(qf_file_exists("w8a16/m_deploy_model.prototxt"));
+    assert_quant("w8a16/m_fake_quant_model.prototxt", "c3", true, 16);
+    qf_qat_result_destroy(result);
+    assert_fails(context,
+                 qf_save_quant_retrain_model(context, "w8a16/m_modified.prototxt",
+                                             "w8a16/m_retrained_iter_4.caffemodel", QF_SAVE_BOTH,
+                                             "w8a16/again", "w8a16/m_record.txt", NULL),
+                 "layer c2 has an input of 16 bits, which no deploy model can have");
+    assert_ok(context,
+              qf_save_quant_retrain_model(context, "w8a16/m_modified.prototxt",
+                                          "w8a16/m_retrained_iter_4.caffemodel", QF_SAVE_FAKE_QUANT,
+                                          "w8a16/again", "w8a16/m_record.txt", NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +300,8 @@ int main(void)
         cmocka_unit_test(a_json_may_say_bits_by_either_key),
         cmocka_unit_test(other_numbers_are_refused),
         cmocka_unit_test(other_values_of_a_json_are_refused),
+        cmocka_unit_test(models_agree_in_every_integer),
+        cmocka_unit_test(inputs_of_16_bits_have_no_deploy_model),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

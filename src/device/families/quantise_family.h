@@ -44,8 +44,10 @@ typedef struct qf_quantise_family {
     qf_status (*hfmg_add)(qf_context *, qf_hfmg *, qf_tensor *const *x, int count);
     qf_status (*hfmg_decide)(qf_context *, const qf_hfmg *, bool with_offset, float *scale,
                              int32_t *offset_d);
-    /* Quant of exported models: qf_quant_code() of x as unsigned codes. `codes` may be x. */
-    qf_status (*quant)(qf_context *, qf_tensor *x, float scale, int32_t offset_d, qf_tensor *codes);
+    /* Quant of exported models: qf_quant_code() of x, but no less than `low`, as unsigned codes.
+     * `codes` may be x. */
+    qf_status (*quant)(qf_context *, qf_tensor *x, float scale, int32_t offset_d, int32_t low,
+                       qf_tensor *codes);
 } qf_quantise_family;
 
 #endif

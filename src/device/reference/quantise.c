@@ -129,15 +129,17 @@ static qf_status steps_backward(qf_context *context, qf_tensor *master, qf_weigh
 }
 
 static qf_status quant(qf_context *context, qf_tensor *x, float scale, int32_t offset_d,
-                       qf_tensor *codes)
+                       int32_t low, qf_tensor *codes)
 {
     QF_ON_DEVICE(context);
     const float *from;
     uint8_t *to;
     QF_TRY(qf_device_read(context, x, QF_NHWC, &from));
     QF_TRY(qf_device_write(context, codes, QF_CODES, &to));
-    for (size_t i = 0; i < qf_shape_count(&codes->shape); i++)
-        to[i] = (uint8_t)(qf_quant_code(from[i], scale, offset_d) + 128);
+    for (size_t i = 0; i < qf_shape_count(&codes->shape); i++) {
+        const int32_t code = qf_quant_code(from[i], scale, offset_d);
+        to[i] = (uint8_t)((code > low ? code : low) + 128);
+    }
     codes->code_scale = scale;
     codes->code_zero = offset_d + 128;
     return QF_OK;

@@ -290,6 +290,7 @@ static qf_status record_objects(qf_layer *layer, qf_record *record)
     for (size_t i = 0; i < s->object_count; i++)
         QF_TRY(qf_record_activation(layer->context, record, s->objects[i].name, s->objects[i].pools,
                                     s->factors.scale, qf_ulq_offset_d(s->factors),
+                                    (int)param_of(layer)->num_bits,
                                     qf_blob_shape(layer->bottom[0])));
     return QF_OK;
 }

@@ -10,13 +10,15 @@ static void set_shape(const qf_shape *shape, qf_record_entry *entry)
 }
 
 qf_status qf_record_activation(qf_context *context, qf_record *record, const char *name, bool pools,
-                               float scale_d, int32_t offset_d, const qf_shape *shape)
+                               float scale_d, int32_t offset_d, int bits, const qf_shape *shape)
 {
     qf_record_entry *entry;
     QF_TRY(qf_record_find_or_add(context, record, name, &entry));
     entry->has_scale_d = entry->has_offset_d = true;
     entry->scale_d = scale_d;
     entry->offset_d = offset_d;
+    entry->has_num_bits_d = bits != 8;
+    entry->num_bits_d = (uint32_t)bits;
     set_shape(shape, entry);
     return pools ? qf_record_set_scales(context, entry, &(float){1}, 1) : QF_OK;
 }

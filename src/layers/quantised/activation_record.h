@@ -8,5 +8,5 @@
 /* The factors of the input of `name`, which has this shape; a layer that pools has no weights, and
  * gets the scale 1 for them. */
 qf_status qf_record_activation(qf_context *context, qf_record *record, const char *name, bool pools,
-                               float scale_d, int32_t offset_d, const qf_shape *shape);
+                               float scale_d, int32_t offset_d, int bits, const qf_shape *shape);
 #endif

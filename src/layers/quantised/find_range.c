@@ -42,6 +42,11 @@ static bool is_hfmg(const qf_layer *layer)
 
 /* ---- parameters ---- */
 
+static int bits_of(const qf_layer *layer)
+{
+    return is_hfmg(layer) ? 8 : ((const state *)layer->state)->options.bits;
+}
+
 static settings ifmr_settings(const Caffe__IFMRParameter *p)
 {
     return (settings){"IFMR",
@@ -72,7 +77,7 @@ static qf_ifmr_options ifmr_options(const Caffe__IFMRParameter *p)
                              .search_end = p->search_range_end,
                              .search_step = p->search_step,
                              .with_offset = p->with_offset,
-                             .bits = 8};
+                             .bits = (int)p->num_bits};
 }
 
 static qf_status check_settings(const qf_layer *layer, const settings *s)
@@ -116,6 +121,10 @@ static qf_status setup(qf_layer *layer)
         QF_TRY(check_bins(layer, bins));
         return qf_hfmg_begin(layer->context, bins, &s->hfmg);
     }
+    const uint32_t bits = param->ifmr_param->num_bits;
+    if (bits != 16 && (bits < 2 || bits > 8))
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "ifmr_param.num_bits is %u, expected 2 to 8, or 16", bits);
     s->options = ifmr_options(param->ifmr_param);
     return qf_ifmr_check(layer->context, &s->options);
 }
@@ -138,7 +147,7 @@ static bool same_options(const state *a, const state *b)
            a->settings.with_offset == b->settings.with_offset && a->hfmg.bins == b->hfmg.bins &&
            p->max_percentile == q->max_percentile && p->min_percentile == q->min_percentile &&
            p->search_start == q->search_start && p->search_end == q->search_end &&
-           p->search_step == q->search_step;
+           p->search_step == q->search_step && p->bits == q->bits;
 }
 
 /* An earlier layer of the type that reads the same value, through the same Split, and is asked the
@@ -306,7 +315,8 @@ static qf_status record_range(qf_layer *layer)
     QF_TRY(qf_pending_record_of(layer->context, layer->records, s->settings.record, &record));
     for (size_t i = 0; i < s->settings.object_count; i++) {
         QF_TRY(qf_record_activation(layer->context, record, s->settings.object[i], s->pools[i],
-                                    s->scale_d, s->offset_d, qf_blob_shape(layer->bottom[i])));
+                                    s->scale_d, s->offset_d, bits_of(layer),
+                                    qf_blob_shape(layer->bottom[i])));
         qf_info(layer->context, "Do layer:\"%s\" activation calibration success!",
                 s->settings.object[i]);
     }

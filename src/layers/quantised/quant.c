@@ -1,13 +1,25 @@
 /* Quant and AntiQuant (specification, G.4 and G.6). */
 #include "layers/layer.h"
+#include "model/quant_codes.h"
 
 #include <float.h>
 #include <math.h>
 
+enum { LOWEST = -128, CODE_BITS = 8, WIDE_BITS = 16 };
+
 typedef struct state {
     float scale;
-    int32_t offset_d;
+    qf_quant_codes_of codes;
 } state;
+
+static qf_status check_bits(const qf_layer *layer, uint32_t bits)
+{
+    if ((bits >= 2 && bits <= CODE_BITS) || bits == WIDE_BITS)
+        return QF_OK;
+    return qf_fail(layer->context, QF_E_VALUE,
+                   "quant_param.num_bits is %u, expected 2 to %d, or %d", bits, CODE_BITS,
+                   WIDE_BITS);
+}
 
 static qf_status setup(qf_layer *layer)
 {
@@ -19,21 +31,24 @@ static qf_status setup(qf_layer *layer)
         return qf_fail(layer->context, QF_E_VALUE,
                        "quant_param.scale is %g, expected a positive finite number",
                        (double)p->scale);
-    if (p->offset.len != 1)
+    QF_TRY(check_bits(layer, p->num_bits));
+    if (p->offset.len != qf_offset_bytes((int)p->num_bits))
         return qf_fail(layer->context, QF_E_FORMAT,
-                       "quant_param.offset has %zu bytes, expected exactly one signed byte",
-                       p->offset.len);
+                       "quant_param.offset has %zu bytes, expected exactly %s", p->offset.len,
+                       p->num_bits > CODE_BITS ? "two, the lower one first" : "one signed byte");
     s->scale = 1 / p->scale;
-    s->offset_d = (int8_t)p->offset.data[0];
+    s->codes = qf_quant_codes_read(p);
     return QF_OK;
 }
 
 static void stage(qf_layer *layer, qf_stage *out)
 {
     const state *s = layer->state;
+    if (s->codes.low != LOWEST) /* fused kernels clip where int8 ends */
+        return;
     out->kind = QF_STAGE_ENCODE;
     out->encode.scale = s->scale;
-    out->encode.offset_d = s->offset_d;
+    out->encode.offset_d = s->codes.offset_d;
 }
 
 /* Values that lie on this layer's grid already: rounding a whole number of steps gives that number.
@@ -41,7 +56,7 @@ static void stage(qf_layer *layer, qf_stage *out)
 static bool has_these_codes(const qf_tensor *x, const state *s)
 {
     return qf_tensor_has(x, QF_CODES) && x->code_scale == s->scale &&
-           x->code_zero == s->offset_d + 128;
+           x->code_zero == s->codes.offset_d + 128 && s->codes.low == LOWEST;
 }
 
 static qf_status forward(qf_layer *layer)
@@ -50,7 +65,13 @@ static qf_status forward(qf_layer *layer)
     qf_tensor *bottom = layer->bottom[0]->data, *top = layer->top[0]->data;
     if (has_these_codes(bottom, s))
         return top == bottom ? QF_OK : qf_tensor_share(layer->context, top, bottom);
-    return layer->device->quantise->quant(layer->context, bottom, s->scale, s->offset_d, top);
+    if (s->codes.bits > CODE_BITS) { /* no code of a kernel: values */
+        const qf_ulq steps = {s->scale, s->codes.low - s->codes.offset_d,
+                              s->codes.high - s->codes.low};
+        return layer->device->quantise->activations(layer->context, bottom, steps, top);
+    }
+    return layer->device->quantise->quant(layer->context, bottom, s->scale, s->codes.offset_d,
+                                          s->codes.low, top);
 }
 
 static qf_status pass_forward(qf_layer *layer)

@@ -179,6 +179,7 @@ qf_status qf_search_factors_train(const qf_layer *search, const qf_search_target
                           t->layer->name);
     if (status == QF_OK && first)
         status = set_scales(search->context, factors, scale_w, layout.channels);
+    factors->weight_bits = (int)p->num_bits;
     qf_free(scale_w);
     qf_free(factor);
     return status;

@@ -30,6 +30,7 @@ typedef struct qf_search_factors {
     size_t channels;
     float *scale_w; /* of each channel of the weights, not folded */
     size_t scales;
+    int weight_bits; /* in training; else 0, the record says it */
 } qf_search_factors;
 
 /* Room for so many channels; what was there goes. */

@@ -125,6 +125,10 @@ static qf_status record_shifts(qf_layer *layer, qf_record *record, const int *sh
         QF_TRY(qf_record_find_or_add(layer->context, record, p->layer_name[i], &entry));
         QF_TRY(qf_record_set_scales(layer->context, entry, s->factors.scale_w, s->factors.scales));
         QF_TRY(qf_record_set_shifts(layer->context, entry, shift, s->factors.scales));
+        if (s->factors.weight_bits) {
+            entry->has_num_bits_w = s->factors.weight_bits != 8;
+            entry->num_bits_w = (uint32_t)s->factors.weight_bits;
+        }
     }
     return QF_OK;
 }

@@ -2,6 +2,7 @@
  * of a fake-quant one, whose weights lie on their grid. */
 #include "base/memory.h"
 #include "layers/quantised/quant_layers.h"
+#include "model/quant_codes.h"
 #include "onnx/export/export_layers.h"
 #include "onnx/export/quantised_values.h"
 #include "quant/quant.h"
@@ -12,8 +13,15 @@
 qf_activation_code qf_onnx_activation(const qf_layer *quant, bool is_signed)
 {
     const Caffe__QuantParameter *p = quant->param->quant_param;
-    const int offset = (int8_t)p->offset.data[0];
-    qf_activation_code code = {.scale = 1 / p->scale, .zero = offset + 128, .highest = 255};
+    const qf_quant_codes_of codes = qf_quant_codes_read(p);
+    const int offset = codes.offset_d;
+    qf_activation_code code = {.scale = 1 / p->scale,
+                               .zero = offset + 128,
+                               .lowest = codes.low + 128,
+                               .highest = codes.high + 128};
+    if (codes.bits != 8 && (is_signed || codes.bits > 8)) /* int8 has room for these steps */
+        return (qf_activation_code){
+            .scale = code.scale, .lowest = codes.low - offset, .highest = codes.high - offset};
     if (!is_signed)
         return code;
     /* Symmetric: a range that is not becomes as wide as its longer side. */
@@ -35,13 +43,43 @@ static const char *zero_point(qf_onnx_export *e, int zero)
                        &value, 1, NULL, 0);
 }
 
+/* Steps that no type of QuantizeLinear before operator set 21 holds. */
+static const char *in_steps(qf_onnx_export *e, const qf_activation_code *code)
+{
+    qf_graph_maker *m = e->maker;
+    const char *scale = qf_floats(m, "scale", &code->scale, NULL, 0);
+    const char *steps = qf_unary(m, "Round", qf_binary(m, "Div", qf_onnx_bottom(e, 0), scale));
+    const char *kept = qf_node(
+        m, "Clip",
+        QF_INPUTS(steps, qf_scalar(m, (float)code->lowest), qf_scalar(m, (float)code->highest)),
+        QF_NO_ATTRIBUTES);
+    return qf_binary(m, "Mul", kept, scale);
+}
+
+/* Fewer codes than the type has: what is beyond them is clipped before. */
+static const char *clipped(qf_onnx_export *e, const qf_activation_code *code)
+{
+    qf_graph_maker *m = e->maker;
+    return qf_node(m, "Clip",
+                   QF_INPUTS(qf_onnx_bottom(e, 0),
+                             qf_scalar(m, code->scale * (float)(code->lowest - code->zero)),
+                             qf_scalar(m, code->scale * (float)(code->highest - code->zero))),
+                   QF_NO_ATTRIBUTES);
+}
+
 void qf_onnx_quant(qf_onnx_export *e)
 {
     const qf_activation_code code = qf_onnx_activation(e->layer, e->signed_activations);
+    const int levels = code.highest - code.lowest;
+    if (levels > 255) {
+        qf_onnx_set_top(e, 0, in_steps(e, &code));
+        return;
+    }
+    const char *input = levels < 255 ? clipped(e, &code) : qf_onnx_bottom(e, 0);
     const char *scale = qf_floats(e->maker, "scale", &code.scale, NULL, 0),
                *zero = zero_point(e, code.zero);
-    const char *codes = qf_node(e->maker, "QuantizeLinear",
-                                QF_INPUTS(qf_onnx_bottom(e, 0), scale, zero), QF_NO_ATTRIBUTES);
+    const char *codes =
+        qf_node(e->maker, "QuantizeLinear", QF_INPUTS(input, scale, zero), QF_NO_ATTRIBUTES);
     qf_onnx_set_top(
         e, 0,
         qf_node(e->maker, "DequantizeLinear", QF_INPUTS(codes, scale, zero), QF_NO_ATTRIBUTES));

@@ -128,14 +128,15 @@ static float code_of(float x, float scale, float zero, float lowest, float highe
 }
 
 /* Codes of another scale, which symmetric ones may have, cannot be compared. */
-static qf_status quantise(comparison *c, const qf_layer *model, qf_layer *meant)
+static qf_status quantise_codes(comparison *c, const qf_layer *model, qf_layer *meant)
 {
     const Onnx__Tensor *scale_tensor, *zero_tensor;
     QF_TRY(need(c, model->name, "scale", &scale_tensor));
     QF_TRY(need(c, model->name, "zero_point", &zero_tensor));
     const bool is_signed = zero_tensor->data_type == ONNX__TENSOR__DATA_TYPE__INT8;
     const float scale = (float)value_at(scale_tensor, 0), zero = (float)value_at(zero_tensor, 0);
-    const float lowest = is_signed ? -128 : 0, highest = is_signed ? 127 : 255;
+    const qf_activation_code kept = qf_onnx_activation(model, is_signed);
+    const float lowest = (float)kept.lowest, highest = (float)kept.highest;
     const qf_tensor *coded = model->top[0]->data;
     const size_t count = qf_blob_count(model->top[0]);
     const uint8_t *codes;
@@ -157,6 +158,18 @@ static qf_status quantise(comparison *c, const qf_layer *model, qf_layer *meant)
     }
     c->found->codes += comparable ? count : 0;
     return QF_OK;
+}
+
+/* More bits than codes have: nothing of integers to be compared. */
+static qf_status quantise(comparison *c, const qf_layer *model, qf_layer *meant)
+{
+    const qf_activation_code code = qf_onnx_activation(model, false);
+    if (code.highest - code.lowest <= 255)
+        return quantise_codes(c, model, meant);
+    QF_TRY(qf_blob_reshape_like(meant->top[0], meant->bottom[0]));
+    return model->device->quantise->activations(
+        c->context, meant->bottom[0]->data,
+        (qf_ulq){code.scale, code.lowest, code.highest - code.lowest}, meant->top[0]->data);
 }
 
 static qf_status pass_on(comparison *c, qf_layer *layer)

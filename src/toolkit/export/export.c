@@ -4,9 +4,11 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
+#include "model/quant_codes.h"
 #include "quant/quant.h"
 #include "toolkit/export/fold.h"
 #include "toolkit/export/fusion_file.h"
+#include "toolkit/export/signs.h"
 #include "toolkit/toolkit.h"
 
 #include <stdlib.h>
@@ -116,15 +118,37 @@ static qf_status deploy_weights(qf_context *context, const qf_quantised *q,
 
 /* ---- layers ---- */
 
+/* The factors of a Quant layer. */
+typedef struct quant_factors {
+    float scale;
+    int32_t offset;
+    int bits;
+    bool says_bits; /* AMCT's format has no field for them, nor needs one where nothing is clipped
+                       below */
+} quant_factors;
+
+static quant_factors factors_of(const Caffe__NetParameter *net, int index, const qf_quantised *q,
+                                bool deploy)
+{
+    const bool from_zero = q->offset_d == -(1 << (q->data_bits - 1));
+    const bool unaided = q->data_bits < 8 && from_zero &&
+                         qf_graph_is_never_negative(net, net->layer[index]->bottom[0], index);
+    return (quant_factors){.scale = 1 / q->scale_d,
+                           .offset = q->offset_d + qf_code_lift(q->data_bits),
+                           .bits = q->data_bits,
+                           .says_bits = q->data_bits != 8 && !(deploy && unaided)};
+}
+
 /* A Quant layer before `index` that reads the same tensor and has the same factors. */
 static Caffe__LayerParameter *find_quant(const Caffe__NetParameter *net, int index,
-                                         const char *bottom, float scale, int8_t offset)
+                                         const char *bottom, const quant_factors *factors)
 {
     for (int i = index - 1; i >= 0; i--) {
         Caffe__LayerParameter *layer = net->layer[i];
         if (qf_layer_is(layer, "Quant") && strcmp(layer->bottom[0], bottom) == 0 &&
-            layer->quant_param->scale == scale &&
-            (int8_t)layer->quant_param->offset.data[0] == offset)
+            layer->quant_param->scale == factors->scale &&
+            layer->quant_param->num_bits == (factors->says_bits ? (uint32_t)factors->bits : 8) &&
+            qf_quant_codes_read(layer->quant_param).offset_d == factors->offset)
             return layer;
         if (qf_layer_writes(layer, bottom))
             break;
@@ -132,29 +156,32 @@ static Caffe__LayerParameter *find_quant(const Caffe__NetParameter *net, int ind
     return NULL;
 }
 
-static qf_status set_quant(qf_context *context, const qf_quantised *q, float scale,
+static qf_status set_quant(qf_context *context, const qf_quantised *q, const quant_factors *factors,
                            Caffe__LayerParameter *layer)
 {
     QF_TRY(qf_message_new(context, &caffe__quant_parameter__descriptor, &layer->quant_param));
     Caffe__QuantParameter *p = layer->quant_param;
     p->has_with_offset = p->with_offset = true;
     p->has_scale = true;
-    p->scale = scale;
-    p->offset.data = malloc(1);
+    p->scale = factors->scale;
+    p->has_num_bits = factors->says_bits;
+    p->num_bits = factors->says_bits ? (uint32_t)factors->bits : 8;
+    p->offset.len = qf_offset_bytes(factors->bits);
+    p->offset.data = malloc(p->offset.len);
     if (!p->offset.data)
         return qf_fail(context, QF_E_MEMORY, "no memory for an offset");
-    p->offset.data[0] = (uint8_t)(int8_t)q->offset_d;
-    p->offset.len = 1;
+    for (size_t i = 0; i < p->offset.len; i++)
+        p->offset.data[i] = (uint8_t)((uint32_t)factors->offset >> 8 * i);
     p->has_offset = true;
     return qf_set_string(context, &p->object_layer, q->name);
 }
 
 static qf_status insert_quant(qf_context *context, Caffe__NetParameter *net, const qf_quantised *q,
-                              int *index)
+                              bool deploy, int *index)
 {
     Caffe__LayerParameter *layer = net->layer[*index], *quant;
-    const float scale = 1 / q->scale_d;
-    quant = find_quant(net, *index, layer->bottom[0], scale, (int8_t)q->offset_d);
+    const quant_factors factors = factors_of(net, *index, q, deploy);
+    quant = find_quant(net, *index, layer->bottom[0], &factors);
     if (quant)
         return qf_set_string(context, &layer->bottom[0], quant->top[0]);
     qf_buffer name = {0};
@@ -164,7 +191,7 @@ static qf_status insert_quant(qf_context *context, Caffe__NetParameter *net, con
         status = qf_graph_new_layer(context, qf_buffer_text(&name), "Quant", layer->bottom[0],
                                     qf_buffer_text(&name), &quant);
     if (status == QF_OK)
-        status = set_quant(context, q, scale, quant);
+        status = set_quant(context, q, &factors, quant);
     if (status == QF_OK)
         status = qf_set_string(context, &layer->bottom[0], qf_buffer_text(&name));
     if (status == QF_OK)
@@ -215,7 +242,7 @@ static qf_status build(qf_context *context, const qf_quantised_net *r, bool depl
         const qf_quantised *q = &r->layers[i];
         int index = qf_graph_find(*out, q->name);
         QF_TRY(qf_graph_name_apart(context, *out, index)); /* its bottom is going to be another */
-        QF_TRY(insert_quant(context, *out, q, &index));
+        QF_TRY(insert_quant(context, *out, q, deploy, &index));
         Caffe__LayerParameter *layer = (*out)->layer[index];
         qf_fold_unshare(layer);
         if (q->has_weights)
@@ -245,11 +272,24 @@ static const struct kind {
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
+static qf_status check_deployable(qf_context *context, const qf_quantised_net *quantised)
+{
+    const qf_quantised *wide = qf_quantised_wide(quantised);
+    return wide ? qf_fail(context, QF_E_UNSUPPORTED,
+                          "layer %s has an input of %d bits, which no deploy model can have: its "
+                          "codes are int8; write the fake-quant model only (type Fakequant), or "
+                          "give the layer 8 bits",
+                          wide->name, wide->data_bits)
+                : QF_OK;
+}
+
 /* All of a model, before anything is written. */
 static qf_status make_model(qf_context *context, const qf_quantised_net *quantised,
                             const struct kind *kind, const char *save_path, model_files *files,
                             Caffe__NetParameter **net)
 {
+    if (kind->deploy)
+        QF_TRY(check_deployable(context, quantised));
     files->model = qf_toolkit_name(save_path, kind->model);
     files->weights = qf_toolkit_name(save_path, kind->weights);
     if (!files->model || !files->weights)
@@ -308,6 +348,14 @@ static qf_status save_together(qf_context *context, const qf_quantised_net *quan
         if (nets[i])
             qf_toolkit_say_saved(context, files[i].model, files[i].weights);
     return QF_OK;
+}
+
+const qf_quantised *qf_quantised_wide(const qf_quantised_net *quantised)
+{
+    for (size_t i = 0; i < quantised->count; i++)
+        if (quantised->layers[i].data_bits > 8)
+            return &quantised->layers[i];
+    return NULL;
 }
 
 qf_status qf_export_check_arguments(qf_context *context, qf_save_type save_type,

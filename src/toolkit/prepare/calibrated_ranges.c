@@ -69,8 +69,9 @@ qf_status qf_calibrated_ranges_take(qf_context *context, const Caffe__NetParamet
             continue;
         }
         layer->has_clip = layer->calibrated_clip = true;
-        layer->clip_min = (float)(-128 - entry->offset_d) * entry->scale_d;
-        layer->clip_max = (float)(127 - entry->offset_d) * entry->scale_d;
+        const int half = 1 << (entry->num_bits_d - 1); /* checked */
+        layer->clip_min = (float)(-half - entry->offset_d) * entry->scale_d;
+        layer->clip_max = (float)(half - 1 - entry->offset_d) * entry->scale_d;
     }
     qf_message_free(record);
     return QF_OK;

@@ -2,6 +2,7 @@
 #include "toolkit/report/layer_figures.h"
 
 #include "base/memory.h"
+#include "model/quant_codes.h"
 #include "quant/quant.h"
 
 #include <math.h>
@@ -43,10 +44,10 @@ static const qf_layer *fake_layer(const qf_net_pair *pair, int index)
 static qf_status begin(const qf_net_pair *pair, const qf_pair_unit *unit, qf_layer_figures *f)
 {
     const Caffe__QuantParameter *p = fake_layer(pair, unit->quant)->param->quant_param;
-    const int offset_d = (int8_t)p->offset.data[0];
+    const qf_quant_codes_of codes = qf_quant_codes_read(p);
     f->step = 1 / (double)p->scale;
-    f->clip_low = (-128 - offset_d) * f->step;
-    f->clip_high = (127 - offset_d) * f->step;
+    f->clip_low = (codes.low - codes.offset_d) * f->step;
+    f->clip_high = (codes.high - codes.offset_d) * f->step;
     f->input_channels = qf_tensor_extent(&qf_pair_plain_input(pair, unit)->shape).channels;
     f->output_channels = qf_tensor_extent(&qf_pair_plain_output(pair, unit)->shape).channels;
     f->loudest_input = qf_alloc(f->input_channels, sizeof *f->loudest_input);

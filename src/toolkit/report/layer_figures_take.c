@@ -1,6 +1,7 @@
 /* Figures of a quantised layer, when all batches have run. */
 #include "base/memory.h"
 #include "base/rows.h"
+#include "model/quant_codes.h"
 #include "toolkit/report/layer_figures.h"
 
 #include <math.h>
@@ -158,7 +159,7 @@ qf_status qf_layer_figures_take(const qf_net_pair *pair, const qf_pair_unit *uni
     snprintf(out->name, sizeof out->name, "%s", plain->name);
     snprintf(out->type, sizeof out->type, "%s", plain->type->name);
     out->scale_d = 1 / p->scale;
-    out->offset_d = (int8_t)p->offset.data[0];
+    out->offset_d = qf_quant_codes_read(p).offset_d - qf_code_lift((int)p->num_bits);
     out->weight_sqnr = plain->param_count ? qf_noise_decibels(&f->weights) : (double)NAN;
     out->input_sqnr = qf_noise_decibels(&f->input);
     out->output_sqnr = qf_noise_decibels(&f->output);

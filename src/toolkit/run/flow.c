@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/output.h"
 #include "base/rows.h"
+#include "toolkit/export/export.h"
 #include "toolkit/toolkit.h"
 
 #include <math.h>
@@ -66,6 +67,19 @@ qf_run_callbacks qf_flow_callbacks(qf_flow *flow)
 static const char *const testing[] = {"testing the float model", "testing the calibrated model",
                                       "testing the fake-quant model", "testing the deploy model"};
 
+qf_status qf_flow_export(qf_flow *flow, const qf_quantised_net *quantised)
+{
+    const qf_quantised *wide = qf_quantised_wide(quantised);
+    flow->not_deployable = wide;
+    if (wide)
+        qf_warning(flow->context,
+                   "There is no deploy model: the input of layer %s has %d bits, and the codes of "
+                   "deploy models are int8",
+                   wide->name, wide->data_bits);
+    return qf_export(flow->context, quantised, wide ? QF_SAVE_FAKE_QUANT : QF_SAVE_BOTH,
+                     flow->save_path, NULL, 0);
+}
+
 qf_status qf_flow_test(qf_flow *flow, const char *model, const char *weights,
                        qf_run_model_kind kind, qf_qat_result *out)
 {
@@ -94,8 +108,11 @@ qf_status qf_flow_test_exported(qf_flow *flow, bool tests, qf_qat_result *out)
         {"fake_quant_model.prototxt", "fake_quant_weights.caffemodel", QF_RUN_FAKE_QUANT,
          &out->fake_quant_bytes},
         {"deploy_model.prototxt", "deploy_weights.caffemodel", QF_RUN_DEPLOY, &out->deploy_bytes}};
+    const int count = flow->not_deployable ? 1 : 2;
     qf_status status = QF_OK;
-    for (int i = 0; i < 2 && status == QF_OK; i++) {
+    if (flow->not_deployable)
+        out->deploy_score = (double)NAN;
+    for (int i = 0; i < count && status == QF_OK; i++) {
         char *model = qf_toolkit_name(flow->save_path, models[i].model);
         char *weights = qf_toolkit_name(flow->save_path, models[i].weights);
         if (!model || !weights)
@@ -140,6 +157,11 @@ qf_status qf_flow_verify(qf_flow *flow, const qf_data_options *data, int batches
 {
     const qf_run_callbacks callbacks = qf_flow_callbacks(flow);
     flow->stage = "comparing integers";
+    if (flow->not_deployable) { /* nothing was compared */
+        out->verification = qf_alloc(1, sizeof *out->verification);
+        return out->verification ? QF_OK
+                                 : qf_fail(flow->context, QF_E_MEMORY, "no memory for a result");
+    }
     return qf_verify(flow->context, flow->save_path, data,
                      batches < VERIFIED_BATCHES ? batches : VERIFIED_BATCHES, callbacks.action,
                      callbacks.progress, callbacks.user, &out->verification);

@@ -10,6 +10,7 @@ typedef struct qf_flow {
     qf_run_callbacks callbacks; /* the caller's */
     const char *stage;          /* what is going on, for progress */
     qf_run_test test;
+    bool not_deployable; /* an input of more bits than codes have: there is no deploy model */
 } qf_flow;
 
 extern const char qf_stage_training[]; /* in which tests search shifts */
@@ -24,6 +25,8 @@ qf_run_callbacks qf_flow_callbacks(qf_flow *flow);
 /* An earlier run's record is there: warns that its files are overwritten. */
 void qf_flow_warn(const qf_flow *flow, const char *record);
 
+/* Both models to save_path, or only the fake-quant one where the other is not possible. */
+qf_status qf_flow_export(qf_flow *flow, const qf_quantised_net *quantised);
 /* Test a model; random numbers come out as if it had not been tested. */
 qf_status qf_flow_test(qf_flow *flow, const char *model, const char *weights,
                        qf_run_model_kind kind, qf_qat_result *out);

@@ -7,7 +7,6 @@
 #include "base/sized_options.h"
 #include "model/until.h"
 #include "toolkit/config/bits.h"
-#include "toolkit/export/export.h"
 #include "toolkit/export/retrained.h"
 #include "toolkit/prepare/equalise.h"
 #include "toolkit/run/keep.h"
@@ -118,8 +117,7 @@ static qf_status export_and_report(run *r, const char *weights, qf_qat_result *o
 {
     qf_quantised_net retrained;
     QF_TRY(qf_retrained_read(r->context, r->file[MODIFIED], weights, r->file[RECORD], &retrained));
-    qf_status status =
-        qf_export(r->context, &retrained, QF_SAVE_BOTH, r->options->save_path, NULL, 0);
+    qf_status status = qf_flow_export(&r->flow, &retrained);
     if (status == QF_OK)
         status = qf_flow_fill_rows(r->context, &retrained, out);
     qf_quantised_net_release(&retrained);

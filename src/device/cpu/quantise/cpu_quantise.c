@@ -214,14 +214,14 @@ static qf_status hfmg_decide(qf_context *context, const qf_hfmg *hfmg, bool with
 }
 
 static qf_status quant(qf_context *context, qf_tensor *x, float scale, int32_t offset_d,
-                       qf_tensor *codes)
+                       int32_t low, qf_tensor *codes)
 {
     const float *from;
     uint8_t *to;
     QF_TRY(qf_read(context, x, QF_NHWC, &from));
     /* In place too: the codes have an array of their own. */
     QF_TRY(qf_tensor_write(context, codes, QF_CODES, &to));
-    qf_quant_codes(from, to, qf_shape_count(&codes->shape), scale, offset_d);
+    qf_quant_codes(from, to, qf_shape_count(&codes->shape), scale, offset_d, low);
     codes->code_scale = scale;
     codes->code_zero = offset_d + 128;
     return QF_OK;

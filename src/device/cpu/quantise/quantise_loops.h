@@ -67,6 +67,7 @@ qf_status qf_hfmg_search(qf_context *context, const qf_hfmg *hfmg, bool with_off
 
 /* ---- Quant of exported models (quant_codes.c): unsigned codes, AMCT's + 128 ---- */
 
-void qf_quant_codes(const float *x, uint8_t *code, size_t n, float scale, int32_t offset_d);
+void qf_quant_codes(const float *x, uint8_t *code, size_t n, float scale, int32_t offset_d,
+                    int32_t low);
 
 #endif
