@@ -284,8 +284,8 @@ static void refused_files(void **state)
                  "The search_range must have two floating-point number in layer c1");
     refuses_json(C1("\"activation_quant_params\":{\"max_percentile\":\"x\"}"),
                  "could not convert string to float: 'x' in layer c1");
-    refuses_json(C1("\"activation_quant_params\":{\"num_bits\":4}"),
-                 "num_bits must be 8 in layer c1");
+    refuses_json(C1("\"activation_quant_params\":{\"num_bits\":5}"),
+                 "c1: activations of 5 bits are not possible; expected 4, 6, 8 or 16");
     refuses_json(C1("\"weight_quant_params\":{\"num_steps\":16}"),
                  "num_steps is not valid param of quantize arq_quantize in layer c1");
     refuses_json(C1("\"weight_quant_params\":{\"steps\":16,\"wts_algo\":\"nuq_quantize\"}"),

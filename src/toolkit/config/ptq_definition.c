@@ -25,6 +25,12 @@ static int to_int(uint32_t value)
     return value > INT_MAX ? INT_MAX : (int)value;
 }
 
+/* 0 would be none said. */
+static int to_bits(uint32_t value)
+{
+    return value ? to_int(value) : -1;
+}
+
 static qf_choice to_choice(protobuf_c_boolean has, protobuf_c_boolean value)
 {
     return !has ? QF_AUTOMATIC : value ? QF_YES : QF_NO;
@@ -80,6 +86,17 @@ static const block *block_of(const definition *d, const qf_layer_config *layer)
     return d->not_channel_wise && !layer->support.channel_wise ? d->not_channel_wise : d->common;
 }
 
+/* What a block says of bits; the rest is checked with the other values. */
+static void apply_bits(const block *from, qf_layer_config *layer)
+{
+    if (from->activation_case == AMCT__CALIBRATION_CONFIG__ACTIVATION_IFMR_QUANTIZE &&
+        from->ifmr_quantize->has_num_bits)
+        layer->activation_bits = to_bits(from->ifmr_quantize->num_bits);
+    if (from->weights_case == AMCT__CALIBRATION_CONFIG__WEIGHTS_ARQ_QUANTIZE &&
+        from->arq_quantize->has_num_bits)
+        layer->weight_bits = to_bits(from->arq_quantize->num_bits);
+}
+
 static void apply_to_layer(const definition *d, qf_layer_config *layer)
 {
     const block *own = block_of(d, layer);
@@ -87,6 +104,7 @@ static void apply_to_layer(const definition *d, qf_layer_config *layer)
     if (own) {
         const bool *channel_wise = channel_wise_of(own);
         apply_activation(own, &layer->calibration);
+        apply_bits(own, layer);
         layer->channel_wise = channel_wise ? *channel_wise : layer->support.channel_wise;
     }
     if (d->common)

@@ -125,6 +125,10 @@ static qf_status read_setting(const reader *r, const qf_setting *setting, const 
         return number == setting->constant ? QF_OK : refuse(r, QF_E_VALUE, "%s", setting->refusal);
     case QF_SET_INTEGER:
         return get_integer(r, setting->key, value, to);
+    case QF_SET_BITS:
+        QF_TRY(get_integer(r, setting->key, value, &number));
+        *(int *)to = number ? number : -1; /* 0 would be none said */
+        return QF_OK;
     case QF_SET_BOOLEAN:
         QF_TRY(need_type(r, setting->key, value, JSON_TRUE));
         *(bool *)to = json_is_true(value);
@@ -191,19 +195,18 @@ static void warn_of_useless(const reader *r, const json_t *block)
 
 static qf_status read_activation(const reader *r, const json_t *block)
 {
-    qf_calibration *calibration = &r->layer->calibration;
     const char *key;
     const json_t *value;
     QF_TRY(need_type(r, "activation_quant_params", block, JSON_OBJECT));
     QF_TRY(check_methods(r, block));
     if (json_object_get(block, "num_of_bins"))
-        calibration->method = QF_HFMG; /* unless act_algo says something else */
+        r->layer->calibration.method = QF_HFMG; /* unless act_algo says something else */
     json_object_foreach((json_t *)block, key, value)
     {
         const qf_setting *setting = qf_setting_find(qf_ptq_activation, key);
         if (!setting)
             return refuse(r, QF_E_VALUE, "Unknown parameter %s in activation_quant_params", key);
-        QF_TRY(read_setting(r, setting, value, calibration));
+        QF_TRY(read_setting(r, setting, value, r->layer));
     }
     warn_of_useless(r, block);
     return QF_OK;

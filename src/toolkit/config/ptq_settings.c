@@ -1,6 +1,7 @@
 /* The settings of calibration, and what their values may be. */
 #include "toolkit/config/ptq_settings.h"
 
+#include "toolkit/config/bits.h"
 #include "toolkit/config/name_list.h"
 #include "toolkit/config/ptq_config.h"
 #include "toolkit/prepare/graph.h"
@@ -30,15 +31,16 @@ const qf_setting qf_ptq_layer[] = {
     {.key = NULL},
 };
 
-#define IN_CALIBRATION(member) offsetof(qf_calibration, member)
-#define NUM_BITS                                                                                   \
+#define IN_CALIBRATION(member)                                                                     \
+    (offsetof(qf_layer_config, calibration) + offsetof(qf_calibration, member))
+#define NUM_BITS(member)                                                                           \
     {                                                                                              \
-        .key = "num_bits", .kind = QF_SET_CONSTANT, .constant = 8, .methods = QF_FOR_ALL,          \
-        .read_only = true, .refusal = "num_bits must be 8"                                         \
+        .key = "num_bits", .kind = QF_SET_BITS, .methods = QF_FOR_ALL,                             \
+        .at = offsetof(qf_layer_config, member)                                                    \
     }
 
 const qf_setting qf_ptq_activation[] = {
-    NUM_BITS,
+    NUM_BITS(activation_bits),
     {.key = "max_percentile",
      .kind = QF_SET_NUMBER,
      .at = IN_CALIBRATION(max_percentile),
@@ -74,7 +76,7 @@ const qf_setting qf_ptq_activation[] = {
 };
 
 const qf_setting qf_ptq_weights[] = {
-    NUM_BITS,
+    NUM_BITS(weight_bits),
     {.key = "channel_wise",
      .kind = QF_SET_BOOLEAN,
      .at = offsetof(qf_layer_config, channel_wise),
@@ -176,9 +178,27 @@ static qf_status check_non_uniform(qf_context *context, const qf_layer_config *l
     return QF_OK;
 }
 
+/* What of other than 8 bits cannot be done, either. */
+static qf_status check_bits(qf_context *context, const qf_layer_config *layer)
+{
+    const int weights = qf_bits(layer->weight_bits), activations = qf_bits(layer->activation_bits);
+    QF_TRY(qf_bits_check(context, layer->name, QF_BITS_OF_WEIGHTS, weights));
+    QF_TRY(qf_bits_check(context, layer->name, QF_BITS_OF_ACTIVATIONS, activations));
+    if (activations != 8 && layer->calibration.method == QF_HFMG)
+        return qf_fail(context, QF_E_VALUE,
+                       "hfmg finds ranges of 8 bits only, not of num_bits %d; use ifmr in layer %s",
+                       activations, layer->name);
+    if (weights != 8 && layer->weight_method == QF_NUQ)
+        return qf_fail(context, QF_E_VALUE,
+                       "nuq_quantize has codes of 8 bits only, not of num_bits %d in layer %s",
+                       weights, layer->name);
+    return QF_OK;
+}
+
 qf_status qf_ptq_check_layer(qf_context *context, const qf_layer_config *layer)
 {
     const qf_calibration *c = &layer->calibration;
+    QF_TRY(check_bits(context, layer));
     QF_TRY(check_percentile(context, layer->name, "max_percentile", c->max_percentile));
     QF_TRY(check_percentile(context, layer->name, "min_percentile", c->min_percentile));
     QF_TRY(check_search(context, layer->name, c));

@@ -8,6 +8,7 @@
 typedef enum qf_setting_kind {
     QF_SET_CONSTANT, /* an integer that must be this one; not kept */
     QF_SET_INTEGER,
+    QF_SET_BITS, /* an integer that is not written where it is 8 */
     QF_SET_BOOLEAN,
     QF_SET_CHOICE, /* a boolean that may be absent */
     QF_SET_NUMBER,
@@ -23,7 +24,7 @@ enum { QF_FOR_ARQ = 1 << QF_ARQ, QF_FOR_NUQ = 1 << QF_NUQ };
 typedef struct qf_setting {
     const char *key;
     qf_setting_kind kind;
-    size_t at;                /* in qf_config, qf_layer_config or qf_calibration */
+    size_t at;                /* in qf_config or qf_layer_config */
     unsigned methods;         /* QF_FOR_… */
     bool read_only;           /* accepted, not written */
     int constant;             /* QF_SET_CONSTANT */

@@ -2,6 +2,7 @@
  * order of their names, no newline at the end. */
 #include "base/file.h"
 #include "base/memory.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/config/json_file.h"
 #include "toolkit/config/ptq_config.h"
 
@@ -49,6 +50,7 @@ static void print_setting(qf_buffer *out, int depth, const qf_setting *setting, 
         qf_buffer_print(out, "%d", setting->constant);
         break;
     case QF_SET_INTEGER:
+    case QF_SET_BITS:
         qf_buffer_print(out, "%d", *(const int *)value);
         break;
     case QF_SET_BOOLEAN:
@@ -76,6 +78,7 @@ static bool is_absent(const qf_setting *setting, const void *base)
 {
     const void *value = (const char *)base + setting->at;
     return setting->read_only ||
+           (setting->kind == QF_SET_BITS && qf_bits(*(const int *)value) == 8) ||
            (setting->kind == QF_SET_CHOICE && *(const qf_choice *)value == QF_AUTOMATIC);
 }
 
@@ -108,7 +111,7 @@ static void print_layer(qf_buffer *out, const qf_layer_config *layer)
     qf_buffer_print(out, "{");
     print_settings(out, 2, qf_ptq_layer, 0, layer);
     print_block(out, "activation_quant_params", qf_ptq_activation, 1u << layer->calibration.method,
-                &layer->calibration);
+                layer);
     print_block(out, "weight_quant_params", qf_ptq_weights, 1u << layer->weight_method, layer);
     qf_buffer_print(out, "\n    }");
 }

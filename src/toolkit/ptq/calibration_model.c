@@ -2,6 +2,7 @@
  * quantised already, and beside each quantised layer what measures its input and its sums. */
 #include "base/memory.h"
 #include "base/output.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/export/fold.h"
 #include "toolkit/prepare/prepare.h"
 #include "toolkit/ptq/joint_layers.h"
@@ -31,7 +32,8 @@ static qf_status quantise(qf_context *context, const qf_quant_graph *graph,
     const qf_joint joint = qf_ptq_joint_of(graph, config);
     qf_weight_layout layout;
     QF_TRY(qf_quantised_layout(context, layer, config->channel_wise, &layout));
-    QF_TRY(qf_quantise_weights(context, layer->blobs[0]->data, layout, QF_BITS_CODE, q));
+    QF_TRY(qf_quantise_weights(context, layer->blobs[0]->data, layout, qf_bits(config->weight_bits),
+                               q));
     if (config->weight_method == QF_NUQ)
         return qf_nuq_quantise(context, layer->blobs[0]->data, layout, config->nuq_steps,
                                config->nuq_iterations, q->scale, q->codes);
@@ -52,6 +54,8 @@ static qf_status replace_weights(qf_context *context, const qf_quant_graph *grap
         status = qf_quantised_give_weights(context, &q, layer);
     if (status == QF_OK)
         status = qf_record_set_scales(context, entry, q.scale, q.scales);
+    entry->has_num_bits_w = q.weight_bits != 8;
+    entry->num_bits_w = (uint32_t)q.weight_bits;
     qf_fold_unshare(layer); /* others keep their floats */
     qf_free(q.scale);
     qf_free(q.codes);
@@ -88,6 +92,8 @@ static qf_status set_ifmr(qf_context *context, const calibration *c, const qf_la
     to->search_step = (float)from->search_step;
     to->max_percentile = (float)from->max_percentile;
     to->min_percentile = (float)from->min_percentile;
+    to->has_num_bits = qf_bits(config->activation_bits) != 8;
+    to->num_bits = (uint32_t)qf_bits(config->activation_bits);
     return qf_set_string(context, &to->record_file_path, c->graph->file[QF_GRAPH_RECORD]);
 }
 
@@ -169,7 +175,7 @@ static qf_status insert_search(qf_context *context, calibration *c, const qf_lay
     const qf_joint joint = qf_ptq_joint_of(c->graph, config);
     const int last = qf_graph_find(c->net, joint.layer[joint.count - 1]->name);
     Caffe__LayerParameter *made;
-    if (!config->support.has_weights)
+    if (!config->support.has_weights || qf_bits(config->activation_bits) > 8)
         return QF_OK;
     qf_status status = qf_prepare_new_search(
         context, config, "search_n_layer", qf_find_layer(c->net, config->name)->top[0],

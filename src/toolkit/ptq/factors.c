@@ -25,6 +25,8 @@ qf_status qf_ptq_take_factors(qf_context *context, qf_quantised_net *quantised,
     q->has_weights = qf_layer_support(layer, layer).has_weights;
     q->scale_d = entry->scale_d;
     q->offset_d = entry->offset_d;
+    q->data_bits = (int)entry->num_bits_d;
+    q->weight_bits = (int)entry->num_bits_w;
     if (!q->has_weights)
         return qf_quantise_nothing(context, q);
     QF_TRY(qf_quantised_layout(context, layer, entry->n_scale_w > 1, &layout));

@@ -3,6 +3,7 @@
 
 #include "base/amct_log.h"
 #include "base/memory.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/export/fold.h"
 
 #include <string.h>
@@ -33,6 +34,8 @@ static bool alike(const qf_quant_graph *graph, const qf_layer_config *a, const q
 {
     const Caffe__NetParameter *net = graph->quantised.net;
     return a->channel_wise == b->channel_wise &&
+           qf_bits(a->weight_bits) == qf_bits(b->weight_bits) &&
+           qf_bits(a->activation_bits) == qf_bits(b->activation_bits) &&
            qf_fold_outputs(qf_find_layer(net, a->name)) ==
                qf_fold_outputs(qf_find_layer(net, b->name)) &&
            same_range(&graph->config, &a->calibration, &b->calibration);
@@ -136,8 +139,8 @@ qf_status qf_ptq_joint_scales(qf_context *context, const qf_quant_graph *graph,
         if (strcmp(layer->name, q->name) == 0)
             continue;
         QF_TRY(qf_quantised_layout(context, layer, joint->layer[i]->channel_wise, &layout));
-        qf_status status =
-            qf_quantise_weights(context, layer->blobs[0]->data, layout, QF_BITS_CODE, &other);
+        qf_status status = qf_quantise_weights(context, layer->blobs[0]->data, layout,
+                                               qf_bits(joint->layer[i]->weight_bits), &other);
         for (size_t c = 0; status == QF_OK && c < q->scales; c++)
             q->scale[c] = other.scale[c] > q->scale[c] ? other.scale[c] : q->scale[c];
         qf_free(other.scale);

@@ -35,8 +35,8 @@ static qf_status read_record(qf_context *context, const qf_quant_graph *graph, q
                               QF_RECORD_CALIBRATED, out);
 }
 
-/* ARQ's scales make the largest weight of each ±127 or −128 steps; another net's, or those of
- * another configuration, do not. Scales that are shared or fitted may. */
+/* ARQ's scales make the largest weight of each ±127 or −128 steps (of 8 bits); another net's, or
+ * those of another configuration, do not. Scales that are shared or fitted may. */
 static bool fits(const qf_quantised *q, const Caffe__LayerParameter *layer, double *largest)
 {
     for (size_t s = 0; s < q->scales; s++)
@@ -45,9 +45,10 @@ static bool fits(const qf_quantised *q, const Caffe__LayerParameter *layer, doub
         const size_t s = qf_quantised_scale_of(q, layer, i);
         largest[s] = fmax(largest[s], fabs((double)layer->blobs[0]->data[i]) / (double)q->scale[s]);
     }
+    const double half = 1 << (q->weight_bits - 1);
     bool all = true;
     for (size_t s = 0; s < q->scales; s++)
-        all = all && (largest[s] < 0.5 || (largest[s] > 126 && largest[s] < 129));
+        all = all && (largest[s] < 0.5 || (largest[s] > half - 2 && largest[s] < half + 1));
     return all;
 }
 
