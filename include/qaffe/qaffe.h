@@ -990,6 +990,66 @@ QF_API qf_status qf_qat_run(qf_context *context, const qf_qat_options *options,
                             qf_qat_result **out);
 QF_API void qf_qat_result_destroy(qf_qat_result *result);
 
+/* ---- bits by layer ---- */
+
+/* What to choose the weights' bits of each layer by; begin with its size and
+ * qf_bits_set_defaults(). */
+typedef struct qf_bits_options {
+    size_t size;                /* of this struct */
+    const qf_qat_options *net;  /* of it: model, weights, train_data (whose first batch sets ranges),
+                                   test_data, batch_size and what prepares pixels */
+    int activation_bits;        /* of quantised layers with weights, but the first and the last,
+                                   which have 8: 4, 6, 8, 16 */
+    int batches;                /* of each trial; 0: the whole test set */
+    double max_loss;            /* as qf_bits_row.loss; < 0: any */
+    uint64_t max_bytes;         /* of all weights; 0: any */
+} qf_bits_options;
+
+/* max_loss 1, activation_bits 8, 10 batches; sets all fields but `size`. */
+QF_API void qf_bits_set_defaults(qf_bits_options *options);
+
+/* A layer whose weights are quantised. */
+typedef struct qf_bits_layer {
+    char name[128], type[32];
+    uint64_t weights;
+    int bits;           /* chosen: 4, 6 or 8 */
+    double cost6, cost4; /* what the judged output loses when only this layer has so few: of the
+                            loss, where the net has one */
+} qf_bits_layer;
+
+/* One way to share out bits: one step further than the row before. */
+typedef struct qf_bits_row {
+    char change[160]; /* "conv2 4": the layer that has got fewer bits; "" in the first row */
+    uint64_t bytes;   /* of all weights of the net, packed; what is not quantised counts 4 each */
+    double score;     /* of the output that matters most, before retraining */
+    double loss;      /* against the float net: points of an accuracy, else per cent */
+    bool pareto;      /* no other row is as small and loses less */
+    bool chosen;
+} qf_bits_row;
+
+typedef struct qf_bits_result {
+    char score_name[128];
+    int better; /* as qf_scores_better() */
+    int batches, activation_bits;
+    double float_score;
+    uint64_t float_bytes;
+    size_t layers, rows;
+    qf_bits_layer **layer; /* in the order of the net */
+    qf_bits_row **row;     /* from 8 bits everywhere to the fewest */
+} qf_bits_result;
+
+/* Measures what each layer loses with weights of 6 and of 4 bits, shares out bits step by step where
+ * a byte saved costs least, measures the steps, and chooses: of the rows that keep both limits the
+ * smallest; with a limit on size alone the one that loses least. QF_E_VALUE, with `out`, if no row
+ * keeps them; after other failures `out` is NULL. Writes no files. */
+QF_API qf_status qf_choose_bits(qf_context *context, const qf_bits_options *options,
+                                qf_action_function action, qf_progress_function progress,
+                                void *user, qf_bits_result **out);
+QF_API void qf_bits_result_destroy(qf_bits_result *result);
+/* To a file: of a name that ends in .json all that was found, in .svg size against loss as a
+ * picture, else the choice as a simplified configuration for config_definition. */
+QF_API qf_status qf_bits_write(qf_context *context, const qf_bits_result *result, const char *file);
+
 /* What to do without training; begin with its size and qf_ptq_set_defaults(). All but model,
  * weights and save_path may be NULL. */
 typedef struct qf_ptq_options {

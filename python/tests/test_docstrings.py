@@ -38,7 +38,7 @@ def test_all_have_an_example(name):
     missing = [n for n, thing in exported(name) if ">>>" not in (inspect.getdoc(thing) or "")]
     # What functions return is shown there.
     assert not set(missing) - {"Result", "LayerResult", "Check", "OddBlob", "Device", "OnnxExport", "OnnxImport", "Report",
-                                "Sensitivity", "SensitiveLayer", "Equalised"}
+                                "Sensitivity", "SensitiveLayer", "Equalised", "Bits", "BitsLayer", "BitsStep"}
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])

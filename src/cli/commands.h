@@ -4,7 +4,8 @@
 
 #include "cli/command.h"
 
-extern const command command_qat_config, command_qat_prepare, command_qat_export, command_qat_run;
+extern const command command_qat_config, command_qat_prepare, command_qat_export, command_qat_run,
+    command_qat_bits;
 extern const command command_ptq_run, command_ptq_auto, command_ptq_config, command_ptq_plan,
     command_ptq_prepare, command_ptq_calibrate, command_ptq_export, command_ptq_convert,
     command_ptq_nuq;

@@ -14,6 +14,7 @@
 
 static const command *const commands[] = {
     &command_qat_run,
+    &command_qat_bits,
     &command_qat_config,
     &command_qat_prepare,
     &command_qat_export,

@@ -377,6 +377,31 @@ static qf_status find_sensitivity(qf_context *context, double *result)
     return status;
 }
 
+static qf_status choose_bits(qf_context *context, double *result)
+{
+    qf_qat_options net = {.size = sizeof net};
+    qf_bits_options options = {.size = sizeof options};
+    qf_bits_result *found;
+    qf_qat_set_defaults(&net);
+    net.model = "net.prototxt";
+    net.weights = "given.caffemodel";
+    qf_bits_set_defaults(&options);
+    options.net = &net;
+    options.batches = 1;
+    options.max_loss = 1e6;
+    qf_status status = qf_choose_bits(context, &options, NULL, NULL, NULL, &found);
+    if (status == QF_OK)
+        status = qf_bits_write(context, found, "out/bits.cfg");
+    if (status == QF_OK)
+        status = qf_bits_write(context, found, "out/bits.json");
+    if (status == QF_OK)
+        status = qf_bits_write(context, found, "out/bits.svg");
+    if (status == QF_OK)
+        *result = found->row[found->rows - 1]->loss + (double)found->row[0]->bytes;
+    qf_bits_result_destroy(found);
+    return status;
+}
+
 const trial trials_of_flow[] = {
     {.name = "the configuration", .run = configure},
     {.name = "the configuration of calibration", .run = configure_calibration},
@@ -399,6 +424,7 @@ const trial trials_of_flow[] = {
     {.name = "a net of an ONNX model", .run = import_onnx},
     {.name = "a report", .run = report, .places = 60},
     {.name = "sensitivity", .run = find_sensitivity, .places = 60},
+    {.name = "a choice of bits", .run = choose_bits, .places = 60},
     {.name = "looking at files", .run = check},
     {.name = "decomposition", .run = decompose},
     {.name = "the search for layers with few codes", .run = find_few_codes},

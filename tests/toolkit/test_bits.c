@@ -292,6 +292,108 @@ static void inputs_of_16_bits_have_no_deploy_model(void **state)
                                           "w8a16/again", "w8a16/m_record.txt", NULL));
 }
 
+/* ---- choosing ---- */
+
+static qf_status choose(double max_loss, uint64_t max_bytes, qf_bits_result **out)
+{
+    qf_qat_options net = {.size = sizeof net};
+    qf_bits_options options = {.size = sizeof options};
+    qf_qat_set_defaults(&net);
+    net.model = "net.prototxt";
+    net.weights = "net.caffemodel";
+    net.train_data = "train_lmdb";
+    net.test_data = "test_lmdb";
+    net.scale = 1.0 / 256;
+    qf_bits_set_defaults(&options);
+    options.net = &net;
+    options.batches = 1;
+    options.max_loss = max_loss;
+    options.max_bytes = max_bytes;
+    return qf_choose_bits(context, &options, NULL, NULL, NULL, out);
+}
+
+static const qf_bits_row *chosen_of(const qf_bits_result *r)
+{
+    const qf_bits_row *found = NULL;
+    for (size_t i = 0; i < r->rows; i++)
+        if (r->row[i]->chosen) {
+            assert_null(found);
+            found = r->row[i];
+        }
+    assert_non_null(found);
+    return found;
+}
+
+static uint64_t bytes_at(const qf_bits_result *r, int bits)
+{
+    uint64_t bytes = r->float_bytes;
+    for (size_t i = 0; i < r->layers; i++)
+        bytes -= r->layer[i]->weights * (uint64_t)(32 - (bits ? bits : r->layer[i]->bits)) / 8;
+    return bytes;
+}
+
+static void any_loss_chooses_the_fewest(void **state)
+{
+    (void)state;
+    qf_bits_result *r;
+    assert_ok(context, choose(1e9, 0, &r));
+    assert_int_equal(r->layers, 4); /* without AVE Pooling, which has no weights */
+    assert_int_equal(r->layer[1]->weights, 8 * 8 * 3 * 3);
+    assert_int_equal(r->row[0]->bytes, bytes_at(r, 8));
+    for (size_t i = 1; i < r->rows; i++)
+        assert_true(r->row[i]->bytes < r->row[i - 1]->bytes);
+    assert_int_equal(r->row[r->rows - 1]->bytes, bytes_at(r, 4));
+    assert_ptr_equal(chosen_of(r), r->row[r->rows - 1]);
+    for (size_t i = 0; i < r->layers; i++)
+        assert_int_equal(r->layer[i]->bits, 4);
+    qf_bits_result_destroy(r);
+}
+
+static void a_choice_keeps_its_limit_and_is_a_configuration(void **state)
+{
+    (void)state;
+    qf_bits_result *r;
+    assert_ok(context, choose(1e9, 0, &r));
+    const uint64_t least = bytes_at(r, 4), most = bytes_at(r, 8);
+    qf_bits_result_destroy(r);
+    assert_ok(context, choose(-1, (least + most) / 2, &r));
+    const qf_bits_row *chosen = chosen_of(r);
+    assert_true(chosen->bytes <= (least + most) / 2);
+    assert_int_equal(chosen->bytes, bytes_at(r, 0)); /* layers are those of the row */
+    for (size_t i = 0; i < r->rows; i++)
+        assert_true(r->row[i]->bytes > (least + most) / 2 || r->row[i]->loss >= chosen->loss);
+    assert_ok(context, qf_bits_write(context, r, "chosen.cfg"));
+    assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "net.prototxt",
+                                                      "net.caffemodel", "chosen.cfg"));
+    assert_ok(context, prepare());
+    for (size_t i = 0; i < r->layers; i++)
+        assert_bits(r->layer[i]->name, r->layer[i]->bits, 8);
+    assert_ok(context, qf_bits_write(context, r, "chosen.json"));
+    char *json = read_text("chosen.json");
+    assert_non_null(strstr(json, "\"chosen\": true"));
+    qf_free(json);
+    assert_ok(context, qf_bits_write(context, r, "chosen.svg"));
+    char *picture = read_text("chosen.svg");
+    assert_non_null(strstr(picture, "fill='#d43'"));
+    qf_free(picture);
+    qf_bits_result_destroy(r);
+}
+
+static void limits_that_cannot_be_kept_are_refused(void **state)
+{
+    (void)state;
+    qf_bits_result *r;
+    assert_fails(context, choose(1e9, 1, &r), "no choice of bits keeps the limits: the smallest");
+    assert_non_null(r); /* what was measured is worth a look */
+    assert_true(r->rows > 1);
+    qf_bits_result_destroy(r);
+    qf_bits_options options = {.size = sizeof options};
+    qf_bits_set_defaults(&options);
+    assert_fails(context, qf_choose_bits(context, &options, NULL, NULL, NULL, &r),
+                 "a model and its weights are needed");
+    assert_null(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +404,9 @@ int main(void)
         cmocka_unit_test(other_values_of_a_json_are_refused),
         cmocka_unit_test(models_agree_in_every_integer),
         cmocka_unit_test(inputs_of_16_bits_have_no_deploy_model),
+        cmocka_unit_test(any_loss_chooses_the_fewest),
+        cmocka_unit_test(a_choice_keeps_its_limit_and_is_a_configuration),
+        cmocka_unit_test(limits_that_cannot_be_kept_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

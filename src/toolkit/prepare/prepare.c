@@ -36,7 +36,7 @@ static qf_status check_weights(const qf_preparation *p)
     return QF_OK;
 }
 
-static qf_status prepare(qf_preparation *p)
+qf_status qf_prepare_layers(qf_preparation *p)
 {
     size_t enabled = 0;
     QF_TRY(qf_toolkit_check_shared(p->context, p->net, p->config));
@@ -121,7 +121,7 @@ static qf_status create_model(qf_preparation *p, qf_config *config, const char *
     QF_TRY(
         qf_retrain_config(context, p->net, p->weights, model_file, config_file, &options, config));
     qf_amct_begin(context);
-    QF_TRY(prepare(p));
+    QF_TRY(qf_prepare_layers(p));
     qf_status status = qf_prepare_weights(p, &modified);
     const size_t mark = qf_outputs_begin(context);
     if (status == QF_OK)

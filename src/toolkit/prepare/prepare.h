@@ -21,6 +21,8 @@ qf_status qf_retrain_config(qf_context *context, Caffe__NetParameter *net,
                             const Caffe__NetParameter *weights, const char *model_file,
                             const char *config_file, const qf_retrain_options *options,
                             qf_config *config);
+/* The checks of all layers, and what is inserted for those that are enabled. */
+qf_status qf_prepare_layers(qf_preparation *p);
 /* ActivationQAT and WeightQAT in front of the layer that `config` is of, SearchN behind it. */
 qf_status qf_prepare_insert(qf_preparation *p, const qf_layer_config *config);
 /* SearchN in place on `blob`, named "<layer>_<suffix>"; what *out has is to be freed also after a

@@ -1,0 +1,136 @@
+"""Bits of each layer's weights, chosen by what they cost: choose_bits()."""
+from __future__ import annotations
+
+from ctypes import POINTER, Structure, byref, c_bool, c_char, c_char_p, c_double, c_int, c_size_t, c_uint64, c_void_p, pointer
+from dataclasses import dataclass, field
+from typing import Optional, Sequence
+
+from ._library import ActionFunction, Options, ProgressFunction, QatOptions, _declare, check, context, library
+from ._report import _Work
+from ._retrain import text
+
+
+class BitsOptions(Options):
+    c_name = b"qf_bits_options"
+    _fields_ = [("size", c_size_t), ("net", POINTER(QatOptions)), ("activation_bits", c_int), ("batches", c_int),
+                ("max_loss", c_double), ("max_bytes", c_uint64)]
+
+
+class BitsLayerRow(Structure):
+    c_name = b"qf_bits_layer"
+    _fields_ = [("name", c_char * 128), ("type", c_char * 32), ("weights", c_uint64), ("bits", c_int), ("cost6", c_double),
+                ("cost4", c_double)]
+
+
+class BitsStepRow(Structure):
+    c_name = b"qf_bits_row"
+    _fields_ = [("change", c_char * 160), ("bytes", c_uint64), ("score", c_double), ("loss", c_double), ("pareto", c_bool),
+                ("chosen", c_bool)]
+
+
+class BitsResult(Structure):
+    c_name = b"qf_bits_result"
+    _fields_ = [("score_name", c_char * 128), ("better", c_int), ("batches", c_int), ("activation_bits", c_int),
+                ("float_score", c_double), ("float_bytes", c_uint64), ("layers", c_size_t), ("rows", c_size_t),
+                ("layer", POINTER(POINTER(BitsLayerRow))), ("row", POINTER(POINTER(BitsStepRow)))]
+
+
+_declare(library, {
+    "qf_choose_bits": (c_int, [c_void_p, POINTER(BitsOptions), ActionFunction, ProgressFunction, c_void_p,
+                               POINTER(POINTER(BitsResult))]),
+    "qf_qat_set_defaults": (None, [POINTER(QatOptions)]),
+    "qf_bits_result_destroy": (None, [POINTER(BitsResult)]),
+    "qf_bits_write": (c_int, [c_void_p, POINTER(BitsResult), c_char_p]),
+}, (BitsOptions, BitsLayerRow, BitsStepRow, BitsResult))
+
+
+@dataclass
+class BitsLayer:
+    """A layer's weights: their number, the bits chosen, and what 6 and 4 cost when only this layer has so few."""
+    name: str
+    type: str
+    weights: int
+    bits: int
+    cost6: float
+    cost4: float
+
+
+@dataclass
+class BitsStep:
+    """One way to share out bits: what changed, the bytes of all weights, the score, the loss against float."""
+    change: str
+    bytes: int
+    score: float
+    loss: float
+    pareto: bool
+    chosen: bool
+
+
+@dataclass
+class Bits:
+    """What choose_bits() found: layers in the net's order, steps from 8 bits everywhere to the fewest."""
+    score_name: str
+    float_score: float
+    float_bytes: int
+    layers: list[BitsLayer] = field(default_factory=list)
+    steps: list[BitsStep] = field(default_factory=list)
+
+    @property
+    def chosen(self) -> BitsStep:
+        """The step that keeps the limits."""
+        return next(step for step in self.steps if step.chosen)
+
+    def _rows(self) -> list[list[str]]:
+        return [["KiB", self.score_name, "loss", "step to", ""]] + [
+            ["%.1f" % (step.bytes / 1024), "%.4f" % step.score, "%+.3f" % step.loss, step.change or "8 everywhere",
+             "chosen" if step.chosen else "*" if step.pareto else ""] for step in self.steps]
+
+    def __str__(self) -> str:
+        from ._retrain import _table
+        return "%s\n\n%s: float %.4f, %.1f KiB" % (_table(self._rows()), self.score_name, self.float_score, self.float_bytes / 1024)
+
+    def _repr_html_(self) -> str:
+        from ._retrain import html_table
+        return html_table(self._rows(), "%s: float %.4f, %.1f KiB" % (self.score_name, self.float_score, self.float_bytes / 1024))
+
+
+def choose_bits(model: str, weights: str, *, max_loss: Optional[float] = None, max_bytes: int = 0, activation_bits: int = 8,
+                batches: int = 10, files: Sequence[str] = (), train_data: Optional[str] = None,
+                test_data: Optional[str] = None, batch_size: int = 0, scale: float = 1.0, mean_file: Optional[str] = None,
+                mean_values: Sequence[float] = ()) -> Bits:
+    """Choose the bits of each layer's weights, 8, 6 or 4: the smallest that loses no more than max_loss before retraining.
+
+    model, weights, train_data, test_data and what prepares pixels: as for retrain(). max_loss: points of an accuracy, per cent of
+    anything else; None: 1, or anything where max_bytes limits all weights. files are written: FILE.cfg for
+    config_definition of retrain(), FILE.json, FILE.svg. Raises ValueError where no choice keeps the limits.
+
+    >>> import os, qaffe, qaffe.examples, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> model, weights = qaffe.examples.digits(folder)
+    >>> found = qaffe.choose_bits(model, weights, max_loss=100, batches=1, files=[os.path.join(folder, 'bits.cfg')])
+    >>> [row.bits for row in found.layers], found.chosen.bytes < found.float_bytes / 6
+    ([4, 4], True)
+    """
+    net = QatOptions()
+    library.qf_qat_set_defaults(byref(net))
+    net.model, net.weights, net.train_data, net.test_data = text(model), text(weights), text(train_data), text(test_data)
+    net.batch_size, net.scale, net.mean_file = batch_size, scale, text(mean_file)
+    net.mean_values = text(",".join("%.9g" % value for value in mean_values) or None)
+    if max_loss is None:
+        max_loss = -1.0 if max_bytes else 1.0
+    options = BitsOptions(pointer(net), activation_bits, batches, max_loss, max_bytes)
+    made = POINTER(BitsResult)()
+    try:
+        with _Work() as work:
+            check(library.qf_choose_bits(context, byref(options), work.stop, work.show, None, byref(made)))
+            for file in files:
+                check(library.qf_bits_write(context, made, text(file)))
+            found = made[0]
+            return Bits(
+                found.score_name.decode(), found.float_score, found.float_bytes,
+                [BitsLayer(row.name.decode(errors="replace"), row.type.decode(), row.weights, row.bits, row.cost6, row.cost4)
+                 for row in (found.layer[i][0] for i in range(found.layers))],
+                [BitsStep(row.change.decode(errors="replace"), row.bytes, row.score, row.loss, row.pareto, row.chosen)
+                 for row in (found.row[i][0] for i in range(found.rows))])
+    finally:
+        library.qf_bits_result_destroy(made)
