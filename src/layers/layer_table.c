@@ -40,6 +40,7 @@
     X(depthwise_convolution)                                                                       \
     X(detection_evaluate)                                                                          \
     X(detection_output)                                                                            \
+    X(distillation_loss)                                                                           \
     X(div)                                                                                         \
     X(dropout)                                                                                     \
     X(dummy_data)                                                                                  \

@@ -100,6 +100,7 @@ const test_type test_types[] = {
      "interp_mode: LINEAR } } }",
      1,
      TEST_FLOAT},
+    {"DistillationLoss", {"2 4", "2 4"}, "", 1, TEST_FLOAT},
     {"Div", {IMAGES, "2 4 1 6 = 2"}, "", 1, TEST_FLOAT},
     {"Dropout", {IMAGES}, "dropout_param { dropout_ratio: 0.3 }", 1, TEST_FLOAT},
     {"DummyData", NOTHING, "dummy_data_param { shape { dim: 2 } }", 1, TEST_FLOAT},

@@ -300,6 +300,47 @@ static void softmax_loss_backward(const qf_device *device, const void *of)
     rows_compare(device, dx, expected, NULL, 0, "gradient");
 }
 
+/* A loss near its least is a small difference of terms about as large as their logarithms. */
+static void divergence(const qf_device *device, const void *of)
+{
+    const shape *s = of;
+    const int axis = some_axis(s);
+    const float divisor = qf_random_uniform(&context->random, 1, 100);
+    const qf_softened soft = {axis, qf_random_uniform(&context->random, 0.5f, 8)};
+    if (!s->size[axis])
+        return;
+    qf_tensor *x = rows_tensor(s->axes, s->size), *teacher = rows_like(x);
+    qf_tensor *difference = rows_like(x), *expected = rows_like(x);
+    qf_tensor *loss = rows_tensor(0, NULL), *sum = rows_like(loss);
+    const qf_classes c = qf_classes_along(&x->shape, axis);
+    rows_fill(x);
+    rows_fill(teacher);
+    qf_tensor *mine = rows_copy(x), *its = rows_copy(teacher);
+    rows_expect_begin();
+    assert_ok(context,
+              qf_reference.reduce->divergence(context, &soft, x, teacher, divisor, expected, sum));
+    rows_expect_end();
+    rows_input(mine);
+    rows_input(its);
+    rows_output(difference, ROWS_FLOATS);
+    rows_output(loss, ROWS_FLOATS);
+    assert_ok(context,
+              device->reduce->divergence(context, &soft, mine, its, divisor, difference, loss));
+    rows_check();
+    const double rounding = rounding_of(c.classes);
+    qf_tensor *ones = rows_like(x);
+    float *one;
+    assert_ok(context, qf_write(context, ones, QF_PLAIN, &one));
+    for (size_t i = 0; i < qf_shape_count(&x->shape); i++)
+        one[i] = 1; /* differences of probabilities */
+    rows_compare(device, difference, expected, ones, rounding, "differences");
+    rows_compare(
+        device, loss, sum,
+        loss_magnitude(sum, qf_classes_items(&c),
+                       divisor / (soft.temperature * soft.temperature + soft.temperature * 16)),
+        rounding, "loss");
+}
+
 /* Scores of few different numbers: the label's equals others often. */
 static void label_ranks(const qf_device *device, const void *of)
 {
@@ -426,6 +467,7 @@ int main(int argc, char **argv)
         {"softmax-backward-in-place", NULL, softmax_backward_in_place},
         {"softmax-loss", NULL, softmax_loss},
         {"softmax-loss-backward", NULL, softmax_loss_backward},
+        {"divergence", NULL, divergence},
         {"label-ranks", NULL, label_ranks},
         {"value-loss", NULL, value_loss},
         {"value-loss-backward", NULL, value_loss_backward},

@@ -75,6 +75,7 @@ const qf_reduce_family qf_cpu_reduce = {
     .softmax_backward = qf_softmax_backward,
     .softmax_loss = qf_softmax_loss_forward,
     .softmax_loss_backward = qf_softmax_loss_backward,
+    .divergence = qf_softmax_divergence,
     .value_loss = qf_value_loss_forward,
     .value_loss_backward = qf_value_loss_backward,
     .label_ranks = qf_label_ranks,

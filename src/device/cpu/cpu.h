@@ -88,6 +88,8 @@ qf_status qf_softmax_loss_forward(qf_context *, const qf_labelling *, qf_tensor 
                                   qf_tensor *loss);
 qf_status qf_softmax_loss_backward(qf_context *, const qf_labelling *, qf_tensor *probability,
                                    qf_tensor *labels, float scale, qf_tensor *dx);
+qf_status qf_softmax_divergence(qf_context *, const qf_softened *, qf_tensor *x, qf_tensor *teacher,
+                                float divisor, qf_tensor *difference, qf_tensor *loss);
 qf_status qf_label_ranks(qf_context *, const qf_labelling *, qf_tensor *x, qf_tensor *labels,
                          qf_tensor *ranks);
 qf_status qf_value_loss_forward(qf_context *, const qf_value_loss *, const qf_loss_operands *,

@@ -14,6 +14,12 @@ typedef struct qf_labelling {
     qf_tensor *weights; /* what an item of each class counts, in softmax_loss; NULL: 1 */
 } qf_labelling;
 
+/* Two rows of scores that a softmax along an axis makes probabilities, at a temperature. */
+typedef struct qf_softened {
+    int axis;
+    float temperature;
+} qf_softened;
+
 /* What a loss of values reads; weights of one shape with x, or NULL: 1. */
 typedef struct qf_loss_operands {
     qf_tensor *x, *target;
@@ -39,6 +45,11 @@ typedef struct qf_reduce_family {
     /* dx = scale · weight · (probability − (1 for the label, else 0)); of ignored items 0. */
     qf_status (*softmax_loss_backward)(qf_context *, const qf_labelling *, qf_tensor *probability,
                                        qf_tensor *labels, float scale, qf_tensor *dx);
+    /* With p = softmax(teacher / T) and q = softmax(x / T): difference = q − p, and the scalar
+     * loss = T² · Σ p · (log p − log q) / divisor, of which the gradient to x is
+     * T · difference / divisor. */
+    qf_status (*divergence)(qf_context *, const qf_softened *, qf_tensor *x, qf_tensor *teacher,
+                            float divisor, qf_tensor *difference, qf_tensor *loss);
     /* The scalar loss = Σ outside · qf_loss_term() / divisor. */
     qf_status (*value_loss)(qf_context *, const qf_value_loss *, const qf_loss_operands *,
                             float divisor, qf_tensor *loss);

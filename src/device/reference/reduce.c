@@ -3,6 +3,7 @@
 #include "device/reference/reference.h"
 
 #include "device/families/classes.h"
+#include "device/families/divergence_math.h"
 #include "device/open_loss.h"
 
 #include <float.h>
@@ -162,6 +163,29 @@ static qf_status softmax_loss_backward(qf_context *context, const qf_labelling *
     return QF_OK;
 }
 
+static qf_status divergence(qf_context *context, const qf_softened *s, qf_tensor *x,
+                            qf_tensor *teacher, float divisor, qf_tensor *difference,
+                            qf_tensor *loss)
+{
+    QF_ON_DEVICE(context);
+    const qf_classes c = qf_classes_along(&x->shape, s->axis);
+    const float *scores, *target;
+    float *to, *result;
+    double sum = 0;
+    QF_TRY(qf_device_read(context, x, c.form, &scores));
+    QF_TRY(qf_device_read(context, teacher, c.form, &target));
+    QF_TRY(qf_device_write(context, difference, c.form, &to));
+    QF_TRY(qf_device_write(context, loss, QF_PLAIN, &result));
+    for (size_t item = 0; item < qf_classes_items(&c); item++) {
+        const size_t first = qf_classes_first(&c, item);
+        const qf_score_rows rows = {scores + first, target + first, c.classes, c.inner,
+                                    (double)s->temperature};
+        sum += qf_score_divergence(&rows, to + first);
+    }
+    result[0] = (float)(sum * (double)s->temperature * (double)s->temperature / (double)divisor);
+    return QF_OK;
+}
+
 static qf_status label_ranks(qf_context *context, const qf_labelling *s, qf_tensor *x,
                              qf_tensor *labels, qf_tensor *ranks)
 {
@@ -217,6 +241,7 @@ const qf_reduce_family qf_reference_reduce = {
     .softmax_backward = softmax_backward,
     .softmax_loss = softmax_loss,
     .softmax_loss_backward = softmax_loss_backward,
+    .divergence = divergence,
     .value_loss = value_loss,
     .value_loss_backward = value_loss_backward,
     .label_ranks = label_ranks,

@@ -79,6 +79,7 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"DetectionOutput", "NonMaxSuppression and others", qf_onnx_detection_output,
      "no row where nothing is found; top_k counts boxes that are kept; with keep_top_k a batch of "
      "1; refused with eta below 1 or share_location: false"},
+    {"DistillationLoss", DROPPED, drop, ""},
     {"Div", "Div", qf_onnx_div, ""},
     {"Dropout", "nothing", qf_onnx_same, ""},
     {"DummyData", SOURCE, input, ""},
