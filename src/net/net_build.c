@@ -151,7 +151,9 @@ static qf_status make_layer(qf_net_builder *build, const Caffe__LayerParameter *
     layer->records = &net->records;
     layer->param = param;
     layer->name = param->name;
-    layer->phase = net->phase;
+    layer->phase = !param->has_phase                     ? net->phase
+                   : param->phase == CAFFE__PHASE__TRAIN ? QF_TRAIN
+                                                         : QF_TEST;
     layer->bottom_count = (int)param->n_bottom;
     layer->top_count = (int)param->n_top;
     if (type->loss && layer->top_count == 0)
@@ -268,6 +270,8 @@ static void force_backward(qf_net_builder *build)
     qf_net *net = build->net;
     for (int l = 0; l < net->layer_count; l++) {
         qf_layer *layer = net->layers[l];
+        if (layer->phase != net->phase && !net->layer_need_backward[l])
+            continue; /* a teacher's, in a training net */
         net->layer_need_backward[l] = !layer->type->no_backward;
         for (int i = 0; i < layer->bottom_count && !layer->type->no_backward; i++)
             if (i >= 32 || !(layer->type->no_gradient_bottoms >> i & 1))

@@ -2,7 +2,8 @@
  * The fusion "inference": Convolution, BatchNorm with running statistics, Scale, a sum with a blob
  * that is already there, and ReLU, whichever of them stand in this order, run as one operation.
  * What is affine goes into the convolution's weights, once for each version of the parameters. That
- * rounds differently, so nets in which somebody counts on exact codes are left alone.
+ * rounds differently, so nets in which somebody counts on exact codes are left alone; the teacher
+ * in a training net is float and stands aside.
  */
 #include "net/schedule/chain.h"
 
@@ -25,11 +26,20 @@ static bool is_float_net(const qf_net *net)
     return true;
 }
 
+/* In a training net, a layer that computes as in a test and that nothing is learned through: a
+ * teacher's. */
+static bool stands_aside(const qf_net *net, int index)
+{
+    return net->phase == QF_TRAIN && net->layers[index]->phase == QF_TEST &&
+           !net->layer_need_backward[index];
+}
+
 /* The next stage, if it is of this kind. */
 static void take(qf_chain *chain, qf_stage_kind kind, qf_stage *to)
 {
     qf_stage stage;
-    if (!qf_chain_next(chain, kind, &stage))
+    if (!qf_chain_next(chain, kind, &stage) ||
+        (chain->net->phase == QF_TRAIN && !stands_aside(chain->net, chain->next)))
         return;
     qf_chain_add(chain, &stage);
     *to = stage;
@@ -41,16 +51,15 @@ static int match(qf_net *net, qf_group *group)
     qf_chain chain = {net, group, group->first, NULL};
     qf_stage sum;
     group->in_place = true;
-    if (net->phase != QF_TEST)
-        return 0;
     take(&chain, QF_STAGE_CONVOLVE, &s->product);
-    if (!s->product.kind || !is_float_net(net))
+    if (!s->product.kind || (net->phase == QF_TEST && !is_float_net(net)))
         return 0;
     take(&chain, QF_STAGE_NORMALISE, &s->normalise);
     if (s->normalise.kind && s->normalise.normalise.of_batch)
         return 0;
     take(&chain, QF_STAGE_SCALE, &s->scale);
-    if (qf_chain_next(&chain, QF_STAGE_SUM, &sum)) {
+    if (qf_chain_next(&chain, QF_STAGE_SUM, &sum) &&
+        (net->phase == QF_TEST || stands_aside(net, chain.next))) {
         s->addend = qf_chain_addend(&chain, &sum);
         qf_chain_add(&chain, &sum);
     }

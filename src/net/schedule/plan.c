@@ -191,11 +191,17 @@ qf_group *qf_net_plan_forward_group(qf_net *net, int layer, int first, int last)
     return group;
 }
 
+/* It ran for inference in a training net, where nothing is learned through its layers. */
+static bool stands_aside(const qf_net *net, const qf_group *group)
+{
+    return net->phase == QF_TRAIN && !group->fusion->training;
+}
+
 qf_status qf_net_plan_backward_group(qf_net *net, int layer, int first, int last, qf_group **out)
 {
     qf_group *group = group_at(net, layer);
     *out = NULL;
-    if (!group || !group->ran)
+    if (!group || !group->ran || stands_aside(net, group))
         return QF_OK;
     if (layer == group->last && group->first >= first && group->last <= last && !net->debug_info &&
         group->fusion->backward) {
@@ -212,7 +218,8 @@ int qf_net_plan_hidden_since(const qf_net *net, int first, int last)
     const qf_net_plan *plan = net->plan;
     for (int g = 0; g < plan->group_count; g++) {
         const qf_group *group = &plan->groups[g];
-        if (group->first <= last && group->last >= first && group->ran && !group->fusion->training)
+        if (group->first <= last && group->last >= first && group->ran &&
+            !group->fusion->training && !stands_aside(net, group))
             return group->first;
     }
     return -1;
