@@ -182,6 +182,7 @@ static qf_status find_root(qf_context *context, const char *list, qf_buffer *out
         length--; /* the label */
     while (length > 0 && strchr(" \t", qf_buffer_text(&text)[length - 1]))
         length--;
+    length = length ? length : line; /* there is no label */
     const int folder = (int)(name + 1 - list);
     qf_buffer_print(&path, "%.*s%.*s", folder, list, length, qf_buffer_text(&text));
     if (length && qf_file_exists(qf_buffer_text(&path)) &&
