@@ -572,6 +572,15 @@ QF_API qf_status qf_equalise_weights(qf_context *context, const char *model_file
                                      qf_equalisation **out);
 QF_API void qf_equalisation_destroy(qf_equalisation *found);
 
+/* Does the net learn from the float net, too, while it trains (distillation)? The float net is then
+ * part of the training net: its layers teacher/<name> run once a batch, and are not exported. */
+typedef enum qf_distil {
+    QF_DISTIL_DEFAULT, /* off where AMCT's functions are called one by one; auto in qf_qat_run() */
+    QF_DISTIL_OFF,
+    QF_DISTIL_ON,
+    QF_DISTIL_AUTO /* a classifier with few training images, or none with labels */
+} qf_distil;
+
 /* What AMCT's functions have no arguments for. Begin with its size; what is zero is as in AMCT. */
 typedef struct qf_retrain_options {
     size_t size; /* of this struct */
@@ -581,6 +590,11 @@ typedef struct qf_retrain_options {
     const char *calibrated_record;
     qf_equalise equalise; /* before anything else */
     int reserved;         /* 0 */
+    qf_distil distil;
+    int no_labels;             /* 1: what says labels is ignored; distillation alone trains */
+    double distil_temperature; /* that softens scores of classes; 0: 2 */
+    double distil_weight;      /* of distillation, 0 … 1; losses have the rest; 0: 0.5 */
+    const char *distil_blobs;  /* to be learned besides outputs: names, with commas; or NULL */
 } qf_retrain_options;
 
 /* The same with `options`; NULL: none. */
@@ -935,6 +949,11 @@ typedef struct qf_qat_options {
     /* How ranges learn of which config_definition says AMCT's way or nothing: "amct", "lsq",
      * "lsq+", "pact" or "tqt" (docs/numerics.md); NULL: AMCT's way. */
     const char *ranges;
+    /* The same as in qf_retrain_options. */
+    qf_distil distil;
+    int no_labels;
+    double distil_temperature, distil_weight;
+    const char *distil_blobs;
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */

@@ -74,7 +74,9 @@ class QatOptions(Options):
                 ("on_divergence", c_int), ("show_plan", PlanFunction), ("calibrated_record", c_char_p),
                 ("weight_bits", c_int), ("activation_bits", c_int), ("edge_bits", c_int),
                 ("validation_data", c_char_p), ("hold_back", c_double), ("keep", c_int), ("patience", c_int),
-                ("resume", c_bool), ("equalise", c_int), ("ranges", c_char_p)]
+                ("resume", c_bool), ("equalise", c_int), ("ranges", c_char_p),
+                ("distil", c_int), ("no_labels", c_int), ("distil_temperature", c_double),
+                ("distil_weight", c_double), ("distil_blobs", c_char_p)]
 
 
 class QuantOptions(Options):

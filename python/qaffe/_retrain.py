@@ -16,6 +16,7 @@ from ._run_log import ProgressLine, RunLog
 
 _BATCH_NORM = {"model": 0, "frozen": 1, "train": 2}
 _KEEP = ("best", "last")
+_DISTIL = {"off": 1, "on": 2, "auto": 3}
 _MODELS = ("float", "calibrated", "fake-quant", "deploy")
 
 
@@ -220,6 +221,8 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             resume: bool = False,
             equalise: str = "auto",
             ranges: Optional[str] = None,
+            distil: str = "auto", no_labels: bool = False, distil_temperature: float = 2.0,
+            distil_weight: float = 0.5, distil_blobs: Sequence[str] = (),
             until: Sequence[str] = (), progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
@@ -237,6 +240,9 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     patience: measures in a row without a gain after which training ends; 0: never. resume: go on with the run of this
     save_path that was interrupted; begins anew where there is none.
     equalise: 'auto', 'on' or 'off', as equalise() does it.
+    distil: 'on', 'off' or 'auto': learn from the float net's outputs, too (auto:
+    classifiers that train on fewer than 5000 images, or without labels); distil_weight of that, the losses of labels
+    have the rest; distil_blobs: to be learned besides the outputs. no_labels: nothing else trains.
     progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
@@ -258,6 +264,8 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
 
     if keep not in _KEEP:
         raise ValueError("keep must be one of %s, but is '%s'" % (", ".join(_KEEP), keep))
+    if distil not in _DISTIL:
+        raise ValueError("distil must be one of %s, but is '%s'" % (", ".join(_DISTIL), distil))
 
     means = ",".join("%.9g" % value for value in mean_values) or None
 
@@ -270,6 +278,9 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             text(validation_data), hold_back, _KEEP.index(keep), patience, resume)
         made.equalise = equalise_choice(equalise)
         made.ranges = text(ranges)
+        made.distil, made.no_labels = _DISTIL[distil], no_labels
+        made.distil_temperature, made.distil_weight = distil_temperature, distil_weight
+        made.distil_blobs = text(",".join(distil_blobs) or None)
         return made
 
     return run(library.qf_qat_run, options, save_path, progress, verbose, until)

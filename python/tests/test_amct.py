@@ -144,6 +144,8 @@ def test_retrain_in_one_call(digits, capfd):
         qaffe.retrain(*digits, iterations=10, save_path="qat/n", progress=stop)
     with pytest.raises(ValueError, match="batch_norm"):
         qaffe.retrain(*digits, batch_norm="thaw")
+    with pytest.raises(ValueError, match="distil must be one of off, on, auto"):
+        qaffe.retrain(*digits, distil="maybe")
     with pytest.raises(ValueError, match="keep must be one of best, last"):
         qaffe.retrain(*digits, keep="first")
 

@@ -69,7 +69,16 @@ static const option prepare_options[] = {
     FROM_PTQ_OPTION,
     EQUALISE_OPTION("off"),
     UNTIL_OPTION,
+    DISTIL_OPTIONS("off"),
 };
+
+qf_distil chosen_distil(const arguments *arguments)
+{
+    const char *chosen = argument_text(arguments, "distil");
+    return same_word(chosen, "on")    ? QF_DISTIL_ON
+           : same_word(chosen, "off") ? QF_DISTIL_OFF
+                                      : QF_DISTIL_AUTO;
+}
 
 qf_batch_norm chosen_batch_norm(const arguments *arguments)
 {
@@ -97,7 +106,13 @@ static qf_status prepare(qf_context *context, const arguments *a)
     const qf_retrain_options options = {.size = sizeof options,
                                         .batch_norm = chosen_batch_norm(a),
                                         .calibrated_record = argument_text(a, "from-ptq"),
-                                        .equalise = chosen_equalise(a)};
+                                        .equalise = chosen_equalise(a),
+                                        .distil = chosen_distil(a),
+                                        .no_labels = argument_flag(a, "no-labels"),
+                                        .distil_temperature =
+                                            argument_number(a, "distil-temperature"),
+                                        .distil_weight = argument_number(a, "distil-weight"),
+                                        .distil_blobs = argument_text(a, "distil-blobs")};
     qf_plan *plan;
     qf_status status =
         qf_quant_retrain_plan(context, argument_text(a, "model"), argument_text(a, "weights"),

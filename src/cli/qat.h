@@ -45,6 +45,28 @@
     CHOICE("ranges", "METHOD", "amct|lsq|lsq+|pact|tqt", "amct",                                   \
            "How ranges learn where --config-definition says nothing else: AMCT's ULQ and ARQ, "    \
            "LSQ, LSQ+, PACT or TQT.")
+/* `standard`: whether the float net teaches where nothing is said. */
+#define DISTIL_OPTIONS(standard_)                                                                  \
+    CHOICE("distil", "HOW", "on|off|auto", standard_,                                              \
+           "Let the net learn from the float net's outputs, too. auto: classifiers that train on " \
+           "fewer than 5000 images, or on images without labels."),                                \
+        FLAG("no-labels", "Ignore the labels of the training data: distillation alone trains."),   \
+        {.name = "distil-temperature",                                                             \
+         .kind = OPTION_NUMBER,                                                                    \
+         .value = "T",                                                                             \
+         .standard = "2",                                                                          \
+         .lowest = 0.01,                                                                           \
+         .highest = 1000,                                                                          \
+         .help = "What scores of classes are divided by before they are compared."},               \
+        {.name = "distil-weight",                                                                  \
+         .kind = OPTION_NUMBER,                                                                    \
+         .value = "W",                                                                             \
+         .standard = "0.5",                                                                        \
+         .lowest = 1e-6,                                                                           \
+         .highest = 1,                                                                             \
+         .help = "Of distillation; the losses of labels have 1 - W."},                             \
+        TEXT_OPTION("distil-blobs", "NAMES",                                                       \
+                    "Blobs to be learned besides the outputs, with commas between.")
 #define SAVE_TYPE_OPTION                                                                           \
     CHOICE("type", "TYPE", "Fakequant|Deploy|Both", "Both",                                        \
            "Which models to write: float arithmetic on int8 values, real integers, or both.")
@@ -52,6 +74,8 @@ typedef qf_status (*step_function)(qf_context *context, const arguments *argumen
 /* One of AMCT's functions, with AMCT's log; `done` is printed at its end. */
 int run_step(const arguments *arguments, step_function step, const char *done);
 
+/* Whether the float net teaches, from the options above. */
+qf_distil chosen_distil(const arguments *arguments);
 qf_batch_norm chosen_batch_norm(const arguments *arguments);
 qf_equalise chosen_equalise(const arguments *arguments);
 qf_save_type chosen_save_type(const arguments *arguments);

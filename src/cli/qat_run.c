@@ -81,6 +81,7 @@ static const option options[] = {
         "resume",
         "Go on with the run of this --out that was interrupted, by whatever: its results are those "
         "of a run that was not. Begins anew where there is none."),
+    DISTIL_OPTIONS("auto"),
 };
 
 static void read_options(const arguments *a, qf_qat_options *o)
@@ -115,6 +116,11 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->edge_bits = argument_integer(a, "edge-bits");
     o->equalise = chosen_equalise(a);
     o->ranges = argument_text(a, "ranges");
+    o->distil = chosen_distil(a);
+    o->no_labels = argument_flag(a, "no-labels");
+    o->distil_temperature = argument_number(a, "distil-temperature");
+    o->distil_weight = argument_number(a, "distil-weight");
+    o->distil_blobs = argument_text(a, "distil-blobs");
 }
 
 static qf_status report(session *session, const arguments *a, const qf_qat_options *wanted,

@@ -85,6 +85,16 @@ static qf_status prepare_frozen(qf_context *context, double *result)
                                           "out/modified.caffemodel", "out/record.txt", &options);
 }
 
+static qf_status prepare_taught(qf_context *context, double *result)
+{
+    (void)result;
+    const qf_retrain_options options = {
+        .size = sizeof options, .distil = QF_DISTIL_ON, .distil_blobs = "c"};
+    return qf_prepare_quant_retrain_model(context, "net.prototxt", "given.caffemodel",
+                                          "config.json", "out/modified.prototxt",
+                                          "out/modified.caffemodel", "out/record.txt", &options);
+}
+
 static qf_status save(qf_context *context, double *result)
 {
     (void)result;
@@ -414,6 +424,7 @@ const trial trials_of_flow[] = {
     {.name = "the net to train", .run = prepare},
     {.name = "the net to train, from calibrated ranges, with frozen statistics",
      .run = prepare_frozen},
+    {.name = "the net to train, with a teacher", .run = prepare_taught},
     {.name = "the models to deploy", .run = save},
     {.name = "the plan", .run = plan},
     {.name = "the plan of calibration", .run = plan_calibration},

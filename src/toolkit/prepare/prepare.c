@@ -103,6 +103,29 @@ static qf_status equalise(qf_preparation *p, const qf_retrain_options *options)
     return status;
 }
 
+/* Of the net as it was read. */
+static qf_status make_teacher(qf_preparation *p, const char *model_file,
+                              const qf_retrain_options *options)
+{
+    qf_retrain_options settled = *options;
+    QF_TRY(qf_distil_settle(p->context, model_file, QF_DISTIL_OFF, &settled));
+    qf_status status = qf_teacher_make(p->context, p->net, p->weights, &settled, &p->teacher);
+    if (options->distil == QF_DISTIL_AUTO && !settled.no_labels &&
+        (status == QF_E_UNSUPPORTED || status == QF_E_MISMATCH)) { /* nobody has asked for it */
+        qf_info(p->context, "Distillation: off, for %s", qf_error_text(p->context));
+        qf_teacher_release(&p->teacher);
+        status = QF_OK;
+    }
+    QF_TRY(status);
+    if (p->teacher.layers)
+        qf_amct_say(p->context, QF_INFO, MODULE,
+                    "The float net teaches: %zu layers of it are in the training net, %zu blob%s "
+                    "to be learned",
+                    p->teacher.layers->n_layer, p->teacher.lessons.count,
+                    p->teacher.lessons.count == 1 ? " is" : "s are");
+    return QF_OK;
+}
+
 static qf_status create_model(qf_preparation *p, qf_config *config, const char *model_file,
                               const char *weights_file, const char *config_file,
                               const char *modified_model_file, const char *modified_weights_file,
@@ -121,7 +144,9 @@ static qf_status create_model(qf_preparation *p, qf_config *config, const char *
     QF_TRY(
         qf_retrain_config(context, p->net, p->weights, model_file, config_file, &options, config));
     qf_amct_begin(context);
+    QF_TRY(make_teacher(p, model_file, &options));
     QF_TRY(qf_prepare_layers(p));
+    QF_TRY(qf_teacher_insert(context, &p->teacher, p->net));
     qf_status status = qf_prepare_weights(p, &modified);
     const size_t mark = qf_outputs_begin(context);
     if (status == QF_OK)
@@ -153,6 +178,7 @@ qf_status qf_prepare_quant_retrain_model(qf_context *context, const char *model_
                     modified_weights_file);
     qf_message_free(p.net);
     qf_message_free(p.weights);
+    qf_teacher_release(&p.teacher);
     qf_config_release(&config);
     return qf_amct_outcome(context, MODULE, status);
 }

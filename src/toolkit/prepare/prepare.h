@@ -3,6 +3,7 @@
 #ifndef QF_TOOLKIT_PREPARE_PREPARE_H
 #define QF_TOOLKIT_PREPARE_PREPARE_H
 
+#include "toolkit/prepare/teacher.h"
 #include "toolkit/toolkit.h"
 
 typedef struct qf_preparation {
@@ -10,6 +11,7 @@ typedef struct qf_preparation {
     Caffe__NetParameter *net, *weights;
     const qf_config *config;
     const char *record;
+    qf_teacher teacher;
 } qf_preparation;
 
 /* A caller's options, or NULL. */

@@ -61,7 +61,9 @@ qf_status qf_prepare_weights(qf_preparation *p, Caffe__NetParameter **out)
     const char *target = NULL;
     for (size_t i = p->net->n_layer; i-- > 0;) { /* a WeightQAT stands right before its layer */
         const Caffe__LayerParameter *layer = p->net->layer[i];
-        const Caffe__LayerParameter *stored = qf_find_layer(p->weights, layer->name);
+        const Caffe__LayerParameter *taught = qf_teacher_weights(&p->teacher, layer->name);
+        const Caffe__LayerParameter *stored =
+            taught ? taught : qf_find_layer(p->weights, layer->name);
         Caffe__LayerParameter *entry;
         if (!stored && qf_toolkit_has_parameters(layer))
             continue; /* an entry without blobs would not fit; so it keeps what its filler gives */

@@ -297,7 +297,13 @@ qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
     qf_retrain_options options;
     *out = NULL;
     QF_TRY(qf_retrain_options_take(context, given, &options));
-    return plan(context, model_file, weights_file, config_file, &options, out);
+    QF_TRY(plan(context, model_file, weights_file, config_file, &options, out));
+    const qf_status status = qf_teacher_plan(context, model_file, &options, *out);
+    if (status != QF_OK) {
+        qf_plan_destroy(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 qf_status qf_quant_plan(qf_context *context, const char *model_file, const char *weights_file,

@@ -9,6 +9,7 @@
 #include "toolkit/config/bits.h"
 #include "toolkit/export/retrained.h"
 #include "toolkit/prepare/equalise.h"
+#include "toolkit/prepare/teacher.h"
 #include "toolkit/run/keep.h"
 
 #include <stdio.h>
@@ -50,7 +51,7 @@ enum {
 typedef struct run {
     qf_flow flow;
     qf_context *context;
-    const qf_qat_options *options;
+    qf_qat_options *options;
     char *file[FILES];   /* by the names above */
     const char *weights; /* of the float net: the caller's, or equalised */
     qf_run_training training;
@@ -157,7 +158,13 @@ static qf_retrain_options preparing(const qf_qat_options *o)
 {
     return (qf_retrain_options){.size = sizeof(qf_retrain_options),
                                 .batch_norm = o->batch_norm,
-                                .calibrated_record = o->calibrated_record};
+                                .calibrated_record = o->calibrated_record,
+                                .distil =
+                                    o->distil == QF_DISTIL_DEFAULT ? QF_DISTIL_AUTO : o->distil,
+                                .no_labels = o->no_labels,
+                                .distil_temperature = o->distil_temperature,
+                                .distil_weight = o->distil_weight,
+                                .distil_blobs = o->distil_blobs};
 }
 
 /* The float net's weights from here on: it computes the same with them. */
@@ -189,11 +196,13 @@ static qf_status show_plan(const run *r)
 static qf_status set_up(run *r)
 {
     const qf_qat_options *o = r->options;
-    const qf_retrain_options options = preparing(o);
     const qf_bits_wanted bits = {o->weight_bits, o->activation_bits, o->edge_bits};
     Caffe__NetParameter *net;
     QF_TRY(qf_run_model(r->context, o, &net));
-    qf_status status = qf_run_hold_back(&r->training, net);
+    qf_status status = qf_distil_find_labels(r->context, net, &r->options->no_labels);
+    const qf_retrain_options options = preparing(o);
+    if (status == QF_OK)
+        status = qf_run_hold_back(&r->training, net);
     if (status == QF_OK)
         status = qf_text_write(r->context, r->file[FLOAT_MODEL], net, 0640);
     qf_message_free(net);
