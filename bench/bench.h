@@ -38,6 +38,9 @@ enum {
     INT8_WEIGHTS,
     FLOAT_SOLVER,
     QAT_SOLVER,
+    DISTIL_TRAIN, /* the same with the float net as its teacher */
+    DISTIL_WEIGHTS,
+    DISTIL_SOLVER,
     CALIBRATION,
     CALIBRATION_WEIGHTS,
     FILE_COUNT
@@ -63,7 +66,15 @@ typedef struct contender_type {
 } contender_type;
 
 extern const contender_type contender_types[]; /* ended by a row without name */
-enum { FLOAT_STEP, QAT_STEP, QAT_BF16_STEP, FLOAT_INFERENCE, INT8_INFERENCE, CONTENDERS };
+enum {
+    FLOAT_STEP,
+    QAT_STEP,
+    QAT_BF16_STEP,
+    DISTIL_STEP,
+    FLOAT_INFERENCE,
+    INT8_INFERENCE,
+    CONTENDERS
+};
 
 bool contender_available(const contender_type *type); /* can this build do it? */
 

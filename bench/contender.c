@@ -9,6 +9,8 @@ const contender_type contender_types[] = {
     [QAT_STEP] = {"qat", "QAT step", QAT_TRAIN, QAT_WEIGHTS, QAT_SOLVER, false},
     [QAT_BF16_STEP] = {"qat-bf16", "QAT step, bf16 backward", QAT_TRAIN, QAT_WEIGHTS, QAT_SOLVER,
                        true},
+    [DISTIL_STEP] = {"distil", "QAT step with a teacher", DISTIL_TRAIN, DISTIL_WEIGHTS,
+                     DISTIL_SOLVER, false},
     [FLOAT_INFERENCE] = {"float-inference", "float inference", FLOAT_DEPLOY, FLOAT_WEIGHTS, -1,
                          false},
     [INT8_INFERENCE] = {"int8-inference", "int8 inference", INT8_DEPLOY, INT8_WEIGHTS, -1, false},

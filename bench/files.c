@@ -14,6 +14,9 @@ static const char *const names[FILE_COUNT] = {
     [INT8_WEIGHTS] = "int8_deploy_weights.caffemodel",
     [FLOAT_SOLVER] = "float_solver.prototxt",
     [QAT_SOLVER] = "qat_solver.prototxt",
+    [DISTIL_TRAIN] = "distil.prototxt",
+    [DISTIL_WEIGHTS] = "distil.caffemodel",
+    [DISTIL_SOLVER] = "distil_solver.prototxt",
     [CALIBRATION] = "calibration.prototxt",
     [CALIBRATION_WEIGHTS] = "calibration.caffemodel",
 };
@@ -112,8 +115,9 @@ static qf_status run_and_save(qf_context *context, const char *model, qf_phase p
 }
 
 static qf_status prepare(qf_context *context, const bench_files *f, int model, int batch_num,
-                         const char *prepared, const char *prepared_weights)
+                         qf_distil distil, const char *prepared, const char *prepared_weights)
 {
+    const qf_retrain_options options = {.size = sizeof options, .distil = distil};
     char config[512], record[512], settings[512];
     qf_buffer text = {0};
     scratch(f, "config.json", config, sizeof config);
@@ -128,8 +132,8 @@ static qf_status prepare(qf_context *context, const bench_files *f, int model, i
     QF_TRY(status);
     QF_TRY(qf_create_quant_retrain_config(context, config, f->path[model], f->path[FLOAT_WEIGHTS],
                                           settings));
-    return qf_create_quant_retrain_model(context, f->path[model], f->path[FLOAT_WEIGHTS], config,
-                                         prepared, prepared_weights, record);
+    return qf_prepare_quant_retrain_model(context, f->path[model], f->path[FLOAT_WEIGHTS], config,
+                                          prepared, prepared_weights, record, &options);
 }
 
 /* A test pass over the prepared net finds ranges and shifts; then it is exported. */
@@ -141,7 +145,7 @@ static qf_status export(qf_context *context, const bench_files *f)
     scratch(f, "config.json", config, sizeof config);
     scratch(f, "record.txt", record, sizeof record);
     scratch(f, "int8", prefix, sizeof prefix);
-    QF_TRY(prepare(context, f, FLOAT_DEPLOY, 1, prepared, weights));
+    QF_TRY(prepare(context, f, FLOAT_DEPLOY, 1, QF_DISTIL_OFF, prepared, weights));
     QF_TRY(run_and_save(context, prepared, QF_TEST, weights, weights));
     return qf_save_quant_retrain_model(context, prepared, weights, QF_SAVE_DEPLOY, prefix, record,
                                        config);
@@ -157,11 +161,15 @@ qf_status files_make(qf_context *context, const bench_model *model, int batch, i
         QF_TRY(write_solver(context, path[FLOAT_TRAIN], path[FLOAT_SOLVER]));
         QF_TRY(write_solver(context, path[QAT_TRAIN], path[QAT_SOLVER]));
         QF_TRY(run_and_save(context, path[FLOAT_TRAIN], QF_TRAIN, NULL, path[FLOAT_WEIGHTS]));
-        QF_TRY(prepare(context, f, FLOAT_TRAIN, 1, path[QAT_TRAIN], path[QAT_WEIGHTS]));
+        QF_TRY(
+            prepare(context, f, FLOAT_TRAIN, 1, QF_DISTIL_OFF, path[QAT_TRAIN], path[QAT_WEIGHTS]));
+        QF_TRY(write_solver(context, path[DISTIL_TRAIN], path[DISTIL_SOLVER]));
+        QF_TRY(prepare(context, f, FLOAT_TRAIN, 1, QF_DISTIL_ON, path[DISTIL_TRAIN],
+                       path[DISTIL_WEIGHTS]));
         QF_TRY(export(context, f));
     }
     if (batch_num)
-        QF_TRY(prepare(context, f, FLOAT_TRAIN, batch_num, path[CALIBRATION],
+        QF_TRY(prepare(context, f, FLOAT_TRAIN, batch_num, QF_DISTIL_OFF, path[CALIBRATION],
                        path[CALIBRATION_WEIGHTS]));
     return QF_OK;
 }

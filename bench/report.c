@@ -100,10 +100,12 @@ void report_steps(const bench *b)
           bare_of(b, BARE_TRAINING));
     ratio(b, "QAT step / float step", c[QAT_STEP].best, c[FLOAT_STEP].best);
     ratio(b, "QAT bf16 step / float step", c[QAT_BF16_STEP].best, c[FLOAT_STEP].best);
+    ratio(b, "QAT step with a teacher / QAT step", c[DISTIL_STEP].best, c[QAT_STEP].best);
     ratio(b, "float inference / bare", c[FLOAT_INFERENCE].best, bare_of(b, BARE_FLOAT_INFERENCE));
     ratio(b, "int8 inference / bare int8", c[INT8_INFERENCE].best, bare_of(b, BARE_INT8_INFERENCE));
     ratio(b, "int8 / float inference", c[INT8_INFERENCE].best, c[FLOAT_INFERENCE].best);
     ratio(b, "peak memory QAT / float", b->peak_mib[QAT_STEP], b->peak_mib[FLOAT_STEP]);
+    ratio(b, "peak memory with a teacher / QAT", b->peak_mib[DISTIL_STEP], b->peak_mib[QAT_STEP]);
     putchar('\n');
 }
 
