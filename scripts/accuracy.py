@@ -57,7 +57,7 @@ class Results:
 
 
 def run(command, log):
-    """Standard output and processor time in seconds; None where it failed, and then why on stderr. What the command itself writes
+    """Standard output and processor time in seconds; None where it failed, and then why on stderr. What the command writes
     to stderr goes to the file `log`."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(log, "w") as errors:
@@ -162,14 +162,14 @@ def peer_rows(options, results, folder, settings):
             continue
         for seed in options.seeds if trains else [0]:
             arguments = ["--net", folder, "--method", method]
-            if not trains:
-                arguments += ["--calibration", str(CALIBRATION)]
+            arguments += ["--seen", str(options.seen)] if trains else ["--calibration", str(CALIBRATION)]
             peer_row(options, results, script, arguments, settings["name"], LABELS[method], seed)
 
 
 def lsq_rows(options, results, folder, settings):
     for seed in options.seeds:
-        peer_row(options, results, "pytorch_lsq.py", ["--net", folder], settings["name"], "PyTorch LSQ, W4A4", seed)
+        peer_row(options, results, "pytorch_lsq.py", ["--net", folder, "--seen", str(options.seen)], settings["name"],
+                 "PyTorch LSQ, W4A4", seed)
 
 
 # ---- tables ----
@@ -246,6 +246,7 @@ def read_options():
                              "'--float-solver NET/solver.prototxt'")
     parser.add_argument("--method", action="append", default=[], choices=sorted(LABELS), help="only these peers")
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[1, 2, 3])
+    parser.add_argument("--seen", type=int, default=0, help="images that PyTorch trains on; 0: 1000 to 14,000, by the net")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--peer-python", default=sys.executable, help="a Python that has the peers")
     options = parser.parse_args()
