@@ -5,8 +5,10 @@
 
 layers: the cases that Caffe recorded, one layer each, and layers of forks, which ONNX Runtime has to repeat.
 float: the nets of the data folder, in ONNX Runtime and OpenVINO within 1e-4 of the largest value that qaffe puts out.
-qdq: the same nets calibrated (`qaffe ptq run`) and exported. Classifiers: top-1 in ONNX Runtime with --keep-shift within 0.1
-points of the fake-quant model's on the test images; without, as far off as chance makes of the answers that differ; others: outputs beside the fake-quant model's. All are loaded and run by OpenVINO.
+qdq: the same nets calibrated (`qaffe ptq run`) and exported. Classifiers, on all test images that there are: top-1 in ONNX
+Runtime within 0.1 points of the fake-quant model's with --keep-shift; without it, too, but for the nets of FURTHER_OFF; with
+--activations s8, whose codes are half as fine, within 1. Others: outputs beside the fake-quant model's. All are loaded and
+run by OpenVINO as well.
 Without a word, all three. Needs the PyPI packages onnx, onnxruntime, openvino and numpy; exit code 77 where they or the
 data are missing. ONNX Runtime computes QDQ in integers only where the processor has VNNI (docs/onnx.md); elsewhere its
 optimisations are switched off here.
@@ -115,16 +117,21 @@ layer { name: 'cf' type: 'Flatten' bottom: 'cs' top: 'cf' }
 layer { name: 'd' type: 'DetectionOutput' bottom: 'lf' bottom: 'cf' bottom: 'p' top: 'd' detection_output_param {
   num_classes: 3 code_type: CENTER_SIZE confidence_threshold: 0.2 keep_top_k: 30 nms_param { nms_threshold: 0.45 top_k: 400 } } }
 """
-# Classifiers: model with data, weights, images that are tested; more options of `qaffe ptq run`.
+# Classifiers: model with data, weights, and how many images of which kind are tested.
+CIFAR = [("lossless", 700), ("JPEG", 2000)]
 CLASSIFIERS = {
-    "lenet": ("lenet/train_test.local.prototxt", "lenet/lenet_iter_10000.caffemodel", 10000),
-    "lenet_v1layers": ("lenet/train_test.local.prototxt", "lenet/lenet_iter_10000_v1layers.caffemodel", 10000),
-    "cifar10_quick": ("cifar10_quick/train_test.local.prototxt", "cifar10_quick/cifar10_quick_iter_5000.caffemodel", 700),
-    "cifar10_full": ("cifar10_full/train_test.local.prototxt", "cifar10_full/cifar10_full_iter_70000.caffemodel", 700),
-    "resnet20": ("resnet20_cifar10/train_test.local.prototxt", "resnet20_cifar10/ResNet_20.caffemodel", 700),
-    "resnet56": ("resnet56_cifar10/train_test.local.prototxt", "resnet56_cifar10/ResNet_56.caffemodel", 700),
-    "squeezenet_v1.1": ("squeezenet_v1.1/train_val.local.prototxt", "squeezenet_v1.1/squeezenet_v1.1.caffemodel", 1000),
+    "lenet": ("lenet/train_test.local.prototxt", "lenet/lenet_iter_10000.caffemodel", [("", 10000)]),
+    "lenet_v1layers": ("lenet/train_test.local.prototxt", "lenet/lenet_iter_10000_v1layers.caffemodel", [("", 10000)]),
+    "cifar10_quick": ("cifar10_quick/train_test.local.prototxt", "cifar10_quick/cifar10_quick_iter_5000.caffemodel", CIFAR),
+    "cifar10_full": ("cifar10_full/train_test.local.prototxt", "cifar10_full/cifar10_full_iter_70000.caffemodel", CIFAR),
+    "resnet20": ("resnet20_cifar10/train_test.local.prototxt", "resnet20_cifar10/ResNet_20.caffemodel", CIFAR),
+    "resnet56": ("resnet56_cifar10/train_test.local.prototxt", "resnet56_cifar10/ResNet_56.caffemodel", CIFAR),
+    "squeezenet_v1.1": ("squeezenet_v1.1/train_val.local.prototxt", "squeezenet_v1.1/squeezenet_v1.1.caffemodel", [("", 1000)]),
 }
+# Without AMCT's shift the codes are a little different ones, and of so many answers that are others, more may be right or wrong:
+# these are further off than 0.1 points, as docs/onnx.md says.
+FURTHER_OFF = {"cifar10_full", "squeezenet_v1.1"}
+FILES = {"plain": [], "keep-shift": ["--keep-shift"], "s8": ["--activations", "s8"]}
 failures = []
 options = argparse.Namespace()
 
@@ -158,13 +165,18 @@ def has_vnni():
 def runtime(path):
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other programs want the processor, too
     if not has_vnni():
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
 
 
+def openvino_of(path):
+    return openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+
 def in_openvino(path, inputs):
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino_of(path)
     found = compiled(inputs)
     return {name: found[output] for output in compiled.outputs for name in output.names}
 
@@ -322,37 +334,88 @@ def kinds(path):
     return sum(kind in ("QLinearConv", "QGemm", "QLinearMatMul") for kind in nodes)
 
 
-def classifier(name, model, weights, images, work):
+def own_batches(net, count):
+    """Inputs and labels of the first `count` images of the net's own data, and the net's answers."""
+    label = next(net.top_names[layer][1] for layer in net._layer_names if len(net.top_names[layer]) > 1)
+    seen = 0
+    while seen < count:
+        net.forward()
+        yield net.blobs[label].data.reshape(-1)[:count - seen].astype(int)
+        seen += len(net.blobs[label].data)
+
+
+def jpeg_batches(net, count):
+    """The same of CIFAR-10's re-encoded images: Caffe decodes to B, G, R, these nets want R, G, B."""
+    source = pathlib.Path(options.work) / "jpeg.prototxt"
+    source.write_text("layer { name: 'd' type: 'Data' top: 'data' top: 'label' data_param { backend: LMDB batch_size: 100 "
+                      "source: 'cifar10/cifar10_jpeg_test_lmdb' } }")
+    images = caffe.Net(str(source), caffe.TEST)
+    mean = caffe.proto.caffe_pb2.BlobProto.FromString(pathlib.Path("cifar10/mean.binaryproto").read_bytes())
+    first, second = list(net._layer_names)[:2]
+    for _ in range(0, count, 100):
+        images.forward()
+        net.blobs[net.top_names[first][0]].data[...] = images.blobs["data"].data[:, ::-1] - numpy.array(mean.data).reshape(3, 32, 32)
+        net.forward(start=second)
+        yield images.blobs["label"].data.astype(int)
+
+
+def answers_of(net):
+    """The blob that SoftmaxWithLoss and Accuracy read."""
+    return next(net.bottom_names[layer][0] for layer, kind in zip(net._layer_names, net.layers)
+                if kind.type in ("SoftmaxWithLoss", "Accuracy"))
+
+
+class Answers:
+    """Right answers of the fake-quant model and of the files, and how many of a file's are others than the model's."""
+
+    def __init__(self, files):
+        self.seen, self.ours, self.right, self.differ = 0, 0, dict.fromkeys(files, 0), dict.fromkeys(files, 0)
+
+    def add(self, labels, ours, theirs):
+        self.seen += len(labels)
+        self.ours += int((ours == labels).sum())
+        for file, found in theirs.items():
+            self.right[file] += int((found == labels).sum())
+            self.differ[file] += int((found != ours).sum())
+
+    def off(self, file):
+        """In points of accuracy."""
+        return 100 * (self.right[file] - self.ours) / self.seen
+
+    def text(self):
+        return f"{self.seen} images: fake-quant {100 * self.ours / self.seen:.2f} %" + "".join(
+            f", {file} {self.off(file):+.2f} ({self.differ[file]} differ)" for file in self.right)
+
+
+def classifier(name, model, weights, sets, work):
     prefix = work / name
     code, text = qaffe("ptq", "run", "--model", model, "--weights", weights, "--out", prefix)
-    why = text if code else export(work / "q.onnx", prefix) or export(work / "s.onnx", prefix, None, "--keep-shift")
+    why = text if code else ""
+    for file, more in FILES.items():
+        why = why or export(work / f"{file}.onnx", prefix, None, *more)
     if why:
         report(name, why[-300:], True)
         return
     net = caffe.Net(f"{prefix}_fake_quant_model.prototxt", f"{prefix}_fake_quant_weights.caffemodel", caffe.TEST)
-    answers = next(net.bottom_names[layer][0] for layer, kind in zip(net._layer_names, net.layers)
-                   if kind.type in ("SoftmaxWithLoss", "Accuracy"))
-    label = next(net.top_names[layer][1] for layer in net._layer_names if len(net.top_names[layer]) > 1)
-    sessions = [runtime(work / "q.onnx"), runtime(work / "s.onnx")]
-    blob = sessions[0].get_inputs()[0].name
-    seen = ours = 0
-    theirs, differ = [0, 0], [0, 0]
-    while seen < images:
-        net.forward()
-        x, labels = net.blobs[blob].data, net.blobs[label].data.reshape(-1).astype(int)
-        count = min(len(x), images - seen)
-        a = net.blobs[answers].data.reshape(len(x), -1).argmax(1)[:count]
-        seen += count
-        ours += int((a == labels[:count]).sum())
-        for i, session in enumerate(sessions):
-            b = session.run(None, {blob: x})[0].reshape(len(x), -1).argmax(1)[:count]
-            theirs[i] += int((b == labels[:count]).sum())
-            differ[i] += int((a != b).sum())
-    c = next(iter(in_openvino(work / "q.onnx", {blob: x}).values())).reshape(len(x), -1).argmax(1)[:count]
-    bad = abs(theirs[1] - ours) > seen / 1000 or abs(theirs[0] - ours) > max(seen / 1000, 3 * differ[0] ** 0.5)
-    report(name, f"{seen} images: fake-quant {100 * ours / seen:.2f} %, ONNX Runtime {100 * theirs[0] / seen:.2f} % ({differ[0]} "
-                 f"answers differ, {kinds(work / 'q.onnx')} layers in integers), with the shift {100 * theirs[1] / seen:.2f} % "
-                 f"({differ[1]}); OpenVINO differs in {int((a != c).sum())} of the last {count}", bad)
+    sessions = {file: runtime(work / f"{file}.onnx") for file in FILES}
+    elsewhere = {file: openvino_of(work / f"{file}.onnx") for file in FILES if file != "s8"}
+    blob = sessions["plain"].get_inputs()[0].name
+    total = Answers([*FILES, *(f"OpenVINO {file}" for file in elsewhere)])
+    for kind, count in sets:
+        part = Answers(FILES)
+        for labels in (jpeg_batches if kind == "JPEG" else own_batches)(net, count):
+            x = net.blobs[blob].data
+            best = lambda y: y.reshape(len(x), -1).argmax(1)[:len(labels)]
+            ours = best(net.blobs[answers_of(net)].data)
+            theirs = {file: best(session.run(None, {blob: x})[0]) for file, session in sessions.items()}
+            part.add(labels, ours, theirs)
+            total.add(labels, ours, theirs | {f"OpenVINO {file}": best(run({blob: x})[0]) for file, run in elsewhere.items()})
+        if len(sets) > 1:
+            print(f"{name + ', ' + kind:34} {part.text()}", flush=True)
+    integers = {file: kinds(work / f"{file}.onnx") for file in ("plain", "s8")}
+    further = abs(total.off("plain")) > 0.1
+    report(name, f"{total.text()}; layers in integers: {integers}{'; plain FURTHER OFF than 0.1' if further else ''}",
+           abs(total.off("keep-shift")) > 0.1 or (further and name not in FURTHER_OFF) or abs(total.off("s8")) > 1)
 
 
 def others(work):
@@ -381,7 +444,8 @@ def others(work):
         there = in_openvino(work / "q.onnx", {net.inputs[0]: x})
         elsewhere = min(decibels(net.blobs[o].data, there[o]) for o in found)
         report(name, f"outputs {worst:.1f} dB from the fake-quant model's (OpenVINO {elsewhere:.1f}), which are "
-                     f"{loss:.1f} dB from the float model's; {kinds(work / 'q.onnx')} layers in integers", worst < loss - 3)
+                     f"{loss:.1f} dB from the float model's; {kinds(work / 'q.onnx')} layers in integers",
+               min(worst, elsewhere) < loss - 3)
 
 
 def decibels(signal, other):
@@ -418,13 +482,13 @@ def fashion(work):
     if code:
         report("fashion", why[-300:], True)
         return
-    classifier("fashion", work / "fashion.prototxt", work / "fashion_iter_600.caffemodel", 10000, work)
+    classifier("fashion", work / "fashion.prototxt", work / "fashion_iter_600.caffemodel", [("", 10000)], work)
 
 
 def quantised_nets(work):
-    for name, (model, weights, images) in CLASSIFIERS.items():
+    for name, (model, weights, sets) in CLASSIFIERS.items():
         if options.only in name:
-            classifier(name, model, weights, images, work)
+            classifier(name, model, weights, sets, work)
     if options.only in "fashion":
         fashion(work)
     others(work)
@@ -448,7 +512,7 @@ def main():
         return SKIPPED
     parts = options.parts or ["layers", "float", "qdq"]
     with tempfile.TemporaryDirectory() as folder:
-        work = pathlib.Path(folder)
+        work = options.work = pathlib.Path(folder)
         if "layers" in parts:
             recorded_layers(work)
             forks(work)
