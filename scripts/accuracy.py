@@ -52,8 +52,8 @@ class Results:
         self.rows.append(row)
         with open(self.path, "a") as file:
             file.write(json.dumps(row) + "\n")
-        print("%-20s %-24s seed %d  float %6.2f  %6.2f  (%.0f s)" % (
-            row["net"], row["method"], row["seed"], row["float"], row["accuracy"], row["seconds"]), flush=True)
+        print("%-20s %-24s seed %d  float %6.2f  %s  (%.0f s)" % (
+            row["net"], row["method"], row["seed"], row["float"], cell([row["accuracy"]]), row["seconds"]), flush=True)
 
 
 def run(command, log):
@@ -183,8 +183,8 @@ def mean_and_error(values):
 
 
 def cell(values):
-    if not values:
-        return ""
+    if not values or values[0] is None:
+        return "diverges" if values else ""
     mean, error = mean_and_error(values)
     return "%.2f" % mean if error is None else "%.2f ± %.2f" % (mean, error)
 
@@ -198,7 +198,8 @@ def row_of(cells):
 
 
 def values_of(results, net, method, field="accuracy"):
-    return [row[field] for row in results.rows if (row["net"], row["method"]) == (net, method) and row.get(field) is not None]
+    """Of all seeds; a peer's training that diverged has no accuracy."""
+    return [row[field] for row in results.rows if (row["net"], row["method"]) == (net, method) and field in row]
 
 
 def print_table(results, order):
@@ -211,7 +212,8 @@ def print_table(results, order):
         rows = [row for row in results.rows if row["net"] == net and row["method"] in dict(columns)]
         if rows:
             peers = [values_of(results, net, name) for name, _ in columns if not name.startswith("qaffe")]
-            best = max(filter(None, peers), key=lambda values: sum(values) / len(values), default=[])
+            trained_well = [values for values in peers if values and None not in values]
+            best = max(trained_well, key=lambda values: sum(values) / len(values), default=[])
             qat, calibrated = values_of(results, net, "qaffe qat run"), values_of(results, net, "qaffe ptq run")
             print(row_of([net, str(rows[0]["images"]), "%.2f" % rows[0]["float"]]
                          + [cell(values_of(results, net, name)) for name, _ in columns]

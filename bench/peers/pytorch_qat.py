@@ -4,8 +4,9 @@
     pytorch_qat.py --net FOLDER --method fx|pt2e [--seed S] [--seen N] [--rate R]
 
 As PyTorch's tutorials do: ranges from the first batches on by moving averages, SGD from the float weights, a hundredth of the
-float solver's rate, a tenth of that after two thirds; from then on ranges and BatchNorm's statistics stay. The converted
-model is tested. Prints a line of JSON.
+float solver's rate, a tenth of that after two thirds; from then on ranges and BatchNorm's statistics stay. Where that
+diverges, it begins anew at a tenth of the rate, and gives up at the third. The converted model is tested. Prints a line of
+JSON, whose accuracy is null where nothing was trained.
 """
 import argparse
 import sys
@@ -85,6 +86,38 @@ def scores_of(model):
     return scores
 
 
+def train(options, images, seen, rate):
+    """The net with its fake quantisation, trained; None where that diverged."""
+    settings = images.settings
+    torch.manual_seed(options.seed)
+    with open(options.net + "/net.prototxt") as file:
+        nodes = net.nodes_of(file.read())
+    model = pytorch.load(pytorch.build(nodes), nodes, numpy.load(options.net + "/weights.npz"))
+    pixels.check_scores(scores_of(model.eval()), options.net, "pytorch_qat.py")
+    qat = (FX if options.method == "fx" else PT2E)(model, torch.from_numpy(images.batch(range(2))))
+    optimizer = torch.optim.SGD(qat.model.parameters(), lr=rate, momentum=settings["momentum"],
+                                weight_decay=settings["weight_decay"])
+    loss_of, steps = torch.nn.CrossEntropyLoss(), -(-seen // settings["batch"])
+    qat.train(True)
+    for step, (batch, labels) in enumerate(pixels.training(images, settings["batch"], seen, options.seed)):
+        if step == steps * 2 // 3 and step > 0:
+            qat.settle()
+            for group in optimizer.param_groups:
+                group["lr"] /= 10
+        optimizer.zero_grad()
+        try:
+            loss = loss_of(qat.model(torch.from_numpy(numpy.ascontiguousarray(batch))), torch.from_numpy(labels))
+        except RuntimeError as error:
+            if "zero_point" not in str(error):  # what ranges that are not finite are answered with
+                raise
+            return None
+        if not torch.isfinite(loss):
+            return None
+        loss.backward()
+        optimizer.step()
+    return qat
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", required=True, help="the folder of a net")
@@ -96,31 +129,16 @@ def main():
     options = parser.parse_args()
     begin = time.monotonic()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
     images, tests = pixels.Images(options.net, "train"), pixels.Images(options.net, "test")
     settings = images.settings
     seen, rate = options.seen or settings["seen"], options.rate or settings["rate"]
-    with open(options.net + "/net.prototxt") as file:
-        nodes = net.nodes_of(file.read())
-    model = pytorch.load(pytorch.build(nodes), nodes, numpy.load(options.net + "/weights.npz"))
-    pixels.check_scores(scores_of(model.eval()), options.net, "pytorch_qat.py")
-    example = torch.from_numpy(images.batch(range(2)))
-    qat = (FX if options.method == "fx" else PT2E)(model, example)
-    optimizer = torch.optim.SGD(qat.model.parameters(), lr=rate, momentum=settings["momentum"],
-                                weight_decay=settings["weight_decay"])
-    loss, steps = torch.nn.CrossEntropyLoss(), -(-seen // settings["batch"])
-    qat.train(True)
-    for step, (batch, labels) in enumerate(pixels.training(images, settings["batch"], seen, options.seed)):
-        if step == steps * 2 // 3 and step > 0:
-            qat.settle()
-            for group in optimizer.param_groups:
-                group["lr"] /= 10
-        optimizer.zero_grad()
-        loss(qat.model(torch.from_numpy(numpy.ascontiguousarray(batch))), torch.from_numpy(labels)).backward()
-        optimizer.step()
+    for divisor in (1, 10, 100):
+        qat = train(options, images, seen, rate / divisor)
+        if qat:
+            break
     pixels.report("PyTorch QAT, " + options.method.upper(), "torch " + torch.__version__, tests, begin, seed=options.seed,
-                  float=settings["float"], accuracy=pixels.accuracy(scores_of(qat.converted()), tests),
-                  seen=steps * settings["batch"], rate=rate)
+                  float=settings["float"], accuracy=pixels.accuracy(scores_of(qat.converted()), tests) if qat else None,
+                  seen=-(-seen // settings["batch"]) * settings["batch"], rate=rate / divisor)
 
 
 if __name__ == "__main__":
