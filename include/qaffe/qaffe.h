@@ -945,9 +945,10 @@ typedef struct qf_qat_options {
     bool resume;      /* go on with the run that save_path began and that was interrupted;
                          options of training are then those it began with. Begins anew
                          where there is none */
-    qf_equalise equalise; /* auto; with calibrated_record auto does what the run of that record did */
+    qf_equalise
+        equalise; /* auto; with calibrated_record auto does what the run of that record did */
     /* How ranges learn of which config_definition says AMCT's way or nothing: "amct", "lsq",
-     * "lsq+", "pact" or "tqt" (docs/numerics.md); NULL: AMCT's way. */
+     * "lsq+", "pact" or "tqt" (docs/numerics.md); NULL or "auto": AMCT's with 8 bits, else LSQ. */
     const char *ranges;
     /* The same as in qf_retrain_options. */
     qf_distil distil;

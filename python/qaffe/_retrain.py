@@ -234,7 +234,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     exported models end (see set_until()). test_iterations: batches of each test; 0: every image once.
     weight_bits (4, 6, 8) and activation_bits (4, 6, 8, 16) are for layers of which config_definition says nothing,
     edge_bits for the first and the last of them; 0: 8. ranges: how ranges learn, 'amct', 'lsq', 'lsq+', 'pact'
-    or 'tqt' (docs/numerics.md).
+    or 'tqt' (docs/numerics.md); None: AMCT's way with 8 bits, LSQ with fewer.
     keep: 'best', the state of training that is best on validation_data or, without it, on a share of the training data that
     is held back (hold_back; -1: a tenth, at most 2000 images; 0: none), the calibrated start among them; or 'last'.
     patience: measures in a row without a gain after which training ends; 0: never. resume: go on with the run of this

@@ -42,9 +42,9 @@
            "Rescale channels before quantisation, so that loud ones do not leave the others few "  \
            "codes: auto where their ranges spread over more than 2^5 (see `qaffe equalise`).")
 #define RANGES_OPTION                                                                              \
-    CHOICE("ranges", "METHOD", "amct|lsq|lsq+|pact|tqt", "amct",                                   \
+    CHOICE("ranges", "METHOD", "auto|amct|lsq|lsq+|pact|tqt", "auto",                              \
            "How ranges learn where --config-definition says nothing else: AMCT's ULQ and ARQ, "    \
-           "LSQ, LSQ+, PACT or TQT.")
+           "LSQ, LSQ+, PACT or TQT; auto: AMCT's of 8 bits, LSQ of fewer.")
 /* `standard`: whether the float net teaches where nothing is said. */
 #define DISTIL_OPTIONS(standard_)                                                                  \
     CHOICE("distil", "HOW", "on|off|auto", standard_,                                              \

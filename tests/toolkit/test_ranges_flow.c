@@ -106,6 +106,29 @@ static void integers_stay_exact_and_ranges_move(void **state)
     }
 }
 
+/* Of 8 bits AMCT's, of fewer LSQ. */
+static void fewer_bits_learn_by_lsq(void **state)
+{
+    (void)state;
+    for (int bits = 4; bits <= 8; bits += 4) {
+        qf_qat_options options = {.size = sizeof options};
+        qf_qat_result *result;
+        qf_qat_set_defaults(&options);
+        options.model = "net.prototxt";
+        options.weights = "net.caffemodel";
+        options.iterations = 5;
+        options.weight_bits = options.activation_bits = bits;
+        options.save_path = "run/m";
+        assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
+        assert_int_equal(result->verification->differing, 0);
+        qf_qat_result_destroy(result);
+        assert_true(test_file_has(context, "run/m_config.json", "\"lsq_quantize\"") == (bits == 4));
+        assert_true(test_file_has(context, "run/m_config.json", "\"lsq_retrain\"") == (bits == 4));
+        assert_true(test_file_has(context, "run/m_config.json", "\"ulq_quantize\"")); /* edges */
+        assert_int_equal(system("rm -r run"), 0);
+    }
+}
+
 #define RETRAINED_WITH "retrain_data_quant_config { %s { } } retrain_weight_quant_config { %s { } }"
 
 static void a_definition_says_how_ranges_learn(void **state)
@@ -151,7 +174,7 @@ static void another_name_is_refused(void **state)
     options.weights = "net.caffemodel";
     options.ranges = "dorefa";
     assert_fails(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result),
-                 "ranges cannot learn by 'dorefa'; expected amct, lsq, lsq+, pact or tqt");
+                 "ranges cannot learn by 'dorefa'; expected auto, amct, lsq, lsq+, pact or tqt");
     qf_qat_result_destroy(result);
 }
 
@@ -193,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integers_stay_exact_and_ranges_move),
+        cmocka_unit_test(fewer_bits_learn_by_lsq),
         cmocka_unit_test(a_definition_says_how_ranges_learn),
         cmocka_unit_test(another_name_is_refused),
         cmocka_unit_test(a_stopped_run_ends_in_the_same_bits),

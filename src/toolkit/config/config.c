@@ -110,14 +110,6 @@ qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter
                    support.reason ? " Reason: " : "", support.reason ? support.reason : "");
 }
 
-static qf_status apply_ranges(qf_context *context, const char *name, qf_config *config)
-{
-    Caffe__RangeLearning method;
-    QF_TRY(qf_ranges_parse(context, name, &method));
-    qf_ranges_apply(method, config);
-    return QF_OK;
-}
-
 qf_status qf_config_create(qf_context *context, const char *config_file, const char *model_file,
                            const char *weights_file, const char *config_definition,
                            const qf_bits_wanted *bits, const char *ranges)
@@ -137,7 +129,7 @@ qf_status qf_config_create(qf_context *context, const char *config_file, const c
     if (status == QF_OK && bits)
         status = qf_bits_apply(context, bits, &config);
     if (status == QF_OK && ranges)
-        status = apply_ranges(context, ranges, &config);
+        status = qf_ranges_apply(context, ranges, &config);
     if (status == QF_OK) {
         qf_amct_begin(context);
         status = qf_config_write(context, &config, config_file);

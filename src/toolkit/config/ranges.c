@@ -1,6 +1,8 @@
 /* Names of the ways in which ranges learn, and how fast. */
 #include "toolkit/config/ranges.h"
 
+#include "toolkit/config/bits.h"
+
 #include <string.h>
 
 /* Rates by measurement (docs/numerics.md); PACT's decay is part of the method. */
@@ -30,7 +32,8 @@ qf_status qf_ranges_parse(qf_context *context, const char *name, Caffe__RangeLea
             return QF_OK;
         }
     return qf_fail(context, QF_E_ARGUMENT,
-                   "ranges cannot learn by '%.40s'; expected amct, lsq, lsq+, pact or tqt", name);
+                   "ranges cannot learn by '%.40s'; expected auto, amct, lsq, lsq+, pact or tqt",
+                   name);
 }
 
 const char *qf_ranges_name(Caffe__RangeLearning method)
@@ -84,15 +87,33 @@ float qf_ranges_decay(Caffe__RangeLearning method)
     return methods[method].decay;
 }
 
-void qf_ranges_apply(Caffe__RangeLearning method, qf_config *config)
+/* What learns AMCT's way so far learns this way. */
+static void choose(Caffe__RangeLearning method, Caffe__RangeLearning *learning)
 {
+    if (*learning == CAFFE__RANGE_LEARNING__AMCT)
+        *learning = method;
+}
+
+/* With few bits, where a range ends counts; with 8, all do the same within noise. */
+static Caffe__RangeLearning by_bits(int said)
+{
+    return qf_bits(said) < 8 ? CAFFE__RANGE_LEARNING__LSQ : CAFFE__RANGE_LEARNING__AMCT;
+}
+
+qf_status qf_ranges_apply(qf_context *context, const char *name, qf_config *config)
+{
+    const bool automatic = strcmp(name, "auto") == 0;
+    Caffe__RangeLearning method = CAFFE__RANGE_LEARNING__AMCT;
+    if (!automatic)
+        QF_TRY(qf_ranges_parse(context, name, &method));
     for (size_t i = 0; i < config->count; i++) {
         qf_layer_config *layer = &config->layers[i];
         if (!layer->enabled)
             continue;
-        if (layer->ranges == CAFFE__RANGE_LEARNING__AMCT)
-            layer->ranges = method;
-        if (layer->support.has_weights && layer->weight_ranges == CAFFE__RANGE_LEARNING__AMCT)
-            layer->weight_ranges = qf_ranges_of_weights(method);
+        choose(automatic ? by_bits(layer->activation_bits) : method, &layer->ranges);
+        if (layer->support.has_weights)
+            choose(automatic ? by_bits(layer->weight_bits) : qf_ranges_of_weights(method),
+                   &layer->weight_ranges);
     }
+    return QF_OK;
 }

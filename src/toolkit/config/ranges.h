@@ -22,7 +22,8 @@ bool qf_ranges_find_weights(const char *algorithm, Caffe__RangeLearning *out);
 float qf_ranges_rate(Caffe__RangeLearning method, int bits);
 float qf_ranges_decay(Caffe__RangeLearning method);
 
-/* Every enabled layer whose ranges would learn AMCT's way learns `method`'s. */
-void qf_ranges_apply(Caffe__RangeLearning method, qf_config *config);
+/* Every enabled layer whose ranges would learn AMCT's way learns that of this name; "auto": LSQ's,
+ * where weights or activations have fewer than 8 bits. Fails for a name that is none. */
+qf_status qf_ranges_apply(qf_context *context, const char *name, qf_config *config);
 
 #endif

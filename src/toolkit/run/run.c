@@ -212,7 +212,7 @@ static qf_status set_up(run *r)
     qf_run_progress_remove(&r->training);
     QF_TRY(equalise(r));
     QF_TRY(qf_config_create(r->context, r->file[CONFIG], r->file[FLOAT_MODEL], r->weights,
-                            o->config_definition, &bits, o->ranges));
+                            o->config_definition, &bits, o->ranges ? o->ranges : "auto"));
     QF_TRY(qf_run_write_solver(r->context, o,
                                &(qf_run_solver){.model = r->file[MODIFIED],
                                                 .config = r->file[CONFIG],
