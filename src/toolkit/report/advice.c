@@ -1,8 +1,12 @@
 /* Advice: what the figures say, and the command that may mend it. Each rule looks at one layer, or
  * at all of them, and knows its limit. */
+#include "base/file.h"
+#include "base/memory.h"
 #include "base/rows.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/report/put.h"
 #include "toolkit/report/report.h"
+#include "toolkit/toolkit.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -182,6 +186,14 @@ static void find_outlier_weights(const advising *a, const qf_report_layer *l, qf
     put_retraining(a, command);
 }
 
+static bool was_equalised(const advising *a)
+{
+    char *weights = qf_toolkit_name(a->options->prefix, QF_EQUALISED_WEIGHTS);
+    const bool there = weights && qf_file_exists(weights);
+    qf_free(weights);
+    return there;
+}
+
 static void find_outlier_input(const advising *a, const qf_report_layer *l, qf_buffer *finding,
                                qf_buffer *command)
 {
@@ -190,8 +202,13 @@ static void find_outlier_input(const advising *a, const qf_report_layer *l, qf_b
         return;
     qf_buffer_print(finding, "One outlier: input channel %d reaches ", l->loudest_input);
     qf_put_fixed(finding, l->loudest_ratio, 0);
-    qf_buffer_print(finding, " times as far as the median channel, so the others have few codes.");
-    if (a->report->trained)
+    qf_buffer_print(finding, " times as far as the median channel, so the others have few codes. "
+                             "--equalise on brings channels together where other layers allow it "
+                             "(qaffe equalise shows where).");
+    if (!was_equalised(a)) {
+        put_run(a, a->report->trained ? "qat run" : "ptq run", command);
+        put_option(command, "equalise", "on");
+    } else if (a->report->trained)
         put_retraining(a, command);
     else
         put_skip(a, l->name, command);
