@@ -14,7 +14,8 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
              config_definition: Optional[str] = None, skip_layers: Sequence[str] = (), batch_num: int = 1,
              activation_offset: bool = True, data_type: str = "float32", batch_size: int = 0, resize: int = 0,
              scale: float = 1.0, mean_file: Optional[str] = None, mean_values: Sequence[float] = (),
-             test_iterations: int = 0, equalise: str = "auto", until: Sequence[str] = (),
+             test_iterations: int = 0, equalise: str = "auto",
+             bias_correction: int = 0, until: Sequence[str] = (),
              progress: Optional[Callable[[int, int, float], None]] = None, verbose: bool = False) -> Result:
     """Configure, calibrate, export and test: a float Caffe net becomes fake-quant and deploy models, untrained.
 
@@ -24,7 +25,9 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
     images; without it the model's own, and no test of a net with Input. Image files are resized to the mean image or
     the input, or to resize x resize, of which the net takes the middle; scale, mean_file and mean_values prepare
     pixels. config: a configuration (.json); without it one is made by config_definition (.cfg), or by skip_layers,
-    batch_num and activation_offset. equalise: 'auto', 'on' or 'off', as equalise() does it. until: layers at which the models end (see set_until()).
+    batch_num and activation_offset. equalise: 'auto', 'on' or 'off', as equalise() does it.
+    bias_correction: batches for each layer over which it is measured how far quantisation moves the means of channels, to be
+    put right in biases. until: layers at which the models end (see set_until()).
     save_path: folder and beginning of all names.
     progress(iteration, total, loss) is called as it calibrates; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
@@ -52,6 +55,7 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
         made = PtqOptions(text(model), text(weights), pointer(source), text(test_data), text(config),
                           None if config else pointer(settings), text(save_path), test_iterations, begin)
         made.equalise = equalise_choice(equalise)
+        made.bias_correction = bias_correction
         return made
 
     return run(library.qf_ptq_run, options, save_path, progress, verbose, until)

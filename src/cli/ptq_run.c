@@ -27,6 +27,9 @@ static const option options[] = {
                 "next four options."),
     QUANT_OPTIONS,
     EQUALISE_OPTION("auto"),
+    INTEGER_OPTION("bias-correction", "N", "0", 0, 1e6,
+                   "Measure over so many batches for each layer how far quantisation moves the "
+                   "means of its channels, and put that right in its bias; 0: do not."),
     DATA_DETAILS,
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),
@@ -47,6 +50,7 @@ static qf_ptq_options read_options(const arguments *a)
     options.test_iterations = argument_integer(a, "test-iterations");
     options.show_plan = report_plan;
     options.equalise = chosen_equalise(a);
+    options.bias_correction = argument_integer(a, "bias-correction");
     return options;
 }
 

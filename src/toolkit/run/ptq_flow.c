@@ -6,6 +6,7 @@
 #include "base/sized_options.h"
 #include "toolkit/prepare/equalise.h"
 #include "toolkit/ptq/quant_graph.h"
+#include "toolkit/run/bias_correction.h"
 #include "toolkit/run/flow.h"
 #include "toolkit/sources/data_layer.h"
 #include "toolkit/sources/feed_net.h"
@@ -169,6 +170,9 @@ static qf_status execute(run *r, qf_qat_result *out)
     if (r->tests)
         QF_TRY(qf_flow_test(&r->flow, o->model, o->weights, QF_RUN_FLOAT, out));
     QF_TRY(calibrate(r));
+    if (o->bias_correction)
+        QF_TRY(qf_run_correct_biases(&r->flow, r->graph, o->model, r->weights, &r->data,
+                                     o->bias_correction));
     QF_TRY(export_and_report(r, out));
     QF_TRY(qf_flow_test_exported(&r->flow, r->tests, out));
     if (!r->tests)
@@ -187,6 +191,8 @@ static qf_status take_options(qf_context *context, const qf_ptq_options *given, 
         return qf_fail(context, QF_E_ARGUMENT, "a model and its weights are needed");
     if (out->test_iterations < 0)
         return qf_fail(context, QF_E_ARGUMENT, "test_iterations must not be negative");
+    if (out->bias_correction < 0)
+        return qf_fail(context, QF_E_ARGUMENT, "bias_correction must not be negative");
     if (out->config && out->quantisation)
         return qf_fail(context, QF_E_ARGUMENT,
                        "a configuration and settings for a new one exclude each other");
