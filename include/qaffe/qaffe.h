@@ -955,6 +955,9 @@ typedef struct qf_qat_options {
     int no_labels;
     double distil_temperature, distil_weight;
     const char *distil_blobs;
+    int re_estimate_batch_norm; /* batches of training data over which statistics of BatchNorm are
+                                   taken anew for the state that is kept; 0: none */
+    int reserved_2;             /* 0 */
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */

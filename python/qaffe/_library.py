@@ -76,7 +76,8 @@ class QatOptions(Options):
                 ("validation_data", c_char_p), ("hold_back", c_double), ("keep", c_int), ("patience", c_int),
                 ("resume", c_bool), ("equalise", c_int), ("ranges", c_char_p),
                 ("distil", c_int), ("no_labels", c_int), ("distil_temperature", c_double),
-                ("distil_weight", c_double), ("distil_blobs", c_char_p)]
+                ("distil_weight", c_double), ("distil_blobs", c_char_p),
+                ("re_estimate_batch_norm", c_int), ("reserved_2", c_int)]
 
 
 class QuantOptions(Options):

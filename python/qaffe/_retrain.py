@@ -219,7 +219,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             weight_bits: int = 0, activation_bits: int = 0, edge_bits: int = 0,
             validation_data: Optional[str] = None, hold_back: float = -1, keep: str = "best", patience: int = 5,
             resume: bool = False,
-            equalise: str = "auto",
+            equalise: str = "auto", re_estimate_batch_norm: int = 0,
             ranges: Optional[str] = None,
             distil: str = "auto", no_labels: bool = False, distil_temperature: float = 2.0,
             distil_weight: float = 0.5, distil_blobs: Sequence[str] = (),
@@ -239,7 +239,8 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     is held back (hold_back; -1: a tenth, at most 2000 images; 0: none), the calibrated start among them; or 'last'.
     patience: measures in a row without a gain after which training ends; 0: never. resume: go on with the run of this
     save_path that was interrupted; begins anew where there is none.
-    equalise: 'auto', 'on' or 'off', as equalise() does it.
+    equalise: 'auto', 'on' or 'off', as equalise() does it. re_estimate_batch_norm: batches of training data over which
+    statistics of BatchNorm are taken anew when training has ended, to be kept unless they are worse.
     distil: 'on', 'off' or 'auto': learn from the float net's outputs, too (auto:
     classifiers that train on fewer than 5000 images, or without labels); distil_weight of that, the losses of labels
     have the rest; distil_blobs: to be learned besides the outputs. no_labels: nothing else trains.
@@ -281,6 +282,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
         made.distil, made.no_labels = _DISTIL[distil], no_labels
         made.distil_temperature, made.distil_weight = distil_temperature, distil_weight
         made.distil_blobs = text(",".join(distil_blobs) or None)
+        made.re_estimate_batch_norm = re_estimate_batch_norm
         return made
 
     return run(library.qf_qat_run, options, save_path, progress, verbose, until)

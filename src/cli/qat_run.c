@@ -52,6 +52,9 @@ static const option options[] = {
     EDGE_BITS_OPTION,
     EQUALISE_OPTION("auto"),
     RANGES_OPTION,
+    INTEGER_OPTION("re-estimate-bn", "N", "0", 0, 1e6,
+                   "Take the statistics of BatchNorm layers anew over so many batches of training "
+                   "data when training has ended, and keep them unless they are worse; 0: do not."),
     INTEGER_OPTION(
         "freeze-bn-after", "N", "-1", -1, 1e9,
         "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
@@ -121,6 +124,7 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->distil_temperature = argument_number(a, "distil-temperature");
     o->distil_weight = argument_number(a, "distil-weight");
     o->distil_blobs = argument_text(a, "distil-blobs");
+    o->re_estimate_batch_norm = argument_integer(a, "re-estimate-bn");
 }
 
 static qf_status report(session *session, const arguments *a, const qf_qat_options *wanted,

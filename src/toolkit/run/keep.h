@@ -78,6 +78,12 @@ void qf_run_progress_remove(const qf_run_training *training);
 char *qf_run_snapshot_name(const qf_run_training *training, int iteration, const char *ending);
 void qf_run_progress_report(const qf_run_training *training, qf_qat_result *out);
 
+/* ---- run_re_estimate.c ---- */
+
+/* Takes the statistics of BatchNorm in this file anew, where the options ask for it and what they
+ * are measured by does not become worse. The calibrated start keeps its own. */
+qf_status qf_run_re_estimate(qf_run_training *training, const char *weights);
+
 /* ---- run_train.c ---- */
 
 /* Weights of the calibrated start, as those of iteration 0, and what it is worth. */

@@ -289,6 +289,8 @@ static qf_status take_options(qf_context *context, const qf_qat_options *given, 
             context, QF_E_ARGUMENT,
             "iterations and base_lr must be positive, batch_size and test_iterations not "
             "negative");
+    if (out->re_estimate_batch_norm < 0)
+        return qf_fail(context, QF_E_ARGUMENT, "re_estimate_batch_norm must not be negative");
     if (!(out->hold_back <= 0.5) || out->patience < 0)
         return qf_fail(context, QF_E_ARGUMENT,
                        "hold_back is a share of the training data, at most 0.5, and patience not "

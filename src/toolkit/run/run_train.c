@@ -220,7 +220,9 @@ static qf_status conclude(qf_run_training *t, qf_solver *solver)
 {
     char *file;
     QF_TRY(snapshot_name(t, qf_run_kept(t), "caffemodel", &file));
-    qf_status status = qf_net_load_weights_file(solver->net, file);
+    qf_status status = qf_run_re_estimate(t, file);
+    if (status == QF_OK)
+        status = qf_net_load_weights_file(solver->net, file);
     qf_free(file);
     if (status == QF_OK)
         status = qf_solver_test_all(solver);

@@ -1,0 +1,188 @@
+/* What is put right behind calibration and training: means of channels, in biases, and statistics
+ * of BatchNorm. */
+#include "harness/command.h"
+#include "harness/fixture.h"
+#include "harness/one_layer.h"
+#include "model/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IMAGES = 2, PIXELS = 4 * 8 * 8, BATCHES = 2, OUTPUTS = 6 };
+
+/* One layer has a bias, two have none, and Pooling has no weights. */
+static const char net_text[] =
+    "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 4 dim: 8 dim: 8 } "
+    "} } "
+    "layer { name: 'a' type: 'Convolution' bottom: 'x' top: 'a' convolution_param { num_output: 8 "
+    "kernel_size: 3 bias_term: false weight_filler { type: 'xavier' } } } "
+    "layer { name: 'r' type: 'ReLU' bottom: 'a' top: 'a' } "
+    "layer { name: 'p' type: 'Pooling' bottom: 'a' top: 'p' pooling_param { pool: AVE kernel_size: "
+    "2 stride: 1 } } "
+    "layer { name: 'b' type: 'Convolution' bottom: 'p' top: 'b' convolution_param { num_output: 8 "
+    "kernel_size: 3 weight_filler { type: 'xavier' } } } "
+    "layer { name: 's' type: 'ReLU' bottom: 'b' top: 'b' } "
+    "layer { name: 'c' type: 'InnerProduct' bottom: 'b' top: 'y' inner_product_param { num_output: "
+    "6 bias_term: false weight_filler { type: 'xavier' } } } ";
+
+static float pixels[BATCHES][IMAGES * PIXELS];
+
+static void write_batches(void)
+{
+    unsigned drawn = 1;
+    for (int b = 0; b < BATCHES; b++) {
+        char *path = test_format("raw/%d.bin", b);
+        for (size_t k = 0; k < IMAGES * PIXELS; k++) {
+            drawn = drawn * 1664525u + 1013904223u;
+            pixels[b][k] = (float)(drawn >> 8) / (float)(1 << 24);
+        }
+        assert_ok(context, qf_file_write(context, path, pixels[b], sizeof pixels[b], 0640));
+        qf_free(path);
+    }
+}
+
+static void write_net(void)
+{
+    qf_net *net;
+    test_write_text(context, "net.prototxt", net_text);
+    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &net));
+    for (int l = 0; l < net->layer_count; l++)
+        for (int i = 0; i < qf_net_layer_param_count(net, l); i++)
+            test_fill_anyhow(context, qf_net_layer_param(net, l, i), (unsigned)(l + 3));
+    assert_ok(context, qf_net_save_weights(net, "net.caffemodel"));
+    qf_net_destroy(net);
+}
+
+/* The largest mean error of a channel of y over all batches. */
+static double mean_error(const char *prefix)
+{
+    char *model = test_format("%s_fake_quant_model.prototxt", prefix);
+    char *weights = test_format("%s_fake_quant_weights.caffemodel", prefix);
+    qf_net *plain, *fake;
+    double error[OUTPUTS] = {0}, largest = 0;
+    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &plain));
+    assert_ok(context, qf_net_load_weights(plain, "net.caffemodel"));
+    assert_ok(context, qf_net_create(context, model, QF_TEST, 0, NULL, 0, &fake));
+    assert_ok(context, qf_net_load_weights(fake, weights));
+    for (int b = 0; b < BATCHES; b++) {
+        const float *x, *y;
+        test_fill(context, qf_net_blob(plain, "x"), pixels[b], IMAGES * PIXELS);
+        test_fill(context, qf_net_blob(fake, "x"), pixels[b], IMAGES * PIXELS);
+        assert_ok(context, qf_net_forward(plain, NULL));
+        assert_ok(context, qf_net_forward(fake, NULL));
+        assert_ok(context, qf_blob_data(qf_net_blob(plain, "y"), &x));
+        assert_ok(context, qf_blob_data(qf_net_blob(fake, "y"), &y));
+        for (int i = 0; i < IMAGES * OUTPUTS; i++)
+            error[i % OUTPUTS] += (double)x[i] - (double)y[i];
+    }
+    for (int c = 0; c < OUTPUTS; c++)
+        largest = fmax(largest, fabs(error[c]) / (IMAGES * BATCHES));
+    qf_net_destroy(plain);
+    qf_net_destroy(fake);
+    qf_free(model);
+    qf_free(weights);
+    return largest;
+}
+
+static double quantised(int bias_correction, const char *prefix)
+{
+    const qf_data_options data = {
+        .size = sizeof data, .source = "raw", .data_type = "float32", .scale = 1};
+    const qf_quant_options quantisation = {
+        .size = sizeof quantisation, .batch_num = BATCHES, .activation_offset = true};
+    qf_ptq_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    qf_ptq_set_defaults(&options);
+    options.model = "net.prototxt";
+    options.weights = "net.caffemodel";
+    options.data = &data;
+    options.quantisation = &quantisation;
+    options.save_path = prefix;
+    options.bias_correction = bias_correction;
+    assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
+    assert_int_equal(result->verification->differing, 0);
+    qf_qat_result_destroy(result);
+    return mean_error(prefix);
+}
+
+static void corrected_biases_take_mean_errors_away(void **state)
+{
+    (void)state;
+    write_batches();
+    write_net();
+    const double before = quantised(0, "plain/m"), after = quantised(BATCHES, "corrected/m");
+    if (!(after < before / 3))
+        fail_msg("a mean is off by %g, corrected by %g", before, after);
+}
+
+/* ---- statistics ---- */
+
+static const char digits_text[] =
+    "layer { name: 'd' type: 'Data' top: 'x' top: 'label' transform_param { scale: 0.004 } "
+    "data_param { source: 'train_lmdb' batch_size: 20 backend: LMDB } } "
+    "layer { name: 'c' type: 'Convolution' bottom: 'x' top: 'c' convolution_param { num_output: 4 "
+    "kernel_size: 5 stride: 3 weight_filler { type: 'xavier' } } } "
+    "layer { name: 'n' type: 'BatchNorm' bottom: 'c' top: 'c' } "
+    "layer { name: 's' type: 'Scale' bottom: 'c' top: 'c' scale_param { bias_term: true } } "
+    "layer { name: 'r' type: 'ReLU' bottom: 'c' top: 'c' } "
+    "layer { name: 'p' type: 'InnerProduct' bottom: 'c' top: 'p' inner_product_param { num_output: "
+    "10 weight_filler { type: 'xavier' } } } "
+    "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'p' bottom: 'label' top: 'l' } "
+    "layer { name: 'a' type: 'Accuracy' bottom: 'p' bottom: 'label' top: 'a' include { phase: TEST "
+    "} } ";
+
+/* Blob 2 of BatchNorm says over how many batches the others are sums. */
+static float batches_of(const char *file)
+{
+    Caffe__NetParameter *net;
+    assert_ok(context, qf_net_param_read_binary(context, file, &net));
+    const float batches = qf_find_layer(net, "n")->blobs[2]->data[0];
+    qf_message_free(net);
+    return batches;
+}
+
+static void retrain(int batches, qf_batch_norm batch_norm)
+{
+    qf_qat_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    qf_qat_set_defaults(&options);
+    options.model = "digits.prototxt";
+    options.weights = "digits.caffemodel";
+    options.iterations = 3;
+    options.keep = QF_KEEP_LAST;
+    options.batch_norm = batch_norm;
+    options.save_path = "qat/m";
+    options.re_estimate_batch_norm = batches;
+    assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
+    assert_int_equal(result->verification->differing, 0);
+    qf_qat_result_destroy(result);
+}
+
+static void statistics_are_taken_anew(void **state)
+{
+    (void)state;
+    qf_net *net;
+    assert_ok(context, qf_make_digits(context, "train_lmdb", "test_lmdb", 200, 20, 1));
+    test_write_text(context, "digits.prototxt", digits_text);
+    assert_ok(context, qf_net_create(context, "digits.prototxt", QF_TRAIN, 0, NULL, 0, &net));
+    assert_ok(context, qf_net_forward(net, NULL));
+    assert_ok(context, qf_net_save_weights(net, "digits.caffemodel"));
+    qf_net_destroy(net);
+    retrain(0, QF_BATCH_NORM_AS_MODEL);
+    assert_true(batches_of("qat/m_retrained_iter_3.caffemodel") < 4);
+    retrain(7, QF_BATCH_NORM_AS_MODEL);
+    assert_true(batches_of("qat/m_retrained_iter_3.caffemodel") == 7);
+    /* Frozen ones are nobody's to change. */
+    retrain(7, QF_BATCH_NORM_FROZEN);
+    assert_true(batches_of("qat/m_retrained_iter_3.caffemodel") == 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(corrected_biases_take_mean_errors_away),
+        cmocka_unit_test(statistics_are_taken_anew),
+    };
+    return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
+}
