@@ -182,10 +182,7 @@ qf_status qf_run_hold_back(qf_run_training *t, Caffe__NetParameter *net)
     qf_random random = t->flow->context->random; /* a copy: nothing is drawn from the run's */
     if (o->validation_data)
         return QF_OK;
-    if (o->no_labels) {
-        FOR_GOOD(t, "the training data have no labels to measure by");
-        return QF_OK;
-    }
+    t->by_training_loss = o->no_labels; /* how far from the float net */
     if (o->hold_back == 0 || (o->hold_back < 0 && o->keep == QF_KEEP_LAST)) {
         FOR_GOOD(t, "no training data were held back");
         return QF_OK;
