@@ -908,6 +908,22 @@ typedef enum qf_keep {
     QF_KEEP_BEST, /* by the measures of validation; the calibrated start is one of them */
     QF_KEEP_LAST
 } qf_keep;
+/* A step of a test of learning rates: the loss of a batch after steps with smaller rates, and of
+ * the same batch without any step. */
+typedef struct qf_rate_step {
+    double rate, loss, start_loss;
+} qf_rate_step;
+
+/* What a run trains with, given or found. */
+typedef struct qf_qat_training {
+    const char *type; /* of the solver */
+    double base_lr, momentum, weight_decay;
+    int iterations, batch_size;
+    uint64_t items;     /* that there are to train on; 0: nobody knows */
+    const char *reason; /* a sentence on where base_lr comes from; "": it was given */
+    size_t steps;       /* of the test that found it; 0: there was none */
+    const qf_rate_step *step;
+} qf_qat_training;
 
 /* What to do; begin with its size and qf_qat_set_defaults(). Paths may be NULL where it says so. */
 typedef struct qf_qat_options {
@@ -918,9 +934,12 @@ typedef struct qf_qat_options {
                                            the model's Data layers */
     const char *config_definition;      /* .cfg, or NULL */
     const char *save_path;              /* folder and prefix of all that is written */
-    int iterations, batch_size;         /* batch_size 0: the model's, or 32 */
+    int iterations, batch_size;         /* iterations 0: as `epochs` says; batch_size 0: the
+                                           model's, or 32 */
     int test_iterations;                /* 0: the whole test set once, each item; 100 batches of
                                            sources that have no end */
+    /* 0: a hundredth of float_solver's or, without, found by a test on training data
+     * (docs/training.md). Below 0: those of float_solver or, without, 0.9 and 1e-4. */
     double base_lr, momentum, weight_decay;
     double scale;            /* of pixels, for a net with Input; 1: as they are */
     const char *mean_file;   /* for a net with Input; NULL: none */
@@ -958,6 +977,10 @@ typedef struct qf_qat_options {
     int re_estimate_batch_norm; /* batches of training data over which statistics of BatchNorm are
                                    taken anew for the state that is kept; 0: none */
     int reserved_2;             /* 0 */
+    const char *float_solver; /* with which the float net was trained: its rule is used; or NULL */
+    int epochs;               /* of the training data, where iterations is 0; 0: 10, within 200 to
+                                 1000 iterations */
+    void (*show_training)(void *user, const qf_qat_training *training); /* before it; or NULL */
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */
@@ -1004,6 +1027,8 @@ typedef struct qf_qat_result { /* of either flow */
     int kept_iteration;    /* of the state that is exported; 0: the calibrated start */
     int last_iteration;    /* at which training ended */
     char kept_reason[256]; /* in a sentence */
+    int iterations;   /* of training; 0: there was none */
+    double base_lr;   /* with which it began */
 } qf_qat_result;
 
 /* config, prepare, train, export, tests of all models on the same batches, and verification.

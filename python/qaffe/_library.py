@@ -77,7 +77,8 @@ class QatOptions(Options):
                 ("resume", c_bool), ("equalise", c_int), ("ranges", c_char_p),
                 ("distil", c_int), ("no_labels", c_int), ("distil_temperature", c_double),
                 ("distil_weight", c_double), ("distil_blobs", c_char_p),
-                ("re_estimate_batch_norm", c_int), ("reserved_2", c_int)]
+                ("re_estimate_batch_norm", c_int), ("reserved_2", c_int),
+                ("float_solver", c_char_p), ("epochs", c_int), ("show_training", c_void_p)]
 
 
 class QuantOptions(Options):
@@ -141,7 +142,8 @@ class QatResult(Structure):
                 ("validation_name", ctypes.c_char * 128), ("validation_better", c_int), ("validation_items", c_uint64),
                 ("validation_float", c_double), ("validation_calibrated", c_double), ("validation_best", c_double),
                 ("validation_last", c_double), ("kept_iteration", c_int), ("last_iteration", c_int),
-                ("kept_reason", ctypes.c_char * 256)]
+                ("kept_reason", ctypes.c_char * 256),
+                ("iterations", c_int), ("base_lr", c_double)]
 
 
 class OddBlob(Structure):

@@ -98,6 +98,8 @@ class Result:
     last_iteration: int = 0  # at which training ended
     kept_reason: str = ""  # in a sentence
     remark: str = ""  # that training made the net worse than its calibrated start, or nothing was tested; what to do
+    iterations: int = 0  # of training; 0: there was none
+    base_lr: float = 0.0  # with which it began
 
     def _layer_rows(self) -> list[list[str]]:
         layers = [["layer", "type", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
@@ -207,13 +209,13 @@ def _result(result, save_path: str, log_path: str) -> Result:
         [Score(row.name.decode(), row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)
          for row in (result.score[i][0] for i in range(result.scores))],
         result.test_items, log_path, _validation(result), result.kept_iteration, result.last_iteration,
-        result.kept_reason.decode(), result.remark.decode())
+        result.kept_reason.decode(), result.remark.decode(), result.iterations, result.base_lr)
 
 
-def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str = "qat_results/model",
+def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "qat_results/model",
             train_data: Optional[str] = None, test_data: Optional[str] = None,
             config_definition: Optional[str] = None, batch_size: int = 0, test_iterations: int = 0,
-            base_lr: float = 1e-4, momentum: float = 0.9, weight_decay: float = 1e-4, scale: float = 1.0,
+            base_lr: float = 0, momentum: Optional[float] = None, weight_decay: Optional[float] = None, scale: float = 1.0,
             mean_file: Optional[str] = None, mean_values: Sequence[float] = (), batch_norm: str = "model",
             freeze_batch_norm_after: int = -1, on_divergence: str = "auto", from_ptq: Optional[str] = None,
             weight_bits: int = 0, activation_bits: int = 0, edge_bits: int = 0,
@@ -223,6 +225,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
             ranges: Optional[str] = None,
             distil: str = "auto", no_labels: bool = False, distil_temperature: float = 2.0,
             distil_weight: float = 0.5, distil_blobs: Sequence[str] = (),
+            float_solver: Optional[str] = None, epochs: int = 0,
             until: Sequence[str] = (), progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
@@ -244,6 +247,9 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     distil: 'on', 'off' or 'auto': learn from the float net's outputs, too (auto:
     classifiers that train on fewer than 5000 images, or without labels); distil_weight of that, the losses of labels
     have the rest; distil_blobs: to be learned besides the outputs. no_labels: nothing else trains.
+    iterations: of training; 0: epochs times all training data, or, where that is 0 too, ten times, but 200 iterations at least and
+    1000 at most. base_lr: the rate it begins with; 0: a hundredth of float_solver's, the solver (.prototxt) that trained the
+    float net and whose rule, momentum and weight decay are used, or, without one, found by a short test on training data.
     progress(iteration, total, loss) is called as it trains; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
     Raises OSError for files that cannot be read or written, ValueError for what makes no sense.
@@ -273,7 +279,8 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
     def options(begin: PlanFunction) -> QatOptions:
         made = QatOptions(
             text(model), text(weights), text(train_data), text(test_data), text(config_definition), text(save_path),
-            iterations, batch_size, test_iterations, base_lr, momentum, weight_decay, scale, text(mean_file),
+            iterations, batch_size, test_iterations, base_lr, -1 if momentum is None else momentum,
+            -1 if weight_decay is None else weight_decay, scale, text(mean_file),
             text(means), _BATCH_NORM[batch_norm], freeze_batch_norm_after,
             DIVERGENCE.index(on_divergence), begin, text(from_ptq), weight_bits, activation_bits, edge_bits,
             text(validation_data), hold_back, _KEEP.index(keep), patience, resume)
@@ -283,6 +290,7 @@ def retrain(model: str, weights: str, *, iterations: int = 1000, save_path: str 
         made.distil_temperature, made.distil_weight = distil_temperature, distil_weight
         made.distil_blobs = text(",".join(distil_blobs) or None)
         made.re_estimate_batch_norm = re_estimate_batch_norm
+        made.float_solver, made.epochs = text(float_solver), epochs
         return made
 
     return run(library.qf_qat_run, options, save_path, progress, verbose, until)

@@ -57,6 +57,7 @@ static const struct {
     ROW(qf_file_check),
     ROW(qf_equalised_row),
     ROW(qf_equalisation),
+    ROW(qf_qat_training),
     ROW(qf_retrain_options),
     ROW(qf_data_options),
     ROW(qf_ptq_options),

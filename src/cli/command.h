@@ -79,7 +79,7 @@ typedef struct command {
     const struct command *const *actions;
 } command;
 
-enum { OPTIONS_MAX = 48, WORDS_MAX = 8 };
+enum { OPTIONS_MAX = 96, WORDS_MAX = 8 };
 
 typedef struct arguments {
     const command *command;

@@ -21,7 +21,11 @@ static const option options[] = {
                 "a list; without it, those that the model names."),
     FILE_OPTION("test-data", "SOURCE",
                 "Images to test on, as for --train-data; without it, those that the model names."),
-    INTEGER_OPTION("iterations", "N", "1000", 1, 1e9, "Iterations of training."),
+    INTEGER_OPTION("iterations", "N", "0", 0, 1e9,
+                   "Iterations of training; 0 means as many as --epochs says."),
+    INTEGER_OPTION("epochs", "N", "0", 0, 1e6,
+                   "Train on all training data so often; 0 means ten times, but 200 iterations at "
+                   "least and 1000 at most."),
     {.name = "out",
      .kind = OPTION_FILE,
      .value = "PREFIX",
@@ -32,12 +36,15 @@ static const option options[] = {
     {.name = "base-lr",
      .kind = OPTION_NUMBER,
      .value = "RATE",
-     .standard = "0.0001",
-     .lowest = 1e-12,
+     .standard = "0",
+     .lowest = 0,
      .highest = 100,
-     .help =
-         "Learning rate; about a hundredth of what the float training began with. It falls to a "
-         "tenth after two thirds."},
+     .help = "Learning rate, which falls to a tenth after two thirds; 0 means a hundredth of "
+             "--float-solver's or, without one, a rate found by a short test on training data "
+             "(docs/training.md)."},
+    FILE_OPTION("float-solver", "FILE",
+                "The solver (.prototxt) that trained the float net: its rule, momentum and weight "
+                "decay are used, and a hundredth of its rate."),
     INTEGER_OPTION("batch-size", "N", "0", 0, 1e6,
                    "Training batch; 0 means the model's own, or 32."),
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
@@ -98,6 +105,9 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->config_definition = argument_text(a, "config-definition");
     o->save_path = argument_text(a, "out");
     o->iterations = argument_integer(a, "iterations");
+    o->epochs = argument_integer(a, "epochs");
+    o->float_solver = argument_text(a, "float-solver");
+    o->show_training = report_training;
     o->batch_size = argument_integer(a, "batch-size");
     o->test_iterations = argument_integer(a, "test-iterations");
     o->base_lr = argument_number(a, "base-lr");
@@ -190,7 +200,7 @@ const command command_qat_run = {
         "test set, each image once, whether or not the batch divides it.",
     .example =
         "qaffe qat run --model lenet_train_test.prototxt --weights lenet_iter_10000.caffemodel \\\n"
-        "    --iterations 1000 --out results/lenet",
+        "    --float-solver lenet_solver.prototxt --out results/lenet",
     OPTIONS(options),
     .computes = true,
     .run = run,

@@ -215,6 +215,41 @@ void report_plan(void *user, const qf_plan *plan)
     fprintf(stderr, "Log: %s\n\n", session->run_log.path);
 }
 
+/* Losses of the steps of each decade together: single ones are of single batches. */
+static void print_rates(const qf_qat_training *training)
+{
+    puts("learning rate    loss  without training\n---------------------------------------");
+    for (size_t i = 0, count; i < training->steps; i += count) {
+        const double first = training->step[i].rate;
+        double loss = 0, start = 0;
+        for (count = 0; i + count < training->steps &&
+                        (!count || training->step[i + count].rate < 9.99 * first);
+             count++) {
+            loss += training->step[i + count].loss;
+            start += training->step[i + count].start_loss;
+        }
+        printf("from %8.2g  %6.4g  %16.4g\n", first, loss / (double)count, start / (double)count);
+    }
+    putchar('\n');
+}
+
+void report_training(void *user, const qf_qat_training *training)
+{
+    (void)user;
+    if (training->steps)
+        print_rates(training);
+    printf("Training: %d iterations of %d images", training->iterations, training->batch_size);
+    if (training->items)
+        printf(" (%.3g times all %llu)",
+               (double)training->iterations * training->batch_size / (double)training->items,
+               (unsigned long long)training->items);
+    printf(" with %s, momentum %g, weight decay %g\n", training->type, training->momentum,
+           training->weight_decay);
+    printf("Learning rate: %g%s%s\n\n", training->base_lr, *training->reason ? ", " : "",
+           training->reason);
+    fflush(stdout);
+}
+
 /* ---- after it ---- */
 
 void report_log(session *session, const char *prefix, char *path, size_t size)

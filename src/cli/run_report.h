@@ -10,6 +10,8 @@ const char *report_joint(const char *prefix);
 void report_log(session *session, const char *prefix, char *path, size_t size);
 /* The work begins: the log, and the plan in it and on the screen. `user` is the session. */
 void report_plan(void *user, const qf_plan *plan);
+/* What it will train with, and the test of rates that led there, a row for each decade. */
+void report_training(void *user, const qf_qat_training *training);
 /* `next`: what may be done now. */
 void report_result(const qf_qat_result *result, const char *prefix, const char *next);
 

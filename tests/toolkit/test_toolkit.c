@@ -183,7 +183,7 @@ static void bad_runs(void **state)
     o.train_data = "no_lmdb";
     run_fails(&o, "no_lmdb");
     o = options();
-    o.iterations = 0;
+    o.iterations = -1;
     run_fails(&o, "iterations");
     qf_verification *found;
     assert_fails(context, qf_verify(context, "nothing/here", NULL, 1, NULL, NULL, NULL, &found),

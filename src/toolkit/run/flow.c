@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char qf_stage_training[] = "training";
+const char qf_stage_training[] = "training", qf_stage_rates[] = "looking for a learning rate";
 
 enum { VERIFIED_BATCHES = 10 };
 
@@ -53,6 +53,7 @@ static void tell(void *user, const qf_progress *now)
     const bool searches = flow->stage == qf_stage_training && now->testing;
     qf_progress mine = *now;
     mine.what = flow->stage && !searches ? flow->stage : "calibrating";
+    mine.testing |= flow->stage == qf_stage_rates; /* it trains a copy */
     if (flow->callbacks.progress)
         flow->callbacks.progress(flow->callbacks.user, &mine);
 }

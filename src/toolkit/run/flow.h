@@ -14,6 +14,7 @@ typedef struct qf_flow {
 } qf_flow;
 
 extern const char qf_stage_training[]; /* in which tests search shifts */
+extern const char qf_stage_rates[];
 
 /* Files named by the prefix and these endings, none of which is one of the inputs (NULL: none) up
  * to `checked`; they belong to the caller also after a failure. The first folder can be written. */

@@ -1,5 +1,6 @@
 /* The whole flow at once: configure, prepare, train, export, and test all models. */
 #include "toolkit/run/flow.h"
+#include "toolkit/run/run_settings.h"
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -18,10 +19,8 @@
 static const qf_qat_options defaults = {
     .size = sizeof(qf_qat_options),
     .save_path = "qat_results/model",
-    .iterations = 1000,
-    .base_lr = 1e-4,
-    .momentum = 0.9,
-    .weight_decay = 1e-4,
+    .momentum = -1,
+    .weight_decay = -1,
     .scale = 1,
     .freeze_batch_norm_after = -1,
     .hold_back = -1,
@@ -55,6 +54,7 @@ typedef struct run {
     char *file[FILES];   /* by the names above */
     const char *weights; /* of the float net: the caller's, or equalised */
     qf_run_training training;
+    qf_run_settings settings; /* of training */
 } run;
 
 static const char *const endings[FILES] = {
@@ -66,7 +66,7 @@ static const char *const endings[FILES] = {
 static qf_status name_files(run *r)
 {
     const char *inputs[] = {r->options->model, r->options->weights, r->options->config_definition,
-                            r->options->calibrated_record};
+                            r->options->calibrated_record, r->options->float_solver};
     return qf_flow_name_files(&r->flow, endings, sizeof endings / sizeof *endings, RETRAINED,
                               inputs, (int)(sizeof inputs / sizeof *inputs), r->file);
 }
@@ -81,6 +81,8 @@ static qf_status check_inputs(run *r)
     char *until = qf_until_suspend(r->context);  /* the float net trains whole */
     qf_net *net;
     qf_status status = qf_net_create(r->context, r->file[FLOAT_MODEL], QF_TRAIN, 0, NULL, 0, &net);
+    if (status == QF_OK)
+        status = qf_run_settings_measure(r->options, net, &r->settings);
     qf_net_destroy(net);
     if (status == QF_OK)
         status = qf_run_test_prepare(r->context, r->file[FLOAT_MODEL], r->options->weights, NULL,
@@ -112,6 +114,31 @@ static qf_status test_prepared(run *r, const char *weights, bool start, qf_qat_r
     qf_net_destroy(net);
     r->context->random = random;
     return status;
+}
+
+/* What is left open of the training, and its solver's file, from which an interrupted one goes on.
+ */
+static qf_status settle(run *r, bool resumed, qf_qat_result *out)
+{
+    const qf_run_callbacks callbacks = qf_flow_callbacks(&r->flow);
+    qf_status status;
+    r->flow.stage = qf_stage_rates;
+    if (resumed)
+        status = qf_run_settings_read(r->context, r->file[SOLVER], &r->settings);
+    else
+        status = qf_run_settings_conclude(r->context, r->options, r->file[MODIFIED],
+                                          r->file[MODIFIED_WEIGHTS], &callbacks,
+                                          r->flow.callbacks.user, &r->settings);
+    out->iterations = r->settings.iterations;
+    out->base_lr = r->settings.base_lr;
+    if (status != QF_OK || resumed)
+        return status;
+    return qf_run_write_solver(r->context, &r->settings,
+                               &(qf_run_solver){.model = r->file[MODIFIED],
+                                                .config = r->file[CONFIG],
+                                                .prefix = r->file[RETRAINED],
+                                                .path = r->file[SOLVER],
+                                                .test_batches = r->flow.test.batches});
 }
 
 static qf_status export_and_report(run *r, const char *weights, qf_qat_result *out)
@@ -213,12 +240,6 @@ static qf_status set_up(run *r)
     QF_TRY(equalise(r));
     QF_TRY(qf_config_create(r->context, r->file[CONFIG], r->file[FLOAT_MODEL], r->weights,
                             o->config_definition, &bits, o->ranges ? o->ranges : "auto"));
-    QF_TRY(qf_run_write_solver(r->context, o,
-                               &(qf_run_solver){.model = r->file[MODIFIED],
-                                                .config = r->file[CONFIG],
-                                                .prefix = r->file[RETRAINED],
-                                                .path = r->file[SOLVER],
-                                                .test_batches = r->flow.test.batches}));
     return qf_prepare_quant_retrain_model(r->context, r->file[FLOAT_MODEL], r->weights,
                                           r->file[CONFIG], r->file[MODIFIED],
                                           r->file[MODIFIED_WEIGHTS], r->file[RECORD], &options);
@@ -272,6 +293,7 @@ static qf_status execute(run *r, qf_qat_result *out)
     QF_TRY(show_plan(r));
     out->float_bytes = qf_flow_file_size(r->options->weights);
     QF_TRY(test_start(r, resumed, out));
+    QF_TRY(settle(r, resumed, out));
     QF_TRY(qf_run_train(&r->training));
     QF_TRY(finish(r, out));
     return qf_flow_verify(&r->flow, NULL, r->flow.test.batches, out);
@@ -283,12 +305,14 @@ static qf_status take_options(qf_context *context, const qf_qat_options *given, 
     QF_TRY(qf_options_take(context, "qf_qat_options", given, out, sizeof *out));
     if (!out->model || !out->weights)
         return qf_fail(context, QF_E_ARGUMENT, "a model and its weights are needed");
-    if (out->iterations < 1 || out->batch_size < 0 || out->test_iterations < 0 ||
-        !(out->base_lr > 0))
-        return qf_fail(
-            context, QF_E_ARGUMENT,
-            "iterations and base_lr must be positive, batch_size and test_iterations not "
-            "negative");
+    if (out->iterations < 0 || out->epochs < 0 || out->batch_size < 0 || out->test_iterations < 0 ||
+        !(out->base_lr >= 0))
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "iterations, epochs, batch_size, test_iterations and base_lr must not be "
+                       "negative");
+    if (out->iterations > 0 && out->epochs > 0)
+        return qf_fail(context, QF_E_ARGUMENT,
+                       "iterations and epochs both say how long to train; give one of them");
     if (out->re_estimate_batch_norm < 0)
         return qf_fail(context, QF_E_ARGUMENT, "re_estimate_batch_norm must not be negative");
     if (!(out->hold_back <= 0.5) || out->patience < 0)
@@ -323,7 +347,10 @@ qf_status qf_qat_run(qf_context *context, const qf_qat_options *given, qf_action
                                    .prefix = r.file[RETRAINED],
                                    .file = r.file[PROGRESS]};
     if (status == QF_OK)
+        status = qf_run_settings_begin(context, &options, &r.settings);
+    if (status == QF_OK)
         status = execute(&r, *out);
+    qf_run_settings_release(&r.settings);
     context->replaces_run = false;
     qf_run_test_release(&r.flow.test);
     for (size_t i = 0; i < FILES; i++)

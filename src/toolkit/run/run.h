@@ -24,7 +24,8 @@ typedef struct qf_run_solver {
     const char *path;   /* what is written */
     int test_batches;
 } qf_run_solver;
-qf_status qf_run_write_solver(qf_context *context, const qf_qat_options *options,
+struct qf_run_settings;
+qf_status qf_run_write_solver(qf_context *context, const struct qf_run_settings *settings,
                               const qf_run_solver *files);
 
 typedef struct qf_run_callbacks {
@@ -60,6 +61,9 @@ qf_status qf_run_test_model(qf_context *context, const qf_run_test *test, const 
 qf_status qf_run_test_net(qf_net *net, const qf_run_test *test, qf_run_model_kind kind,
                           const qf_run_callbacks *callbacks, qf_qat_result *out);
 
+/* A prepared net that will not touch the record: no shifts are searched, no factors noted. */
+qf_status qf_run_read_without_record(qf_context *context, const char *model,
+                                     Caffe__NetParameter **out);
 /* A prepared net of phase TEST that leaves nothing in the record. `weights` of before training
  * lack ranges: where `calibrated`, they are measured as training will measure them, on its first
  * batch. */

@@ -21,13 +21,21 @@ void qf_run_leave_record(Caffe__NetParameter *net)
     }
 }
 
+qf_status qf_run_read_without_record(qf_context *context, const char *model,
+                                     Caffe__NetParameter **out)
+{
+    *out = NULL;
+    QF_TRY(qf_net_param_read(context, model, out));
+    qf_run_leave_record(*out);
+    return QF_OK;
+}
+
 static qf_status make_net(qf_context *context, const char *model, qf_phase phase,
                           const char *weights, qf_net **out)
 {
     Caffe__NetParameter *param;
     *out = NULL;
-    QF_TRY(qf_net_param_read(context, model, &param));
-    qf_run_leave_record(param);
+    QF_TRY(qf_run_read_without_record(context, model, &param));
     qf_status status = qf_net_param_set_state(context, param, phase, 0, NULL, 0);
     if (status == QF_OK)
         status = qf_net_create_from_param(context, param, NULL, out);
@@ -113,13 +121,13 @@ void qf_run_remark(const qf_qat_score *score, const qf_qat_result *retrained,
                  "the %llu items that it was measured on it was better. Try --validation-data with "
                  "more of what the test set shows, or --base-lr %g.",
                  score->name, after, score->calibrated_score, which,
-                 (unsigned long long)out->validation_items, options->base_lr / 10);
+                 (unsigned long long)out->validation_items, out->base_lr / 10);
     else if (is_worse(score, after))
         snprintf(out->remark, sizeof out->remark,
                  "Retraining ended below its calibrated start: %.100s %.4g, before it %.4g%s. Try "
                  "--base-lr %g or more --iterations, or --keep best, which exports the start where "
                  "nothing is better on data to measure on.",
-                 score->name, after, score->calibrated_score, which, options->base_lr / 10);
+                 score->name, after, score->calibrated_score, which, out->base_lr / 10);
     else
         snprintf(out->remark, sizeof out->remark,
                  "The fake-quant model is below the calibrated start: %.100s %.4g against %.4g%s; "

@@ -22,7 +22,7 @@ char *qf_run_snapshot_name(const qf_run_training *t, int iteration, const char *
 
 /* ---- the options that a run goes on with ---- */
 
-enum { OPTIONS = 11 };
+enum { OPTIONS = 13 };
 
 static void describe_options(const qf_qat_options *o, qf_buffer out[OPTIONS])
 {
@@ -35,6 +35,8 @@ static void describe_options(const qf_qat_options *o, qf_buffer out[OPTIONS])
     qf_buffer_print(&out[n++], "config_definition %s",
                     o->config_definition ? o->config_definition : "none");
     qf_buffer_print(&out[n++], "iterations %d", o->iterations);
+    qf_buffer_print(&out[n++], "epochs %d", o->epochs);
+    qf_buffer_print(&out[n++], "float_solver %s", o->float_solver ? o->float_solver : "none");
     qf_buffer_print(&out[n++], "batch_size %d", o->batch_size);
     qf_buffer_print(&out[n++], "base_lr %.9g", o->base_lr);
     qf_buffer_print(&out[n++], "bits %d, %d, at the edges %d", o->weight_bits, o->activation_bits,
