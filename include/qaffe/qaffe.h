@@ -1288,6 +1288,8 @@ typedef struct qf_report {
     qf_report_curve **curve;
     size_t advices;
     qf_report_advice **advice;
+    char training[768]; /* what states of training were worth and which is exported, in sentences;
+                           "": nobody knows */
 } qf_report;
 
 /* Run the float net and the fake-quant net on the same batches and find out what each quantised

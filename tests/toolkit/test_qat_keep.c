@@ -163,10 +163,13 @@ static void what_is_better_is_kept(void **state)
 
     test_command(0, "is exported, the best on the ", "",
                  "qat run --model misled.prototxt --weights float_iter_200.caffemodel --iterations "
-                 "60 --base-lr 0.01 --seed 5 --out q/m");
+                 "60 --base-lr 0.01 --seed 5 --out q/m --report q/report.json");
     assert_non_null(strstr(test_output, "\ncalibrated "));
     assert_non_null(strstr(test_output, "neither trained nor tested on"));
     assert_true(test_file_has(context, "q/m_run.log", "on the 32 items that are not trained on"));
+    assert_true(
+        test_file_has(context, "q/report.json",
+                      "\"training\": \"On 32 items that are neither trained nor tested on"));
 }
 
 static void a_layer_of_both_phases_is_split(void **state)

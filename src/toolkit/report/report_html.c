@@ -207,6 +207,11 @@ static void put_models(const qf_report *r, qf_buffer *out)
     for (int m = 0; m < QF_REPORTED_MODELS; m++)
         put_model(r, m, out);
     qf_buffer_print(out, "</tbody></table></div>\n");
+    if (*r->training) {
+        qf_buffer_print(out, "<p>");
+        qf_put_html(out, r->training);
+        qf_buffer_print(out, "</p>\n");
+    }
 }
 
 /* ---- what stayed float ---- */

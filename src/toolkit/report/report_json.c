@@ -106,6 +106,7 @@ static void put_summary(writer *w, const qf_report *r)
     open_object(w, "summary");
     text(w, "score_name", r->score_name);
     number(w, "test_items", (double)r->test_items);
+    text(w, "training", r->training);
     number(w, "test_batches", r->test_batches);
     put_scores(w, r);
     number(w, "float_bytes", (double)r->float_bytes);

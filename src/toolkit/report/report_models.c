@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "toolkit/report/report.h"
+#include "toolkit/report/wording.h"
 #include "toolkit/run/flow.h"
 #include "toolkit/sources/feed_net.h"
 #include "toolkit/toolkit.h"
@@ -13,6 +14,22 @@
 #include <string.h>
 
 /* ---- scores ---- */
+
+static void tell_training(const qf_qat_result *r, char *out, size_t size)
+{
+    char cell[4][32];
+    if (*r->validation_name)
+        snprintf(out, size,
+                 "On %llu items that are neither trained nor tested on, %.100s is %s in float, %s "
+                 "calibrated, %s of the best state of training, %s of the last. %s",
+                 (unsigned long long)r->validation_items, r->validation_name,
+                 qf_score_text(r->validation_float, cell[0], sizeof *cell),
+                 qf_score_text(r->validation_calibrated, cell[1], sizeof *cell),
+                 qf_score_text(r->validation_best, cell[2], sizeof *cell),
+                 qf_score_text(r->validation_last, cell[3], sizeof *cell), r->kept_reason);
+    else
+        snprintf(out, size, "%s", r->kept_reason);
+}
 
 /* What the result has becomes the report's; of a caller's it is copied. */
 static qf_status take_scores(qf_context *context, const qf_qat_result *result, qf_report *report)
@@ -31,6 +48,7 @@ static qf_status take_scores(qf_context *context, const qf_qat_result *result, q
     report->float_bytes = result->float_bytes;
     report->fake_quant_bytes = result->fake_quant_bytes;
     report->deploy_bytes = result->deploy_bytes;
+    tell_training(result, report->training, sizeof report->training);
     return QF_OK;
 }
 

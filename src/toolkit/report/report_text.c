@@ -97,6 +97,8 @@ static void put_models(const qf_report *r, qf_buffer *out)
     else if (r->scores)
         qf_buffer_print(out, "(each tested on the same %d batch%s)\n", r->test_batches,
                         r->test_batches == 1 ? "" : "es");
+    if (*r->training)
+        qf_buffer_print(out, "%s\n", r->training);
 }
 
 /* ---- layers ---- */
