@@ -96,6 +96,7 @@ static qf_qat_options options(const char *model)
     o.save_path = "q/m";
     o.iterations = ITERATIONS;
     o.base_lr = 0.01;
+    o.distil = QF_DISTIL_OFF; /* labels alone teach */
     return o;
 }
 
@@ -167,9 +168,8 @@ static void what_is_better_is_kept(void **state)
     assert_non_null(strstr(test_output, "\ncalibrated "));
     assert_non_null(strstr(test_output, "neither trained nor tested on"));
     assert_true(test_file_has(context, "q/m_run.log", "on the 32 items that are not trained on"));
-    assert_true(
-        test_file_has(context, "q/report.json",
-                      "\"training\": \"On 32 items that are neither trained nor tested on"));
+    assert_true(test_file_has(context, "q/report.json",
+                              "\"On 32 items that are neither trained nor tested on"));
 }
 
 static void a_layer_of_both_phases_is_split(void **state)
@@ -254,6 +254,22 @@ static void without_a_loss_in_test_that_of_training_counts(void **state)
     o.resume = true;
     result = run(&o);
     assert_true(result->validation_best == best);
+    qf_qat_result_destroy(result);
+}
+
+/* So it is where labels mean nothing and the float net teaches. */
+static void without_labels_the_loss_of_the_teacher_counts(void **state)
+{
+    (void)state;
+    qf_qat_options o = options("misled.prototxt");
+    o.no_labels = 1;
+    o.distil = QF_DISTIL_AUTO;
+    o.weight_bits = 4;
+    qf_qat_result *result = run(&o);
+    assert_string_equal(result->validation_name, "training loss");
+    assert_true(isfinite(result->validation_calibrated));
+    assert_true(result->validation_best <= result->validation_calibrated);
+    assert_true(result->fake_quant_score > 0.8); /* whatever the labels say */
     qf_qat_result_destroy(result);
 }
 
@@ -428,6 +444,7 @@ int main(void)
         cmocka_unit_test(training_by_hand_leaves_out_the_same),
         cmocka_unit_test(what_cannot_be_measured_is_said),
         cmocka_unit_test(without_a_loss_in_test_that_of_training_counts),
+        cmocka_unit_test(without_labels_the_loss_of_the_teacher_counts),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(a_killed_run_ends_in_the_same_bytes),
         cmocka_unit_test(a_stopped_run_goes_on),

@@ -192,7 +192,7 @@ qf_status qf_run_hold_back(qf_run_training *t, Caffe__NetParameter *net)
     const uint32_t every = *t->progress.reason ? 0 : choose_every(t, &s);
     if (!*t->progress.reason)
         QF_TRY(split(t, net));
-    if (!*t->progress.reason)
+    if (!*t->progress.reason && !t->by_training_loss)
         find_counterparts(t, net);
     const uint64_t seed = qf_random_next(&random) >> 32; /* a number that people can read */
     for (size_t i = 0; !*t->progress.reason && i < net->n_layer; i++)

@@ -22,7 +22,7 @@ char *qf_run_snapshot_name(const qf_run_training *t, int iteration, const char *
 
 /* ---- the options that a run goes on with ---- */
 
-enum { OPTIONS = 13 };
+enum { OPTIONS = 16 };
 
 static void describe_options(const qf_qat_options *o, qf_buffer out[OPTIONS])
 {
@@ -41,6 +41,11 @@ static void describe_options(const qf_qat_options *o, qf_buffer out[OPTIONS])
     qf_buffer_print(&out[n++], "base_lr %.9g", o->base_lr);
     qf_buffer_print(&out[n++], "bits %d, %d, at the edges %d", o->weight_bits, o->activation_bits,
                     o->edge_bits);
+    qf_buffer_print(&out[n++], "ranges %s", o->ranges ? o->ranges : "amct");
+    qf_buffer_print(&out[n++], "equalise %d", (int)o->equalise);
+    qf_buffer_print(&out[n++], "distil %d, temperature %g, weight %g, blobs %s", (int)o->distil,
+                    o->distil_temperature, o->distil_weight,
+                    o->distil_blobs ? o->distil_blobs : "none");
     qf_buffer_print(&out[n++], "hold_back %g", o->hold_back < 0 ? -1 : o->hold_back);
     qf_buffer_print(&out[n++], "keep %s", o->keep == QF_KEEP_LAST ? "last" : "best");
 }
