@@ -190,7 +190,7 @@ static void other_values_of_a_json_are_refused(void **state)
 
 /* ---- the flow ---- */
 
-static qf_qat_result *run(int weights, int activations, const char *path)
+static qf_qat_result *run(int weights, int activations, int edge, const char *path)
 {
     qf_qat_options o = {.size = sizeof o};
     qf_qat_result *result;
@@ -205,7 +205,7 @@ static qf_qat_result *run(int weights, int activations, const char *path)
     o.save_path = path;
     o.weight_bits = weights;
     o.activation_bits = activations;
-    o.edge_bits = activations == 16 ? 0 : activations;
+    o.edge_bits = edge;
     assert_ok(context, qf_qat_run(context, &o, NULL, NULL, NULL, &result));
     return result;
 }
@@ -241,18 +241,37 @@ static void assert_quant(const char *model, const char *layer, bool says_bits, u
     qf_message_free(net);
 }
 
+/* As ONNX, with all that it means: the codes are the model's. */
+static void assert_onnx_agrees(const char *model, const char *weights)
+{
+    const qf_data_options data = {.size = sizeof data, .source = "test_lmdb", .scale = 1.0 / 256};
+    qf_onnx_options options = {.size = sizeof options};
+    qf_onnx_result *found;
+    qf_onnx_set_defaults(&options);
+    options.keep_shift = true;
+    options.verify_batches = 1;
+    options.data = &data;
+    assert_ok(context, qf_export_onnx(context, model, weights, "model.onnx", &options, NULL, NULL,
+                                      NULL, &found));
+    assert_true(found->codes > 0);
+    if (found->differing_codes * 1000 > found->codes)
+        fail_msg("%llu of %llu codes of %s", (unsigned long long)found->differing_codes,
+                 (unsigned long long)found->codes, model);
+    qf_onnx_result_destroy(found);
+}
+
 static void models_agree_in_every_integer(void **state)
 {
     (void)state;
     static const struct {
-        int weights, activations;
-    } rows[] = {{4, 8}, {4, 4}, {6, 6}, {8, 4}};
+        int weights, activations, edge;
+    } rows[] = {{4, 8, 8}, {4, 4, 8}, {4, 4, 4}, {6, 6, 6}, {8, 4, 8}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char *path = test_format("w%da%d/m", rows[i].weights, rows[i].activations);
+        char *path = test_format("w%da%d_%d/m", rows[i].weights, rows[i].activations, rows[i].edge);
         char *deploy = test_format("%s_deploy_model.prototxt", path);
         char *fake = test_format("%s_fake_quant_model.prototxt", path);
         char *weights = test_format("%s_deploy_weights.caffemodel", path);
-        qf_qat_result *result = run(rows[i].weights, rows[i].activations, path);
+        qf_qat_result *result = run(rows[i].weights, rows[i].activations, rows[i].edge, path);
         assert_int_equal(result->verification->differing, 0);
         assert_true(result->verification->compared > 0);
         assert_true(result->fake_quant_score == result->deploy_score);
@@ -262,6 +281,8 @@ static void models_agree_in_every_integer(void **state)
         assert_quant(fake, "c2", fewer, bits);
         assert_quant(deploy, "c2", false, 8);    /* behind a ReLU: AMCT's format says it */
         assert_quant(deploy, "c3", fewer, bits); /* of both signs: it does not */
+        if (rows[i].edge == 8) /* pixels of 4 bits may lie on ties, which ONNX rounds to even */
+            assert_onnx_agrees(deploy, weights);
         qf_qat_result_destroy(result);
         qf_free(path);
         qf_free(deploy);
@@ -273,11 +294,11 @@ static void models_agree_in_every_integer(void **state)
 static void inputs_of_16_bits_have_no_deploy_model(void **state)
 {
     (void)state;
-    qf_qat_result *result = run(8, 16, "w8a16/m");
+    qf_qat_result *result = run(8, 16, 8, "w8a16/m");
     assert_int_equal(result->verification->compared, 0);
     assert_int_equal(result->deploy_bytes, 0);
     assert_true(isnan(result->deploy_score));
-    assert_true(fabs(result->fake_quant_score - result->float_score) < 0.02);
+    assert_true(fabs(result->fake_quant_score - result->float_score) < 0.1); /* 3 of 32 */
     assert_false(qf_file_exists("w8a16/m_deploy_model.prototxt"));
     assert_quant("w8a16/m_fake_quant_model.prototxt", "c3", true, 16);
     qf_qat_result_destroy(result);
