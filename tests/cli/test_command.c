@@ -407,7 +407,9 @@ static void runs_are_quiet(void **state)
     char *net = test_format(NET "%s", "test_lmdb", second);
     test_write_text(context, "judged.prototxt", net);
     qf_free(net);
-#define RUN "qat run --weights float_iter_10.caffemodel --iterations 4 --out quiet/q --seed 1 "
+#define RUN                                                                                        \
+    "qat run --weights float_iter_10.caffemodel --iterations 4 --base-lr 1e-4 --out quiet/q "      \
+    "--seed 1 "
     test_command(0, "Next: ", "", RUN "--model judged.prototxt --batch-size 15");
     assert_true(lines_of(test_output, &longest) < 60);
     assert_null(strstr(test_output, "Iteration "));
