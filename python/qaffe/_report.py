@@ -193,8 +193,8 @@ def sensitivity(model: str, weights: str, prefix: str, *, retrained: Optional[st
                 mean_file: Optional[str] = None, mean_values: Sequence[float] = ()) -> Sensitivity:
     """What each layer costs: the net with only that one quantised, and with only that one float.
 
-    model, weights: the float net; prefix: of the models that quantise() or retrain() wrote (save_path); retrained: the weights that
-    training left, if they were quantised. Judged is the accuracy (points), else the loss, else the noise of the outputs (per cent).
+    model, weights: the float net; prefix: of the models that quantise() or retrain() wrote (save_path); retrained: the result's, behind
+    retrain(). Judged is the accuracy (points), else the loss, else the noise of the outputs (per cent).
     Layers are marked to be skipped until the net should lose no more than max_loss. data and what follows as for quantise().
     alone_only: half of the trials. Raises as quantise() does.
 
@@ -238,9 +238,9 @@ def report(model: str, weights: str, prefix: str, *, retrained: Optional[str] = 
            mean_file: Optional[str] = None, mean_values: Sequence[float] = ()) -> Report:
     """What each quantised layer loses, how much of that its input, its weights and its shift N make, and what to try.
 
-    model, weights: the float net; prefix: of the models that quantise() or retrain() wrote (save_path). After retrain(): retrained is
-    <save_path>_retrained_iter_<N>.caffemodel, log the result's log, which adds curves and learned ranges. Figures are of so many
-    batches; test_iterations, data and what follows as for quantise(). Raises as quantise() does.
+    model, weights: the float net; prefix: of the models that quantise() or retrain() wrote (save_path). After retrain(): retrained
+    and log are the result's; the log adds curves and learned ranges. Figures are of so many batches; test_iterations, data and what
+    follows as for quantise(). Raises as quantise() does.
 
     >>> import os, qaffe, qaffe.examples, tempfile
     >>> folder = tempfile.mkdtemp()

@@ -101,6 +101,12 @@ class Result:
     iterations: int = 0  # of training; 0: there was none
     base_lr: float = 0.0  # with which it began
 
+    @property
+    def retrained(self) -> str:
+        """The file of the weights that retrain() exported: of the state that was kept."""
+        return "%s%sretrained_iter_%d.caffemodel" % (self.save_path, "" if self.save_path.endswith("/") else "_",
+                                                     self.kept_iteration)
+
     def _layer_rows(self) -> list[list[str]]:
         layers = [["layer", "type", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
         for row in self.layers:

@@ -14,7 +14,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     model, weights = qaffe.examples.digits(str(folder))
     result = qaffe.retrain(model, weights, iterations=20, base_lr=0.001, save_path=str(folder / "qat"))
-    report = qaffe.report(model, weights, result.save_path, retrained=result.save_path + "_retrained_iter_20.caffemodel",
+    report = qaffe.report(model, weights, result.save_path, retrained=result.retrained,
                           log=result.log, batches=1)
     return folder, model, weights, result, report
 

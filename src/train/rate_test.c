@@ -10,8 +10,8 @@
 
 static const double lowest = 1e-6, rise_of_loss = 0.1, below_harm = 100;
 enum {
-    MOST_OF_ITERATIONS = 8, /* the test takes at most that part of them */
-    LEAST_A_DECADE = 2
+    MOST_OF_ITERATIONS = 8, /* the test takes at most that part of many */
+    LEAST_A_DECADE = 4      /* fewer see the rise so late that the rate is too large */
 };
 
 int qf_rate_test_steps(int iterations)
