@@ -190,7 +190,7 @@ def test_a_program_of_an_older_header_keeps_the_defaults():
     options = _library.QatOptions()
     options.size = _library.QatOptions.save_path.offset
     _library.library.qf_qat_set_defaults(ctypes.byref(options))
-    assert options.momentum == 0
+    assert options.patience == 0
     options.size = ctypes.sizeof(options)
     _library.library.qf_qat_set_defaults(ctypes.byref(options))
-    assert options.momentum == 0.9 and options.save_path == b"qat_results/model"
+    assert options.patience == 5 and options.save_path == b"qat_results/model"
