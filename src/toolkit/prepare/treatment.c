@@ -51,8 +51,9 @@ static void describe_range(const qf_config *config, const qf_layer_config *mine,
 static void describe_quantised(const qf_config *config, const qf_layer_config *mine,
                                const Caffe__LayerParameter *layer, qf_plan_row *row)
 {
-    char range[80], learns[24] = "", weights[32] = "", steps[32] = "", batches[48] = "",
-                    shared[64] = "";
+    /* together shorter than row->detail */
+    char range[80], learns[24] = "", weights[24] = "", steps[32] = "", batches[32] = "",
+                    shared[56] = "";
     snprintf(row->treatment, sizeof row->treatment, "quantised");
     describe_range(config, mine, range, sizeof range);
     if (mine->support.has_weights)
@@ -64,7 +65,7 @@ static void describe_quantised(const qf_config *config, const qf_layer_config *m
         snprintf(batches, sizeof batches, "; %sover %d batch%s", config->calibrates ? "" : "N ",
                  config->batch_num, config->batch_num == 1 ? "" : "es");
     if (layer->n_param && layer->param[0]->name && *layer->param[0]->name)
-        snprintf(shared, sizeof shared, "; shares weights '%.40s'", layer->param[0]->name);
+        snprintf(shared, sizeof shared, "; shares weights '%.32s'", layer->param[0]->name);
     if (mine->ranges != CAFFE__RANGE_LEARNING__AMCT ||
         mine->weight_ranges != CAFFE__RANGE_LEARNING__AMCT)
         snprintf(learns, sizeof learns, "; %s%s%s", qf_ranges_name(mine->ranges),
