@@ -1116,6 +1116,9 @@ typedef struct qf_ptq_options {
     qf_equalise equalise; /* auto: equalised weights are saved beside the models */
     int bias_correction;  /* batches of `data` over which the mean errors of layers are taken, and
                              put right in their biases; 0: none */
+    bool adaround;        /* learn for each weight which of its two codes it gets (AdaRound), before
+                             biases are corrected */
+    int adaround_iterations; /* of each layer */
 } qf_ptq_options;
 QF_API void qf_ptq_set_defaults(qf_ptq_options *options);
 

@@ -98,7 +98,8 @@ class PtqOptions(Options):
     _fields_ = [("size", c_size_t), ("model", c_char_p), ("weights", c_char_p), ("data", POINTER(DataOptions)),
                 ("test_data", c_char_p), ("config", c_char_p), ("quantisation", POINTER(QuantOptions)),
                 ("save_path", c_char_p), ("test_iterations", c_int), ("show_plan", PlanFunction),
-                ("equalise", c_int), ("bias_correction", c_int)]
+                ("equalise", c_int), ("bias_correction", c_int),
+                ("adaround", c_bool), ("adaround_iterations", c_int)]
 
 
 class EqualisedRow(Structure):

@@ -15,7 +15,8 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
              activation_offset: bool = True, data_type: str = "float32", batch_size: int = 0, resize: int = 0,
              scale: float = 1.0, mean_file: Optional[str] = None, mean_values: Sequence[float] = (),
              test_iterations: int = 0, equalise: str = "auto",
-             bias_correction: int = 0, until: Sequence[str] = (),
+             bias_correction: int = 0, adaround: bool = False, adaround_iterations: int = 1000,
+             until: Sequence[str] = (),
              progress: Optional[Callable[[int, int, float], None]] = None, verbose: bool = False) -> Result:
     """Configure, calibrate, export and test: a float Caffe net becomes fake-quant and deploy models, untrained.
 
@@ -27,7 +28,8 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
     pixels. config: a configuration (.json); without it one is made by config_definition (.cfg), or by skip_layers,
     batch_num and activation_offset. equalise: 'auto', 'on' or 'off', as equalise() does it.
     bias_correction: batches for each layer over which it is measured how far quantisation moves the means of channels, to be
-    put right in biases. until: layers at which the models end (see set_until()).
+    put right in biases. adaround: learn for each weight whether it is rounded up or down, from the batches that
+    calibrate, over adaround_iterations of each layer. until: layers at which the models end (see set_until()).
     save_path: folder and beginning of all names.
     progress(iteration, total, loss) is called as it calibrates; without it a line on stderr says how far the work is.
     The whole log goes to <save_path>_run.log; warnings, or all of it if verbose, are shown as well.
@@ -42,6 +44,10 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
     (['conv', 'ip'], 0)
     >>> result.deploy_score > result.float_score - 0.05
     True
+    >>> rounded = qaffe.quantise(*digits, batch_num=2, adaround=True, adaround_iterations=50,
+    ...                          save_path=os.path.join(folder, 'rounded'))
+    >>> rounded.deploy_score > result.float_score - 0.05, rounded.differing_integers
+    (True, 0)
     >>> part = qaffe.quantise(*digits, until=['relu'], save_path=os.path.join(folder, 'part'))
     >>> [row.name for row in part.layers], part.differing_integers
     (['conv'], 0)
@@ -56,6 +62,8 @@ def quantise(model: str, weights: str, *, data: Optional[str] = None, test_data:
                           None if config else pointer(settings), text(save_path), test_iterations, begin)
         made.equalise = equalise_choice(equalise)
         made.bias_correction = bias_correction
+        made.adaround = adaround
+        made.adaround_iterations = adaround_iterations
         return made
 
     return run(library.qf_ptq_run, options, save_path, progress, verbose, until)

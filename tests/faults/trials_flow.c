@@ -281,7 +281,7 @@ static qf_status run_in_two(qf_context *context, double *result)
     return status;
 }
 
-static qf_status calibrate_all(qf_context *context, double *result)
+static qf_status calibrate_with(qf_context *context, bool adaround, double *result)
 {
     qf_ptq_options options = {.size = sizeof options};
     qf_data_options data = {.size = sizeof data};
@@ -294,12 +294,24 @@ static qf_status calibrate_all(qf_context *context, double *result)
     options.data = &data;
     options.save_path = "out/m";
     options.test_iterations = 1;
+    options.adaround = adaround;
+    options.adaround_iterations = 2;
     const qf_status status = qf_ptq_run(context, &options, NULL, NULL, NULL, &found);
     if (status == QF_OK)
         *result = found->float_score + found->fake_quant_score + found->deploy_score +
                   (double)found->verification->compared + (double)found->verification->differing;
     qf_qat_result_destroy(found);
     return status;
+}
+
+static qf_status calibrate_all(qf_context *context, double *result)
+{
+    return calibrate_with(context, false, result);
+}
+
+static qf_status learn_rounding(qf_context *context, double *result)
+{
+    return calibrate_with(context, true, result);
 }
 
 static qf_status calibrate_automatically(qf_context *context, double *result)
@@ -443,5 +455,6 @@ const trial trials_of_flow[] = {
     {.name = "the whole flow", .run = run_all, .places = 60},
     {.name = "the whole flow, interrupted", .run = run_in_two, .places = 60},
     {.name = "the whole flow without training", .run = calibrate_all, .places = 60},
+    {.name = "adaptive rounding", .run = learn_rounding, .places = 60},
     {.name = NULL},
 };

@@ -114,10 +114,39 @@ qf_status qf_quant_open(qf_context *context, const char *config_file, const char
     return make_graph(context, files, false, out);
 }
 
+qf_status qf_quant_graph_learned(qf_context *context, qf_quant_graph *graph, size_t index,
+                                 const qf_quantised *from)
+{
+    if (!graph->learned)
+        graph->learned = qf_alloc(graph->config.count, sizeof *graph->learned);
+    qf_learned_codes *to = graph->learned ? &graph->learned[index] : NULL;
+    if (!to)
+        return qf_fail(context, QF_E_MEMORY, "no memory for codes");
+    qf_free(to->code);
+    qf_free(to->scale);
+    *to = (qf_learned_codes){.code = qf_alloc_raw(from->code_count, 1),
+                             .scale = qf_alloc_raw(from->scales, sizeof *to->scale),
+                             .count = from->code_count,
+                             .scales = from->scales};
+    if (!to->code || !to->scale) {
+        qf_free(to->code);
+        to->code = NULL;
+        return qf_fail(context, QF_E_MEMORY, "no memory for codes");
+    }
+    memcpy(to->code, from->codes, from->code_count);
+    memcpy(to->scale, from->scale, from->scales * sizeof *to->scale);
+    return QF_OK;
+}
+
 void qf_quant_graph_destroy(qf_quant_graph *graph)
 {
     if (!graph)
         return;
+    for (size_t i = 0; graph->learned && i < graph->config.count; i++) {
+        qf_free(graph->learned[i].code);
+        qf_free(graph->learned[i].scale);
+    }
+    qf_free(graph->learned);
     for (int i = 0; i < QF_GRAPH_FILES; i++)
         qf_free(graph->file[i]);
     qf_quantised_net_release(&graph->quantised);

@@ -13,11 +13,19 @@ typedef enum qf_graph_file {
     QF_GRAPH_FILES
 } qf_graph_file;
 
+/* Codes of a layer's weights that were learned with these scales, in place of the nearest ones. */
+typedef struct qf_learned_codes {
+    int8_t *code; /* NULL: the nearest ones */
+    float *scale;
+    size_t count, scales;
+} qf_learned_codes;
+
 struct qf_quant_graph {
     char *file[QF_GRAPH_FILES];
     Caffe__NetParameter *model; /* as read: the configuration borrows from it */
     qf_config config;           /* enabled are layers of the TEST phase only */
     qf_quantised_net quantised; /* folded; its layers are those of the last export */
+    qf_learned_codes *learned;  /* for each layer of the configuration; NULL: of none */
 };
 
 /* The layers of a model's TEST phase, in every phase from now on. */
@@ -31,6 +39,9 @@ qf_status qf_ptq_fold(qf_context *context, const qf_config *config, qf_quantised
 /* A layer's factors as its entry of the record says; its codes, of the weights in `net`. */
 qf_status qf_ptq_take_factors(qf_context *context, qf_quantised_net *quantised,
                               const Caffe__LayerParameter *layer, const qf_record_entry *entry);
+/* Room for codes of layer `index` of the configuration, which begin as those of `from`. */
+qf_status qf_quant_graph_learned(qf_context *context, qf_quant_graph *graph, size_t index,
+                                 const qf_quantised *from);
 /* Reads the record of a model, whose net carries its blobs, and checks each entry. */
 qf_status qf_ptq_read_record(qf_context *context, const char *record_file, const char *model_file,
                              const Caffe__NetParameter *net, qf_record_stage stage,

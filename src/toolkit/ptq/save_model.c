@@ -81,6 +81,25 @@ static void restrict_codes(const qf_quant_graph *graph)
     }
 }
 
+/* Of the channels whose scale is still the one they were learned with. */
+static void take_learned_codes(const qf_quant_graph *graph)
+{
+    for (size_t i = 0; graph->learned && i < graph->config.count; i++) {
+        const qf_learned_codes *learned = &graph->learned[i];
+        const char *name = graph->config.layers[i].name;
+        qf_quantised *q = learned->code ? qf_quantised_find(&graph->quantised, name) : NULL;
+        if (!q || q->code_count != learned->count || q->scales != learned->scales)
+            continue;
+        const Caffe__LayerParameter *layer = qf_find_layer(graph->quantised.net, name);
+        for (size_t k = 0; k < q->code_count; k++) {
+            const size_t scale = qf_quantised_scale_of(q, layer, k);
+            if (q->scale[scale] == learned->scale[scale])
+                q->codes[k] = learned->code[k];
+        }
+        qf_quantised_measure(q, layer);
+    }
+}
+
 static qf_status take_layers(qf_context *context, qf_quant_graph *graph, const qf_record *record)
 {
     qf_quantised_net *q = &graph->quantised;
@@ -99,6 +118,7 @@ static qf_status take_layers(qf_context *context, qf_quant_graph *graph, const q
     qf_ptq_join_shifts(graph);
     QF_TRY(qf_quantised_finish(context, q));
     restrict_codes(graph); /* a scale that fits a bias has given its channel others */
+    take_learned_codes(graph);
     return QF_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "toolkit/ptq/quant_graph.h"
 #include "toolkit/run/bias_correction.h"
 #include "toolkit/run/flow.h"
+#include "toolkit/run/learn_rounding.h"
 #include "toolkit/sources/data_layer.h"
 #include "toolkit/sources/feed_net.h"
 #include "toolkit/toolkit.h"
@@ -19,6 +20,7 @@ static const qf_ptq_options defaults = {
     .size = sizeof defaults,
     .save_path = "ptq_results/model",
     .equalise = QF_EQUALISE_AUTO,
+    .adaround_iterations = 1000,
 };
 
 void qf_ptq_set_defaults(qf_ptq_options *options)
@@ -170,6 +172,9 @@ static qf_status execute(run *r, qf_qat_result *out)
     if (r->tests)
         QF_TRY(qf_flow_test(&r->flow, o->model, o->weights, QF_RUN_FLOAT, out));
     QF_TRY(calibrate(r));
+    if (o->adaround)
+        QF_TRY(qf_run_learn_rounding(&r->flow, r->graph, o->model, r->weights, &r->data,
+                                     o->adaround_iterations));
     if (o->bias_correction)
         QF_TRY(qf_run_correct_biases(&r->flow, r->graph, o->model, r->weights, &r->data,
                                      o->bias_correction));
@@ -193,6 +198,8 @@ static qf_status take_options(qf_context *context, const qf_ptq_options *given, 
         return qf_fail(context, QF_E_ARGUMENT, "test_iterations must not be negative");
     if (out->bias_correction < 0)
         return qf_fail(context, QF_E_ARGUMENT, "bias_correction must not be negative");
+    if (out->adaround && out->adaround_iterations < 1)
+        return qf_fail(context, QF_E_ARGUMENT, "adaround_iterations must be positive");
     if (out->config && out->quantisation)
         return qf_fail(context, QF_E_ARGUMENT,
                        "a configuration and settings for a new one exclude each other");

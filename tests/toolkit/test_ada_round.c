@@ -1,0 +1,296 @@
+/* Adaptive rounding: nets with it put out more nearly what the float net does; codes are neighbours
+ * of the weights; the same comes out each time. */
+#include "harness/command.h"
+#include "harness/fixture.h"
+#include "harness/one_layer.h"
+#include "model/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IMAGES = 8, PIXELS = 4 * 9 * 9, BATCHES = 2, OUTPUTS = 6 };
+
+/* A convolution with all that moves its window, one of groups, a depthwise one, one whose output
+ * two layers read, and a product. */
+static const char net_text[] =
+    "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 4 dim: 9 dim: 9 } "
+    "} } "
+    "layer { name: 'a' type: 'Convolution' bottom: 'x' top: 'a' convolution_param { num_output: 8 "
+    "kernel_h: 3 kernel_w: 2 pad_h: 1 stride_w: 2 weight_filler { type: 'xavier' } } } "
+    "layer { name: 'ra' type: 'ReLU' bottom: 'a' top: 'a' } "
+    "layer { name: 'b' type: 'Convolution' bottom: 'a' top: 'b' convolution_param { num_output: 12 "
+    "group: 2 kernel_size: 3 weight_filler { type: 'xavier' } } } "
+    "layer { name: 'rb' type: 'ReLU' bottom: 'b' top: 'b' } "
+    "layer { name: 'c' type: 'Convolution' bottom: 'b' top: 'c' convolution_param { num_output: 12 "
+    "group: 12 kernel_size: 3 pad: 1 bias_term: false weight_filler { type: 'xavier' } } } "
+    "layer { name: 'rc' type: 'ReLU' bottom: 'c' top: 'r' } "
+    "layer { name: 's' type: 'Eltwise' bottom: 'c' bottom: 'r' top: 's' } "
+    "layer { name: 'd' type: 'InnerProduct' bottom: 's' top: 'y' inner_product_param { num_output: "
+    "6 weight_filler { type: 'xavier' } } } ";
+
+static const char *const layers[] = {"a", "b", "c", "d"};
+enum { LAYERS = sizeof layers / sizeof *layers };
+
+static float pixels[BATCHES][IMAGES * PIXELS];
+
+static void write_batches(void)
+{
+    unsigned drawn = 1;
+    for (int b = 0; b < BATCHES; b++) {
+        char *path = test_format("raw/%d.bin", b);
+        for (size_t k = 0; k < IMAGES * PIXELS; k++) {
+            drawn = drawn * 1664525u + 1013904223u;
+            pixels[b][k] = (float)(drawn >> 8) / (float)(1 << 24);
+        }
+        assert_ok(context, qf_file_write(context, path, pixels[b], sizeof pixels[b], 0640));
+        qf_free(path);
+    }
+}
+
+static void write_net(void)
+{
+    qf_net *net;
+    test_write_text(context, "net.prototxt", net_text);
+    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &net));
+    for (int l = 0; l < net->layer_count; l++)
+        for (int i = 0; i < qf_net_layer_param_count(net, l); i++)
+            test_fill_anyhow(context, qf_net_layer_param(net, l, i), (unsigned)(l + 3));
+    assert_ok(context, qf_net_save_weights(net, "net.caffemodel"));
+    qf_net_destroy(net);
+}
+
+/* Of y over all batches. */
+static double squared_error(const char *prefix)
+{
+    char *model = test_format("%s_fake_quant_model.prototxt", prefix);
+    char *weights = test_format("%s_fake_quant_weights.caffemodel", prefix);
+    qf_net *plain, *fake;
+    double error = 0;
+    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &plain));
+    assert_ok(context, qf_net_load_weights(plain, "net.caffemodel"));
+    assert_ok(context, qf_net_create(context, model, QF_TEST, 0, NULL, 0, &fake));
+    assert_ok(context, qf_net_load_weights(fake, weights));
+    for (int b = 0; b < BATCHES; b++) {
+        const float *x, *y;
+        test_fill(context, qf_net_blob(plain, "x"), pixels[b], IMAGES * PIXELS);
+        test_fill(context, qf_net_blob(fake, "x"), pixels[b], IMAGES * PIXELS);
+        assert_ok(context, qf_net_forward(plain, NULL));
+        assert_ok(context, qf_net_forward(fake, NULL));
+        assert_ok(context, qf_blob_data(qf_net_blob(plain, "y"), &x));
+        assert_ok(context, qf_blob_data(qf_net_blob(fake, "y"), &y));
+        for (int i = 0; i < IMAGES * OUTPUTS; i++)
+            error += pow((double)x[i] - (double)y[i], 2);
+    }
+    qf_net_destroy(plain);
+    qf_net_destroy(fake);
+    qf_free(model);
+    qf_free(weights);
+    return error;
+}
+
+static double quantised(int bits, int iterations, int bias_correction, const char *prefix)
+{
+    const qf_data_options data = {
+        .size = sizeof data, .source = "raw", .data_type = "float32", .scale = 1};
+    const qf_quant_options quantisation = {.size = sizeof quantisation,
+                                           .config_definition = "bits.cfg"};
+    qf_ptq_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    char *definition = test_format(
+        "batch_num: %d common_config { arq_quantize { channel_wise: false num_bits: %d } } "
+        "override_layer_types { layer_type: 'Convolution' calibration_config { arq_quantize { "
+        "channel_wise: true num_bits: %d } } }",
+        BATCHES, bits, bits);
+    test_write_text(context, "bits.cfg", definition);
+    qf_free(definition);
+    qf_ptq_set_defaults(&options);
+    options.model = "net.prototxt";
+    options.weights = "net.caffemodel";
+    options.data = &data;
+    options.quantisation = &quantisation;
+    options.save_path = prefix;
+    options.equalise = QF_EQUALISE_OFF;
+    options.adaround = iterations > 0;
+    options.adaround_iterations = iterations;
+    options.bias_correction = bias_correction;
+    assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
+    assert_int_equal(result->verification->differing, 0);
+    qf_qat_result_destroy(result);
+    return squared_error(prefix);
+}
+
+static Caffe__NetParameter *deployed(const char *prefix)
+{
+    char *file = test_format("%s_deploy_weights.caffemodel", prefix);
+    Caffe__NetParameter *net;
+    assert_ok(context, qf_net_param_read_binary(context, file, &net));
+    qf_free(file);
+    return net;
+}
+
+/* How many codes of layers first … are others; by no more than one step, and none of the largest.
+ */
+static size_t others_of(const char *nearest, const char *learned, int first, int end)
+{
+    Caffe__NetParameter *before = deployed(nearest), *after = deployed(learned);
+    size_t others = 0;
+    for (int l = first; l < end; l++) {
+        const ProtobufCBinaryData a = qf_find_layer(before, layers[l])->blobs[0]->int8_data;
+        const ProtobufCBinaryData b = qf_find_layer(after, layers[l])->blobs[0]->int8_data;
+        assert_int_equal(a.len, b.len);
+        int largest[2] = {0};
+        for (size_t i = 0; i < a.len; i++) {
+            const int from = (int8_t)a.data[i], to = (int8_t)b.data[i];
+            assert_true(abs(from - to) <= 1);
+            largest[0] = abs(from) > largest[0] ? abs(from) : largest[0];
+            largest[1] = abs(to) > largest[1] ? abs(to) : largest[1];
+            others += from != to;
+        }
+        assert_int_equal(largest[0], largest[1]);
+    }
+    qf_message_free(before);
+    qf_message_free(after);
+    return others;
+}
+
+static size_t compare_codes(const char *nearest, const char *learned)
+{
+    return others_of(nearest, learned, 0, LAYERS);
+}
+
+static void assert_same_records(const char *a, const char *b)
+{
+    char *first = test_format("%s_record.txt", a), *second = test_format("%s_record.txt", b);
+    qf_buffer x = {0}, y = {0};
+    assert_ok(context, qf_file_read_text(context, first, &x));
+    assert_ok(context, qf_file_read_text(context, second, &y));
+    assert_string_equal(qf_buffer_text(&x), qf_buffer_text(&y));
+    qf_buffer_release(&x);
+    qf_buffer_release(&y);
+    qf_free(first);
+    qf_free(second);
+}
+
+static void rounds_for_the_output(int bits, int iterations, double share)
+{
+    char *near = test_format("nearest%d/m", bits), *far = test_format("learned%d/m", bits);
+    const double before = quantised(bits, 0, 0, near), after = quantised(bits, iterations, 0, far);
+    if (!(after < share * before))
+        fail_msg("%d bits: squared error %g of nearest codes, %g of learned", bits, before, after);
+    assert_true(compare_codes(near, far) > 0);
+    assert_same_records(near, far);
+    qf_free(near);
+    qf_free(far);
+}
+
+static void learned_codes_are_nearer_to_the_output(void **state)
+{
+    (void)state;
+    rounds_for_the_output(4, 400, 0.6);
+    rounds_for_the_output(8, 400, 0.9);
+}
+
+/* Whatever random numbers the context draws; and biases are corrected with the codes that were
+ * learned. */
+static void learned_codes_are_the_same_each_time(void **state)
+{
+    (void)state;
+    quantised(4, 40, 0, "one/m");
+    qf_context_set_seed(context, 77);
+    quantised(4, 40, 0, "two/m");
+    assert_int_equal(compare_codes("one/m", "two/m"), 0);
+    quantised(4, 40, BATCHES, "three/m");
+    assert_int_equal(compare_codes("one/m", "three/m"), 0);
+}
+
+static void nonsense_is_refused(void **state)
+{
+    (void)state;
+    qf_ptq_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    qf_ptq_set_defaults(&options);
+    options.model = "net.prototxt";
+    options.weights = "net.caffemodel";
+    options.adaround = true;
+    options.adaround_iterations = 0;
+    assert_fails(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result),
+                 "adaround_iterations");
+}
+
+/* One image is too little for the product, whose positions are images. */
+static void few_positions_leave_a_layer_alone(void **state)
+{
+    (void)state;
+    const qf_data_options data = {
+        .size = sizeof data, .source = "single", .data_type = "float32", .scale = 1};
+    qf_ptq_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    char *text = test_replace(net_text, "dim: 8 dim: 4", "dim: 1 dim: 4");
+    test_write_text(context, "single.prototxt", text);
+    qf_free(text);
+    assert_ok(context,
+              qf_file_write(context, "single/0.bin", pixels[0], PIXELS * sizeof(float), 0640));
+    qf_ptq_set_defaults(&options);
+    options.model = "single.prototxt";
+    options.weights = "net.caffemodel";
+    options.data = &data;
+    for (int learned = 0; learned < 2; learned++) {
+        options.save_path = learned ? "single/learned" : "single/nearest";
+        options.adaround = learned;
+        options.adaround_iterations = 20;
+        assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
+        assert_int_equal(result->verification->differing, 0);
+        qf_qat_result_destroy(result);
+    }
+    assert_int_equal(others_of("single/nearest", "single/learned", LAYERS - 1, LAYERS), 0);
+    assert_true(compare_codes("single/nearest", "single/learned") > 0);
+}
+
+static qf_action stop(void *user)
+{
+    int *calls = user;
+    return ++*calls > 5 ? QF_STOP : QF_CONTINUE;
+}
+
+/* Nobody asks before the first batch of calibration; 5 words later rounding learns. */
+static void it_can_be_stopped(void **state)
+{
+    (void)state;
+    const qf_data_options data = {
+        .size = sizeof data, .source = "raw", .data_type = "float32", .scale = 1};
+    qf_ptq_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    int calls = 0;
+    qf_ptq_set_defaults(&options);
+    options.model = "net.prototxt";
+    options.weights = "net.caffemodel";
+    options.data = &data;
+    options.save_path = "stopped/m";
+    options.adaround = true;
+    assert_fails(context, qf_ptq_run(context, &options, stop, NULL, &calls, &result),
+                 "while rounding was learned");
+    qf_qat_result_destroy(result);
+}
+
+static int start(void **state)
+{
+    const int failed = test_start_in_folder(state);
+    if (!failed) {
+        write_batches();
+        write_net();
+    }
+    return failed;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(learned_codes_are_nearer_to_the_output),
+        cmocka_unit_test(learned_codes_are_the_same_each_time),
+        cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(few_positions_leave_a_layer_alone),
+        cmocka_unit_test(it_can_be_stopped),
+    };
+    return cmocka_run_group_tests(tests, start, test_stop_in_folder);
+}
