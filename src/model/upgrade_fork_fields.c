@@ -1,16 +1,21 @@
 /*
  * Fields that forks gave to layers of Caffe's, in Caffe's layers:
  *  - `relu6`, `maximum` and `minimum` of ReLU (synopsys-caffe) make it a ReLU6 or a Clip;
- *  - BatchNorm with `scale_bias` (NVIDIA's Caffe) is BatchNorm and Scale. The BatchNorm keeps the
- *    layer's name, the Scale is "<name>_scale". Five blobs: mean, variance, their weight, scale,
- *    bias;
- *  - InnerProduct with the weights as a second bottom (NormFace) is MatMul.
- *  - Reshape with `pixelshuffler` (synopsys-caffe) is PixelShuffle.
+ *  - BatchNorm with `scale_bias` (NVIDIA's Caffe) or `filler` (Intel's) is BatchNorm and Scale. The
+ *    BatchNorm keeps the layer's name, the Scale is "<name>_scale". Five blobs: mean, variance,
+ *    their weight, scale, bias. Intel's nets also have Scale layers of their own, which then are
+ * it;
+ *  - `bn_stats_batch_size` of a net (Intel's Caffe) is each BatchNorm's `stats_batch_size`;
+ *  - InnerProduct with the weights as a second bottom (NormFace) is MatMul;
+ *  - Reshape with `pixelshuffler` (synopsys-caffe) is PixelShuffle;
+ *  - Flip (NormFace) is Reverse;
+ *  - `normalize_type: "Softmax"` (AMSoftmax) is what Softmax does.
  */
 #include "model/field.h"
 #include "model/upgrade.h"
 
 #include <float.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- ReLU with bounds ---- */
@@ -54,11 +59,60 @@ static qf_status upgrade_bounds(qf_context *context, Caffe__LayerParameter *laye
 
 /* ---- BatchNorm with a Scale in it ---- */
 
-static bool has_scale_bias(const Caffe__LayerParameter *layer)
+/* Is the next layer that reads what this one writes a Scale? */
+static bool is_scaled(const Caffe__NetParameter *net, size_t index)
 {
+    const Caffe__LayerParameter *layer = net->layer[index];
+    for (size_t i = index + 1; i < net->n_layer && layer->n_top == 1; i++)
+        for (size_t b = 0; b < net->layer[i]->n_bottom; b++)
+            if (strcmp(net->layer[i]->bottom[b], layer->top[0]) == 0)
+                return qf_upgrade_is(net->layer[i], "Scale");
+    return false;
+}
+
+static bool has_scale_bias(const Caffe__NetParameter *net, size_t index)
+{
+    const Caffe__LayerParameter *layer = net->layer[index];
     const Caffe__BatchNormParameter *p = layer->batch_norm_param;
-    return qf_upgrade_is(layer, "BatchNorm") &&
-           (layer->n_blobs == 5 || (p && (p->scale_bias || p->scale_filler || p->bias_filler)));
+    if (!qf_upgrade_is(layer, "BatchNorm"))
+        return false;
+    if (layer->n_blobs == 5 || (p && (p->scale_bias || p->scale_filler)))
+        return true;
+    const bool of_intel = p && (p->filler || p->bias_filler);
+    return of_intel && p->use_weight_bias && !is_scaled(net, index);
+}
+
+/* What is left of Intel's fields says nothing that a BatchNorm without a Scale in it has. */
+static bool forget_fillers(Caffe__LayerParameter *layer)
+{
+    Caffe__BatchNormParameter *p = layer->batch_norm_param;
+    if (!qf_upgrade_is(layer, "BatchNorm") || !p ||
+        !(p->filler || p->bias_filler || p->has_use_weight_bias))
+        return false;
+    qf_message_free(p->filler);
+    qf_message_free(p->bias_filler);
+    p->filler = p->bias_filler = NULL;
+    p->has_use_weight_bias = false;
+    p->use_weight_bias = true;
+    return true;
+}
+
+static qf_status share_stats_size(qf_context *context, Caffe__NetParameter *net, bool *changed)
+{
+    for (size_t i = 0; i < net->n_layer && net->bn_stats_batch_size; i++) {
+        Caffe__LayerParameter *layer = net->layer[i];
+        if (!qf_upgrade_is(layer, "BatchNorm"))
+            continue;
+        if (!layer->batch_norm_param)
+            QF_TRY(qf_message_new(context, &caffe__batch_norm_parameter__descriptor,
+                                  &layer->batch_norm_param));
+        layer->batch_norm_param->has_stats_batch_size = true;
+        layer->batch_norm_param->stats_batch_size = net->bn_stats_batch_size;
+    }
+    *changed |= net->has_bn_stats_batch_size;
+    net->has_bn_stats_batch_size = false;
+    net->bn_stats_batch_size = 0;
+    return QF_OK;
 }
 
 qf_status qf_check_five_blobs(qf_context *context, const char *layer, size_t third, size_t fifth)
@@ -136,9 +190,10 @@ static qf_status divide(qf_context *context, Caffe__LayerParameter *norm,
     }
     if (!p)
         return QF_OK;
-    scale->scale_param->filler = p->scale_filler;
+    Caffe__FillerParameter **filler = p->scale_filler ? &p->scale_filler : &p->filler;
+    scale->scale_param->filler = *filler;
     scale->scale_param->bias_filler = p->bias_filler;
-    p->scale_filler = p->bias_filler = NULL;
+    *filler = p->bias_filler = NULL;
     p->has_scale_bias = p->scale_bias = false;
     if (!p->use_global_stats) /* NVIDIA's default: as the phase says */
         p->has_use_global_stats = false;
@@ -219,10 +274,51 @@ static qf_status make_shuffle(qf_context *context, Caffe__LayerParameter *layer)
     return QF_OK;
 }
 
+/* ---- Softmax by another name ---- */
+
+static qf_status check_normalize_type(qf_context *context, Caffe__LayerParameter *layer,
+                                      bool *changed)
+{
+    Caffe__SoftmaxParameter *p = layer->softmax_param;
+    if (!p || !p->normalize_type)
+        return QF_OK;
+    if (strcmp(p->normalize_type, "Softmax") != 0)
+        return qf_fail(context, QF_E_UNSUPPORTED,
+                       "layer %s: softmax_param.normalize_type is '%s', expected 'Softmax'",
+                       qf_upgrade_name(layer), p->normalize_type);
+    free(p->normalize_type);
+    p->normalize_type = NULL;
+    *changed = true;
+    return QF_OK;
+}
+
+/* ---- Flip ---- */
+
+static qf_status make_reverse(qf_context *context, Caffe__LayerParameter *layer)
+{
+    const Caffe__FlipParameter *p = layer->flip_param;
+    const bool flipped[] = {p && p->flip_height, !p || p->flip_width};
+    QF_TRY(qf_set_string(context, &layer->type, "Reverse"));
+    qf_message_free(layer->reverse_param);
+    layer->reverse_param = NULL;
+    QF_TRY(qf_message_new(context, &caffe__reverse_parameter__descriptor, &layer->reverse_param));
+    for (int32_t i = 0; i < 2; i++) {
+        const int32_t axis = 2 + i;
+        if (flipped[i])
+            QF_TRY(qf_append(context, &layer->reverse_param->n_axis, &layer->reverse_param->axis,
+                             &axis, sizeof axis));
+    }
+    qf_message_free(layer->flip_param);
+    layer->flip_param = NULL;
+    return QF_OK;
+}
+
 qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, bool *changed)
 {
+    QF_TRY(share_stats_size(context, net, changed));
     for (size_t i = 0; i < net->n_layer; i++) {
-        const bool bounded = is_bounded(net->layer[i]), scaled = has_scale_bias(net->layer[i]);
+        const bool bounded = is_bounded(net->layer[i]), scaled = has_scale_bias(net, i);
+        const bool flipped = qf_upgrade_is(net->layer[i], "Flip");
         const bool product = has_two_factors(net->layer[i]);
         const bool shuffled = shuffles_pixels(net->layer[i]);
         if (bounded)
@@ -233,7 +329,11 @@ qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, 
             QF_TRY(make_product(context, net->layer[i]));
         if (shuffled)
             QF_TRY(make_shuffle(context, net->layer[i]));
-        *changed |= bounded || scaled || product || shuffled;
+        if (flipped)
+            QF_TRY(make_reverse(context, net->layer[i]));
+        QF_TRY(check_normalize_type(context, net->layer[i], changed));
+        *changed |= forget_fillers(net->layer[i]);
+        *changed |= bounded || scaled || product || shuffled || flipped;
     }
     return QF_OK;
 }

@@ -321,12 +321,91 @@ static void bn_is_folded(void **state)
     qf_plan_destroy(plan);
 }
 
+/* ---- Intel's BatchNorm, Flip, AMSoftmax's Softmax ---- */
+
+#define FILLED "batch_norm_param { filler { value: 3 } bias_filler { value: 2 } "
+#define NORM "layer { name: 'it' type: 'BatchNorm' bottom: 'x' top: 'y' " FILLED
+#define INPUT                                                                                      \
+    "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 2 dim: 3 dim: 9 dim: "   \
+    "11 } } } "
+
+/* Its own Scale is what Intel's BatchNorm has in it; a Scale behind it is that one. */
+static void bn_of_intel(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *scale; /* NULL: none */
+        float factor, shift;
+    } nets[] = {
+        {INPUT NORM "} }", "it_scale", 3, 2},
+        {INPUT NORM "use_weight_bias: false } }", NULL, 0, 0},
+        {INPUT NORM "} } layer { name: 'own' type: 'Scale' bottom: 'y' top: 'y' scale_param { "
+                    "filler { value: 5 } bias_term: true bias_filler { value: 7 } } }",
+         "own", 5, 7},
+    };
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        qf_net *net = net_of(nets[i].text, QF_TEST);
+        const float *values;
+        assert_int_equal(net->layer_count, nets[i].scale ? 3 : 2);
+        if (nets[i].scale) {
+            const qf_layer *scale = net->layers[2];
+            assert_string_equal(scale->name, nets[i].scale);
+            assert_ok(context, qf_blob_data(scale->params[0].blob, &values));
+            assert_float_equal(values[2], nets[i].factor, 0);
+            assert_ok(context, qf_blob_data(scale->params[1].blob, &values));
+            assert_float_equal(values[2], nets[i].shift, 0);
+        }
+        qf_net_destroy(net);
+    }
+}
+
+/* Statistics of parts of a batch are another function than those of all of it. */
+static void statistics_of_parts(void **state)
+{
+    (void)state;
+    qf_net *net;
+    static const char *const layer = INPUT "layer { name: 'it' type: 'BatchNorm' bottom: 'x' top: "
+                                           "'y' } ";
+    char *two = test_format("bn_stats_batch_size: 2 %s", layer);
+    char *one = test_format("bn_stats_batch_size: 1 %s", layer);
+    qf_net_destroy(net_of(two, QF_TRAIN));
+    qf_net_destroy(net_of(one, QF_TEST));
+    assert_fails(context, try_net(one, QF_TRAIN, &net), "stats_batch_size is 1");
+    qf_free(one);
+    qf_free(two);
+}
+
+static void flip_is_reverse(void **state)
+{
+    (void)state;
+    expect_same("type: 'Flip'", "type: 'Reverse' reverse_param { axis: 3 }");
+    expect_same("type: 'Flip' flip_param { flip_width: false flip_height: true }",
+                "type: 'Reverse' reverse_param { axis: 2 }");
+    expect_same("type: 'Flip' flip_param { flip_height: true }",
+                "type: 'Reverse' reverse_param { axis: 2 axis: 3 }");
+}
+
+static void softmax_by_its_name(void **state)
+{
+    (void)state;
+    qf_net *net;
+    expect_same("type: 'Softmax' softmax_param { normalize_type: 'Softmax' }", "type: 'Softmax'");
+    assert_fails(context,
+                 try_net(INPUT "layer { name: 'it' type: 'Softmax' bottom: 'x' top: 'y' "
+                               "softmax_param { normalize_type: 'L2' } }",
+                         QF_TEST, &net),
+                 "normalize_type is 'L2', expected 'Softmax'");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hole_is_dilation),   cmocka_unit_test(convolution_depthwise),
         cmocka_unit_test(bn_of_pspnet),       cmocka_unit_test(bn_of_segnet),
         cmocka_unit_test(bn_that_is_neither), cmocka_unit_test(bn_is_folded),
+        cmocka_unit_test(bn_of_intel),        cmocka_unit_test(statistics_of_parts),
+        cmocka_unit_test(flip_is_reverse),    cmocka_unit_test(softmax_by_its_name),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
 }

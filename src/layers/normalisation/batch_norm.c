@@ -82,6 +82,13 @@ static qf_status reshape(qf_layer *layer)
     if (bottom->axes < 2 || (size_t)bottom->dim[1] != s->channels)
         return qf_fail(layer->context, QF_E_SHAPE, "the bottom must have %zu channels",
                        s->channels);
+    /* Intel's, for whom a larger batch has statistics for each part of it. */
+    const uint32_t most = param_of(layer)->stats_batch_size;
+    if (most && bottom->dim[0] > 0 && (uint32_t)bottom->dim[0] > most && !is_global(layer))
+        return qf_fail(layer->context, QF_E_UNSUPPORTED,
+                       "stats_batch_size is %u and the batch has %d images, but statistics are of "
+                       "whole batches here; train with batches of up to %u, or without it",
+                       most, bottom->dim[0], most);
     return qf_layer_reshape_like_bottom(layer);
 }
 
