@@ -3,6 +3,7 @@
 #include "toolkit/toolkit.h"
 
 #include "base/finite.h"
+#include "toolkit/prepare/phases.h"
 
 #include <string.h>
 
@@ -20,6 +21,13 @@ bool qf_toolkit_has_parameters(const Caffe__LayerParameter *layer)
         if (qf_layer_is(layer, types[i]))
             return !joins || layer->n_bottom == 1;
     return false;
+}
+
+/* A teacher's, which computes as in TEST where only TRAIN has it: a net that was calibrated and not
+ * trained has no weights of it, and needs none. */
+static bool only_teaches(const Caffe__LayerParameter *layer)
+{
+    return layer->has_phase && layer->phase == CAFFE__PHASE__TEST && !qf_phase_has(layer, QF_TEST);
 }
 
 static const char *shared_name(const Caffe__LayerParameter *layer)
@@ -76,7 +84,7 @@ static qf_status find_fit(qf_context *context, const Caffe__NetParameter *net,
     for (size_t i = 0; i < net->n_layer; i++) {
         const Caffe__LayerParameter *layer = net->layer[i];
         const Caffe__LayerParameter *stored = qf_find_layer(weights, layer->name);
-        if (!qf_toolkit_has_parameters(layer))
+        if (!qf_toolkit_has_parameters(layer) || only_teaches(layer))
             continue;
         out->all++;
         if (stored && !stored->n_blobs)

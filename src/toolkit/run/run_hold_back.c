@@ -1,6 +1,7 @@
 /* What `qat run` leaves out of its training data, to measure on, and the net that reads it. */
 #include "data/sources/hold_back.h"
 #include "model/until.h"
+#include "toolkit/prepare/phases.h"
 #include "toolkit/run/keep.h"
 #include "toolkit/sources/data_layer.h"
 
@@ -17,26 +18,11 @@ enum { TRAINED_PER_HELD = 70 }; /* items trained on, for one that is held back *
 #define FOR_GOOD(training, ...)                                                                    \
     snprintf((training)->progress.reason, sizeof(training)->progress.reason, __VA_ARGS__)
 
-static bool names_phase(Caffe__NetStateRule *const *rules, size_t count, qf_phase phase,
-                        bool without)
-{
-    for (size_t i = 0; i < count; i++)
-        if (rules[i]->has_phase ? (int)rules[i]->phase == (int)phase : without)
-            return true;
-    return false;
-}
-
-static bool runs_in(const Caffe__LayerParameter *layer, qf_phase phase)
-{
-    return layer->n_include ? names_phase(layer->include, layer->n_include, phase, true)
-                            : !names_phase(layer->exclude, layer->n_exclude, phase, false);
-}
-
 /* The layer of phase TEST that makes the same blob; QF_NONE: there is none. */
 static int test_layer_of(const Caffe__NetParameter *net, const Caffe__LayerParameter *train)
 {
     for (int i = 0; i < (int)net->n_layer; i++)
-        if (net->layer[i]->n_top && train->n_top && runs_in(net->layer[i], QF_TEST) &&
+        if (net->layer[i]->n_top && train->n_top && qf_phase_has(net->layer[i], QF_TEST) &&
             strcmp(net->layer[i]->top[0], train->top[0]) == 0)
             return i;
     return QF_NONE;
@@ -149,7 +135,7 @@ static qf_status split(qf_run_training *t, Caffe__NetParameter *net)
 {
     for (int i = 0; i < (int)net->n_layer; i++) {
         const Caffe__LayerParameter *layer = net->layer[i];
-        if (!is_held_back(layer) || !runs_in(layer, QF_TRAIN) || !runs_in(layer, QF_TEST))
+        if (!is_held_back(layer) || !qf_phase_has(layer, QF_TRAIN) || !qf_phase_has(layer, QF_TEST))
             continue;
         if (layer->n_include || layer->n_exclude) {
             FOR_GOOD(t, "layer %.100s reads for both phases, by rules", layer->name);
@@ -165,7 +151,7 @@ static void find_counterparts(qf_run_training *t, const Caffe__NetParameter *net
 {
     for (size_t i = 0; i < net->n_layer; i++) {
         const Caffe__LayerParameter *layer = net->layer[i];
-        if (!is_held_back(layer) || !runs_in(layer, QF_TRAIN))
+        if (!is_held_back(layer) || !qf_phase_has(layer, QF_TRAIN))
             continue;
         const int test = test_layer_of(net, layer);
         if (test == QF_NONE)
@@ -196,7 +182,7 @@ qf_status qf_run_hold_back(qf_run_training *t, Caffe__NetParameter *net)
         find_counterparts(t, net);
     const uint64_t seed = qf_random_next(&random) >> 32; /* a number that people can read */
     for (size_t i = 0; !*t->progress.reason && i < net->n_layer; i++)
-        if (is_held_back(net->layer[i]) && runs_in(net->layer[i], QF_TRAIN))
+        if (is_held_back(net->layer[i]) && qf_phase_has(net->layer[i], QF_TRAIN))
             QF_TRY(mark(t->flow->context, net->layer[i], every, seed));
     if (*t->progress.reason)
         qf_info(t->flow->context, "Nothing is measured during training: %s", t->progress.reason);
@@ -298,7 +284,7 @@ static qf_status read_validation(qf_run_training *t, qf_phase phase, Caffe__NetP
                                   .mean_file = t->options->mean_file,
                                   .mean_values = t->options->mean_values};
     for (size_t i = 0; i < net->n_layer; i++)
-        if (qf_data_layer_is_one(net->layer[i]) && runs_in(net->layer[i], phase)) {
+        if (qf_data_layer_is_one(net->layer[i]) && qf_phase_has(net->layer[i], phase)) {
             QF_TRY(qf_data_layer_turn(t->flow->context, &data, net->layer[i]));
             (*found)++;
         }
