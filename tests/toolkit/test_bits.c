@@ -111,6 +111,34 @@ static void bits_of_a_definition_reach_the_quantisers(void **state)
     qf_free(modified);
 }
 
+/* What the plan says of a layer begins with `text`. */
+static void assert_planned(const qf_plan *plan, const char *layer, const char *text)
+{
+    for (size_t i = 0; i < plan->rows; i++)
+        if (strcmp(plan->row[i]->layer, layer) == 0) {
+            assert_memory_equal(plan->row[i]->detail, text, strlen(text));
+            return;
+        }
+    fail_msg("the plan says nothing of %s", layer);
+}
+
+static void the_plan_says_bits(void **state)
+{
+    (void)state;
+    qf_plan *plan;
+    assert_ok(context, configure(OF_ALL("dst_type: INT4", "dst_type: INT4") OF_LAYER("c1", "", "")
+                                     OF_LAYER("ip", "num_bits: 16", "num_bits: 6")));
+    assert_ok(context, qf_quant_retrain_plan(context, "net.prototxt", "net.caffemodel",
+                                             "config.json", NULL, &plan));
+    assert_planned(plan, "c1", "input measured on the first batch; weights per channel");
+    assert_planned(plan, "c2",
+                   "4-bit input measured on the first batch; 4-bit weights per channel");
+    assert_planned(plan, "pool", "4-bit input measured on the first batch");
+    assert_planned(plan, "ip",
+                   "16-bit input measured on the first batch; 6-bit weights per tensor");
+    qf_plan_destroy(plan);
+}
+
 static void nothing_new_is_written_of_8_bits(void **state)
 {
     (void)state;
@@ -419,6 +447,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bits_of_a_definition_reach_the_quantisers),
+        cmocka_unit_test(the_plan_says_bits),
         cmocka_unit_test(nothing_new_is_written_of_8_bits),
         cmocka_unit_test(a_json_may_say_bits_by_either_key),
         cmocka_unit_test(other_numbers_are_refused),

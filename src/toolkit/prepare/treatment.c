@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "model/until.h"
+#include "toolkit/config/bits.h"
 #include "toolkit/config/ranges.h"
 #include "toolkit/prepare/equalise.h"
 #include "toolkit/prepare/prepare.h"
@@ -52,11 +53,17 @@ static void describe_quantised(const qf_config *config, const qf_layer_config *m
                                const Caffe__LayerParameter *layer, qf_plan_row *row)
 {
     /* together shorter than row->detail */
-    char range[80], learns[24] = "", weights[24] = "", steps[32] = "", batches[32] = "",
-                    shared[56] = "";
+    char input[8] = "", range[80], learns[24] = "", weights[28] = "", steps[32] = "",
+         batches[32] = "", shared[52] = "";
+    const int of_weights = qf_bits(mine->weight_bits), of_input = qf_bits(mine->activation_bits);
     snprintf(row->treatment, sizeof row->treatment, "quantised");
     describe_range(config, mine, range, sizeof range);
-    if (mine->support.has_weights)
+    if (of_input != QF_BITS_CODE)
+        snprintf(input, sizeof input, "%d-bit ", of_input);
+    if (mine->support.has_weights && of_weights != QF_BITS_CODE)
+        snprintf(weights, sizeof weights, "; %d-bit weights %s", of_weights,
+                 mine->channel_wise ? "per channel" : "per tensor");
+    else if (mine->support.has_weights)
         snprintf(weights, sizeof weights, "; weights %s",
                  mine->channel_wise ? "per channel" : "per tensor");
     if (config->calibrates && mine->weight_method == QF_NUQ)
@@ -65,14 +72,14 @@ static void describe_quantised(const qf_config *config, const qf_layer_config *m
         snprintf(batches, sizeof batches, "; %sover %d batch%s", config->calibrates ? "" : "N ",
                  config->batch_num, config->batch_num == 1 ? "" : "es");
     if (layer->n_param && layer->param[0]->name && *layer->param[0]->name)
-        snprintf(shared, sizeof shared, "; shares weights '%.32s'", layer->param[0]->name);
+        snprintf(shared, sizeof shared, "; shares weights '%.28s'", layer->param[0]->name);
     if (mine->ranges != CAFFE__RANGE_LEARNING__AMCT ||
         mine->weight_ranges != CAFFE__RANGE_LEARNING__AMCT)
-        snprintf(learns, sizeof learns, "; %s%s%s", qf_ranges_name(mine->ranges),
+        snprintf(learns, sizeof learns, "; ranges by %s%s%s", qf_ranges_name(mine->ranges),
                  mine->support.has_weights ? ", " : "",
                  mine->support.has_weights ? qf_ranges_name(mine->weight_ranges) : "");
-    snprintf(row->detail, sizeof row->detail, "%s%s%s%s%s%s", range, weights, learns, steps,
-             batches, shared);
+    snprintf(row->detail, sizeof row->detail, "%s%s%s%s%s%s%s", input, range, weights, learns,
+             steps, batches, shared);
 }
 
 static bool is_in(qf_fold fold, int index)
