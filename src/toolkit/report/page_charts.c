@@ -37,10 +37,12 @@ static void put_point(const plot *p, const char *command, double x, double y)
     qf_put_fixed(p->out, y, 1);
 }
 
-static void put_label(const plot *p, double x, double y, const char *anchor, double value)
+/* What is nothing beside the axis' length is 0: the digits would not fit, and say nothing. */
+static void put_label(const plot *p, double x, double y, const char *anchor, double value,
+                      double length)
 {
     qf_buffer_print(p->out, "<text class='%s' x='%.0f' y='%.0f'>", anchor, x, y);
-    qf_put_digits(p->out, value, 3);
+    qf_put_digits(p->out, fabs(value) < 1e-4 * length ? 0 : value, 3);
     qf_buffer_print(p->out, "</text>");
 }
 
@@ -63,11 +65,11 @@ static plot open_plot(qf_buffer *out, double low_x, double high_x, double low_y,
 static void put_frame(const plot *p, bool numbered_y)
 {
     qf_buffer_print(p->out, "'><path class='axis' d='M%d %dV%dH%d'/>", LEFT, TOP, BOTTOM, RIGHT);
-    put_label(p, LEFT, BOTTOM + 14, "start", p->low_x);
-    put_label(p, RIGHT, BOTTOM + 14, "end", p->high_x);
+    put_label(p, LEFT, BOTTOM + 14, "start", p->low_x, p->high_x - p->low_x);
+    put_label(p, RIGHT, BOTTOM + 14, "end", p->high_x, p->high_x - p->low_x);
     if (numbered_y) {
-        put_label(p, LEFT - 5, TOP + 5, "end", p->high_y);
-        put_label(p, LEFT - 5, BOTTOM, "end", p->low_y);
+        put_label(p, LEFT - 5, TOP + 5, "end", p->high_y, p->high_y - p->low_y);
+        put_label(p, LEFT - 5, BOTTOM, "end", p->low_y, p->high_y - p->low_y);
     }
 }
 
