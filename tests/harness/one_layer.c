@@ -1,5 +1,7 @@
 #include "harness/one_layer.h"
 
+#include "harness/command.h"
+
 #include "data/stores/hdf5_writer.h"
 
 #include <ctype.h>
@@ -162,4 +164,32 @@ void test_expect(qf_context *context, qf_net *net, int top, const char *shape, c
         if (!(fabsf(found[i] - values[i]) <= 1e-5f * fmaxf(1, fabsf(values[i]))))
             fail_msg("%s[%zu] is %g, expected %g", blob->name, i, (double)found[i],
                      (double)values[i]);
+}
+
+void test_write_net(qf_context *context, const char *text)
+{
+    qf_net *net;
+    test_write_text(context, "net.prototxt", text);
+    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &net));
+    for (int l = 0; l < net->layer_count; l++)
+        for (int i = 0; i < qf_net_layer_param_count(net, l); i++)
+            test_fill_anyhow(context, qf_net_layer_param(net, l, i), (unsigned)(l + 3));
+    assert_ok(context, qf_net_save_weights(net, "net.caffemodel"));
+    qf_net_destroy(net);
+}
+
+void test_write_images(qf_context *context, const char *folder, float *values, int files,
+                       size_t size)
+{
+    unsigned drawn = 1;
+    for (int b = 0; b < files; b++) {
+        char *path = test_format("%s/%d.bin", folder, b);
+        float *of_file = values + (size_t)b * size;
+        for (size_t k = 0; k < size; k++) {
+            drawn = drawn * 1664525u + 1013904223u;
+            of_file[k] = (float)(drawn >> 8) / (float)(1 << 24);
+        }
+        assert_ok(context, qf_file_write(context, path, of_file, size * sizeof *values, 0640));
+        qf_free(path);
+    }
 }

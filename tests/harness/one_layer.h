@@ -49,4 +49,10 @@ const float *test_bottom(qf_context *context, qf_net *net, int bottom);
 #define TEST_EXPECT(net, top, shape, ...)                                                          \
     test_expect(context, net, top, shape, (const float[]){__VA_ARGS__})
 
+/* net.prototxt, and net.caffemodel with weights drawn for it, in the working directory. */
+void test_write_net(qf_context *context, const char *text);
+/* Files FOLDER/0.bin, … of `size` values from 0 to 1 each, which stay in `values`, too. */
+void test_write_images(qf_context *context, const char *folder, float *values, int files,
+                       size_t size);
+
 #endif

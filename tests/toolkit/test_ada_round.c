@@ -34,32 +34,6 @@ enum { LAYERS = sizeof layers / sizeof *layers };
 
 static float pixels[BATCHES][IMAGES * PIXELS];
 
-static void write_batches(void)
-{
-    unsigned drawn = 1;
-    for (int b = 0; b < BATCHES; b++) {
-        char *path = test_format("raw/%d.bin", b);
-        for (size_t k = 0; k < IMAGES * PIXELS; k++) {
-            drawn = drawn * 1664525u + 1013904223u;
-            pixels[b][k] = (float)(drawn >> 8) / (float)(1 << 24);
-        }
-        assert_ok(context, qf_file_write(context, path, pixels[b], sizeof pixels[b], 0640));
-        qf_free(path);
-    }
-}
-
-static void write_net(void)
-{
-    qf_net *net;
-    test_write_text(context, "net.prototxt", net_text);
-    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &net));
-    for (int l = 0; l < net->layer_count; l++)
-        for (int i = 0; i < qf_net_layer_param_count(net, l); i++)
-            test_fill_anyhow(context, qf_net_layer_param(net, l, i), (unsigned)(l + 3));
-    assert_ok(context, qf_net_save_weights(net, "net.caffemodel"));
-    qf_net_destroy(net);
-}
-
 /* Of y over all batches. */
 static double squared_error(const char *prefix)
 {
@@ -277,8 +251,8 @@ static int start(void **state)
 {
     const int failed = test_start_in_folder(state);
     if (!failed) {
-        write_batches();
-        write_net();
+        test_write_images(context, "raw", pixels[0], BATCHES, IMAGES * PIXELS);
+        test_write_net(context, net_text);
     }
     return failed;
 }

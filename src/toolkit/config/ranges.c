@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-/* Rates by measurement (docs/numerics.md); PACT's decay is part of the method. */
+/* `rate` and `decay`: multipliers of the clip range. The rates are not tuned: all are the weights';
+ * PACT's decay is part of the method. */
 static const struct method {
     const char *name, *data, *weights;
     Caffe__RangeLearning of_weights;
