@@ -228,18 +228,32 @@ static qf_status put_off(qf_context *context, qf_output *output)
     return QF_OK;
 }
 
-/* The checksum beside a file that is replaced, or will be there, is not that of the new one. */
-static qf_status drop_checksum(qf_context *context, const char *file)
+/* At the end of the step, where it is there. Takes `path`. */
+static qf_status drop(qf_context *context, char *path)
 {
     struct stat info;
-    qf_output old = {.fd = -1, .removes = true, .replaces = true};
-    old.path = qf_checksum_name(file);
+    qf_output old = {.fd = -1, .removes = true, .replaces = true, .path = path};
     old.target = old.path ? qf_strdup(old.path) : NULL;
     qf_status status = old.target ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for a path");
     if (status == QF_OK && lstat(old.path, &info) == 0 && !S_ISDIR(info.st_mode))
         status = put_off(context, &old);
     release(&old);
     return status;
+}
+
+/* The checksum beside a file that is replaced, or will be there, is not that of the new one. */
+static qf_status drop_checksum(qf_context *context, const char *file)
+{
+    return drop(context, qf_checksum_name(file));
+}
+
+qf_status qf_output_remove(qf_context *context, const char *path)
+{
+    const size_t mark = qf_outputs_begin(context); /* it stands for itself where it is alone */
+    qf_status status = drop_checksum(context, path);
+    if (status == QF_OK)
+        status = drop(context, qf_strdup(path));
+    return qf_outputs_end(context, mark, status);
 }
 
 static qf_status finish_file(qf_context *context, qf_output *output)
@@ -319,7 +333,7 @@ static qf_status give_name(qf_context *context, qf_output *output)
     }
     const int error = errno;
     return output->removes
-               ? qf_fail(context, QF_E_IO, "cannot remove %s, the checksum of an older file: %s",
+               ? qf_fail(context, QF_E_IO, "cannot remove %s, which is of an earlier run: %s",
                          output->path, strerror(error))
                : qf_fail_writing(context, output->path, error, 0);
 }

@@ -42,6 +42,9 @@ qf_status qf_output_probe(qf_context *context, const char *path);
  * the outermost renames. `mark` is what qf_outputs_begin() gave. */
 size_t qf_outputs_begin(qf_context *context);
 qf_status qf_outputs_end(qf_context *context, size_t mark, qf_status status);
+/* A step's other way with a file: what is at `path` goes when the files of the step get their
+ * names, and stays where it fails. */
+qf_status qf_output_remove(qf_context *context, const char *path);
 /* The file to read for `path`: within a step, what the step wrote. */
 const char *qf_outputs_readable(const qf_context *context, const char *path);
 

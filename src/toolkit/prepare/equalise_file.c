@@ -6,7 +6,6 @@
 #include "toolkit/toolkit.h"
 
 #include <string.h>
-#include <unistd.h>
 
 static qf_status equalise(qf_context *context, const char *model_file, const char *weights_file,
                           qf_equalise choice, Caffe__NetParameter **weights, qf_equalisation **out)
@@ -84,7 +83,7 @@ qf_status qf_equalise_for_run(qf_context *context, const char *model_file, const
     if (status == QF_OK && *equalised)
         status = qf_wire_write(context, equalised_weights_file, weights, 0640);
     else if (status == QF_OK)
-        unlink(equalised_weights_file); /* an earlier run's, which this one's record is not of */
+        status = qf_output_remove(context, equalised_weights_file); /* an earlier run's */
     qf_message_free(weights);
     qf_equalisation_destroy(found);
     return status;
