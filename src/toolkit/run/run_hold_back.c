@@ -3,6 +3,7 @@
 #include "model/until.h"
 #include "toolkit/prepare/phases.h"
 #include "toolkit/run/keep.h"
+#include "toolkit/run/training_source.h"
 #include "toolkit/sources/data_layer.h"
 
 #include <math.h>
@@ -17,23 +18,6 @@ enum { TRAINED_PER_HELD = 70 }; /* items trained on, for one that is held back *
 
 #define FOR_GOOD(training, ...)                                                                    \
     snprintf((training)->progress.reason, sizeof(training)->progress.reason, __VA_ARGS__)
-
-/* The layer of phase TEST that makes the same blob; QF_NONE: there is none. */
-static int test_layer_of(const Caffe__NetParameter *net, const Caffe__LayerParameter *train)
-{
-    for (int i = 0; i < (int)net->n_layer; i++)
-        if (net->layer[i]->n_top && train->n_top && qf_phase_has(net->layer[i], QF_TEST) &&
-            strcmp(net->layer[i]->top[0], train->top[0]) == 0)
-            return i;
-    return QF_NONE;
-}
-
-static bool names_other_sources(const Caffe__LayerParameter *a, const Caffe__LayerParameter *b)
-{
-    const bool both = qf_data_layer_is_one(a) && qf_data_layer_is_one(b) &&
-                      !qf_layer_is(a, "AnnotatedData") && !qf_layer_is(b, "AnnotatedData");
-    return strcmp(a->type, b->type) != 0 && !both;
-}
 
 /* ---- which items ---- */
 
@@ -110,13 +94,6 @@ static uint32_t choose_every(qf_run_training *t, const sources *s)
     return every > UINT32_MAX ? UINT32_MAX : (uint32_t)every;
 }
 
-/* A source that trains, and that the TEST phase has a counterpart of. */
-static bool is_held_back(const Caffe__LayerParameter *layer)
-{
-    return layer->data_param || layer->image_data_param || layer->hdf5_data_param ||
-           layer->dense_image_data_param;
-}
-
 static qf_status mark(qf_context *context, Caffe__LayerParameter *layer, uint32_t every,
                       uint64_t seed)
 {
@@ -135,7 +112,8 @@ static qf_status split(qf_run_training *t, Caffe__NetParameter *net)
 {
     for (int i = 0; i < (int)net->n_layer; i++) {
         const Caffe__LayerParameter *layer = net->layer[i];
-        if (!is_held_back(layer) || !qf_phase_has(layer, QF_TRAIN) || !qf_phase_has(layer, QF_TEST))
+        if (!qf_source_is_counted(layer) || !qf_phase_has(layer, QF_TRAIN) ||
+            !qf_phase_has(layer, QF_TEST))
             continue;
         if (layer->n_include || layer->n_exclude) {
             FOR_GOOD(t, "layer %.100s reads for both phases, by rules", layer->name);
@@ -151,12 +129,12 @@ static void find_counterparts(qf_run_training *t, const Caffe__NetParameter *net
 {
     for (size_t i = 0; i < net->n_layer; i++) {
         const Caffe__LayerParameter *layer = net->layer[i];
-        if (!is_held_back(layer) || !qf_phase_has(layer, QF_TRAIN))
+        if (!qf_source_is_counted(layer) || !qf_phase_has(layer, QF_TRAIN))
             continue;
-        const int test = test_layer_of(net, layer);
+        const int test = qf_source_counterpart(net, layer, QF_TEST);
         if (test == QF_NONE)
             FOR_GOOD(t, "no layer of phase TEST reads what layer %.100s does", layer->name);
-        else if (names_other_sources(layer, net->layer[test]))
+        else if (qf_source_differs(layer, net->layer[test]))
             FOR_GOOD(t, "in phase TEST, %.100s comes from a layer of another type", layer->top[0]);
     }
 }
@@ -182,7 +160,7 @@ qf_status qf_run_hold_back(qf_run_training *t, Caffe__NetParameter *net)
         find_counterparts(t, net);
     const uint64_t seed = qf_random_next(&random) >> 32; /* a number that people can read */
     for (size_t i = 0; !*t->progress.reason && i < net->n_layer; i++)
-        if (is_held_back(net->layer[i]) && qf_phase_has(net->layer[i], QF_TRAIN))
+        if (qf_source_is_counted(net->layer[i]) && qf_phase_has(net->layer[i], QF_TRAIN))
             QF_TRY(mark(t->flow->context, net->layer[i], every, seed));
     if (*t->progress.reason)
         qf_info(t->flow->context, "Nothing is measured during training: %s", t->progress.reason);
@@ -194,53 +172,11 @@ qf_status qf_run_hold_back(qf_run_training *t, Caffe__NetParameter *net)
 
 /* ---- the net that is measured ---- */
 
-static uint32_t batch_of(const Caffe__LayerParameter *layer)
-{
-    return layer->data_param               ? layer->data_param->batch_size
-           : layer->image_data_param       ? layer->image_data_param->batch_size
-           : layer->hdf5_data_param        ? layer->hdf5_data_param->batch_size
-           : layer->dense_image_data_param ? layer->dense_image_data_param->batch_size
-                                           : 1;
-}
-
-/* What one layer reads, for another: in the order that it is stored in, in batches of this size. */
-#define TAKE_SOURCE(context, field, from, to, batch)                                               \
-    do {                                                                                           \
-        qf_message_free((to)->field);                                                              \
-        (to)->field = NULL;                                                                        \
-        if ((from)->field) {                                                                       \
-            QF_TRY(qf_message_copy(context, (from)->field, &(to)->field));                         \
-            (to)->field->has_batch_size = true;                                                    \
-            (to)->field->batch_size = batch;                                                       \
-            (to)->field->has_shuffle = true;                                                       \
-            (to)->field->shuffle = false;                                                          \
-        }                                                                                          \
-    } while (0)
-
 /* TEST reads what TRAIN leaves out, as TEST transforms it. */
 static qf_status take_held(qf_context *context, const Caffe__LayerParameter *from,
                            Caffe__LayerParameter *to)
 {
-    const uint32_t batch = batch_of(to);
-    const bool images = from->image_data_param && to->image_data_param;
-    const uint32_t height = images ? to->image_data_param->new_height : 0;
-    const uint32_t width = images ? to->image_data_param->new_width : 0;
-    TAKE_SOURCE(context, data_param, from, to, batch);
-    TAKE_SOURCE(context, image_data_param, from, to, batch);
-    TAKE_SOURCE(context, hdf5_data_param, from, to, batch);
-    TAKE_SOURCE(context, dense_image_data_param, from, to, batch);
-    QF_TRY(qf_set_string(context, &to->type, from->type));
-    if (images) {
-        to->image_data_param->has_new_height = to->image_data_param->has_new_width = true;
-        to->image_data_param->new_height = height;
-        to->image_data_param->new_width = width;
-    }
-    if (to->data_param)
-        to->data_param->rand_skip = 0;
-    if (to->image_data_param)
-        to->image_data_param->rand_skip = 0;
-    qf_message_free(to->hold_back_param);
-    to->hold_back_param = NULL;
+    QF_TRY(qf_source_take(context, from, to));
     QF_TRY(qf_message_copy(context, from->hold_back_param, &to->hold_back_param));
     to->hold_back_param->has_held = to->hold_back_param->held = true;
     return QF_OK;
@@ -250,7 +186,8 @@ static qf_status read_held(qf_run_training *t, Caffe__NetParameter *net, int *fo
 {
     for (size_t i = 0; i < net->n_layer; i++) {
         const Caffe__LayerParameter *layer = net->layer[i];
-        const int test = layer->hold_back_param ? test_layer_of(net, layer) : QF_NONE;
+        const int test =
+            layer->hold_back_param ? qf_source_counterpart(net, layer, QF_TEST) : QF_NONE;
         if (test == QF_NONE || test == (int)i)
             continue;
         QF_TRY(take_held(t->flow->context, layer, net->layer[test]));

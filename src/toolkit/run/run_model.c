@@ -1,5 +1,6 @@
 /* A deploy model with an Input, made a model to train and test on databases. */
 #include "toolkit/prepare/graph.h"
+#include "toolkit/prepare/phases.h"
 #include "toolkit/run/run.h"
 #include "toolkit/sources/data_layer.h"
 
@@ -99,14 +100,6 @@ static qf_status give_data(qf_context *context, const qf_qat_options *options, i
     return status;
 }
 
-static bool is_for(const Caffe__LayerParameter *layer, qf_phase phase)
-{
-    for (size_t i = 0; i < layer->n_include; i++)
-        if (layer->include[i]->has_phase && (int)layer->include[i]->phase != (int)phase)
-            return false;
-    return true;
-}
-
 qf_status qf_run_split_phases(qf_context *context, Caffe__NetParameter *net, int index)
 {
     Caffe__LayerParameter *layer = net->layer[index], *copy;
@@ -143,7 +136,7 @@ static qf_status set_sources(qf_context *context, const qf_qat_options *options,
         if ((options->train_data || options->test_data) && layer->n_include == 0 &&
             layer->n_exclude == 0)
             QF_TRY(qf_run_split_phases(context, net, (int)i));
-        const bool train = is_for(layer, QF_TRAIN);
+        const bool train = qf_phase_has(layer, QF_TRAIN);
         qf_data_options data = data_of(options, train ? QF_TRAIN : QF_TEST);
         data.batch_size = train ? data.batch_size : 0;
         if (data.source)
