@@ -947,6 +947,7 @@ typedef struct qf_qat_options {
                                 or NULL */
     qf_batch_norm batch_norm;
     int freeze_batch_norm_after; /* iteration; -1: as the model says */
+    /* Auto with keep best: what was best before is exported, at least the calibrated start. */
     qf_divergence on_divergence;
     void (*show_plan)(void *user, const qf_plan *plan); /* before training; NULL: nobody looks */
     const char *calibrated_record;                      /* as in qf_retrain_options */
@@ -1027,8 +1028,8 @@ typedef struct qf_qat_result { /* of either flow */
     int kept_iteration;    /* of the state that is exported; 0: the calibrated start */
     int last_iteration;    /* at which training ended */
     char kept_reason[256]; /* in a sentence */
-    int iterations;   /* of training; 0: there was none */
-    double base_lr;   /* with which it began */
+    int iterations;        /* of training; 0: there was none */
+    double base_lr;        /* with which it began */
 } qf_qat_result;
 
 /* config, prepare, train, export, tests of all models on the same batches, and verification.
@@ -1043,14 +1044,14 @@ QF_API void qf_qat_result_destroy(qf_qat_result *result);
 /* What to choose the weights' bits of each layer by; begin with its size and
  * qf_bits_set_defaults(). */
 typedef struct qf_bits_options {
-    size_t size;                /* of this struct */
-    const qf_qat_options *net;  /* of it: model, weights, train_data (whose first batch sets ranges),
-                                   test_data, batch_size and what prepares pixels */
-    int activation_bits;        /* of quantised layers with weights, but the first and the last,
-                                   which have 8: 4, 6, 8, 16 */
-    int batches;                /* of each trial; 0: the whole test set */
-    double max_loss;            /* as qf_bits_row.loss; < 0: any */
-    uint64_t max_bytes;         /* of all weights; 0: any */
+    size_t size;               /* of this struct */
+    const qf_qat_options *net; /* of it: model, weights, train_data (whose first batch sets ranges),
+                                  test_data, batch_size and what prepares pixels */
+    int activation_bits;       /* of quantised layers with weights, but the first and the last,
+                                  which have 8: 4, 6, 8, 16 */
+    int batches;               /* of each trial; 0: the whole test set */
+    double max_loss;           /* as qf_bits_row.loss; < 0: any */
+    uint64_t max_bytes;        /* of all weights; 0: any */
 } qf_bits_options;
 
 /* max_loss 1, activation_bits 8, 10 batches; sets all fields but `size`. */
@@ -1060,7 +1061,7 @@ QF_API void qf_bits_set_defaults(qf_bits_options *options);
 typedef struct qf_bits_layer {
     char name[128], type[32];
     uint64_t weights;
-    int bits;           /* chosen: 4, 6 or 8 */
+    int bits;            /* chosen: 4, 6 or 8 */
     double cost6, cost4; /* what the judged output loses when only this layer has so few: of the
                             loss, where the net has one */
 } qf_bits_layer;
@@ -1086,10 +1087,10 @@ typedef struct qf_bits_result {
     qf_bits_row **row;     /* from 8 bits everywhere to the fewest */
 } qf_bits_result;
 
-/* Measures what each layer loses with weights of 6 and of 4 bits, shares out bits step by step where
- * a byte saved costs least, measures the steps, and chooses: of the rows that keep both limits the
- * smallest; with a limit on size alone the one that loses least. QF_E_VALUE, with `out`, if no row
- * keeps them; after other failures `out` is NULL. Writes no files. */
+/* Measures what each layer loses with weights of 6 and of 4 bits, shares out bits step by step
+ * where a byte saved costs least, measures the steps, and chooses: of the rows that keep both
+ * limits the smallest; with a limit on size alone the one that loses least. QF_E_VALUE, with `out`,
+ * if no row keeps them; after other failures `out` is NULL. Writes no files. */
 QF_API qf_status qf_choose_bits(qf_context *context, const qf_bits_options *options,
                                 qf_action_function action, qf_progress_function progress,
                                 void *user, qf_bits_result **out);

@@ -238,8 +238,9 @@ def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "
 
     model, weights: the float net, one to train (with Data layers) or to deploy (with Input; then train_data and
     test_data are LMDBs, and scale, mean_file and mean_values prepare pixels). save_path: folder and beginning of
-    all names. batch_norm: 'model', 'frozen' or 'train'. on_divergence: 'auto' or 'stop' (ValueError), 'warn' or
-    'ignore'. from_ptq: a record of quantise(), where ranges begin instead of the first batch's. until: layers at which the
+    all names. batch_norm: 'model', 'frozen' or 'train'. on_divergence: 'auto' (with keep 'best' what
+    was best before is exported, else ValueError), 'stop' (ValueError), 'warn' or 'ignore'. from_ptq: a record of
+    quantise(), where ranges begin instead of a calibration of the run's own. until: layers at which the
     exported models end (see set_until()). test_iterations: batches of each test; 0: every image once.
     weight_bits (4, 6, 8) and activation_bits (4, 6, 8, 16) are for layers of which config_definition says nothing,
     edge_bits for the first and the last of them; 0: 8. ranges: how ranges learn, 'amct', 'lsq', 'lsq+', 'pact'

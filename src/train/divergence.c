@@ -143,6 +143,7 @@ static qf_status react(qf_solver *solver, bool finite, const char *what)
                    solver->iteration, what, advice(solver, text, sizeof text));
         return QF_OK;
     default:
+        solver->watch.diverged = true;
         return qf_fail(solver->context, QF_E_VALUE, "iteration %d: the training diverged: %s; %s",
                        solver->iteration, what, advice(solver, text, sizeof text));
     }
@@ -170,7 +171,7 @@ static void describe_range(const struct qf_watched_range *range, double now, cha
 
 qf_status qf_divergence_explain(qf_solver *solver, qf_status status)
 {
-    const qf_divergence_watch *w = &solver->watch;
+    qf_divergence_watch *w = &solver->watch;
     const struct qf_watched_range *worst;
     char range[256] = "", losses[128], text[192], inner[QF_ERROR_TEXT_SIZE];
     double now = 0;
@@ -185,6 +186,7 @@ qf_status qf_divergence_explain(qf_solver *solver, qf_status status)
         return status;
     if (of_ranges)
         describe_range(worst, now, range, sizeof range);
+    w->diverged = true;
     return qf_within(solver->context, status, "iteration %d: the training diverged%s%s%s; %s",
                      solver->iteration, of_ranges ? ": " : "", range,
                      losses_so_far(solver, losses, sizeof losses),

@@ -24,6 +24,7 @@ typedef struct qf_divergence_watch {
     } * ranges;
     int range_count;
     bool knows_ranges; /* the training net's layers have been asked */
+    bool diverged;     /* that was why a step failed */
     qf_divergence reaction;
     const char *rate_option; /* how the user gives the rate; NULL: in a solver's file */
 } qf_divergence_watch;

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-char test_output[1 << 17];
+char test_output[1 << 18];
 
 static void expect(int code, const char *part, const char *line)
 {

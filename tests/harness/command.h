@@ -5,7 +5,7 @@
 #include "harness/harness.h"
 
 /* What the last command wrote, both streams. */
-extern char test_output[1 << 17];
+extern char test_output[1 << 18];
 
 /* Runs `qaffe <arguments>` after `before` (shell text), and expects the exit code and the text. */
 void test_command(int code, const char *part, const char *before, const char *arguments);

@@ -147,6 +147,126 @@ static void the_start_is_kept_where_training_spoils_it(void **state)
     qf_qat_result_destroy(result);
 }
 
+static void expect_same(const char *first, const char *second)
+{
+    qf_buffer a = {0}, b = {0};
+    assert_ok(context, qf_file_read(context, first, &a));
+    assert_ok(context, qf_file_read(context, second, &b));
+    if (a.size != b.size || memcmp(a.data, b.data, a.size) != 0)
+        fail_msg("%s and %s differ", first, second);
+    qf_buffer_release(&a);
+    qf_buffer_release(&b);
+}
+
+/* What calibration alone makes of the model, of all training data. */
+static void expect_calibrated_only(const char *model, const char *weights, const char *data)
+{
+    static const char *const files[] = {"deploy_model.prototxt", "deploy_weights.caffemodel",
+                                        "fake_quant_model.prototxt",
+                                        "fake_quant_weights.caffemodel"};
+    qf_quant_options quantisation = {.size = sizeof quantisation};
+    const qf_data_options source = {.size = sizeof source, .source = data, .scale = 1};
+    qf_ptq_options o = {.size = sizeof o};
+    qf_qat_result *result;
+    qf_quant_set_defaults(&quantisation);
+    qf_ptq_set_defaults(&o);
+    quantisation.batch_num = ITEMS / BATCH;
+    o.model = model;
+    o.weights = weights;
+    o.data = &source;
+    o.quantisation = &quantisation;
+    o.save_path = "p/m";
+    assert_ok(context, qf_ptq_run(context, &o, NULL, NULL, NULL, &result));
+    qf_qat_result_destroy(result);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *mine = test_format("q/m_%s", files[i]), *other = test_format("p/m_%s", files[i]);
+        expect_same(mine, other);
+        qf_free(mine);
+        qf_free(other);
+    }
+}
+
+/* A start that is kept is what `ptq run` exports, to the byte: of nets with BatchNorm in front of a
+ * convolution and behind one, too, in whose training nets they stay. */
+static void a_kept_start_is_what_calibration_alone_makes(void **state)
+{
+    (void)state;
+#define NORMALISED(name, bottom)                                                                   \
+    "layer { name: '" name "' type: 'BatchNorm' bottom: '" bottom "' top: '" name "' } "           \
+    "layer { name: '" name "_scale' type: 'Scale' bottom: '" name "' top: '" name                  \
+    "' scale_param { bias_term: true filler { value: -1.5 } } } "
+    test_write_text(
+        context, "normalised.prototxt",
+        DATA("TRAIN", "misled_lmdb", "shuffle: true") DATA("TEST", "test_lmdb", "") NORMALISED(
+            "front",
+            "data") "layer { name: 'conv' type: 'Convolution' bottom: 'front' top: 'conv' "
+                    "convolution_param { "
+                    "num_output: 6 kernel_size: 3 weight_filler { type: 'xavier' } } } " NORMALISED(
+                        "behind", "conv") "layer { name: 'relu' type: 'ReLU' bottom: 'behind' top: "
+                                          "'behind' } "
+                                          "layer { name: 'ip' type: 'InnerProduct' bottom: "
+                                          "'behind' top: 'ip' inner_product_param { "
+                                          "num_output: 4 weight_filler { type: 'xavier' } } } "
+                                          "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: "
+                                          "'ip' bottom: 'label' top: 'loss' } "
+                                          "layer { name: 'acc' type: 'Accuracy' bottom: 'ip' "
+                                          "bottom: 'label' top: 'acc' include { "
+                                          "phase: TEST } } ");
+    qf_net *net;
+    assert_ok(context, qf_net_create(context, "normalised.prototxt", QF_TRAIN, 0, NULL, 0, &net));
+    for (int i = 0; i < 20; i++)
+        assert_ok(context, qf_net_forward(net, NULL));
+    assert_ok(context, qf_net_save_weights(net, "normalised.caffemodel"));
+    qf_net_destroy(net);
+    const struct {
+        const char *model, *weights;
+    } nets[] = {{"misled.prototxt", "float_iter_200.caffemodel"},
+                {"normalised.prototxt", "normalised.caffemodel"}};
+    for (size_t i = 0; i < 2; i++) {
+        qf_qat_options o = options(nets[i].model);
+        o.weights = nets[i].weights;
+        o.base_lr = 1e-12;
+        o.iterations = 10;
+        qf_qat_result *result = run(&o);
+        assert_int_equal(result->kept_iteration, 0);
+        assert_true(result->fake_quant_score == result->calibrated_score);
+        assert_true(result->deploy_score == result->calibrated_score);
+        assert_string_equal(result->remark, "");
+        qf_qat_result_destroy(result);
+        expect_calibrated_only(nets[i].model, nets[i].weights, "misled_lmdb");
+        expect_same("q/m_record.txt", "p/m_record.txt");
+    }
+}
+
+/* A state that is better only as long as it computes in float is not exported. */
+static void what_is_worse_as_integers_is_not_kept(void **state)
+{
+    (void)state;
+    qf_qat_options o = options("misled.prototxt");
+    qf_qat_result *result = run(&o);
+    const double start = result->validation_calibrated;
+    const int best = result->kept_iteration;
+    assert_true(best > 0);
+    qf_qat_result_destroy(result);
+    /* As if the start had been better than anything. */
+    assert_int_equal(
+        system("sed -i '/^start {/,/^}/ s/score: .*/score: 1.5/' q/m_progress.prototxt"), 0);
+    o.resume = true;
+    result = run(&o);
+    assert_int_equal(result->kept_iteration, 0);
+    assert_true(start < 1 && result->validation_best == 1.5);
+    char *reason =
+        test_format("the best state, of iteration %d, is worse than it as integers", best);
+    assert_non_null(strstr(result->kept_reason, reason));
+    qf_free(reason);
+    qf_qat_result_destroy(result);
+    expect_calibrated_only("misled.prototxt", o.weights, "misled_lmdb");
+    result = run(&o); /* and so it stays */
+    assert_int_equal(result->kept_iteration, 0);
+    assert_non_null(strstr(result->kept_reason, "is worse than it as integers"));
+    qf_qat_result_destroy(result);
+}
+
 static void what_is_better_is_kept(void **state)
 {
     (void)state;
@@ -311,15 +431,10 @@ static const char *const exported[] = {
 
 static void expect_same_files(const char *when)
 {
+    print_message("%s\n", when);
     for (size_t i = 0; i < sizeof exported / sizeof *exported; i++) {
-        qf_buffer a = {0}, b = {0};
         char *from = test_format("whole/%s", exported[i]), *to = test_format("q/%s", exported[i]);
-        assert_ok(context, qf_file_read(context, from, &a));
-        assert_ok(context, qf_file_read(context, to, &b));
-        if (a.size != b.size || memcmp(a.data, b.data, a.size) != 0)
-            fail_msg("%s: %s differs", when, exported[i]);
-        qf_buffer_release(&a);
-        qf_buffer_release(&b);
+        expect_same(from, to);
         qf_free(from);
         qf_free(to);
     }
@@ -439,6 +554,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_start_is_kept_where_training_spoils_it),
+        cmocka_unit_test(a_kept_start_is_what_calibration_alone_makes),
+        cmocka_unit_test(what_is_worse_as_integers_is_not_kept),
         cmocka_unit_test(what_is_better_is_kept),
         cmocka_unit_test(a_layer_of_both_phases_is_split),
         cmocka_unit_test(training_by_hand_leaves_out_the_same),

@@ -1,5 +1,6 @@
 /* What qat run trains with where nobody says: rates found by a test, rates of the float solver,
  * iterations by epochs; and that looking for a rate leaves no trace in the training. */
+#include "base/file.h"
 #include "data/stores/hdf5_writer.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
@@ -42,9 +43,8 @@ static void write_items(const char *name, int first, int count, bool odd)
     "layer { name: 'data' type: 'HDF5Data' top: 'data' top: 'label' include { phase: " phase       \
     " } hdf5_data_param { source: '" list "' batch_size: 8 shuffle: true } } "
 /* The rate that it bears falls with the square of `scale`. */
-#define NET(train, scale)                                                                          \
-    SOURCE("TRAIN", train)                                                                         \
-    SOURCE("TEST", "test.txt")                                                                     \
+#define NET(train, scale) SOURCE("TRAIN", train) SOURCE("TEST", "test.txt") BODY(scale)
+#define BODY(scale)                                                                                \
     "layer { name: 'scaled' type: 'Power' bottom: 'data' top: 'scaled' power_param { "             \
     "scale: " scale " } } "                                                                        \
     "layer { name: 'conv' type: 'Convolution' bottom: 'scaled' top: 'conv' convolution_param { "   \
@@ -68,6 +68,12 @@ static int set_up(void **state)
     write_items("test", ITEMS, TEST_ITEMS, false);
     test_write_text(context, "net.prototxt", NET("train.txt", "3"));
     test_write_text(context, "explosive.prototxt", NET("train.txt", "1000"));
+    test_write_text(context, "constant.prototxt",
+                    SOURCE("TRAIN", "train.txt") "layer { name: 'data' type: 'DummyData' top: "
+                                                 "'data' top: 'label' include { "
+                                                 "phase: TEST } dummy_data_param { shape { dim: 4 "
+                                                 "dim: 2 dim: 6 dim: 6 } shape "
+                                                 "{ dim: 4 dim: 2 } } } " BODY("3"));
     test_write_text(context, "odd.prototxt", NET("odd.txt", "3"));
     test_write_text(context, "solver.prototxt", SOLVER);
     test_write_text(context, "summing.prototxt", SOLVER "iter_size: 4 type: 'Nesterov' ");
@@ -280,7 +286,8 @@ static void iterations_follow_from_epochs(void **state)
     qf_qat_result_destroy(result);
 }
 
-/* What the command shows; and few images for a range are warned of. */
+/* What the command shows; and few images for a range are warned of, where these set it: not where
+ * many batches of training data do. */
 static void it_is_shown(void **state)
 {
     (void)state;
@@ -291,10 +298,19 @@ static void it_is_shown(void **state)
     assert_non_null(strstr(test_output, "Learning rate: "));
     assert_null(strstr(test_output, "too few to know"));
     assert_true(test_file_has(context, "q/m_run.log", "] Rate 1.00e-06, loss = "));
-    test_command(0, "which is 4 images: too few to know",
+    test_command(0, "N over 12 batches",
                  "sed 's/batch_size: 8/batch_size: 4/' net.prototxt > small.prototxt;",
                  RUN "--model small.prototxt --epochs 1 --base-lr 1e-4");
     assert_null(strstr(test_output, "without training"));
+    assert_null(strstr(test_output, "too few to know"));
+    assert_true(qf_file_exists("q/m_calibration_record.txt"));
+    test_command(0, "which is 4 images: too few to know",
+                 "sed 's/batch_size: 8/batch_size: 4/' constant.prototxt > small.prototxt;",
+                 RUN "--model small.prototxt --epochs 1 --base-lr 1e-4 --test-iterations 1");
+    assert_non_null(strstr(test_output,
+                           "since the net was not calibrated: layer data (DummyData) of "
+                           "phase TEST cannot read what phase TRAIN does"));
+    assert_false(qf_file_exists("q/m_calibration_record.txt")); /* of the run before */
 }
 
 int main(void)

@@ -86,7 +86,8 @@ static void the_rate_that_is_named_works(void **state)
     (void)state;
     static const char *const rates[] = {"1", "0.1"};
     for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
-        char *run = test_format(RUN "--model espcn.prototxt --base-lr %s", rates[i]);
+        char *run =
+            test_format(RUN "--on-divergence stop --model espcn.prototxt --base-lr %s", rates[i]);
         test_command(1, ": the training diverged: ", "", run);
         qf_free(run);
         assert_non_null(strstr(test_output, "qaffe qat run: iteration "));
@@ -103,10 +104,32 @@ static void the_rate_that_is_named_works(void **state)
     }
 }
 
+/* Where it is not told to stop, what is kept is exported: here the start. */
+static void a_diverged_training_leaves_the_start(void **state)
+{
+    (void)state;
+    qf_qat_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    qf_qat_set_defaults(&options);
+    options.model = "espcn.prototxt";
+    options.weights = "float_iter_400.caffemodel";
+    options.iterations = 60;
+    options.save_path = "q/m";
+    options.base_lr = 1;
+    assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
+    assert_int_equal(result->kept_iteration, 0);
+    assert_true(result->fake_quant_score == result->calibrated_score);
+    assert_non_null(strstr(result->kept_reason, "since the training diverged: iteration "));
+    qf_qat_result_destroy(result);
+    options.keep = QF_KEEP_LAST;
+    assert_fails(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result), "diverged");
+    qf_qat_result_destroy(result);
+}
+
 static void it_can_be_told_to_go_on(void **state)
 {
     (void)state;
-    test_command(1, "W", "", RUN "--model espcn.prototxt --base-lr 0.1 --on-divergence warn");
+    test_command(0, "W", "", RUN "--model espcn.prototxt --base-lr 0.1 --on-divergence warn");
     assert_non_null(strstr(test_output, "] Iteration "));
     test_command(2, "on-divergence", "", RUN "--model espcn.prototxt --on-divergence sometimes");
 }
@@ -213,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rate_that_is_named_works),
+        cmocka_unit_test(a_diverged_training_leaves_the_start),
         cmocka_unit_test(it_can_be_told_to_go_on),
         cmocka_unit_test(a_net_that_became_worse_is_told),
         cmocka_unit_test(ranges_begin_where_the_record_says),

@@ -31,10 +31,10 @@ typedef struct qf_bits_wanted {
 
 qf_status qf_bits_apply(qf_context *context, const qf_bits_wanted *wanted, qf_config *config);
 
-/* qf_create_quant_retrain_config() with conveniences; NULL: none. `ranges`: a name
- * of toolkit/config/ranges.h. */
+/* qf_create_quant_retrain_config() with conveniences; NULL, 0: none. `ranges`: a name
+ * of toolkit/config/ranges.h. `batch_num` holds where config_definition says none. */
 qf_status qf_config_create(qf_context *context, const char *config_file, const char *model_file,
                            const char *weights_file, const char *config_definition,
-                           const qf_bits_wanted *bits, const char *ranges);
+                           const qf_bits_wanted *bits, const char *ranges, int batch_num);
 
 #endif

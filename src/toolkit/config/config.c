@@ -112,7 +112,7 @@ qf_status qf_config_unknown_layer(qf_context *context, const Caffe__NetParameter
 
 qf_status qf_config_create(qf_context *context, const char *config_file, const char *model_file,
                            const char *weights_file, const char *config_definition,
-                           const qf_bits_wanted *bits, const char *ranges)
+                           const qf_bits_wanted *bits, const char *ranges, int batch_num)
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
@@ -130,6 +130,10 @@ qf_status qf_config_create(qf_context *context, const char *config_file, const c
         status = qf_bits_apply(context, bits, &config);
     if (status == QF_OK && ranges)
         status = qf_ranges_apply(context, ranges, &config);
+    if (batch_num > 0 && !config.has_batch_num) {
+        config.has_batch_num = true;
+        config.batch_num = batch_num;
+    }
     if (status == QF_OK) {
         qf_amct_begin(context);
         status = qf_config_write(context, &config, config_file);
@@ -149,5 +153,5 @@ qf_status qf_create_quant_retrain_config(qf_context *context, const char *config
                                          const char *config_definition)
 {
     return qf_config_create(context, config_file, model_file, weights_file, config_definition, NULL,
-                            NULL);
+                            NULL, 0);
 }

@@ -1,7 +1,8 @@
 /* Running a calibration model: TEST passes until its layers have filled the record. */
+#include "toolkit/ptq/calibrate.h"
+
 #include "base/clock.h"
 #include "layers/quantised/calibration.h"
-#include "net/net.h"
 #include "toolkit/sources/data_layer.h"
 #include "toolkit/sources/feed_net.h"
 
@@ -52,8 +53,8 @@ static void report(const qf_net *net, int done, int batches, double start,
                                   .what = "calibrating"});
 }
 
-static qf_status run(qf_net *net, int batches, qf_action_function action,
-                     qf_progress_function progress, void *user)
+qf_status qf_calibrate_net(qf_net *net, int batches, qf_action_function action,
+                           qf_progress_function progress, void *user)
 {
     const double start = qf_seconds();
     for (int i = 1; i <= batches; i++) {
@@ -81,7 +82,7 @@ qf_status qf_calibrate(qf_context *context, const char *model_file, const char *
     if (status == QF_OK && data.source)
         status = qf_fed_net_require(net, batches);
     if (status == QF_OK)
-        status = run(net, batches, action, progress, user);
+        status = qf_calibrate_net(net, batches, action, progress, user);
     qf_net_destroy(net);
     return status;
 }

@@ -42,6 +42,8 @@ qf_status qf_ptq_take_factors(qf_context *context, qf_quantised_net *quantised,
 /* Room for codes of layer `index` of the configuration, which begin as those of `from`. */
 qf_status qf_quant_graph_learned(qf_context *context, qf_quant_graph *graph, size_t index,
                                  const qf_quantised *from);
+/* Once calibration has filled the record: the layers of `quantised`, ready to be exported. */
+qf_status qf_quant_graph_take(qf_context *context, qf_quant_graph *graph);
 /* Reads the record of a model, whose net carries its blobs, and checks each entry. */
 qf_status qf_ptq_read_record(qf_context *context, const char *record_file, const char *model_file,
                              const Caffe__NetParameter *net, qf_record_stage stage,

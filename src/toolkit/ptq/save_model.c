@@ -122,20 +122,25 @@ static qf_status take_layers(qf_context *context, qf_quant_graph *graph, const q
     return QF_OK;
 }
 
+qf_status qf_quant_graph_take(qf_context *context, qf_quant_graph *graph)
+{
+    qf_record *record;
+    QF_TRY(read_record(context, graph, &record));
+    qf_status status = take_layers(context, graph, record);
+    qf_message_free(record);
+    return status;
+}
+
 qf_status qf_save_model(qf_context *context, qf_quant_graph *graph, qf_save_type save_type,
                         const char *save_path)
 {
-    qf_record *record = NULL;
     qf_status status = qf_export_check_arguments(context, save_type, save_path);
     if (status == QF_OK)
-        status = read_record(context, graph, &record);
-    if (status == QF_OK)
-        status = take_layers(context, graph, record);
+        status = qf_quant_graph_take(context, graph);
     if (status == QF_OK) {
         qf_amct_begin(context);
         status = qf_export(context, &graph->quantised, save_type, save_path,
                            (const char *const *)graph->file, QF_GRAPH_FILES);
     }
-    qf_message_free(record);
     return qf_amct_outcome(context, "save_model", status);
 }

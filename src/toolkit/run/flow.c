@@ -153,6 +153,13 @@ qf_status qf_flow_fill_rows(qf_context *context, const qf_quantised_net *quantis
     return QF_OK;
 }
 
+void qf_flow_forget_rows(qf_qat_result *out)
+{
+    qf_rows_free(out->row, (size_t)out->rows);
+    out->row = NULL;
+    out->rows = 0;
+}
+
 qf_status qf_flow_verify(qf_flow *flow, const qf_data_options *data, int batches,
                          qf_qat_result *out)
 {

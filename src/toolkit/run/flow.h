@@ -36,6 +36,7 @@ qf_status qf_flow_test_exported(qf_flow *flow, bool tests, qf_qat_result *out);
 /* A row for each quantised layer; the noise of its input is not known yet. */
 qf_status qf_flow_fill_rows(qf_context *context, const qf_quantised_net *quantised,
                             qf_qat_result *out);
+void qf_flow_forget_rows(qf_qat_result *out); /* another net is exported */
 /* Fake-quant against deploy, over up to 10 of so many batches of `data`; NULL: their own. */
 qf_status qf_flow_verify(qf_flow *flow, const qf_data_options *data, int batches,
                          qf_qat_result *out);

@@ -3,7 +3,7 @@
 #ifndef QF_TOOLKIT_RUN_KEEP_H
 #define QF_TOOLKIT_RUN_KEEP_H
 
-#include "toolkit/run/flow.h"
+#include "toolkit/run/start.h"
 
 /* What a state is worth; NAN: not known. */
 typedef struct qf_run_measure {
@@ -19,8 +19,11 @@ typedef struct qf_run_progress {
     int better;
     uint64_t items;
     qf_run_measure float_net, start, kept, last;
-    int without_gain; /* measures in a row */
-    int interval;     /* iterations between two of them */
+    qf_run_measure rejected; /* the best state of training, exported and then worse than the start,
+                                which is kept; iteration 0: there was none */
+    char diverged[512];      /* how training ended, if it did so; "": not */
+    int without_gain;        /* measures in a row */
+    int interval;            /* iterations between two of them */
 } qf_run_progress;
 
 /* A run's training, all of whose files are there. */
@@ -30,7 +33,9 @@ typedef struct qf_run_training {
     const char *float_model, *model, *weights; /* the latter: prepared, not trained */
     const char *solver, *prefix;               /* of snapshots */
     const char *file;                          /* of the progress */
-    int batch;                                 /* of training; 0: not known */
+    const char *record;                        /* of the factors that are exported */
+    const qf_run_start *start;
+    int batch;             /* of training; 0: not known */
     bool by_training_loss; /* measure the loss that is trained on: labels, and so what the TEST
                               phase says, mean nothing, or it says nothing */
     qf_run_progress progress;
@@ -61,10 +66,18 @@ extern const char qf_run_training_loss[]; /* as the name of a measure */
 qf_status qf_run_validation_open(qf_run_training *training, const char *model, const char *weights,
                                  qf_net *share, qf_run_validation *out);
 void qf_run_validation_close(qf_run_validation *validation);
+/* A net of this message, with these weights; nothing of it is shared. Takes `param`, which may be
+ * NULL: then there is no net. */
+qf_status qf_run_validation_open_param(qf_run_training *training, Caffe__NetParameter *param,
+                                       const char *weights, qf_run_validation *out);
 /* All items once. What is judged by is chosen at the first measure. Training goes on as if it had
  * not been measured. */
 qf_status qf_run_measure_net(qf_run_training *training, qf_run_validation *validation,
                              qf_run_measure *out);
+/* What the exported models of this prefix are worth: the deploy model, or, where there is none, the
+ * fake-quant one. NAN in *out: it cannot be measured. */
+qf_status qf_run_measure_exported(qf_run_training *training, const char *prefix,
+                                  qf_run_measure *out);
 /* Is a later state better than the one that would be kept? */
 bool qf_run_gains(const qf_run_progress *progress, const qf_run_measure *now);
 
@@ -73,7 +86,6 @@ bool qf_run_gains(const qf_run_progress *progress, const qf_run_measure *now);
 /* *found false: no run was interrupted there. QF_E_ARGUMENT: it was begun with other options. */
 qf_status qf_run_progress_read(qf_run_training *training, bool *found);
 qf_status qf_run_progress_write(qf_run_training *training);
-void qf_run_progress_remove(const qf_run_training *training);
 /* PREFIX_iter_N.ENDING, for qf_free(); NULL: no memory. */
 char *qf_run_snapshot_name(const qf_run_training *training, int iteration, const char *ending);
 void qf_run_progress_report(const qf_run_training *training, qf_qat_result *out);
@@ -90,7 +102,10 @@ qf_status qf_run_re_estimate(qf_run_training *training, const char *weights);
 qf_status qf_run_train_start(qf_run_training *training);
 /* The iteration whose state is exported; 0: the start. */
 int qf_run_kept(const qf_run_training *training);
-/* Training from where it stands to its end; then the TEST phase with the state that is kept. */
+/* Training from where it stands to its end; then the shifts of the state that is kept. */
 qf_status qf_run_train(qf_run_training *training);
+/* The state of training that is kept has been exported, to this prefix: is it still better than the
+ * start? Else the start is kept from now on, and its factors are in the record. */
+qf_status qf_run_check_exported(qf_run_training *training, const char *prefix);
 
 #endif

@@ -11,7 +11,9 @@
 #include "toolkit/export/retrained.h"
 #include "toolkit/prepare/equalise.h"
 #include "toolkit/prepare/teacher.h"
+#include "toolkit/ptq/quant_graph.h"
 #include "toolkit/run/keep.h"
+#include "toolkit/toolkit.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +45,12 @@ enum {
     SOLVER,
     PROGRESS,
     EQUALISED,
+    CALIBRATION_CONFIG,
+    CALIBRATION,
+    CALIBRATION_WEIGHTS,
+    CALIBRATION_RECORD,
     RETRAINED,
+    START,
     FILES
 };
 
@@ -53,14 +60,26 @@ typedef struct run {
     qf_qat_options *options;
     char *file[FILES];   /* by the names above */
     const char *weights; /* of the float net: the caller's, or equalised */
+    qf_run_start start;
     qf_run_training training;
     qf_run_settings settings; /* of training */
 } run;
 
 static const char *const endings[FILES] = {
-    "float.prototxt",      "config.json",        "modified.prototxt",
-    "modified.caffemodel", "record.txt",         "solver.prototxt",
-    "progress.prototxt",   QF_EQUALISED_WEIGHTS, "retrained",
+    "float.prototxt",
+    "config.json",
+    "modified.prototxt",
+    "modified.caffemodel",
+    "record.txt",
+    "solver.prototxt",
+    "progress.prototxt",
+    QF_EQUALISED_WEIGHTS,
+    "calibration_config.json",
+    "calibration.prototxt",
+    "calibration.caffemodel",
+    "calibration_record.txt",
+    "retrained",
+    "calibrated",
 };
 
 static qf_status name_files(run *r)
@@ -141,17 +160,64 @@ static qf_status settle(run *r, bool resumed, qf_qat_result *out)
                                                 .test_batches = r->flow.test.batches});
 }
 
-static qf_status export_and_report(run *r, const char *weights, qf_qat_result *out)
+static qf_status export_and_report(run *r, const qf_quantised_net *net, qf_qat_result *out)
+{
+    QF_TRY(qf_flow_export(&r->flow, net));
+    return qf_flow_fill_rows(r->context, net, out);
+}
+
+/* The models that `ptq run` would have made. */
+static qf_status export_start(run *r, qf_qat_result *out)
+{
+    qf_quant_graph *graph;
+    QF_TRY(qf_run_start_open(&r->start, &graph));
+    qf_status status = export_and_report(r, &graph->quantised, out);
+    qf_quant_graph_destroy(graph);
+    return status;
+}
+
+static qf_status export_trained(run *r, const char *weights, qf_qat_result *out)
 {
     qf_quantised_net retrained;
     QF_TRY(qf_retrained_read(r->context, r->file[MODIFIED], weights, r->file[RECORD], &retrained));
-    qf_status status = qf_flow_export(&r->flow, &retrained);
-    if (status == QF_OK)
-        status = qf_flow_fill_rows(r->context, &retrained, out);
+    qf_status status = export_and_report(r, &retrained, out);
     qf_quantised_net_release(&retrained);
-    return status == QF_OK ? qf_run_activation_noise(r->context, NULL, r->file[MODIFIED], weights,
-                                                     out->row, out->rows)
-                           : status;
+    return status;
+}
+
+/* Of the prepared net, or of the start's fake-quant model: the former would note its own factors.
+ */
+static qf_status measure_noise(run *r, bool start, const char *weights, qf_qat_result *out)
+{
+    if (!start)
+        return qf_run_activation_noise(r->context, NULL, r->file[MODIFIED], weights, out->row,
+                                       out->rows);
+    char *model = qf_toolkit_name(r->file[START], "fake_quant_model.prototxt");
+    char *trained = qf_toolkit_name(r->file[START], "fake_quant_weights.caffemodel");
+    qf_status status =
+        model && trained
+            ? qf_run_activation_noise(r->context, NULL, model, trained, out->row, out->rows)
+            : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
+    qf_free(model);
+    qf_free(trained);
+    return status;
+}
+
+/* What is kept; a state of training must be better than the start also as it is exported. */
+static qf_status export_kept(run *r, char **weights, qf_qat_result *out)
+{
+    const int kept = qf_run_kept(&r->training);
+    const bool start = kept == 0 && r->start.exported;
+    *weights = qf_run_snapshot_name(&r->training, kept, "caffemodel");
+    if (!*weights)
+        return qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
+    QF_TRY(start ? export_start(r, out) : export_trained(r, *weights, out));
+    QF_TRY(qf_run_check_exported(&r->training, r->flow.save_path));
+    if (qf_run_kept(&r->training) == kept)
+        return measure_noise(r, start, *weights, out);
+    qf_free(*weights);
+    qf_flow_forget_rows(out);
+    return export_kept(r, weights, out);
 }
 
 /* Where the fake-quant model is worse than the calibrated start: is that training's doing? What
@@ -181,17 +247,18 @@ static qf_status compare_with_start(run *r, const char *weights, qf_qat_result *
     return status;
 }
 
-static qf_retrain_options preparing(const qf_qat_options *o)
+static qf_retrain_options preparing(const run *r)
 {
-    return (qf_retrain_options){.size = sizeof(qf_retrain_options),
-                                .batch_norm = o->batch_norm,
-                                .calibrated_record = o->calibrated_record,
-                                .distil =
-                                    o->distil == QF_DISTIL_DEFAULT ? QF_DISTIL_AUTO : o->distil,
-                                .no_labels = o->no_labels,
-                                .distil_temperature = o->distil_temperature,
-                                .distil_weight = o->distil_weight,
-                                .distil_blobs = o->distil_blobs};
+    const qf_qat_options *o = r->options;
+    return (qf_retrain_options){
+        .size = sizeof(qf_retrain_options),
+        .batch_norm = o->batch_norm,
+        .calibrated_record = r->start.calibrated ? r->start.record : o->calibrated_record,
+        .distil = o->distil == QF_DISTIL_DEFAULT ? QF_DISTIL_AUTO : o->distil,
+        .no_labels = o->no_labels,
+        .distil_temperature = o->distil_temperature,
+        .distil_weight = o->distil_weight,
+        .distil_blobs = o->distil_blobs};
 }
 
 /* The float net's weights from here on: it computes the same with them. */
@@ -208,7 +275,7 @@ static qf_status equalise(run *r)
 
 static qf_status show_plan(const run *r)
 {
-    const qf_retrain_options options = preparing(r->options);
+    const qf_retrain_options options = preparing(r);
     qf_plan *plan;
     if (!r->options->show_plan)
         return QF_OK;
@@ -216,6 +283,18 @@ static qf_status show_plan(const run *r)
                                  &options, &plan));
     r->options->show_plan(r->flow.callbacks.user, plan);
     qf_plan_destroy(plan);
+    return QF_OK;
+}
+
+/* Where it does not begin where a record says, the net is calibrated. */
+static qf_status calibrate(run *r)
+{
+    r->start.weights = r->weights;
+    if (r->options->calibrated_record)
+        return qf_run_start_forget(&r->start);
+    QF_TRY(qf_run_start_calibrate(&r->start));
+    if (!r->start.calibrated)
+        qf_run_settings_warn(r->context, &r->settings);
     return QF_OK;
 }
 
@@ -227,7 +306,6 @@ static qf_status set_up(run *r)
     Caffe__NetParameter *net;
     QF_TRY(qf_run_model(r->context, o, &net));
     qf_status status = qf_distil_find_labels(r->context, net, &r->options->no_labels);
-    const qf_retrain_options options = preparing(o);
     if (status == QF_OK)
         status = qf_run_hold_back(&r->training, net);
     if (status == QF_OK)
@@ -236,10 +314,14 @@ static qf_status set_up(run *r)
     QF_TRY(status);
     QF_TRY(check_inputs(r));
     qf_flow_warn(&r->flow, r->file[RECORD]);
-    qf_run_progress_remove(&r->training);
+    QF_TRY(qf_output_remove(r->context, r->file[PROGRESS]));
     QF_TRY(equalise(r));
+    QF_TRY(qf_run_start_count(&r->start));
     QF_TRY(qf_config_create(r->context, r->file[CONFIG], r->file[FLOAT_MODEL], r->weights,
-                            o->config_definition, &bits, o->ranges ? o->ranges : "auto"));
+                            o->config_definition, &bits, o->ranges ? o->ranges : "auto",
+                            r->start.batches));
+    QF_TRY(calibrate(r));
+    const qf_retrain_options options = preparing(r);
     return qf_prepare_quant_retrain_model(r->context, r->file[FLOAT_MODEL], r->weights,
                                           r->file[CONFIG], r->file[MODIFIED],
                                           r->file[MODIFIED_WEIGHTS], r->file[RECORD], &options);
@@ -253,31 +335,38 @@ static qf_status begin(run *r, bool *resumed)
         QF_TRY(qf_run_progress_read(&r->training, resumed));
     if (*resumed) {
         const bool equalised = qf_file_exists(r->file[EQUALISED]);
-        r->weights = equalised ? r->file[EQUALISED] : r->options->weights;
+        r->start.weights = r->weights = equalised ? r->file[EQUALISED] : r->options->weights;
+        qf_run_start_find(&r->start);
         return check_inputs(r);
     }
     const size_t mark = qf_outputs_begin(r->context);
     return qf_outputs_end(r->context, mark, set_up(r));
 }
 
-static qf_status test_start(run *r, bool resumed, qf_qat_result *out)
+/* As it will be exported if it is kept, or as training finds it. */
+static qf_status test_start(run *r, qf_qat_result *out)
 {
-    QF_TRY(test_float(r, out));
-    if (!resumed)
-        QF_TRY(qf_run_train_start(&r->training));
-    char *start = qf_run_snapshot_name(&r->training, 0, "caffemodel");
-    qf_status status = start ? test_prepared(r, start, true, out)
-                             : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
+    const bool exported = qf_run_start_tests(&r->start);
+    char *start = exported ? qf_toolkit_name(r->file[START], "fake_quant_weights.caffemodel")
+                           : qf_run_snapshot_name(&r->training, 0, "caffemodel");
+    char *model = qf_toolkit_name(r->file[START], "fake_quant_model.prototxt");
+    qf_status status = QF_OK;
+    if (!start || !model)
+        status = qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
+    else if (exported)
+        status = qf_flow_test(&r->flow, model, start, QF_RUN_CALIBRATED, out);
+    else
+        status = test_prepared(r, start, true, out);
     qf_free(start);
+    qf_free(model);
     return status;
 }
 
 static qf_status finish(run *r, qf_qat_result *out)
 {
-    char *weights = qf_run_snapshot_name(&r->training, qf_run_kept(&r->training), "caffemodel");
+    char *weights = NULL;
+    qf_status status = export_kept(r, &weights, out);
     qf_run_progress_report(&r->training, out);
-    qf_status status = weights ? export_and_report(r, weights, out)
-                               : qf_fail(r->context, QF_E_MEMORY, "no memory for file names");
     if (status == QF_OK)
         status = qf_flow_test_exported(&r->flow, true, out);
     if (status == QF_OK)
@@ -292,7 +381,10 @@ static qf_status execute(run *r, qf_qat_result *out)
     QF_TRY(begin(r, &resumed));
     QF_TRY(show_plan(r));
     out->float_bytes = qf_flow_file_size(r->options->weights);
-    QF_TRY(test_start(r, resumed, out));
+    QF_TRY(test_float(r, out));
+    if (!resumed)
+        QF_TRY(qf_run_train_start(&r->training));
+    QF_TRY(test_start(r, out));
     QF_TRY(settle(r, resumed, out));
     QF_TRY(qf_run_train(&r->training));
     QF_TRY(finish(r, out));
@@ -338,6 +430,16 @@ qf_status qf_qat_run(qf_context *context, const qf_qat_options *given, qf_action
     *out = qf_alloc(1, sizeof **out);
     qf_status status =
         *out ? name_files(&r) : qf_fail(context, QF_E_MEMORY, "no memory for a result");
+    r.start = (qf_run_start){.flow = &r.flow,
+                             .options = &options,
+                             .float_model = r.file[FLOAT_MODEL],
+                             .retrain_config = r.file[CONFIG],
+                             .config = r.file[CALIBRATION_CONFIG],
+                             .model = r.file[CALIBRATION],
+                             .model_weights = r.file[CALIBRATION_WEIGHTS],
+                             .record = r.file[CALIBRATION_RECORD],
+                             .prefix = r.file[START],
+                             .batches = 1};
     r.training = (qf_run_training){.flow = &r.flow,
                                    .options = &options,
                                    .float_model = r.file[FLOAT_MODEL],
@@ -345,7 +447,9 @@ qf_status qf_qat_run(qf_context *context, const qf_qat_options *given, qf_action
                                    .weights = r.file[MODIFIED_WEIGHTS],
                                    .solver = r.file[SOLVER],
                                    .prefix = r.file[RETRAINED],
-                                   .file = r.file[PROGRESS]};
+                                   .file = r.file[PROGRESS],
+                                   .record = r.file[RECORD],
+                                   .start = &r.start};
     if (status == QF_OK)
         status = qf_run_settings_begin(context, &options, &r.settings);
     if (status == QF_OK)

@@ -28,16 +28,15 @@ static qf_status copy_parameters(const qf_net *from, qf_net *to)
     return QF_OK;
 }
 
-qf_status qf_run_validation_open(qf_run_training *t, const char *model, const char *weights,
-                                 qf_net *share, qf_run_validation *out)
+static qf_status open_net(qf_run_training *t, Caffe__NetParameter *param, const char *weights,
+                          qf_net *share, qf_run_validation *out)
 {
     qf_context *context = t->flow->context;
     const qf_random random = context->random;
-    Caffe__NetParameter *param;
+    qf_status status = QF_OK;
     *out = (qf_run_validation){0};
     qf_random_seed(&context->random, SEED);
-    qf_status status = qf_run_validation_param(t, model, &param);
-    if (status == QF_OK && param)
+    if (param)
         status = qf_net_param_set_state(context, param, t->by_training_loss ? QF_TRAIN : QF_TEST, 0,
                                         NULL, 0);
     if (status == QF_OK && param)
@@ -52,10 +51,28 @@ qf_status qf_run_validation_open(qf_run_training *t, const char *model, const ch
         status = qf_feed_take(out->net, &out->feed);
     if (status == QF_OK && out->net)
         qf_net_keep_blobs(out->net, false);
-    qf_message_free(param);
     context->random = random;
     if (status != QF_OK)
         qf_run_validation_close(out);
+    return status;
+}
+
+qf_status qf_run_validation_open(qf_run_training *t, const char *model, const char *weights,
+                                 qf_net *share, qf_run_validation *out)
+{
+    Caffe__NetParameter *param;
+    *out = (qf_run_validation){0};
+    QF_TRY(qf_run_validation_param(t, model, &param));
+    const qf_status status = open_net(t, param, weights, share, out);
+    qf_message_free(param);
+    return status;
+}
+
+qf_status qf_run_validation_open_param(qf_run_training *t, Caffe__NetParameter *param,
+                                       const char *weights, qf_run_validation *out)
+{
+    const qf_status status = open_net(t, param, weights, NULL, out);
+    qf_message_free(param);
     return status;
 }
 

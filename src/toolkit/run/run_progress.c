@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 char *qf_run_snapshot_name(const qf_run_training *t, int iteration, const char *ending)
 {
@@ -105,6 +104,10 @@ static qf_status fill(qf_context *context, const qf_run_training *t, Caffe__QatP
         QF_TRY(qf_set_string(context, &out->measure, p->measure));
     if (*p->reason)
         QF_TRY(qf_set_string(context, &out->reason, p->reason));
+    if (*p->diverged)
+        QF_TRY(qf_set_string(context, &out->diverged, p->diverged));
+    if (p->rejected.iteration)
+        QF_TRY(put_measure(context, &p->rejected, &out->rejected));
     QF_TRY(put_measure(context, &p->float_net, &out->float_net));
     QF_TRY(put_measure(context, &p->start, &out->start));
     QF_TRY(put_measure(context, &p->kept, &out->kept));
@@ -122,11 +125,6 @@ qf_status qf_run_progress_write(qf_run_training *t)
         status = qf_text_write(context, t->file, message, 0640);
     qf_message_free(message);
     return status;
-}
-
-void qf_run_progress_remove(const qf_run_training *t)
-{
-    unlink(t->file);
 }
 
 /* ---- reading ---- */
@@ -187,10 +185,12 @@ qf_status qf_run_progress_read(qf_run_training *t, bool *found)
                            .start = take_measure(m->start),
                            .kept = take_measure(m->kept),
                            .last = take_measure(m->last),
+                           .rejected = take_measure(m->rejected),
                            .without_gain = m->without_gain,
                            .interval = m->interval};
     snprintf(p->measure, sizeof p->measure, "%s", m->measure ? m->measure : "");
     snprintf(p->reason, sizeof p->reason, "%s", m->reason ? m->reason : "");
+    snprintf(p->diverged, sizeof p->diverged, "%s", m->diverged ? m->diverged : "");
     t->by_training_loss = strcmp(p->measure, qf_run_training_loss) == 0;
     qf_message_free(m);
     return status;
@@ -207,7 +207,16 @@ static void explain(const qf_run_training *t, char *out, size_t size)
         p->without_gain && t->options->patience && p->without_gain >= t->options->patience
             ? "; training ended there, since it no longer gained"
             : "";
-    if (t->options->keep == QF_KEEP_LAST)
+    if (*p->diverged)
+        snprintf(out, size, "%s %d is exported, since the training diverged: %.150s",
+                 kept ? "The state of iteration" : "The calibrated start, iteration", kept,
+                 p->diverged);
+    else if (p->rejected.iteration)
+        snprintf(out, size,
+                 "The calibrated start is exported: the best state, of iteration %d, is worse than "
+                 "it as integers (%g on the %llu items, the start %g).",
+                 p->rejected.iteration, p->rejected.score, items, p->start.score);
+    else if (t->options->keep == QF_KEEP_LAST)
         snprintf(out, size, "The last state of training is exported, as was asked for.");
     else if (!*p->measure)
         snprintf(out, size, "The last state of training is exported: nothing was measured, %.180s.",

@@ -151,14 +151,18 @@ qf_status qf_run_settings_measure(const qf_qat_options *options, qf_net *net, qf
     QF_TRY(qf_test_set_find(net, &set));
     out->items = set.items;
     out->batch = batch_of(net, &set);
-    if (out->batch < FEW_IMAGES && !options->calibrated_record)
+    return count_iterations(context, options, out);
+}
+
+void qf_run_settings_warn(qf_context *context, const qf_run_settings *s)
+{
+    if (s->batch < FEW_IMAGES)
         qf_warning(
             context,
             "The ranges of activations begin with what the first training batch shows, which "
             "is %d image%s: too few to know how far values reach. Give --batch-size %d or "
             "more, or ranges measured on many batches with --from-ptq",
-            out->batch, out->batch == 1 ? "" : "s", 4 * FEW_IMAGES);
-    return count_iterations(context, options, out);
+            s->batch, s->batch == 1 ? "" : "s", 4 * FEW_IMAGES);
 }
 
 /* ---- the rate ---- */

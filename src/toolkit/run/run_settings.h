@@ -18,8 +18,10 @@ typedef struct qf_run_settings {
 /* To be released also after a failure. The rule, and what the float solver says of the rate. */
 qf_status qf_run_settings_begin(qf_context *context, const qf_qat_options *options,
                                 qf_run_settings *out);
-/* How long to train on the data of `net`, of phase TRAIN and float; warns of small batches. */
+/* How long to train on the data of `net`, of phase TRAIN and float. */
 qf_status qf_run_settings_measure(const qf_qat_options *options, qf_net *net, qf_run_settings *out);
+/* Of a first batch that is to set ranges, and is small. */
+void qf_run_settings_warn(qf_context *context, const qf_run_settings *settings);
 /* The rate where it is still open: by a test on the prepared net. Logs and shows all settings, to
  * `user`. */
 qf_status qf_run_settings_conclude(qf_context *context, const qf_qat_options *options,

@@ -26,7 +26,8 @@ static qf_status snapshot_name(qf_run_training *t, int iteration, const char *en
 int qf_run_kept(const qf_run_training *t)
 {
     const qf_run_progress *p = &t->progress;
-    return t->options->keep == QF_KEEP_BEST && *p->measure ? p->kept.iteration : p->iteration;
+    return t->options->keep == QF_KEEP_BEST && (*p->measure || *p->diverged) ? p->kept.iteration
+                                                                             : p->iteration;
 }
 
 /* ---- the start ---- */
@@ -67,6 +68,15 @@ static qf_status forgive(qf_run_training *t, qf_status status)
     return QF_OK;
 }
 
+/* As it will be exported, where it is; else the prepared net. */
+static qf_status measure_start(qf_run_training *t, const char *weights)
+{
+    qf_run_measure *start = &t->progress.start;
+    return qf_run_start_tests(t->start) && !t->by_training_loss
+               ? qf_run_measure_exported(t, t->start->prefix, start)
+               : measure_once(t, t->model, weights, start);
+}
+
 qf_status qf_run_train_start(qf_run_training *t)
 {
     qf_run_progress *p = &t->progress;
@@ -81,7 +91,7 @@ qf_status qf_run_train_start(qf_run_training *t)
         *p->reason = '\0';
     }
     if (status == QF_OK && !*p->reason)
-        status = forgive(t, measure_once(t, t->model, file, &p->start));
+        status = forgive(t, measure_start(t, file));
     p->kept = p->last = p->start;
     qf_free(file);
     return status;
@@ -188,6 +198,23 @@ static qf_status measure_state(qf_run_training *t, qf_solver *solver, qf_run_val
     return save(t, solver, kept_before);
 }
 
+/* What went well before is there to be kept. */
+static bool survives(const qf_run_training *t, const qf_solver *solver, qf_status status)
+{
+    return status == QF_E_VALUE && solver->watch.diverged && t->options->keep == QF_KEEP_BEST &&
+           t->options->on_divergence != QF_DIVERGENCE_STOP;
+}
+
+static qf_status end_diverged(qf_run_training *t)
+{
+    qf_run_progress *p = &t->progress;
+    snprintf(p->diverged, sizeof p->diverged, "%.500s", qf_error_text(t->flow->context));
+    qf_warning(t->flow->context, "%s; what is kept is the state of iteration %d", p->diverged,
+               p->kept.iteration);
+    p->finished = true;
+    return p->iteration ? qf_run_progress_write(t) : QF_OK;
+}
+
 static int next_stop(const qf_run_progress *p, const qf_solver *solver)
 {
     const int next = solver->iteration - solver->iteration % p->interval;
@@ -207,7 +234,10 @@ static qf_status train(qf_run_training *t, qf_solver *solver, qf_run_validation 
         QF_TRY(status);
         if (p->finished)
             break;
-        QF_TRY(qf_solver_step(solver, next_stop(p, solver) - solver->iteration));
+        status = qf_solver_step(solver, next_stop(p, solver) - solver->iteration);
+        if (survives(t, solver, status))
+            return end_diverged(t);
+        QF_TRY(status);
         if (solver->stopping)
             return stopped(t, solver);
     }
@@ -215,23 +245,32 @@ static qf_status train(qf_run_training *t, qf_solver *solver, qf_run_validation 
     return QF_OK;
 }
 
-/* The weights that are kept, and the shifts that suit them. */
+/* As AMCT has it, in the solver's tests. */
+static qf_status search_on_test_set(qf_run_training *t, qf_solver *solver, const char *weights)
+{
+    QF_TRY(qf_net_load_weights_file(solver->net, weights));
+    QF_TRY(qf_solver_test_all(solver));
+    return solver->stopping ? qf_fail(t->flow->context, QF_E_STOPPED,
+                                      "stopped before the shifts were found; the same command with "
+                                      "--resume goes on from there")
+                            : QF_OK;
+}
+
+/* The shifts that suit the weights that are kept. */
 static qf_status conclude(qf_run_training *t, qf_solver *solver)
 {
+    const int kept = qf_run_kept(t);
     char *file;
-    QF_TRY(snapshot_name(t, qf_run_kept(t), "caffemodel", &file));
+    if (kept == 0 && t->start->exported)
+        return qf_run_start_give_record(t->start, t->record);
+    QF_TRY(snapshot_name(t, kept, "caffemodel", &file));
     qf_status status = qf_run_re_estimate(t, file);
     if (status == QF_OK)
-        status = qf_net_load_weights_file(solver->net, file);
+        status = qf_run_search_shifts(t->start, t->model, file);
+    if (status == QF_E_UNSUPPORTED)
+        status = search_on_test_set(t, solver, file);
     qf_free(file);
-    if (status == QF_OK)
-        status = qf_solver_test_all(solver);
-    return status == QF_OK && solver->stopping
-               ? qf_fail(
-                     t->flow->context, QF_E_STOPPED,
-                     "stopped before the shifts were found; the same command with --resume goes "
-                     "on from there")
-               : status;
+    return status;
 }
 
 /* From where the progress stands. */
