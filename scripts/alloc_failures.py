@@ -134,7 +134,7 @@ qaffe qat export --model modified.prototxt --weights trained.caffemodel --record
   --out new
 qaffe qat export --checksum --model modified.prototxt --weights trained.caffemodel --record record.txt --out new
 qaffe qat run --model net.prototxt --weights given.caffemodel --out new --iterations 2 --threads 1
-qaffe qat bits --model net.prototxt --weights given.caffemodel --batches 1 --max-loss 1000 --out new.cfg
+qaffe qat bits --model net.prototxt --weights given.caffemodel --batches 1 --budget 100 --out new.cfg
   --json new.json --plot new.svg --threads 1
 qaffe verify --model ready --iterations 1
 qaffe export-onnx --model ready --out new.onnx --verify 1 --keep-shift

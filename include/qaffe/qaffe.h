@@ -1041,20 +1041,23 @@ QF_API void qf_qat_result_destroy(qf_qat_result *result);
 
 /* ---- bits by layer ---- */
 
-/* What to choose the weights' bits of each layer by; begin with its size and
+/* What to choose the bits of each layer's weights and input by; begin with its size and
  * qf_bits_set_defaults(). */
 typedef struct qf_bits_options {
     size_t size;               /* of this struct */
     const qf_qat_options *net; /* of it: model, weights, train_data (whose first batch sets ranges),
                                   test_data, batch_size and what prepares pixels */
     int activation_bits;       /* of quantised layers with weights, but the first and the last,
-                                  which have 8: 4, 6, 8, 16 */
+                                  which have 8: 4, 6, 8, 16; 0: chosen, too, behind the weights' */
     int batches;               /* of each trial; 0: the whole test set */
     double max_loss;           /* as qf_bits_row.loss; < 0: any */
     uint64_t max_bytes;        /* of all weights; 0: any */
+    double max_share;          /* the same, of what they take with 8 bits everywhere; 0: any */
+    const char *budget; /* the limits in one word, in place of those above: "0.5" (a loss), "600K",
+                           "2M" or "60%" (max_share), "0.5,60%"; NULL: those above */
 } qf_bits_options;
 
-/* max_loss 1, activation_bits 8, 10 batches; sets all fields but `size`. */
+/* max_loss 1, activation_bits 0, 10 batches; sets all fields but `size`. */
 QF_API void qf_bits_set_defaults(qf_bits_options *options);
 
 /* A layer whose weights are quantised. */
@@ -1064,16 +1067,22 @@ typedef struct qf_bits_layer {
     int bits;            /* chosen: 4, 6 or 8 */
     double cost6, cost4; /* what the judged output loses when only this layer has so few: of the
                             loss, where the net has one */
+    int activation_bits; /* of its input */
+    double activation_cost6, activation_cost4; /* the same of its input, with the weights' bits that
+                                                  are chosen; NAN: was not measured */
+    uint64_t input_values;                     /* of one image */
 } qf_bits_layer;
 
-/* One way to share out bits: one step further than the row before. */
+/* One way to share out bits: one step further than the row before. Rows of inputs, behind all rows
+ * of weights, go on from the weights that are chosen. */
 typedef struct qf_bits_row {
-    char change[160]; /* "conv2 4": the layer that has got fewer bits; "" in the first row */
+    char change[160]; /* "conv2 4", "input of conv2 4": what has got fewer bits; "" in the first */
     uint64_t bytes;   /* of all weights of the net, packed; what is not quantised counts 4 each */
     double score;     /* of the output that matters most, before retraining */
     double loss;      /* against the float net: points of an accuracy, else per cent */
     bool pareto;      /* no other row is as small and loses less */
     bool chosen;
+    uint64_t input_bytes; /* of the quantised inputs of one image, packed */
 } qf_bits_row;
 
 typedef struct qf_bits_result {
@@ -1085,12 +1094,15 @@ typedef struct qf_bits_result {
     size_t layers, rows;
     qf_bits_layer **layer; /* in the order of the net */
     qf_bits_row **row;     /* from 8 bits everywhere to the fewest */
+    double max_loss;       /* the limits, as they were understood: < 0, 0: any */
+    uint64_t max_bytes;
 } qf_bits_result;
 
 /* Measures what each layer loses with weights of 6 and of 4 bits, shares out bits step by step
  * where a byte saved costs least, measures the steps, and chooses: of the rows that keep both
- * limits the smallest; with a limit on size alone the one that loses least. QF_E_VALUE, with `out`,
- * if no row keeps them; after other failures `out` is NULL. Writes no files. */
+ * limits the smallest; with a limit on size alone the one that loses least. With a limit on loss
+ * inputs get fewer bits then, as far as it lets them. QF_E_VALUE, with `out`, if no row keeps them;
+ * after other failures `out` is NULL. Writes no files. */
 QF_API qf_status qf_choose_bits(qf_context *context, const qf_bits_options *options,
                                 qf_action_function action, qf_progress_function progress,
                                 void *user, qf_bits_result **out);

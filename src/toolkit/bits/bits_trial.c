@@ -39,6 +39,51 @@ static qf_status add_units(qf_bits_trial *t, const qf_config *config,
                               "choose");
 }
 
+/* What quantises a layer's input, which comes to it through its WeightQAT; NULL: nothing. */
+static const Caffe__LayerParameter *quantiser_of(const Caffe__NetParameter *net, const char *name)
+{
+    size_t at = 0;
+    while (at < net->n_layer && strcmp(net->layer[at]->name, name) != 0)
+        at++;
+    const char *blob = at < net->n_layer ? net->layer[at]->bottom[0] : "";
+    while (at-- > 0) {
+        if (!qf_layer_writes(net->layer[at], blob))
+            continue;
+        if (!qf_layer_is(net->layer[at], "WeightQAT"))
+            return qf_layer_is(net->layer[at], "ActivationQAT") ? net->layer[at] : NULL;
+        blob = net->layer[at]->bottom[0];
+    }
+    return NULL;
+}
+
+/* Others may read the same. */
+static qf_status add_input(qf_bits_trial *t, const Caffe__NetParameter *prepared,
+                           qf_bits_unit *unit)
+{
+    const Caffe__LayerParameter *found = quantiser_of(prepared, unit->name);
+    if (!found)
+        return qf_fail(t->context, QF_E_MISMATCH, "nothing quantises the input of layer %s",
+                       unit->name);
+    for (unit->input = 0; unit->input < t->input_count; unit->input++)
+        if (strcmp(t->inputs[unit->input].quantiser, found->name) == 0)
+            return QF_OK;
+    qf_bits_input *input = &t->inputs[t->input_count++];
+    snprintf(input->quantiser, sizeof input->quantiser, "%s", found->name);
+    snprintf(input->layer, sizeof input->layer, "%s", unit->name);
+    input->bits = (int)found->retrain_data_quant_param->num_bits;
+    return QF_OK;
+}
+
+static qf_status add_inputs(qf_bits_trial *t, const Caffe__NetParameter *prepared)
+{
+    t->inputs = qf_alloc(t->count, sizeof *t->inputs);
+    if (!t->inputs)
+        return qf_fail(t->context, QF_E_MEMORY, "no memory for a list of inputs");
+    for (size_t i = 0; i < t->count; i++)
+        QF_TRY(add_input(t, prepared, &t->units[i]));
+    return QF_OK;
+}
+
 static qf_status pack(qf_bits_trial *t, const Caffe__NetParameter *weights)
 {
     t->weight_bytes = protobuf_c_message_get_packed_size(&weights->base);
@@ -53,13 +98,14 @@ static qf_status pack(qf_bits_trial *t, const Caffe__NetParameter *weights)
 static qf_status prepare(qf_bits_trial *t, qf_preparation *p, qf_config *config,
                          int activation_bits)
 {
-    const qf_bits_wanted bits = {.activations = activation_bits};
+    const qf_bits_wanted bits = {.activations = activation_bits}; /* 0: 8 */
     Caffe__NetParameter *weights = NULL;
     QF_TRY(qf_toolkit_check_weights(t->context, p->net, p->weights, t->weights_file));
     QF_TRY(qf_config_defaults(t->context, p->net, p->weights, config));
     QF_TRY(qf_bits_apply(t->context, &bits, config));
     QF_TRY(add_units(t, config, p->weights));
     QF_TRY(qf_prepare_layers(p));
+    QF_TRY(add_inputs(t, p->net));
     qf_status status = qf_prepare_weights(p, &weights);
     if (status == QF_OK)
         status = pack(t, weights);
@@ -82,11 +128,60 @@ static qf_status make_net(const qf_bits_trial *t, const Caffe__NetParameter *par
     return status;
 }
 
-static qf_status find_ranges(qf_bits_trial *t)
+static void set_weight_bits(const qf_bits_trial *t, const int *bits, Caffe__NetParameter *net)
 {
-    QF_TRY(make_net(t, t->prepared, QF_TRAIN, &t->ranged));
-    QF_TRY(qf_net_load_weights_from_memory(t->ranged, t->weights, t->weight_bytes));
-    return qf_net_forward(t->ranged, NULL);
+    char name[160];
+    for (size_t i = 0; i < t->count; i++) {
+        snprintf(name, sizeof name, "%s_weight_qat", t->units[i].name);
+        Caffe__LayerParameter *qat = qf_find_layer(net, name);
+        if (!qat || !qat->retrain_weight_quant_param)
+            continue;
+        qat->retrain_weight_quant_param->has_num_bits = true;
+        qat->retrain_weight_quant_param->num_bits = (uint32_t)bits[i];
+    }
+}
+
+/* `bits`: of each input, or NULL: `all` everywhere. */
+static void set_input_bits(const qf_bits_trial *t, const int *bits, int all,
+                           Caffe__NetParameter *net)
+{
+    for (size_t i = 0; i < t->input_count; i++) {
+        Caffe__RetrainDataQuantParameter *p =
+            qf_find_layer(net, t->inputs[i].quantiser)->retrain_data_quant_param;
+        p->has_num_bits = true;
+        p->num_bits = (uint32_t)(bits ? bits[i] : all);
+    }
+}
+
+static qf_status find_ranges(qf_bits_trial *t, qf_net **ranged)
+{
+    const qf_random random = t->context->random; /* all see the same batch */
+    QF_TRY(make_net(t, t->prepared, QF_TRAIN, ranged));
+    QF_TRY(qf_net_load_weights_from_memory(*ranged, t->weights, t->weight_bytes));
+    qf_status status = qf_net_forward(*ranged, NULL);
+    t->context->random = random;
+    return status;
+}
+
+static void count_values(qf_bits_trial *t)
+{
+    for (size_t i = 0; i < t->input_count; i++) {
+        const qf_layer *layer = qf_net_find_layer(t->ranged[0], t->inputs[i].quantiser);
+        const qf_shape *shape = &layer->top[0]->data->shape;
+        t->inputs[i].values =
+            qf_shape_count(shape) / (shape->axes && shape->dim[0] ? (size_t)shape->dim[0] : 1);
+    }
+}
+
+static qf_status find_all_ranges(qf_bits_trial *t, bool each_level)
+{
+    for (int level = 0; level < (each_level ? QF_BITS_LEVELS : 1); level++) {
+        if (each_level)
+            set_input_bits(t, NULL, qf_bits_levels[level], t->prepared);
+        QF_TRY(find_ranges(t, &t->ranged[level]));
+    }
+    count_values(t);
+    return QF_OK;
 }
 
 qf_status qf_bits_trial_open(qf_context *context, const qf_qat_options *net, int activation_bits,
@@ -108,40 +203,43 @@ qf_status qf_bits_trial_open(qf_context *context, const qf_qat_options *net, int
         status = prepare(out, &p, &config, activation_bits);
     qf_message_free(p.weights);
     qf_config_release(&config);
-    return status == QF_OK ? find_ranges(out) : status;
+    return status == QF_OK ? find_all_ranges(out, !activation_bits) : status;
 }
 
 void qf_bits_trial_close(qf_bits_trial *t)
 {
-    qf_net_destroy(t->ranged);
+    for (int level = 0; level < QF_BITS_LEVELS; level++)
+        qf_net_destroy(t->ranged[level]);
     qf_message_free(t->plain);
     qf_message_free(t->prepared);
     qf_free(t->weights);
     qf_free(t->units);
+    qf_free(t->inputs);
     *t = (qf_bits_trial){0};
 }
 
 /* ---- a trial ---- */
 
-static void set_bits(const qf_bits_trial *t, const int *bits, Caffe__NetParameter *net)
+/* The net whose first batch set the ranges of so many bits. */
+static const qf_net *ranged_with(const qf_bits_trial *t, const qf_layer *quantiser)
 {
-    char name[160];
-    for (size_t i = 0; i < t->count; i++) {
-        snprintf(name, sizeof name, "%s_weight_qat", t->units[i].name);
-        Caffe__LayerParameter *qat = qf_find_layer(net, name);
-        if (!qat || !qat->retrain_weight_quant_param)
-            continue;
-        qat->retrain_weight_quant_param->has_num_bits = true;
-        qat->retrain_weight_quant_param->num_bits = (uint32_t)bits[i];
-    }
+    const uint32_t bits = quantiser->param->retrain_data_quant_param
+                              ? quantiser->param->retrain_data_quant_param->num_bits
+                              : QF_BITS_CODE;
+    for (int level = 0; level < QF_BITS_LEVELS; level++)
+        if (t->ranged[level] && bits == (uint32_t)qf_bits_levels[level])
+            return t->ranged[level];
+    return t->ranged[0];
 }
 
 static qf_status give_ranges(const qf_bits_trial *t, const qf_net *net)
 {
     for (int l = 0; l < net->layer_count; l++) {
         qf_layer *layer = net->layers[l];
-        const qf_layer *measured = qf_net_find_layer(t->ranged, layer->name);
-        if (!measured || strcmp(layer->type->name, "ActivationQAT") != 0)
+        if (strcmp(layer->type->name, "ActivationQAT") != 0)
+            continue;
+        const qf_layer *measured = qf_net_find_layer(ranged_with(t, layer), layer->name);
+        if (!measured)
             continue;
         for (int i = 0; i < layer->param_count; i++)
             QF_TRY(qf_tensor_copy(t->context, layer->params[i].blob->data,
@@ -150,13 +248,14 @@ static qf_status give_ranges(const qf_bits_trial *t, const qf_net *net)
     return QF_OK;
 }
 
-static qf_status open_net(const qf_bits_trial *t, const int *bits, qf_net **out)
+static qf_status open_net(const qf_bits_trial *t, const qf_bits_shares *bits, qf_net **out)
 {
     if (!bits) {
         QF_TRY(make_net(t, t->plain, QF_TEST, out));
         return qf_net_load_weights(*out, t->weights_file);
     }
-    set_bits(t, bits, t->prepared);
+    set_weight_bits(t, bits->weights, t->prepared);
+    set_input_bits(t, bits->inputs, QF_BITS_CODE, t->prepared);
     QF_TRY(make_net(t, t->prepared, QF_TEST, out));
     QF_TRY(qf_net_load_weights_from_memory(*out, t->weights, t->weight_bytes));
     return give_ranges(t, *out);
@@ -186,7 +285,7 @@ static qf_status take(const qf_bits_trial *t, const qf_scores *scores, qf_bits_s
     return QF_OK;
 }
 
-qf_status qf_bits_trial_test(const qf_bits_trial *t, const int *bits, int batches,
+qf_status qf_bits_trial_test(const qf_bits_trial *t, const qf_bits_shares *bits, int batches,
                              qf_bits_score *out)
 {
     const qf_random random = t->context->random; /* each trial draws the same */
@@ -205,10 +304,18 @@ qf_status qf_bits_trial_test(const qf_bits_trial *t, const int *bits, int batche
     return status;
 }
 
-uint64_t qf_bits_trial_bytes(const qf_bits_trial *t, const int *bits)
+uint64_t qf_bits_trial_bytes(const qf_bits_trial *t, const int *weights)
 {
     uint64_t bytes = 4 * t->other_values;
     for (size_t i = 0; i < t->count; i++)
-        bytes += (t->units[i].weights * (uint64_t)(bits ? bits[i] : 32) + 7) / 8;
+        bytes += (t->units[i].weights * (uint64_t)(weights ? weights[i] : 32) + 7) / 8;
+    return bytes;
+}
+
+uint64_t qf_bits_trial_input_bytes(const qf_bits_trial *t, const int *inputs)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < t->input_count; i++)
+        bytes += (t->inputs[i].values * (uint64_t)inputs[i] + 7) / 8;
     return bytes;
 }

@@ -15,12 +15,11 @@ static bool ends_in(const char *file, const char *ending)
 
 static void put_definition(qf_buffer *out, const qf_bits_result *r)
 {
-    qf_buffer_print(out, "# Bits of weights by layer, chosen by qaffe qat bits.\n"
+    qf_buffer_print(out, "# Bits of weights and inputs by layer, chosen by qaffe qat bits.\n"
                          "retrain_data_quant_config { ulq_quantize { } }\n"
                          "retrain_weight_quant_config { arq_retrain { } }\n");
     for (size_t i = 0; i < r->layers; i++) {
-        const bool edge = i == 0 || i + 1 == r->layers; /* whose input was left at 8 */
-        const int activations = edge ? 8 : r->activation_bits;
+        const int activations = r->layer[i]->activation_bits;
         if (r->layer[i]->bits == 8 && activations == 8)
             continue;
         qf_buffer_print(out, "override_layer_configs {\n  layer_name: ");
@@ -62,6 +61,10 @@ static void put_json(qf_buffer *out, const qf_bits_result *r)
                         (unsigned long long)layer->weights, layer->bits);
         member(out, "cost6", layer->cost6);
         member(out, "cost4", layer->cost4);
+        qf_buffer_print(out, ", \"input_values\": %llu, \"activation_bits\": %d",
+                        (unsigned long long)layer->input_values, layer->activation_bits);
+        member(out, "activation_cost6", layer->activation_cost6);
+        member(out, "activation_cost4", layer->activation_cost4);
         qf_buffer_print(out, "}");
     }
     qf_buffer_print(out, "],\n \"rows\": [");
@@ -69,7 +72,8 @@ static void put_json(qf_buffer *out, const qf_bits_result *r)
         const qf_bits_row *row = r->row[i];
         qf_buffer_print(out, "%s\n  {\"change\": ", i ? "," : "");
         qf_put_json_text(out, row->change);
-        qf_buffer_print(out, ", \"bytes\": %llu", (unsigned long long)row->bytes);
+        qf_buffer_print(out, ", \"bytes\": %llu, \"input_bytes\": %llu",
+                        (unsigned long long)row->bytes, (unsigned long long)row->input_bytes);
         member(out, "score", row->score);
         member(out, "loss", row->loss);
         qf_buffer_print(out, ", \"pareto\": %s, \"chosen\": %s}", row->pareto ? "true" : "false",
@@ -151,15 +155,16 @@ static void put_points(qf_buffer *out, const qf_bits_result *r, const scale *x, 
         const qf_bits_row *row = r->row[i];
         if (!isfinite(row->loss))
             continue;
-        qf_buffer_print(out, "<circle r='%d' fill='%s'", row->chosen ? 7 : 4,
-                        row->chosen   ? "#d43"
-                        : row->pareto ? "#27b"
-                                      : "#bbb");
+        const char *colour = row->chosen ? "#d43" : row->pareto ? "#27b" : "#bbb";
+        const bool of_inputs = row->input_bytes < r->row[0]->input_bytes; /* hollow */
+        qf_buffer_print(out, "<circle r='%d' fill='%s' stroke='%s'", row->chosen ? 7 : 4,
+                        of_inputs && !row->chosen ? "#fff" : colour, colour);
         put_place(out, "cx", at_x(x, (double)row->bytes));
         put_place(out, "cy", at_y(y, row->loss));
         qf_buffer_print(out, "><title>");
         qf_put_html(out, *row->change ? row->change : "8 bits everywhere");
-        qf_buffer_print(out, ": %llu bytes, loss ", (unsigned long long)row->bytes);
+        qf_buffer_print(out, ": %llu bytes, inputs %llu, loss ", (unsigned long long)row->bytes,
+                        (unsigned long long)row->input_bytes);
         qf_put_digits(out, row->loss, 4);
         qf_buffer_print(out, "</title></circle>\n");
     }
