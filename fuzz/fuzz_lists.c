@@ -1,6 +1,7 @@
-/* Lists: ImageData's of images, WindowData's of windows, SSD's of annotations and sizes, and those
- * of images and their labels, of which no image is there. */
+/* Lists: ImageData's of images, WindowData's of windows, ImageGtData's of fields, SSD's of
+ * annotations and sizes, and those of images and their labels, of which no image is there. */
 #include "data/boxes/name_sizes.h"
+#include "data/sources/field_list.h"
 #include "data/sources/image_list.h"
 #include "data/sources/label_map_source.h"
 #include "data/sources/window_list.h"
@@ -21,6 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     param.source = (char *)path;
     if (qf_window_list_read(context, &param, &windows) == QF_OK)
         qf_window_list_release(&windows);
+    qf_field_list fields;
+    if (qf_field_list_read(context, path, "none/", &fields) == QF_OK)
+        qf_field_list_release(&fields);
     qf_name_sizes sizes;
     (void)qf_name_sizes_read(context, path, &sizes);
     qf_name_sizes_release(&sizes);

@@ -397,6 +397,9 @@ static void texts(void)
              "a.png b.png\n\n c.png\td.png more\r\ne.png 17\nalone.png\n");
     put_text("fuzz_lists", "windows",
              "# 0\na.png\n3\n30\n40\n2\n3 0.9 4 5 20 24\n1 0.1 10 2 35 15\n# 1 b.png 3 4 5 0\n");
+    put_text("fuzz_lists", "fields",
+             "# 0\na.png\n3\n30\n40\n2\n3 0 4 5 20 24\n1 1 10 2 35 15\n1\n0 0 9 9\n"
+             "# 1 b.png 3 4 5 0 0\n");
     put_choice("fuzz_annotation", "xml", 0, annotation, sizeof annotation - 1);
     put_choice("fuzz_annotation", "json", 1, coco, sizeof coco - 1);
     put_choice("fuzz_annotation", "txt", 2, "1 2 3 4 5\n2 0.5 1 9 8\n", 22);

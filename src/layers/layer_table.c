@@ -18,9 +18,12 @@
     X(batch_norm)                                                                                  \
     X(batch_reindex)                                                                               \
     X(batch_to_space)                                                                              \
+    X(bbox_accuracy)                                                                               \
     X(bias)                                                                                        \
     X(bnll)                                                                                        \
     X(box_annotator_ohem)                                                                          \
+    X(box_output)                                                                                  \
+    X(box_target)                                                                                  \
     X(center_loss)                                                                                 \
     X(clip)                                                                                        \
     X(combined_margin)                                                                             \
@@ -34,11 +37,14 @@
     X(ctc_loss)                                                                                    \
     X(data)                                                                                        \
     X(de_quant)                                                                                    \
+    X(decode_bbox)                                                                                 \
     X(deconvolution)                                                                               \
     X(dense_image_data)                                                                            \
     X(depth_to_space)                                                                              \
     X(depthwise_convolution)                                                                       \
+    X(detection_accuracy)                                                                          \
     X(detection_evaluate)                                                                          \
+    X(detection_loss)                                                                              \
     X(detection_output)                                                                            \
     X(distillation_loss)                                                                           \
     X(div)                                                                                         \
@@ -63,6 +69,7 @@
     X(ifmr)                                                                                        \
     X(im2col)                                                                                      \
     X(image_data)                                                                                  \
+    X(image_gt_data)                                                                               \
     X(image_labelmap_data)                                                                         \
     X(image_seg_data)                                                                              \
     X(infogain_loss)                                                                               \

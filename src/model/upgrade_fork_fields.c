@@ -9,6 +9,7 @@
  *  - InnerProduct with the weights as a second bottom (NormFace) is MatMul;
  *  - Reshape with `pixelshuffler` (synopsys-caffe) is PixelShuffle;
  *  - Flip (NormFace) is Reverse;
+ *  - ProposalTarget with `cls_num` (MS-CNN) is BoxTarget: the name is py-faster-rcnn's here;
  *  - `normalize_type: "Softmax"` (AMSoftmax) is what Softmax does.
  */
 #include "model/field.h"
@@ -292,6 +293,17 @@ static qf_status check_normalize_type(qf_context *context, Caffe__LayerParameter
     return QF_OK;
 }
 
+/* ---- MS-CNN's ProposalTarget ---- */
+
+static qf_status rename_box_target(qf_context *context, Caffe__LayerParameter *layer, bool *changed)
+{
+    const Caffe__ProposalTargetParameter *p = layer->proposal_target_param;
+    if (!qf_upgrade_is(layer, "ProposalTarget") || !p || !p->has_cls_num)
+        return QF_OK;
+    *changed = true;
+    return qf_set_string(context, &layer->type, "BoxTarget");
+}
+
 /* ---- Flip ---- */
 
 static qf_status make_reverse(qf_context *context, Caffe__LayerParameter *layer)
@@ -331,6 +343,7 @@ qf_status qf_upgrade_fork_fields(qf_context *context, Caffe__NetParameter *net, 
             QF_TRY(make_shuffle(context, net->layer[i]));
         if (flipped)
             QF_TRY(make_reverse(context, net->layer[i]));
+        QF_TRY(rename_box_target(context, net->layer[i], changed));
         QF_TRY(check_normalize_type(context, net->layer[i], changed));
         *changed |= forget_fillers(net->layer[i]);
         *changed |= bounded || scaled || product || shuffled || flipped;

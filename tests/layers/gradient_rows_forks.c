@@ -7,6 +7,14 @@
     "0.1 0.1 0.2 0.2 0.1 0.1 0.2 0.2 0.3 0.3 0.2 0.2"
 #define TRUTHS "1 1 3 8 = 0 1 0 0.1 0.1 0.4 0.45 0 0 2 0 0.5 0.6 0.8 0.9 0 1 2 0 0.2 0.6 0.5 1 0"
 
+/* Two objects in the first of two images, one and an ignored one in the second. */
+#define LABELS_OF_CELLS                                                                            \
+    "2 6 2 3 = 1 0 2 0 0 0 3 0 22 0 0 0 5 0 3 0 0 0 9 0 6 0 0 0 7 0 12 0 0 0 .8 .1 .6 .3 .1 .2 "   \
+    "0 0 0 7 2 0 0 0 0 9 11 0 0 0 0 9 12 0 0 0 0 9 13 0 0 0 0 9 6 0 .1 .1 .1 .9 .7 .4"
+#define DETECTION_LOSS                                                                             \
+    "loss_param { ignore_label: 7 } detection_loss_param { cls_num: 3 lambda: 0.7 field_w: 10 "    \
+    "field_h: 8 field_xyr: 0.2 field_whr: 40 downsample_rate: 8 bg_threshold: 0.25 "
+
 const gradient_row gradient_rows_forks[] = {
     {"Add", .bottoms = {"2 3 2", "2 3 2"}},
     {"Add", .bottoms = {"2 3 1 2", "4 2"}},
@@ -33,6 +41,13 @@ const gradient_row gradient_rows_forks[] = {
     {"DepthToSpace", .bottoms = {"2 8 2 3"},
      .param = "depth_to_space_param { block_size: 2 data_format: 'NCHW' }"},
     {"DepthToSpace", .bottoms = {"2 2 3 8"}, .param = "depth_to_space_param { block_size: 2 }"},
+    {"DetectionLoss", .bottoms = {"2 7 2 3", LABELS_OF_CELLS},
+     .param = DETECTION_LOSS "sample_mode: 'all' }"},
+    {"DetectionLoss", .bottoms = {"2 7 2 3", LABELS_OF_CELLS},
+     .param = DETECTION_LOSS
+     "sample_mode: 'bootstrap' bb_smooth: false pos_neg_weighted: true "
+     "iou_weighted: true } bbox_reg_param { bbox_mean: 0.1 bbox_mean: 0.1 bbox_mean: 0 "
+     "bbox_mean: 0 bbox_std: 2 bbox_std: 2 bbox_std: 1.5 bbox_std: 1.5 }"},
     {"Div", .bottoms = {"2 3 2", "2 3 2 = 2 1.5 -1 -2 1 3 -1.5 2 1 1 2 -3"}},
     {"Div", .bottoms = {"3 1", "2 3 2 = 2 1.5 -1 -2 1 3 -1.5 2 1 1 2 -3"}},
     {"Div", .bottoms = {"2 3 2", "3 1 = 2 1.5 -1"}},
@@ -168,6 +183,10 @@ const gradient_row gradient_rows_forks[] = {
      .param = "roi_align_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.25 sampling_ratio: 2 "
               "roi_end_mode: "
               "1 }"},
+    {"ROIAlign", .bottoms = {"2 2 5 6", "3 5 = 0 4 4 19 14 1 0 0 30 25 1 8 -9 9 60"},
+     .param = "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.25 pad_ratio: 0.1 }"},
+    {"ROIPooling", .bottoms = {"2 2 5 6", "2 5 = 0 4 4 13 11 1 8 -9 9 60"},
+     .param = "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.25 pad_ratio: 0.3 }"},
     {"ROIPooling", .bottoms = {"2 2 5 6", "3 5 = 0 4 4 19 14 1 0 0 30 25 1 8 -9 9 60"},
      .param = "roi_pooling_param { pooled_h: 2 pooled_w: 3 spatial_scale: 0.25 }"},
     {"DistillationLoss", .bottoms = {"4 5", "4 5 fixed"}},

@@ -157,7 +157,9 @@ static void check_regions(const qf_device *device, const shape *s, qf_region_kin
                                  .pooled = {s->pooled[0], s->pooled[1]},
                                  .scale = {s->scale, rows_chance(0.5) ? s->scale : 1.5f * s->scale},
                                  .samples = s->samples,
-                                 .end_inside = rows_chance(0.5)};
+                                 .end_inside = rows_chance(0.5),
+                                 .at_corners = kind == QF_REGION_POINTS && rows_chance(0.3),
+                                 .pad = rows_chance(0.3) ? 0.25f : 0};
     operands o =
         open_operands(s, channels, (int[]){s->regions, s->channels, s->pooled[0], s->pooled[1]});
     if (special)

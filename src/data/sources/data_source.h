@@ -70,6 +70,12 @@ qf_status qf_image_source_open(qf_context *context, const Caffe__ImageDataParame
 qf_status qf_window_source_open(qf_context *context, const Caffe__WindowDataParameter *param,
                                 const Caffe__TransformationParameter *transform,
                                 qf_data_source *out);
+/* MS-CNN's: boxes are rows in pixels of the item, with 1 as last number where they do not count. */
+qf_status qf_field_source_open(qf_context *context, const Caffe__ImageGtDataParameter *param,
+                               const Caffe__TransformationParameter *transform, qf_random *random,
+                               qf_data_source *out);
+/* Labels of rows that are no objects: nobody looks at what lies in such a box; all of the image. */
+enum { QF_BOX_UNSEEN = -1, QF_BOX_OF_IMAGE = -2 };
 void qf_data_source_close(qf_data_source *source);
 
 /* ---- for sources ---- */

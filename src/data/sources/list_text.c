@@ -79,3 +79,13 @@ bool qf_list_integer(const char *word, double low, double high, int *out)
     *out = (int)value;
     return true;
 }
+
+qf_status qf_list_take_integer(qf_context *context, const char *path, qf_list_words *words,
+                               const char *what, int low, int high, int *out)
+{
+    const char *word = qf_list_next_word(words);
+    if (word && qf_list_integer(word, low, high, out))
+        return QF_OK;
+    return qf_fail(context, QF_E_FORMAT, "%s:%d: expected %s, found '%.80s'", path, words->line,
+                   what, word ? word : "the end of the file");
+}

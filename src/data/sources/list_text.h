@@ -3,6 +3,7 @@
 #define QF_DATA_SOURCES_LIST_TEXT_H
 
 #include "base/buffer.h"
+#include "base/context.h"
 
 /* The file, whose lines end in \n afterwards, also where it has \r\n, and without a byte order
  * mark. What would cut a line short is refused with its place: a zero byte, a \r that ends no line.
@@ -23,5 +24,9 @@ char *qf_list_next_word(qf_list_words *words);
 bool qf_list_number(const char *word, double *out);
 /* The same where it has no fraction but zeros and lies from `low` to `high`. */
 bool qf_list_integer(const char *word, double low, double high, int *out);
+
+/* The next word of the list `path`, which must be such a number: `what`, for the sentence. */
+qf_status qf_list_take_integer(qf_context *context, const char *path, qf_list_words *words,
+                               const char *what, int low, int high, int *out);
 
 #endif

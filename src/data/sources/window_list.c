@@ -32,8 +32,8 @@ static qf_status unexpected(reader *r, const char *what, const char *found)
 
 static qf_status take_integer(reader *r, const char *what, int low, int *out)
 {
-    const char *word = qf_list_next_word(&r->words);
-    return word && qf_list_integer(word, low, INTEGER_MAX, out) ? QF_OK : unexpected(r, what, word);
+    return qf_list_take_integer(r->context, r->param->source, &r->words, what, low, INTEGER_MAX,
+                                out);
 }
 
 static qf_status add_window(reader *r, qf_windows *to, const qf_window *window)

@@ -23,6 +23,10 @@ typedef struct qf_region_pooling {
     float scale[2];              /* of the map against the image: height, width */
     int samples;                 /* points a side of a bin; 0: one for each pixel of the map */
     bool end_inside;             /* of points: x2 and y2 are the last pixels of the region */
+    bool at_corners; /* of points: one at each corner of a bin (MS-CNN's ROIAlign), and so one more
+                        of them than bins a side; pixels are their middles, and what lies more than
+                        half a pixel outside counts as 0 */
+    float pad;       /* so much of its size is added to each side of a region (MS-CNN) */
 } qf_region_pooling;
 
 enum { QF_REGION_NUMBERS = 5 }; /* of a region: image of the batch, x1, y1, x2, y2 */
@@ -78,11 +82,28 @@ QF_HOST_DEVICE qf_region_axis qf_region_points(const qf_region_pooling *s, int a
     return points;
 }
 
+QF_HOST_DEVICE qf_region_axis qf_region_corner(const qf_region_pooling *s, int axis, double begin,
+                                               double end, int index)
+{
+    const int size = axis == 0 ? s->height : s->width;
+    const double scale = (double)s->scale[axis], length = (end - begin) * scale;
+    const int bins = s->pooled[axis] - 1;
+    const double at = begin * scale - 0.5 + index * length / (bins > 0 ? bins : 1);
+    qf_region_axis point = {0, 0, at, 0, 1};
+    point.to = length > 0 && at >= -0.5 && at <= size - 0.5;
+    return point;
+}
+
 QF_HOST_DEVICE qf_region_axis qf_region_axis_of(const qf_region_pooling *s, int axis, float begin,
                                                 float end, int index)
 {
-    const float low = fminf(fmaxf(begin, -QF_REGION_FAR), QF_REGION_FAR);
-    const float high = fminf(fmaxf(end, -QF_REGION_FAR), QF_REGION_FAR);
+    float low = fminf(fmaxf(begin, -QF_REGION_FAR), QF_REGION_FAR);
+    float high = fminf(fmaxf(end, -QF_REGION_FAR), QF_REGION_FAR);
+    const float pad = s->pad > 0 ? (high - low + 1) * s->pad : 0;
+    low -= pad;
+    high += pad;
+    if (s->at_corners)
+        return qf_region_corner(s, axis, (double)low, (double)high, index);
     return s->kind == QF_REGION_POINTS ? qf_region_points(s, axis, (double)low, (double)high, index)
                                        : qf_region_pixels(s, axis, low, high, index);
 }

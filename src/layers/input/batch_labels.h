@@ -18,5 +18,9 @@ extern const qf_batch_labels qf_labels_boxes;   /* SSD's rows */
 /* As YOLO's losses read them: so many for each image (label from 0, centre, size), the rest of
  * which is 0; easy: without the difficult ones. */
 extern const qf_batch_labels qf_labels_yolo, qf_labels_yolo_easy;
+/* MS-CNN's maps of what lies in fields, and boxes (field_labels.c); and whether the layer's
+ * parameters and tops fit together. */
+extern const qf_batch_labels qf_labels_fields;
+qf_status qf_labels_fields_check(const qf_layer *layer);
 
 #endif

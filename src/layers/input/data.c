@@ -1,6 +1,6 @@
-/* Data, AnnotatedData, ImageData, WindowData, and DenseImageData, ImageSegData, ImageLabelmapData:
- * batches of images and labels, made ahead of time. They differ in the source that is opened, and
- * in what labels are (batch_labels.h). */
+/* Data, AnnotatedData, ImageData, ImageGtData, WindowData, and DenseImageData, ImageSegData,
+ * ImageLabelmapData: batches of images and labels, made ahead of time. They differ in the source
+ * that is opened, and in what labels are (batch_labels.h). */
 #include "data/sources/hold_back.h"
 #include "data/sources/label_map_source.h"
 #include "data/sources/prefetch.h"
@@ -127,6 +127,19 @@ static qf_status setup_windows(qf_layer *layer)
     QF_TRY(check_batch(layer, p->batch_size));
     QF_TRY(qf_window_source_open(layer->context, p, layer->param->transform_param, &source));
     return start(layer, &source, p->batch_size, DEPTH, &random, &qf_labels_numbers);
+}
+
+static qf_status setup_fields(qf_layer *layer)
+{
+    const Caffe__ImageGtDataParameter *p =
+        QF_LAYER_PARAM(layer, image_gt_data_param, IMAGE_GT_DATA_, ImageGtData);
+    qf_random random = qf_random_fork(&layer->context->random);
+    qf_data_source source;
+    QF_TRY(check_batch(layer, p->batch_size));
+    QF_TRY(qf_labels_fields_check(layer));
+    QF_TRY(
+        qf_field_source_open(layer->context, p, layer->param->transform_param, &random, &source));
+    return start(layer, &source, p->batch_size, DEPTH, &random, &qf_labels_fields);
 }
 
 /* ---- a label for each pixel ---- */
@@ -295,6 +308,7 @@ DATA_LAYER(annotated_data, "AnnotatedData", 1, 2, setup_annotated, true);
 DATA_LAYER(data, "Data", 1, 2, setup_data, true);
 DATA_LAYER(dense_image_data, "DenseImageData", 2, 2, setup_dense, true);
 DATA_LAYER(image_data, "ImageData", 2, 2, setup_images, true);
+DATA_LAYER(image_gt_data, "ImageGtData", 2, -1, setup_fields, true);
 DATA_LAYER(image_labelmap_data, "ImageLabelmapData", 2, 2, setup_edges, true);
 DATA_LAYER(image_seg_data, "ImageSegData", 2, 3, setup_seg, true);
 DATA_LAYER(window_data, "WindowData", 2, 2, setup_windows, false);

@@ -53,6 +53,14 @@ qf_status qf_regions_check_scale(const qf_layer *layer, float scale, const char 
                    "%s: spatial_scale must be above 0 and at most 1e6, is %g", name, (double)scale);
 }
 
+qf_status qf_regions_check_pad(const qf_layer *layer, float pad_ratio)
+{
+    if (pad_ratio >= 0 && pad_ratio <= 100)
+        return QF_OK;
+    return qf_fail(layer->context, QF_E_VALUE,
+                   "roi_pooling_param: pad_ratio must be from 0 to 100, is %g", (double)pad_ratio);
+}
+
 /* Each refers to an image of the batch, none has a NaN. */
 static qf_status check_regions(const qf_layer *layer)
 {

@@ -20,6 +20,8 @@ qf_status qf_regions_top(qf_layer *layer);
 
 /* Above 0 and at most 1e6? `name`: the message that it stands in. */
 qf_status qf_regions_check_scale(const qf_layer *layer, float scale, const char *name);
+/* Of roi_pooling_param: from 0 to 100? */
+qf_status qf_regions_check_pad(const qf_layer *layer, float pad_ratio);
 
 /* Those of the layers: reshape for all whose outputs are the map's channels. */
 qf_status qf_regions_reshape(qf_layer *layer);

@@ -1,5 +1,5 @@
 /* ROIPooling (Fast R-CNN): each region cut into pooled_h × pooled_w bins, the largest value of each
- * bin; 0 where a bin holds nothing. */
+ * bin; 0 where a bin holds nothing. With pad_ratio (MS-CNN) regions are larger on each side. */
 #include "layers/pooling/regions.h"
 
 static qf_status setup(qf_layer *layer)
@@ -16,7 +16,9 @@ static qf_status setup(qf_layer *layer)
         .kind = QF_REGION_MAX,
         .pooled = {(int)p->pooled_h, (int)p->pooled_w},
         .scale = {p->has_spatial_scale_h ? p->spatial_scale_h : p->spatial_scale,
-                  p->has_spatial_scale_w ? p->spatial_scale_w : p->spatial_scale}};
+                  p->has_spatial_scale_w ? p->spatial_scale_w : p->spatial_scale},
+        .pad = p->pad_ratio};
+    QF_TRY(qf_regions_check_pad(layer, p->pad_ratio));
     QF_TRY(qf_regions_check_scale(layer, pooling->scale[0], "roi_pooling_param"));
     return qf_regions_check_scale(layer, pooling->scale[1], "roi_pooling_param");
 }

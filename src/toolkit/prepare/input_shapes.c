@@ -131,6 +131,19 @@ static const struct companion *find_companion(const Caffe__LayerParameter *layer
     return NULL;
 }
 
+/* MS-CNN's: what lies in fields, for each of their sizes; behind them the objects. */
+static given of_fields(const Caffe__ImageGtDataParameter *p, size_t top, const given *images)
+{
+    if (!p || top > p->n_downsample_rate)
+        return (given){.dim = {1, 7, 1, 1}, .axes = 4};
+    given out = {.dim = {images->dim[0], 6}, .axes = 4};
+    const uint32_t stride = p->downsample_rate[top - 1];
+    for (size_t i = 2; i < 4; i++)
+        out.dim[i] =
+            stride && images->axes == 4 ? (int64_t)((double)images->dim[i] / stride + 0.5) : 1;
+    return out;
+}
+
 /* Of a top that is not given, when the images are `first`. */
 static void accompany(const Caffe__LayerParameter *layer, size_t top, const given *first,
                       given *out)
@@ -138,6 +151,8 @@ static void accompany(const Caffe__LayerParameter *layer, size_t top, const give
     const struct companion *found = find_companion(layer, top);
     const Caffe__RoIDataParameter *regions = layer->roi_data_param;
     *out = (given){.dim = {first->dim[0]}, .axes = 1};
+    if (qf_layer_is(layer, "ImageGtData"))
+        *out = of_fields(layer->image_gt_data_param, top, first);
     if (!found)
         return;
     out->axes = found->axes;
@@ -225,6 +240,7 @@ static void expected_image(const Caffe__LayerParameter *layer, uint32_t size[3])
     const Caffe__TransformationParameter *t = layer->transform_param;
     const Caffe__ImageDataParameter *image = layer->image_data_param;
     const Caffe__DenseImageDataParameter *dense = layer->dense_image_data_param;
+    const Caffe__ImageGtDataParameter *fields = layer->image_gt_data_param;
     const Caffe__PythonParameter *python = layer->python_param;
     const bool regions = qf_layer_is(layer, "RoIData") || /* a usual picture's */
                          (python && python->layer && strcmp(python->layer, "RoIDataLayer") == 0);
@@ -237,6 +253,8 @@ static void expected_image(const Caffe__LayerParameter *layer, uint32_t size[3])
         {image ? image->new_height : 0, image ? image->new_width : 0},
         {dense ? dense->crop_height : 0, dense ? dense->crop_width : 0},
         {dense ? dense->new_height : 0, dense ? dense->new_width : 0},
+        {fields ? fields->crop_height : 0, fields ? fields->crop_width : 0},
+        {fields ? fields->resize_height : 0, fields ? fields->resize_width : 0},
         {regions ? 600 : 224, regions ? 1000 : 224},
     };
     size_t i = 0;

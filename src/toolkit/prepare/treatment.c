@@ -22,10 +22,10 @@ void qf_plan_destroy(qf_plan *plan)
 static bool is_silent(const Caffe__LayerParameter *layer)
 {
     static const char *const types[] = {
-        "Data",          "Input",         "DummyData",    "Accuracy",          "Silence",
-        "Split",         "ImageData",     "HDF5Data",     "RawData",           "SoftmaxWithLoss",
-        "EuclideanLoss", "AnnotatedData", "MultiBoxLoss", "DetectionEvaluate", "Yolov3",
-        "RegionLoss"};
+        "Data",          "Input",         "DummyData",     "Accuracy",          "Silence",
+        "Split",         "ImageData",     "HDF5Data",      "RawData",           "SoftmaxWithLoss",
+        "EuclideanLoss", "AnnotatedData", "MultiBoxLoss",  "DetectionEvaluate", "Yolov3",
+        "RegionLoss",    "ImageGtData",   "DetectionLoss", "DetectionAccuracy", "BboxAccuracy"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (qf_layer_is(layer, types[i]))
             return true;

@@ -214,9 +214,9 @@ static qf_status turn_data_layers(qf_context *context, const qf_data_options *op
 
 static bool reads_data(const Caffe__LayerParameter *layer)
 {
-    static const char *const types[] = {"Data",          "ImageData", "HDF5Data", "MemoryData",
-                                        "WindowData",    "DummyData", "RawData",  "Python",
-                                        "AnnotatedData", "RoIData"};
+    static const char *const types[] = {"Data",          "ImageData", "HDF5Data",   "MemoryData",
+                                        "WindowData",    "DummyData", "RawData",    "Python",
+                                        "AnnotatedData", "RoIData",   "ImageGtData"};
     for (size_t i = 0; layer->n_bottom == 0 && i < sizeof types / sizeof *types; i++)
         if (qf_layer_is(layer, types[i]))
             return true;
