@@ -319,6 +319,27 @@ static void models_agree_in_every_integer(void **state)
     }
 }
 
+static double noise_of(const qf_qat_result *result, const char *layer)
+{
+    for (int i = 0; i < result->rows; i++)
+        if (strcmp(result->row[i]->name, layer) == 0)
+            return result->row[i]->activation_sqnr;
+    fail_msg("no row for %s", layer);
+    return 0;
+}
+
+/* A bit more is a ratio of signal to noise 6 dB higher, 8 more are 48 dB; a range is not the same
+ * share of values in each layer. */
+static void assert_noise_of_16_bits(const qf_qat_result *result)
+{
+    const double edge = noise_of(result, "ip");
+    static const char *const wide[] = {"c2", "c3"};
+    assert_true(edge > 25 && edge < 55);
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        if (!(noise_of(result, wide[i]) > 75))
+            fail_msg("%s: %g dB", wide[i], noise_of(result, wide[i]));
+}
+
 static void inputs_of_16_bits_have_no_deploy_model(void **state)
 {
     (void)state;
@@ -326,7 +347,7 @@ static void inputs_of_16_bits_have_no_deploy_model(void **state)
     assert_int_equal(result->verification->compared, 0);
     assert_int_equal(result->deploy_bytes, 0);
     assert_true(isnan(result->deploy_score));
-    assert_true(fabs(result->fake_quant_score - result->float_score) < 0.1); /* 3 of 32 */
+    assert_noise_of_16_bits(result);
     assert_false(qf_file_exists("w8a16/m_deploy_model.prototxt"));
     assert_quant("w8a16/m_fake_quant_model.prototxt", "c3", true, 16);
     qf_qat_result_destroy(result);
