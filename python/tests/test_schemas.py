@@ -17,6 +17,10 @@ SCHEMAS = pathlib.Path(amct_caffe.__file__).parent / "proto"
     ("calibration", "AMCTConfig", "batch_num: 2 common_config: { hfmg_quantize: { num_of_bins: 1024 } }"),
     ("retrain", "AMCTRetrainConfig", "retrain_data_quant_config: { ulq_quantize: { } } "
      "retrain_weight_quant_config: { arq_retrain: { dst_type: INT8 } }"),
+    *(("retrain", "AMCTRetrainConfig", "retrain_data_quant_config: { %s: { num_bits: 4 } } "
+       "retrain_weight_quant_config: { %s: { num_bits: 4 } }" % names)
+      for names in (("lsq_quantize", "lsq_retrain"), ("lsq_plus_quantize", "lsq_retrain"), ("pact_quantize", "arq_retrain"),
+                    ("tqt_quantize", "tqt_retrain"))),
 ])
 def test_a_schema_reads_a_configuration(folder, monkeypatch, name, message, text):
     if not shutil.which("protoc"):
