@@ -439,6 +439,35 @@ static void pictures_alone_suffice(void **state)
     }
 }
 
+/* What the margin makes of the scores follows from labels, which are not there. */
+static void margins_need_labels(void **state)
+{
+    (void)state;
+    static const char scores[] = SOURCES BODY;
+    static const struct {
+        const char *layer, *sentence;
+    } rows[] = {
+        {"type: 'CosinAddm' bottom: 'ip' bottom: 'label'",
+         "layer margin (CosinAddm) computes from the label of each item"},
+        {"type: 'MarginInnerProduct' bottom: 'ip' bottom: 'label' margin_inner_product_param { "
+         "num_output: 10 weight_filler { type: 'xavier' } }",
+         "layer margin (MarginInnerProduct) computes from the label of each item"},
+        {"type: 'InnerDistance' bottom: 'ip' bottom: 'label' inner_distance_param { num_output: 10 "
+         "update_center_only: true }",
+         "layer margin (InnerDistance) computes from the label of each item"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const qf_retrain_options o = {.size = sizeof o, .distil = QF_DISTIL_ON, .no_labels = 1};
+        char *text =
+            test_format("%s layer { name: 'margin' %s top: 'm' } layer { name: 'loss' "
+                        "type: 'SoftmaxWithLoss' bottom: 'm' bottom: 'label' top: 'loss' }",
+                        scores, rows[i].layer);
+        test_write_text(context, "margin.prototxt", text);
+        qf_free(text);
+        assert_fails(context, prepare("margin.prototxt", &o), rows[i].sentence);
+    }
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -471,6 +500,7 @@ int main(void)
         cmocka_unit_test(several_outputs),
         cmocka_unit_test(few_images_need_it),
         cmocka_unit_test(pictures_alone_suffice),
+        cmocka_unit_test(margins_need_labels),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);

@@ -114,6 +114,31 @@ qf_status qf_labels_list(qf_context *context, const Caffe__NetParameter *train,
     return walk_labels(context, train, NULL, append_bottom, out);
 }
 
+/* Layers whose outputs, of which the teacher's are learned, follow from the label of each item:
+ * the product with the own class has a margin. */
+static bool needs_labels(const Caffe__LayerParameter *layer)
+{
+    static const char *const margins[] = {"MarginInnerProduct", "LabelSpecificAdd", "CosinAddm",
+                                          "CombinedMargin"};
+    for (size_t i = 0; i < sizeof margins / sizeof *margins; i++)
+        if (qf_layer_is(layer, margins[i]))
+            return true;
+    return qf_layer_is(layer, "InnerDistance") && layer->inner_distance_param &&
+           layer->inner_distance_param->update_center_only;
+}
+
+qf_status qf_labels_check(qf_context *context, const Caffe__NetParameter *train)
+{
+    for (size_t l = 0; l < train->n_layer; l++)
+        if (needs_labels(train->layer[l]))
+            return qf_fail(context, QF_E_MISMATCH,
+                           "layer %s (%s) computes from the label of each item, so training "
+                           "without labels is not possible: give images with labels, or a training "
+                           "net that ends with the layer below it",
+                           train->layer[l]->name, train->layer[l]->type);
+    return QF_OK;
+}
+
 /* ---- in TRAIN from now on ---- */
 
 typedef struct change {

@@ -215,6 +215,8 @@ static qf_status make(qf_context *context, const Caffe__NetParameter *train,
                               &out->silence));
     QF_TRY(qf_phase_restrict(context, out->silence, QF_TRAIN));
     if (out->no_labels)
+        QF_TRY(qf_labels_check(context, train));
+    if (out->no_labels)
         QF_TRY(qf_labels_list(context, train, out->silence));
     bool *needed = qf_alloc(train->n_layer, sizeof *needed);
     const qf_status status = needed ? copy_layers(context, train, weights, needed, out)

@@ -63,6 +63,8 @@ void qf_teacher_release(qf_teacher *teacher);
 /* The tops of sources that no layer with parameters sees become bottoms of `out`. */
 qf_status qf_labels_list(qf_context *context, const Caffe__NetParameter *train,
                          Caffe__LayerParameter *out);
+/* Fails where a layer computes from labels what the net is to learn. */
+qf_status qf_labels_check(qf_context *context, const Caffe__NetParameter *train);
 /* In TRAIN, losses count by this factor; without labels, all that reads labels is gone there. */
 qf_status qf_labels_weigh(qf_context *context, Caffe__NetParameter *net, float factor,
                           bool no_labels);
