@@ -36,21 +36,21 @@ qf_status qf_step_codes(qf_context *context, const float *w, qf_weight_layout l,
 }
 
 /* Adding the largest float below a half rounds half away as roundf does; what lies beyond the codes
- * is clamped first, so that it fits an int. The ends are variables, of which the compiler makes
- * vectors. */
+ * is clamped first, so that it fits an int, and adds its code. The ends are variables, and both
+ * cases one expression: else the compiler makes branches, and no vectors. */
 QF_CLONES static float part(const float *restrict w, float *restrict dw, size_t n, float step,
                             float low, float high)
 {
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < n; i++) {
-        const float quotient = w[i] / step;
+        const float quotient = w[i] / step, gradient = dw[i];
         float clamped = quotient > low ? quotient : low;
         clamped = clamped < high ? clamped : high;
         const float code = (float)(int)(clamped + copysignf(0x1.fffffep-2f, clamped));
-        const bool inside = quotient >= low && quotient <= high;
-        sum += dw[i] * (inside ? code - quotient : clamped);
-        dw[i] = inside ? dw[i] : 0;
+        const float within = quotient == clamped ? quotient : 0;
+        sum += gradient * (code - within);
+        dw[i] = quotient == clamped ? gradient : 0;
     }
     return sum;
 }
