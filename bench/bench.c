@@ -209,6 +209,8 @@ static void print_usage(FILE *to)
     fputs(
         "  --layers            also a line for each layer\n"
         "  --no-memory         do not measure peak memory (a process for each contender)\n"
+        "  --processor-time    count that of all threads, not what a clock on the wall says: for a "
+        "busy\n                      machine, with --threads 1\n"
         "  --json FILE         write the figures to FILE as well\n"
         "  --files FOLDER      keep the models' files in FOLDER, which exists; use those that are "
         "there\n"
@@ -227,6 +229,7 @@ static bool read_options(int argc, char **argv, choices *o)
                                             {"measure", required_argument, NULL, 'w'},
                                             {"layers", no_argument, NULL, 'l'},
                                             {"no-memory", no_argument, NULL, 'M'},
+                                            {"processor-time", no_argument, NULL, 'c'},
                                             {"json", required_argument, NULL, 'j'},
                                             {"files", required_argument, NULL, 'f'},
                                             {"print-model", required_argument, NULL, 'p'},
@@ -259,6 +262,9 @@ static bool read_options(int argc, char **argv, choices *o)
             break;
         case 'M':
             o->memory = false;
+            break;
+        case 'c':
+            clock_of_processor();
             break;
         case 'j':
             o->json = optarg;

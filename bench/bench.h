@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 double seconds_now(void);
+void clock_of_processor(void); /* seconds_now() is processor time of all threads from now on */
 
 /* ---- nets (models.c) ---- */
 
@@ -41,6 +42,18 @@ enum {
     DISTIL_TRAIN, /* the same with the float net as its teacher */
     DISTIL_WEIGHTS,
     DISTIL_SOLVER,
+    LSQ_TRAIN, /* ranges that learn */
+    LSQ_WEIGHTS,
+    LSQ_SOLVER,
+    LSQ_PLUS_TRAIN,
+    LSQ_PLUS_WEIGHTS,
+    LSQ_PLUS_SOLVER,
+    PACT_TRAIN,
+    PACT_WEIGHTS,
+    PACT_SOLVER,
+    TQT_TRAIN,
+    TQT_WEIGHTS,
+    TQT_SOLVER,
     CALIBRATION,
     CALIBRATION_WEIGHTS,
     FILE_COUNT
@@ -71,6 +84,10 @@ enum {
     QAT_STEP,
     QAT_BF16_STEP,
     DISTIL_STEP,
+    LSQ_STEP,
+    LSQ_PLUS_STEP,
+    PACT_STEP,
+    TQT_STEP,
     FLOAT_INFERENCE,
     INT8_INFERENCE,
     CONTENDERS
@@ -152,6 +169,7 @@ typedef struct bench_measure {
 extern const bench_measure bench_measures[]; /* ended by a row without name */
 qf_status bench_calibration(bench *b);       /* calibration.c */
 qf_status bench_ptq(bench *b);               /* ptq.c */
+qf_status bench_run(bench *b);               /* qat_run.c */
 
 /* Tables (report.c). */
 void report_steps(const bench *b);

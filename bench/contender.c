@@ -11,6 +11,12 @@ const contender_type contender_types[] = {
                        true},
     [DISTIL_STEP] = {"distil", "QAT step with a teacher", DISTIL_TRAIN, DISTIL_WEIGHTS,
                      DISTIL_SOLVER, false},
+    [LSQ_STEP] = {"lsq", "QAT step, ranges by LSQ", LSQ_TRAIN, LSQ_WEIGHTS, LSQ_SOLVER, false},
+    [LSQ_PLUS_STEP] = {"lsq+", "QAT step, ranges by LSQ+", LSQ_PLUS_TRAIN, LSQ_PLUS_WEIGHTS,
+                       LSQ_PLUS_SOLVER, false},
+    [PACT_STEP] = {"pact", "QAT step, ranges by PACT", PACT_TRAIN, PACT_WEIGHTS, PACT_SOLVER,
+                   false},
+    [TQT_STEP] = {"tqt", "QAT step, ranges by TQT", TQT_TRAIN, TQT_WEIGHTS, TQT_SOLVER, false},
     [FLOAT_INFERENCE] = {"float-inference", "float inference", FLOAT_DEPLOY, FLOAT_WEIGHTS, -1,
                          false},
     [INT8_INFERENCE] = {"int8-inference", "int8 inference", INT8_DEPLOY, INT8_WEIGHTS, -1, false},
@@ -23,10 +29,17 @@ bool contender_available(const contender_type *type)
                                        dnnl_cpu_isa_avx512_core_bf16;
 }
 
+static clockid_t clock_used = CLOCK_MONOTONIC;
+
+void clock_of_processor(void)
+{
+    clock_used = CLOCK_PROCESS_CPUTIME_ID;
+}
+
 double seconds_now(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock_used, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 

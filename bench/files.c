@@ -17,6 +17,18 @@ static const char *const names[FILE_COUNT] = {
     [DISTIL_TRAIN] = "distil.prototxt",
     [DISTIL_WEIGHTS] = "distil.caffemodel",
     [DISTIL_SOLVER] = "distil_solver.prototxt",
+    [LSQ_TRAIN] = "lsq.prototxt",
+    [LSQ_WEIGHTS] = "lsq.caffemodel",
+    [LSQ_SOLVER] = "lsq_solver.prototxt",
+    [LSQ_PLUS_TRAIN] = "lsq_plus.prototxt",
+    [LSQ_PLUS_WEIGHTS] = "lsq_plus.caffemodel",
+    [LSQ_PLUS_SOLVER] = "lsq_plus_solver.prototxt",
+    [PACT_TRAIN] = "pact.prototxt",
+    [PACT_WEIGHTS] = "pact.caffemodel",
+    [PACT_SOLVER] = "pact_solver.prototxt",
+    [TQT_TRAIN] = "tqt.prototxt",
+    [TQT_WEIGHTS] = "tqt.caffemodel",
+    [TQT_SOLVER] = "tqt_solver.prototxt",
     [CALIBRATION] = "calibration.prototxt",
     [CALIBRATION_WEIGHTS] = "calibration.caffemodel",
 };
@@ -114,19 +126,42 @@ static qf_status run_and_save(qf_context *context, const char *model, qf_phase p
     return status;
 }
 
+/* How a net is prepared: who teaches, and how ranges and scales learn. */
+typedef struct way {
+    qf_distil distil;
+    const char *ranges, *scales;
+} way;
+static const way plain = {QF_DISTIL_OFF, "ulq_quantize", "arq_retrain"};
+
+/* Nets to train besides the float one. */
+static const struct trained {
+    int model, weights, solver;
+    way way;
+} trained[] = {
+    {QAT_TRAIN, QAT_WEIGHTS, QAT_SOLVER, {QF_DISTIL_OFF, "ulq_quantize", "arq_retrain"}},
+    {DISTIL_TRAIN, DISTIL_WEIGHTS, DISTIL_SOLVER, {QF_DISTIL_ON, "ulq_quantize", "arq_retrain"}},
+    {LSQ_TRAIN, LSQ_WEIGHTS, LSQ_SOLVER, {QF_DISTIL_OFF, "lsq_quantize", "lsq_retrain"}},
+    {LSQ_PLUS_TRAIN,
+     LSQ_PLUS_WEIGHTS,
+     LSQ_PLUS_SOLVER,
+     {QF_DISTIL_OFF, "lsq_plus_quantize", "lsq_retrain"}},
+    {PACT_TRAIN, PACT_WEIGHTS, PACT_SOLVER, {QF_DISTIL_OFF, "pact_quantize", "arq_retrain"}},
+    {TQT_TRAIN, TQT_WEIGHTS, TQT_SOLVER, {QF_DISTIL_OFF, "tqt_quantize", "tqt_retrain"}},
+};
+
 static qf_status prepare(qf_context *context, const bench_files *f, int model, int batch_num,
-                         qf_distil distil, const char *prepared, const char *prepared_weights)
+                         const way *how, const char *prepared, const char *prepared_weights)
 {
-    const qf_retrain_options options = {.size = sizeof options, .distil = distil};
+    const qf_retrain_options options = {.size = sizeof options, .distil = how->distil};
     char config[512], record[512], settings[512];
     qf_buffer text = {0};
     scratch(f, "config.json", config, sizeof config);
     scratch(f, "record.txt", record, sizeof record);
     scratch(f, "settings.cfg", settings, sizeof settings);
     qf_buffer_print(&text,
-                    "batch_num: %d\nretrain_data_quant_config { ulq_quantize { } }\n"
-                    "retrain_weight_quant_config { arq_retrain { channel_wise: true } }\n",
-                    batch_num ? batch_num : 1);
+                    "batch_num: %d\nretrain_data_quant_config { %s { } }\n"
+                    "retrain_weight_quant_config { %s { channel_wise: true } }\n",
+                    batch_num ? batch_num : 1, how->ranges, how->scales);
     qf_status status = write_text(context, settings, &text);
     qf_buffer_release(&text);
     QF_TRY(status);
@@ -145,7 +180,7 @@ static qf_status export(qf_context *context, const bench_files *f)
     scratch(f, "config.json", config, sizeof config);
     scratch(f, "record.txt", record, sizeof record);
     scratch(f, "int8", prefix, sizeof prefix);
-    QF_TRY(prepare(context, f, FLOAT_DEPLOY, 1, QF_DISTIL_OFF, prepared, weights));
+    QF_TRY(prepare(context, f, FLOAT_DEPLOY, 1, &plain, prepared, weights));
     QF_TRY(run_and_save(context, prepared, QF_TEST, weights, weights));
     return qf_save_quant_retrain_model(context, prepared, weights, QF_SAVE_DEPLOY, prefix, record,
                                        config);
@@ -159,17 +194,16 @@ qf_status files_make(qf_context *context, const bench_model *model, int batch, i
         QF_TRY(write_model(context, model, false, batch, path[FLOAT_TRAIN]));
         QF_TRY(write_model(context, model, true, batch, path[FLOAT_DEPLOY]));
         QF_TRY(write_solver(context, path[FLOAT_TRAIN], path[FLOAT_SOLVER]));
-        QF_TRY(write_solver(context, path[QAT_TRAIN], path[QAT_SOLVER]));
         QF_TRY(run_and_save(context, path[FLOAT_TRAIN], QF_TRAIN, NULL, path[FLOAT_WEIGHTS]));
-        QF_TRY(
-            prepare(context, f, FLOAT_TRAIN, 1, QF_DISTIL_OFF, path[QAT_TRAIN], path[QAT_WEIGHTS]));
-        QF_TRY(write_solver(context, path[DISTIL_TRAIN], path[DISTIL_SOLVER]));
-        QF_TRY(prepare(context, f, FLOAT_TRAIN, 1, QF_DISTIL_ON, path[DISTIL_TRAIN],
-                       path[DISTIL_WEIGHTS]));
+        for (size_t i = 0; i < sizeof trained / sizeof *trained; i++) {
+            const struct trained *t = &trained[i];
+            QF_TRY(write_solver(context, path[t->model], path[t->solver]));
+            QF_TRY(prepare(context, f, FLOAT_TRAIN, 1, &t->way, path[t->model], path[t->weights]));
+        }
         QF_TRY(export(context, f));
     }
     if (batch_num)
-        QF_TRY(prepare(context, f, FLOAT_TRAIN, batch_num, QF_DISTIL_OFF, path[CALIBRATION],
+        QF_TRY(prepare(context, f, FLOAT_TRAIN, batch_num, &plain, path[CALIBRATION],
                        path[CALIBRATION_WEIGHTS]));
     return QF_OK;
 }

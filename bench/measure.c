@@ -180,6 +180,8 @@ const bench_measure bench_measures[] = {
     {"calibration", "testing that searches shifts and ranges against plain testing",
      bench_calibration, false},
     {"ptq", "calibration without retraining against running the float net", bench_ptq, false},
+    {"run", "qat run that keeps the best state and finds its rate, against plain training",
+     bench_run, true},
     {"startup", "loading a .caffemodel against reading the file", measure_startup, false},
     {"on-request", "one iteration of one contender for each line on stdin (versus.py)",
      measure_on_request, true},

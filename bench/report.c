@@ -101,6 +101,10 @@ void report_steps(const bench *b)
     ratio(b, "QAT step / float step", c[QAT_STEP].best, c[FLOAT_STEP].best);
     ratio(b, "QAT bf16 step / float step", c[QAT_BF16_STEP].best, c[FLOAT_STEP].best);
     ratio(b, "QAT step with a teacher / QAT step", c[DISTIL_STEP].best, c[QAT_STEP].best);
+    ratio(b, "ranges by LSQ / QAT step", c[LSQ_STEP].best, c[QAT_STEP].best);
+    ratio(b, "ranges by LSQ+ / QAT step", c[LSQ_PLUS_STEP].best, c[QAT_STEP].best);
+    ratio(b, "ranges by PACT / QAT step", c[PACT_STEP].best, c[QAT_STEP].best);
+    ratio(b, "ranges by TQT / QAT step", c[TQT_STEP].best, c[QAT_STEP].best);
     ratio(b, "float inference / bare", c[FLOAT_INFERENCE].best, bare_of(b, BARE_FLOAT_INFERENCE));
     ratio(b, "int8 inference / bare int8", c[INT8_INFERENCE].best, bare_of(b, BARE_INT8_INFERENCE));
     ratio(b, "int8 / float inference", c[INT8_INFERENCE].best, c[FLOAT_INFERENCE].best);
