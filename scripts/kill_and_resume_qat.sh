@@ -34,21 +34,33 @@ END
 mkdir float
 (cd float && "$qaffe" train --solver ../solver.prototxt >log 2>&1)
 
-arguments="qat run --threads 2 --seed 1 --model ../net.prototxt --weights ../float/float_iter_60.caffemodel --iterations 200
-  --base-lr 0.003 --weight-bits 4 --patience 0 --out q/m"
+common="qat run --threads 2 --seed 1 --model ../net.prototxt --weights ../float/float_iter_60.caffemodel --iterations 200 --out q/m"
 
-mkdir alone
-cd alone
-start=$(date +%s%N)
-"$qaffe" $arguments >>log 2>&1
-duration=$((($(date +%s%N) - start) / 1000000))
-cd ..
+# Runs left alone: with the defaults (calibrated start, distillation, test of rates, early end), and to the end with 4 bits.
+alone() {
+  mkdir "$1"
+  cd "$1"
+  start=$(date +%s%N)
+  "$qaffe" $common $2 >>log 2>&1 || { tail -3 log; exit 1; }
+  duration=$((($(date +%s%N) - start) / 1000000))
+  cd ..
+}
+alone defaults ""
+of_defaults=$duration
+long="--base-lr 0.003 --weight-bits 4 --edge-bits 4 --patience 0"
+alone long "$long"
+of_long=$duration
 
 same=0 resumed=0 late=0
 while [ $round -lt "$kills" ]; do
   round=$((round + 1))
   mkdir round
   cd round
+  if [ $((round % 2)) = 0 ]; then
+    like=defaults arguments=$common duration=$of_defaults
+  else
+    like=long arguments="$common $long" duration=$of_long
+  fi
   "$qaffe" $arguments >>log 2>&1 &
   if kill_within $! "$duration"; then
     [ ! -e q/m_progress.prototxt ] || resumed=$((resumed + 1))
@@ -56,13 +68,12 @@ while [ $round -lt "$kills" ]; do
   else
     late=$((late + 1))
   fi
-  for file in deploy_model.prototxt deploy_weights.caffemodel fake_quant_model.prototxt fake_quant_weights.caffemodel record.txt \
-    progress.prototxt retrained_iter_0.caffemodel retrained_iter_200.caffemodel; do
-    cmp "q/m_$file" "../alone/q/m_$file" || { echo "round $round (SEED=$seed, killed after $pause ms): $file differs"; exit 1; }
+  for file in $(ls "../$like/q" | grep -v -e run.log -e quant.json); do # they have times
+    cmp "q/$file" "../$like/q/$file" || { echo "round $round (SEED=$seed, killed after $pause ms): $file differs"; exit 1; }
   done
   same=$((same + 1))
   cd ..
   rm -r round
 done
-grep 'is exported' alone/log
+grep -h 'is exported' defaults/log long/log
 echo "$same of $kills runs ended in the same bytes; $resumed went on from a snapshot, $late had ended before the kill (SEED=$seed)"

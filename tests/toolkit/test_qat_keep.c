@@ -475,15 +475,12 @@ static int count_calls(const qf_qat_options *o)
     return m.calls;
 }
 
-static void a_killed_run_ends_in_the_same_bytes(void **state)
+static void kill_and_resume(qf_qat_options o, int parts)
 {
-    (void)state;
-    qf_qat_options o = resumable();
-    o.patience = 0;
     const int calls = count_calls(&o);
     assert_true(calls > ITERATIONS);
-    for (int part = 1; part < 8; part++) {
-        moments m = {.at = calls * part / 8};
+    for (int part = 1; part < parts; part++) {
+        moments m = {.at = calls * part / parts};
         qf_qat_result *result;
         char *when = test_format("killed at %d of %d", m.at, calls);
         qf_context_set_seed(context, 5);
@@ -499,6 +496,40 @@ static void a_killed_run_ends_in_the_same_bytes(void **state)
         expect_same_files(when);
         qf_free(when);
     }
+}
+
+static void a_killed_run_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    kill_and_resume(resumable(), 8);
+}
+
+/* With a teacher, dropout, and a range whose lower end learns from zero. */
+static void so_does_one_with_a_teacher(void **state)
+{
+    (void)state;
+    test_write_text(context, "dropout.prototxt",
+                    DATA("TRAIN", "unclear_lmdb", "shuffle: true") DATA(
+                        "TEST", "test_lmdb",
+                        "") "layer { name: 'conv' type: 'Convolution' bottom: 'data' top: 'conv' "
+                            "convolution_param { "
+                            "num_output: 6 kernel_size: 3 weight_filler { type: 'xavier' } } } "
+                            "layer { name: 'relu' type: 'ReLU' bottom: 'conv' top: 'conv' } "
+                            "layer { name: 'drop' type: 'Dropout' bottom: 'conv' top: 'conv' } "
+                            "layer { name: 'ip' type: 'InnerProduct' bottom: 'conv' top: 'ip' "
+                            "inner_product_param { "
+                            "num_output: 4 weight_filler { type: 'xavier' } } } "
+                            "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'ip' bottom: "
+                            "'label' top: 'loss' } "
+                            "layer { name: 'acc' type: 'Accuracy' bottom: 'ip' bottom: 'label' "
+                            "top: 'acc' include { "
+                            "phase: TEST } } ");
+    qf_qat_options o = options("dropout.prototxt");
+    o.distil = QF_DISTIL_ON;
+    o.base_lr = 0.1;
+    o.keep = QF_KEEP_LAST;
+    o.hold_back = 0.125;
+    kill_and_resume(o, 5);
 }
 
 typedef struct patience {
@@ -564,6 +595,7 @@ int main(void)
         cmocka_unit_test(without_labels_the_loss_of_the_teacher_counts),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(a_killed_run_ends_in_the_same_bytes),
+        cmocka_unit_test(so_does_one_with_a_teacher),
         cmocka_unit_test(a_stopped_run_goes_on),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);

@@ -56,9 +56,9 @@ qf_status qf_run_validation_param(qf_run_training *training, const char *model,
 
 /* A net to measure with; parameters are those of `share`, or read from `weights`. */
 typedef struct qf_run_validation {
-    qf_net *net; /* NULL: there is none */
-    const qf_net
-        *copied; /* whose parameters are copied before each measure; NULL: they are shared */
+    qf_net *net;           /* NULL: there is none */
+    const qf_net *trained; /* whose parameters these are; NULL: nobody's */
+    bool copied;           /* before each measure; else they are shared */
     qf_feed feed;
 } qf_run_validation;
 

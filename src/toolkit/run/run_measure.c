@@ -42,7 +42,8 @@ static qf_status open_net(qf_run_training *t, Caffe__NetParameter *param, const 
     if (status == QF_OK && param)
         status =
             qf_net_create_from_param(context, param, t->by_training_loss ? NULL : share, &out->net);
-    out->copied = t->by_training_loss ? share : NULL;
+    out->trained = share;
+    out->copied = share && t->by_training_loss;
     if (status == QF_OK && out->net && t->by_training_loss && !share) /* what TEST nets lack */
         status = qf_net_load_weights_file(out->net, t->weights);
     if (status == QF_OK && out->net && weights)
@@ -121,6 +122,19 @@ static double score_of(const qf_scores *scores, const qf_run_progress *p)
     return main && strcmp(main, p->measure) == 0 ? value : qf_scores_loss(scores);
 }
 
+/* A range that the last update has made unusable goes back to the last valid one at the next
+ * training pass. What is measured shares it, but has seen other valid ones: so training mends it
+ * first. */
+static qf_status settle_ranges(const qf_net *trained)
+{
+    for (int l = 0; trained && l < trained->layer_count; l++) {
+        qf_layer *layer = trained->layers[l];
+        if (strcmp(layer->type->name, "ActivationQAT") == 0)
+            QF_TRY(qf_within(layer->context, layer->type->prepare(layer), "layer %s", layer->name));
+    }
+    return QF_OK;
+}
+
 qf_status qf_run_measure_net(qf_run_training *t, qf_run_validation *v, qf_run_measure *out)
 {
     qf_context *context = v->net->context;
@@ -130,9 +144,11 @@ qf_status qf_run_measure_net(qf_run_training *t, qf_run_validation *v, qf_run_me
     const qf_run_callbacks callbacks = qf_flow_callbacks(t->flow);
     qf_scores *scores = NULL;
     t->flow->stage = stage_measuring;
-    qf_status status = qf_feed_give(v->net, &v->feed);
+    qf_status status = settle_ranges(v->trained);
+    if (status == QF_OK)
+        status = qf_feed_give(v->net, &v->feed);
     if (status == QF_OK && v->copied)
-        status = copy_parameters(v->copied, v->net);
+        status = copy_parameters(v->trained, v->net);
     if (status == QF_OK)
         status =
             qf_net_test(v->net, 0, callbacks.action, callbacks.progress, callbacks.user, &scores);

@@ -199,9 +199,9 @@ static qf_status measure_state(qf_run_training *t, qf_solver *solver, qf_run_val
 }
 
 /* What went well before is there to be kept. */
-static bool survives(const qf_run_training *t, const qf_solver *solver, qf_status status)
+static bool survives(const qf_run_training *t, bool diverged, qf_status status)
 {
-    return status == QF_E_VALUE && solver->watch.diverged && t->options->keep == QF_KEEP_BEST &&
+    return status == QF_E_VALUE && diverged && t->options->keep == QF_KEEP_BEST &&
            t->options->on_divergence != QF_DIVERGENCE_STOP;
 }
 
@@ -231,11 +231,13 @@ static qf_status train(qf_run_training *t, qf_solver *solver, qf_run_validation 
         qf_status status = measure_state(t, solver, validation);
         if (status == QF_E_STOPPED)
             return stopped(t, solver);
+        if (survives(t, true, status)) /* a range that is not a number */
+            return end_diverged(t);
         QF_TRY(status);
         if (p->finished)
             break;
         status = qf_solver_step(solver, next_stop(p, solver) - solver->iteration);
-        if (survives(t, solver, status))
+        if (survives(t, solver->watch.diverged, status))
             return end_diverged(t);
         QF_TRY(status);
         if (solver->stopping)
