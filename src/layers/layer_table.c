@@ -55,12 +55,14 @@
     X(elu)                                                                                         \
     X(embed)                                                                                       \
     X(euclidean_loss)                                                                              \
+    X(eval_detection)                                                                              \
     X(exp)                                                                                         \
     X(expand_dims_nd)                                                                              \
     X(filter)                                                                                      \
     X(flatten)                                                                                     \
     X(hard_sigmoid)                                                                                \
     X(general_contrastive_loss)                                                                    \
+    X(grn)                                                                                         \
     X(hdf5_data)                                                                                   \
     X(hdf5_output)                                                                                 \
     X(hfmg)                                                                                        \
@@ -150,6 +152,7 @@
     X(transpose)                                                                                   \
     X(upsample)                                                                                    \
     X(upsample_darknet)                                                                            \
+    X(video_data)                                                                                  \
     X(warp_ctc_loss)                                                                               \
     X(weight_qat)                                                                                  \
     X(window_data)                                                                                 \

@@ -52,6 +52,7 @@ static const struct {
      "pad=0"},
     {"ImageDataParameter",
      "threads cache precache short_side=0 min_height=0 min_width=0 dataset_share_per_node=1"},
+    {"MemoryDataParameter", "source share_in_parallel"},
     {"MultiBoxLossParameter", "ignore_difficult_gt=false"},
     {"AnnotatedDataParameter", "difficult_label_warmup=false"},
     {"SolverParameter",

@@ -63,6 +63,8 @@ const gradient_row gradient_rows_forks[] = {
     {"GeneralContrastiveLoss", .bottoms = {"4 5", "4 = 0 3 1 2"},
      .param = "general_contrastive_loss_param { positive_margin: -0.21 negative_margin: 0.17 "
               "negative_weight: 0.5 positive_outlier_thresh: 0.5 }"},
+    {"GRN", .bottoms = {"2 3 2 3"}},
+    {"GRN", .bottoms = {"2 3 4"}, .param = "grn_param { bias: 0.5 }", .options = IN_PLACE},
     {"Hswish", .bottoms = {"2 100"}},
     {"Hswish", .bottoms = {"2 100"}, .options = IN_PLACE},
     {"InnerDistance", .bottoms = {"4 3"}, .param = "inner_distance_param { num_output: 5 }"},

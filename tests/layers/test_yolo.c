@@ -498,6 +498,31 @@ static void descends(void **state)
     qf_net_destroy(net);
 }
 
+/* SSD's rows of all images say the same as rows for each. */
+static void labels_of_ssd(void **state)
+{
+    (void)state;
+    qf_net *own = MAKE(REGION "}", "2 16 3 4", "2 1 3 5"),
+           *ssd = MAKE(REGION "}", "2 16 3 4", "1 1 3 8");
+    for (int i = 0; i < 2; i++)
+        test_fill_anyhow(context, qf_net_blob(i ? ssd : own, "x0"), 7);
+    TEST_FILL(own, "x1", 2, 0.4f, 0.5f, 0.2f, 0.3f, 0, 0.7f, 0.2f, 0.1f, 0.2f, 0, 0, 0, 0, 0, 1,
+              0.5f, 0.5f, 0.5f, 0.25f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    TEST_FILL(ssd, "x1", 0, 3, 0, 0.3f, 0.35f, 0.5f, 0.65f, 0, 1, 2, 0, 0.25f, 0.375f, 0.75f,
+              0.625f, 0, 0, 1, 1, 0.65f, 0.1f, 0.75f, 0.3f, 1);
+    test_forward(context, own);
+    test_forward(context, ssd);
+    const float expected = test_top(context, own, 0)[0];
+    assert_true(expected > 0);
+    assert_float_equal(test_top(context, ssd, 0)[0], expected, 1e-4 * (double)expected);
+    TEST_FILL(ssd, "x1", -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+              -1, -1, -1, -1, -1); /* nothing is on any image */
+    test_forward(context, ssd);
+    assert_true(test_top(context, ssd, 0)[0] < expected);
+    qf_net_destroy(own);
+    qf_net_destroy(ssd);
+}
+
 /* ---- what cannot be ---- */
 
 static void refused(void **state)
@@ -560,9 +585,10 @@ static void refused_when_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(likeness),    cmocka_unit_test(yolov3_loss),
-        cmocka_unit_test(region_loss), cmocka_unit_test(descends),
-        cmocka_unit_test(refused),     cmocka_unit_test(refused_when_run),
+        cmocka_unit_test(likeness),         cmocka_unit_test(yolov3_loss),
+        cmocka_unit_test(region_loss),      cmocka_unit_test(descends),
+        cmocka_unit_test(labels_of_ssd),    cmocka_unit_test(refused),
+        cmocka_unit_test(refused_when_run),
     };
     return cmocka_run_group_tests(tests, test_start, test_stop);
 }

@@ -190,6 +190,100 @@ static void yolo_output(void **state)
     qf_net_destroy(net);
 }
 
+/* ---- which are right ---- */
+
+/* Two objects on the first image, one of them where a detection is put, and none on the second. */
+static void check_evaluation(const char *type, int kind)
+{
+    static const double sides[][2] = {{1, 2}, {2, 1}};
+    enum { NUMBERS = 5 + CLASSES, VALUES = CLASSES + 4 * 2 * PLANE };
+    char *rest = test_format("type: 'EvalDetection' eval_detection_param { num_class: 3 biases: 1 "
+                             "biases: 2 biases: 2 biases: 1 nms: 0.4 threshold: 0.5 score_type: %s "
+                             "}",
+                             type);
+    qf_net *net = MAKE(rest, "2 16 3 4", "1 1 2 8", "2 3 4 4");
+    float *x;
+    bool right = false;
+    test_fill_anyhow(context, qf_net_blob(net, "x0"), 9);
+    assert_ok(context, qf_blob_mutable_data(qf_net_blob(net, "x0"), &x));
+    for (int k = 0; k < 4; k++)
+        x[k * PLANE + 6] = 0; /* half into cell 6, of the first anchor */
+    x[4 * PLANE + 6] = x[6 * PLANE + 6] = 9;
+    const float w = 0.25f, h = 2.f / 3, cx = 2.5f / 4, cy = 0.5f;
+    TEST_FILL(net, "x1", 0, 2, 0, cx - w / 2, cy - h / 2, cx + w / 2, cy + 0.6f * h / 2, 0, 0, 3, 0,
+              0.9f, 0.9f, 0.99f, 0.99f, 0);
+    test_forward(context, net);
+    const float *rows = test_bottom(context, net, 1), *y = test_top(context, net, 0);
+    for (int image = 0; image < 2; image++, y += VALUES) {
+        found list[MOST];
+        bool taken[2] = {false, false};
+        int count = 0, at = 0;
+        for (int i = 0; i < 2 * PLANE; i++) {
+            const int anchor = i % 2, cell = i / 2;
+            const float *p = x + (image * 2 + anchor) * NUMBERS * PLANE + cell;
+            double sum = 0;
+            int best = 0;
+            for (int c = 0; c < CLASSES; c++) {
+                sum += exp((double)p[(5 + c) * PLANE]);
+                best = p[(5 + c) * PLANE] > p[(5 + best) * PLANE] ? c : best;
+            }
+            const double object = sigmoid((double)p[4 * PLANE]);
+            const double class = exp((double)p[(5 + best) * PLANE]) / sum;
+            const box where = {(cell % COLUMNS + sigmoid((double)p[0])) / COLUMNS,
+                               (cell / COLUMNS + sigmoid((double)p[PLANE])) / ROWS,
+                               sides[anchor][0] / COLUMNS * exp((double)p[2 * PLANE]),
+                               sides[anchor][1] / ROWS * exp((double)p[3 * PLANE])};
+            count = add_found(list, count,
+                              (found){image, best,
+                                      kind == 0   ? object
+                                      : kind == 1 ? class
+                                                  : object * class,
+                                      where});
+        }
+        count = without_doubles(list, count, 0.4);
+        for (int c = 0; c < CLASSES; c++)
+            for (int i = 0; i < count; i++) {
+                int best = -1;
+                double most = 0.5;
+                for (int o = 0; o < 2 && list[i].label == c && image == 0; o++) {
+                    const float *r = rows + (size_t)(8 * o);
+                    const box object = {(double)(r[3] + r[5]) / 2, (double)(r[4] + r[6]) / 2,
+                                        (double)(r[5] - r[3]), (double)(r[6] - r[4])};
+                    if ((int)r[1] == c + 1 && iou_of(list[i].where, object) >= most) {
+                        most = iou_of(list[i].where, object);
+                        best = o;
+                    }
+                }
+                if (list[i].label != c)
+                    continue;
+                const bool hit = best >= 0 && !taken[best];
+                const float *row = y + CLASSES + (size_t)(4 * at++);
+                assert_float_equal(row[0], c, 0);
+                assert_float_equal(row[1], list[i].score, 1e-5);
+                assert_float_equal(row[2], hit, 0);
+                assert_float_equal(row[3], !hit, 0);
+                right |= hit;
+                if (hit)
+                    taken[best] = true;
+            }
+        for (int c = 0; c < CLASSES; c++)
+            assert_float_equal(y[c], image == 0 && c > 0, 0);
+        assert_true(at > 4);
+        assert_float_equal(y[CLASSES + 4 * at + 1], 0, 0); /* the rest */
+    }
+    assert_true(right);
+    qf_net_destroy(net);
+    qf_free(rest);
+}
+
+static void evaluations(void **state)
+{
+    (void)state;
+    check_evaluation("MULTIPLY", 2);
+    check_evaluation("OBJ", 0);
+    check_evaluation("PROB", 1);
+}
+
 /* ---- what cannot be ---- */
 
 static void refused(void **state)
@@ -204,6 +298,14 @@ static void refused(void **state)
         {"type: 'YoloDetectionOutput' yolo_detection_output_param { biases: 1 }",
          {"2 16 2 3"},
          "has 1 biases, expected width and height of each of 5 anchors"},
+        {"type: 'EvalDetection' eval_detection_param { num_class: 3 biases: 1 }",
+         {"2 16 2 3", "1 1 1 8"},
+         "has 1 biases"},
+        {"type: 'EvalDetection' eval_detection_param { num_class: 3 biases: [1, 1, 1, 1] }",
+         {"2 16 2 3", "1 1 1 7"},
+         "expected rows of 8 numbers"},
+        {"type: 'GRN' grn_param { dummy_backward: true }", {"2 3"}, "dummy_backward hands"},
+        {"type: 'GRN' grn_param { bias: -1 }", {"2 3"}, "must not be negative"},
     };
     (void)state;
     test_expect_refusals(context, QF_TRAIN, rows, sizeof rows / sizeof *rows);
@@ -222,9 +324,8 @@ static void refused_when_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(yolov3_output),
-        cmocka_unit_test(yolo_output),
-        cmocka_unit_test(refused),
+        cmocka_unit_test(yolov3_output),    cmocka_unit_test(yolo_output),
+        cmocka_unit_test(evaluations),      cmocka_unit_test(refused),
         cmocka_unit_test(refused_when_run),
     };
     return cmocka_run_group_tests(tests, test_start, test_stop);

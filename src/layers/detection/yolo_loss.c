@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { TRUTH_NUMBERS = 5, CLASSES_MAX = 1 << 16, ANCHORS_MAX = 1 << 10 };
+enum { TRUTH_NUMBERS = 5, SSD_NUMBERS = 8, CLASSES_MAX = 1 << 16, ANCHORS_MAX = 1 << 10 };
 
 qf_status qf_yolo_loss_setup(qf_layer *layer, const char *field, size_t n_biases,
                              const float *biases)
@@ -33,17 +33,30 @@ void qf_yolo_loss_destroy(qf_layer *layer)
     qf_tensor_release(loss->slopes);
 }
 
+/* SSD's rows (image, label from 1, instance, corners, difficult) of all images (Intel's YOLOv2). */
+static bool is_of_ssd(const qf_shape *shape)
+{
+    return shape->axes == 4 && shape->dim[0] == 1 && shape->dim[1] == 1 &&
+           shape->dim[3] == SSD_NUMBERS;
+}
+
 /* How many rows (label, x, y, width, height) of an image bottom 1 holds; fails if they are none. */
 static qf_status count_rows(const qf_layer *layer, size_t images, size_t *rows)
 {
     const qf_shape *shape = qf_blob_shape(layer->bottom[1]);
     const size_t numbers = shape->axes ? qf_shape_count_range(shape, 1, shape->axes) : 0;
     char text[256];
+    if (is_of_ssd(shape)) {
+        *rows = qf_shape_count(shape) / SSD_NUMBERS;
+        return QF_OK;
+    }
     if (shape->axes < 2 || (size_t)shape->dim[0] != images || numbers % TRUTH_NUMBERS)
-        return qf_fail(layer->context, QF_E_SHAPE,
-                       "'%s' has shape %s, expected rows of 5 numbers (label, x, y, width, height) "
-                       "for each of %zu images; AnnotatedData puts them out with yolo_data_type: 1",
-                       layer->bottom[1]->name, qf_shape_text(shape, text, sizeof text), images);
+        return qf_fail(
+            layer->context, QF_E_SHAPE,
+            "'%s' has shape %s, expected rows of 5 numbers (label, x, y, width, height) "
+            "for each of %zu images, which AnnotatedData puts out with yolo_data_type: 1, "
+            "or its rows of 8 numbers",
+            layer->bottom[1]->name, qf_shape_text(shape, text, sizeof text), images);
     *rows = numbers / TRUTH_NUMBERS;
     return QF_OK;
 }
@@ -108,11 +121,31 @@ static qf_status check_truth(const qf_layer *layer, const float *row, size_t ima
     return QF_OK;
 }
 
+static qf_status read_ssd_truths(const qf_layer *layer, const float *labels, size_t image,
+                                 size_t *count)
+{
+    const qf_yolo_loss *loss = layer->state;
+    *count = 0;
+    for (size_t i = 0; i < loss->rows; i++) {
+        const float *from = labels + i * SSD_NUMBERS;
+        const float row[TRUTH_NUMBERS] = {from[1] - 1, (from[3] + from[5]) / 2,
+                                          (from[4] + from[6]) / 2, from[5] - from[3],
+                                          from[6] - from[4]};
+        if (from[0] != (float)image || row[3] == 0 || row[4] == 0)
+            continue;
+        QF_TRY(check_truth(layer, row, image, i));
+        loss->truths[(*count)++] = (qf_yolo_truth){{row[1], row[2], row[3], row[4]}, (int)row[0]};
+    }
+    return QF_OK;
+}
+
 /* Those of an image, up to the first row without a width. */
 static qf_status read_truths(const qf_layer *layer, const float *labels, size_t image,
                              size_t *count)
 {
     const qf_yolo_loss *loss = layer->state;
+    if (is_of_ssd(qf_blob_shape(layer->bottom[1])))
+        return read_ssd_truths(layer, labels, image, count);
     const float *row = labels + image * loss->rows * TRUTH_NUMBERS;
     *count = 0;
     for (size_t i = 0; i < loss->rows && row[3] != 0; i++, row += TRUTH_NUMBERS) {

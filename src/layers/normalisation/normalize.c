@@ -2,7 +2,8 @@
  * Normalize (SSD; from ParseNet): y = scale · x / sqrt(Σ x² + eps), the sum over the channels of a
  * pixel or over the whole image; scale is learned, one for all or one for each channel. NormFace's,
  * of the channels of a pixel and without a scale, has the same name: what has a normalize_param, or
- * neither parameters nor pixels.
+ * neither parameters nor pixels. GRN (training_toolbox_caffe) is NormFace's with an eps of its own,
+ * `bias`.
  */
 #include "layers/layer.h"
 
@@ -17,12 +18,25 @@ typedef struct state {
     qf_tensor *kept, *input;
 } state;
 
-static qf_status setup_of_face(qf_layer *layer)
+/* Of the channels of a pixel, without a scale. */
+static qf_status setup_plain(qf_layer *layer, float eps)
 {
-    const Caffe__FaceNormalizeParameter *p = layer->param->normalize_param;
     state *s = layer->state;
     const qf_shape scalar = {0};
     float *one;
+    s->eps = eps;
+    s->shared = true;
+    QF_TRY(qf_tensor_create(layer->context, &s->reciprocal));
+    QF_TRY(qf_tensor_create(layer->context, &s->one));
+    QF_TRY(qf_tensor_reshape(layer->context, s->one, &scalar));
+    QF_TRY(qf_write(layer->context, s->one, QF_PLAIN, &one));
+    one[0] = 1;
+    return QF_OK;
+}
+
+static qf_status setup_of_face(qf_layer *layer)
+{
+    const Caffe__FaceNormalizeParameter *p = layer->param->normalize_param;
     if (p && strcmp(p->normalize_type, "L2") != 0)
         return qf_fail(layer->context, QF_E_UNSUPPORTED,
                        "normalize_param.normalize_type is '%s', only 'L2' is known",
@@ -31,14 +45,24 @@ static qf_status setup_of_face(qf_layer *layer)
         return qf_fail(layer->context, QF_E_UNSUPPORTED,
                        "normalize_param.bp_norm needs a second top, the lengths, which is not "
                        "known here");
-    s->eps = 1e-6f;
-    s->shared = true;
-    QF_TRY(qf_tensor_create(layer->context, &s->reciprocal));
-    QF_TRY(qf_tensor_create(layer->context, &s->one));
-    QF_TRY(qf_tensor_reshape(layer->context, s->one, &scalar));
-    QF_TRY(qf_write(layer->context, s->one, QF_PLAIN, &one));
-    one[0] = 1;
-    return QF_OK;
+    return setup_plain(layer, 1e-6f);
+}
+
+static qf_status setup_grn(qf_layer *layer)
+{
+    const Caffe__GRNParameter *p = QF_LAYER_PARAM(layer, grn_param, GRN, GRN);
+    if (qf_blob_shape(layer->bottom[0])->axes < 2)
+        return qf_fail(layer->context, QF_E_SHAPE, "GRN needs channels on axis 1, '%s' has %d axes",
+                       layer->bottom[0]->name, qf_blob_shape(layer->bottom[0])->axes);
+    if (!(p->bias >= 0))
+        return qf_fail(layer->context, QF_E_VALUE, "grn_param: bias must not be negative, is %g",
+                       (double)p->bias);
+    if (p->dummy_backward)
+        return qf_fail(
+            layer->context, QF_E_UNSUPPORTED,
+            "grn_param.dummy_backward hands gradients down as if nothing had been "
+            "normalised, which is not done here; remove it to train with the derivative");
+    return setup_plain(layer, p->bias);
 }
 
 static bool is_of_face(const qf_layer *layer)
@@ -124,15 +148,19 @@ static qf_status backward(qf_layer *layer)
                                      layer->bottom[0]->diff);
 }
 
-const qf_layer_type qf_normalize_layer = {
-    .name = "Normalize",
-    .state_size = sizeof(state),
-    QF_ONE_TO_ONE,
-    .in_place = true,
-    .ignores_tops = true,
-    .setup = setup,
-    .reshape = reshape,
-    .forward = forward,
-    .backward = backward,
-    .destroy = destroy,
-};
+#define NORMALIZE_LAYER(stem, type, make)                                                          \
+    const qf_layer_type qf_##stem##_layer = {                                                      \
+        .name = type,                                                                              \
+        .state_size = sizeof(state),                                                               \
+        QF_ONE_TO_ONE,                                                                             \
+        .in_place = true,                                                                          \
+        .ignores_tops = true,                                                                      \
+        .setup = make,                                                                             \
+        .reshape = reshape,                                                                        \
+        .forward = forward,                                                                        \
+        .backward = backward,                                                                      \
+        .destroy = destroy,                                                                        \
+    }
+
+NORMALIZE_LAYER(grn, "GRN", setup_grn);
+NORMALIZE_LAYER(normalize, "Normalize", setup);

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 
 #include <math.h>
+#include <string.h>
 
 void qf_onnx_eltwise(qf_onnx_export *e)
 {
@@ -201,18 +202,20 @@ void qf_onnx_mvn(qf_onnx_export *e)
 }
 
 /* scale · x / √(Σ x² + eps), over the channels of a pixel or the whole image; NormFace's layer of
- * this name has no scale. */
+ * this name and GRN have no scale. */
 void qf_onnx_normalize(qf_onnx_export *e)
 {
     const Caffe__NormalizeParameter *p =
         QF_LAYER_PARAM(e->layer, norm_param, NORMALIZE_, Normalize);
     const qf_shape *shape = qf_onnx_bottom_shape(e, 0);
     const bool scaled = e->layer->param_count > 0;
+    const bool grn = strcmp(e->layer->type->name, "GRN") == 0;
+    const float plain = grn ? QF_LAYER_PARAM(e->layer, grn_param, GRN, GRN)->bias : 1e-6f;
     const char *x = qf_onnx_bottom(e, 0);
     const char *squares = qf_onnx_reduce(e, "ReduceSumSquare", x, 1,
                                          scaled && p->across_spatial ? shape->axes : 2, true);
     const char *length =
-        qf_unary(e->maker, "Sqrt", qf_onnx_plus(e, squares, scaled ? p->eps : 1e-6f));
+        qf_unary(e->maker, "Sqrt", qf_onnx_plus(e, squares, scaled ? p->eps : plain));
     const char *y = qf_binary(e->maker, "Div", x, length);
     int64_t dims[QF_MAX_AXES];
     for (int i = 1; i < shape->axes - 1; i++)
