@@ -217,9 +217,35 @@ static void models_are_shown(void **state)
         "roi_pooling_param { pooled_w: 2 pooled_h: 2 } } layer { name: 'b' type: 'InnerProduct' "
         "bottom: 'r' top: 'b' inner_product_param { num_output: 12 } } layer { name: 'e' type: "
         "'EuclideanLoss' bottom: 'b' bottom: 't' top: 'e' }");
-    test_command(1, "--shape d=1x3x600x1000", "", "inspect --model fast_rcnn.prototxt");
+    test_command(1, "--shape d=1x3x608x1024", "", "inspect --model fast_rcnn.prototxt");
     test_command(0, "1 x 3 x 2 x 2", "",
                  "inspect --model fast_rcnn.prototxt --shape d=1x3x30x40 --phase TRAIN");
+    /* What only the net says: labels of pixels, another image, labels side by side, an autoencoder.
+     */
+    test_write_text(
+        context, "python.prototxt",
+        "layer { name: 'd' type: 'Python' top: 'd' top: 'e' top: 'l' python_param { module: 'm' "
+        "layer: 'L' } } layer { name: 'j' type: 'Concat' bottom: 'd' bottom: 'e' top: 'j' } layer "
+        "{ name: 'c' type: 'Deconvolution' bottom: 'j' top: 'c' convolution_param { num_output: 2 "
+        "kernel_size: 1 } } layer { name: 's' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 'l' top: "
+        "'s' }");
+    test_command(0, "2 x 2 x 12 x 20", "", "inspect --model python.prototxt --shape d=2x3x12x20");
+    test_write_text(
+        context, "side_by_side.prototxt",
+        "layer { name: 'd' type: 'Data' top: 'd' top: 'l' data_param { source: 'nowhere' "
+        "batch_size: 2 } } layer { name: 's' type: 'Slice' bottom: 'd' top: 'a' top: 'b' "
+        "slice_param { slice_dim: 1 slice_point: 1 } } layer { name: 'z' type: 'Slice' bottom: 'l' "
+        "top: 'u' top: 'v' } layer { name: 'w' type: 'ContrastiveLoss' bottom: 'a' bottom: 'b' "
+        "bottom: 'u' top: 'w' }");
+    test_command(1, "--shape d=1x2x224x224", "", "inspect --model side_by_side.prototxt");
+    test_command(0, "2 x 1", "", "inspect --model side_by_side.prototxt --shape d=2x2x1x1");
+    test_write_text(
+        context, "autoencoder.prototxt",
+        "layer { name: 'd' type: 'Data' top: 'd' data_param { source: 'nowhere' batch_size: 2 } } "
+        "layer { name: 'f' type: 'Flatten' bottom: 'd' top: 'f' } layer { name: 'i' type: "
+        "'InnerProduct' bottom: 'd' top: 'i' inner_product_param { num_output: 49 } } layer { "
+        "name: 's' type: 'SigmoidCrossEntropyLoss' bottom: 'i' bottom: 'f' top: 's' }");
+    test_command(1, "--shape d=1x1x7x7", "", "inspect --model autoencoder.prototxt");
     /* The size that the layer names; labels for each pixel; and what is given already stays. */
     test_write_text(
         context, "maps.prototxt",
