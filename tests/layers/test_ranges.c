@@ -45,12 +45,24 @@ static double limited(double gradient, double value)
     return fabs(gradient) > value ? copysign(value, gradient) : gradient;
 }
 
+/* What moves an end, and a step, by a share of itself. */
+static double for_end(const range *r, double gradient)
+{
+    const double width = r->max - r->min;
+    return gradient * width * width;
+}
+
+static double for_step(const range *r, double gradient)
+{
+    return gradient * r->step * (r->max - r->min);
+}
+
 /* Esser et al. 2020, equations 3 and 5: Q_p and Q_n are max / s and min / s. */
 static void lsq(const range *r, const parts *p, double out[2])
 {
     const double high = r->max / r->step, low = r->min / r->step;
     const double d_step = p->moved + p->above * high + p->below * low;
-    const double g = limited(d_step / sqrt(VALUES * high), r->step);
+    const double g = limited(for_step(r, d_step), r->step);
     out[0] = g * high;
     out[1] = g * low;
 }
@@ -58,9 +70,8 @@ static void lsq(const range *r, const parts *p, double out[2])
 /* Bhalgat et al. 2020, equations 5 and 6, with n = 0. */
 static void lsq_plus(const range *r, const parts *p, double out[2])
 {
-    const double scale = 1 / sqrt(VALUES * r->levels);
-    const double d_step = limited(scale * (p->moved + p->above * r->levels), r->step);
-    const double d_offset = limited(scale * (p->above + p->below), r->step * r->levels);
+    const double d_step = limited(for_step(r, p->moved + p->above * r->levels), r->step);
+    const double d_offset = limited(for_end(r, p->above + p->below), r->step * r->levels);
     out[0] = d_offset + r->levels * d_step;
     out[1] = d_offset;
 }
@@ -68,8 +79,8 @@ static void lsq_plus(const range *r, const parts *p, double out[2])
 /* Choi et al. 2018, equation 3. */
 static void pact(const range *r, const parts *p, double out[2])
 {
-    out[0] = limited(p->above, r->max - r->min);
-    out[1] = limited(p->below, r->max - r->min);
+    out[0] = limited(for_end(r, p->above), r->max - r->min);
+    out[1] = limited(for_end(r, p->below), r->max - r->min);
 }
 
 /* Jain et al. 2020, equations 7 and 17: of the first pass, whose square is its own mean. */
@@ -193,7 +204,8 @@ static void the_clip_has_the_slope_of_its_function(void **state)
     for (int i = 0; i < COUNT; i++)
         between += x[i] > 0.25f && x[i] <= 0.3f ? (double)dy[i] : 0;
     const double slope = (loss[1] - loss[0]) / (2 * h),
-                 found = gradient_of(layer_of(net, "ActivationQAT"), 0, 0) - between;
+                 found =
+                     gradient_of(layer_of(net, "ActivationQAT"), 0, 0) / (r.max * r.max) - between;
     assert_true(fabs(slope) > 1e-3);
     assert_true(fabs(found - slope) < 1e-4 * fabs(slope) + 1e-6);
     qf_net_destroy(net);
@@ -206,13 +218,39 @@ static void a_step_is_a_share_of_the_range(void **state)
     static const double units[] = {1e-4, 1, 1e4};
     for (int m = CAFFE__RANGE_LEARNING__LSQ; m <= CAFFE__RANGE_LEARNING__TQT; m++)
         for (size_t u = 0; u < sizeof units / sizeof *units; u++) {
-            const qf_learned_range r = {(float)units[u], -(float)units[u] / 2, 8, false, VALUES};
+            const qf_learned_range r = {(float)units[u], -(float)units[u] / 2, 8, false};
             qf_gradient_memory memory = {0, 0};
             float out[2];
             qf_range_gradient((qf_range_learning)m, &r, (double[]){1e9, -1e9}, &memory, out);
             for (int i = 0; i < 2; i++)
                 assert_true(isfinite(out[i]) && fabs((double)out[i]) <= 3.01 * units[u]);
             assert_true(out[0] != 0);
+        }
+}
+
+/* A range of values that are a thousand times as large has gradients a thousandth as large, and
+ * moves by the same share of itself. */
+static void the_unit_of_values_does_not_matter(void **state)
+{
+    (void)state;
+    for (int m = CAFFE__RANGE_LEARNING__LSQ; m <= CAFFE__RANGE_LEARNING__TQT; m++)
+        for (int fixed = 0; fixed < 2; fixed++) {
+            double share[2][2];
+            for (int u = 0; u < 2; u++) {
+                const float unit = u ? 1000 : 1;
+                const qf_learned_range r = {unit, fixed ? 0 : -unit / 2, 8, fixed};
+                qf_gradient_memory memory = {0, 0};
+                float out[2];
+                qf_range_gradient((qf_range_learning)m, &r,
+                                  (double[]){0.02 / (double)unit, -0.01 / (double)unit}, &memory,
+                                  out);
+                for (int i = 0; i < 2; i++)
+                    share[u][i] = (double)(out[i] / unit);
+            }
+            for (int i = 0; i < 2 - fixed; i++) {
+                assert_true(fabs(share[0][i]) > 1e-5);
+                assert_true(fabs(share[1][i] / share[0][i] - 1) < 1e-5);
+            }
         }
 }
 
@@ -223,7 +261,7 @@ static void ranges_move_at_ordinary_rates(void **state)
     (void)state;
     static const double sizes[] = {1e-6, 1};
     for (size_t i = 0; i < 2; i++) {
-        qf_learned_range r = {2, 0, 8, true, VALUES};
+        qf_learned_range r = {2, 0, 8, true};
         qf_gradient_memory memory = {0, 0};
         for (int k = 0; k < 1000; k++) {
             float out[2];
@@ -381,6 +419,7 @@ int main(void)
         cmocka_unit_test(ends_get_the_papers_gradients),
         cmocka_unit_test(the_clip_has_the_slope_of_its_function),
         cmocka_unit_test(a_step_is_a_share_of_the_range),
+        cmocka_unit_test(the_unit_of_values_does_not_matter),
         cmocka_unit_test(ranges_move_at_ordinary_rates),
         cmocka_unit_test(scales_begin_as_those_of_the_weights),
         cmocka_unit_test(scales_get_the_papers_gradients),

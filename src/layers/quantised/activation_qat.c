@@ -52,14 +52,10 @@ static bool learns(const qf_layer *layer)
 static qf_learned_range range_of(const qf_layer *layer)
 {
     const state *s = layer->state;
-    const qf_shape *shape = qf_blob_shape(layer->bottom[0]);
-    const int items = shape->axes ? shape->dim[0] : 1;
     return (qf_learned_range){.max = s->clip.max,
                               .min = s->clip.min,
                               .bits = bits_of(layer),
-                              .fixed_min = param_of(layer)->fixed_min,
-                              .values =
-                                  (double)qf_shape_count(shape) / (double)(items ? items : 1)};
+                              .fixed_min = param_of(layer)->fixed_min};
 }
 
 static qf_ulq_terms terms_of(const qf_layer *layer)

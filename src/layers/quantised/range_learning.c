@@ -36,16 +36,37 @@ static double normalised(double gradient, qf_gradient_memory *memory)
     return tanh(gradient / sqrt(unbiased + smallest_square));
 }
 
+static double width_of(const qf_learned_range *range)
+{
+    return (double)range->max - (double)range->min;
+}
+
+static double step_of(const qf_learned_range *range)
+{
+    return width_of(range) / levels_of(range->bits);
+}
+
+/* Gradients of a range's end, or of its step, become what moves it by a share of itself: how fast a
+ * range learns must not depend on how large its values are. With values counted in widths of the
+ * range, a gradient of its end is `width` times as large, and what follows from it is `width` times
+ * as much in those of the values. */
+static double for_end(const qf_learned_range *range, double gradient)
+{
+    return width_of(range) * width_of(range) * gradient;
+}
+
+/* The step times the gradient of its logarithm, and times the levels: what rounding adds to that
+ * gradient is a level's share of what clipping would. */
+static double for_step(const qf_learned_range *range, double gradient)
+{
+    return width_of(range) * step_of(range) * gradient;
+}
+
 /* Both ends move as the step of the grid does: ∂max/∂s = max / s. */
 static void move_step(const qf_learned_range *range, double d_step, double step, double out[2])
 {
     out[0] = (double)range->max / step * d_step;
     out[1] = (double)range->min / step * d_step;
-}
-
-static double step_of(const qf_learned_range *range)
-{
-    return ((double)range->max - (double)range->min) / levels_of(range->bits);
 }
 
 /* ∂L/∂s with the zero point fixed: Σ of sums · ∂end/∂s. */
@@ -54,7 +75,7 @@ static double sum_of_step(const qf_learned_range *range, const double sums[2])
     return ((double)range->max * sums[0] + (double)range->min * sums[1]) / step_of(range);
 }
 
-/* 1 / sqrt(N · Q_p): the codes above zero. */
+/* Of weights: 1 / sqrt(N · Q_p), the codes above zero. */
 static double lsq_scale(double values, double positive)
 {
     return 1 / sqrt(fmax(values, 1) * fmax(positive, 1));
@@ -65,8 +86,7 @@ static void lsq(const qf_learned_range *range, const double sums[2], qf_gradient
 {
     const double step = step_of(range);
     (void)memory;
-    const double scale = lsq_scale(range->values, (double)range->max / step);
-    move_step(range, within(scale * sum_of_step(range, sums), step), step, out);
+    move_step(range, within(for_step(range, sum_of_step(range, sums)), step), step, out);
 }
 
 /* The offset is that of the lower end; the step's share of the upper end is its levels. */
@@ -78,9 +98,8 @@ static void lsq_plus(const qf_learned_range *range, const double sums[2],
         return;
     }
     const double step = step_of(range), levels = levels_of(range->bits);
-    const double scale = lsq_scale(range->values, levels);
-    const double d_step = within(scale * levels * sums[0], step);
-    const double d_offset = within(scale * (sums[0] + sums[1]), step * levels);
+    const double d_step = within(for_step(range, levels * sums[0]), step);
+    const double d_offset = within(for_end(range, sums[0] + sums[1]), width_of(range));
     out[0] = d_offset + levels * d_step;
     out[1] = d_offset;
 }
@@ -89,10 +108,9 @@ static void lsq_plus(const qf_learned_range *range, const double sums[2],
 static void pact(const qf_learned_range *range, const double sums[2], qf_gradient_memory *memory,
                  double out[2])
 {
-    const double width = (double)range->max - (double)range->min;
     (void)memory;
     for (int i = 0; i < ENDS; i++)
-        out[i] = within(sums[i], width);
+        out[i] = within(for_end(range, sums[i]), width_of(range));
 }
 
 /* ∂L/∂log2 t = s · ln 2 · ∂L/∂s; a step d of log2 t multiplies the ends by 2^d. */

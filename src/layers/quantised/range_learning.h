@@ -23,7 +23,6 @@ typedef struct qf_learned_range {
     float max, min;
     int bits;
     bool fixed_min;
-    double values; /* of one item of the batch */
 } qf_learned_range;
 
 /* The terms of what a pass sums for this method. */

@@ -5,23 +5,24 @@
 
 #include <string.h>
 
-/* `rate` and `decay`: multipliers of the clip range. The rates are not tuned: all are the weights';
- * PACT's decay is part of the method. */
+/* `rate`, with 8 bits and with fewer, and `decay`: multipliers of the clip range. Steps of weights
+ * learn at the weights' own rate, for which LSQ's scale was made. PACT's decay is part of the
+ * method, and as strong as that of weights. docs/training.md says what the rates were chosen by. */
 static const struct method {
     const char *name, *data, *weights;
     Caffe__RangeLearning of_weights;
-    float rate, decay;
+    float rate, rate_of_few_bits, decay;
 } methods[] = {
     [CAFFE__RANGE_LEARNING__AMCT] = {"amct", "ulq_quantize", "arq_retrain",
-                                     CAFFE__RANGE_LEARNING__AMCT, 1, 0},
+                                     CAFFE__RANGE_LEARNING__AMCT, 1, 1, 0},
     [CAFFE__RANGE_LEARNING__LSQ] = {"lsq", "lsq_quantize", "lsq_retrain",
-                                    CAFFE__RANGE_LEARNING__LSQ, 1, 0},
+                                    CAFFE__RANGE_LEARNING__LSQ, 0.5f, 0.1f, 0},
     [CAFFE__RANGE_LEARNING__LSQ_PLUS] = {"lsq+", "lsq_plus_quantize", NULL,
-                                         CAFFE__RANGE_LEARNING__LSQ, 1, 0},
-    [CAFFE__RANGE_LEARNING__PACT] = {"pact", "pact_quantize", NULL, CAFFE__RANGE_LEARNING__AMCT, 1,
-                                     1},
+                                         CAFFE__RANGE_LEARNING__LSQ, 0.5f, 0.1f, 0},
+    [CAFFE__RANGE_LEARNING__PACT] = {"pact", "pact_quantize", NULL, CAFFE__RANGE_LEARNING__AMCT, 10,
+                                     10, 0.1f},
     [CAFFE__RANGE_LEARNING__TQT] = {"tqt", "tqt_quantize", "tqt_retrain",
-                                    CAFFE__RANGE_LEARNING__TQT, 1, 0},
+                                    CAFFE__RANGE_LEARNING__TQT, 1, 1, 0},
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 
@@ -79,8 +80,7 @@ bool qf_ranges_find_weights(const char *algorithm, Caffe__RangeLearning *out)
 
 float qf_ranges_rate(Caffe__RangeLearning method, int bits)
 {
-    (void)bits;
-    return methods[method].rate;
+    return bits < 8 ? methods[method].rate_of_few_bits : methods[method].rate;
 }
 
 float qf_ranges_decay(Caffe__RangeLearning method)

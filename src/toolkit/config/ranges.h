@@ -18,7 +18,7 @@ const char *qf_ranges_weight_algorithm(Caffe__RangeLearning method);
 bool qf_ranges_find_data(const char *algorithm, Caffe__RangeLearning *out);
 bool qf_ranges_find_weights(const char *algorithm, Caffe__RangeLearning *out);
 
-/* The multipliers that prepare writes for the parameters of a range, of so many bits. */
+/* The multipliers that prepare writes for the parameters of a clip range, of so many bits. */
 float qf_ranges_rate(Caffe__RangeLearning method, int bits);
 float qf_ranges_decay(Caffe__RangeLearning method);
 

@@ -222,15 +222,13 @@ static qf_status share_weights(const qf_preparation *p, Caffe__LayerParameter *l
 }
 
 /* Scales that learn go with the master: its name, its rate. */
-static qf_status share_steps(const qf_preparation *p, const qf_layer_config *config,
-                             Caffe__LayerParameter *weight_qat)
+static qf_status share_steps(const qf_preparation *p, Caffe__LayerParameter *weight_qat)
 {
     Caffe__ParamSpec *master, *steps;
-    const float rate = qf_ranges_rate(config->weight_ranges, qf_bits(config->weight_bits));
     char *name = NULL;
     QF_TRY(qf_param_spec_at(p->context, weight_qat, 2, &steps));
     master = weight_qat->param[1];
-    qf_status status = set_multipliers(p->context, weight_qat, 2, master->lr_mult * rate, 0);
+    qf_status status = set_multipliers(p->context, weight_qat, 2, master->lr_mult, 0);
     if (status == QF_OK && master->name && *master->name)
         status = qf_prepare_name(p->context, &name, master->name, "scale");
     if (status == QF_OK && name)
@@ -254,7 +252,7 @@ static qf_status insert_weight_qat(qf_preparation *p, const qf_layer_config *con
     if (status == QF_OK)
         status = share_weights(p, layer, made);
     if (status == QF_OK && config->weight_ranges != CAFFE__RANGE_LEARNING__AMCT)
-        status = share_steps(p, config, made);
+        status = share_steps(p, made);
     if (status == QF_OK)
         status = qf_set_string(p->context, &layer->bottom[0], name);
     if (status == QF_OK)
