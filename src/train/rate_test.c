@@ -8,7 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-static const double lowest = 1e-6, rise_of_loss = 0.1, below_harm = 100;
+static const double lowest = 1e-6, rise_of_loss = 0.1;
+static const double sure = 2; /* errors of a mean difference */
 enum {
     MOST_OF_ITERATIONS = 8, /* the test takes at most that part of many */
     LEAST_A_DECADE = 4      /* fewer see the rise so late that the rate is too large */
@@ -141,22 +142,42 @@ qf_status qf_rate_test_run(qf_context *context, const Caffe__SolverParameter *pa
     qf_solver_destroy(solver);
     context->backward = backward;
     context->random = random;
-    if (status == QF_OK)
-        qf_rate_test_choose(out);
     return status;
 }
 
 /* ---- what it says ---- */
 
-/* Half a decade of steps is looked at together: a single one may meet an odd batch. */
+static double difference(const qf_rate_step *step)
+{
+    return step->loss - step->start_loss;
+}
+
+/* The mean difference of the steps from `first` on is too large to be that of batches that answer a
+ * bit differently: with few bits each update turns some codes, which moves losses to and fro. The
+ * spread is that of the steps up to `below`, which have smaller rates. */
+static bool is_high(const qf_rate_test *test, int below, int first, int count)
+{
+    double sum = 0, squares = 0;
+    for (int i = first; i < first + count; i++)
+        sum += difference(&test->step[i]);
+    for (int i = 0; i < below; i++)
+        squares += difference(&test->step[i]) * difference(&test->step[i]);
+    const double noise = below > 0 ? sqrt(squares / below / count) : 0;
+    return sum / count > fmax(test->rise, sure * noise);
+}
+
+/* Half a decade of steps is looked at together, since a single one may meet an odd batch; and the
+ * half that follows has to say the same, for what harms by chance is over then. */
 bool qf_rate_test_rises(qf_rate_test *test)
 {
     const int window = test->a_decade / 2 > 1 ? test->a_decade / 2 : 1;
-    const int first = test->count > window ? test->count - window : 0;
-    double sum = 0;
-    for (int i = first; i < test->count; i++)
-        sum += test->step[i].loss - test->step[i].start_loss;
-    if (isfinite(sum) && (test->count < window || sum / window <= test->rise))
+    const int second = test->count - window, first = second - window;
+    const qf_rate_step *last = &test->step[test->count - 1];
+    if (!isfinite(last->loss)) {
+        test->harm = test->step[second > 0 ? second : 0].rate;
+        return true;
+    }
+    if (first < 0 || !is_high(test, first, first, window) || !is_high(test, first, second, window))
         return false;
     test->harm = test->step[first].rate;
     return true;
@@ -174,8 +195,8 @@ static double round_down(double rate)
     return power;
 }
 
-void qf_rate_test_choose(qf_rate_test *test)
+void qf_rate_test_choose(qf_rate_test *test, double below)
 {
     const double last = test->step[test->count - 1].rate;
-    test->rate = round_down((test->harm > 0 ? test->harm : last) / below_harm);
+    test->rate = round_down((test->harm > 0 ? test->harm : last) / below);
 }

@@ -17,7 +17,7 @@ typedef struct qf_rate_test {
     double mean;                      /* |loss| of the start */
     double rise;                      /* what counts as one */
     double harm;                      /* the rate where the loss begins to rise; 0: it does not */
-    double rate;                      /* the one to train with */
+    double rate;                      /* the one to train with: qf_rate_test_choose() */
 } qf_rate_test;
 
 /* How many steps go to a decade in a test that is to be small beside so many iterations. */
@@ -33,7 +33,7 @@ qf_status qf_rate_test_run(qf_context *context, const Caffe__SolverParameter *so
 /* For the part that computes with numbers only. A step more has been done: is it clear by now that
  * the loss rises? Sets `harm`. */
 bool qf_rate_test_rises(qf_rate_test *test);
-/* From where the loss begins to rise to the rate. */
-void qf_rate_test_choose(qf_rate_test *test);
+/* From where the loss begins to rise to the rate, which is as many times below it. */
+void qf_rate_test_choose(qf_rate_test *test, double below);
 
 #endif

@@ -167,9 +167,25 @@ void qf_run_settings_warn(qf_context *context, const qf_run_settings *s)
 
 /* ---- the rate ---- */
 
-static qf_status find_rate(qf_context *context, const char *model, const char *weights,
-                           const qf_run_callbacks *callbacks, qf_run_settings *out)
+/* How many times below a rate that harms at once. With 8 bits there is little to win, which small
+ * steps do; with fewer there is much, and steps must be large enough to turn codes. */
+typedef struct below_harm {
+    double times;
+    const char *words;
+} below_harm;
+
+static below_harm choose_distance(const qf_qat_options *o)
 {
+    const bool few = (o->weight_bits > 0 && o->weight_bits < 8) ||
+                     (o->activation_bits > 0 && o->activation_bits < 8);
+    return few ? (below_harm){50, "a fiftieth"} : (below_harm){200, "a two-hundredth"};
+}
+
+static qf_status find_rate(qf_context *context, const qf_qat_options *options, const char *model,
+                           const char *weights, const qf_run_callbacks *callbacks,
+                           qf_run_settings *out)
+{
+    const below_harm below = choose_distance(options);
     Caffe__SolverParameter *solver;
     Caffe__NetParameter *net;
     QF_TRY(qf_message_copy(context, out->solver, &solver));
@@ -182,17 +198,18 @@ static qf_status find_rate(qf_context *context, const char *model, const char *w
     qf_message_free(solver);
     QF_TRY(status);
     const qf_rate_test *test = &out->test;
+    qf_rate_test_choose(&out->test, below.times);
     out->base_lr = test->rate;
     if (test->harm > 0)
         snprintf(out->reason, sizeof out->reason,
-                 "a hundredth of %.2g, from which on the loss of training rose (by more than %.2g "
+                 "%s of %.2g, from which on the loss of training rose (by more than %.2g "
                  "over %.2g at the start)",
-                 test->harm, test->rise, test->mean);
+                 below.words, test->harm, test->rise, test->mean);
     else
         snprintf(out->reason, sizeof out->reason,
-                 "a hundredth of %.2g, up to which the loss of training did not rise (by more than "
+                 "%s of %.2g, up to which the loss of training did not rise (by more than "
                  "%.2g over %.2g at the start)",
-                 test->step[test->count - 1].rate, test->rise, test->mean);
+                 below.words, test->step[test->count - 1].rate, test->rise, test->mean);
     return QF_OK;
 }
 
@@ -215,7 +232,7 @@ qf_status qf_run_settings_conclude(qf_context *context, const qf_qat_options *op
                                    qf_run_settings *out)
 {
     if (!(out->base_lr > 0))
-        QF_TRY(find_rate(context, model, weights, callbacks, out));
+        QF_TRY(find_rate(context, options, model, weights, callbacks, out));
     log_settings(context, out);
     const qf_qat_training shown = {
         .type = out->solver->type,
