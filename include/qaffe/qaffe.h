@@ -982,6 +982,8 @@ typedef struct qf_qat_options {
     int epochs;               /* of the training data, where iterations is 0; 0: 10, within 200 to
                                  1000 iterations */
     void (*show_training)(void *user, const qf_qat_training *training); /* before it; or NULL */
+    int average; /* 1, the default: averages of the states along the training are measured and may be
+                    exported, too; 0: they are not */
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */
@@ -1028,8 +1030,10 @@ typedef struct qf_qat_result { /* of either flow */
     int kept_iteration;    /* of the state that is exported; 0: the calibrated start */
     int last_iteration;    /* at which training ended */
     char kept_reason[256]; /* in a sentence */
-    int iterations;        /* of training; 0: there was none */
-    double base_lr;        /* with which it began */
+    int iterations;   /* of training; 0: there was none */
+    double base_lr;   /* with which it began */
+    double validation_average; /* of the average of all states; NAN: none was measured */
+    int kept_average;          /* 1: what is exported is the average of the states up to kept_iteration */
 } qf_qat_result;
 
 /* config, prepare, train, export, tests of all models on the same batches, and verification.

@@ -78,7 +78,8 @@ class QatOptions(Options):
                 ("distil", c_int), ("no_labels", c_int), ("distil_temperature", c_double),
                 ("distil_weight", c_double), ("distil_blobs", c_char_p),
                 ("re_estimate_batch_norm", c_int), ("reserved_2", c_int),
-                ("float_solver", c_char_p), ("epochs", c_int), ("show_training", c_void_p)]
+                ("float_solver", c_char_p), ("epochs", c_int), ("show_training", c_void_p),
+                ("average", c_int)]
 
 
 class QuantOptions(Options):
@@ -144,7 +145,8 @@ class QatResult(Structure):
                 ("validation_float", c_double), ("validation_calibrated", c_double), ("validation_best", c_double),
                 ("validation_last", c_double), ("kept_iteration", c_int), ("last_iteration", c_int),
                 ("kept_reason", ctypes.c_char * 256),
-                ("iterations", c_int), ("base_lr", c_double)]
+                ("iterations", c_int), ("base_lr", c_double),
+                ("validation_average", c_double), ("kept_average", c_int)]
 
 
 class OddBlob(Structure):

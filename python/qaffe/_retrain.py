@@ -65,7 +65,8 @@ def html_table(rows: Sequence[Sequence[str]], caption: str) -> str:
 @dataclass
 class Validation:
     """What states of training were worth on items that are neither trained nor tested on: the output that was measured,
-    1 in better where more of it is (-1: less), how many items, and the float net, the calibrated start, the best state, the last."""
+    1 in better where more of it is (-1: less), how many items, and the float net, the calibrated start, the best state, the last,
+    and the average of all (NaN: there was none)."""
     name: str
     better: int
     items: int
@@ -73,6 +74,7 @@ class Validation:
     calibrated_score: float
     best_score: float
     last_score: float
+    average_score: float = math.nan
 
 
 @dataclass
@@ -100,6 +102,7 @@ class Result:
     remark: str = ""  # that training made the net worse than its calibrated start, or nothing was tested; what to do
     iterations: int = 0  # of training; 0: there was none
     base_lr: float = 0.0  # with which it began
+    kept_average: bool = False  # what is exported is the average of the states up to kept_iteration
 
     @property
     def retrained(self) -> str:
@@ -133,7 +136,8 @@ class Result:
             return []
         return [["state", "%s on %d held-back items" % (v.name, v.items)]] + [
             [name, "%.4f" % score] for name, score in (
-                ("float", v.float_score), ("calibrated", v.calibrated_score), ("best", v.best_score), ("last", v.last_score))]
+                ("float", v.float_score), ("calibrated", v.calibrated_score), ("best", v.best_score), ("last", v.last_score),
+                ("average", v.average_score)) if name != "average" or not math.isnan(score)]
 
     def _verified(self) -> str:
         return "Verified: %d integers, %d differ. Log: %s" % (self.compared_integers, self.differing_integers, self.log)
@@ -199,7 +203,8 @@ def run(flow, options: Callable[[PlanFunction], Structure], save_path: str,
 
 def _validation(result) -> Optional[Validation]:
     return Validation(result.validation_name.decode(), result.validation_better, result.validation_items, result.validation_float,
-                      result.validation_calibrated, result.validation_best, result.validation_last) if result.validation_name else None
+                      result.validation_calibrated, result.validation_best, result.validation_last,
+                      result.validation_average) if result.validation_name else None
 
 
 def _result(result, save_path: str, log_path: str) -> Result:
@@ -215,7 +220,8 @@ def _result(result, save_path: str, log_path: str) -> Result:
         [Score(row.name.decode(), row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)
          for row in (result.score[i][0] for i in range(result.scores))],
         result.test_items, log_path, _validation(result), result.kept_iteration, result.last_iteration,
-        result.kept_reason.decode(), result.remark.decode(), result.iterations, result.base_lr)
+        result.kept_reason.decode(), result.remark.decode(), result.iterations, result.base_lr,
+        bool(result.kept_average))
 
 
 def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "qat_results/model",
@@ -232,6 +238,7 @@ def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "
             distil: str = "auto", no_labels: bool = False, distil_temperature: float = 2.0,
             distil_weight: float = 0.5, distil_blobs: Sequence[str] = (),
             float_solver: Optional[str] = None, epochs: int = 0,
+            average: bool = True,
             until: Sequence[str] = (), progress: Optional[Callable[[int, int, float], None]] = None,
             verbose: bool = False) -> Result:
     """Configure, prepare, train, export and test: a float Caffe net becomes fake-quant and deploy models.
@@ -247,6 +254,8 @@ def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "
     or 'tqt' (docs/numerics.md); None: AMCT's way with 8 bits, LSQ with fewer.
     keep: 'best', the state of training that is best on validation_data or, without it, on a share of the training data that
     is held back (hold_back; -1: a tenth, at most 2000 images; 0: none), the calibrated start among them; or 'last'.
+    average: with 'best', averages of the weights along the training are candidates, too, and kept unless what is measured
+    speaks against them.
     patience: measures in a row without a gain after which training ends; 0: never. resume: go on with the run of this
     save_path that was interrupted; begins anew where there is none.
     equalise: 'auto', 'on' or 'off', as equalise() does it. re_estimate_batch_norm: batches of training data over which
@@ -298,6 +307,7 @@ def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "
         made.distil_blobs = text(",".join(distil_blobs) or None)
         made.re_estimate_batch_norm = re_estimate_batch_norm
         made.float_solver, made.epochs = text(float_solver), epochs
+        made.average = average
         return made
 
     return run(library.qf_qat_run, options, save_path, progress, verbose, until)

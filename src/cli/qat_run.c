@@ -83,6 +83,9 @@ static const option options[] = {
     CHOICE("keep", "WHICH", "best|last", "best",
            "The state of training to export: the best on these images, the calibrated start among "
            "them, or the last."),
+    CHOICE("average", "HOW", "on|off", "on",
+           "Average the weights along the training, and keep the average unless what is measured "
+           "speaks against it; off: only states themselves. Never with --keep last."),
     INTEGER_OPTION(
         "patience", "N", "5", 0, 1e6,
         "Measures in a row without a gain (there are ten, or fewer) after which training "
@@ -122,6 +125,7 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->validation_data = argument_text(a, "validation-data");
     o->hold_back = argument_number(a, "hold-back");
     o->keep = strcmp(argument_text(a, "keep"), "last") == 0 ? QF_KEEP_LAST : QF_KEEP_BEST;
+    o->average = strcmp(argument_text(a, "average"), "off") != 0;
     o->patience = argument_integer(a, "patience");
     o->resume = argument_flag(a, "resume");
     o->weight_bits = argument_integer(a, "weight-bits");

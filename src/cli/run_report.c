@@ -115,6 +115,8 @@ static void print_states(const qf_qat_result *r)
         table_row(&table, 2, "calibrated", score_text(r->validation_calibrated));
         table_row(&table, 2, "best", score_text(r->validation_best));
         table_row(&table, 2, "last", score_text(r->validation_last));
+        if (!isnan(r->validation_average))
+            table_row(&table, 2, "average", score_text(r->validation_average));
         putchar('\n');
         table_print(&table);
         table_release(&table);

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "train/average_precision.h"
+#include "train/scores.h"
 #include "train/solver.h"
 #include "train/test_set.h"
 
@@ -18,6 +19,8 @@ struct qf_scores {
     bool *is_detections;
     double other_losses; /* the same as sums, of what no output shows */
     double batch_shares;
+    qf_batch_loss *batch; /* of each, `batches` of them */
+    int batches;
     int main; /* index of the value that matters most; −1: none */
     uint64_t items;
 };
@@ -38,6 +41,7 @@ void qf_scores_destroy(qf_scores *scores)
         qf_free(scores->names[i]);
         qf_detections_release(&scores->found[i]);
     }
+    qf_free(scores->batch);
     qf_free(scores->found);
     qf_free(scores->is_detections);
     qf_free(scores->names);
@@ -91,6 +95,12 @@ uint64_t qf_scores_items(const qf_scores *scores)
     return scores->items;
 }
 
+const qf_batch_loss *qf_scores_batches(const qf_scores *scores, int *count)
+{
+    *count = scores->batches;
+    return scores->batch;
+}
+
 /* Is the blob a top-1 accuracy? */
 static bool is_accuracy(const qf_net *net, const qf_blob *blob)
 {
@@ -134,7 +144,7 @@ static size_t values_of(const qf_net *net, const qf_blob *blob)
     return qf_net_evaluates_detections(net, blob) ? 1 : qf_blob_count(blob);
 }
 
-static qf_status make_scores(qf_net *net, qf_scores **out)
+static qf_status make_scores(qf_net *net, int batches, qf_scores **out)
 {
     qf_scores *scores = qf_alloc(1, sizeof *scores);
     *out = scores;
@@ -142,6 +152,7 @@ static qf_status make_scores(qf_net *net, qf_scores **out)
     for (int i = 0; i < net->output_count; i++)
         count += values_of(net, net->blobs[net->outputs[i]]);
     if (scores) {
+        scores->batch = qf_alloc((size_t)batches, sizeof *scores->batch);
         scores->names = qf_alloc(count, sizeof *scores->names);
         scores->sums = qf_alloc(count, sizeof *scores->sums);
         scores->shares = qf_alloc(count, sizeof *scores->shares);
@@ -150,8 +161,8 @@ static qf_status make_scores(qf_net *net, qf_scores **out)
         scores->found = qf_alloc(count, sizeof *scores->found);
         scores->is_detections = qf_alloc(count, sizeof *scores->is_detections);
     }
-    if (!scores || !scores->names || !scores->sums || !scores->shares || !scores->weights ||
-        !scores->better || !scores->found || !scores->is_detections)
+    if (!scores || !scores->batch || !scores->names || !scores->sums || !scores->shares ||
+        !scores->weights || !scores->better || !scores->found || !scores->is_detections)
         return qf_fail(net->context, QF_E_MEMORY, "no memory for the scores");
     scores->main = -1;
     for (int i = 0; i < net->output_count; i++) {
@@ -199,6 +210,7 @@ static qf_status add_batch(const test *t, int batch, double loss, qf_scores *sco
     const bool last = batch + 1 == t->batches;
     const double items = last && t->set.items ? t->set.rest : t->set.batch;
     qf_net *net = t->net;
+    scores->batch[scores->batches++] = (qf_batch_loss){loss, t->set.items ? items : 1};
     for (int i = 0, at = 0; i < net->output_count; i++) {
         qf_blob *blob = net->blobs[net->outputs[i]];
         const float *values;
@@ -309,7 +321,7 @@ static qf_status run_batch(const test *t, int batch, qf_scores **scores)
     }
     QF_TRY(status);
     if (!*scores)
-        QF_TRY(make_scores(t->net, scores));
+        QF_TRY(make_scores(t->net, t->batches, scores));
     return add_batch(t, batch, (double)loss, *scores);
 }
 

@@ -5,6 +5,7 @@
 #include "data/stores/sample_store.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
+#include "model/model.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -227,6 +228,7 @@ static void a_kept_start_is_what_calibration_alone_makes(void **state)
         o.weights = nets[i].weights;
         o.base_lr = 1e-12;
         o.iterations = 10;
+        o.average = 0; /* statistics of BatchNorm move all the same */
         qf_qat_result *result = run(&o);
         assert_int_equal(result->kept_iteration, 0);
         assert_true(result->fake_quant_score == result->calibrated_score);
@@ -271,6 +273,7 @@ static void what_is_better_is_kept(void **state)
 {
     (void)state;
     qf_qat_options o = options("misled.prototxt");
+    o.average = 0;
     qf_qat_result *result = run(&o); /* on what it is trained on it becomes better */
     assert_string_equal(result->validation_name, "acc");
     assert_int_equal(result->validation_items, 32);
@@ -284,12 +287,73 @@ static void what_is_better_is_kept(void **state)
 
     test_command(0, "is exported, the best on the ", "",
                  "qat run --model misled.prototxt --weights float_iter_200.caffemodel --iterations "
-                 "60 --base-lr 0.01 --seed 5 --out q/m --report q/report.json");
+                 "60 --base-lr 0.01 --seed 5 --average off --out q/m --report q/report.json");
     assert_non_null(strstr(test_output, "\ncalibrated "));
     assert_non_null(strstr(test_output, "neither trained nor tested on"));
     assert_true(test_file_has(context, "q/m_run.log", "on the 32 items that are not trained on"));
     assert_true(test_file_has(context, "q/report.json",
                               "\"On 32 items that are neither trained nor tested on"));
+}
+
+/* Blobs of one layer in two files of weights. */
+static Caffe__LayerParameter *layer_of(Caffe__NetParameter *net, const char *name)
+{
+    for (size_t i = 0; i < net->n_layer; i++)
+        if (strcmp(net->layer[i]->name, name) == 0 && net->layer[i]->n_blobs)
+            return net->layer[i];
+    fail_msg("no layer %s", name);
+    return NULL;
+}
+
+/* The start and, of four iterations, the fourth: their mean is what is exported. A WeightQAT layer
+ * has the quantised weights, then the float ones that learn. */
+enum { MASTER = 1 };
+static void averages_of_states_are_exported(void **state)
+{
+    (void)state;
+    qf_qat_options o = options("misled.prototxt");
+    o.hold_back = 0.25;
+    o.iterations = 4;
+    o.base_lr = 1e-3;
+    o.average = 0;
+    o.keep = QF_KEEP_LAST;
+    qf_qat_result *result = run(&o);
+    assert_int_equal(result->kept_iteration, 4);
+    assert_false(result->kept_average);
+    assert_true(isnan(result->validation_average));
+    qf_qat_result_destroy(result);
+    assert_int_equal(system("rm -rf plain; mv q plain"), 0);
+
+    o.average = 1;
+    o.keep = QF_KEEP_BEST;
+    result = run(&o);
+    assert_int_equal(result->kept_iteration, 4);
+    assert_true(result->kept_average);
+    assert_true(isfinite(result->validation_average));
+    assert_non_null(strstr(result->kept_reason, "The average of the states up to iteration 4 of 4 "
+                                                "is exported: on the 64 items its loss is "));
+    qf_qat_result_destroy(result);
+    assert_false(qf_file_exists("q/m_retrained_iter_4.average.caffemodel"));
+
+    Caffe__NetParameter *net[3];
+    static const char *const files[] = {"q/m_retrained_iter_0.caffemodel",
+                                        "plain/m_retrained_iter_4.caffemodel",
+                                        "q/m_retrained_iter_4.caffemodel"};
+    for (int i = 0; i < 3; i++)
+        assert_ok(context, qf_net_param_read_binary(context, files[i], &net[i]));
+    const Caffe__BlobProto *start = layer_of(net[0], "ip_weight_qat")->blobs[MASTER],
+                           *last = layer_of(net[1], "ip_weight_qat")->blobs[MASTER],
+                           *kept = layer_of(net[2], "ip_weight_qat")->blobs[MASTER];
+    double moved = 0;
+    assert_true(start->n_data > 0 && start->n_data == kept->n_data);
+    for (size_t i = 0; i < start->n_data; i++) {
+        const double from = (double)start->data[i], to = (double)last->data[i];
+        assert_true(fabs((double)kept->data[i] - (from + to) / 2) < 1e-6 * (fabs(from) + 1));
+        moved += fabs(to - from);
+    }
+    assert_true(moved > 1e-4);
+    for (int i = 0; i < 3; i++)
+        qf_message_free(net[i]);
 }
 
 static void a_layer_of_both_phases_is_split(void **state)
@@ -553,7 +617,7 @@ static void a_stopped_run_goes_on(void **state)
     qf_context_set_seed(context, 5);
     int runs = 0;
     for (; status == QF_E_STOPPED && runs < 40; runs++) { /* each a little further */
-        patience p = {.left = 60};
+        patience p = {.left = 90};
         o.resume = runs > 0;
         status = qf_qat_run(context, &o, stop_later, NULL, &p, &result);
         qf_qat_result_destroy(result);
@@ -588,6 +652,7 @@ int main(void)
         cmocka_unit_test(a_kept_start_is_what_calibration_alone_makes),
         cmocka_unit_test(what_is_worse_as_integers_is_not_kept),
         cmocka_unit_test(what_is_better_is_kept),
+        cmocka_unit_test(averages_of_states_are_exported),
         cmocka_unit_test(a_layer_of_both_phases_is_split),
         cmocka_unit_test(training_by_hand_leaves_out_the_same),
         cmocka_unit_test(what_cannot_be_measured_is_said),

@@ -17,16 +17,20 @@
 
 static void tell_training(const qf_qat_result *r, char *out, size_t size)
 {
-    char cell[4][32];
+    char cell[5][32];
+    const bool averaged = !isnan(r->validation_average);
     if (*r->validation_name)
         snprintf(out, size,
                  "On %llu items that are neither trained nor tested on, %.100s is %s in float, %s "
-                 "calibrated, %s of the best state of training, %s of the last. %s",
+                 "calibrated, %s of the best state of training, %s of the last%s%s. %s",
                  (unsigned long long)r->validation_items, r->validation_name,
                  qf_score_text(r->validation_float, cell[0], sizeof *cell),
                  qf_score_text(r->validation_calibrated, cell[1], sizeof *cell),
                  qf_score_text(r->validation_best, cell[2], sizeof *cell),
-                 qf_score_text(r->validation_last, cell[3], sizeof *cell), r->kept_reason);
+                 qf_score_text(r->validation_last, cell[3], sizeof *cell),
+                 averaged ? ", of the average of all " : "",
+                 averaged ? qf_score_text(r->validation_average, cell[4], sizeof *cell) : "",
+                 r->kept_reason);
     else
         snprintf(out, size, "%s", r->kept_reason);
 }

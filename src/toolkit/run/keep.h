@@ -5,11 +5,26 @@
 
 #include "toolkit/run/start.h"
 
+/* Losses of the same items for each state, in groups of batches: what differs between two states is
+ * known better than either. */
+enum { QF_RUN_GROUPS = 32 };
+typedef struct qf_run_losses {
+    int groups; /* 0: not known */
+    double mean[QF_RUN_GROUPS];
+} qf_run_losses;
+
 /* What a state is worth; NAN: not known. */
 typedef struct qf_run_measure {
     int iteration;
+    bool average; /* of the states up to this iteration, not the last of them */
     double score, loss;
+    qf_run_losses losses;
 } qf_run_measure;
+
+/* By how much lower a loss is than another's, and the standard error of that. */
+typedef struct qf_run_difference {
+    double gain, error;
+} qf_run_difference;
 
 typedef struct qf_run_progress {
     int iteration; /* whose snapshot training goes on from */
@@ -22,8 +37,11 @@ typedef struct qf_run_progress {
     qf_run_measure rejected; /* the best state of training, exported and then worse than the start,
                                 which is kept; iteration 0: there was none */
     char diverged[512];      /* how training ended, if it did so; "": not */
-    int without_gain;        /* measures in a row */
-    int interval;            /* iterations between two of them */
+    qf_run_measure last_average; /* iteration 0: there is none */
+    qf_run_measure begun; /* the start as the prepared net has it, as all states of training are
+                             measured: not in the file */
+    int without_gain;     /* measures in a row */
+    int interval;         /* iterations between two of them */
 } qf_run_progress;
 
 /* A run's training, all of whose files are there. */
@@ -70,6 +88,9 @@ void qf_run_validation_close(qf_run_validation *validation);
  * NULL: then there is no net. */
 qf_status qf_run_validation_open_param(qf_run_training *training, Caffe__NetParameter *param,
                                        const char *weights, qf_run_validation *out);
+/* A range that the last update has made unusable goes back to the last valid one, as it would at
+ * the next training pass. */
+qf_status qf_run_settle_ranges(const qf_net *trained);
 /* All items once. What is judged by is chosen at the first measure. Training goes on as if it had
  * not been measured. */
 qf_status qf_run_measure_net(qf_run_training *training, qf_run_validation *validation,
@@ -78,8 +99,43 @@ qf_status qf_run_measure_net(qf_run_training *training, qf_run_validation *valid
  * fake-quant one. NAN in *out: it cannot be measured. */
 qf_status qf_run_measure_exported(qf_run_training *training, const char *prefix,
                                   qf_run_measure *out);
+
+/* ---- run_average.c ---- */
+
+typedef struct qf_run_average {
+    qf_net *net; /* whose parameters are the average; NULL: none is made */
+    int states;
+} qf_run_average;
+/* As the progress says: with the calibrated start, or with the average of a snapshot. */
+qf_status qf_run_average_open(qf_run_training *training, qf_run_average *out);
+void qf_run_average_close(qf_run_average *average);
+/* The iteration after this one whose state is to be added; INT_MAX: none. */
+int qf_run_average_next(const qf_run_average *average, int iteration);
+qf_status qf_run_average_add(qf_run_average *average, const qf_net *training, int iteration);
+qf_status qf_run_average_save(qf_run_training *training, qf_run_average *average, int iteration);
+void qf_run_average_remove(const qf_run_training *training, int iteration);
+/* Where the average is kept: the file of the state that is kept becomes that of the average.
+ * `training` is used for it. */
+qf_status qf_run_average_take(qf_run_training *training, qf_net *net);
+
+/* ---- run_batches.c ---- */
+
+/* Batches of `param`, which changes, become smaller where the net takes them. As
+ * qf_net_create_from_param(). */
+qf_status qf_run_create_in_batches(qf_context *context, Caffe__NetParameter *param, qf_net *share,
+                                   qf_net **out);
+
+/* ---- run_gain.c ---- */
+
+void qf_run_losses_take(const qf_scores *scores, qf_run_losses *out);
+/* false, and NAN: nobody can say. */
+bool qf_run_compare(const qf_run_measure *before, const qf_run_measure *now,
+                    qf_run_difference *out);
 /* Is a later state better than the one that would be kept? */
 bool qf_run_gains(const qf_run_progress *progress, const qf_run_measure *now);
+/* Nothing speaks against it beside the start. */
+bool qf_run_stands(const qf_run_progress *progress, const qf_run_measure *start,
+                   const qf_run_measure *now);
 
 /* ---- run_progress.c ---- */
 

@@ -29,6 +29,7 @@ static const qf_qat_options defaults = {
     .keep = QF_KEEP_BEST,
     .patience = 5,
     .equalise = QF_EQUALISE_AUTO,
+    .average = 1,
 };
 
 void qf_qat_set_defaults(qf_qat_options *options)

@@ -86,12 +86,6 @@ qf_status qf_run_measure_exported(qf_run_training *t, const char *prefix, qf_run
 
 /* ---- the last word ---- */
 
-static bool is_worse(const qf_run_progress *p, const qf_run_measure *now)
-{
-    return isfinite(now->score) && isfinite(p->start.score) &&
-           (now->score - p->start.score) * p->better < 0;
-}
-
 qf_status qf_run_check_exported(qf_run_training *t, const char *prefix)
 {
     qf_run_progress *p = &t->progress;
@@ -102,7 +96,7 @@ qf_status qf_run_check_exported(qf_run_training *t, const char *prefix)
     QF_TRY(qf_run_measure_exported(t, prefix, &now));
     qf_info(t->flow->context, "Iteration %d as integers: %s = %g; the start %g", now.iteration,
             p->measure, now.score, p->start.score);
-    if (!is_worse(p, &now))
+    if (!isfinite(now.score) || qf_run_stands(p, &p->start, &now))
         return QF_OK;
     p->rejected = now;
     p->kept = p->start;

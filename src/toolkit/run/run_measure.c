@@ -1,5 +1,4 @@
-/* What states of training are worth on items that are not trained on, and which of two is better.
- */
+/* What states of training are worth on items that are not trained on. */
 #include "model/until.h"
 #include "toolkit/run/keep.h"
 
@@ -41,7 +40,7 @@ static qf_status open_net(qf_run_training *t, Caffe__NetParameter *param, const 
                                         NULL, 0);
     if (status == QF_OK && param)
         status =
-            qf_net_create_from_param(context, param, t->by_training_loss ? NULL : share, &out->net);
+            qf_run_create_in_batches(context, param, t->by_training_loss ? NULL : share, &out->net);
     out->trained = share;
     out->copied = share && t->by_training_loss;
     if (status == QF_OK && out->net && t->by_training_loss && !share) /* what TEST nets lack */
@@ -122,10 +121,9 @@ static double score_of(const qf_scores *scores, const qf_run_progress *p)
     return main && strcmp(main, p->measure) == 0 ? value : qf_scores_loss(scores);
 }
 
-/* A range that the last update has made unusable goes back to the last valid one at the next
- * training pass. What is measured shares it, but has seen other valid ones: so training mends it
+/* What is measured shares these ranges, but has seen other valid ones: so training mends them
  * first. */
-static qf_status settle_ranges(const qf_net *trained)
+qf_status qf_run_settle_ranges(const qf_net *trained)
 {
     for (int l = 0; trained && l < trained->layer_count; l++) {
         qf_layer *layer = trained->layers[l];
@@ -144,7 +142,7 @@ qf_status qf_run_measure_net(qf_run_training *t, qf_run_validation *v, qf_run_me
     const qf_run_callbacks callbacks = qf_flow_callbacks(t->flow);
     qf_scores *scores = NULL;
     t->flow->stage = stage_measuring;
-    qf_status status = settle_ranges(v->trained);
+    qf_status status = qf_run_settle_ranges(v->trained);
     if (status == QF_OK)
         status = qf_feed_give(v->net, &v->feed);
     if (status == QF_OK && v->copied)
@@ -157,43 +155,12 @@ qf_status qf_run_measure_net(qf_run_training *t, qf_run_validation *v, qf_run_me
     if (status == QF_OK) {
         out->score = *p->measure ? score_of(scores, p) : (double)NAN;
         out->loss = has_loss(v->net) ? qf_scores_loss(scores) : (double)NAN;
+        out->losses = (qf_run_losses){0};
+        if (has_loss(v->net))
+            qf_run_losses_take(scores, &out->losses);
     }
     qf_scores_destroy(scores);
     context->random = random;
     t->flow->stage = stage;
     return status;
-}
-
-/* The standard error of a share of so many items. Never 0. */
-static double error_of(double share, uint64_t items)
-{
-    const double n = (double)items, p = (share * n + 1) / (n + 2);
-    return p > 0 && p < 1 ? sqrt(p * (1 - p) / (n > 0 ? n : 1)) : 0;
-}
-
-/* The start is what all others are safe against, and one of many that are tried is better by luck:
- * it is left for what is clearly better, in both ways that one can tell. */
-static bool beats_start(const qf_run_measure *start, const qf_run_measure *now, double gain,
-                        double error)
-{
-    const bool lower_loss = !(now->loss >= start->loss); /* or there is none */
-    return gain > 2 * error || (gain > error && lower_loss);
-}
-
-/* Two states of one run answer most items alike, so the difference of their shares varies less than
- * either: by about half (docs/training.md). */
-bool qf_run_gains(const qf_run_progress *p, const qf_run_measure *now)
-{
-    static const double least = 1e-3, least_from_start = 1e-2; /* of a loss */
-    const qf_run_measure *kept = &p->kept;
-    if (!isfinite(now->score))
-        return false;
-    if (!isfinite(kept->score))
-        return true;
-    const double gain = (now->score - kept->score) * p->better;
-    if (p->better < 0)
-        return gain > (kept->iteration ? least : least_from_start) * fabs(kept->score);
-    const double error = error_of(kept->score, p->items);
-    return kept->iteration == 0 ? beats_start(kept, now, gain, error)
-                                : gain > error / 2 || (gain >= 0 && now->loss < kept->loss);
 }

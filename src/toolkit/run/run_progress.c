@@ -46,7 +46,8 @@ static void describe_options(const qf_qat_options *o, qf_buffer out[OPTIONS])
                     o->distil_temperature, o->distil_weight,
                     o->distil_blobs ? o->distil_blobs : "none");
     qf_buffer_print(&out[n++], "hold_back %g", o->hold_back < 0 ? -1 : o->hold_back);
-    qf_buffer_print(&out[n++], "keep %s", o->keep == QF_KEEP_LAST ? "last" : "best");
+    qf_buffer_print(&out[n++], "keep %s, average %s", o->keep == QF_KEEP_LAST ? "last" : "best",
+                    o->average ? "on" : "off");
 }
 
 static void release_options(qf_buffer options[OPTIONS])
@@ -70,10 +71,14 @@ static qf_status put_measure(qf_context *context, const qf_run_measure *m, Caffe
     QF_TRY(qf_message_new(context, &caffe__qat_measure__descriptor, out));
     (*out)->has_iteration = true;
     (*out)->iteration = m->iteration;
+    (*out)->has_average = (*out)->average = m->average;
     (*out)->has_score = isfinite(m->score);
     (*out)->score = m->score;
     (*out)->has_loss = isfinite(m->loss);
     (*out)->loss = m->loss;
+    for (int g = 0; g < m->losses.groups; g++)
+        QF_TRY(qf_append(context, &(*out)->n_group_loss, &(*out)->group_loss, &m->losses.mean[g],
+                         sizeof m->losses.mean[g]));
     return QF_OK;
 }
 
@@ -112,6 +117,7 @@ static qf_status fill(qf_context *context, const qf_run_training *t, Caffe__QatP
     QF_TRY(put_measure(context, &p->start, &out->start));
     QF_TRY(put_measure(context, &p->kept, &out->kept));
     QF_TRY(put_measure(context, &p->last, &out->last));
+    QF_TRY(put_measure(context, &p->last_average, &out->last_average));
     return put_options(context, t->options, out);
 }
 
@@ -131,9 +137,13 @@ qf_status qf_run_progress_write(qf_run_training *t)
 
 static qf_run_measure take_measure(const Caffe__QatMeasure *m)
 {
-    return (qf_run_measure){.iteration = m ? m->iteration : 0,
-                            .score = m && m->has_score ? m->score : (double)NAN,
-                            .loss = m && m->has_loss ? m->loss : (double)NAN};
+    qf_run_measure out = {.iteration = m ? m->iteration : 0,
+                          .average = m && m->average,
+                          .score = m && m->has_score ? m->score : (double)NAN,
+                          .loss = m && m->has_loss ? m->loss : (double)NAN};
+    for (size_t g = 0; m && g < m->n_group_loss && g < QF_RUN_GROUPS; g++)
+        out.losses.mean[out.losses.groups++] = m->group_loss[g];
+    return out;
 }
 
 static qf_status check(qf_context *context, const Caffe__QatProgress *m, const char *file)
@@ -186,6 +196,7 @@ qf_status qf_run_progress_read(qf_run_training *t, bool *found)
                            .kept = take_measure(m->kept),
                            .last = take_measure(m->last),
                            .rejected = take_measure(m->rejected),
+                           .last_average = take_measure(m->last_average),
                            .without_gain = m->without_gain,
                            .interval = m->interval};
     snprintf(p->measure, sizeof p->measure, "%s", m->measure ? m->measure : "");
@@ -197,6 +208,23 @@ qf_status qf_run_progress_read(qf_run_training *t, bool *found)
 }
 
 /* ---- what is said at the end ---- */
+
+static void explain_average(const qf_run_progress *p, char *out, size_t size)
+{
+    qf_run_difference d;
+    const int said =
+        snprintf(out, size, "The average of the states up to iteration %d of %d is exported",
+                 p->kept.iteration, p->iteration);
+    if (!qf_run_compare(&p->begun, &p->kept, &d))
+        snprintf(out + said, size - (size_t)said, ", not worse on the %llu items.",
+                 (unsigned long long)p->items);
+    else
+        snprintf(out + said, size - (size_t)said,
+                 ": on the %llu items its loss is %s that of the start, by %.2g (standard error of "
+                 "the difference: %.2g).",
+                 (unsigned long long)p->items, d.gain >= 0 ? "below" : "not clearly above",
+                 fabs(d.gain), d.error);
+}
 
 static void explain(const qf_run_training *t, char *out, size_t size)
 {
@@ -227,6 +255,8 @@ static void explain(const qf_run_training *t, char *out, size_t size)
             "The calibrated start is exported: in %d iterations nothing was better on the %llu "
             "items%s.",
             last, items, ending);
+    else if (p->kept.average)
+        explain_average(p, out, size);
     else
         snprintf(out, size,
                  "The state of iteration %d of %d is exported, the best on the %llu "
@@ -245,6 +275,8 @@ void qf_run_progress_report(const qf_run_training *t, qf_qat_result *out)
     out->validation_last = p->last.score;
     out->validation_best = p->kept.score;
     out->kept_iteration = qf_run_kept(t);
+    out->validation_average = p->last_average.iteration ? p->last_average.score : (double)NAN;
+    out->kept_average = out->kept_iteration > 0 && p->kept.average;
     out->last_iteration = p->iteration;
     explain(t, out->kept_reason, sizeof out->kept_reason);
 }

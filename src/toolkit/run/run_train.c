@@ -81,7 +81,7 @@ qf_status qf_run_train_start(qf_run_training *t)
 {
     qf_run_progress *p = &t->progress;
     char *file;
-    p->float_net = p->start = p->last = (qf_run_measure){0, (double)NAN, (double)NAN};
+    p->float_net = p->start = p->last = (qf_run_measure){.score = (double)NAN, .loss = (double)NAN};
     QF_TRY(snapshot_name(t, 0, "caffemodel", &file));
     qf_status status = write_start(t, file);
     if (status == QF_OK && !*p->reason && !t->by_training_loss)
@@ -96,6 +96,13 @@ qf_status qf_run_train_start(qf_run_training *t)
     qf_free(file);
     return status;
 }
+
+/* What works in it. */
+typedef struct training {
+    qf_solver *solver;
+    qf_run_average average;
+    qf_run_validation validation, averaged; /* of the solver's net and of the average */
+} training;
 
 /* ---- states on the disk ---- */
 
@@ -113,6 +120,8 @@ static void remove_unused(qf_run_training *t, int iteration)
     const qf_run_progress *p = &t->progress;
     if (iteration == 0 || iteration == p->iteration)
         return;
+    if (iteration != p->kept.iteration || !p->kept.average)
+        qf_run_average_remove(t, iteration);
     remove_file(t, iteration, "solverstate");
     remove_file(t, iteration, "solverstate.sha256");
     if (iteration == p->kept.iteration)
@@ -122,11 +131,14 @@ static void remove_unused(qf_run_training *t, int iteration)
 }
 
 /* The snapshot comes first: at every moment the file of the progress names one that is there. */
-static qf_status save(qf_run_training *t, qf_solver *solver, int kept_before)
+static qf_status save(qf_run_training *t, training *now, int kept_before)
 {
     const int before = t->progress.iteration;
-    if (solver->iteration > 0 && solver->iteration != before)
+    qf_solver *solver = now->solver;
+    if (solver->iteration > 0 && solver->iteration != before) {
+        QF_TRY(qf_run_average_save(t, &now->average, solver->iteration));
         QF_TRY(qf_solver_snapshot(solver));
+    }
     t->progress.iteration = solver->iteration;
     if (solver->iteration == 0)
         return QF_OK; /* nothing to go on from */
@@ -138,12 +150,12 @@ static qf_status save(qf_run_training *t, qf_solver *solver, int kept_before)
 
 /* ---- training ---- */
 
-static qf_status stopped(qf_run_training *t, qf_solver *solver)
+static qf_status stopped(qf_run_training *t, training *now)
 {
-    QF_TRY(save(t, solver, t->progress.kept.iteration));
+    QF_TRY(save(t, now, t->progress.kept.iteration));
     return qf_fail(t->flow->context, QF_E_STOPPED,
                    "stopped at iteration %d; the same command with --resume goes on from there",
-                   solver->iteration);
+                   now->solver->iteration);
 }
 
 static qf_status choose_interval(qf_run_training *t, qf_solver *solver)
@@ -161,41 +173,59 @@ static qf_status choose_interval(qf_run_training *t, qf_solver *solver)
     return QF_OK;
 }
 
-static void decide(qf_run_training *t, const qf_run_measure *now)
+static bool decide(qf_run_training *t, const qf_run_measure *now)
 {
     qf_run_progress *p = &t->progress;
     const bool gains = qf_run_gains(p, now);
-    p->last = *now;
-    p->without_gain = gains ? 0 : p->without_gain + 1;
     if (gains)
         p->kept = *now;
-    qf_info(
-        t->flow->context,
-        "Iteration %d, on the %llu items that are not trained on: %s = %g; kept is iteration %d "
-        "(%g)",
-        now->iteration, (unsigned long long)p->items, p->measure, now->score, p->kept.iteration,
-        p->kept.score);
+    qf_info(t->flow->context,
+            "Iteration %d%s, on the %llu items that are not trained on: %s = %g; kept is iteration "
+            "%d%s (%g)",
+            now->iteration, now->average ? ", average" : "", (unsigned long long)p->items,
+            p->measure, now->score, p->kept.iteration, p->kept.average ? ", average" : "",
+            p->kept.score);
+    return gains;
+}
+
+/* Both are measured before anything is decided, for either can be stopped. The average comes first:
+ * where both gain alike, it is the safer one. */
+static qf_status measure_both(qf_run_training *t, training *now)
+{
+    qf_run_progress *p = &t->progress;
+    qf_run_measure average = {.iteration = now->solver->iteration, .average = true};
+    qf_run_measure state = {.iteration = now->solver->iteration};
+    bool gains = false;
+    if (now->averaged.net)
+        QF_TRY(qf_run_measure_net(t, &now->averaged, &average));
+    QF_TRY(qf_run_measure_net(t, &now->validation, &state));
+    if (now->averaged.net) {
+        gains = decide(t, &average);
+        p->last_average = average;
+    }
+    gains = decide(t, &state) || gains;
+    p->last = state;
+    p->without_gain = gains ? 0 : p->without_gain + 1;
+    return QF_OK;
 }
 
 /* Measures, decides and saves, where that is due. */
-static qf_status measure_state(qf_run_training *t, qf_solver *solver, qf_run_validation *validation)
+static qf_status measure_state(qf_run_training *t, training *now)
 {
     qf_run_progress *p = &t->progress;
-    const bool ends = solver->iteration >= solver->param->max_iter;
+    const int iteration = now->solver->iteration;
+    const bool ends = iteration >= now->solver->param->max_iter;
     const int kept_before = p->kept.iteration;
-    if (solver->iteration == 0 || (solver->iteration % p->interval != 0 && !ends))
+    if (iteration == 0 || (iteration % p->interval != 0 && !ends))
         return QF_OK;
-    if (validation->net && p->last.iteration < solver->iteration) {
-        qf_run_measure now = {.iteration = solver->iteration};
-        QF_TRY(qf_run_measure_net(t, validation, &now));
-        decide(t, &now);
-    }
+    if (now->validation.net && p->last.iteration < iteration)
+        QF_TRY(measure_both(t, now));
     p->finished = ends || (t->options->keep == QF_KEEP_BEST && t->options->patience > 0 &&
                            p->without_gain >= t->options->patience);
     if (p->finished && !ends)
         qf_info(t->flow->context, "Iteration %d, training ends: %d measures without a gain",
-                solver->iteration, p->without_gain);
-    return save(t, solver, kept_before);
+                iteration, p->without_gain);
+    return save(t, now, kept_before);
 }
 
 /* What went well before is there to be kept. */
@@ -222,26 +252,41 @@ static int next_stop(const qf_run_progress *p, const qf_solver *solver)
                                                         : next + p->interval;
 }
 
-static qf_status train(qf_run_training *t, qf_solver *solver, qf_run_validation *validation)
+/* One average or measure further. *diverged: it may go on with what went well before. */
+static qf_status step(qf_run_training *t, training *now, bool *diverged)
+{
+    qf_solver *solver = now->solver;
+    const int measure = next_stop(&t->progress, solver);
+    const int average = qf_run_average_next(&now->average, solver->iteration);
+    const qf_status status =
+        qf_solver_step(solver, (measure < average ? measure : average) - solver->iteration);
+    *diverged = status == QF_OK || solver->watch.diverged; /* else a range is not a number */
+    QF_TRY(status);
+    return qf_run_average_add(&now->average, solver->net, solver->iteration);
+}
+
+static qf_status train(qf_run_training *t, training *now)
 {
     qf_run_progress *p = &t->progress;
+    qf_solver *solver = now->solver;
     qf_info(t->flow->context, "Solving %s", qf_net_name(solver->net));
     qf_info(t->flow->context, "Learning Rate Policy: %s", solver->param->lr_policy);
     while (!p->finished) {
-        qf_status status = measure_state(t, solver, validation);
+        qf_status status = measure_state(t, now);
         if (status == QF_E_STOPPED)
-            return stopped(t, solver);
+            return stopped(t, now);
         if (survives(t, true, status)) /* a range that is not a number */
             return end_diverged(t);
         QF_TRY(status);
         if (p->finished)
             break;
-        status = qf_solver_step(solver, next_stop(p, solver) - solver->iteration);
-        if (survives(t, solver->watch.diverged, status))
+        bool diverged;
+        status = step(t, now, &diverged);
+        if (survives(t, diverged, status))
             return end_diverged(t);
         QF_TRY(status);
         if (solver->stopping)
-            return stopped(t, solver);
+            return stopped(t, now);
     }
     qf_info(t->flow->context, "Optimization Done.");
     return QF_OK;
@@ -266,13 +311,32 @@ static qf_status conclude(qf_run_training *t, qf_solver *solver)
     if (kept == 0 && t->start->exported)
         return qf_run_start_give_record(t->start, t->record);
     QF_TRY(snapshot_name(t, kept, "caffemodel", &file));
-    qf_status status = qf_run_re_estimate(t, file);
+    qf_status status = qf_run_average_take(t, solver->net);
+    if (status == QF_OK)
+        status = qf_run_re_estimate(t, file);
     if (status == QF_OK)
         status = qf_run_search_shifts(t->start, t->model, file);
     if (status == QF_E_UNSUPPORTED)
         status = search_on_test_set(t, solver, file);
     qf_free(file);
     return status;
+}
+
+/* Nets to measure with, where anything is measured. */
+static qf_status open_measures(qf_run_training *t, training *now)
+{
+    char *start;
+    if (!*t->progress.measure)
+        return QF_OK;
+    QF_TRY(snapshot_name(t, 0, "caffemodel", &start));
+    const qf_status status = measure_once(t, t->model, start, &t->progress.begun);
+    qf_free(start);
+    QF_TRY(status);
+    QF_TRY(qf_run_validation_open(t, t->model, NULL, now->solver->net, &now->validation));
+    QF_TRY(qf_run_average_open(t, &now->average));
+    return now->average.net
+               ? qf_run_validation_open(t, t->model, NULL, now->average.net, &now->averaged)
+               : QF_OK;
 }
 
 /* From where the progress stands. */
@@ -298,9 +362,9 @@ qf_status qf_run_train(qf_run_training *t)
 {
     qf_context *context = t->flow->context;
     const qf_run_callbacks callbacks = qf_flow_callbacks(t->flow);
-    qf_run_validation validation = {0};
-    qf_solver *solver;
-    QF_TRY(qf_solver_create(context, t->solver, &solver));
+    training now = {0};
+    QF_TRY(qf_solver_create(context, t->solver, &now.solver));
+    qf_solver *solver = now.solver;
     qf_solver_keep_blobs(solver, false);
     t->flow->stage = qf_stage_training;
     qf_solver_set_callbacks(solver, callbacks.action, callbacks.progress, callbacks.user);
@@ -310,13 +374,15 @@ qf_status qf_run_train(qf_run_training *t)
     solver->param->snapshot = 0; /* they are taken where states are measured */
     solver->param->test_interval = solver->param->max_iter > 0 ? solver->param->max_iter : 1;
     qf_status status = begin(t, solver);
-    if (status == QF_OK && *t->progress.measure)
-        status = qf_run_validation_open(t, t->model, NULL, solver->net, &validation);
     if (status == QF_OK)
-        status = train(t, solver, &validation);
+        status = open_measures(t, &now);
+    if (status == QF_OK)
+        status = train(t, &now);
     if (status == QF_OK)
         status = conclude(t, solver);
-    qf_run_validation_close(&validation);
+    qf_run_validation_close(&now.averaged);
+    qf_run_validation_close(&now.validation);
+    qf_run_average_close(&now.average);
     qf_solver_destroy(solver);
     return status;
 }
