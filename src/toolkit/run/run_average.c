@@ -104,9 +104,12 @@ void qf_run_average_remove(const qf_run_training *t, int iteration)
  * training has, a teacher's weights, stays in the file. */
 qf_status qf_run_average_take(qf_run_training *t, qf_net *training)
 {
-    const int iteration = t->progress.kept.iteration;
+    const qf_run_measure *kept = &t->progress.kept;
+    const int iteration = kept->iteration;
     char *from, *to = NULL;
-    if (!t->progress.kept.average)
+    if (!kept->average || iteration != t->progress.iteration)
+        qf_run_average_remove(t, t->progress.iteration); /* nothing goes on from it */
+    if (!kept->average)
         return QF_OK;
     QF_TRY(name_file(t, iteration, ending, &from));
     const bool open = qf_file_exists(from); /* else it is done */

@@ -308,12 +308,11 @@ static qf_status conclude(qf_run_training *t, qf_solver *solver)
 {
     const int kept = qf_run_kept(t);
     char *file;
+    QF_TRY(qf_run_average_take(t, solver->net));
     if (kept == 0 && t->start->exported)
         return qf_run_start_give_record(t->start, t->record);
     QF_TRY(snapshot_name(t, kept, "caffemodel", &file));
-    qf_status status = qf_run_average_take(t, solver->net);
-    if (status == QF_OK)
-        status = qf_run_re_estimate(t, file);
+    qf_status status = qf_run_re_estimate(t, file);
     if (status == QF_OK)
         status = qf_run_search_shifts(t->start, t->model, file);
     if (status == QF_E_UNSUPPORTED)
