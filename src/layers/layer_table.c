@@ -46,6 +46,7 @@
     X(detection_evaluate)                                                                          \
     X(detection_loss)                                                                              \
     X(detection_output)                                                                            \
+    X(detection_output_extended)                                                                   \
     X(distillation_loss)                                                                           \
     X(div)                                                                                         \
     X(dropout)                                                                                     \
@@ -129,6 +130,7 @@
     X(search_n)                                                                                    \
     X(seg_accuracy)                                                                                \
     X(selu)                                                                                        \
+    X(selu_dropout)                                                                                \
     X(shuffle_channel)                                                                             \
     X(sigmoid)                                                                                     \
     X(sigmoid_cross_entropy_loss)                                                                  \
@@ -157,6 +159,7 @@
     X(weight_qat)                                                                                  \
     X(window_data)                                                                                 \
     X(yolo_detection_output)                                                                       \
+    X(yolo_seg)                                                                                    \
     X(yolov3)                                                                                      \
     X(yolov3_detection_output)
 

@@ -232,10 +232,10 @@ static bool has_two_factors(const Caffe__LayerParameter *layer)
 static qf_status make_product(qf_context *context, Caffe__LayerParameter *layer)
 {
     const Caffe__InnerProductParameter *p = layer->inner_product_param;
-    if (!p || p->bias_term || p->axis != 1)
+    if (!p || p->bias_term || (p->axis < 1 && p->axis != -1))
         return qf_fail(context, QF_E_UNSUPPORTED,
                        "layer %s: an InnerProduct whose weights are a second bottom needs "
-                       "bias_term: false and axis: 1",
+                       "bias_term: false and as axis the last",
                        qf_upgrade_name(layer));
     const bool transpose = !p->transpose;
     qf_message_free(layer->matmul_param);
@@ -283,7 +283,9 @@ static qf_status check_normalize_type(qf_context *context, Caffe__LayerParameter
     Caffe__SoftmaxParameter *p = layer->softmax_param;
     if (!p || !p->normalize_type)
         return QF_OK;
-    if (strcmp(p->normalize_type, "Softmax") != 0)
+    const bool of_lengths = /* where NormFace first had it */
+        qf_upgrade_is(layer, "Normalize") && strcmp(p->normalize_type, "L2") == 0;
+    if (strcmp(p->normalize_type, "Softmax") != 0 && !of_lengths)
         return qf_fail(context, QF_E_UNSUPPORTED,
                        "layer %s: softmax_param.normalize_type is '%s', expected 'Softmax'",
                        qf_upgrade_name(layer), p->normalize_type);

@@ -208,6 +208,7 @@ const gradient_row gradient_rows_forks[] = {
     {"SoftmaxWithLoss", .bottoms = {"5 4", "5 = 0 3 1 2 0"},
      .param = "loss_param { normalization: NONE weight_by_label_freqs: true class_weighting: 0.5 "
               "class_weighting: 2 }"},
+    {"SeLuDropout", .bottoms = {"2 3 4 5"}},
     {"ShuffleChannel", .bottoms = {"2 6 2 2"}, .param = "shuffle_channel_param { group: 3 }"},
     {"SmoothL1Loss", .bottoms = {"3 4", "3 4"}},
     {"SmoothL1Loss", .bottoms = {"2 30", "2 30"}, .param = "smooth_l1_loss_param { sigma: 1.3 }"},

@@ -47,16 +47,15 @@ size_t qf_boxes_suppress(const qf_box *boxes, qf_candidate *candidates, size_t c
     return kept;
 }
 
-qf_status qf_detections_put(qf_layer *layer, const float *rows, size_t count, int images)
+qf_status qf_detections_put(qf_layer *layer, const float *rows, size_t count, size_t numbers,
+                            int images)
 {
-    const int tall = count ? (int)count : images;
+    const int tall = count ? (int)count : images, wide = (int)numbers;
     float *y;
-    QF_TRY(qf_blob_reshape_to(layer->top[0], &(qf_shape){4, {1, 1, tall, QF_DETECTION_NUMBERS}}));
+    QF_TRY(qf_blob_reshape_to(layer->top[0], &(qf_shape){4, {1, 1, tall, wide}}));
     QF_TRY(qf_write(layer->context, layer->top[0]->data, QF_PLAIN, &y));
-    for (int i = 0; i < tall * QF_DETECTION_NUMBERS; i++)
-        y[i] = count                           ? rows[i]
-               : i % QF_DETECTION_NUMBERS != 0 ? -1
-                                               : (float)(i / QF_DETECTION_NUMBERS);
+    for (int i = 0; i < tall * wide; i++)
+        y[i] = count ? rows[i] : i % wide != 0 ? -1 : (float)(i / wide);
     return QF_OK;
 }
 

@@ -25,8 +25,10 @@ size_t qf_boxes_suppress(const qf_box *boxes, qf_candidate *candidates, size_t c
 
 /* A detection's row: image, label, score, x1, y1, x2, y2. */
 enum { QF_DETECTION_NUMBERS = 7 };
-/* Top 0 receives the rows; if there are none, one for each image, all −1 but its number. */
-qf_status qf_detections_put(qf_layer *layer, const float *rows, size_t count, int images);
+/* Top 0 receives the rows, of `numbers` each; if there are none, one for each image, all −1 but its
+ * number. */
+qf_status qf_detections_put(qf_layer *layer, const float *rows, size_t count, size_t numbers,
+                            int images);
 
 /* ---- SSD ---- */
 

@@ -1,5 +1,7 @@
 /* DetectionOutput (SSD): decoded boxes of each class, without those that overlap a better one; one
- * row (image, label, score, x1, y1, x2, y2) a detection. */
+ * row (image, label, score, x1, y1, x2, y2) a detection. DetectionOutputExtended
+ * (training_toolbox_caffe), of two classes of which the first is the background, adds where the box
+ * comes from: anchor, column and row of a map (num, height, width, anchors · 4). */
 #include "layers/detection/boxes.h"
 #include "layers/detection/save_detections.h"
 
@@ -9,7 +11,7 @@
 #include <float.h>
 #include <string.h>
 
-enum { ROW = QF_DETECTION_NUMBERS };
+enum { ROW = QF_DETECTION_NUMBERS, PLACE = 3 };
 
 typedef struct state {
     size_t classes, loc_classes;
@@ -17,6 +19,7 @@ typedef struct state {
     qf_box_code code;
     float score_threshold, overlap_threshold, eta;
     int top_k, keep_top_k; /* −1: all */
+    size_t row;            /* numbers of a row */
     qf_priors priors;      /* of the pass under way */
     qf_box *boxes;         /* of one image and location class */
     qf_candidate *candidates;
@@ -57,7 +60,21 @@ static qf_status setup(qf_layer *layer)
     s->eta = nms->eta;
     s->top_k = nms->has_top_k ? nms->top_k : -1;
     s->keep_top_k = p->keep_top_k;
+    s->row = ROW;
     return qf_detection_files_open(layer, p->save_output_param, s->background, &s->files);
+}
+
+static qf_status setup_extended(qf_layer *layer)
+{
+    state *s = layer->state;
+    QF_TRY(setup(layer));
+    if (s->classes != 2 || s->loc_classes != 1 || s->files)
+        return qf_fail(layer->context, QF_E_VALUE,
+                       "detection_output_param of DetectionOutputExtended needs num_classes 2, "
+                       "share_location and no save_output_param");
+    s->background = 0;
+    s->row = ROW + PLACE;
+    return QF_OK;
 }
 
 static void destroy(qf_layer *layer)
@@ -67,6 +84,12 @@ static void destroy(qf_layer *layer)
     qf_free(s->candidates);
     qf_free(s->rows);
     qf_detection_files_close(s->files);
+}
+
+static bool is_map(const qf_shape *loc, size_t priors)
+{
+    return loc->axes == 4 && loc->dim[3] >= 4 && loc->dim[3] % 4 == 0 &&
+           qf_shape_count_range(loc, 1, 4) == 4 * priors;
 }
 
 /* How many rows there will be is known after the forward pass only. */
@@ -82,7 +105,12 @@ static qf_status reshape(qf_layer *layer)
     QF_TRY(qf_priors_check_predictions(layer, layer->bottom[0], priors, 4 * s->loc_classes,
                                        "locations"));
     QF_TRY(qf_priors_check_predictions(layer, layer->bottom[1], priors, s->classes, "scores"));
-    return qf_blob_reshape_to(layer->top[0], &(qf_shape){4, {1, 1, 1, ROW}});
+    if (s->row > ROW && !is_map(loc, priors))
+        return qf_fail(layer->context, QF_E_SHAPE,
+                       "'%s' must be of 4 axes (num, height, width, anchors · 4) with as many "
+                       "boxes as there are priors, %zu",
+                       layer->bottom[0]->name, priors);
+    return qf_blob_reshape_to(layer->top[0], &(qf_shape){4, {1, 1, 1, (int)s->row}});
 }
 
 static void decode(state *s, const float *loc, size_t loc_class)
@@ -92,6 +120,15 @@ static void decode(state *s, const float *loc, size_t loc_class)
         memcpy(&offsets, loc + (i * s->loc_classes + loc_class) * 4, sizeof offsets);
         s->boxes[i] = qf_box_decode(&s->code, &s->priors, i, &offsets);
     }
+}
+
+static void put_place(const qf_layer *layer, int prior, float place[PLACE])
+{
+    const qf_shape *loc = qf_blob_shape(layer->bottom[0]);
+    const int anchors = loc->dim[3] / 4;
+    place[0] = (float)(prior % anchors);
+    place[1] = (float)(prior / anchors % loc->dim[2]);
+    place[2] = (float)(prior / anchors / loc->dim[2]);
 }
 
 /* The detections of one class of one image, best first, behind the rows that are there. */
@@ -107,15 +144,17 @@ static qf_status detect(qf_layer *layer, int image, size_t label, const float *s
         count = (size_t)s->top_k;
     count = qf_boxes_suppress(s->boxes, s->candidates, count, QF_BOX_BORDERS, s->overlap_threshold,
                               s->eta, -1);
-    if (!qf_grow(&s->rows, &s->row_capacity, (s->row_count + count) * ROW, sizeof *s->rows))
+    if (!qf_grow(&s->rows, &s->row_capacity, (s->row_count + count) * s->row, sizeof *s->rows))
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu detections",
                        s->row_count + count);
     for (size_t i = 0; i < count; i++, s->row_count++) {
-        float *row = s->rows + s->row_count * ROW;
+        float *row = s->rows + s->row_count * s->row;
         row[0] = (float)image;
         row[1] = (float)label;
         row[2] = s->candidates[i].score;
         memcpy(row + 3, &s->boxes[s->candidates[i].index], sizeof(qf_box));
+        if (s->row > ROW)
+            put_place(layer, s->candidates[i].index, row + ROW);
     }
     return QF_OK;
 }
@@ -127,21 +166,21 @@ static qf_status keep_best(qf_layer *layer, size_t first)
     const size_t count = s->row_count - first, most = (size_t)s->keep_top_k;
     if (s->keep_top_k < 0 || count <= most)
         return QF_OK;
-    float *rows = s->rows + first * ROW;
+    float *rows = s->rows + first * s->row;
     bool *kept = qf_alloc(count, sizeof *kept);
     if (!kept || !qf_grow(&s->candidates, &s->candidate_capacity, count, sizeof *s->candidates)) {
         qf_free(kept);
         return qf_fail(layer->context, QF_E_MEMORY, "no memory for %zu detections", count);
     }
     for (size_t i = 0; i < count; i++)
-        s->candidates[i] = (qf_candidate){rows[i * ROW + 2], (int)i};
+        s->candidates[i] = (qf_candidate){rows[i * s->row + 2], (int)i};
     qf_candidates_sort(s->candidates, count);
     for (size_t i = 0; i < most; i++)
         kept[s->candidates[i].index] = true;
     s->row_count = first;
     for (size_t i = 0; i < count; i++)
         if (kept[i])
-            memmove(s->rows + s->row_count++ * ROW, rows + i * ROW, ROW * sizeof *rows);
+            memmove(s->rows + s->row_count++ * s->row, rows + i * s->row, s->row * sizeof *rows);
     qf_free(kept);
     return QF_OK;
 }
@@ -178,7 +217,7 @@ static qf_status forward(qf_layer *layer)
     for (int i = 0; i < images; i++)
         QF_TRY(detect_image(layer, i, loc + (size_t)i * priors * s->loc_classes * 4,
                             scores + (size_t)i * priors * s->classes));
-    return qf_detections_put(layer, s->rows, s->row_count, images);
+    return qf_detections_put(layer, s->rows, s->row_count, s->row, images);
 }
 
 /* ---- files ---- */
@@ -231,4 +270,16 @@ const qf_layer_type qf_detection_output_layer = {
     .data_state = data_state,
     .data_restore = data_restore,
     .data_round = data_round,
+};
+
+const qf_layer_type qf_detection_output_extended_layer = {
+    .name = "DetectionOutputExtended",
+    .state_size = sizeof(state),
+    QF_BOTTOMS(3, 3),
+    QF_TOPS(1, 1),
+    .no_backward = true,
+    .setup = setup_extended,
+    .reshape = reshape,
+    .forward = forward,
+    .destroy = destroy,
 };

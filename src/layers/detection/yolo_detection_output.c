@@ -252,7 +252,7 @@ static qf_status forward(qf_layer *layer)
             QF_TRY(detect_in_map(layer, i, image));
         QF_TRY(put_rows(layer, image));
     }
-    return qf_detections_put(layer, s->rows, s->row_count, (int)images);
+    return qf_detections_put(layer, s->rows, s->row_count, ROW, (int)images);
 }
 
 #define LAYER(stem, type_name, most_bottoms)                                                       \

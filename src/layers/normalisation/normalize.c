@@ -34,6 +34,8 @@ static qf_status setup_plain(qf_layer *layer, float eps)
     return QF_OK;
 }
 
+/* bp_norm is about the gradient of a second top, the lengths, which the layer does not have here.
+ */
 static qf_status setup_of_face(qf_layer *layer)
 {
     const Caffe__FaceNormalizeParameter *p = layer->param->normalize_param;
@@ -41,10 +43,6 @@ static qf_status setup_of_face(qf_layer *layer)
         return qf_fail(layer->context, QF_E_UNSUPPORTED,
                        "normalize_param.normalize_type is '%s', only 'L2' is known",
                        p->normalize_type);
-    if (p && p->bp_norm)
-        return qf_fail(layer->context, QF_E_UNSUPPORTED,
-                       "normalize_param.bp_norm needs a second top, the lengths, which is not "
-                       "known here");
     return setup_plain(layer, 1e-6f);
 }
 

@@ -85,6 +85,7 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"DetectionOutput", "NonMaxSuppression and others", qf_onnx_detection_output,
      "no row where nothing is found; top_k counts boxes that are kept; with keep_top_k a batch of "
      "1; refused with eta below 1 or share_location: false"},
+    {"DetectionOutputExtended", REFUSED, NULL, DECODING},
     {"DistillationLoss", DROPPED, drop, ""},
     {"Div", "Div", qf_onnx_div, ""},
     {"Dropout", "nothing", qf_onnx_same, ""},
@@ -172,6 +173,7 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"ROIPooling", "MaxRoiPool", qf_onnx_roi_pooling, "one spatial_scale for both axes"},
     {"Scale", "Mul, Add", qf_onnx_scale, ""},
     {"SearchN", REFUSED, NULL, TRAINING},
+    {"SeLuDropout", "nothing", qf_onnx_same, ""},
     {"SegAccuracy", DROPPED, drop, ""},
     {"SELU", "Selu", qf_onnx_selu, ""},
     {"ShuffleChannel", "Reshape, Transpose", qf_onnx_shuffle_channel, ""},
@@ -205,6 +207,7 @@ const qf_onnx_row qf_onnx_rows[] = {
     {"WeightQAT", REFUSED, NULL, TRAINING},
     {"WindowData", SOURCE, input, "as Data"},
     {"YoloDetectionOutput", REFUSED, NULL, DECODING},
+    {"YoloSeg", DROPPED, drop, ""},
     {"Yolov3", DROPPED, drop, ""},
     {"Yolov3DetectionOutput", REFUSED, NULL, DECODING},
     {NULL, NULL, NULL, NULL},

@@ -99,6 +99,8 @@ static int64_t channels_of(const Caffe__NetParameter *net, const char *blob)
         const Caffe__LayerParameter *maker = maker_of(net, blob);
         if (maker && qf_layer_is(maker, "InnerProduct") && maker->inner_product_param)
             return (int64_t)maker->inner_product_param->num_output;
+        if (maker && qf_layer_is(maker, "Convolution") && maker->convolution_param)
+            return (int64_t)maker->convolution_param->num_output;
         if (maker && qf_layer_is(maker, "PSROIPooling") && maker->psroi_pooling_param)
             return maker->psroi_pooling_param->output_dim;
         if (!maker || maker->n_bottom != 1 || !qf_layer_is(maker, "Pooling"))
@@ -229,6 +231,25 @@ static qf_expected_shape of_fields(const Caffe__ImageGtDataParameter *p, size_t 
     return out;
 }
 
+/* MobileNet-YOLO's third top: a map of each class, smaller than the image. */
+static qf_expected_shape of_segments(const Caffe__NetParameter *net,
+                                     const Caffe__LayerParameter *layer, const char *blob,
+                                     const qf_expected_shape *images)
+{
+    static const char *const losses[] = {"YoloSeg", NULL};
+    const Caffe__AnnotatedDataParameter *p = layer->annotated_data_param;
+    const Caffe__LayerParameter *loss = reader_of(net, blob, 1, losses);
+    const int64_t classes = loss ? channels_of(net, loss->bottom[0]) : 0;
+    const int64_t scale = p && p->seg_scales > 0 ? p->seg_scales : 8;
+    qf_expected_shape out = {.dim = {images->dim[0], classes > 0 ? classes : 1, 1, 1}, .axes = 4};
+    for (size_t i = 2; i < 4 && images->axes == 4; i++) {
+        const int64_t own = !p ? 0 : i == 2 ? p->seg_resize_height : p->seg_resize_width;
+        const int64_t side = (own > 0 ? own : images->dim[i]) / scale;
+        out.dim[i] = side > 0 ? side : 1;
+    }
+    return out;
+}
+
 /* Of layers in Python nobody knows what they make but the net. */
 static qf_expected_shape of_python(const Caffe__NetParameter *net, const char *blob,
                                    const qf_expected_shape *images)
@@ -281,6 +302,8 @@ qf_expected_shape qf_expected_companion(const Caffe__NetParameter *net,
     qf_expected_shape out = {.dim = {images->dim[0]}, .axes = 1};
     if (qf_layer_is(layer, "ImageGtData"))
         return of_fields(layer->image_gt_data_param, top, images);
+    if (qf_layer_is(layer, "AnnotatedData") && top == 2)
+        return of_segments(net, layer, layer->top[top], images);
     if (qf_layer_is(layer, "Python"))
         return of_python(net, layer->top[top], images);
     if (!found) {

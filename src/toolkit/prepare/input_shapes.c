@@ -151,7 +151,8 @@ static bool lacks_data(const qf_context *context, qf_status status,
         return false;
     /* Whose data come from elsewhere, in Python as a rule. */
     const bool from_code = qf_layer_is(layer, "Python") || qf_layer_is(layer, "RoIData") ||
-                           qf_layer_is(layer, "VideoData");
+                           qf_layer_is(layer, "VideoData") ||
+                           (qf_layer_is(layer, "AnnotatedData") && layer->n_top > 2);
     return (status == QF_E_IO || from_code) && named &&
            strncmp(named + strlen("layer "), layer->name, length) == 0 &&
            named[strlen("layer ") + length] == ':';
