@@ -589,7 +589,6 @@ typedef struct qf_retrain_options {
      * the record's in place of that of the first batch. It must be of this model. */
     const char *calibrated_record;
     qf_equalise equalise; /* before anything else */
-    int reserved;         /* 0 */
     qf_distil distil;
     int no_labels;             /* 1: what says labels is ignored; distillation alone trains */
     double distil_temperature; /* that softens scores of classes; 0: 2 */
@@ -977,7 +976,9 @@ typedef struct qf_qat_options {
     const char *distil_blobs;
     int re_estimate_batch_norm; /* batches of training data over which statistics of BatchNorm are
                                    taken anew for the state that is kept; 0: none */
-    int reserved_2;             /* 0 */
+    int batch_num; /* batches of training data, of phase TEST, over which the start is calibrated
+                      and shifts are searched, where config_definition says none; 0: enough for 400
+                      images */
     const char *float_solver; /* with which the float net was trained: its rule is used; or NULL */
     int epochs;               /* of the training data, where iterations is 0; 0: 10, within 200 to
                                  1000 iterations */

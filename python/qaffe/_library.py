@@ -77,7 +77,7 @@ class QatOptions(Options):
                 ("resume", c_bool), ("equalise", c_int), ("ranges", c_char_p),
                 ("distil", c_int), ("no_labels", c_int), ("distil_temperature", c_double),
                 ("distil_weight", c_double), ("distil_blobs", c_char_p),
-                ("re_estimate_batch_norm", c_int), ("reserved_2", c_int),
+                ("re_estimate_batch_norm", c_int), ("batch_num", c_int),
                 ("float_solver", c_char_p), ("epochs", c_int), ("show_training", c_void_p),
                 ("average", c_int)]
 

@@ -234,6 +234,7 @@ def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "
             validation_data: Optional[str] = None, hold_back: float = -1, keep: str = "best", patience: int = 5,
             resume: bool = False,
             equalise: str = "auto", re_estimate_batch_norm: int = 0,
+            batch_num: int = 0,
             ranges: Optional[str] = None,
             distil: str = "auto", no_labels: bool = False, distil_temperature: float = 2.0,
             distil_weight: float = 0.5, distil_blobs: Sequence[str] = (),
@@ -260,6 +261,7 @@ def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "
     save_path that was interrupted; begins anew where there is none.
     equalise: 'auto', 'on' or 'off', as equalise() does it. re_estimate_batch_norm: batches of training data over which
     statistics of BatchNorm are taken anew when training has ended, to be kept unless they are worse.
+    batch_num: batches of training data over which the start is calibrated, as quantise() does it; 0: enough for 400 images.
     distil: 'on', 'off' or 'auto': learn from the float net's outputs, too (auto:
     classifiers that train on fewer than 5000 images, or without labels); distil_weight of that, the losses of labels
     have the rest; distil_blobs: to be learned besides the outputs. no_labels: nothing else trains.
@@ -306,6 +308,7 @@ def retrain(model: str, weights: str, *, iterations: int = 0, save_path: str = "
         made.distil_temperature, made.distil_weight = distil_temperature, distil_weight
         made.distil_blobs = text(",".join(distil_blobs) or None)
         made.re_estimate_batch_norm = re_estimate_batch_norm
+        made.batch_num = batch_num
         made.float_solver, made.epochs = text(float_solver), epochs
         made.average = average
         return made

@@ -63,6 +63,11 @@ static const option options[] = {
                    "Take the statistics of BatchNorm layers anew over so many batches of training "
                    "data when training has ended, and keep them unless they are worse; 0: do not."),
     INTEGER_OPTION(
+        "batch-num", "N", "0", 0, 1 << 20,
+        "Batches of training data over which the net is calibrated before it is trained, "
+        "as `qaffe ptq run --batch-num` does it, and shifts are searched; 0: enough for "
+        "400 images. batch_num of --config-definition counts more."),
+    INTEGER_OPTION(
         "freeze-bn-after", "N", "-1", -1, 1e9,
         "Iteration from which BatchNorm keeps its statistics; -1 leaves it to the model."),
     AP_VERSION_OPTION,
@@ -139,6 +144,7 @@ static void read_options(const arguments *a, qf_qat_options *o)
     o->distil_weight = argument_number(a, "distil-weight");
     o->distil_blobs = argument_text(a, "distil-blobs");
     o->re_estimate_batch_norm = argument_integer(a, "re-estimate-bn");
+    o->batch_num = argument_integer(a, "batch-num");
 }
 
 static qf_status report(session *session, const arguments *a, const qf_qat_options *wanted,

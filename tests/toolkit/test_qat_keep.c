@@ -160,7 +160,8 @@ static void expect_same(const char *first, const char *second)
 }
 
 /* What calibration alone makes of the model, of all training data. */
-static void expect_calibrated_only(const char *model, const char *weights, const char *data)
+static void expect_calibrated_only(const char *model, const char *weights, const char *data,
+                                   int batches)
 {
     static const char *const files[] = {"deploy_model.prototxt", "deploy_weights.caffemodel",
                                         "fake_quant_model.prototxt",
@@ -171,7 +172,7 @@ static void expect_calibrated_only(const char *model, const char *weights, const
     qf_qat_result *result;
     qf_quant_set_defaults(&quantisation);
     qf_ptq_set_defaults(&o);
-    quantisation.batch_num = ITEMS / BATCH;
+    quantisation.batch_num = batches;
     o.model = model;
     o.weights = weights;
     o.data = &source;
@@ -229,13 +230,15 @@ static void a_kept_start_is_what_calibration_alone_makes(void **state)
         o.base_lr = 1e-12;
         o.iterations = 10;
         o.average = 0; /* statistics of BatchNorm move all the same */
+        o.batch_num = i ? 3 : 0; /* all that there are, which are fewer than 400 items */
         qf_qat_result *result = run(&o);
         assert_int_equal(result->kept_iteration, 0);
         assert_true(result->fake_quant_score == result->calibrated_score);
         assert_true(result->deploy_score == result->calibrated_score);
         assert_string_equal(result->remark, "");
         qf_qat_result_destroy(result);
-        expect_calibrated_only(nets[i].model, nets[i].weights, "misled_lmdb");
+        expect_calibrated_only(nets[i].model, nets[i].weights, "misled_lmdb",
+                               i ? 3 : ITEMS / BATCH);
         expect_same("q/m_record.txt", "p/m_record.txt");
     }
 }
@@ -262,7 +265,7 @@ static void what_is_worse_as_integers_is_not_kept(void **state)
     assert_non_null(strstr(result->kept_reason, reason));
     qf_free(reason);
     qf_qat_result_destroy(result);
-    expect_calibrated_only("misled.prototxt", o.weights, "misled_lmdb");
+    expect_calibrated_only("misled.prototxt", o.weights, "misled_lmdb", ITEMS / BATCH);
     result = run(&o); /* and so it stays */
     assert_int_equal(result->kept_iteration, 0);
     assert_non_null(strstr(result->kept_reason, "is worse than it as integers"));
@@ -478,6 +481,11 @@ static void what_makes_no_sense_is_refused(void **state)
     o.hold_back = -1;
     o.validation_data = "none_lmdb";
     refuse(&o, "none_lmdb");
+    o = options("net.prototxt");
+    o.batch_num = ITEMS / BATCH + 1;
+    refuse(&o, "batch_num is 17, but the training data have 16 whole batches of phase TEST");
+    o.batch_num = -1;
+    refuse(&o, "batch_num is -1");
 }
 
 /* ---- going on ---- */

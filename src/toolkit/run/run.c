@@ -406,6 +406,9 @@ static qf_status take_options(qf_context *context, const qf_qat_options *given, 
     if (out->iterations > 0 && out->epochs > 0)
         return qf_fail(context, QF_E_ARGUMENT,
                        "iterations and epochs both say how long to train; give one of them");
+    if (out->batch_num < 0 || out->batch_num > 1 << 20)
+        return qf_fail(context, QF_E_ARGUMENT, "batch_num is %d, expected 0 to %d", out->batch_num,
+                       1 << 20);
     if (out->re_estimate_batch_norm < 0)
         return qf_fail(context, QF_E_ARGUMENT, "re_estimate_batch_norm must not be negative");
     if (!(out->hold_back <= 0.5) || out->patience < 0)

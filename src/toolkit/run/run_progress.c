@@ -21,7 +21,7 @@ char *qf_run_snapshot_name(const qf_run_training *t, int iteration, const char *
 
 /* ---- the options that a run goes on with ---- */
 
-enum { OPTIONS = 16 };
+enum { OPTIONS = 17 };
 
 static void describe_options(const qf_qat_options *o, qf_buffer out[OPTIONS])
 {
@@ -46,6 +46,7 @@ static void describe_options(const qf_qat_options *o, qf_buffer out[OPTIONS])
                     o->distil_temperature, o->distil_weight,
                     o->distil_blobs ? o->distil_blobs : "none");
     qf_buffer_print(&out[n++], "hold_back %g", o->hold_back < 0 ? -1 : o->hold_back);
+    qf_buffer_print(&out[n++], "batch_num %d", o->batch_num);
     qf_buffer_print(&out[n++], "keep %s, average %s", o->keep == QF_KEEP_LAST ? "last" : "best",
                     o->average ? "on" : "off");
 }

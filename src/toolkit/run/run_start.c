@@ -26,7 +26,8 @@ enum { MODELS = sizeof models / sizeof *models };
 
 /* ---- batches ---- */
 
-static qf_status count_batches(qf_run_start *s, Caffe__NetParameter *model)
+/* *whole stays where nobody knows. */
+static qf_status count_batches(qf_run_start *s, Caffe__NetParameter *model, uint64_t *whole)
 {
     qf_context *context = s->flow->context;
     Caffe__NetParameter *param;
@@ -42,8 +43,9 @@ static qf_status count_batches(qf_run_start *s, Caffe__NetParameter *model)
         status = qf_test_set_find(net, &set);
     if (status == QF_OK && set.items) {
         const uint64_t wanted = (uint64_t)(IMAGES + set.batch - 1) / (uint64_t)set.batch;
-        const uint64_t whole = set.items / (uint64_t)set.batch;
-        s->batches = (int)(whole < 1 ? 1 : whole < wanted ? whole : wanted);
+        *whole = set.items / (uint64_t)set.batch;
+        *whole = *whole ? *whole : 1;
+        s->batches = (int)(*whole < wanted ? *whole : wanted);
     }
     qf_net_destroy(net);
     qf_message_free(param);
@@ -64,13 +66,21 @@ qf_status qf_run_start_count(qf_run_start *s)
     qf_context *context = s->flow->context;
     const qf_random random = context->random; /* is that of the run */
     char *until = qf_until_suspend(context);
+    const int given = s->options->batch_num;
+    uint64_t whole = UINT64_MAX;
     Caffe__NetParameter *model;
     s->batches = 1;
     qf_status status = qf_net_param_read(context, s->float_model, &model);
     if (status == QF_OK) {
-        status = forgive(s, count_batches(s, model));
+        status = forgive(s, count_batches(s, model, &whole));
         qf_message_free(model);
     }
+    if (status == QF_OK && given > 0 && (uint64_t)given > whole)
+        status = qf_fail(context, QF_E_ARGUMENT,
+                         "batch_num is %d, but the training data have %llu whole batches of phase "
+                         "TEST",
+                         given, (unsigned long long)whole);
+    s->batches = given > 0 ? given : s->batches;
     qf_until_resume(context, until);
     context->random = random;
     return status;
