@@ -139,14 +139,6 @@ static qf_status write_config(const qf_run_start *s, bool *given_ranges)
 
 /* ---- calibration ---- */
 
-/* Labels that mean nothing could be none of the classes. What only judges stands at the end. */
-static void drop_judges(Caffe__NetParameter *net)
-{
-    while (net->n_layer && !qf_layer_is(net->layer[net->n_layer - 1], "SearchN") &&
-           !qf_layer_is(net->layer[net->n_layer - 1], "IFMR"))
-        qf_graph_remove(net, (int)net->n_layer - 1);
-}
-
 static qf_status read_training_data(const qf_run_start *s)
 {
     qf_context *context = s->flow->context;
@@ -158,10 +150,10 @@ static qf_status read_training_data(const qf_run_start *s)
     qf_until_resume(context, until);
     if (status == QF_OK)
         status = qf_source_train(context, model, net);
-    if (status == QF_OK && s->options->no_labels)
-        drop_judges(net);
-    if (status == QF_OK)
+    if (status == QF_OK) {
+        qf_source_drop_judges(net);
         status = qf_text_write(context, s->model, net, 0640);
+    }
     qf_message_free(model);
     qf_message_free(net);
     return status;

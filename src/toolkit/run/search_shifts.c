@@ -18,6 +18,8 @@ static qf_status open_net(const qf_run_start *s, const char *prepared_model, con
     if (status == QF_OK)
         status = qf_source_train(context, model, net);
     if (status == QF_OK)
+        qf_source_drop_judges(net);
+    if (status == QF_OK)
         status = qf_net_param_set_state(context, net, QF_TEST, 0, NULL, 0);
     if (status == QF_OK)
         status = qf_net_create_from_param(context, net, NULL, out);

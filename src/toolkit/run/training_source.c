@@ -102,3 +102,18 @@ qf_status qf_source_train(qf_context *context, const Caffe__NetParameter *model,
                  : qf_fail(context, QF_E_UNSUPPORTED,
                            "no layer of phase TEST reads data that the net is trained on");
 }
+
+static bool looks(const Caffe__LayerParameter *layer)
+{
+    static const char *const types[] = {"IFMR", "HFMG", "SearchN", "ActivationQAT"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (qf_layer_is(layer, types[i]))
+            return true;
+    return false;
+}
+
+void qf_source_drop_judges(Caffe__NetParameter *net)
+{
+    while (net->n_layer && !looks(net->layer[net->n_layer - 1]))
+        qf_graph_remove(net, (int)net->n_layer - 1);
+}

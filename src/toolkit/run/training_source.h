@@ -21,5 +21,8 @@ qf_status qf_source_take(qf_context *context, const Caffe__LayerParameter *from,
  */
 qf_status qf_source_train(qf_context *context, const Caffe__NetParameter *model,
                           Caffe__NetParameter *net);
+/* Takes away what stands behind the last layer that measures or quantises: losses, for which labels
+ * of the training data may mean nothing, and what writes lists of detections. */
+void qf_source_drop_judges(Caffe__NetParameter *net);
 
 #endif
