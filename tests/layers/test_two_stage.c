@@ -84,6 +84,37 @@ static void smooth_l1_losses(void **state)
     check_smooth_l1("type: 'SmoothL1Loss' loss_param { normalization: FULL }", 6);
 }
 
+/* The losses of regions are added, whether the boxes come from a product or from a map. */
+static void losses_of_regions(void **state)
+{
+    static const char text[] =
+        "layer { name: 'in' type: 'Input' top: 'c' top: 'l' top: 'b' top: 't' top: 'w' input_param "
+        "{ shape { dim: 3 dim: 2 } shape { dim: 3 dim: 1 dim: 1 dim: 1 } shape { dim: 3 dim: 8 } "
+        "shape { dim: 3 dim: 8 } shape { dim: 3 dim: 8 } } } layer { name: 'cls' type: "
+        "'SoftmaxWithLossOHEM' bottom: 'c' bottom: 'l' top: 'x' top: 'y' top: 'p' } layer { name: "
+        "'box' type: 'SmoothL1LossOHEM' bottom: 'b' bottom: 't' bottom: 'w' top: 'z' top: 'q' } "
+        "layer { name: 'sum' type: 'Eltwise' bottom: 'p' bottom: 'q' top: 's' }";
+    (void)state;
+    qf_net *net;
+    assert_ok(context, test_net_of(context, text, QF_TRAIN, &net));
+    test_fill_anyhow(context, qf_net_blob(net, "c"), 1);
+    test_fill_anyhow(context, qf_net_blob(net, "b"), 2);
+    test_fill_anyhow(context, qf_net_blob(net, "w"), 3);
+    test_forward(context, net);
+    const float *c, *b, *w, *sums;
+    assert_ok(context, qf_blob_data(qf_net_blob(net, "c"), &c));
+    assert_ok(context, qf_blob_data(qf_net_blob(net, "b"), &b));
+    assert_ok(context, qf_blob_data(qf_net_blob(net, "w"), &w));
+    assert_ok(context, qf_blob_data(qf_net_blob(net, "s"), &sums));
+    for (int i = 0; i < 3; i++) {
+        double expected = log(exp((double)c[2 * i]) + exp((double)c[2 * i + 1])) - (double)c[2 * i];
+        for (int k = 8 * i; k < 8 * (i + 1); k++)
+            expected += pow((double)w[k] * (double)b[k], 2) / 2; /* none beyond the bend */
+        assert_float_equal(sums[i], expected, 1e-5);
+    }
+    qf_net_destroy(net);
+}
+
 static void hard_examples(void **state)
 {
     (void)state;
@@ -458,11 +489,11 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(softmax_losses),   cmocka_unit_test(smooth_l1_losses),
-        cmocka_unit_test(hard_examples),    cmocka_unit_test(anchor_targets),
-        cmocka_unit_test(anchor_samples),   cmocka_unit_test(anchors_without_objects),
-        cmocka_unit_test(proposal_targets), cmocka_unit_test(proposal_samples),
-        cmocka_unit_test(refused),
+        cmocka_unit_test(softmax_losses),          cmocka_unit_test(smooth_l1_losses),
+        cmocka_unit_test(losses_of_regions),       cmocka_unit_test(hard_examples),
+        cmocka_unit_test(anchor_targets),          cmocka_unit_test(anchor_samples),
+        cmocka_unit_test(anchors_without_objects), cmocka_unit_test(proposal_targets),
+        cmocka_unit_test(proposal_samples),        cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, test_start, test_stop);
 }

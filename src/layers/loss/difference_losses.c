@@ -38,9 +38,11 @@ static qf_status reshape(qf_layer *layer)
     QF_TRY(qf_blob_reshape_to(layer->top[0], &scalar));
     if (layer->top_count == 1)
         return QF_OK;
-    qf_shape losses = *a;
+    qf_shape losses = *a; /* of four axes, as those of SoftmaxWithLoss beside R-FCN's labels */
     if (losses.axes > 1)
         losses.dim[1] = 1;
+    while (losses.axes < 4)
+        losses.dim[losses.axes++] = 1;
     return qf_blob_reshape_to(layer->top[1], &losses);
 }
 
