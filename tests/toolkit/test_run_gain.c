@@ -72,6 +72,20 @@ static void an_average_needs_nothing_against_it(void **unused)
     assert_false(gains(none, average(8, (double)NAN, 20, 10)));
 }
 
+static void what_is_known_by_heart_does_not_consent(void **unused)
+{
+    (void)unused;
+    qf_run_progress p = begun((qf_run_measure){0});
+    qf_run_measure now = average(8, 0.995, 0, 10);
+    p.start.score = p.begun.score = p.kept.score = 0.995; /* 2 of 400 are wrong */
+    assert_false(qf_run_gains(&p, &now));
+    now = average(8, 0.995, 20, 10);
+    assert_true(qf_run_gains(&p, &now));
+    p.items = 4000; /* 20 are */
+    now = average(8, 0.995, 0, 10);
+    assert_true(qf_run_gains(&p, &now));
+}
+
 static void a_state_has_to_prove_itself(void **unused)
 {
     (void)unused;
@@ -141,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_are_compared_group_by_group),
         cmocka_unit_test(an_average_needs_nothing_against_it),
+        cmocka_unit_test(what_is_known_by_heart_does_not_consent),
         cmocka_unit_test(a_state_has_to_prove_itself),
         cmocka_unit_test(later_ones_go_on_in_small_steps),
         cmocka_unit_test(without_an_accuracy_the_loss_decides),

@@ -10,6 +10,7 @@
  * that are looked at is so by luck. */
 static const double clear = 2;
 enum { FEWEST_GROUPS = 4 }; /* of which a standard error says something */
+enum { FEWEST_WRONG = 10 }; /* items, without which an accuracy has nothing to say */
 
 void qf_run_losses_take(const qf_scores *scores, qf_run_losses *out)
 {
@@ -124,6 +125,22 @@ static bool goes_on(const qf_run_progress *p, const qf_run_measure *now)
            (s.gain > s.error / 2 && d.gain > -d.error);
 }
 
+/* Where the float net knows nearly all items by heart, they speak against nothing, and their
+ * silence is no consent. */
+static bool can_speak(const qf_run_progress *p)
+{
+    return p->better < 0 || (1 - p->begun.score) * (double)p->items >= FEWEST_WRONG;
+}
+
+static bool replaces_start(const qf_run_progress *p, const qf_run_measure *now)
+{
+    qf_run_difference d;
+    if (!now->average)
+        return proves_itself(p, &p->begun, now);
+    return qf_run_stands(p, &p->begun, now) &&
+           (can_speak(p) || (qf_run_compare(&p->begun, now, &d) && d.gain > clear * d.error));
+}
+
 bool qf_run_gains(const qf_run_progress *p, const qf_run_measure *now)
 {
     if (!isfinite(now->score))
@@ -131,6 +148,6 @@ bool qf_run_gains(const qf_run_progress *p, const qf_run_measure *now)
     if (!isfinite(p->kept.score))
         return true;
     if (p->kept.iteration == 0)
-        return now->average ? qf_run_stands(p, &p->begun, now) : proves_itself(p, &p->begun, now);
+        return replaces_start(p, now);
     return p->kept.average && !now->average ? proves_itself(p, &p->kept, now) : goes_on(p, now);
 }
