@@ -6,8 +6,10 @@
 #include "data/stores/hdf5_writer.h"
 #include "toolkit/run/flow.h"
 
+#include <dirent.h>
 #include <jansson.h>
 #include <string.h>
+#include <unistd.h>
 
 /* As few iterations as `qat run` makes by itself. */
 enum { ITERATIONS = 200, BATCHES = 16, LEAST_ITEMS = 512, SHARE = 8 };
@@ -119,6 +121,24 @@ static qf_status make_model(const bench *b, paths *p)
     return write_text(b->context, p->model, &text);
 }
 
+/* All that the runs wrote. */
+static void remove_files(const bench *b, const paths *p)
+{
+    char folder[300], path[600];
+    snprintf(folder, sizeof folder, "%s/run", b->files.folder);
+    DIR *list = opendir(folder);
+    for (const struct dirent *entry; list && (entry = readdir(list));) {
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        unlink(path); /* not "." and ".." */
+    }
+    if (list)
+        closedir(list);
+    rmdir(folder);
+    unlink(p->images);
+    unlink(p->list);
+    unlink(p->model);
+}
+
 /* ---- the two ---- */
 
 static qf_status run_keeping(const bench *b, const paths *p, clock_of_stages *clock)
@@ -189,19 +209,28 @@ static void report(bench *b, const clock_of_stages best[RUNS])
                                   1e3 * keeps[OTHERS]));
 }
 
-qf_status bench_run(bench *b)
+static qf_status take_turns(bench *b, const paths *p, clock_of_stages best[RUNS])
 {
-    clock_of_stages best[RUNS] = {0}, clock;
-    paths p;
-    QF_TRY(make_model(b, &p));
+    clock_of_stages clock;
     for (int round = 0; round <= b->rounds; round++) { /* the first one warms up */
-        QF_TRY(run_keeping(b, &p, &clock));
+        QF_TRY(run_keeping(b, p, &clock));
         if (round)
             take_best(&best[KEEPS], &clock);
-        QF_TRY(run_plain(b, &p, &clock));
+        QF_TRY(run_plain(b, p, &clock));
         if (round)
             take_best(&best[PLAIN], &clock);
     }
-    report(b, best);
     return QF_OK;
+}
+
+qf_status bench_run(bench *b)
+{
+    clock_of_stages best[RUNS] = {0};
+    paths p;
+    QF_TRY(make_model(b, &p));
+    const qf_status status = take_turns(b, &p, best);
+    if (status == QF_OK)
+        report(b, best);
+    remove_files(b, &p);
+    return status;
 }
