@@ -227,6 +227,15 @@ static void explain_average(const qf_run_progress *p, char *out, size_t size)
                  fabs(d.gain), d.error);
 }
 
+static void explain_divergence(const qf_run_progress *p, char *out, size_t size)
+{
+    char what[80] = "The calibrated start";
+    if (p->kept.iteration)
+        snprintf(what, sizeof what, "The %s iteration %d",
+                 p->kept.average ? "average of the states up to" : "state of", p->kept.iteration);
+    snprintf(out, size, "%s is exported, since the training diverged: %.150s", what, p->diverged);
+}
+
 static void explain(const qf_run_training *t, char *out, size_t size)
 {
     const qf_run_progress *p = &t->progress;
@@ -237,9 +246,7 @@ static void explain(const qf_run_training *t, char *out, size_t size)
             ? "; training ended there, since it no longer gained"
             : "";
     if (*p->diverged)
-        snprintf(out, size, "%s %d is exported, since the training diverged: %.150s",
-                 kept ? "The state of iteration" : "The calibrated start, iteration", kept,
-                 p->diverged);
+        explain_divergence(p, out, size);
     else if (p->rejected.iteration)
         snprintf(out, size,
                  "The calibrated start is exported: the best state, of iteration %d, is worse than "
