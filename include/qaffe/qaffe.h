@@ -530,6 +530,18 @@ QF_API qf_status qf_create_quant_retrain_config(qf_context *context, const char 
                                                 const char *model_file, const char *weights_file,
                                                 const char *config_definition);
 
+/* Settings of the same; begin with its size, all else may be 0. */
+typedef struct qf_retrain_config_options {
+    size_t size;                                 /* of this struct */
+    const char *config_definition;               /* as above */
+    int weight_bits, activation_bits, edge_bits; /* as in qf_qat_options */
+    const char *ranges;                          /* the same, but NULL: AMCT's */
+} qf_retrain_config_options;
+
+QF_API qf_status qf_create_retrain_config(qf_context *context, const char *config_file,
+                                          const char *model_file, const char *weights_file,
+                                          const qf_retrain_config_options *options);
+
 /* Insert fake-quantisation layers. Writes the model to train, its weights and an empty record. */
 QF_API qf_status qf_create_quant_retrain_model(qf_context *context, const char *model_file,
                                                const char *weights_file, const char *config_file,
@@ -767,6 +779,9 @@ typedef struct qf_inspected_layer {
     uint64_t multiply_adds;    /* of one forward pass; of convolutions, products, LSTM and RNN */
     uint64_t activation_bytes; /* of tops that are not written in place */
     char treatment[16], detail[256]; /* as in qf_plan_row; "": nothing that computes */
+    /* Of a net that is quantised, in training or as a model: of weights and of the input; 0: not
+     * quantised, or not known, as those of weights that were not given. */
+    int weight_bits, activation_bits;
 } qf_inspected_layer;
 typedef struct qf_inspected_edge {
     int from, to; /* indices of layers */
@@ -997,6 +1012,7 @@ typedef struct qf_qat_row {
     int offset_d;
     int shift_min, shift_max;            /* 0, 0: no shift */
     double weight_sqnr, activation_sqnr; /* dB; NAN: does not apply */
+    int weight_bits, activation_bits;    /* of weights (0: it has none) and of its input */
 } qf_qat_row;
 
 /* One value that the nets put out in a test: an accuracy, a loss. */
@@ -1273,6 +1289,8 @@ typedef struct qf_report_layer {
     qf_report_channel **channel;
     size_t ranges; /* 0: no log has any */
     qf_report_range **range;
+    int weight_bits;     /* that its codes take: 4, 6 or 8; 0: it has none, or all are 0 */
+    int activation_bits; /* of its input */
 } qf_report_layer;
 
 /* A value that the log of training has again and again: "loss", "accuracy". */

@@ -1,6 +1,6 @@
 """qaffe in Python: what neither `caffe` nor `amct_caffe` has. The whole flow is one call: retrain(), or, without
 training, quantise()."""
-from ._bits import Bits, BitsLayer, BitsStep, choose_bits
+from ._bits import Bits, BitsLayer, BitsStep, choose_bits, create_retrain_config
 from ._checks import Check, OddBlob, check, write_checksums
 from ._detection import set_ap_version
 from ._devices import Device, devices, set_device
@@ -15,7 +15,7 @@ from ._report import Report, SensitiveLayer, Sensitivity, report, sensitivity
 from ._retrain import LayerResult, Result, retrain
 
 __all__ = ["Bits", "BitsLayer", "BitsStep", "Check", "Device", "Equalised", "LayerResult", "OddBlob", "OnnxExport", "OnnxImport",
-           "Report", "Result", "SensitiveLayer", "Sensitivity", "check", "choose_bits", "devices", "equalise", "export_onnx",
+           "Report", "Result", "SensitiveLayer", "Sensitivity", "check", "choose_bits", "create_retrain_config", "devices", "equalise", "export_onnx",
            "import_onnx", "keep_unknown_fields", "limits",
            "load_weights", "net_from_text", "quantise", "report", "retrain", "sensitivity", "set_ap_version",
            "set_device", "set_limit", "set_until", "weights_bytes", "write_checksums", "__version__"]

@@ -5,7 +5,7 @@ from ctypes import POINTER, Structure, byref, c_bool, c_char, c_char_p, c_double
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
-from ._library import ActionFunction, Options, ProgressFunction, QatOptions, _declare, check, context, library
+from ._library import ActionFunction, Options, ProgressFunction, QatOptions, _declare, check, context, library, path, turn
 from ._report import _Work
 from ._retrain import text
 
@@ -14,6 +14,12 @@ class BitsOptions(Options):
     c_name = b"qf_bits_options"
     _fields_ = [("size", c_size_t), ("net", POINTER(QatOptions)), ("activation_bits", c_int), ("batches", c_int),
                 ("max_loss", c_double), ("max_bytes", c_uint64), ("max_share", c_double), ("budget", c_char_p)]
+
+
+class RetrainConfigOptions(Options):
+    c_name = b"qf_retrain_config_options"
+    _fields_ = [("size", c_size_t), ("config_definition", c_char_p), ("weight_bits", c_int), ("activation_bits", c_int),
+                ("edge_bits", c_int), ("ranges", c_char_p)]
 
 
 class BitsLayerRow(Structure):
@@ -42,8 +48,9 @@ _declare(library, {
                                POINTER(POINTER(BitsResult))]),
     "qf_qat_set_defaults": (None, [POINTER(QatOptions)]),
     "qf_bits_result_destroy": (None, [POINTER(BitsResult)]),
+    "qf_create_retrain_config": (c_int, [c_void_p, c_char_p, c_char_p, c_char_p, POINTER(RetrainConfigOptions)]),
     "qf_bits_write": (c_int, [c_void_p, POINTER(BitsResult), c_char_p]),
-}, (BitsOptions, BitsLayerRow, BitsStepRow, BitsResult))
+}, (BitsOptions, RetrainConfigOptions, BitsLayerRow, BitsStepRow, BitsResult))
 
 
 @dataclass
@@ -154,3 +161,25 @@ def choose_bits(model: str, weights: str, *, budget: Optional[str] = None, max_l
                  for row in (found.row[i][0] for i in range(found.rows))])
     finally:
         library.qf_bits_result_destroy(made)
+
+
+def create_retrain_config(config_file: str, model: str, weights: str, *, config_definition: Optional[str] = None,
+                          weight_bits: int = 0, activation_bits: int = 0, edge_bits: int = 0,
+                          ranges: Optional[str] = None) -> None:
+    """Write the configuration (.json) of retraining step by step: amct_caffe.create_quant_retrain_config() with more settings.
+
+    weight_bits (4, 6, 8), activation_bits (4, 6, 8, 16), edge_bits (of the first and the last layer) and ranges ('amct', 'lsq',
+    'lsq+', 'pact', 'tqt', 'auto') are those of retrain(), for layers of which config_definition (.cfg) says nothing; 0 and None
+    are AMCT's.
+
+    >>> import os, qaffe, qaffe.examples, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> model, weights = qaffe.examples.digits(folder)
+    >>> config = os.path.join(folder, 'config.json')
+    >>> qaffe.create_retrain_config(config, model, weights, weight_bits=4, edge_bits=6)
+    >>> open(config).read().count('"num_bits":6')
+    4
+    """
+    options = RetrainConfigOptions(text(config_definition), weight_bits, activation_bits, edge_bits, text(ranges))
+    with turn:
+        check(library.qf_create_retrain_config(context, path(config_file), path(model), path(weights), byref(options)))

@@ -118,7 +118,7 @@ class QatRow(Structure):
     c_name = b"qf_qat_row"
     _fields_ = [("name", ctypes.c_char * 128), ("type", ctypes.c_char * 32), ("scale_d", c_float),
                 ("offset_d", c_int), ("shift_min", c_int), ("shift_max", c_int), ("weight_sqnr", c_double),
-                ("activation_sqnr", c_double)]
+                ("activation_sqnr", c_double), ("weight_bits", c_int), ("activation_bits", c_int)]
 
 
 class Verification(Structure):

@@ -31,6 +31,8 @@ class LayerResult:
     shift_max: int
     weight_sqnr: float
     input_sqnr: float
+    weight_bits: int = 8  # 0: it has no weights
+    activation_bits: int = 8  # of its input
 
 
 @dataclass
@@ -111,11 +113,11 @@ class Result:
                                                      self.kept_iteration)
 
     def _layer_rows(self) -> list[list[str]]:
-        layers = [["layer", "type", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
+        layers = [["layer", "type", "bits", "scale_d", "offset_d", "shift N", "weights dB", "input dB"]]
         for row in self.layers:
             shift = "-" if row.shift_max == 0 else str(row.shift_min) if row.shift_min == row.shift_max \
                 else "%d-%d" % (row.shift_min, row.shift_max)
-            layers.append([row.name, row.type, "%.6g" % row.scale_d, str(row.offset_d), shift,
+            layers.append([row.name, row.type, "%s, %d" % (row.weight_bits or "-", row.activation_bits), "%.6g" % row.scale_d, str(row.offset_d), shift,
                            _decibels(row.weight_sqnr), _decibels(row.input_sqnr)])
         return layers
 
@@ -215,7 +217,7 @@ def _result(result, save_path: str, log_path: str) -> Result:
         result.float_bytes, result.fake_quant_bytes, result.deploy_bytes, compared.differing,
         compared.compared, save_path,
         [LayerResult(row.name.decode(), row.type.decode(), row.scale_d, row.offset_d, row.shift_min,
-                     row.shift_max, row.weight_sqnr, row.activation_sqnr)
+                     row.shift_max, row.weight_sqnr, row.activation_sqnr, row.weight_bits, row.activation_bits)
          for row in (result.row[i][0] for i in range(result.rows))],
         [Score(row.name.decode(), row.float_score, row.calibrated_score, row.fake_quant_score, row.deploy_score)
          for row in (result.score[i][0] for i in range(result.scores))],

@@ -71,7 +71,8 @@ static const char *bytes(uint64_t count)
 
 static const char *treatment(const qf_inspected_layer *layer)
 {
-    return is_quantised(layer)                       ? "int8"
+    return layer->activation_bits                    ? layer->detail
+           : is_quantised(layer)                     ? "int8"
            : !*layer->treatment                      ? ""
            : strcmp(layer->treatment, "folded") == 0 ? cell("folded %s", layer->detail)
                                                      : cell("float: %s", layer->detail);
@@ -107,11 +108,12 @@ static bool print_table(const qf_inspection *net)
 
 static json_t *layer_json(const qf_inspected_layer *layer)
 {
-    return json_pack("{ss ss ss sI sI sI ss ss}", "name", layer->name, "type", layer->type,
+    return json_pack("{ss ss ss sI sI sI ss ss si si}", "name", layer->name, "type", layer->type,
                      "output", layer->shape, "parameters", (json_int_t)layer->parameters,
                      "multiply_adds", (json_int_t)layer->multiply_adds, "activation_bytes",
                      (json_int_t)layer->activation_bytes, "treatment", layer->treatment, "detail",
-                     layer->detail);
+                     layer->detail, "weight_bits", layer->weight_bits, "activation_bits",
+                     layer->activation_bits);
 }
 
 static bool print_json(const qf_inspection *net)

@@ -29,14 +29,26 @@ static const option config_options[] = {
     REQUIRED_FILE("out", "FILE", "The configuration to write (.json)."),
     FILE_OPTION("config-definition", "FILE",
                 "A simplified configuration (.cfg) to start from instead of the defaults."),
+    WEIGHT_BITS_OPTION,
+    ACTIVATION_BITS_OPTION,
+    EDGE_BITS_OPTION,
+    CHOICE("ranges", "METHOD", "auto|amct|lsq|lsq+|pact|tqt", "amct",
+           "How ranges learn where --config-definition says nothing else, as in `qaffe qat run`."),
     UNTIL_OPTION,
 };
 
 static qf_status config(qf_context *context, const arguments *a)
 {
-    return qf_create_quant_retrain_config(context, argument_text(a, "out"),
-                                          argument_text(a, "model"), argument_text(a, "weights"),
-                                          argument_text(a, "config-definition"));
+    const char *ranges = argument_text(a, "ranges");
+    const qf_retrain_config_options options = {
+        .size = sizeof options,
+        .config_definition = argument_text(a, "config-definition"),
+        .weight_bits = argument_integer(a, "weight-bits"),
+        .activation_bits = argument_integer(a, "activation-bits"),
+        .edge_bits = argument_integer(a, "edge-bits"),
+        .ranges = same_word(ranges, "amct") ? NULL : ranges};
+    return qf_create_retrain_config(context, argument_text(a, "out"), argument_text(a, "model"),
+                                    argument_text(a, "weights"), &options);
 }
 
 static int run_config(const arguments *arguments)

@@ -156,7 +156,7 @@ static void print_models(const qf_qat_result *r)
 static void print_layers(const qf_qat_result *r)
 {
     table table = {.optional = 1u << 1};
-    table_row(&table, 7, "layer", "type", "scale_d", "offset_d", "shift N", "weights dB",
+    table_row(&table, 8, "layer", "type", "bits", "scale_d", "offset_d", "shift N", "weights dB",
               "input dB");
     for (int i = 0; i < r->rows; i++) {
         const qf_qat_row *row = r->row[i];
@@ -164,9 +164,11 @@ static void print_layers(const qf_qat_result *r)
                             : row->shift_min == row->shift_max
                                 ? cell("%d", row->shift_min)
                                 : cell("%d-%d", row->shift_min, row->shift_max);
-        table_row(&table, 7, row->name, row->type, cell("%.6g", (double)row->scale_d),
-                  cell("%d", row->offset_d), shift, noise(row->weight_sqnr),
-                  noise(row->activation_sqnr));
+        table_row(&table, 8, row->name, row->type,
+                  row->weight_bits ? cell("%d, %d", row->weight_bits, row->activation_bits)
+                                   : cell("-, %d", row->activation_bits),
+                  cell("%.6g", (double)row->scale_d), cell("%d", row->offset_d), shift,
+                  noise(row->weight_sqnr), noise(row->activation_sqnr));
     }
     table_print(&table);
     table_release(&table);
@@ -283,7 +285,7 @@ static void print_next(const qf_qat_result *result, const char *prefix, const ch
 void report_result(const qf_qat_result *result, const char *prefix, const char *next)
 {
     print_layers(result);
-    puts("(dB: signal to quantisation noise; input: over one batch)\n");
+    puts("(bits of weights and input; dB: signal to quantisation noise; input: over one batch)\n");
     print_models(result);
     putchar('\n');
     if (result->deploy_bytes) {

@@ -12,6 +12,15 @@ static qf_status configure(qf_context *context, double *result)
                                           "given.caffemodel", "quant.cfg");
 }
 
+static qf_status configure_bits(qf_context *context, double *result)
+{
+    const qf_retrain_config_options options = {
+        .size = sizeof options, .config_definition = "quant.cfg", .weight_bits = 4};
+    (void)result;
+    return qf_create_retrain_config(context, "out/config.json", "net.prototxt", "given.caffemodel",
+                                    &options);
+}
+
 static qf_status configure_calibration(qf_context *context, double *result)
 {
     const char *const skipped[] = {"ip"};
@@ -426,6 +435,7 @@ static qf_status choose_bits(qf_context *context, double *result)
 
 const trial trials_of_flow[] = {
     {.name = "the configuration", .run = configure},
+    {.name = "the configuration, of fewer bits", .run = configure_bits},
     {.name = "the configuration of calibration", .run = configure_calibration},
     {.name = "the configuration of calibration, from a simplified one",
      .run = configure_calibration_simply},

@@ -122,6 +122,32 @@ static void assert_planned(const qf_plan *plan, const char *layer, const char *t
     fail_msg("the plan says nothing of %s", layer);
 }
 
+static void a_configuration_has_bits_for_all(void **state)
+{
+    (void)state;
+    const qf_retrain_config_options options = {
+        .size = sizeof options, .weight_bits = 4, .activation_bits = 6, .ranges = "lsq"};
+    assert_ok(context, qf_create_retrain_config(context, "config.json", "net.prototxt",
+                                                "net.caffemodel", &options));
+    assert_ok(context, prepare());
+    assert_bits("c1", 8, 8); /* the first */
+    assert_bits("c2", 4, 6);
+    assert_ok(context, qf_create_retrain_config(context, "config.json", "net.prototxt",
+                                                "net.caffemodel", NULL));
+    char *plain = read_text("config.json");
+    assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "net.prototxt",
+                                                      "net.caffemodel", NULL));
+    char *amct = read_text("config.json");
+    assert_string_equal(plain, amct);
+    qf_free(plain);
+    qf_free(amct);
+    const qf_retrain_config_options wrong = {.size = sizeof wrong, .weight_bits = 5};
+    assert_fails(
+        context,
+        qf_create_retrain_config(context, "config.json", "net.prototxt", "net.caffemodel", &wrong),
+        "weights of 5 bits are not possible");
+}
+
 static void the_plan_says_bits(void **state)
 {
     (void)state;
@@ -288,6 +314,51 @@ static void assert_onnx_agrees(const char *model, const char *weights)
     qf_onnx_result_destroy(found);
 }
 
+/* What an inspection says of layer c3, whose input has both signs, so that every model says bits.
+ */
+static void assert_inspected(const char *prefix, const char *model, const char *weights,
+                             int of_weights, int of_input)
+{
+    qf_inspection *net;
+    char *model_file = test_format("%s_%s", prefix, model);
+    char *weights_file = test_format("%s_%s", prefix, weights);
+    int found = 0;
+    assert_ok(context,
+              qf_inspect(context, model_file, weights_file, NULL, QF_TEST, 0, NULL, 0, &net));
+    for (size_t i = 0; i < net->layers; i++) {
+        const qf_inspected_layer *layer = net->layer[i];
+        if (strcmp(layer->name, "c3") == 0) {
+            assert_int_equal(layer->weight_bits, of_weights);
+            assert_int_equal(layer->activation_bits, of_input);
+            assert_string_equal(layer->treatment, "quantised");
+            found++;
+        } else if (strstr(layer->name, "quant") || strstr(layer->name, "qat")) {
+            assert_string_equal(layer->treatment, ""); /* no layer that could be quantised */
+        }
+    }
+    assert_int_equal(found, 1);
+    qf_inspection_destroy(net);
+    qf_free(model_file);
+    qf_free(weights_file);
+}
+
+static void assert_bits_are_shown(const qf_qat_result *r, const char *prefix, int of_weights,
+                                  int of_input)
+{
+    for (int i = 0; i < r->rows; i++)
+        if (strcmp(r->row[i]->name, "c3") == 0) {
+            assert_int_equal(r->row[i]->weight_bits, of_weights);
+            assert_int_equal(r->row[i]->activation_bits, of_input);
+        } else if (strcmp(r->row[i]->type, "Pooling") == 0) {
+            assert_int_equal(r->row[i]->weight_bits, 0);
+        }
+    assert_inspected(prefix, "modified.prototxt", "modified.caffemodel", of_weights, of_input);
+    assert_inspected(prefix, "fake_quant_model.prototxt", "fake_quant_weights.caffemodel",
+                     of_weights, of_input);
+    assert_inspected(prefix, "deploy_model.prototxt", "deploy_weights.caffemodel", of_weights,
+                     of_input);
+}
+
 static void models_agree_in_every_integer(void **state)
 {
     (void)state;
@@ -304,6 +375,7 @@ static void models_agree_in_every_integer(void **state)
         assert_true(result->verification->compared > 0);
         assert_true(result->fake_quant_score == result->deploy_score);
         assert_weight_codes(weights, "c2", rows[i].weights);
+        assert_bits_are_shown(result, path, rows[i].weights, rows[i].activations);
         const bool fewer = rows[i].activations < 8;
         const uint32_t bits = (uint32_t)rows[i].activations;
         assert_quant(fake, "c2", fewer, bits);
@@ -578,6 +650,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bits_of_a_definition_reach_the_quantisers),
+        cmocka_unit_test(a_configuration_has_bits_for_all),
         cmocka_unit_test(the_plan_says_bits),
         cmocka_unit_test(nothing_new_is_written_of_8_bits),
         cmocka_unit_test(a_json_may_say_bits_by_either_key),

@@ -262,6 +262,8 @@ static void check_layer(const qf_report_layer *found, const by_hand *l, measured
     assert_decibels(found->weight_sqnr, &m->weights);
     assert_decibels(found->input_sqnr, &m->input);
     assert_decibels(found->input_sqnr_all, &m->input_all);
+    assert_int_equal(found->activation_bits, 8);
+    assert_int_equal(found->weight_bits, found->channels ? 8 : 0);
     assert_decibels(found->output_sqnr, &m->output);
     assert_decibels(found->output_sqnr_all, &m->output_all);
     const double rest = fmax(0, m->output.noise - m->from_input.noise - m->from_weights.noise);

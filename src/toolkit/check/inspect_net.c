@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "model/until.h"
+#include "toolkit/check/layer_bits.h"
 #include "toolkit/prepare/input_shapes.h"
 #include "toolkit/toolkit.h"
 
@@ -145,10 +146,40 @@ static qf_status connect(const Caffe__NetParameter *param, int to, const qf_net 
     return QF_OK;
 }
 
+/* In a net that is quantised already there is nothing left to be planned. */
+static bool is_quantised(const qf_net *net)
+{
+    for (int i = 0; i < net->layer_count; i++)
+        if (qf_layer_is_quantiser(net->layers[i]->type->name))
+            return true;
+    return false;
+}
+
+static qf_status describe_quantised(const qf_net *net, const qf_layer *layer, bool weights_given,
+                                    qf_inspected_layer *row)
+{
+    qf_layer_bits bits;
+    QF_TRY(qf_layer_bits_find(net, layer, weights_given, &bits));
+    row->weight_bits = bits.weights;
+    row->activation_bits = bits.input;
+    if (!bits.input && multiply_adds(layer))
+        snprintf(row->treatment, sizeof row->treatment, "float");
+    if (!bits.input)
+        return QF_OK;
+    snprintf(row->treatment, sizeof row->treatment, "quantised");
+    if (bits.weights)
+        snprintf(row->detail, sizeof row->detail, "%d-bit weights, %d-bit input", bits.weights,
+                 bits.input);
+    else
+        snprintf(row->detail, sizeof row->detail, "%d-bit input", bits.input);
+    return QF_OK;
+}
+
 static qf_status inspect(qf_context *context, const Caffe__NetParameter *param, qf_net *net,
                          const Caffe__NetParameter *weights, const qf_config *config,
-                         qf_inspection *out)
+                         bool weights_given, qf_inspection *out)
 {
+    const bool quantised = is_quantised(net);
     snprintf(out->name, sizeof out->name, "%s", qf_net_name(net));
     for (size_t i = 0; i < param->n_layer; i++) {
         qf_inspected_layer *row = qf_rows_add(&out->layer, &out->layers, sizeof *row);
@@ -160,17 +191,19 @@ static qf_status inspect(qf_context *context, const Caffe__NetParameter *param, 
         snprintf(row->type, sizeof row->type, "%s", param->layer[i]->type);
         if (layer)
             measure(net, index_of(net, layer), row);
-        if (qf_plan_describe(param, weights, config, (int)i, &plan)) {
+        if (!quantised && qf_plan_describe(param, weights, config, (int)i, &plan)) {
             memcpy(row->treatment, plan.treatment, sizeof row->treatment);
             memcpy(row->detail, plan.detail, sizeof row->detail);
         }
+        if (quantised && layer)
+            QF_TRY(describe_quantised(net, layer, weights_given, row));
         QF_TRY(connect(param, (int)i, net, out));
     }
     return QF_OK;
 }
 
 qf_status qf_inspect_net(qf_context *context, const Caffe__NetParameter *param, qf_net *net,
-                         qf_inspection **out)
+                         bool weights_given, qf_inspection **out)
 {
     Caffe__NetParameter *weights;
     qf_config config = {0};
@@ -182,7 +215,7 @@ qf_status qf_inspect_net(qf_context *context, const Caffe__NetParameter *param, 
     if (status == QF_OK && !(*out = qf_alloc(1, sizeof **out)))
         status = qf_fail(context, QF_E_MEMORY, "no memory for an inspection");
     if (status == QF_OK)
-        status = inspect(context, param, net, weights, &config, *out);
+        status = inspect(context, param, net, weights, &config, weights_given, *out);
     qf_config_release(&config);
     qf_message_free(weights);
     return status;
@@ -208,7 +241,7 @@ qf_status qf_inspect(qf_context *context, const char *model_file, const char *we
     if (status == QF_OK) /* the layers of the phase, before Splits are inserted */
         status = qf_net_param_filter(context, whole, &param);
     if (status == QF_OK)
-        status = qf_inspect_net(context, param, net, out);
+        status = qf_inspect_net(context, param, net, weights_file, out);
     qf_message_free(param);
     qf_message_free(whole);
     qf_net_destroy(net);

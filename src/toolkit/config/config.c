@@ -2,6 +2,7 @@
 #include "toolkit/config/config.h"
 
 #include "base/memory.h"
+#include "base/sized_options.h"
 #include "toolkit/config/bits.h"
 #include "toolkit/config/ranges.h"
 #include "toolkit/toolkit.h"
@@ -154,4 +155,18 @@ qf_status qf_create_quant_retrain_config(qf_context *context, const char *config
 {
     return qf_config_create(context, config_file, model_file, weights_file, config_definition, NULL,
                             NULL, 0);
+}
+
+qf_status qf_create_retrain_config(qf_context *context, const char *config_file,
+                                   const char *model_file, const char *weights_file,
+                                   const qf_retrain_config_options *given)
+{
+    const qf_retrain_config_options defaults = {.size = sizeof defaults};
+    qf_retrain_config_options o = defaults;
+    QF_TRY(qf_options_take(context, "qf_retrain_config_options", given ? given : &defaults, &o,
+                           sizeof o));
+    const qf_bits_wanted bits = {o.weight_bits, o.activation_bits, o.edge_bits};
+    const bool any = o.weight_bits || o.activation_bits || o.edge_bits;
+    return qf_config_create(context, config_file, model_file, weights_file, o.config_definition,
+                            any ? &bits : NULL, o.ranges, 0);
 }

@@ -2,28 +2,13 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "model/quant_codes.h"
+#include "toolkit/check/layer_bits.h"
 #include "toolkit/report/layer_figures.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* How the weights of output channels lie in a blob. */
-typedef struct channel_layout {
-    size_t outer, channels, inner;
-} channel_layout;
-
-static channel_layout layout_of(const qf_layer *layer)
-{
-    const qf_blob *w = layer->params[0].blob;
-    const size_t count = qf_blob_count(w), first = (size_t)qf_blob_dimension(w, 0);
-    const size_t second = qf_blob_axes(w) > 1 ? (size_t)qf_blob_dimension(w, 1) : 1;
-    const Caffe__InnerProductParameter *p = layer->param->inner_product_param;
-    const bool second_axis = strcmp(layer->type->name, "Deconvolution") == 0 || (p && p->transpose);
-    return second_axis && count ? (channel_layout){first, second, count / first / second}
-                                : (channel_layout){1, first, first ? count / first : 0};
-}
 
 static qf_status add_channels(qf_context *context, size_t count, qf_report_layer *out)
 {
@@ -44,7 +29,7 @@ static qf_status take_weights(const qf_net_pair *pair, const qf_pair_unit *unit,
     const float *w, *codes;
     if (!plain->param_count)
         return QF_OK;
-    const channel_layout layout = layout_of(plain);
+    const qf_weight_layout layout = qf_layer_weight_layout(plain);
     QF_TRY(add_channels(pair->context, layout.channels, out));
     QF_TRY(qf_read(pair->context, plain->params[0].blob->data, QF_PLAIN, &w));
     QF_TRY(qf_read(pair->context, pair->fake->layers[unit->object]->params[0].blob->data, QF_PLAIN,
@@ -156,6 +141,7 @@ qf_status qf_layer_figures_take(const qf_net_pair *pair, const qf_pair_unit *uni
 {
     const qf_layer *plain = pair->plain->layers[unit->plain];
     const Caffe__QuantParameter *p = pair->fake->layers[unit->quant]->param->quant_param;
+    qf_layer_bits bits;
     snprintf(out->name, sizeof out->name, "%s", plain->name);
     snprintf(out->type, sizeof out->type, "%s", plain->type->name);
     out->scale_d = 1 / p->scale;
@@ -167,6 +153,9 @@ qf_status qf_layer_figures_take(const qf_net_pair *pair, const qf_pair_unit *uni
     out->output_sqnr_all = qf_noise_decibels(&f->output_all);
     out->clipped = f->accumulators ? (double)f->clipped / (double)f->accumulators : (double)NAN;
     share_noise(f, out);
+    QF_TRY(qf_layer_bits_find(pair->fake, pair->fake->layers[unit->object], true, &bits));
+    out->weight_bits = bits.weights;
+    out->activation_bits = bits.input;
     QF_TRY(take_histogram(pair->context, f, out));
     QF_TRY(take_weights(pair, unit, out));
     QF_TRY(take_factors(pair, unit, f, out));

@@ -145,7 +145,7 @@ static void note_quantised(const qf_report_layer *layer, qf_inspected_layer *out
 static qf_status take_layers(gathering *g)
 {
     qf_report *report = g->report;
-    QF_TRY(qf_inspect_net(g->context, g->pair.whole_param, g->pair.whole, &report->net));
+    QF_TRY(qf_inspect_net(g->context, g->pair.whole_param, g->pair.whole, true, &report->net));
     for (size_t i = 0; i < report->net->layers; i++)
         correct_treatment(g, report->net->layer[i]);
     for (size_t i = 0; i < g->pair.count; i++) {

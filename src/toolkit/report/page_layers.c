@@ -106,6 +106,13 @@ static void shift_cell(qf_buffer *out, const qf_report_layer *layer)
     qf_buffer_print(out, "</td>");
 }
 
+static void bits_cell(qf_buffer *out, const qf_report_layer *layer)
+{
+    char text[32];
+    open_cell(out, "weight_bits", layer->weight_bits ? layer->weight_bits : (double)NAN);
+    qf_buffer_print(out, "%s</td>", qf_bits_text(layer, text, sizeof text));
+}
+
 static void points_cell(qf_buffer *out, const char *key, double value)
 {
     open_cell(out, key, value);
@@ -133,6 +140,7 @@ static void put_row(qf_buffer *out, const qf_report_layer *layer, bool sensitivi
     put_ratio(out, layer->output_sqnr);
     qf_buffer_print(out, "</td>");
     cause_cell(out, layer);
+    bits_cell(out, layer);
     ratio_cell(out, "input_sqnr", layer->input_sqnr);
     ratio_cell(out, "weight_sqnr", layer->weight_sqnr);
     ratio_cell(out, "output_sqnr_all", layer->output_sqnr_all);
@@ -157,6 +165,7 @@ void qf_page_layer_table(qf_buffer *out, const qf_report *report)
         {"Type", "", true},
         {"Output, alone", "dB of the output when only this layer is quantised", false},
         {"Noise is mostly of", "what of the layer makes that noise", true},
+        {"Bits", "of weights and of the input", false},
         {"Input", "dB of the input's codes", false},
         {"Weights", "dB of the weights' codes", false},
         {"Output, all", "dB of the output when all layers are quantised", false},

@@ -166,6 +166,8 @@ static void put_layer(writer *w, const qf_report_layer *layer)
     open_object(w, NULL);
     text(w, "name", layer->name);
     text(w, "type", layer->type);
+    number(w, "weight_bits", layer->weight_bits ? layer->weight_bits : (double)NAN);
+    number(w, "activation_bits", layer->activation_bits);
     ratio(w, "weight_sqnr", layer->weight_sqnr);
     ratio(w, "input_sqnr", layer->input_sqnr);
     ratio(w, "output_sqnr", layer->output_sqnr);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_MOST = 28, BAR = 20, COLUMN = 12, COSTS = 13, CELL = 64 };
+enum { NAME_MOST = 28, BAR = 20, COLUMN = 12, COSTS = 13, BITS = 6, CELL = 64 };
 
 /* ---- cells ---- */
 
@@ -136,6 +136,7 @@ static void put_layer(const qf_report_layer *layer, size_t columns, bool costs, 
     const double *const ratios[] = {&layer->output_sqnr_all, &layer->weight_sqnr,
                                     &layer->input_sqnr};
     put_left(out, layer->name, columns);
+    put_right(out, qf_bits_text(layer, cell, sizeof cell), BITS);
     put_right(out, qf_decibels_text(layer->output_sqnr, cell, sizeof cell), 7);
     put_blanks(out, 2);
     put_bar(out, qf_badness(layer->output_sqnr));
@@ -156,6 +157,7 @@ static void put_layers(const qf_report *r, qf_buffer *out)
 {
     const size_t columns = name_columns(r);
     put_left(out, "layer", columns);
+    put_right(out, "bits", BITS);
     put_right(out, "alone", 7);
     put_blanks(out, 2);
     put_left(out, "loss", BAR);
@@ -171,7 +173,8 @@ static void put_layers(const qf_report *r, qf_buffer *out)
     for (size_t i = 0; i < r->layers; i++)
         put_layer(r->layer[i], columns, r->has_sensitivity, out);
     qf_buffer_print(out,
-                    "(dB, signal to noise, of the output with only this layer quantised and with "
+                    "(bits of weights and input; dB, signal to noise, of the output with only this "
+                    "layer quantised and with "
                     "all, of weights and of input; outside: of the clip range%s)\n",
                     r->has_sensitivity ? ")\n(costs alone: what the net loses when only this layer "
                                          "is quantised; float gains: when only it stays float"

@@ -19,6 +19,15 @@ const char *qf_decibels_text(double decibels, char *out, size_t size)
     return out;
 }
 
+const char *qf_bits_text(const qf_report_layer *layer, char *out, size_t size)
+{
+    if (layer->weight_bits)
+        snprintf(out, size, "%d, %d", layer->weight_bits, layer->activation_bits);
+    else
+        snprintf(out, size, "-, %d", layer->activation_bits);
+    return out;
+}
+
 const char *qf_score_text(double score, char *out, size_t size)
 {
     snprintf(out, size, isnan(score) ? "-" : fabs(score) < 1000 ? "%.4f" : "%.6g", score);

@@ -8,6 +8,8 @@
 double qf_badness(double decibels);
 /* "40.6", "exact", "-". Texts are put into `out`, which is returned. */
 const char *qf_decibels_text(double decibels, char *out, size_t size);
+/* "4, 8": of weights and of the input; "-, 8" without weights. */
+const char *qf_bits_text(const qf_report_layer *layer, char *out, size_t size);
 const char *qf_score_text(double score, char *out, size_t size);
 const char *qf_bytes_text(double bytes, char *out, size_t size);
 const char *qf_speed_text(double images_per_second, char *out, size_t size);

@@ -145,6 +145,8 @@ qf_status qf_flow_fill_rows(qf_context *context, const qf_quantised_net *quantis
         row->offset_d = q->offset_d;
         row->weight_sqnr = q->has_weights ? q->weight_sqnr : (double)NAN;
         row->activation_sqnr = (double)NAN;
+        row->weight_bits = q->has_weights ? q->weight_bits : 0;
+        row->activation_bits = q->data_bits;
         for (size_t c = 0; q->shift && c < q->scales; c++) {
             row->shift_min = c == 0 || q->shift[c] < row->shift_min ? q->shift[c] : row->shift_min;
             row->shift_max = q->shift[c] > row->shift_max ? q->shift[c] : row->shift_max;
