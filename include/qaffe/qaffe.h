@@ -606,6 +606,9 @@ typedef struct qf_retrain_options {
     double distil_temperature; /* that softens scores of classes; 0: 2 */
     double distil_weight;      /* of distillation, 0 … 1; losses have the rest; 0: 0.5 */
     const char *distil_blobs;  /* to be learned besides outputs: names, with commas; or NULL */
+    /* Begin with what qf_ptq_run() learned or corrected, from the fake-quant model that lies beside
+     * calibrated_record, which must be there: roundings of weights, mean errors in biases. */
+    int adaround, bias_correction;
 } qf_retrain_options;
 
 /* The same with `options`; NULL: none. */
@@ -841,6 +844,23 @@ QF_API qf_status qf_verify(qf_context *context, const char *prefix, const qf_dat
                            int batches, qf_action_function action, qf_progress_function progress,
                            void *user, qf_verification **out);
 QF_API void qf_verification_destroy(qf_verification *verification);
+
+/* What qf_save_corrected_model() does to a calibrated net; begin with its size. */
+typedef struct qf_correction_options {
+    size_t size;                       /* of this struct */
+    const char *model, *weights;       /* that the graph was made of */
+    const qf_data_options *data;       /* what calibrated; NULL: the model's own */
+    int bias_correction;               /* as in qf_ptq_options */
+    int adaround, adaround_iterations; /* the same; 0 iterations: 1000 */
+} qf_correction_options;
+
+/* The same as qf_save_model(), of a net whose roundings were learned or whose biases were corrected
+ * before. The fake-quant model is written on the way, whatever `save_type` is. */
+QF_API qf_status qf_save_corrected_model(qf_context *context, qf_quant_graph *graph,
+                                         qf_save_type save_type, const char *save_path,
+                                         const qf_correction_options *options,
+                                         qf_action_function action, qf_progress_function progress,
+                                         void *user);
 
 /* Run the TEST phase of a model that qf_quantize_model() wrote for `batches` passes (0: as many as
  * its layers want), which fills the record that it names. `data` NULL: on the model's own.

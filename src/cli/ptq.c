@@ -1,9 +1,11 @@
 /* qaffe ptq: AMCT's functions for calibration without retraining. */
 #include "cli/commands.h"
+#include "cli/data_options.h"
 #include "cli/net_options.h"
 #include "cli/qat.h"
 #include "cli/quant_options.h"
 #include "cli/session.h"
+#include "cli/signal_thread.h"
 
 static const option config_options[] = {
     MODEL_OPTION("The float net (.prototxt)."),
@@ -154,21 +156,43 @@ static const option export_options[] = {
     REQUIRED_FILE("record", "FILE", "The record that calibration has filled."),
     SAVE_TYPE_OPTION,
     REQUIRED_FILE("out", "PREFIX", "Folder and beginning of the names to write."),
+    CORRECTION_OPTIONS,
+    DATA_OPTION("What --adaround and --bias-correction run on, as `qaffe ptq calibrate` did:"),
+    DATA_DETAILS,
     UNTIL_OPTION,
 };
+
+static qf_status save(qf_context *context, const arguments *a, qf_quant_graph *graph)
+{
+    const qf_data_options data = chosen_data(a);
+    const qf_correction_options options = {
+        .size = sizeof options,
+        .model = argument_text(a, "model"),
+        .weights = argument_text(a, "weights"),
+        .data = &data,
+        .bias_correction = argument_integer(a, "bias-correction"),
+        .adaround = argument_flag(a, "adaround"),
+        .adaround_iterations = argument_integer(a, "adaround-iterations")};
+    const char *prefix = argument_text(a, "out");
+    return options.adaround || options.bias_correction
+               ? qf_save_corrected_model(context, graph, chosen_save_type(a), prefix, &options,
+                                         requested_action, NULL, NULL)
+               : qf_save_model(context, graph, chosen_save_type(a), prefix);
+}
 
 static qf_status export_models(qf_context *context, const arguments *a)
 {
     qf_quant_graph *graph;
     qf_status status = open_graph(context, a, &graph);
     if (status == QF_OK)
-        status = qf_save_model(context, graph, chosen_save_type(a), argument_text(a, "out"));
+        status = save(context, a, graph);
     qf_quant_graph_destroy(graph);
     return status;
 }
 
 static int run_export(const arguments *a)
 {
+    signals_install("stop", "none");
     return run_step(a, export_models, "Next: qaffe test on the models, or qaffe verify.");
 }
 
@@ -176,7 +200,9 @@ const command command_ptq_export = {
     .name = "ptq export",
     .summary = "Write the fake-quant and deploy models of a calibrated net.",
     .details = "This is AMCT's save_model. Give the same model, weights and configuration as "
-               "`qaffe ptq prepare` had.",
+               "`qaffe ptq prepare` had, and for --adaround and --bias-correction the data of "
+               "`qaffe ptq calibrate`. What equalises weights, `qaffe equalise`, is to be done "
+               "before the first step: its weights are those of all of them.",
     .example = "qaffe ptq export --model m.prototxt --weights m.caffemodel --config config.json "
                "\\\n    --record record.txt --type Both --out results/user_model",
     OPTIONS(export_options),

@@ -27,14 +27,7 @@ static const option options[] = {
                 "next four options."),
     QUANT_OPTIONS,
     EQUALISE_OPTION("auto"),
-    INTEGER_OPTION("bias-correction", "N", "0", 0, 1e6,
-                   "Measure over so many batches for each layer how far quantisation moves the "
-                   "means of its channels, and put that right in its bias; 0: do not."),
-    FLAG("adaround",
-         "Learn for each weight whether it is rounded up or down (AdaRound), from the batches that "
-         "calibrate: most with few bits."),
-    INTEGER_OPTION("adaround-iterations", "N", "1000", 1, 1e6,
-                   "How many iterations the rounding of each layer learns."),
+    CORRECTION_OPTIONS,
     DATA_DETAILS,
     INTEGER_OPTION("test-iterations", "N", "0", 0, 1e9,
                    "Batches of each test; 0 means the whole test set once."),

@@ -80,6 +80,11 @@ static const option prepare_options[] = {
     BATCH_NORM_OPTION,
     FROM_PTQ_OPTION,
     EQUALISE_OPTION("off"),
+    FLAG("adaround",
+         "Begin with the roundings of weights that `qaffe ptq run --adaround` learned: of the "
+         "fake-quant model beside the record that --from-ptq names."),
+    FLAG("bias-correction",
+         "Begin with the biases that `qaffe ptq run --bias-correction N` corrected, from there."),
     UNTIL_OPTION,
     DISTIL_OPTIONS("off"),
 };
@@ -124,7 +129,9 @@ static qf_status prepare(qf_context *context, const arguments *a)
                                         .distil_temperature =
                                             argument_number(a, "distil-temperature"),
                                         .distil_weight = argument_number(a, "distil-weight"),
-                                        .distil_blobs = argument_text(a, "distil-blobs")};
+                                        .distil_blobs = argument_text(a, "distil-blobs"),
+                                        .adaround = argument_flag(a, "adaround"),
+                                        .bias_correction = argument_flag(a, "bias-correction")};
     qf_plan *plan;
     qf_status status =
         qf_quant_retrain_plan(context, argument_text(a, "model"), argument_text(a, "weights"),

@@ -67,6 +67,16 @@
          .help = "Of distillation; the losses of labels have 1 - W."},                             \
         TEXT_OPTION("distil-blobs", "NAMES",                                                       \
                     "Blobs to be learned besides the outputs, with commas between.")
+/* Of a calibrated net, before its models are written. */
+#define CORRECTION_OPTIONS                                                                         \
+    INTEGER_OPTION("bias-correction", "N", "0", 0, 1e6,                                            \
+                   "Measure over so many batches for each layer how far quantisation moves the "   \
+                   "means of its channels, and put that right in its bias; 0: do not."),           \
+        FLAG("adaround",                                                                           \
+             "Learn for each weight whether it is rounded up or down (AdaRound), from the "        \
+             "batches that calibrate: most with few bits."),                                       \
+        INTEGER_OPTION("adaround-iterations", "N", "1000", 1, 1e6,                                 \
+                       "How many iterations the rounding of each layer learns.")
 #define SAVE_TYPE_OPTION                                                                           \
     CHOICE("type", "TYPE", "Fakequant|Deploy|Both", "Both",                                        \
            "Which models to write: float arithmetic on int8 values, real integers, or both.")

@@ -69,6 +69,25 @@ static qf_status save_calibrated(qf_context *context, double *result)
     return status;
 }
 
+static qf_status save_corrected(qf_context *context, double *result)
+{
+    const qf_correction_options options = {.size = sizeof options,
+                                           .model = "net.prototxt",
+                                           .weights = "given.caffemodel",
+                                           .bias_correction = 1,
+                                           .adaround = true,
+                                           .adaround_iterations = 1};
+    qf_quant_graph *graph;
+    (void)result;
+    qf_status status = qf_quant_open(context, "calibration.json", "net.prototxt",
+                                     "given.caffemodel", "calibrated.txt", &graph);
+    if (status == QF_OK)
+        status = qf_save_corrected_model(context, graph, QF_SAVE_BOTH, "out/m", &options, NULL,
+                                         NULL, NULL);
+    qf_quant_graph_destroy(graph);
+    return status;
+}
+
 static qf_status convert(qf_context *context, double *result)
 {
     (void)result;
@@ -442,6 +461,7 @@ const trial trials_of_flow[] = {
     {.name = "the net to calibrate", .run = quantise_model},
     {.name = "calibration", .run = calibrate},
     {.name = "the models of a calibrated net", .run = save_calibrated},
+    {.name = "the corrected models of a calibrated net", .run = save_corrected, .places = 60},
     {.name = "the models of given factors", .run = convert},
     {.name = "the net to train", .run = prepare},
     {.name = "the net to train, from calibrated ranges, with frozen statistics",

@@ -7,6 +7,7 @@
 #include "base/sized_options.h"
 #include "model/until.h"
 #include "toolkit/prepare/calibrated_ranges.h"
+#include "toolkit/prepare/calibrated_weights.h"
 #include "toolkit/prepare/dead_channels.h"
 #include "toolkit/prepare/equalise.h"
 
@@ -145,6 +146,7 @@ static qf_status create_model(qf_preparation *p, qf_config *config, const char *
         qf_retrain_config(context, p->net, p->weights, model_file, config_file, &options, config));
     qf_amct_begin(context);
     QF_TRY(make_teacher(p, model_file, &options));
+    QF_TRY(qf_calibrated_weights_take(p, model_file, weights_file, &options));
     QF_TRY(qf_prepare_layers(p));
     QF_TRY(qf_teacher_insert(context, &p->teacher, p->net));
     qf_status status = qf_prepare_weights(p, &modified);
