@@ -152,11 +152,59 @@ static void statistics_are_taken_anew(void **state)
     assert_true(batches_of("qat/m_retrained_iter_3.caffemodel") == 1);
 }
 
+/* As of many batches that were nothing like these. */
+static void spoil_statistics(void)
+{
+    Caffe__NetParameter *net;
+    assert_ok(context, qf_net_param_read_binary(context, "digits.caffemodel", &net));
+    Caffe__LayerParameter *norm = qf_find_layer(net, "n");
+    for (size_t c = 0; c < norm->blobs[0]->n_data; c++) {
+        norm->blobs[0]->data[c] = 1000;
+        norm->blobs[1]->data[c] = 1000;
+    }
+    norm->blobs[2]->data[0] = 1000;
+    assert_ok(context, qf_wire_write(context, "spoilt.caffemodel", net, 0644));
+    qf_message_free(net);
+}
+
+/* The deploy model's accuracy after a training that normalises by its batches. */
+static double accuracy_with(int batches)
+{
+    qf_qat_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    qf_qat_set_defaults(&options);
+    options.model = "digits.prototxt";
+    options.weights = "spoilt.caffemodel";
+    options.iterations = 100;
+    options.base_lr = 0.05;
+    options.distil = QF_DISTIL_OFF; /* the float net knows nothing */
+    options.keep = QF_KEEP_LAST;
+    options.batch_norm = QF_BATCH_NORM_TRAIN;
+    options.save_path = "spoilt/m";
+    options.re_estimate_batch_norm = batches;
+    assert_ok(context, qf_qat_run(context, &options, NULL, NULL, NULL, &result));
+    assert_string_equal(result->score_name, "a");
+    const double accuracy = result->deploy_score;
+    qf_qat_result_destroy(result);
+    return accuracy;
+}
+
+/* The moving average still remembers what the net began with; a mean over batches does not. */
+static void statistics_anew_make_a_net_better(void **state)
+{
+    (void)state;
+    spoil_statistics();
+    const double before = accuracy_with(0), after = accuracy_with(10);
+    if (!(after >= before + 0.2 && after >= 0.5))
+        fail_msg("accuracy %g, with statistics over 10 batches %g", before, after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(corrected_biases_take_mean_errors_away),
         cmocka_unit_test(statistics_are_taken_anew),
+        cmocka_unit_test(statistics_anew_make_a_net_better),
     };
     return cmocka_run_group_tests(tests, test_start_in_folder, test_stop_in_folder);
 }
