@@ -59,6 +59,8 @@ static const struct {
     ROW(qf_equalisation),
     ROW(qf_qat_training),
     ROW(qf_retrain_options),
+    ROW(qf_retrain_config_options),
+    ROW(qf_correction_options),
     ROW(qf_data_options),
     ROW(qf_ptq_options),
     ROW(qf_qat_options),
