@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGES = 8, PIXELS = 4 * 9 * 9, BATCHES = 2, OUTPUTS = 6 };
+enum { IMAGES = 8, PIXELS = 4 * 9 * 9, BATCHES = 2 };
 
 /* A convolution with all that moves its window, one of groups, a depthwise one, one whose output
  * two layers read, and a product. */
@@ -34,8 +34,8 @@ enum { LAYERS = sizeof layers / sizeof *layers };
 
 static float pixels[BATCHES][IMAGES * PIXELS];
 
-/* Of y over all batches. */
-static double squared_error(const char *prefix)
+/* Of a blob over all batches. */
+static double output_error(const char *prefix, const char *blob)
 {
     char *model = test_format("%s_fake_quant_model.prototxt", prefix);
     char *weights = test_format("%s_fake_quant_weights.caffemodel", prefix);
@@ -51,9 +51,9 @@ static double squared_error(const char *prefix)
         test_fill(context, qf_net_blob(fake, "x"), pixels[b], IMAGES * PIXELS);
         assert_ok(context, qf_net_forward(plain, NULL));
         assert_ok(context, qf_net_forward(fake, NULL));
-        assert_ok(context, qf_blob_data(qf_net_blob(plain, "y"), &x));
-        assert_ok(context, qf_blob_data(qf_net_blob(fake, "y"), &y));
-        for (int i = 0; i < IMAGES * OUTPUTS; i++)
+        assert_ok(context, qf_blob_data(qf_net_blob(plain, blob), &x));
+        assert_ok(context, qf_blob_data(qf_net_blob(fake, blob), &y));
+        for (size_t i = 0; i < qf_blob_count(qf_net_blob(plain, blob)); i++)
             error += pow((double)x[i] - (double)y[i], 2);
     }
     qf_net_destroy(plain);
@@ -91,7 +91,7 @@ static double quantised(int bits, int iterations, int bias_correction, const cha
     assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
     assert_int_equal(result->verification->differing, 0);
     qf_qat_result_destroy(result);
-    return squared_error(prefix);
+    return output_error(prefix, "y");
 }
 
 static Caffe__NetParameter *deployed(const char *prefix)
@@ -221,6 +221,29 @@ static void few_positions_leave_a_layer_alone(void **state)
     assert_true(compare_codes("single/nearest", "single/learned") > 0);
 }
 
+/* Whose blob has inputs first, and whose outputs read between pixels. */
+static void a_deconvolution_learns(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "layer { name: 'in' type: 'Input' top: 'x' input_param { shape { dim: 8 dim: 4 dim: 9 dim: "
+        "9 } } } "
+        "layer { name: 'a' type: 'Deconvolution' bottom: 'x' top: 'a' convolution_param { "
+        "num_output: 6 kernel_h: 4 kernel_w: 3 stride_h: 2 stride_w: 3 pad_h: 1 "
+        "weight_filler { type: 'xavier' } } } "
+        "layer { name: 'p' type: 'Pooling' bottom: 'a' top: 'y' pooling_param { pool: AVE "
+        "kernel_size: 18 } } ";
+    test_write_net(context, text);
+    quantised(4, 0, 0, "up_nearest/m");
+    quantised(4, 400, 0, "up_learned/m");
+    assert_true(others_of("up_nearest/m", "up_learned/m", 0, 1) > 0);
+    const double before = output_error("up_nearest/m", "a"),
+                 after = output_error("up_learned/m", "a");
+    if (!(after < 0.8 * before))
+        fail_msg("squared error %g of nearest codes, %g of learned", before, after);
+    test_write_net(context, net_text);
+}
+
 static qf_action stop(void *user)
 {
     int *calls = user;
@@ -264,6 +287,7 @@ int main(void)
         cmocka_unit_test(learned_codes_are_the_same_each_time),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(few_positions_leave_a_layer_alone),
+        cmocka_unit_test(a_deconvolution_learns),
         cmocka_unit_test(it_can_be_stopped),
     };
     return cmocka_run_group_tests(tests, start, test_stop_in_folder);

@@ -22,7 +22,7 @@ static bool is_type(const qf_layer *layer, const char *name)
 static bool take_convolution(const qf_layer *layer, qf_layer_samples *out)
 {
     const qf_convolution_state *s = layer->state;
-    if (s->transposed || s->axis != 1 || s->spatial_axes != 2)
+    if (s->axis != 1 || s->spatial_axes != 2)
         return false;
     for (int i = 0; i < 2; i++) {
         out->kernel[i] = s->kernel[i];
@@ -30,6 +30,7 @@ static bool take_convolution(const qf_layer *layer, qf_layer_samples *out)
         out->pad[i] = s->pad[i];
         out->dilation[i] = s->dilation[i];
     }
+    out->transposed = s->transposed;
     out->groups = (size_t)s->groups;
     out->outputs = (size_t)s->outputs / out->groups;
     out->inputs = (size_t)s->channels / out->groups * (size_t)(s->kernel[0] * s->kernel[1]);
@@ -55,7 +56,8 @@ qf_status qf_layer_samples_open(qf_context *context, const qf_layer *layer, int 
 {
     *out = (qf_layer_samples){0};
     *fits = is_type(layer, "InnerProduct") ? take_product(layer, out)
-            : is_type(layer, "Convolution") || is_type(layer, "DepthwiseConvolution")
+            : is_type(layer, "Convolution") || is_type(layer, "DepthwiseConvolution") ||
+                    is_type(layer, "Deconvolution")
                 ? take_convolution(layer, out)
                 : false;
     if (!*fits)
@@ -71,6 +73,16 @@ qf_status qf_layer_samples_open(qf_context *context, const qf_layer *layer, int 
                ? QF_OK
                : qf_fail(context, QF_E_MEMORY, "no memory for %zu positions of layer %s", out->room,
                          layer->name);
+}
+
+size_t qf_layer_samples_place(const qf_layer_samples *s, size_t i)
+{
+    const size_t kernel = (size_t)(s->kernel[0] * s->kernel[1]), channels = s->inputs / kernel;
+    const size_t in = i % s->inputs, out = i / s->inputs % s->outputs;
+    const size_t group = i / s->inputs / s->outputs;
+    return s->transposed
+               ? ((group * channels + in / kernel) * s->outputs + out) * kernel + in % kernel
+               : i;
 }
 
 void qf_layer_samples_close(qf_layer_samples *samples)
@@ -90,16 +102,24 @@ typedef struct images {
     size_t out_height, out_width;
 } images;
 
+/* Which row or column of the input a tap of the kernel reads for an output; below 0: none. */
+static int tap(const qf_layer_samples *s, int axis, size_t output, int index)
+{
+    if (!s->transposed)
+        return (int)output * s->stride[axis] - s->pad[axis] + index * s->dilation[axis];
+    const int from = (int)output + s->pad[axis] - index * s->dilation[axis];
+    return from >= 0 && from % s->stride[axis] == 0 ? from / s->stride[axis] : -1;
+}
+
 /* The window of channels first … of an image; 0 where it reaches beyond. */
 static void copy_window(const images *m, const qf_layer_samples *s, const float *image, size_t y,
                         size_t x, float *row)
 {
     const size_t channels = s->inputs / (size_t)(s->kernel[0] * s->kernel[1]);
-    const int top = (int)y * s->stride[0] - s->pad[0], left = (int)x * s->stride[1] - s->pad[1];
     for (size_t c = 0; c < channels; c++, image += m->height * m->width)
         for (int i = 0; i < s->kernel[0]; i++)
             for (int j = 0; j < s->kernel[1]; j++) {
-                const int v = top + i * s->dilation[0], u = left + j * s->dilation[1];
+                const int v = tap(s, 0, y, i), u = tap(s, 1, x, j);
                 const bool inside = v >= 0 && v < m->height && u >= 0 && u < m->width;
                 *row++ = inside ? image[v * m->width + u] : 0;
             }

@@ -110,20 +110,54 @@ static qf_status gather(rounding *r, const qf_pair_unit *unit, qf_layer_samples 
     return QF_OK;
 }
 
-/* For the layers behind it. */
-static qf_status give(const rounding *r, const qf_pair_unit *unit, const qf_learned_codes *codes)
+/* The layer's weights in the order of the problem, which is the blob's but for a Deconvolution. */
+typedef struct ordered {
+    float *weight, *scale;
+    int8_t *code;
+} ordered;
+
+static void release_ordered(ordered *o)
 {
-    float *w;
-    const size_t each = codes->count / codes->scales;
-    QF_TRY(qf_write(r->context, r->pair.fake->layers[unit->object]->params[0].blob->data, QF_PLAIN,
-                    &w));
+    qf_free(o->weight);
+    qf_free(o->scale);
+    qf_free(o->code);
+}
+
+static qf_status order(const rounding *r, const qf_layer_samples *s, const float *weight,
+                       const qf_learned_codes *codes, ordered *out)
+{
+    const size_t outputs = s->groups * s->outputs;
+    out->weight = qf_alloc_raw(codes->count, sizeof *out->weight);
+    out->scale = qf_alloc_raw(outputs, sizeof *out->scale);
+    out->code = qf_alloc_raw(codes->count, sizeof *out->code);
+    if (!out->weight || !out->scale || !out->code)
+        return qf_fail(r->context, QF_E_MEMORY, "no memory for %zu weights", codes->count);
+    if (codes->count != outputs * s->inputs)
+        return qf_fail(r->context, QF_E_MISMATCH, "the models are not of one net");
     for (size_t i = 0; i < codes->count; i++)
-        w[i] = (float)codes->code[i] * codes->scale[i / each];
+        out->weight[i] = weight[qf_layer_samples_place(s, i)];
+    for (size_t c = 0; c < outputs; c++)
+        out->scale[c] = codes->scale[c % codes->scales];
     return QF_OK;
 }
 
-static qf_status learn(rounding *r, const qf_pair_unit *unit, const qf_layer_samples *samples,
-                       const qf_quantised *q, qf_learned_codes *codes)
+/* For the layers behind it, and for the next export. */
+static qf_status give(const rounding *r, const qf_pair_unit *unit, const qf_layer_samples *s,
+                      const ordered *o, qf_learned_codes *codes)
+{
+    float *w;
+    QF_TRY(qf_write(r->context, r->pair.fake->layers[unit->object]->params[0].blob->data, QF_PLAIN,
+                    &w));
+    for (size_t i = 0; i < codes->count; i++) {
+        const size_t at = qf_layer_samples_place(s, i);
+        codes->code[at] = o->code[i];
+        w[at] = (float)o->code[i] * o->scale[i / s->inputs];
+    }
+    return QF_OK;
+}
+
+static qf_status solve(rounding *r, const qf_pair_unit *unit, const qf_layer_samples *samples,
+                       const qf_quantised *q, const ordered *o)
 {
     const qf_layer *object = r->pair.fake->layers[unit->object];
     qf_rounding_problem problem = {
@@ -135,21 +169,35 @@ static qf_status learn(rounding *r, const qf_pair_unit *unit, const qf_layer_sam
         .input = samples->input,
         .target = samples->target,
         .rectified = is_rectified(r->pair.plain, unit->plain),
-        .weight = qf_find_layer(r->graph->quantised.net, q->name)->blobs[0]->data,
-        .scale = codes->scale,
-        .scales = codes->scales,
+        .weight = o->weight,
+        .scale = o->scale,
+        .scales = samples->groups * samples->outputs,
         .bits = q->weight_bits,
         .iterations = r->iterations,
     };
     qf_ada_round_result result;
     if (object->param_count > 1)
         QF_TRY(qf_read(r->context, object->params[1].blob->data, QF_PLAIN, &problem.bias));
-    QF_TRY(qf_ada_round(r->context, &problem, tell, r, codes->code, &result));
+    QF_TRY(qf_ada_round(r->context, &problem, tell, r, o->code, &result));
     qf_amct_say(r->context, QF_INFO, "AdaRound",
                 "Layer %s: squared error of an output position %.4g with the nearest codes, %.4g "
                 "with those that were learned, %zu of %zu of which are others",
-                q->name, result.nearest, result.learned, result.moved, codes->count);
-    return give(r, unit, codes);
+                q->name, result.nearest, result.learned, result.moved, q->code_count);
+    return QF_OK;
+}
+
+static qf_status learn(rounding *r, const qf_pair_unit *unit, const qf_layer_samples *samples,
+                       const qf_quantised *q, qf_learned_codes *codes)
+{
+    ordered o = {0};
+    const float *weight = qf_find_layer(r->graph->quantised.net, q->name)->blobs[0]->data;
+    qf_status status = order(r, samples, weight, codes, &o);
+    if (status == QF_OK)
+        status = solve(r, unit, samples, q, &o);
+    if (status == QF_OK)
+        status = give(r, unit, samples, &o, codes);
+    release_ordered(&o);
+    return status;
 }
 
 /* Positions of the layer, in `samples` if *enough. */
