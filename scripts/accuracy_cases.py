@@ -13,6 +13,7 @@ Training and calibration read the training images only, tests the test images on
 import collections
 import gzip
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -34,6 +35,7 @@ Case = collections.namedtuple("Case", "name model weights solver train test seen
 DIGITS, FASHION = ("mnist/mnist_train_20k_lmdb", "mnist/mnist_test_lmdb"), ("fashion_train", "fashion_test")
 # Made here, all as red, green, blue. Few images to train on are the harder case, many to test on the more telling one
 FEW, ALL = ("cifar10/cifar10_train_lmdb", "cifar10_test"), ("cifar10_train", "cifar10_test")
+MORE = "cifar10_more"  # to test on: FEW's, and 10,000 of JPEG besides, on which no program trains here
 IMAGENET = ("imagenet-samples/imagenet_1000_lmdb", "imagenet_val")
 RESNET20 = ("resnet20_cifar10/train_test.local.prototxt", "resnet20_cifar10/ResNet_20.caffemodel",
             "resnet20_cifar10/solver.prototxt")
@@ -41,20 +43,24 @@ RESNET20 = ("resnet20_cifar10/train_test.local.prototxt", "resnet20_cifar10/ResN
 
 def cases():
     """Paths are relative to the data folder, or to the work folder where there is none in the data folder."""
+    quick = Case("cifar10_quick", "cifar10_quick/train_test.local.prototxt",
+                 "cifar10_quick/cifar10_quick_iter_5000.caffemodel", "cifar10_quick/solver.prototxt", *FEW, 8000)
+    full = Case("cifar10_full", "cifar10_full/train_test.local.prototxt", "cifar10_full/cifar10_full_iter_70000.caffemodel",
+                "cifar10_full/solver.prototxt", *FEW, 8000)
     yield Case("mnist", "lenet/train_test.local.prototxt", "lenet/lenet_iter_10000.caffemodel", "lenet/solver.prototxt",
                *DIGITS, 10000)
     yield Case("fashion", "fashion/float.prototxt", "fashion/float.caffemodel", "fashion/float_solver.prototxt", *FASHION,
                10000)
-    yield Case("cifar10_quick", "cifar10_quick/train_test.local.prototxt", "cifar10_quick/cifar10_quick_iter_5000.caffemodel",
-               "cifar10_quick/solver.prototxt", *FEW, 8000)
-    yield Case("cifar10_full", "cifar10_full/train_test.local.prototxt", "cifar10_full/cifar10_full_iter_70000.caffemodel",
-               "cifar10_full/solver.prototxt", *FEW, 8000)
+    yield quick
+    yield full
     yield Case("resnet20", *RESNET20, *FEW, 8000)
     for name in ("depthwise", "depthwise_unequal"):
         yield Case(name, name + "/float.prototxt", name + "/float.caffemodel", "depthwise/float_solver.prototxt",
                    *FASHION, 10000)
     yield Case("squeezenet", "squeezenet_v1.1/train_val.local.prototxt", "squeezenet_v1.1/squeezenet_v1.1.caffemodel",
                "squeezenet_v1.1/solver.prototxt", *IMAGENET, 1000)
+    yield quick._replace(name="cifar10_quick_more", test=MORE)
+    yield full._replace(name="cifar10_full_more", test=MORE)
     yield Case("resnet20_14000", *RESNET20, *ALL, 14000)  # 4 bits need more images; none of the test set's
 
 
@@ -127,6 +133,8 @@ def make_lmdbs(data, work):
     made = {"fashion_train": lambda: idx(data + "/fashion-mnist/train"),
             "fashion_test": lambda: idx(data + "/fashion-mnist/t10k"),
             "cifar10_train": lambda: shuffled(cifar10(data, "train")), "cifar10_test": lambda: cifar10(data, "test"),
+            "cifar10_more": lambda: itertools.chain(
+                cifar10(data, "test"), red_green_blue(data + "/cifar10/cifar10_jpeg_train_lmdb")),
             "imagenet_val": lambda: listed(data + "/imagenet-val/val.txt", data + "/imagenet-val/images")}
     for name, datums in made.items():
         path = os.path.join(work, name)
