@@ -201,7 +201,7 @@ def main():
             try:
                 whole(options.net, options.build.resolve(), folder, row)
             except Failed:
-                pass
+                row["line"] = row["line"].replace(folder + "/", "")
         print(json.dumps(row))
     return 0
 

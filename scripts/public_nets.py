@@ -153,7 +153,7 @@ def flow(options, folder, results, job):
 
 def cause(row):
     """A refusal without what differs from net to net."""
-    line = re.sub(r"^qaffe [a-z ]+: (\S+\.\w+(:\d+:\d+)?: )?(layer \S+ )?", "", row["line"])
+    line = re.sub(r"^(qaffe [a-z ]+|\w+Error): (\S+\.\w+(:\d+:\d+)?: )*(layer \S+ )?", "", row["line"])
     return re.sub(r"\d+", "N", re.sub(r"'[^']*'", "'…'", line))[:140]
 
 
