@@ -92,7 +92,8 @@ static int64_t reconstructed(const Caffe__NetParameter *net, const char *blob)
                : 0;
 }
 
-/* The channels of a blob, as far as layers that name them are not far; 0: unknown. */
+/* The channels of a blob, if the layer that makes it, or one in front of a few Pooling layers, says
+ * how many; 0: unknown. */
 static int64_t channels_of(const Caffe__NetParameter *net, const char *blob)
 {
     for (int steps = 0; steps < 8; steps++) {

@@ -26,29 +26,24 @@ void qf_run_losses_take(const qf_scores *scores, qf_run_losses *out)
         out->mean[g] /= items[g];
 }
 
-/* By how much lower the losses of `now` are; false: nobody can say how sure that is. */
-static bool compare(const qf_run_losses *before, const qf_run_losses *now, qf_run_difference *out)
+bool qf_run_compare(const qf_run_measure *before, const qf_run_measure *now, qf_run_difference *out)
 {
-    const int n = before->groups;
+    const qf_run_losses *was = &before->losses, *is = &now->losses;
+    const int n = was->groups;
     double sum = 0, squares = 0;
-    if (n < FEWEST_GROUPS || now->groups != n)
+    *out = (qf_run_difference){(double)NAN, (double)NAN};
+    if (n < FEWEST_GROUPS || is->groups != n)
         return false;
     for (int g = 0; g < n; g++)
-        sum += before->mean[g] - now->mean[g];
+        sum += was->mean[g] - is->mean[g];
     for (int g = 0; g < n; g++) {
-        const double off = before->mean[g] - now->mean[g] - sum / n;
+        const double off = was->mean[g] - is->mean[g] - sum / n;
         squares += off * off;
     }
     /* Few groups know their spread badly: about Student's t instead of a normal distribution. */
     const double few = 1 + 2.0 / (n - 1);
     *out = (qf_run_difference){sum / n, few * sqrt(squares / ((double)n * (n - 1)))};
     return isfinite(out->gain) && isfinite(out->error);
-}
-
-bool qf_run_compare(const qf_run_measure *before, const qf_run_measure *now, qf_run_difference *out)
-{
-    *out = (qf_run_difference){(double)NAN, (double)NAN};
-    return compare(&before->losses, &now->losses, out);
 }
 
 /* The standard error of a share of so many items. Never 0. */
