@@ -14,11 +14,11 @@
 enum { CHANNELS = 3, SIDE_MAX = 1 << 15, MULTIPLE_MAX = 1 << 10, NOISE = 10 };
 
 typedef struct state {
+    qf_item_order order; /* first: see item_order.h */
     const Caffe__ImageGtDataParameter *param;
     const Caffe__TransformationParameter *transform; /* NULL: none */
     qf_field_list list;
-    size_t *entries; /* images, those with objects as often as they come */
-    qf_item_order order;
+    size_t *entries;   /* images, those with objects as often as they come */
     int height, width; /* of what is put out */
 } state;
 
@@ -300,37 +300,14 @@ static qf_status add(qf_context *context, void *opaque, qf_random *random, int i
 
 /* ---- the source ---- */
 
-static void where(const void *opaque, qf_data_state *out)
-{
-    qf_item_order_where(&((const state *)opaque)->order, out);
-}
-
 static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
 {
     state *s = opaque;
     return qf_item_order_go(context, &s->order, to, s->param->source);
 }
 
-static qf_status count(qf_context *context, void *opaque, uint64_t *out)
-{
-    (void)context;
-    *out = ((const state *)opaque)->order.count;
-    return QF_OK;
-}
-
-static uint64_t next_item(const void *opaque)
-{
-    return qf_item_order_item(&((const state *)opaque)->order);
-}
-
-static qf_status skip(qf_context *context, void *opaque)
-{
-    (void)context;
-    qf_item_order_advance(&((state *)opaque)->order);
-    return QF_OK;
-}
-
-static const qf_data_source_type type = {add, where, go, destroy, count, next_item, skip};
+static const qf_data_source_type type = {
+    add, qf_ordered_where, go, destroy, qf_ordered_count, qf_ordered_next_item, qf_ordered_skip};
 
 static qf_status check(qf_context *context, const state *s)
 {

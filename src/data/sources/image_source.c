@@ -5,10 +5,10 @@
 #include "model/file_type.h"
 
 typedef struct state {
+    qf_item_order order; /* first: see item_order.h */
     const Caffe__ImageDataParameter *param;
     qf_transform transform;
     qf_image_list list;
-    qf_item_order order;
 } state;
 
 static void destroy(void *opaque)
@@ -53,37 +53,14 @@ static qf_status add(qf_context *context, void *opaque, qf_random *random, int i
     return status;
 }
 
-static void where(const void *opaque, qf_data_state *out)
-{
-    qf_item_order_where(&((const state *)opaque)->order, out);
-}
-
 static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
 {
     state *s = opaque;
     return qf_item_order_go(context, &s->order, to, s->param->source);
 }
 
-static qf_status count(qf_context *context, void *opaque, uint64_t *out)
-{
-    (void)context;
-    *out = ((const state *)opaque)->list.count;
-    return QF_OK;
-}
-
-static uint64_t next_item(const void *opaque)
-{
-    return qf_item_order_item(&((const state *)opaque)->order);
-}
-
-static qf_status skip(qf_context *context, void *opaque)
-{
-    (void)context;
-    qf_item_order_advance(&((state *)opaque)->order);
-    return QF_OK;
-}
-
-static const qf_data_source_type type = {add, where, go, destroy, count, next_item, skip};
+static const qf_data_source_type type = {
+    add, qf_ordered_where, go, destroy, qf_ordered_count, qf_ordered_next_item, qf_ordered_skip};
 
 static qf_status check(qf_context *context, const Caffe__ImageDataParameter *p)
 {

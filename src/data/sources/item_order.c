@@ -62,3 +62,29 @@ qf_status qf_item_order_go(qf_context *context, qf_item_order *order, const qf_d
     shuffle(order);
     return QF_OK;
 }
+
+/* ---- for states that begin with an order ---- */
+
+void qf_ordered_where(const void *state, qf_data_state *out)
+{
+    qf_item_order_where(state, out);
+}
+
+qf_status qf_ordered_count(qf_context *context, void *state, uint64_t *out)
+{
+    (void)context;
+    *out = ((const qf_item_order *)state)->count;
+    return QF_OK;
+}
+
+uint64_t qf_ordered_next_item(const void *state)
+{
+    return qf_item_order_item(state);
+}
+
+qf_status qf_ordered_skip(qf_context *context, void *state)
+{
+    (void)context;
+    qf_item_order_advance(state);
+    return QF_OK;
+}

@@ -26,4 +26,10 @@ void qf_item_order_where(const qf_item_order *order, qf_data_state *out);
 qf_status qf_item_order_go(qf_context *context, qf_item_order *order, const qf_data_state *to,
                            const char *source);
 
+/* Members of a qf_data_source_type, for sources whose state begins with its qf_item_order. */
+void qf_ordered_where(const void *state, qf_data_state *out);
+qf_status qf_ordered_count(qf_context *context, void *state, uint64_t *out);
+uint64_t qf_ordered_next_item(const void *state);
+qf_status qf_ordered_skip(qf_context *context, void *state);
+
 #endif
