@@ -187,14 +187,30 @@ qf_status qf_choose(qf_context *context, const qf_implementations *list, const v
 
 /* ---- choices that the context keeps ---- */
 
-enum { KEPT_LISTS = 16, KEPT_WAYS = 32 };
+enum { KEPT_LISTS = 16, KEPT_WAYS = 32, KEPT_TIMINGS = 128 };
 
 struct qf_kept_choices {
     struct kept {
         const qf_implementations *list;
         const qf_implementation *chosen[KEPT_WAYS];
     } lists[KEPT_LISTS];
+    struct timing {
+        const qf_implementations *list; /* NULL: free */
+        unsigned char key[QF_TIMED_KEY];
+        size_t size;
+        bool suits;
+    } timings[KEPT_TIMINGS];
+    unsigned timed; /* how many there were; the next one takes the oldest one's place */
 };
+
+static qf_status need_kept(qf_context *context)
+{
+    if (!context->choices)
+        context->choices = qf_alloc(1, sizeof *context->choices);
+    return context->choices
+               ? QF_OK
+               : qf_fail(context, QF_E_MEMORY, "no memory for choices of implementations");
+}
 
 /* Where the list's choices are; NULL: there is no room for one more list. */
 static const qf_implementation **kept_of(struct qf_kept_choices *choices,
@@ -213,15 +229,38 @@ qf_status qf_choose_once(qf_context *context, const qf_implementations *list, un
                          const void *call, const qf_implementation **chosen)
 {
     *chosen = NULL;
-    if (!context->choices)
-        context->choices = qf_alloc(1, sizeof *context->choices);
-    if (!context->choices)
-        return qf_fail(context, QF_E_MEMORY, "no memory for choices of implementations");
+    QF_TRY(need_kept(context));
     const qf_implementation **kept = kept_of(context->choices, list);
     if (!kept || with >= KEPT_WAYS)
         return qf_choose(context, list, call, chosen);
     QF_TRY(qf_choose(context, list, call, &kept[with]));
     *chosen = kept[with];
+    return QF_OK;
+}
+
+bool qf_timing_known(const qf_context *context, const qf_implementations *list, const void *key,
+                     size_t size, bool *suits)
+{
+    for (int i = 0; context->choices && i < KEPT_TIMINGS; i++) {
+        const struct timing *t = &context->choices->timings[i];
+        if (t->list == list && t->size == size && memcmp(t->key, key, size) == 0) {
+            *suits = t->suits;
+            return true;
+        }
+    }
+    return false;
+}
+
+qf_status qf_timing_keep(qf_context *context, const qf_implementations *list, const void *key,
+                         size_t size, bool suits)
+{
+    QF_TRY(need_kept(context));
+    struct qf_kept_choices *kept = context->choices;
+    struct timing *t = &kept->timings[kept->timed++ % KEPT_TIMINGS];
+    t->list = size <= sizeof t->key ? list : NULL;
+    t->size = size;
+    t->suits = suits;
+    memcpy(t->key, key, size <= sizeof t->key ? size : sizeof t->key);
     return QF_OK;
 }
 

@@ -44,6 +44,16 @@ qf_status qf_choose(qf_context *context, const qf_implementations *list, const v
  * that say all it depends on, fewer than 32. */
 qf_status qf_choose_once(qf_context *context, const qf_implementations *list, unsigned with,
                          const void *call, const qf_implementation **chosen);
+/* What a measurement of time said about entries of `list` for `key`, bytes that say all it depends
+ * on, at most QF_TIMED_KEY of them: an object that is made again, as for the smaller last batch of
+ * each test, need not measure again. The context remembers the latest of them. */
+enum { QF_TIMED_KEY = 128 };
+/* false: it is not known. */
+bool qf_timing_known(const qf_context *context, const qf_implementations *list, const void *key,
+                     size_t size, bool *suits);
+qf_status qf_timing_keep(qf_context *context, const qf_implementations *list, const void *key,
+                         size_t size, bool suits);
+
 /* What the context has kept is chosen anew from here on: for tests, which force one after another.
  */
 void qf_forget_choices(qf_context *context);

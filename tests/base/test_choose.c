@@ -104,6 +104,36 @@ static void kept_by_the_context(void **state)
     assert_string_equal(chosen->name, "reference");
 }
 
+/* By the list and all bytes of the key; the oldest go when there are many. */
+static void timings_are_kept(void **state)
+{
+    (void)state;
+    enum { MANY = 1000 };
+    const char long_key[QF_TIMED_KEY + 1] = {0};
+    bool suits = false;
+    qf_forget_choices(context);
+    assert_false(qf_timing_known(context, &list, &(int){7}, sizeof(int), &suits));
+    assert_ok(context, qf_timing_keep(context, &list, &(int){7}, sizeof(int), true));
+    assert_ok(context, qf_timing_keep(context, &list, &(int){8}, sizeof(int), false));
+    assert_true(qf_timing_known(context, &list, &(int){7}, sizeof(int), &suits));
+    assert_true(suits);
+    assert_true(qf_timing_known(context, &list, &(int){8}, sizeof(int), &suits));
+    assert_false(suits);
+    assert_false(qf_timing_known(context, &list, &(int){7}, 2, &suits));
+    assert_false(qf_timing_known(context, NULL, &(int){7}, sizeof(int), &suits));
+    assert_ok(context, qf_timing_keep(context, &list, long_key, sizeof long_key, true));
+    assert_false(qf_timing_known(context, &list, long_key, sizeof long_key, &suits));
+    for (int i = 10; i < MANY; i++)
+        assert_ok(context, qf_timing_keep(context, &list, &i, sizeof i, i % 3 == 0));
+    for (int i = MANY - 50; i < MANY; i++) {
+        assert_true(qf_timing_known(context, &list, &i, sizeof i, &suits));
+        assert_int_equal(suits, i % 3 == 0);
+    }
+    assert_false(qf_timing_known(context, &list, &(int){7}, sizeof(int), &suits));
+    qf_forget_choices(context);
+    assert_false(qf_timing_known(context, &list, &(int){MANY - 1}, sizeof(int), &suits));
+}
+
 static void forced(void **state)
 {
     (void)state;
@@ -139,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(first_that_accepts),
         cmocka_unit_test(kept_by_the_context),
+        cmocka_unit_test(timings_are_kept),
         cmocka_unit_test(forced),
         cmocka_unit_test(unknown_names_are_warned_of),
     };

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ---- codes in, float out ---- */
 
@@ -120,21 +121,45 @@ static qf_status measure(qf_status (*run)(qf_context *, const void *), qf_contex
     return QF_OK;
 }
 
-/* Both give the same bits, so the choice may depend on the moment. */
-static qf_status suits_int8(qf_context *context, const void *of, const char **no)
+/* What the times depend on. */
+typedef struct timed {
+    qf_convolution_shape shape;
+    unsigned with;
+    int threads;
+} timed;
+_Static_assert(sizeof(timed) <= QF_TIMED_KEY, "the context can keep it");
+
+static qf_status time_both(qf_context *context, const convolve_call *call, bool *int8_suits)
 {
-    const convolve_call *call = of;
     const qf_convolution_shape *s = &call->c->shape;
-    const char *not_exact = NULL;
     double int8, exact;
-    QF_TRY(accepts_exact_float(context, call, &not_exact));
-    if (not_exact || call->with / WITH_MODE == QF_COMPUTE_INT8)
-        return QF_OK;
     QF_TRY(measure(run_int8, context, call, &int8));
     QF_TRY(measure(run_exact_float, context, call, &exact));
     qf_debug(context, "Convolution of %d by %d channels, kernel %d: int8 %.3f ms, float %.3f ms",
              s->in_channels / s->groups, s->out_channels, s->kernel[0], 1e3 * int8, 1e3 * exact);
-    if (int8 > exact)
+    *int8_suits = int8 <= exact;
+    return QF_OK;
+}
+
+/* Both give the same bits, so the choice may depend on the moment. */
+static qf_status suits_int8(qf_context *context, const void *of, const char **no)
+{
+    const convolve_call *call = of;
+    const char *not_exact = NULL;
+    timed key;
+    bool suits;
+    QF_TRY(accepts_exact_float(context, call, &not_exact));
+    if (not_exact || call->with / WITH_MODE == QF_COMPUTE_INT8)
+        return QF_OK;
+    memset(&key, 0, sizeof key);
+    key.shape = call->c->shape;
+    key.with = call->with;
+    key.threads = context->threads;
+    if (!qf_timing_known(context, &qf_convolve_forward_list, &key, sizeof key, &suits)) {
+        QF_TRY(time_both(context, call, &suits));
+        QF_TRY(qf_timing_keep(context, &qf_convolve_forward_list, &key, sizeof key, suits));
+    }
+    if (!suits)
         *no = "exact_float was faster";
     return QF_OK;
 }
