@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "data/sources/hold_back.h"
 #include "data/stores/hdf5_writer.h"
 #include "data/stores/sample_store.h"
 #include "train/test_set.h"
@@ -163,25 +164,91 @@ static void another_seed_is_another_share(void **state)
     assert_memory_not_equal(a, b, sizeof a);
 }
 
+static void go_to_a_place(const char *source, const char *hold_back)
+{
+    float all[20 * BATCH], again[8 * BATCH];
+    qf_feed feed;
+    qf_net *net = open_net(source, hold_back);
+    read_on(net, 12, all);
+    assert_ok(context, qf_feed_take(net, &feed));
+    read_on(net, 8, all + 12 * BATCH);
+    qf_net_destroy(net);
+    net = open_net(source, hold_back);
+    assert_ok(context, qf_feed_give(net, &feed));
+    read_on(net, 8, again);
+    assert_memory_equal(again, all + 12 * BATCH, sizeof again);
+    qf_feed_release(&feed);
+    qf_net_destroy(net);
+}
+
 /* From any place on, as snapshots do. */
 static void a_place_can_be_gone_to(void **state)
 {
     (void)state;
     for (size_t s = 0; s < sizeof sources / sizeof *sources; s++) {
-        float all[20 * BATCH], again[8 * BATCH];
-        qf_feed feed;
-        qf_net *net = open_net(sources[s], "hold_back_param { every: 5 seed: 7 }");
-        read_on(net, 12, all);
-        assert_ok(context, qf_feed_take(net, &feed));
-        read_on(net, 8, all + 12 * BATCH);
-        qf_net_destroy(net);
-        net = open_net(sources[s], "hold_back_param { every: 5 seed: 7 }");
-        assert_ok(context, qf_feed_give(net, &feed));
-        read_on(net, 8, again);
-        assert_memory_equal(again, all + 12 * BATCH, sizeof again);
-        qf_feed_release(&feed);
-        qf_net_destroy(net);
+        go_to_a_place(sources[s], "hold_back_param { every: 5 seed: 7 }");
+        go_to_a_place(sources[s], "hold_back_param { every: 5 seed: 7 held: true }");
     }
+}
+
+/* A database of so large values that each has pages of its own, the one of `broken` overwritten. */
+static void put_broken(const char *path, int broken)
+{
+    enum { SIDE = 80, PAGE = 4096, LARGE = SIDE * SIDE };
+    static uint8_t pixels[LARGE];
+    qf_sample_writer *writer;
+    qf_buffer file = {0};
+    char *data_file = test_format("%s/data.mdb", path);
+    assert_ok(context, qf_sample_writer_create(context, path, QF_STORE_LMDB, &writer));
+    for (int i = 0; i < ITEMS; i++) {
+        Caffe__Datum datum = CAFFE__DATUM__INIT;
+        char key[16];
+        memset(pixels, 100 + i, sizeof pixels);
+        datum.has_channels = datum.has_height = datum.has_width = datum.has_label = true;
+        datum.has_data = true;
+        datum.channels = 1;
+        datum.height = datum.width = SIDE;
+        datum.label = i;
+        datum.data.data = pixels;
+        datum.data.len = sizeof pixels;
+        snprintf(key, sizeof key, "%08d", i);
+        assert_ok(context, qf_sample_writer_put_message(context, writer, key, &datum.base));
+    }
+    assert_ok(context, qf_sample_writer_finish(context, writer, true));
+    assert_ok(context, qf_file_read(context, data_file, &file));
+    memset(pixels, 100 + broken, sizeof pixels);
+    uint8_t *found = memmem(file.data, file.size, pixels, sizeof pixels);
+    assert_non_null(found);
+    const size_t page = (size_t)(found - (uint8_t *)file.data) / PAGE * PAGE;
+    memset(file.data + page, 0, 16); /* its header */
+    assert_ok(context, qf_file_write(context, data_file, file.data, file.size, 0644));
+    qf_buffer_release(&file);
+    qf_free(data_file);
+}
+
+/* Who reads one of many does not read the others: a damaged one among these is not met. */
+static void others_are_not_read(void **state)
+{
+    (void)state;
+    const Caffe__HoldBackParameter held = {.every = EVERY, .seed = 7, .held = true};
+    int other = 12;
+    float labels[20 * BATCH];
+    while (qf_hold_back_gives(&held, (uint64_t)other))
+        other++;
+    put_broken("broken", other);
+    qf_net *net = open_net("type: 'Data' data_param { source: 'broken' batch_size: 3 }",
+                           "hold_back_param { every: 5 seed: 7 held: true }");
+    read_on(net, 20, labels);
+    for (int i = 0; i < 20 * BATCH; i++)
+        assert_true(qf_hold_back_gives(&held, (uint64_t)labels[i]));
+    qf_net_destroy(net);
+    net = open_net("type: 'Data' data_param { source: 'broken' batch_size: 3 }",
+                   "hold_back_param { every: 5 seed: 7 }");
+    qf_status status = QF_OK;
+    for (int b = 0; status == QF_OK && b < ITEMS / BATCH; b++)
+        status = qf_net_forward(net, NULL);
+    assert_fails(context, status, "damaged");
+    qf_net_destroy(net);
 }
 
 static void refuse(const char *layer, const char *part)
@@ -214,6 +281,7 @@ int main(void)
         cmocka_unit_test(held_and_others_are_all_items),
         cmocka_unit_test(another_seed_is_another_share),
         cmocka_unit_test(a_place_can_be_gone_to),
+        cmocka_unit_test(others_are_not_read),
         cmocka_unit_test(what_makes_no_sense_is_refused),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);

@@ -45,6 +45,9 @@ typedef struct qf_data_source_type {
      * numbers. */
     uint64_t (*item)(const void *state);
     qf_status (*skip)(qf_context *context, void *state);
+    /* Most items will be skipped from here on, which should read nothing of them. NULL: it does
+     * not anyway. */
+    qf_status (*scatter)(qf_context *context, void *state);
 } qf_data_source_type;
 
 typedef struct qf_data_source {

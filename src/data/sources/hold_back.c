@@ -103,7 +103,9 @@ static qf_status open(qf_context *context, state *s)
         return qf_fail(context, QF_E_VALUE,
                        "hold_back_param.every is %u, but there are only %llu items: none is left",
                        s->param->every, (unsigned long long)s->items);
-    return QF_OK;
+    return s->param->held && s->inner.type->scatter
+               ? s->inner.type->scatter(context, s->inner.state)
+               : QF_OK;
 }
 
 qf_status qf_hold_back_source(qf_context *context, const Caffe__HoldBackParameter *param,

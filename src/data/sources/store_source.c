@@ -11,7 +11,7 @@ typedef struct state {
     bool has_boxes;                                 /* annotations are boxes, not labels */
     qf_sample_store *store;
     qf_transform transform;
-    qf_item_order order; /* count 0: as stored, where the store knows its place */
+    qf_item_order order; /* count 0: as stored, read on; the store knows its place */
 } state;
 
 static void destroy(void *opaque)
@@ -23,7 +23,7 @@ static void destroy(void *opaque)
     qf_free(s);
 }
 
-static bool is_shuffled(const state *s)
+static bool by_number(const state *s)
 {
     return s->order.count != 0;
 }
@@ -31,9 +31,8 @@ static bool is_shuffled(const state *s)
 /* What is stored at the present position; the store moves on, the order does not. */
 static qf_status next_sample(qf_context *context, state *s, qf_sample *out)
 {
-    return is_shuffled(s)
-               ? qf_sample_store_at(context, s->store, qf_item_order_item(&s->order), out)
-               : qf_sample_store_next(context, s->store, out);
+    return by_number(s) ? qf_sample_store_at(context, s->store, qf_item_order_item(&s->order), out)
+                        : qf_sample_store_next(context, s->store, out);
 }
 
 static qf_status add_image(qf_context *context, state *s, const qf_sample *sample,
@@ -76,7 +75,7 @@ static qf_status add_annotated(qf_context *context, state *s, const qf_sample *s
 static uint64_t next_item(const void *opaque)
 {
     const state *s = opaque;
-    return is_shuffled(s) ? qf_item_order_item(&s->order) : qf_sample_store_position(s->store);
+    return by_number(s) ? qf_item_order_item(&s->order) : qf_sample_store_position(s->store);
 }
 
 static qf_status add(qf_context *context, void *opaque, qf_random *random, int index,
@@ -91,7 +90,7 @@ static qf_status add(qf_context *context, void *opaque, qf_random *random, int i
     if (status == QF_OK)
         status = s->annotated ? add_annotated(context, s, &sample, random, index, batch)
                               : add_image(context, s, &sample, random, index, batch);
-    if (is_shuffled(s))
+    if (by_number(s))
         qf_item_order_advance(&s->order);
     return qf_within(context, status, "item %llu", item);
 }
@@ -99,7 +98,7 @@ static qf_status add(qf_context *context, void *opaque, qf_random *random, int i
 static void where(const void *opaque, qf_data_state *out)
 {
     const state *s = opaque;
-    if (is_shuffled(s))
+    if (by_number(s))
         qf_item_order_where(&s->order, out);
     else
         out->position = qf_sample_store_position(s->store);
@@ -108,8 +107,22 @@ static void where(const void *opaque, qf_data_state *out)
 static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
 {
     state *s = opaque;
-    return is_shuffled(s) ? qf_item_order_go(context, &s->order, to, s->param->source)
-                          : qf_sample_store_seek(context, s->store, to->position);
+    return by_number(s) ? qf_item_order_go(context, &s->order, to, s->param->source)
+                        : qf_sample_store_seek(context, s->store, to->position);
+}
+
+/* The same items in the same order, each found by its number. */
+static qf_status scatter(qf_context *context, void *opaque)
+{
+    state *s = opaque;
+    const uint64_t position = qf_sample_store_position(s->store);
+    size_t items = 0;
+    if (by_number(s))
+        return QF_OK;
+    QF_TRY(qf_sample_store_index(context, s->store, &items));
+    QF_TRY(qf_item_order_start(context, items, false, NULL, &s->order));
+    s->order.position = (size_t)(position % items);
+    return QF_OK;
 }
 
 static qf_status count(qf_context *context, void *opaque, uint64_t *out)
@@ -121,13 +134,13 @@ static qf_status skip(qf_context *context, void *opaque)
 {
     state *s = opaque;
     qf_sample sample;
-    if (!is_shuffled(s))
+    if (!by_number(s))
         return qf_sample_store_next(context, s->store, &sample);
     qf_item_order_advance(&s->order);
     return QF_OK;
 }
 
-static const qf_data_source_type type = {add, where, go, destroy, count, next_item, skip};
+static const qf_data_source_type type = {add, where, go, destroy, count, next_item, skip, scatter};
 
 /* The one that is there is read, but Caffe would not. */
 static void compare_backend(qf_context *context, const Caffe__DataParameter *param,
@@ -151,9 +164,9 @@ static qf_status start_order(qf_context *context, state *s, qf_random *random)
         QF_TRY(qf_item_order_start(context, items, true, random, &s->order));
     }
     const uint32_t skip = s->param->rand_skip ? qf_random_below(random, s->param->rand_skip) : 0;
-    if (is_shuffled(s))
+    if (by_number(s))
         s->order.position = skip % items;
-    return is_shuffled(s) ? QF_OK : qf_sample_store_seek(context, s->store, skip);
+    return by_number(s) ? QF_OK : qf_sample_store_seek(context, s->store, skip);
 }
 
 /* The shape of the first item, and whether it has boxes. */
