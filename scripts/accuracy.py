@@ -9,9 +9,9 @@
     scripts/accuracy.py table                                          what was measured, in Markdown
 
 Each measurement is a line of JSON in RESULTS; one that is there already is not made again, so that a run that was stopped goes
-on where it was. What trains runs with the seeds 1 to 3. Needs the Python packages of the build
-(PYTHONPATH=build/release/python), lmdb, numpy, pillow and protobuf; the peers need a Python that has them
-(bench/peers/README.md), given by --peer-python. docs/accuracy.md has the results.
+on where it was. What trains runs with the seeds 1 to 3; those of peers that only calibrate choose the images. Needs the
+Python packages of the build (PYTHONPATH=build/release/python), lmdb, numpy, pillow and protobuf; the peers need a Python that
+has them (bench/peers/README.md), given by --peer-python. docs/accuracy.md has the results.
 """
 import argparse
 import json
@@ -29,8 +29,9 @@ os.environ.setdefault("AMCT_LOG_LEVEL", "ERROR")
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 CALIBRATION = 400  # images that calibration without training sees, in qaffe and in the peers
-PEERS = (("onnx_ptq.py", "ort", False), ("onnx_ptq.py", "nncf", False), ("pytorch_qat.py", "fx", True),
-         ("pytorch_qat.py", "pt2e", True))  # script, method, trains
+PEERS = (("onnx_ptq.py", "chance", "--calibration"), ("onnx_ptq.py", "ort", "--calibration"),
+         ("onnx_ptq.py", "nncf", "--calibration"), ("pytorch_qat.py", "fx", "--seen"),
+         ("pytorch_qat.py", "pt2e", "--seen"))  # script, method, the option that says how many images it sees
 COLUMNS = (("qaffe ptq run", "calibrated"), ("qaffe qat run", "qaffe qat run"), ("PyTorch QAT, FX", "PyTorch FX"),
            ("PyTorch QAT, PT2E", "PyTorch PT2E"), ("ONNX Runtime", "ONNX Runtime"), ("NNCF", "NNCF"))
 IN_4_BITS = ("resnet20_14000",)  # without --only; all else is in 8
@@ -136,7 +137,17 @@ def measure(options, results, folder, settings, jobs):
                      "measured": accuracies(text, "state"), "images": settings["test_images"],
                      "seen": iterations and int(iterations) * settings["batch"],
                      "rate": field(out + "_solver.prototxt", "base_lr"), "seconds": round(time.monotonic() - begin, 1),
-                     "cpu_seconds": work})
+                     "cpu_seconds": work, **distance_to_float(folder, out, settings["test_images"])})
+
+
+def distance_to_float(folder, out, images):
+    """Of the scores of the deploy model OUT_deploy_model.prototxt."""
+    import accuracy_cases
+    sys.path.insert(0, str(HERE / "bench/peers"))
+    import pixels
+    found, _ = accuracy_cases.test_scores(out + "_deploy_model.prototxt", out + "_deploy_weights.caffemodel", images)
+    expected, _ = accuracy_cases.test_scores(folder + "/train_test.prototxt", folder + "/weights.caffemodel", images)
+    return pixels.distance(found, expected)
 
 
 # ---- peers ----
@@ -153,17 +164,17 @@ def peer_row(options, results, script, arguments, net, label, seed):
         results.add({**json.loads(lines[-1]), "cpu_seconds": work})
 
 
-LABELS = {"ort": "ONNX Runtime", "nncf": "NNCF", "fx": "PyTorch QAT, FX", "pt2e": "PyTorch QAT, PT2E"}
+LABELS = {"chance": "weights and chance", "ort": "ONNX Runtime", "nncf": "NNCF", "fx": "PyTorch QAT, FX",
+          "pt2e": "PyTorch QAT, PT2E"}
 
 
 def peer_rows(options, results, folder, settings):
-    for script, method, trains in PEERS:
-        if options.method and method not in options.method:
-            continue
-        for seed in options.seeds if trains else [0]:
-            arguments = ["--net", folder, "--method", method]
-            arguments += ["--seen", str(options.seen)] if trains else ["--calibration", str(CALIBRATION)]
-            peer_row(options, results, script, arguments, settings["name"], LABELS[method], seed)
+    images = {"--calibration": CALIBRATION, "--seen": options.seen}
+    for script, method, option in PEERS:
+        if not options.method or method in options.method:
+            for seed in options.seeds:
+                peer_row(options, results, script, ["--net", folder, "--method", method, option, str(images[option])],
+                         settings["name"], LABELS[method], seed)
 
 
 def lsq_rows(options, results, folder, settings):
@@ -202,6 +213,25 @@ def values_of(results, net, method, field="accuracy"):
     return [row[field] for row in results.rows if (row["net"], row["method"]) == (net, method) and field in row]
 
 
+def scatter(values):
+    """The mean and the standard deviation of one value."""
+    mean, error = mean_and_error(values) if values else (None, None)
+    return "" if error is None else "%.2f, σ %.2f" % (mean, error * math.sqrt(len(values)))
+
+
+def print_distances(results, order):
+    """Of what is calibrated without training: decibels, and percent of the images that are answered otherwise than in float.
+    Beside it the accuracies of the float net with a little chance in its weights."""
+    methods = [(name, head) for name, head in COLUMNS if name in ("qaffe ptq run", "ONNX Runtime", "NNCF")]
+    heads = [head + ", " + unit for unit in ("dB", "changed %") for _, head in methods]
+    print("\n" + row_of(["net"] + heads + ["float", LABELS["chance"]]) + "\n|" + "---|" * (3 + 2 * len(methods)))
+    for net in order:
+        cells = [cell(values_of(results, net, name, field)) for field in ("decibels", "changed") for name, _ in methods]
+        if any(cells):
+            floats = [row["float"] for row in results.rows if row["net"] == net]
+            print(row_of([net] + cells + ["%.2f" % floats[0], scatter(values_of(results, net, LABELS["chance"]))]))
+
+
 def print_table(results, order):
     """W8A8: a row a net, and what the comparison is about, retrained less calibrated and less the best peer. Then W4A4."""
     methods = list(dict.fromkeys(row["method"] for row in results.rows))
@@ -218,6 +248,7 @@ def print_table(results, order):
             print(row_of([net, str(rows[0]["images"]), "%.2f" % rows[0]["float"]]
                          + [cell(values_of(results, net, name)) for name, _ in columns]
                          + [difference(qat, calibrated), difference(qat, best)]))
+    print_distances(results, order)
     heads = ["net", "method", "float", "before training", "accuracy", "runs", "images seen", "rate"]
     print("\n" + row_of(heads) + "\n|" + "---|" * len(heads))
     for net in order:

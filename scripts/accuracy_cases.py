@@ -163,6 +163,17 @@ def score_and_label(net):
     return layer.bottom[0], layer.bottom[1]
 
 
+def test_scores(model, weights, images):
+    """Scores and labels of the first `images` test images, a whole number of TEST batches, by a float or a deploy model."""
+    net, (score, label) = caffe.Net(model, weights, caffe.TEST), score_and_label(read_net(model))
+    scores, labels = [], []
+    for _ in range(images // len(net.blobs[label].data)):
+        net.forward()
+        labels.append(net.blobs[label].data.copy())
+        scores.append(net.blobs[score].data.reshape(len(labels[-1]), -1).copy())
+    return numpy.concatenate(scores), numpy.concatenate(labels)
+
+
 def with_data(net, sources, data):
     """The net with a Data layer over an LMDB for each phase in `sources`; mean files are looked for in `data`. A TEST phase
     is cut to its middle where training crops."""
@@ -351,12 +362,7 @@ def prepare(case, program, data, work):
     numpy.save(folder + "/probe_scores.npy", trained.blobs[score].data.reshape(len(trained.blobs[label].data), -1))
     numpy.savez(folder + "/weights.npz", **{"%s:%d" % (name, i): values.data for name, blobs in trained.params.items()
                                             for i, values in enumerate(blobs)})
-    right, tested = 0, 0
-    while tested < tests:  # TEST batches divide all these sets
-        right += int((trained.blobs[score].data.reshape(len(trained.blobs[label].data), -1).argmax(1)
-                      == trained.blobs[label].data).sum())
-        tested += len(trained.blobs[label].data)
-        trained.forward()
+    scores, labels = test_scores(net_path, weights, tests)
     plain = without_data(net, list(trained.blobs[blob].data.shape))
     pathlib.Path(folder, "net.prototxt").write_text(text_format.MessageToString(plain))
     qaffe.export_onnx(folder + "/net.prototxt", weights, folder + "/float.onnx")
@@ -365,5 +371,5 @@ def prepare(case, program, data, work):
         "crop": transform.crop_size, "mirror": transform.mirror, "rate": solver.base_lr / 100, "momentum": solver.momentum,
         "weight_decay": solver.weight_decay, "train": train_lmdb, "test": test_lmdb, "score": score,
         "test_batch": data_layer(net, caffe_pb2.TEST).data_param.batch_size, "test_images": tests,
-        "float": 100 * right / tested}))
+        "float": 100 * float((scores.argmax(1) == labels).mean())}))
     return folder

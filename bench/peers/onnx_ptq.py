@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """ONNX Runtime's quantize_static and NNCF's quantize of a net that `scripts/accuracy.py nets` laid out: accuracy in W8A8.
 
-    onnx_ptq.py --net FOLDER --method ort|nncf [--calibration N] [--seed S]
+    onnx_ptq.py --net FOLDER --method ort|nncf|chance [--calibration N] [--seed S]
 
 Both begin with the float model that `qaffe export-onnx` wrote, see the same N training images, and are run by ONNX Runtime.
 ONNX Runtime: QDQ, weights s8 per channel, activations u8, ranges by MinMax. NNCF: its defaults with the preset MIXED, which
@@ -66,7 +66,20 @@ def nncf_quantize(source, target, name, arrays):
     return "nncf %s, onnxruntime %s" % (nncf.__version__, onnxruntime.__version__)
 
 
-METHODS = {"ort": ("ONNX Runtime", onnx_runtime), "nncf": ("NNCF", nncf_quantize)}
+def chance(source, target, _name, _arrays):
+    model = onnx.load(source)
+    for tensor in model.graph.initializer:
+        weights = onnx.numpy_helper.to_array(tensor)
+        if weights.ndim >= 2:
+            channels = weights.reshape(len(weights), -1)
+            steps = abs(channels).max(1, keepdims=True) / 127
+            noisy = channels + steps * (numpy.random.random_sample(channels.shape) - 0.5)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(noisy.reshape(weights.shape).astype(weights.dtype), tensor.name))
+    onnx.save(model, target)
+    return "onnxruntime " + onnxruntime.__version__
+
+
+METHODS = {"ort": ("ONNX Runtime", onnx_runtime), "nncf": ("NNCF", nncf_quantize), "chance": ("weights and chance", chance)}
 
 
 def main():
@@ -78,6 +91,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     begin = time.monotonic()
+    numpy.random.seed(options.seed)
     images, tests = pixels.Images(options.net, "train"), pixels.Images(options.net, "test")
     source = os.path.join(options.net, "float.onnx")
     in_float = Scores(source, options.threads)
@@ -90,8 +104,10 @@ def main():
         target = os.path.join(folder, "int8.onnx")
         version = quantise(source, target, in_float.input, arrays)
         quantised = Scores(target, options.threads)
+        found = pixels.all_scores(quantised, tests)
         pixels.report(label, version, tests, begin, seed=options.seed, float=images.settings["float"],
-                      accuracy=pixels.accuracy(quantised, tests), calibration=len(chosen))
+                      accuracy=100 * float((found.argmax(1) == tests.labels).mean()), calibration=len(chosen),
+                      **pixels.distance(found, pixels.all_scores(in_float, tests)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Images lie as bytes; batches are made of them as Caffe's Data layer does: croppe
 mirrored in training where the net does so, the mean subtracted, scaled.
 """
 import json
+import math
 import os
 import time
 
@@ -58,6 +59,20 @@ def training(images, batch, seen, seed):
 def accuracy(scores, images, size=100):
     """Percent of the images that scores(batch) gets right."""
     return 100 * sum(int((scores(batch).argmax(1) == labels).sum()) for batch, labels in images.batches(size)) / len(images)
+
+
+def all_scores(scores, images, size=100):
+    return numpy.concatenate([scores(batch) for batch, _ in images.batches(size)])
+
+
+def distance(found, expected):
+    """How far scores of a quantised net (images x classes) are from the float net's: decibels, the ratio of the power of the
+    float scores to that of the difference; changed, percent of the images that are answered otherwise. What all classes of
+    an image have in common is left out, since softmax does not see it."""
+    signal = expected - expected.mean(1, keepdims=True)
+    noise = found - found.mean(1, keepdims=True) - signal
+    return {"decibels": round(10 * math.log10((signal ** 2).sum() / (noise ** 2).sum()), 2),
+            "changed": round(100 * float((found.argmax(1) != expected.argmax(1)).mean()), 2)}
 
 
 def check_scores(scores, folder, peer):
