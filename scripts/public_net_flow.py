@@ -76,7 +76,7 @@ def values(random, name, shape, shapes):
     return random.randn(*shape)
 
 
-def random_weights(random, net):
+def random_weights(random, net, gain):
     import numpy
     for name, blobs in net.params.items():
         layer = net.layers[list(net._layer_names).index(name)]
@@ -86,7 +86,7 @@ def random_weights(random, net):
             if i < len(fixed):
                 blob.data[...] = fixed[i]
             elif len(shape) > 1:
-                blob.data[...] = random.randn(*shape) * numpy.sqrt(2 / max(1, numpy.prod(shape[1:])))
+                blob.data[...] = random.randn(*shape) * gain * numpy.sqrt(2 / max(1, numpy.prod(shape[1:])))
             else:
                 blob.data[...] = random.randn(*shape) * 0.01
 
@@ -119,8 +119,11 @@ def make(path, folder):
         os.makedirs("%s/%s" % (folder, name))
         batch.tofile("%s/%s/0.bin" % (folder, name))
         net.blobs[name].data[...] = batch
-    random_weights(random, net)
-    measure_statistics(net)
+    for gain in (1, 0.7, 0.5):  # many residual blocks whose norm is merged into weights grow beyond what a trained net's have
+        random_weights(random, net, gain)
+        measure_statistics(net)
+        if all(abs(blob.data).max(initial=0) < 1e6 for blob in net.blobs.values()):
+            break
     net.save(folder + "/weights.caffemodel")
     text = pathlib.Path(path).read_text(errors="replace")
     ends = [net.top_names[name][0] for name, layer in zip(net._layer_names, net.layers) if layer.type in WITH_WEIGHTS]
@@ -148,6 +151,47 @@ def train(folder):
     solver.snapshot()
 
 
+# ---- nets that take long ----
+
+MOST = 30e9  # multiply-adds
+SHAPES = re.compile(r"\b(?:input_)?shape\s*:?\s*\{[^{}]*\}|(?:input_dim\s*:\s*\d+\s*){4}")
+
+
+def sizes_in(shape):
+    return [int(size) for size in re.findall(r"dim\s*:\s*(-?\d+)", shape)]
+
+
+def cut(text, share, side):
+    """The inputs of a net cut to `share` of their images or regions; where there is one image only, to a part of its sides."""
+    several = any(sizes_in(shape)[:1] > [1] for shape in SHAPES.findall(text))
+
+    def smaller(match):
+        sizes = sizes_in(match[0])
+        if min(sizes, default=0) < 1:  # a Reshape's
+            return match[0]
+        sizes[0] = max(1, round(sizes[0] * share))
+        if len(sizes) == 4 and not several:
+            sizes[2:] = sizes[2] // side, sizes[3] // side
+        left = iter(sizes)
+        return re.sub(r"(dim\s*:\s*)\d+", lambda found: found[1] + str(next(left)), match[0])
+
+    return SHAPES.sub(smaller, text)
+
+
+def within_reason(path, multiply_adds, qaffe, folder, row):
+    """The path of the net to run: where it has more than MOST multiply-adds, the same net for less, if that can be built."""
+    if multiply_adds <= MOST:
+        return path
+    text, made = re.sub(r"#.*", "", pathlib.Path(path).read_text(errors="replace")), folder + "/cut.prototxt"
+    for side in (4, 2) if multiply_adds > 8 * MOST else (2,):
+        smaller = cut(text, MOST / multiply_adds, side)
+        pathlib.Path(made).write_text(smaller)
+        if smaller != text and not subprocess.run([qaffe, "inspect", "--model", made], capture_output=True).returncode:
+            row["cut"] = True
+            return made
+    return path
+
+
 # ---- the flow ----
 
 class Failed(Exception):
@@ -165,9 +209,10 @@ def run(row, name, command):
     return done.stdout
 
 
-def whole(path, build, folder, row):
+def whole(path, multiply_adds, build, folder, row):
     qaffe, itself = str(build / "qaffe"), [sys.executable, __file__, "--build", str(build)]
     file = lambda name: folder + "/" + name
+    path = within_reason(path, multiply_adds, qaffe, folder, row)
     data = run(row, "weights", itself + ["--part", "make", "--folder", folder, path]).strip()
     run(row, "time", [qaffe, "time", "--model", path, "--weights", file("weights.caffemodel"), "--iterations", "1",
                       "--phase", "TEST"])
@@ -187,6 +232,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("net")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build/release"))
+    parser.add_argument("--multiply-adds", type=int, default=0, help="of the net; above 30 G its inputs are cut")
     parser.add_argument("--part", choices=("make", "train"), help=argparse.SUPPRESS)  # in a process that may crash
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -199,7 +245,7 @@ def main():
         row = {"rc": 1, "line": "", "seconds": {}}
         with tempfile.TemporaryDirectory() as folder:
             try:
-                whole(options.net, options.build.resolve(), folder, row)
+                whole(options.net, options.multiply_adds, options.build.resolve(), folder, row)
             except Failed:
                 row["line"] = row["line"].replace(folder + "/", "")
         print(json.dumps(row))

@@ -142,8 +142,9 @@ def results_of_flow(folder, loaded, through):
 
 
 def flow(options, folder, results, job):
-    path = job[0]
-    command = [sys.executable, str(HERE / "public_net_flow.py"), "--build", str(options.build), str(folder / path)]
+    path, multiply_adds = job
+    command = [sys.executable, str(HERE / "public_net_flow.py"), "--build", str(options.build), "--multiply-adds",
+               str(multiply_adds), str(folder / path)]
     status, line, screen = run(command, 3600)
     row = json.loads(screen) if status == 0 else {"rc": status, "line": line}
     results.add({"path": path, **row})
@@ -189,7 +190,7 @@ def listing(loaded, through):
         flow = through.get(path)
         if flow:
             result.append("%s: %s" % (flow["failed"], flow["line"]) if flow["rc"] else
-                          "%d integers, 0 differ" % flow["integers"])
+                          "%d integers%s, 0 differ" % (flow["integers"], " of smaller inputs" if flow.get("cut") else ""))
         print("\t".join(result))
 
 
@@ -208,7 +209,8 @@ def main():
         show(loaded.rows, results_of_flow(folder, loaded.rows, through.rows))
         return 0
     results, trial = (loaded, load) if options.what == "load" else (through, flow)
-    jobs = nets(folder) if options.what == "load" else distinct(folder, loaded.rows)
+    jobs = nets(folder) if options.what == "load" else [
+        (paths[0], loaded.rows[paths[0]]["multiply_adds"]) for paths in distinct(folder, loaded.rows)]
     tried = set(results.rows if options.what == "load" else results_of_flow(folder, loaded.rows, through.rows))
     jobs = [job for job in jobs if options.only in job[0] and job[0] not in tried]
     with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
