@@ -1,5 +1,6 @@
 /* Adaptive rounding: nets with it put out more nearly what the float net does; codes are neighbours
  * of the weights; the same comes out each time. */
+#include "harness/calibrated.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
 #include "harness/one_layer.h"
@@ -34,63 +35,28 @@ enum { LAYERS = sizeof layers / sizeof *layers };
 
 static float pixels[BATCHES][IMAGES * PIXELS];
 
+static void add_error(void *user, const float *plain, const float *fake, size_t count)
+{
+    double *error = user;
+    for (size_t i = 0; i < count; i++)
+        *error += pow((double)plain[i] - (double)fake[i], 2);
+}
+
 /* Of a blob over all batches. */
 static double output_error(const char *prefix, const char *blob)
 {
-    char *model = test_format("%s_fake_quant_model.prototxt", prefix);
-    char *weights = test_format("%s_fake_quant_weights.caffemodel", prefix);
-    qf_net *plain, *fake;
     double error = 0;
-    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &plain));
-    assert_ok(context, qf_net_load_weights(plain, "net.caffemodel"));
-    assert_ok(context, qf_net_create(context, model, QF_TEST, 0, NULL, 0, &fake));
-    assert_ok(context, qf_net_load_weights(fake, weights));
-    for (int b = 0; b < BATCHES; b++) {
-        const float *x, *y;
-        test_fill(context, qf_net_blob(plain, "x"), pixels[b], IMAGES * PIXELS);
-        test_fill(context, qf_net_blob(fake, "x"), pixels[b], IMAGES * PIXELS);
-        assert_ok(context, qf_net_forward(plain, NULL));
-        assert_ok(context, qf_net_forward(fake, NULL));
-        assert_ok(context, qf_blob_data(qf_net_blob(plain, blob), &x));
-        assert_ok(context, qf_blob_data(qf_net_blob(fake, blob), &y));
-        for (size_t i = 0; i < qf_blob_count(qf_net_blob(plain, blob)); i++)
-            error += pow((double)x[i] - (double)y[i], 2);
-    }
-    qf_net_destroy(plain);
-    qf_net_destroy(fake);
-    qf_free(model);
-    qf_free(weights);
+    test_compare_outputs(prefix, blob, pixels[0], BATCHES, IMAGES * PIXELS, add_error, &error);
     return error;
 }
 
 static double quantised(int bits, int iterations, int bias_correction, const char *prefix)
 {
-    const qf_data_options data = {
-        .size = sizeof data, .source = "raw", .data_type = "float32", .scale = 1};
-    const qf_quant_options quantisation = {.size = sizeof quantisation,
-                                           .config_definition = "bits.cfg"};
-    qf_ptq_options options = {.size = sizeof options};
-    qf_qat_result *result;
-    char *definition = test_format(
-        "batch_num: %d common_config { arq_quantize { channel_wise: false num_bits: %d } } "
-        "override_layer_types { layer_type: 'Convolution' calibration_config { arq_quantize { "
-        "channel_wise: true num_bits: %d } } }",
-        BATCHES, bits, bits);
-    test_write_text(context, "bits.cfg", definition);
-    qf_free(definition);
-    qf_ptq_set_defaults(&options);
-    options.model = "net.prototxt";
-    options.weights = "net.caffemodel";
-    options.data = &data;
-    options.quantisation = &quantisation;
-    options.save_path = prefix;
-    options.equalise = QF_EQUALISE_OFF;
+    qf_ptq_options options = test_calibration_by_bits(prefix, BATCHES, bits);
     options.adaround = iterations > 0;
     options.adaround_iterations = iterations;
     options.bias_correction = bias_correction;
-    assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
-    assert_int_equal(result->verification->differing, 0);
-    qf_qat_result_destroy(result);
+    test_calibrate(&options);
     return output_error(prefix, "y");
 }
 
@@ -136,12 +102,7 @@ static size_t compare_codes(const char *nearest, const char *learned)
 static void assert_same_records(const char *a, const char *b)
 {
     char *first = test_format("%s_record.txt", a), *second = test_format("%s_record.txt", b);
-    qf_buffer x = {0}, y = {0};
-    assert_ok(context, qf_file_read_text(context, first, &x));
-    assert_ok(context, qf_file_read_text(context, second, &y));
-    assert_string_equal(qf_buffer_text(&x), qf_buffer_text(&y));
-    qf_buffer_release(&x);
-    qf_buffer_release(&y);
+    test_assert_same_files(first, second);
     qf_free(first);
     qf_free(second);
 }
@@ -181,11 +142,8 @@ static void learned_codes_are_the_same_each_time(void **state)
 static void nonsense_is_refused(void **state)
 {
     (void)state;
-    qf_ptq_options options = {.size = sizeof options};
+    qf_ptq_options options = test_calibration("no/m");
     qf_qat_result *result;
-    qf_ptq_set_defaults(&options);
-    options.model = "net.prototxt";
-    options.weights = "net.caffemodel";
     options.adaround = true;
     options.adaround_iterations = 0;
     assert_fails(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result),
@@ -196,26 +154,20 @@ static void nonsense_is_refused(void **state)
 static void few_positions_leave_a_layer_alone(void **state)
 {
     (void)state;
-    const qf_data_options data = {
-        .size = sizeof data, .source = "single", .data_type = "float32", .scale = 1};
-    qf_ptq_options options = {.size = sizeof options};
-    qf_qat_result *result;
+    qf_data_options data = test_raw_data;
     char *text = test_replace(net_text, "dim: 8 dim: 4", "dim: 1 dim: 4");
     test_write_text(context, "single.prototxt", text);
     qf_free(text);
     assert_ok(context,
               qf_file_write(context, "single/0.bin", pixels[0], PIXELS * sizeof(float), 0640));
-    qf_ptq_set_defaults(&options);
-    options.model = "single.prototxt";
-    options.weights = "net.caffemodel";
-    options.data = &data;
+    data.source = "single";
     for (int learned = 0; learned < 2; learned++) {
-        options.save_path = learned ? "single/learned" : "single/nearest";
+        qf_ptq_options options = test_calibration(learned ? "single/learned" : "single/nearest");
+        options.model = "single.prototxt";
+        options.data = &data;
         options.adaround = learned;
         options.adaround_iterations = 20;
-        assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
-        assert_int_equal(result->verification->differing, 0);
-        qf_qat_result_destroy(result);
+        test_calibrate(&options);
     }
     assert_int_equal(others_of("single/nearest", "single/learned", LAYERS - 1, LAYERS), 0);
     assert_true(compare_codes("single/nearest", "single/learned") > 0);
@@ -254,16 +206,9 @@ static qf_action stop(void *user)
 static void it_can_be_stopped(void **state)
 {
     (void)state;
-    const qf_data_options data = {
-        .size = sizeof data, .source = "raw", .data_type = "float32", .scale = 1};
-    qf_ptq_options options = {.size = sizeof options};
+    qf_ptq_options options = test_calibration("stopped/m");
     qf_qat_result *result;
     int calls = 0;
-    qf_ptq_set_defaults(&options);
-    options.model = "net.prototxt";
-    options.weights = "net.caffemodel";
-    options.data = &data;
-    options.save_path = "stopped/m";
     options.adaround = true;
     assert_fails(context, qf_ptq_run(context, &options, stop, NULL, &calls, &result),
                  "while rounding was learned");

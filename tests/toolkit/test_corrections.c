@@ -1,5 +1,6 @@
 /* What is put right behind calibration and training: means of channels, in biases, and statistics
  * of BatchNorm. */
+#include "harness/calibrated.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
 #include "harness/one_layer.h"
@@ -28,55 +29,31 @@ static const char net_text[] =
 
 static float pixels[BATCHES][IMAGES * PIXELS];
 
+static void add_errors(void *user, const float *plain, const float *fake, size_t count)
+{
+    double *error = user;
+    for (size_t i = 0; i < count; i++)
+        error[i % OUTPUTS] += (double)plain[i] - (double)fake[i];
+}
+
 /* The largest mean error of a channel of y over all batches. */
 static double mean_error(const char *prefix)
 {
-    char *model = test_format("%s_fake_quant_model.prototxt", prefix);
-    char *weights = test_format("%s_fake_quant_weights.caffemodel", prefix);
-    qf_net *plain, *fake;
     double error[OUTPUTS] = {0}, largest = 0;
-    assert_ok(context, qf_net_create(context, "net.prototxt", QF_TEST, 0, NULL, 0, &plain));
-    assert_ok(context, qf_net_load_weights(plain, "net.caffemodel"));
-    assert_ok(context, qf_net_create(context, model, QF_TEST, 0, NULL, 0, &fake));
-    assert_ok(context, qf_net_load_weights(fake, weights));
-    for (int b = 0; b < BATCHES; b++) {
-        const float *x, *y;
-        test_fill(context, qf_net_blob(plain, "x"), pixels[b], IMAGES * PIXELS);
-        test_fill(context, qf_net_blob(fake, "x"), pixels[b], IMAGES * PIXELS);
-        assert_ok(context, qf_net_forward(plain, NULL));
-        assert_ok(context, qf_net_forward(fake, NULL));
-        assert_ok(context, qf_blob_data(qf_net_blob(plain, "y"), &x));
-        assert_ok(context, qf_blob_data(qf_net_blob(fake, "y"), &y));
-        for (int i = 0; i < IMAGES * OUTPUTS; i++)
-            error[i % OUTPUTS] += (double)x[i] - (double)y[i];
-    }
+    test_compare_outputs(prefix, "y", pixels[0], BATCHES, IMAGES * PIXELS, add_errors, error);
     for (int c = 0; c < OUTPUTS; c++)
         largest = fmax(largest, fabs(error[c]) / (IMAGES * BATCHES));
-    qf_net_destroy(plain);
-    qf_net_destroy(fake);
-    qf_free(model);
-    qf_free(weights);
     return largest;
 }
 
 static double quantised(int bias_correction, const char *prefix)
 {
-    const qf_data_options data = {
-        .size = sizeof data, .source = "raw", .data_type = "float32", .scale = 1};
     const qf_quant_options quantisation = {
         .size = sizeof quantisation, .batch_num = BATCHES, .activation_offset = true};
-    qf_ptq_options options = {.size = sizeof options};
-    qf_qat_result *result;
-    qf_ptq_set_defaults(&options);
-    options.model = "net.prototxt";
-    options.weights = "net.caffemodel";
-    options.data = &data;
+    qf_ptq_options options = test_calibration(prefix);
     options.quantisation = &quantisation;
-    options.save_path = prefix;
     options.bias_correction = bias_correction;
-    assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
-    assert_int_equal(result->verification->differing, 0);
-    qf_qat_result_destroy(result);
+    test_calibrate(&options);
     return mean_error(prefix);
 }
 
