@@ -117,6 +117,8 @@ qaffe ptq plan --model net.prototxt --weights given.caffemodel --config calibrat
 qaffe ptq config --model net.prototxt --weights given.caffemodel --out new.json --until c2
 qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calibration.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
+qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calibration.json --equalise on
+  --out-model new.prototxt --out-weights new.caffemodel --record new_record.txt
 qaffe ptq calibrate --model measuring.prototxt --weights measuring.caffemodel
 qaffe ptq export --model net.prototxt --weights given.caffemodel --config calibration.json --record calibrated.txt
   --out new

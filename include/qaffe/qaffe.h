@@ -667,6 +667,11 @@ QF_API qf_status qf_create_quant_config(qf_context *context, const char *config_
 QF_API qf_status qf_quant_plan(qf_context *context, const char *model_file,
                                const char *weights_file, const char *config_file, qf_plan **out);
 
+/* The same of weights whose channels are equalised first. */
+QF_API qf_status qf_quant_plan_equalised(qf_context *context, const char *model_file,
+                                         const char *weights_file, const char *config_file,
+                                         qf_equalise equalise, qf_plan **out);
+
 /* A net that is being quantised without retraining: the float net, its configuration and the record
  * of factors. The steps, in this order:
  *
@@ -690,6 +695,14 @@ QF_API qf_status qf_quant_init(qf_context *context, const char *config_file, con
 QF_API qf_status qf_quant_open(qf_context *context, const char *config_file, const char *model_file,
                                const char *weights_file, const char *scale_offset_record_file,
                                qf_quant_graph **out);
+/* The same of weights whose channels are equalised in memory (see qf_equalise_weights()); their
+ * file stays what it is. The same choice is needed each time: it is what the record belongs to.
+ * What it makes is left beside the models, as <save_path>_equalised.caffemodel, and beside a record
+ * of the name <prefix>_record.txt; there and with every graph those of an earlier run go. */
+QF_API qf_status qf_quant_open_equalised(qf_context *context, const char *config_file,
+                                         const char *model_file, const char *weights_file,
+                                         const char *scale_offset_record_file, qf_equalise equalise,
+                                         qf_quant_graph **out);
 QF_API void qf_quant_graph_destroy(qf_quant_graph *graph); /* NULL is a no-op */
 
 /* Write the calibration model and its weights: BatchNorm and Scale folded as the configuration
@@ -1018,8 +1031,8 @@ typedef struct qf_qat_options {
     int epochs;               /* of the training data, where iterations is 0; 0: 10, within 200 to
                                  1000 iterations */
     void (*show_training)(void *user, const qf_qat_training *training); /* before it; or NULL */
-    int average; /* 1, the default: averages of the states along the training are measured and may be
-                    exported, too; 0: they are not */
+    int average; /* 1, the default: averages of the states along the training are measured and may
+                    be exported, too; 0: they are not */
 } qf_qat_options;
 
 /* Sets all fields but `size`, which says how many there are. */
@@ -1064,13 +1077,13 @@ typedef struct qf_qat_result { /* of either flow */
     int validation_better;     /* as qf_scores_better() */
     uint64_t validation_items;
     double validation_float, validation_calibrated, validation_best, validation_last;
-    int kept_iteration;    /* of the state that is exported; 0: the calibrated start */
-    int last_iteration;    /* at which training ended */
-    char kept_reason[256]; /* in a sentence */
-    int iterations;   /* of training; 0: there was none */
-    double base_lr;   /* with which it began */
+    int kept_iteration;        /* of the state that is exported; 0: the calibrated start */
+    int last_iteration;        /* at which training ended */
+    char kept_reason[256];     /* in a sentence */
+    int iterations;            /* of training; 0: there was none */
+    double base_lr;            /* with which it began */
     double validation_average; /* of the average of all states; NAN: none was measured */
-    int kept_average;          /* 1: what is exported is the average of the states up to kept_iteration */
+    int kept_average; /* 1: what is exported is the average of the states up to kept_iteration */
 } qf_qat_result;
 
 /* config, prepare, train, export, tests of all models on the same batches, and verification.

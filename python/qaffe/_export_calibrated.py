@@ -4,6 +4,7 @@ from __future__ import annotations
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_void_p, pointer
 from typing import Optional, Sequence
 
+from ._equalise import equalise_choice
 from ._library import ActionFunction, DataOptions, Options, ProgressFunction, _declare, check, context, library
 from ._report import _Work
 from ._retrain import text
@@ -18,7 +19,7 @@ class CorrectionOptions(Options):
 
 
 _declare(library, {
-    "qf_quant_open": (c_int, [c_void_p] + [c_char_p] * 4 + [POINTER(c_void_p)]),
+    "qf_quant_open_equalised": (c_int, [c_void_p] + [c_char_p] * 4 + [c_int, POINTER(c_void_p)]),
     "qf_save_corrected_model": (c_int, [c_void_p, c_void_p, c_int, c_char_p, POINTER(CorrectionOptions), ActionFunction,
                                         ProgressFunction, c_void_p]),
 }, (CorrectionOptions,))
@@ -27,12 +28,13 @@ _declare(library, {
 def export_calibrated(model: str, weights: str, config: str, record: str, save_path: str, *, save_type: str = "Both",
                       bias_correction: int = 0, adaround: bool = False, adaround_iterations: int = 1000,
                       data: Optional[str] = None, data_type: str = "float32", batch_size: int = 0, resize: int = 0,
-                      scale: float = 1.0, mean_file: Optional[str] = None, mean_values: Sequence[float] = ()) -> None:
+                      scale: float = 1.0, mean_file: Optional[str] = None, mean_values: Sequence[float] = (),
+                      equalise: str = "off") -> None:
     """Write the models of a net that amct_caffe's steps have calibrated: save_model() with the corrections of quantise().
 
     model, weights, config and record are those of the steps before. bias_correction, adaround, adaround_iterations, data and
     what prepares it: as for quantise(); give the data that calibrated. save_type: 'Both', 'Fakequant' or 'Deploy'; the
-    fake-quant model is written on the way in any case.
+    fake-quant model is written on the way in any case. equalise: 'off', 'on' or 'auto', as `qaffe ptq prepare --equalise` had it.
 
     >>> import os, qaffe, qaffe.examples, tempfile
     >>> folder = tempfile.mkdtemp()
@@ -51,7 +53,8 @@ def export_calibrated(model: str, weights: str, config: str, record: str, save_p
     graph = c_void_p()
     try:
         with _Work() as work:
-            check(library.qf_quant_open(context, text(config), text(model), text(weights), text(record), byref(graph)))
+            check(library.qf_quant_open_equalised(context, text(config), text(model), text(weights), text(record),
+                                                  equalise_choice(equalise), byref(graph)))
             check(library.qf_save_corrected_model(context, graph, SAVE_TYPES[save_type], text(save_path), byref(options),
                                                   work.stop, work.show, None))
     finally:

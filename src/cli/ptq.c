@@ -55,14 +55,15 @@ static const option plan_options[] = {
     WEIGHTS_OPTION,
     CONFIG_OPTION,
     UNTIL_OPTION,
+    EQUALISE_OPTION("off"),
 };
 
 static qf_status show_plan(qf_context *context, const arguments *a)
 {
     qf_plan *plan;
     qf_status status =
-        qf_quant_plan(context, argument_text(a, "model"), argument_text(a, "weights"),
-                      argument_text(a, "config"), &plan);
+        qf_quant_plan_equalised(context, argument_text(a, "model"), argument_text(a, "weights"),
+                                argument_text(a, "config"), chosen_equalise(a), &plan);
     if (status != QF_OK)
         return status;
     print_plan(plan);
@@ -96,8 +97,9 @@ const command command_ptq_plan = {
 
 static qf_status open_graph(qf_context *context, const arguments *a, qf_quant_graph **graph)
 {
-    return qf_quant_open(context, argument_text(a, "config"), argument_text(a, "model"),
-                         argument_text(a, "weights"), argument_text(a, "record"), graph);
+    return qf_quant_open_equalised(context, argument_text(a, "config"), argument_text(a, "model"),
+                                   argument_text(a, "weights"), argument_text(a, "record"),
+                                   chosen_equalise(a), graph);
 }
 
 static const option prepare_options[] = {
@@ -109,6 +111,7 @@ static const option prepare_options[] = {
     REQUIRED_FILE("record", "FILE",
                   "The record of factors: created, or emptied; filled while the net runs."),
     UNTIL_OPTION,
+    EQUALISE_OPTION("off"),
 };
 
 /* The record is emptied when the model is there, not before. */
@@ -137,7 +140,8 @@ const command command_ptq_prepare = {
     .name = "ptq prepare",
     .summary = "Write the net to calibrate: quantised weights, layers that measure.",
     .details = "This is AMCT's init and quantize_model. BatchNorm and Scale are folded. The order "
-               "of steps: config, prepare, calibrate, export.",
+               "of steps: config, prepare, calibrate, export; what --equalise says here, export "
+               "must be told, too.",
     .example =
         "qaffe ptq prepare --model m.prototxt --weights m.caffemodel --config config.json \\\n"
         "    --out-model calibration.prototxt --out-weights calibration.caffemodel --record "
@@ -160,6 +164,7 @@ static const option export_options[] = {
     DATA_OPTION("What --adaround and --bias-correction run on, as `qaffe ptq calibrate` did:"),
     DATA_DETAILS,
     UNTIL_OPTION,
+    EQUALISE_OPTION("off"),
 };
 
 static qf_status save(qf_context *context, const arguments *a, qf_quant_graph *graph)
@@ -199,10 +204,10 @@ static int run_export(const arguments *a)
 const command command_ptq_export = {
     .name = "ptq export",
     .summary = "Write the fake-quant and deploy models of a calibrated net.",
-    .details = "This is AMCT's save_model. Give the same model, weights and configuration as "
-               "`qaffe ptq prepare` had, and for --adaround and --bias-correction the data of "
-               "`qaffe ptq calibrate`. What equalises weights, `qaffe equalise`, is to be done "
-               "before the first step: its weights are those of all of them.",
+    .details = "This is AMCT's save_model. Give the same model, weights, configuration and "
+               "--equalise as `qaffe ptq prepare` had, and for --adaround and --bias-correction "
+               "the data of `qaffe ptq calibrate`. Equalised weights are left beside the models, "
+               "as PREFIX_equalised.caffemodel, for `qaffe report`; those of an earlier run go.",
     .example = "qaffe ptq export --model m.prototxt --weights m.caffemodel --config config.json "
                "\\\n    --record record.txt --type Both --out results/user_model",
     OPTIONS(export_options),

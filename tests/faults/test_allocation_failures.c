@@ -171,6 +171,12 @@ static void the_flow(void **state)
     try_table(trials_of_flow);
 }
 
+static void the_flow_without_training(void **state)
+{
+    (void)state;
+    try_table(trials_of_calibration);
+}
+
 /* Nothing is completed behind this: it is tried at the end, once. */
 static void abandoned_outputs(void **state)
 {
@@ -203,13 +209,10 @@ static void every_public_function(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contexts),
-        cmocka_unit_test(nets),
-        cmocka_unit_test(solvers),
-        cmocka_unit_test(data_sets),
-        cmocka_unit_test(the_flow),
-        cmocka_unit_test(abandoned_outputs),
-        cmocka_unit_test(every_public_function),
+        cmocka_unit_test(contexts),          cmocka_unit_test(nets),
+        cmocka_unit_test(solvers),           cmocka_unit_test(data_sets),
+        cmocka_unit_test(the_flow),          cmocka_unit_test(the_flow_without_training),
+        cmocka_unit_test(abandoned_outputs), cmocka_unit_test(every_public_function),
     };
     return cmocka_run_group_tests(tests, trials_start, trials_stop);
 }

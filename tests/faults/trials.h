@@ -22,7 +22,7 @@ enum { TRIAL_PLACES = 100 };
 
 /* Up to a NULL name. */
 extern const trial trials_of_contexts[], trials_of_nets[], trials_of_solvers[], trials_of_data[],
-    trials_of_flow[];
+    trials_of_flow[], trials_of_calibration[];
 
 /* A public function is called. */
 void trial_notes(int call);

@@ -1,9 +1,11 @@
 /* Roundings and biases step by step: at the export of a calibrated net, and into one that is to be
  * trained. */
 #include "base/file.h"
+#include "harness/calibrated.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
 #include "harness/one_layer.h"
+#include "harness/ptq_net.h"
 #include "model/model.h"
 #include "model/record.h"
 
@@ -31,40 +33,21 @@ static const char net_text[] =
     "6 bias_term: false weight_filler { type: 'xavier' } } } ";
 
 static float pixels[BATCHES][IMAGES * PIXELS];
-static const qf_data_options data = {
-    .size = sizeof data, .source = "raw", .data_type = "float32", .scale = 1};
 
-static void quantise(const char *prefix)
+static void quantise(const char *prefix, qf_equalise equalise)
 {
-    const qf_quant_options quantisation = {.size = sizeof quantisation,
-                                           .config_definition = "bits.cfg"};
-    qf_ptq_options options = {.size = sizeof options};
-    qf_qat_result *result;
-    qf_ptq_set_defaults(&options);
-    options.model = "net.prototxt";
-    options.weights = "net.caffemodel";
-    options.data = &data;
-    options.quantisation = &quantisation;
-    options.save_path = prefix;
-    options.equalise = QF_EQUALISE_OFF;
+    qf_ptq_options options = test_calibration_by_bits(prefix, BATCHES, BITS);
+    options.equalise = equalise;
     options.adaround = true;
     options.adaround_iterations = ITERATIONS;
     options.bias_correction = BATCHES;
-    assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
-    qf_qat_result_destroy(result);
-}
-
-static Caffe__NetParameter *read_weights(const char *file)
-{
-    Caffe__NetParameter *net;
-    assert_ok(context, qf_net_param_read_binary(context, file, &net));
-    return net;
+    test_calibrate(&options);
 }
 
 /* Statistics as of a net that was trained. */
 static void give_statistics(void)
 {
-    Caffe__NetParameter *net = read_weights("net.caffemodel");
+    Caffe__NetParameter *net = test_ptq_net(NULL, "net.caffemodel");
     Caffe__LayerParameter *norm = qf_find_layer(net, "n");
     for (size_t c = 0; c < norm->blobs[0]->n_data; c++) {
         norm->blobs[0]->data[c] = 0.1F * (float)c;
@@ -79,50 +62,100 @@ static int set_up(void **state)
 {
     if (test_start_in_folder(state))
         return -1;
-    char *definition = test_format(
-        "batch_num: %d common_config { arq_quantize { channel_wise: false num_bits: %d } } "
-        "override_layer_types { layer_type: 'Convolution' calibration_config { arq_quantize { "
-        "channel_wise: true num_bits: %d } } }",
-        BATCHES, BITS, BITS);
-    test_write_text(context, "bits.cfg", definition);
-    qf_free(definition);
     test_write_images(context, "raw", pixels[0], BATCHES, IMAGES * PIXELS);
     test_write_net(context, net_text);
     give_statistics();
-    quantise("whole/m");
+    quantise("whole/m", QF_EQUALISE_OFF);
     return 0;
 }
 
 /* ---- export ---- */
 
+static const qf_correction_options corrections = {.size = sizeof corrections,
+                                                  .model = "net.prototxt",
+                                                  .weights = "net.caffemodel",
+                                                  .data = &test_raw_data,
+                                                  .bias_correction = BATCHES,
+                                                  .adaround = true,
+                                                  .adaround_iterations = ITERATIONS};
+
+static void export(const char *record, qf_equalise equalise, const char *prefix)
+{
+    qf_quant_graph *graph;
+    assert_ok(context, qf_quant_open_equalised(context, "whole/m_config.json", "net.prototxt",
+                                               "net.caffemodel", record, equalise, &graph));
+    assert_ok(context, qf_save_corrected_model(context, graph, QF_SAVE_BOTH, prefix, &corrections,
+                                               NULL, NULL, NULL));
+    qf_quant_graph_destroy(graph);
+}
+
 static void an_export_corrects_as_the_whole_flow_does(void **state)
 {
     (void)state;
-    const qf_correction_options options = {.size = sizeof options,
-                                           .model = "net.prototxt",
-                                           .weights = "net.caffemodel",
-                                           .data = &data,
-                                           .bias_correction = BATCHES,
-                                           .adaround = true,
-                                           .adaround_iterations = ITERATIONS};
+    export("whole/m_record.txt", QF_EQUALISE_OFF, "steps/m");
+    test_assert_same_files("whole/m_deploy_weights.caffemodel",
+                           "steps/m_deploy_weights.caffemodel");
+    assert_false(qf_file_exists("steps/m_equalised.caffemodel"));
+}
+
+/* ---- equalised ---- */
+
+static void prepare_and_calibrate(qf_equalise equalise, const char *record)
+{
     qf_quant_graph *graph;
-    assert_ok(context, qf_quant_open(context, "whole/m_config.json", "net.prototxt",
-                                     "net.caffemodel", "whole/m_record.txt", &graph));
-    assert_ok(context, qf_save_corrected_model(context, graph, QF_SAVE_BOTH, "steps/m", &options,
-                                               NULL, NULL, NULL));
+    assert_ok(context, qf_quant_open_equalised(context, "whole/m_config.json", "net.prototxt",
+                                               "net.caffemodel", record, equalise, &graph));
+    assert_ok(context, qf_quantize_model(context, graph, "cal.prototxt", "cal.caffemodel"));
     qf_quant_graph_destroy(graph);
-    Caffe__NetParameter *whole = read_weights("whole/m_deploy_weights.caffemodel");
-    Caffe__NetParameter *steps = read_weights("steps/m_deploy_weights.caffemodel");
-    const size_t size = protobuf_c_message_get_packed_size(&whole->base);
-    assert_int_equal(protobuf_c_message_get_packed_size(&steps->base), size);
-    uint8_t *bytes[2] = {malloc(size), malloc(size)};
-    protobuf_c_message_pack(&whole->base, bytes[0]);
-    protobuf_c_message_pack(&steps->base, bytes[1]);
-    assert_memory_equal(bytes[0], bytes[1], size);
-    free(bytes[0]);
-    free(bytes[1]);
-    qf_message_free(whole);
-    qf_message_free(steps);
+    assert_ok(context, qf_calibrate(context, "cal.prototxt", "cal.caffemodel", &test_raw_data, 0,
+                                    NULL, NULL, NULL));
+}
+
+static void equalised_steps_are_the_whole_flow(void **state)
+{
+    (void)state;
+    quantise("level/m", QF_EQUALISE_ON);
+    prepare_and_calibrate(QF_EQUALISE_ON, "by_steps/m_record.txt");
+    test_assert_same_files("level/m_record.txt", "by_steps/m_record.txt");
+    test_assert_same_files("level/m_equalised.caffemodel", "by_steps/m_equalised.caffemodel");
+    export("by_steps/m_record.txt", QF_EQUALISE_ON, "elsewhere/m");
+    test_assert_same_files("level/m_deploy_weights.caffemodel",
+                           "elsewhere/m_deploy_weights.caffemodel");
+    test_assert_same_files("level/m_equalised.caffemodel", "elsewhere/m_equalised.caffemodel");
+}
+
+/* An earlier run's: it would be taken for the float net that the models are to agree with. */
+static void equalised_weights_of_an_earlier_run_go(void **state)
+{
+    (void)state;
+    quantise("earlier/m", QF_EQUALISE_ON);
+    export("whole/m_record.txt", QF_EQUALISE_OFF, "earlier/m");
+    test_assert_same_files("whole/m_deploy_weights.caffemodel",
+                           "earlier/m_deploy_weights.caffemodel");
+    assert_false(qf_file_exists("earlier/m_equalised.caffemodel"));
+    quantise("earlier/m", QF_EQUALISE_ON);
+    prepare_and_calibrate(QF_EQUALISE_OFF, "earlier/m_record.txt");
+    assert_false(qf_file_exists("earlier/m_equalised.caffemodel"));
+    test_assert_same_files("whole/m_record.txt", "earlier/m_record.txt");
+}
+
+static void what_was_read_stays(void **state)
+{
+    (void)state;
+    quantise("own/m", QF_EQUALISE_ON);
+    qf_quant_graph *graph;
+    assert_ok(context, qf_quant_open(context, "own/m_config.json", "net.prototxt",
+                                     "own/m_equalised.caffemodel", "own/m_record.txt", &graph));
+    assert_ok(context, qf_save_model(context, graph, QF_SAVE_BOTH, "own/m"));
+    assert_ok(context, qf_quantize_model(context, graph, "cal.prototxt", "cal.caffemodel"));
+    qf_quant_graph_destroy(graph);
+    assert_true(qf_file_exists("own/m_equalised.caffemodel"));
+    assert_ok(context, qf_quant_open_equalised(context, "own/m_config.json", "net.prototxt",
+                                               "own/m_equalised.caffemodel", "whole/m_record.txt",
+                                               QF_EQUALISE_ON, &graph));
+    assert_fails(context, qf_save_model(context, graph, QF_SAVE_BOTH, "own/m"),
+                 "m_equalised.caffemodel' is read and would be written over");
+    qf_quant_graph_destroy(graph);
 }
 
 static void corrections_without_their_net_are_refused(void **state)
@@ -188,9 +221,9 @@ static float scale_of(const float *w, size_t count)
  * were folded with a negative factor have another scale there; they are the float net's. */
 static void assert_learned(const char *name, size_t channels, size_t *moved)
 {
-    Caffe__NetParameter *modified = read_weights("modified.caffemodel");
-    Caffe__NetParameter *fake = read_weights("whole/m_fake_quant_weights.caffemodel");
-    Caffe__NetParameter *plain = read_weights("net.caffemodel");
+    Caffe__NetParameter *modified = test_ptq_net(NULL, "modified.caffemodel");
+    Caffe__NetParameter *fake = test_ptq_net(NULL, "whole/m_fake_quant_weights.caffemodel");
+    Caffe__NetParameter *plain = test_ptq_net(NULL, "net.caffemodel");
     const Caffe__BlobProto *w = master_of(modified, name);
     const float *learned = qf_find_layer(fake, name)->blobs[0]->data;
     const float *before = qf_find_layer(plain, name)->blobs[0]->data;
@@ -228,8 +261,8 @@ static void training_begins_with_learned_roundings(void **state)
     assert_learned("c", 1, &c);
     assert_true(a > 0 && b > 0);
     assert_ok(context, prepare("whole/m_record.txt", 0, 0)); /* none was asked for */
-    Caffe__NetParameter *modified = read_weights("modified.caffemodel");
-    Caffe__NetParameter *plain = read_weights("net.caffemodel");
+    Caffe__NetParameter *modified = test_ptq_net(NULL, "modified.caffemodel");
+    Caffe__NetParameter *plain = test_ptq_net(NULL, "net.caffemodel");
     const Caffe__BlobProto *w = master_of(modified, "b");
     assert_memory_equal(w->data, qf_find_layer(plain, "b")->blobs[0]->data,
                         w->n_data * sizeof *w->data);
@@ -240,8 +273,8 @@ static void training_begins_with_learned_roundings(void **state)
 /* By how much the bias that a blob is differs from the float net's, at most. */
 static float moved_by(const char *layer)
 {
-    Caffe__NetParameter *modified = read_weights("modified.caffemodel");
-    Caffe__NetParameter *plain = read_weights("net.caffemodel");
+    Caffe__NetParameter *modified = test_ptq_net(NULL, "modified.caffemodel");
+    Caffe__NetParameter *plain = test_ptq_net(NULL, "net.caffemodel");
     const Caffe__BlobProto *after = qf_find_layer(modified, layer)->blobs[1];
     const Caffe__BlobProto *before = qf_find_layer(plain, layer)->blobs[1];
     float most = 0;
@@ -256,8 +289,8 @@ static void training_begins_with_corrected_biases(void **state)
 {
     (void)state;
     assert_ok(context, prepare("whole/m_record.txt", 0, 1));
-    Caffe__NetParameter *modified = read_weights("modified.caffemodel");
-    Caffe__NetParameter *fake = read_weights("whole/m_fake_quant_weights.caffemodel");
+    Caffe__NetParameter *modified = test_ptq_net(NULL, "modified.caffemodel");
+    Caffe__NetParameter *fake = test_ptq_net(NULL, "whole/m_fake_quant_weights.caffemodel");
     const Caffe__BlobProto *a = qf_find_layer(modified, "a")->blobs[1];
     const Caffe__BlobProto *corrected = qf_find_layer(fake, "a")->blobs[1];
     for (size_t i = 0; i < a->n_data; i++) /* nothing is folded into it */
@@ -288,6 +321,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_export_corrects_as_the_whole_flow_does),
+        cmocka_unit_test(equalised_steps_are_the_whole_flow),
+        cmocka_unit_test(equalised_weights_of_an_earlier_run_go),
+        cmocka_unit_test(what_was_read_stays),
         cmocka_unit_test(corrections_without_their_net_are_refused),
         cmocka_unit_test(training_begins_with_learned_roundings),
         cmocka_unit_test(training_begins_with_corrected_biases),

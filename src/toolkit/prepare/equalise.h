@@ -25,6 +25,19 @@ void qf_equalisation_plan(const qf_equalisation *found, qf_plan *plan);
 qf_status qf_equalise_for_run(qf_context *context, const char *model_file, const char *weights_file,
                               qf_equalise choice, const char *equalised_weights_file,
                               bool *equalised);
+/* The same without a word, of steps that have no say in it: off leaves what was read alone, which
+ * may be this very file, and every other choice refuses it. */
+qf_status qf_equalise_leave(qf_context *context, const char *model_file, const char *weights_file,
+                            qf_equalise choice, const char *equalised_weights_file,
+                            bool *equalised);
+/* What PREFIX_record.txt was measured with, beside it; records of other names have nothing there.
+ */
+qf_status qf_equalise_leave_beside(qf_context *context, const char *model_file,
+                                   const char *weights_file, qf_equalise choice,
+                                   const char *record);
+/* The float weights of the models at `prefix`: those, or what a flow left there. */
+qf_status qf_equalised_at(qf_context *context, const char *prefix, const char *weights_file,
+                          char **out);
 /* Ranges of a record belong to the weights that were calibrated: auto does what was done there. */
 qf_equalise qf_equalise_as_record(qf_equalise choice, const char *record);
 

@@ -46,17 +46,22 @@ qf_status qf_equalise_weights(qf_context *context, const char *model_file, const
 }
 
 /* "results/model_record.txt" of a run that equalised has "results/model_equalised.caffemodel"
- * beside it. */
-static bool was_equalised(const char *record)
+ * beside it. False: a record of another name has none. */
+static bool name_beside(const char *record, qf_buffer *name)
 {
     static const char ending[] = "record.txt";
     const size_t length = strlen(record), tail = sizeof ending - 1;
-    qf_buffer name = {0};
     if (length < tail || strcmp(record + length - tail, ending) != 0)
         return false;
-    qf_buffer_append(&name, record, length - tail);
-    qf_buffer_print(&name, "%s", QF_EQUALISED_WEIGHTS);
-    const bool there = !name.failed && qf_file_exists(name.data);
+    qf_buffer_append(name, record, length - tail);
+    qf_buffer_print(name, "%s", QF_EQUALISED_WEIGHTS);
+    return true;
+}
+
+static bool was_equalised(const char *record)
+{
+    qf_buffer name = {0};
+    const bool there = name_beside(record, &name) && !name.failed && qf_file_exists(name.data);
     qf_buffer_release(&name);
     return there;
 }
@@ -68,23 +73,75 @@ qf_equalise qf_equalise_as_record(qf_equalise choice, const char *record)
     return was_equalised(record) ? QF_EQUALISE_ON : QF_EQUALISE_OFF;
 }
 
-qf_status qf_equalise_for_run(qf_context *context, const char *model_file, const char *weights_file,
-                              qf_equalise choice, const char *equalised_weights_file,
-                              bool *equalised)
+/* Equalised weights, or nothing: what an earlier run left goes. */
+static qf_status write_weights(qf_context *context, const char *model_file,
+                               const char *weights_file, qf_equalise choice,
+                               const char *equalised_weights_file, bool say, bool *equalised)
 {
     Caffe__NetParameter *weights = NULL;
     qf_equalisation *found = NULL;
     *equalised = false;
     qf_status status = equalise(context, model_file, weights_file, choice, &weights, &found);
     if (status == QF_OK) {
-        qf_equalisation_say(context, found);
+        if (say)
+            qf_equalisation_say(context, found);
         *equalised = qf_equalisation_changed(found);
     }
     if (status == QF_OK && *equalised)
         status = qf_wire_write(context, equalised_weights_file, weights, 0640);
     else if (status == QF_OK)
-        status = qf_output_remove(context, equalised_weights_file); /* an earlier run's */
+        status = qf_output_remove(context, equalised_weights_file);
     qf_message_free(weights);
     qf_equalisation_destroy(found);
     return status;
+}
+
+qf_status qf_equalise_for_run(qf_context *context, const char *model_file, const char *weights_file,
+                              qf_equalise choice, const char *equalised_weights_file,
+                              bool *equalised)
+{
+    return write_weights(context, model_file, weights_file, choice, equalised_weights_file, true,
+                         equalised);
+}
+
+qf_status qf_equalise_leave(qf_context *context, const char *model_file, const char *weights_file,
+                            qf_equalise choice, const char *equalised_weights_file, bool *equalised)
+{
+    *equalised = false;
+    if (choice == QF_EQUALISE_OFF)
+        return qf_file_exists(equalised_weights_file) &&
+                       !qf_file_same(equalised_weights_file, weights_file)
+                   ? qf_output_remove(context, equalised_weights_file)
+                   : QF_OK;
+    QF_TRY(qf_toolkit_check_inputs(context, equalised_weights_file, &weights_file, 1));
+    return write_weights(context, model_file, weights_file, choice, equalised_weights_file, false,
+                         equalised);
+}
+
+qf_status qf_equalise_leave_beside(qf_context *context, const char *model_file,
+                                   const char *weights_file, qf_equalise choice, const char *record)
+{
+    static const char ending[] = "_record.txt"; /* of a flow: there "record.txt" has other files */
+    const size_t length = strlen(record), tail = sizeof ending - 1;
+    qf_buffer name = {0};
+    bool equalised;
+    if (length < tail || strcmp(record + length - tail, ending) != 0)
+        return QF_OK;
+    name_beside(record, &name);
+    const qf_status status = name.failed ? qf_fail(context, QF_E_MEMORY, "no memory for file names")
+                                         : qf_equalise_leave(context, model_file, weights_file,
+                                                             choice, name.data, &equalised);
+    qf_buffer_release(&name);
+    return status;
+}
+
+qf_status qf_equalised_at(qf_context *context, const char *prefix, const char *weights_file,
+                          char **out)
+{
+    char *equalised = qf_toolkit_name(prefix, QF_EQUALISED_WEIGHTS);
+    const bool there = equalised && qf_file_exists(equalised);
+    *out = there ? equalised : equalised ? qf_strdup(weights_file) : NULL;
+    if (!there)
+        qf_free(equalised);
+    return *out ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for file names");
 }

@@ -248,13 +248,9 @@ static qf_status plan_calibration(qf_context *context, Caffe__NetParameter *net,
 
 /* Which layers read channels that are, or could be, equalised. */
 static qf_status plan_equalising(qf_context *context, const Caffe__NetParameter *net,
-                                 Caffe__NetParameter *weights, const qf_retrain_options *retraining,
-                                 qf_plan *plan)
+                                 Caffe__NetParameter *weights, qf_equalise choice, qf_plan *plan)
 {
     qf_equalisation *found = NULL;
-    const qf_equalise choice =
-        retraining ? qf_equalise_as_record(retraining->equalise, retraining->calibrated_record)
-                   : QF_EQUALISE_OFF;
     const qf_status status = qf_equalise_net(context, net, weights, choice, &found);
     if (status == QF_OK)
         qf_equalisation_plan(found, plan);
@@ -264,7 +260,8 @@ static qf_status plan_equalising(qf_context *context, const Caffe__NetParameter 
 
 /* `retraining` NULL: it is calibration. */
 static qf_status plan(qf_context *context, const char *model_file, const char *weights_file,
-                      const char *config_file, const qf_retrain_options *retraining, qf_plan **out)
+                      const char *config_file, const qf_retrain_options *retraining,
+                      qf_equalise equalise, qf_plan **out)
 {
     Caffe__NetParameter *net = NULL, *weights = NULL;
     qf_config config = {0};
@@ -285,7 +282,7 @@ static qf_status plan(qf_context *context, const char *model_file, const char *w
         status = retraining ? make_plan(context, net, weights, &config, out)
                             : plan_calibration(context, net, weights, &config, out);
     if (status == QF_OK)
-        status = plan_equalising(context, net, weights, retraining, *out);
+        status = plan_equalising(context, net, weights, equalise, *out);
     if (status == QF_OK && left)
         status = say_what_is_left(context, left, *out);
     if (status != QF_OK) {
@@ -305,7 +302,8 @@ qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
     qf_retrain_options options;
     *out = NULL;
     QF_TRY(qf_retrain_options_take(context, given, &options));
-    QF_TRY(plan(context, model_file, weights_file, config_file, &options, out));
+    const qf_equalise equalise = qf_equalise_as_record(options.equalise, options.calibrated_record);
+    QF_TRY(plan(context, model_file, weights_file, config_file, &options, equalise, out));
     const qf_status status = qf_teacher_plan(context, model_file, &options, *out);
     if (status != QF_OK) {
         qf_plan_destroy(*out);
@@ -317,5 +315,12 @@ qf_status qf_quant_retrain_plan(qf_context *context, const char *model_file,
 qf_status qf_quant_plan(qf_context *context, const char *model_file, const char *weights_file,
                         const char *config_file, qf_plan **out)
 {
-    return plan(context, model_file, weights_file, config_file, NULL, out);
+    return plan(context, model_file, weights_file, config_file, NULL, QF_EQUALISE_OFF, out);
+}
+
+qf_status qf_quant_plan_equalised(qf_context *context, const char *model_file,
+                                  const char *weights_file, const char *config_file,
+                                  qf_equalise equalise, qf_plan **out)
+{
+    return plan(context, model_file, weights_file, config_file, NULL, equalise, out);
 }

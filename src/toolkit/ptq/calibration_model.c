@@ -4,6 +4,7 @@
 #include "base/output.h"
 #include "toolkit/config/bits.h"
 #include "toolkit/export/fold.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/prepare/prepare.h"
 #include "toolkit/ptq/joint_layers.h"
 #include "toolkit/ptq/non_uniform.h"
@@ -217,10 +218,15 @@ static qf_status build(qf_context *context, calibration *c)
 static qf_status write_files(qf_context *context, calibration *c, const char *model_file,
                              const char *weights_file)
 {
+    char *const *file = c->graph->file;
     const size_t mark = qf_outputs_begin(context);
-    qf_status status = qf_toolkit_write_net(context, c->net, model_file, weights_file);
+    qf_status status =
+        qf_equalise_leave_beside(context, file[QF_GRAPH_MODEL], file[QF_GRAPH_WEIGHTS],
+                                 c->graph->equalise, file[QF_GRAPH_RECORD]);
+    if (status == QF_OK)
+        status = qf_toolkit_write_net(context, c->net, model_file, weights_file);
     if (status == QF_OK) /* last: it replaces what an earlier net may still need */
-        status = qf_record_write(context, c->graph->file[QF_GRAPH_RECORD], c->record);
+        status = qf_record_write(context, file[QF_GRAPH_RECORD], c->record);
     QF_TRY(qf_outputs_end(context, mark, status));
     qf_toolkit_say_saved(context, model_file, weights_file);
     return QF_OK;

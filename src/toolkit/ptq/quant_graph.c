@@ -3,6 +3,8 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/until.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/toolkit.h"
 
 #include <string.h>
@@ -40,12 +42,33 @@ static qf_status keep_tested_layers(qf_context *context, qf_quant_graph *graph)
                              "config file.");
 }
 
+/* As they are in memory: the file stays what it is. */
+static qf_status equalise(qf_context *context, const qf_quant_graph *graph,
+                          Caffe__NetParameter *weights)
+{
+    qf_equalisation *found = NULL;
+    if (graph->equalise == QF_EQUALISE_OFF)
+        return QF_OK;
+    QF_TRY(qf_toolkit_check_weights(context, graph->model, weights, graph->file[QF_GRAPH_WEIGHTS]));
+    const qf_status status =
+        qf_equalise_net(context, graph->model, weights, graph->equalise, &found);
+    if (status == QF_OK)
+        qf_equalisation_say(context, found);
+    qf_equalisation_destroy(found);
+    return status;
+}
+
 static qf_status read_graph(qf_context *context, qf_quant_graph *graph)
 {
     char *const *file = graph->file;
     Caffe__NetParameter *weights = NULL;
-    qf_status status = qf_toolkit_read(context, file[QF_GRAPH_MODEL], file[QF_GRAPH_WEIGHTS],
-                                       &graph->model, &weights);
+    qf_status status = qf_toolkit_read_whole(context, file[QF_GRAPH_MODEL], file[QF_GRAPH_WEIGHTS],
+                                             &graph->model, &weights);
+    if (status == QF_OK)
+        status = equalise(context, graph, weights);
+    if (status == QF_OK)
+        status =
+            qf_within(context, qf_until_cut(context, graph->model), "%s", file[QF_GRAPH_MODEL]);
     if (status == QF_OK)
         status = qf_toolkit_check_weights(context, graph->model, weights, file[QF_GRAPH_WEIGHTS]);
     if (status == QF_OK)
@@ -82,11 +105,13 @@ static qf_status empty_record(qf_context *context, const qf_quant_graph *graph)
 }
 
 static qf_status make_graph(qf_context *context, const char *const *files, bool begin,
-                            qf_quant_graph **out)
+                            qf_equalise choice, qf_quant_graph **out)
 {
     static const char STEP[] = "init";
     qf_quant_graph *graph = qf_alloc(1, sizeof *graph);
     *out = NULL;
+    if (graph)
+        graph->equalise = choice;
     qf_status status = graph ? open_graph(context, files, graph)
                              : qf_fail(context, QF_E_MEMORY, "no memory for a graph");
     if (status == QF_OK && begin)
@@ -103,7 +128,7 @@ qf_status qf_quant_init(qf_context *context, const char *config_file, const char
                         qf_quant_graph **out)
 {
     const char *const files[] = {config_file, model_file, weights_file, scale_offset_record_file};
-    return make_graph(context, files, true, out);
+    return make_graph(context, files, true, QF_EQUALISE_OFF, out);
 }
 
 qf_status qf_quant_open(qf_context *context, const char *config_file, const char *model_file,
@@ -111,7 +136,16 @@ qf_status qf_quant_open(qf_context *context, const char *config_file, const char
                         qf_quant_graph **out)
 {
     const char *const files[] = {config_file, model_file, weights_file, scale_offset_record_file};
-    return make_graph(context, files, false, out);
+    return make_graph(context, files, false, QF_EQUALISE_OFF, out);
+}
+
+qf_status qf_quant_open_equalised(qf_context *context, const char *config_file,
+                                  const char *model_file, const char *weights_file,
+                                  const char *scale_offset_record_file, qf_equalise equalise,
+                                  qf_quant_graph **out)
+{
+    const char *const files[] = {config_file, model_file, weights_file, scale_offset_record_file};
+    return make_graph(context, files, false, equalise, out);
 }
 
 qf_status qf_quant_graph_learned(qf_context *context, qf_quant_graph *graph, size_t index,

@@ -26,6 +26,7 @@ struct qf_quant_graph {
     qf_config config;           /* enabled are layers of the TEST phase only */
     qf_quantised_net quantised; /* folded; its layers are those of the last export */
     qf_learned_codes *learned;  /* for each layer of the configuration; NULL: of none */
+    qf_equalise equalise;       /* what was done to the weights before */
 };
 
 /* The layers of a model's TEST phase, in every phase from now on. */
@@ -44,6 +45,13 @@ qf_status qf_quant_graph_learned(qf_context *context, qf_quant_graph *graph, siz
                                  const qf_quantised *from);
 /* Once calibration has filled the record: the layers of `quantised`, ready to be exported. */
 qf_status qf_quant_graph_take(qf_context *context, qf_quant_graph *graph);
+/* The same, exported, and nothing else: what lies beside the models is the caller's. */
+qf_status qf_quant_graph_export(qf_context *context, qf_quant_graph *graph, qf_save_type save_type,
+                                const char *save_path);
+/* The file with the weights of a graph whose models are at `save_path`, where equalised ones are
+ * left; those of an earlier run go. */
+qf_status qf_quant_graph_weights(qf_context *context, const qf_quant_graph *graph,
+                                 const char *save_path, char **out);
 /* Reads the record of a model, whose net carries its blobs, and checks each entry. */
 qf_status qf_ptq_read_record(qf_context *context, const char *record_file, const char *model_file,
                              const Caffe__NetParameter *net, qf_record_stage stage,

@@ -1,6 +1,8 @@
 /* The models of a calibrated net: its folded weights and what the record says. */
 #include "base/memory.h"
+#include "base/output.h"
 #include "toolkit/export/export.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/ptq/joint_layers.h"
 #include "toolkit/ptq/non_uniform.h"
 #include "toolkit/toolkit.h"
@@ -131,8 +133,8 @@ qf_status qf_quant_graph_take(qf_context *context, qf_quant_graph *graph)
     return status;
 }
 
-qf_status qf_save_model(qf_context *context, qf_quant_graph *graph, qf_save_type save_type,
-                        const char *save_path)
+qf_status qf_quant_graph_export(qf_context *context, qf_quant_graph *graph, qf_save_type save_type,
+                                const char *save_path)
 {
     qf_status status = qf_export_check_arguments(context, save_type, save_path);
     if (status == QF_OK)
@@ -143,4 +145,37 @@ qf_status qf_save_model(qf_context *context, qf_quant_graph *graph, qf_save_type
                            (const char *const *)graph->file, QF_GRAPH_FILES);
     }
     return qf_amct_outcome(context, "save_model", status);
+}
+
+qf_status qf_quant_graph_weights(qf_context *context, const qf_quant_graph *graph,
+                                 const char *save_path, char **out)
+{
+    char *const *file = graph->file;
+    char *equalised = qf_toolkit_name(save_path, QF_EQUALISED_WEIGHTS);
+    bool some = false;
+    *out = NULL;
+    qf_status status =
+        equalised ? qf_equalise_leave(context, file[QF_GRAPH_MODEL], file[QF_GRAPH_WEIGHTS],
+                                      graph->equalise, equalised, &some)
+                  : qf_fail(context, QF_E_MEMORY, "no memory for file names");
+    if (status == QF_OK && some) {
+        *out = equalised;
+        return QF_OK;
+    }
+    qf_free(equalised);
+    QF_TRY(status);
+    *out = qf_strdup(file[QF_GRAPH_WEIGHTS]);
+    return *out ? QF_OK : qf_fail(context, QF_E_MEMORY, "no memory for file names");
+}
+
+qf_status qf_save_model(qf_context *context, qf_quant_graph *graph, qf_save_type save_type,
+                        const char *save_path)
+{
+    char *weights = NULL;
+    const size_t mark = qf_outputs_begin(context);
+    qf_status status = qf_quant_graph_export(context, graph, save_type, save_path);
+    if (status == QF_OK)
+        status = qf_quant_graph_weights(context, graph, save_path, &weights);
+    qf_free(weights);
+    return qf_outputs_end(context, mark, status);
 }

@@ -8,6 +8,7 @@
 #include "base/rows.h"
 #include "base/sized_options.h"
 #include "toolkit/check/inspect_net.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/report/layer_figures.h"
 #include "toolkit/report/training_log.h"
 #include "toolkit/sources/data_layer.h"
@@ -211,18 +212,28 @@ static bool was_trained(const qf_report_options *options)
     return trained;
 }
 
+static qf_status open_pair(gathering *g)
+{
+    const qf_report_options *o = g->options;
+    char *weights;
+    QF_TRY(qf_equalised_at(g->context, o->prefix, o->weights, &weights));
+    const qf_pair_files files = {.model = o->model,
+                                 .weights = weights,
+                                 .retrained = o->retrained,
+                                 .prefix = o->prefix,
+                                 .data = &g->data};
+    const qf_status status = qf_net_pair_open(g->context, &files, &g->pair);
+    qf_free(weights);
+    return status;
+}
+
 static qf_status gather(gathering *g)
 {
     const qf_report_options *o = g->options;
     qf_report *report = g->report;
-    const qf_pair_files files = {.model = o->model,
-                                 .weights = o->weights,
-                                 .retrained = o->retrained,
-                                 .prefix = o->prefix,
-                                 .data = &g->data};
     snprintf(report->prefix, sizeof report->prefix, "%s", o->prefix);
     report->trained = was_trained(o);
-    QF_TRY(qf_net_pair_open(g->context, &files, &g->pair));
+    QF_TRY(open_pair(g));
     QF_TRY(measure(g));
     QF_TRY(take_layers(g));
     take_sensitivity(o->sensitivity, report);

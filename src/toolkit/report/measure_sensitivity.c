@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/rows.h"
 #include "base/sized_options.h"
+#include "toolkit/prepare/equalise.h"
 #include "toolkit/report/layer_figures.h"
 #include "toolkit/sources/data_layer.h"
 #include "toolkit/sources/feed_net.h"
@@ -191,15 +192,24 @@ static qf_status run_batch(measuring *m)
     return QF_OK;
 }
 
-static qf_status run_all(measuring *m)
+static qf_status open_pair(measuring *m)
 {
+    char *weights;
+    QF_TRY(qf_equalised_at(m->context, m->options->prefix, m->options->weights, &weights));
     const qf_pair_files files = {.model = m->options->model,
-                                 .weights = m->options->weights,
+                                 .weights = weights,
                                  .retrained = m->options->retrained,
                                  .prefix = m->options->prefix,
                                  .data = &m->data,
                                  .judged = m->options->test_data != NULL};
-    QF_TRY(qf_net_pair_open(m->context, &files, &m->pair));
+    const qf_status status = qf_net_pair_open(m->context, &files, &m->pair);
+    qf_free(weights);
+    return status;
+}
+
+static qf_status run_all(measuring *m)
+{
+    QF_TRY(open_pair(m));
     QF_TRY(qf_fed_net_require(m->pair.plain, m->options->batches));
     m->alone = qf_alloc(m->pair.count, sizeof *m->alone);
     m->kept = qf_alloc(m->pair.count, sizeof *m->kept);

@@ -6,7 +6,6 @@
 #include "model/file_type.h"
 #include "toolkit/export/fold.h"
 #include "toolkit/export/quantised.h"
-#include "toolkit/prepare/equalise.h"
 #include "toolkit/run/run.h"
 #include "toolkit/sources/data_layer.h"
 #include "toolkit/sources/feed_net.h"
@@ -224,16 +223,8 @@ qf_status qf_net_pair_open(qf_context *context, const qf_pair_files *files, qf_n
 {
     *out = (qf_net_pair){.context = context};
     QF_TRY(open_fake(context, files, &out->fake));
-    char *equalised = qf_toolkit_name(files->prefix, QF_EQUALISED_WEIGHTS);
-    if (!equalised)
-        return qf_fail(context, QF_E_MEMORY, "no memory for file names");
-    const qf_status status = open_plain(context, files,
-                                        files->retrained            ? files->retrained
-                                        : qf_file_exists(equalised) ? equalised
-                                                                    : files->weights,
-                                        out);
-    qf_free(equalised);
-    return status == QF_OK ? find_units(out, files->prefix) : status;
+    QF_TRY(open_plain(context, files, files->retrained ? files->retrained : files->weights, out));
+    return find_units(out, files->prefix);
 }
 
 void qf_net_pair_close(qf_net_pair *pair)

@@ -23,7 +23,9 @@ typedef struct qf_net_pair {
 } qf_net_pair;
 
 typedef struct qf_pair_files {
-    const char *model, *weights, *prefix;
+    const char *model;
+    const char *weights; /* equalised as those of the models were, which lie at `prefix` */
+    const char *prefix;
     const char *retrained;       /* weights that take the place of the float net's; NULL: none */
     const qf_data_options *data; /* what both read */
     bool judged; /* the data have labels: a net with an Input gets a loss and an accuracy */

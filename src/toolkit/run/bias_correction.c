@@ -127,7 +127,7 @@ qf_status qf_run_correct_biases(qf_flow *flow, qf_quant_graph *graph, const char
     flow->stage = "correcting biases";
     qf_status status = add_biases(c.context, graph);
     if (status == QF_OK)
-        status = qf_save_model(c.context, graph, QF_SAVE_FAKE_QUANT, flow->save_path);
+        status = qf_quant_graph_export(c.context, graph, QF_SAVE_FAKE_QUANT, flow->save_path);
     if (status == QF_OK)
         status = qf_net_pair_open(c.context, &files, &c.pair);
     c.total = batches * (int)c.pair.count;

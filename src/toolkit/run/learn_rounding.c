@@ -256,7 +256,7 @@ qf_status qf_run_learn_rounding(qf_flow *flow, qf_quant_graph *graph, const char
                   .start = qf_seconds()};
     flow->stage = "learning roundings";
     qf_random_seed(&r.random, SEED);
-    qf_status status = qf_save_model(r.context, graph, QF_SAVE_FAKE_QUANT, flow->save_path);
+    qf_status status = qf_quant_graph_export(r.context, graph, QF_SAVE_FAKE_QUANT, flow->save_path);
     if (status == QF_OK)
         status = qf_net_pair_open(r.context, &files, &r.pair);
     if (status == QF_OK) {

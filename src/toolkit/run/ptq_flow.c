@@ -149,7 +149,7 @@ static qf_status calibrate(run *r)
 static qf_status export_and_report(run *r, qf_qat_result *out)
 {
     const char *prefix = r->options->save_path;
-    QF_TRY(qf_save_model(r->context, r->graph, QF_SAVE_BOTH, prefix));
+    QF_TRY(qf_quant_graph_export(r->context, r->graph, QF_SAVE_BOTH, prefix));
     QF_TRY(qf_flow_fill_rows(r->context, &r->graph->quantised, out));
     char *model = qf_toolkit_name(prefix, "fake_quant_model.prototxt");
     char *weights = qf_toolkit_name(prefix, "fake_quant_weights.caffemodel");
