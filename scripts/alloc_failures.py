@@ -81,6 +81,8 @@ mv float_iter_2.caffemodel.h5 summed.caffemodel.h5
 mv float_iter_2.caffemodel.h5.sha256 summed.caffemodel.h5.sha256
 qaffe qat config --model net.prototxt --weights given.caffemodel --out config.json
 qaffe ptq config --model net.prototxt --weights given.caffemodel --out calibration.json
+qaffe ptq run --model net.prototxt --weights given.caffemodel --out learned/m --test-iterations 1
+  --adaround --adaround-iterations 20 --bias-correction 1
 qaffe ptq prepare --model net.prototxt --weights given.caffemodel --config calibration.json
   --out-model measuring.prototxt --out-weights measuring.caffemodel --record measured_record.txt
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
@@ -132,6 +134,8 @@ qaffe equalise --model net.prototxt --weights given.caffemodel --out new.caffemo
 qaffe decompose --model net.prototxt --weights given.caffemodel --out-model new.prototxt --out-weights new.caffemodel
 qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json
   --out-model new.prototxt --out-weights new.caffemodel --record new.txt
+qaffe qat prepare --model net.prototxt --weights given.caffemodel --config config.json --from-ptq learned/m_record.txt
+  --adaround --bias-correction --out-model new.prototxt --out-weights new.caffemodel --record new.txt
 qaffe qat export --model modified.prototxt --weights trained.caffemodel --record record.txt --config config.json
   --out new
 qaffe qat export --checksum --model modified.prototxt --weights trained.caffemodel --record record.txt --out new

@@ -47,6 +47,18 @@ static qf_status prepare_taught(qf_context *context, double *result)
                                           "out/modified.caffemodel", "out/record.txt", &options);
 }
 
+static qf_status prepare_learned(qf_context *context, double *result)
+{
+    (void)result;
+    const qf_retrain_options options = {.size = sizeof options,
+                                        .calibrated_record = "learned/m_record.txt",
+                                        .adaround = true,
+                                        .bias_correction = true};
+    return qf_prepare_quant_retrain_model(context, "net.prototxt", "given.caffemodel",
+                                          "config.json", "out/modified.prototxt",
+                                          "out/modified.caffemodel", "out/record.txt", &options);
+}
+
 static qf_status save(qf_context *context, double *result)
 {
     (void)result;
@@ -268,6 +280,7 @@ const trial trials_of_flow[] = {
     {.name = "the net to train, from calibrated ranges, with frozen statistics",
      .run = prepare_frozen},
     {.name = "the net to train, with a teacher", .run = prepare_taught},
+    {.name = "the net to train, from what calibration learned", .run = prepare_learned},
     {.name = "the models to deploy", .run = save},
     {.name = "the plan", .run = plan},
     {.name = "an inspection", .run = inspect},

@@ -182,6 +182,24 @@ static void quantise(void)
                                           QF_SAVE_BOTH, "ready/m", "record.txt", "config.json"));
 }
 
+/* Roundings and biases for a net that is to be trained. */
+static void learn(void)
+{
+    const qf_data_options data = {.size = sizeof data, .source = "test_lmdb", .scale = 1};
+    qf_ptq_options options = {.size = sizeof options};
+    qf_qat_result *result;
+    qf_ptq_set_defaults(&options);
+    options.model = "net.prototxt";
+    options.weights = "given.caffemodel";
+    options.data = &data;
+    options.save_path = "learned/m";
+    options.adaround = true;
+    options.adaround_iterations = 20;
+    options.bias_correction = 1;
+    assert_ok(context, qf_ptq_run(context, &options, NULL, NULL, NULL, &result));
+    qf_qat_result_destroy(result);
+}
+
 static void make_weights(const char *model, const char *weights)
 {
     qf_net *net;
@@ -223,6 +241,7 @@ int trials_start(void **state)
     write_onnx();
     train("solver", "net.prototxt", "Adam", NULL, "given");
     quantise();
+    learn();
     return 0;
 }
 
