@@ -198,68 +198,6 @@ static void models_are_shown(void **state)
         test_command(1, "is not a shape; expected NAME=SIZES", "", arguments);
         qf_free(arguments);
     }
-    /* YOLO's labels are rows for each image. */
-    test_write_text(
-        context, "yolo.prototxt",
-        "layer { name: 'd' type: 'AnnotatedData' top: 'd' top: 'l' data_param { source: "
-        "'nowhere' batch_size: 2 } annotated_data_param { yolo_data_type: 1 } } layer { "
-        "name: 'c' type: 'Convolution' bottom: 'd' top: 'c' convolution_param { "
-        "num_output: 6 kernel_size: 1 } } layer { name: 'y' type: 'Yolov3' bottom: 'c' "
-        "bottom: 'l' top: 'y' yolov3_param { num_class: 1 num: 1 mask: 0 biases: [9, 9] "
-        "} }");
-    test_command(0, "2 x 6 x 4 x 5", "", "inspect --model yolo.prototxt --shape d=2x3x4x5");
-    /* Data that Python makes, of which only the layer's settings are known. */
-    test_write_text(
-        context, "fast_rcnn.prototxt",
-        "layer { name: 'd' type: 'Python' top: 'd' top: 'rois' top: 'l' top: 't' python_param { "
-        "module: 'roi_data_layer.layer' layer: 'RoIDataLayer' param_str: \"'num_classes': 3\" } } "
-        "layer { name: 'r' type: 'ROIPooling' bottom: 'd' bottom: 'rois' top: 'r' "
-        "roi_pooling_param { pooled_w: 2 pooled_h: 2 } } layer { name: 'b' type: 'InnerProduct' "
-        "bottom: 'r' top: 'b' inner_product_param { num_output: 12 } } layer { name: 'e' type: "
-        "'EuclideanLoss' bottom: 'b' bottom: 't' top: 'e' }");
-    test_command(1, "--shape d=1x3x608x1024", "", "inspect --model fast_rcnn.prototxt");
-    test_command(0, "1 x 3 x 2 x 2", "",
-                 "inspect --model fast_rcnn.prototxt --shape d=1x3x30x40 --phase TRAIN");
-    /* What only the net says: labels of pixels, another image, labels side by side, an autoencoder.
-     */
-    test_write_text(
-        context, "python.prototxt",
-        "layer { name: 'd' type: 'Python' top: 'd' top: 'e' top: 'l' python_param { module: 'm' "
-        "layer: 'L' } } layer { name: 'j' type: 'Concat' bottom: 'd' bottom: 'e' top: 'j' } layer "
-        "{ name: 'c' type: 'Deconvolution' bottom: 'j' top: 'c' convolution_param { num_output: 2 "
-        "kernel_size: 1 } } layer { name: 's' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 'l' top: "
-        "'s' }");
-    test_command(0, "2 x 2 x 12 x 20", "", "inspect --model python.prototxt --shape d=2x3x12x20");
-    test_write_text(
-        context, "side_by_side.prototxt",
-        "layer { name: 'd' type: 'Data' top: 'd' top: 'l' data_param { source: 'nowhere' "
-        "batch_size: 2 } } layer { name: 's' type: 'Slice' bottom: 'd' top: 'a' top: 'b' "
-        "slice_param { slice_dim: 1 slice_point: 1 } } layer { name: 'z' type: 'Slice' bottom: 'l' "
-        "top: 'u' top: 'v' } layer { name: 'w' type: 'ContrastiveLoss' bottom: 'a' bottom: 'b' "
-        "bottom: 'u' top: 'w' }");
-    test_command(1, "--shape d=1x2x224x224", "", "inspect --model side_by_side.prototxt");
-    test_command(0, "2 x 1", "", "inspect --model side_by_side.prototxt --shape d=2x2x1x1");
-    test_write_text(
-        context, "autoencoder.prototxt",
-        "layer { name: 'd' type: 'Data' top: 'd' data_param { source: 'nowhere' batch_size: 2 } } "
-        "layer { name: 'f' type: 'Flatten' bottom: 'd' top: 'f' } layer { name: 'i' type: "
-        "'InnerProduct' bottom: 'd' top: 'i' inner_product_param { num_output: 49 } } layer { "
-        "name: 's' type: 'SigmoidCrossEntropyLoss' bottom: 'i' bottom: 'f' top: 's' }");
-    test_command(1, "--shape d=1x1x7x7", "", "inspect --model autoencoder.prototxt");
-    /* The size that the layer names; labels for each pixel; and what is given already stays. */
-    test_write_text(
-        context, "maps.prototxt",
-        "layer { name: 'd' type: 'DenseImageData' top: 'd' top: 'l' dense_image_data_param { "
-        "source: 'nowhere' batch_size: 1 new_height: 12 new_width: 20 } } layer { name: 'm' type: "
-        "'ImageData' top: 'm' top: 'n' image_data_param { source: 'nowhere' batch_size: 1 } "
-        "transform_param { crop_size: 8 force_gray: true } } layer { name: 'c' type: 'Convolution' "
-        "bottom: 'd' top: 'c' convolution_param { num_output: 2 kernel_size: 1 } } layer { name: "
-        "'s' type: 'SoftmaxWithLoss' bottom: 'c' bottom: 'l' top: 's' }");
-    test_command(1, "--shape d=1x3x12x20", "", "inspect --model maps.prototxt");
-    test_command(1, "--shape d=1x3x12x20,m=1x1x8x8", "",
-                 "inspect --model maps.prototxt --shape d=1x3x12x20");
-    test_command(0, "1 x 2 x 12 x 20", "",
-                 "inspect --model maps.prototxt --shape d=1x3x12x20,m=1x1x8x8");
     test_command(1, "missing.prototxt", "", "inspect --model missing.prototxt");
 }
 

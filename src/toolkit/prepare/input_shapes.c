@@ -5,6 +5,7 @@
 #include "net/python_types.h"
 #include "toolkit/prepare/expected_shapes.h"
 #include "toolkit/prepare/graph.h"
+#include "toolkit/prepare/unpooled_size.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -166,8 +167,9 @@ qf_status qf_input_shapes_suggest(qf_context *context, qf_status status,
         const Caffe__LayerParameter *layer = param->layer[i];
         if (!lacks_data(context, status, layer))
             continue;
-        const qf_expected_shape image = qf_expected_image(param, layer);
+        qf_expected_shape image = qf_expected_image(param, layer);
         snprintf(found, sizeof found, "%s", context->error);
+        QF_TRY(qf_unpooled_size(context, param, &image.dim[2]));
         return qf_fail(context, status,
                        "%s; to see the net without its data, give the shape of '%s', for example "
                        "--shape %s%s%s=1x%dx%dx%d",
