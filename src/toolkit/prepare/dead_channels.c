@@ -48,8 +48,8 @@ static float factor_of(const Caffe__NetParameter *net, const Caffe__NetParameter
 static void say(qf_context *context, const char *layer, const qf_buffer *names, size_t count)
 {
     qf_amct_say(context, QF_WARNING, "Prepare",
-                "Layer %s: channel%s %s%s no weight to speak of; unless training changes that, "
-                "%s exported as %s bias",
+                "Layer %s: channel%s %s%s no weight to speak of; nothing has to be done, for "
+                "%s exported as %s bias, whatever the range, unless training changes that",
                 layer, count == 1 ? "" : "s", names->data, count == 1 ? " has" : " have",
                 count == 1 ? "it is" : "they are", count == 1 ? "its" : "their");
 }

@@ -8,6 +8,7 @@
 #include "toolkit/report/report.h"
 #include "toolkit/toolkit.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #define OUTLIER 8.0          /* times the median channel */
 #define STILL_MOVING 0.02    /* of the range, over the last fifth of the iterations */
 #define MAIN_CAUSE 0.5       /* share of the noise */
+#define NO_WEIGHT (127 * (double)FLT_EPSILON) /* of which no scale can be made */
 enum { MOST_OF_A_RULE = 3, WORST = 1 };
 
 typedef struct advising {
@@ -214,17 +216,51 @@ static void find_outlier_input(const advising *a, const qf_report_layer *l, qf_b
         put_skip(a, l->name, command);
 }
 
+/* Dead channels that have weights, which the scale of all channels rounds to 0. */
+static size_t rounded_away(const qf_report_layer *l)
+{
+    size_t count = 0;
+    for (size_t c = 0; c < l->channels && !l->scale_per_channel; c++) {
+        const qf_report_channel *channel = l->channel[c];
+        count += channel->dead && fmax(fabs(channel->low), fabs(channel->high)) > NO_WEIGHT;
+    }
+    return count;
+}
+
 static void find_dead(const advising *a, const qf_report_layer *l, qf_buffer *finding,
                       qf_buffer *command)
 {
-    if (!l->dead_channels)
+    const size_t empty = l->dead_channels - rounded_away(l);
+    if (!empty)
         return;
     qf_buffer_print(finding,
-                    "%zu of %zu output channels are dead: all their weights have the code 0. They "
-                    "cost time and add nothing but a bias; look whether training lost them.",
-                    l->dead_channels, l->channels);
+                    "%zu of %zu output channels are dead: the float net has no weights for them. "
+                    "Quantisation loses nothing there and no option is needed: each is exported as "
+                    "its bias, whatever its range. They only cost time; look whether training lost "
+                    "them.",
+                    empty, l->channels);
     qf_buffer_print(command, "qaffe inspect --check ");
     qf_put_argument(command, a->options->weights);
+}
+
+static void find_rounded_away(const advising *a, const qf_report_layer *l, qf_buffer *finding,
+                              qf_buffer *command)
+{
+    const size_t count = rounded_away(l);
+    if (!count)
+        return;
+    qf_buffer_print(finding,
+                    "%zu of %zu output channels are lost: all their weights have the code 0, for "
+                    "all channels share a scale. --equalise on makes them louder where other "
+                    "layers allow it.",
+                    count, l->channels);
+    if (!was_equalised(a)) {
+        put_run(a, a->report->trained ? "qat run" : "ptq run", command);
+        put_option(command, "equalise", "on");
+    } else if (a->report->trained)
+        put_retraining(a, command);
+    else
+        put_skip(a, l->name, command);
 }
 
 /* How far a range has moved over the last fifth of the iterations, in parts of it. */
@@ -254,7 +290,7 @@ static void find_movement(const advising *a, const qf_report_layer *l, qf_buffer
 static void (*const rules[])(const advising *, const qf_report_layer *, qf_buffer *,
                              qf_buffer *) = {
     find_loss,          find_saturation, find_clipped, find_outlier_weights,
-    find_outlier_input, find_movement,   find_dead,
+    find_outlier_input, find_movement,   find_dead,    find_rounded_away,
 };
 
 /* The layers come worst first, so each rule speaks of the worst that it applies to. */
