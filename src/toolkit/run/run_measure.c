@@ -27,6 +27,20 @@ static qf_status copy_parameters(const qf_net *from, qf_net *to)
     return QF_OK;
 }
 
+/* Nobody goes backward in it, so its maxima need no places. */
+static qf_status measure_only(qf_context *context, Caffe__NetParameter *param)
+{
+    for (size_t i = 0; i < param->n_layer; i++) {
+        Caffe__LayerParameter *layer = param->layer[i];
+        protobuf_c_boolean no = false;
+        if (!layer->pooling_param || layer->n_bottom != 1 || layer->n_propagate_down)
+            continue;
+        QF_TRY(
+            qf_append(context, &layer->n_propagate_down, &layer->propagate_down, &no, sizeof no));
+    }
+    return QF_OK;
+}
+
 static qf_status open_net(qf_run_training *t, Caffe__NetParameter *param, const char *weights,
                           qf_net *share, qf_run_validation *out)
 {
@@ -38,6 +52,8 @@ static qf_status open_net(qf_run_training *t, Caffe__NetParameter *param, const 
     if (param)
         status = qf_net_param_set_state(context, param, t->by_training_loss ? QF_TRAIN : QF_TEST, 0,
                                         NULL, 0);
+    if (status == QF_OK && param && !t->by_training_loss)
+        status = measure_only(context, param);
     if (status == QF_OK && param)
         status =
             qf_run_create_in_batches(context, param, t->by_training_loss ? NULL : share, &out->net);

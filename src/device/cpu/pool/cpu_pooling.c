@@ -173,6 +173,13 @@ static void codes_alone(const job *j, int image, int row)
                             (uint8_t *)j->y + output_row(s, image, row));
 }
 
+static void floats_alone(const job *j, int image, int row)
+{
+    const qf_pooling_shape *s = &j->p->shape;
+    qf_pool_floats_alone_row(s, row, (const float *)j->x + input_row(s, image, 0),
+                             (float *)j->y + output_row(s, image, row));
+}
+
 /* ---- AVE ---- */
 
 static void average_floats(const job *j, int image, int row)
@@ -241,6 +248,26 @@ static qf_status run_codes_alone(qf_context *context, const void *of)
     return QF_OK;
 }
 
+static qf_status accepts_floats_alone(qf_context *context, const void *of, const char **no)
+{
+    const pool_call *call = of;
+    (void)context;
+    *no = call->with & ASKS_PLACES ? "places are asked for"
+          : call->with & HAS_CODES ? "codes stay codes"
+          : call->p->shape.average ? "an average"
+                                   : NULL;
+    return QF_OK;
+}
+
+static qf_status run_floats_alone(qf_context *context, const void *of)
+{
+    const pool_call *call = of;
+    job j = {.p = call->p};
+    QF_TRY(open_floats(context, call->x, call->y, &j));
+    each_row(&j, call->p->shape.out[0], floats_alone);
+    return QF_OK;
+}
+
 static qf_status run_codes(qf_context *context, const void *of)
 {
     const pool_call *call = of;
@@ -277,6 +304,7 @@ static void describe(const void *of, char *text, size_t size)
 static const qf_implementation forward_list[] = {
     {"codes_alone", accepts_codes_alone, NULL, run_codes_alone},
     {"codes", accepts_codes, NULL, run_codes},
+    {"floats_alone", accepts_floats_alone, NULL, run_floats_alone},
     {"floats", NULL, NULL, run_floats},
 };
 

@@ -85,8 +85,44 @@ DEFINE_MAX_ROW(qf_pool_max_floats_row_wide, float, uint32_t, uint32_t, -FLT_MAX,
 DEFINE_MAX_ROW(qf_pool_max_codes_row, uint8_t, uint8_t, uint8_t, 0, first_place(s, &w))
 DEFINE_MAX_ROW(qf_pool_max_codes_row_wide, uint8_t, uint32_t, uint32_t, 0, first_place(s, &w))
 
-/* Where no backward pass can follow there are no places, and a maximum may be taken of rows first,
- * whose bytes are all alike, and then of columns. */
+/* Where no backward pass can follow there are no places. Two pixels at a time, in the order of the
+ * window: which of 0 and -0 comes first, and that NaN is no maximum, stay as they are. */
+QF_CLONES void qf_pool_floats_alone_row(const qf_pooling_shape *s, int row, const float *image,
+                                        float *y)
+{
+    const size_t channels = (size_t)s->channels, width = (size_t)s->in[1];
+    for (int column = 0; column < s->out[1]; column++, y += channels) {
+        const window w = window_at(s, row, column);
+        const int across = w.to[1] - w.from[1];
+        const int pixels = across > 0 && w.to[0] > w.from[0] ? across * (w.to[0] - w.from[0]) : 0;
+        const float *const corner =
+            image + ((size_t)w.from[0] * width + (size_t)w.from[1]) * channels;
+        for (size_t c = 0; pixels == 0 && c < channels; c++)
+            y[c] = -FLT_MAX;
+        for (int i = 0; i < pixels; i += 2) {
+            const int next = i + 1 < pixels ? i + 1 : i; /* once more changes nothing */
+            const float *restrict a =
+                corner + ((size_t)(i / across) * width + (size_t)(i % across)) * channels;
+            const float *restrict b =
+                corner + ((size_t)(next / across) * width + (size_t)(next % across)) * channels;
+            if (i == 0) {
+#pragma omp simd
+                for (size_t c = 0; c < channels; c++) {
+                    const float best = a[c] > -FLT_MAX ? a[c] : -FLT_MAX;
+                    y[c] = b[c] > best ? b[c] : best;
+                }
+            } else {
+#pragma omp simd
+                for (size_t c = 0; c < channels; c++) {
+                    const float best = a[c] > y[c] ? a[c] : y[c];
+                    y[c] = b[c] > best ? b[c] : best;
+                }
+            }
+        }
+    }
+}
+
+/* Of codes a maximum may be taken of rows first, whose bytes are all alike, and then of columns. */
 QF_CLONES void qf_pool_codes_alone_row(const qf_pooling_shape *s, int row, const uint8_t *image,
                                        uint8_t *highest, uint8_t *y)
 {

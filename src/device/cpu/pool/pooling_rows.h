@@ -16,6 +16,8 @@ void qf_pool_max_codes_row(const qf_pooling_shape *, int row, const uint8_t *ima
                            uint8_t *place);
 void qf_pool_max_codes_row_wide(const qf_pooling_shape *, int row, const uint8_t *image, uint8_t *y,
                                 uint32_t *place);
+/* Without places, with the same bits. */
+void qf_pool_floats_alone_row(const qf_pooling_shape *, int row, const float *image, float *y);
 /* Without places, of windows none of which is empty; `highest`: room for a row of the image. */
 void qf_pool_codes_alone_row(const qf_pooling_shape *, int row, const uint8_t *image,
                              uint8_t *highest, uint8_t *y);
