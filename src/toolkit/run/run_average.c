@@ -9,6 +9,7 @@
 #include "model/until.h"
 
 #include <limits.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { EVERY = 4 }; /* iterations: one pass over the parameters is little beside so many steps */
@@ -54,6 +55,12 @@ static void move(float *mean, const float *state, size_t count, float share)
         mean[i] += (state[i] - mean[i]) * share;
 }
 
+/* Quantised weights are made of the average's own when it is measured. */
+static bool is_derived(const qf_layer *layer, int index)
+{
+    return index == 0 && strcmp(layer->type->name, "WeightQAT") == 0;
+}
+
 /* An iteration has been made. */
 qf_status qf_run_average_add(qf_run_average *average, const qf_net *training, int iteration)
 {
@@ -68,7 +75,7 @@ qf_status qf_run_average_add(qf_run_average *average, const qf_net *training, in
         const qf_layer *trained = qf_net_find_layer(training, layer->name);
         const float *state;
         float *mean;
-        if (!trained || own->index >= trained->param_count)
+        if (!trained || own->index >= trained->param_count || is_derived(layer, own->index))
             continue;
         qf_tensor *to = layer->params[own->index].blob->data;
         QF_TRY(qf_read(net->context, trained->params[own->index].blob->data, QF_PLAIN, &state));
