@@ -106,6 +106,23 @@ static void layers_of_training_alone_may_lack_weights(void **state)
     test_command(0, "Next: ", "", RUN "--model helped.prototxt --weights float_iter_4.caffemodel");
 }
 
+/* SSD's Normalize has a scale for each channel, which nets of faces do without. */
+static void normalize_of_faces_needs_no_weights(void **state)
+{
+    (void)state;
+    char *faces = test_replace(net, "name: 'ip' type: 'InnerProduct' bottom: 'c1'",
+                               "name: 'n' type: 'Normalize' bottom: 'c1' top: 'n' "
+                               "normalize_param { normalize_type: 'L2' } } "
+                               "layer { name: 'ip' type: 'InnerProduct' bottom: 'n'");
+    test_write_text(context, "faces.prototxt", faces);
+    qf_free(faces);
+    write_solver("faces_solver.prototxt", "faces.prototxt", 3, "faces");
+    test_command(0, "Optimization Done.", "", "train --solver faces_solver.prototxt");
+    test_command(0, "", "",
+                 "qat config --model faces.prototxt --weights faces_iter_4.caffemodel --out "
+                 "faces.json");
+}
+
 static void searches_come_to_their_end(void **state)
 {
     (void)state;
@@ -140,6 +157,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_are_looked_at_first),
         cmocka_unit_test(layers_of_training_alone_may_lack_weights),
+        cmocka_unit_test(normalize_of_faces_needs_no_weights),
         cmocka_unit_test(searches_come_to_their_end),
     };
     return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);

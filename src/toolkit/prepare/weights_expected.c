@@ -17,6 +17,8 @@ bool qf_toolkit_has_parameters(const Caffe__LayerParameter *layer)
         "Embed",     "InnerProduct", "LSTM",        "Normalize",     "PReLU",
         "Parameter", "RNN",          "Scale"};
     const bool joins = qf_layer_is(layer, "Scale") || qf_layer_is(layer, "Bias");
+    if (qf_layer_is(layer, "Normalize") && !layer->norm_param) /* of faces; SSD's names its scale */
+        return false;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (qf_layer_is(layer, types[i]))
             return !joins || layer->n_bottom == 1;
