@@ -2,6 +2,7 @@
 #ifndef QF_DEVICE_FAMILIES_QUANTISE_FAMILY_H
 #define QF_DEVICE_FAMILIES_QUANTISE_FAMILY_H
 
+#include "device/families/soft_rounding_math.h"
 #include "quant/hfmg.h"
 #include "quant/ifmr_data.h"
 #include "quant/quant.h"
@@ -26,6 +27,11 @@ typedef struct qf_quantise_family {
                                   const float *step, qf_tensor *codes);
     qf_status (*steps_backward)(qf_context *, qf_tensor *master, qf_weight_layout, int bits,
                                 const float *step, qf_tensor *dw, double *d_step);
+    /* AdaRound: w = (floor + h(v)) · step; and dv, of dw and of the regulariser. */
+    qf_status (*soften)(qf_context *, const qf_soft_rounding *, qf_tensor *v, qf_tensor *floor,
+                        qf_tensor *w);
+    qf_status (*soften_backward)(qf_context *, const qf_soft_rounding *, qf_tensor *v,
+                                 qf_tensor *dw, qf_tensor *dv);
     /* y = what is left of x behind a fake DeQuant, whose scales and shifts are one for all or one
      * for each channel (axis 1); y may be x. */
     qf_status (*dequantise_fake)(qf_context *, qf_tensor *x, qf_tensor *deq, qf_tensor *shift,

@@ -128,6 +128,35 @@ static qf_status steps_backward(qf_context *context, qf_tensor *master, qf_weigh
     return QF_OK;
 }
 
+static qf_status soften(qf_context *context, const qf_soft_rounding *s, qf_tensor *v,
+                        qf_tensor *floor, qf_tensor *w)
+{
+    QF_ON_DEVICE(context);
+    const float *from, *floors;
+    float *to;
+    QF_TRY(qf_device_read(context, v, QF_PLAIN, &from));
+    QF_TRY(qf_device_read(context, floor, QF_PLAIN, &floors));
+    QF_TRY(qf_device_write(context, w, QF_PLAIN, &to));
+    for (size_t i = 0; i < s->channels * s->inner; i++)
+        to[i] = qf_soft_weight(from[i], floors[i], s->step[i / s->inner], s->low, s->high);
+    return QF_OK;
+}
+
+static qf_status soften_backward(qf_context *context, const qf_soft_rounding *s, qf_tensor *v,
+                                 qf_tensor *dw, qf_tensor *dv)
+{
+    QF_ON_DEVICE(context);
+    const float *from, *gradient;
+    float *to;
+    QF_TRY(qf_device_read(context, v, QF_PLAIN, &from));
+    QF_TRY(qf_device_read(context, dw, QF_PLAIN, &gradient));
+    QF_TRY(qf_device_write(context, dv, QF_PLAIN, &to));
+    for (size_t i = 0; i < s->channels * s->inner; i++)
+        to[i] = qf_soft_gradient(from[i], gradient[i], s->step[i / s->inner], s->low, s->high,
+                                 s->pull, s->beta);
+    return QF_OK;
+}
+
 static qf_status quant(qf_context *context, qf_tensor *x, float scale, int32_t offset_d,
                        int32_t low, qf_tensor *codes)
 {
@@ -207,6 +236,8 @@ const qf_quantise_family qf_reference_quantise = {
     .weights = weights,
     .weights_by_steps = weights_by_steps,
     .steps_backward = steps_backward,
+    .soften = soften,
+    .soften_backward = soften_backward,
     .dequantise_fake = dequantise_fake,
     .first_range = qf_reference_first_range,
     .ifmr_add = qf_reference_ifmr_add,

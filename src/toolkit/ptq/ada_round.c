@@ -27,7 +27,7 @@ static const float pull = 30;      /* of the regulariser, beside errors in units
  * made, is one. */
 static const float near = 1e-3f, settled = 20;
 
-enum { X, W, Y, DY, DW, V, GRADIENT, MEAN, SQUARE, TENSORS };
+enum { X, W, Y, DY, DW, V, FLOOR, GRADIENT, MEAN, SQUARE, TENSORS };
 
 typedef struct learner {
     qf_context *context;
@@ -35,7 +35,7 @@ typedef struct learner {
     size_t weights, outputs, learning; /* all of them; positions that do not judge */
     qf_tensor *tensor[TENSORS];
     qf_inner_product *product; /* of a layer without groups */
-    float *floor, *h, *slope;  /* of each weight; floor in steps */
+    float *step;               /* of each output */
     size_t *picked;            /* BATCH positions */
     float *factor;             /* of each output's squared error, see measure_rounding */
     double *error[2];          /* of each output: nearest, learned */
@@ -55,32 +55,27 @@ static int8_t nearest_code(const learner *l, size_t i)
 }
 
 /* The v whose h is what floor leaves; weights beyond the codes, or on one, have no choice. */
-static float begin_weight(learner *l, size_t i)
+static float begin_weight(const learner *l, size_t i, float *floor)
 {
     const float half = (float)(1 << (l->p->bits - 1)), steps = l->p->weight[i] / scale_of(l, i);
     const float code = (float)nearest_code(l, i);
-    l->floor[i] = code;
+    *floor = code;
     if (steps <= -half || steps >= half - 1 || fabsf(steps - code) < near)
         return -settled;
-    l->floor[i] = floorf(steps);
-    return -logf((high_end - low_end) / (steps - l->floor[i] - low_end) - 1);
+    *floor = floorf(steps);
+    return -logf((high_end - low_end) / (steps - *floor - low_end) - 1);
 }
 
-/* h and its slope by v, and the weights that they stand for. */
-static qf_status soften(learner *l)
+/* beta 0: without the regulariser. */
+static qf_soft_rounding rounding_of(const learner *l, float beta)
 {
-    const float *v;
-    float *w;
-    QF_TRY(qf_read(l->context, l->tensor[V], QF_PLAIN, &v));
-    QF_TRY(qf_write(l->context, l->tensor[W], QF_PLAIN, &w));
-    for (size_t i = 0; i < l->weights; i++) {
-        const float sigmoid = 1 / (1 + expf(-v[i]));
-        const float h = sigmoid * (high_end - low_end) + low_end;
-        l->slope[i] = h > 0 && h < 1 ? (high_end - low_end) * sigmoid * (1 - sigmoid) : 0;
-        l->h[i] = h > 0 ? h < 1 ? h : 1 : 0;
-        w[i] = (l->floor[i] + l->h[i]) * scale_of(l, i);
-    }
-    return QF_OK;
+    return (qf_soft_rounding){.channels = l->outputs,
+                              .inner = l->p->inputs,
+                              .step = l->step,
+                              .low = low_end,
+                              .high = high_end,
+                              .pull = pull,
+                              .beta = beta};
 }
 
 /* ---- products ---- */
@@ -230,27 +225,13 @@ static qf_status fill_gradient_of_output(learner *l)
     return QF_OK;
 }
 
-/* beta 0: without the regulariser, pull · Σ (1 − |2h − 1|^beta). */
-static qf_status fill_gradient(learner *l, float beta)
-{
-    const float *dw;
-    float *gradient;
-    QF_TRY(qf_read(l->context, l->tensor[DW], QF_PLAIN, &dw));
-    QF_TRY(qf_write(l->context, l->tensor[GRADIENT], QF_PLAIN, &gradient));
-    for (size_t i = 0; i < l->weights; i++) {
-        float of_h = dw[i] * scale_of(l, i);
-        const float from_middle = 2 * l->h[i] - 1;
-        if (beta > 0 && l->slope[i] > 0)
-            of_h -= copysignf(2 * pull * beta * powf(fabsf(from_middle), beta - 1), from_middle);
-        gradient[i] = l->slope[i] > 0 ? of_h * l->slope[i] : 0;
-    }
-    return QF_OK;
-}
-
 static qf_status iterate(learner *l, int iteration)
 {
     const double done = (double)iteration / l->p->iterations;
     const float share = (float)((done - warm_up) / (1 - warm_up));
+    const qf_soft_rounding rounding =
+        rounding_of(l, share > 0 ? beta_first + (beta_last - beta_first) * share : 0);
+    const qf_device *device = qf_device_of(l->context);
     qf_tensor *const *t = l->tensor;
     const qf_parameter_update update = {
         .value = t[V],
@@ -265,28 +246,29 @@ static qf_status iterate(learner *l, int iteration)
     };
     for (size_t b = 0; b < BATCH; b++)
         l->picked[b] = qf_random_below(&l->random, (uint32_t)l->learning);
-    QF_TRY(soften(l));
+    QF_TRY(device->quantise->soften(l->context, &rounding, t[V], t[FLOOR], t[W]));
     QF_TRY(fill_input(l));
     QF_TRY(multiply(l));
     QF_TRY(fill_gradient_of_output(l));
     QF_TRY(multiply_back(l));
-    QF_TRY(fill_gradient(l, share > 0 ? beta_first + (beta_last - beta_first) * share : 0));
-    return qf_device_of(l->context)->update->apply(l->context, QF_ADAM, &update, 1);
+    QF_TRY(device->quantise->soften_backward(l->context, &rounding, t[V], t[DW], t[GRADIENT]));
+    return device->update->apply(l->context, QF_ADAM, &update, 1);
 }
 
 static qf_status learn(learner *l, qf_ada_round_step *step, void *user)
 {
-    float *v;
+    float *v, *floor;
     QF_TRY(measure_rounding(l));
     QF_TRY(qf_write(l->context, l->tensor[V], QF_PLAIN, &v));
+    QF_TRY(qf_write(l->context, l->tensor[FLOOR], QF_PLAIN, &floor));
     for (size_t i = 0; i < l->weights; i++)
-        v[i] = begin_weight(l, i);
+        v[i] = begin_weight(l, i, &floor[i]);
     for (int i = 0; i < l->p->iterations; i++) {
         QF_TRY(iterate(l, i));
         if ((i + 1) % STEP == 0 || i + 1 == l->p->iterations)
             QF_TRY(step(user, i + 1));
     }
-    return soften(l);
+    return QF_OK;
 }
 
 /* ---- judging ---- */
@@ -304,11 +286,14 @@ static qf_status judge(learner *l, const int8_t *codes, double *error)
 /* The better of both for each output; outputs do not depend on one another. */
 static qf_status choose(learner *l, int8_t *codes, qf_ada_round_result *result)
 {
+    const float *v, *floor;
     for (size_t i = 0; i < l->weights; i++)
         codes[i] = nearest_code(l, i);
     QF_TRY(judge(l, codes, l->error[0]));
+    QF_TRY(qf_read(l->context, l->tensor[V], QF_PLAIN, &v));
+    QF_TRY(qf_read(l->context, l->tensor[FLOOR], QF_PLAIN, &floor));
     for (size_t i = 0; i < l->weights; i++)
-        codes[i] = (int8_t)(l->floor[i] + (l->h[i] >= 0.5f));
+        codes[i] = (int8_t)(floor[i] + (v[i] >= 0)); /* h(0) is the middle */
     QF_TRY(judge(l, codes, l->error[1]));
     const double positions = (double)(l->p->samples - l->learning);
     for (size_t c = 0; c < l->outputs; c++) {
@@ -336,6 +321,7 @@ static qf_status make_tensors(learner *l)
         [DY] = BATCH * l->outputs,
         [DW] = l->weights,
         [V] = l->weights,
+        [FLOOR] = l->weights,
         [GRADIENT] = l->weights,
         [MEAN] = l->weights,
         [SQUARE] = l->weights,
@@ -355,16 +341,16 @@ static qf_status make_room(learner *l)
 {
     const qf_rounding_problem *p = l->p;
     const qf_inner_product_shape shape = {BATCH, (int)p->inputs, (int)p->outputs, false};
-    l->floor = qf_alloc(l->weights, sizeof *l->floor);
-    l->h = qf_alloc(l->weights, sizeof *l->h);
-    l->slope = qf_alloc(l->weights, sizeof *l->slope);
+    l->step = qf_alloc(l->outputs, sizeof *l->step);
     l->picked = qf_alloc(BATCH, sizeof *l->picked);
     l->factor = qf_alloc(l->outputs, sizeof *l->factor);
     for (int k = 0; k < 2; k++)
         l->error[k] = qf_alloc(l->outputs, sizeof *l->error[k]);
-    if (!l->floor || !l->h || !l->slope || !l->picked || !l->factor || !l->error[0] || !l->error[1])
+    if (!l->step || !l->picked || !l->factor || !l->error[0] || !l->error[1])
         return qf_fail(l->context, QF_E_MEMORY, "no memory to learn the rounding of %zu weights",
                        l->weights);
+    for (size_t c = 0; c < l->outputs; c++)
+        l->step[c] = scale_of(l, c * p->inputs);
     QF_TRY(make_tensors(l));
     return p->groups > 1
                ? QF_OK
@@ -376,9 +362,7 @@ static void release(learner *l)
     qf_device_of(l->context)->multiply->destroy(l->product);
     for (int t = 0; t < TENSORS; t++)
         qf_tensor_release(l->tensor[t]);
-    qf_free(l->floor);
-    qf_free(l->h);
-    qf_free(l->slope);
+    qf_free(l->step);
     qf_free(l->picked);
     qf_free(l->factor);
     qf_free(l->error[0]);

@@ -155,6 +155,30 @@ static qf_status steps_backward(qf_context *context, qf_tensor *master, qf_weigh
     return QF_OK;
 }
 
+static qf_status soften(qf_context *context, const qf_soft_rounding *s, qf_tensor *v,
+                        qf_tensor *floor, qf_tensor *w)
+{
+    const float *from, *floors;
+    float *to;
+    QF_TRY(qf_read(context, v, QF_PLAIN, &from));
+    QF_TRY(qf_read(context, floor, QF_PLAIN, &floors));
+    QF_TRY(qf_write(context, w, QF_PLAIN, &to));
+    qf_soft_weights(s, from, floors, to);
+    return QF_OK;
+}
+
+static qf_status soften_backward(qf_context *context, const qf_soft_rounding *s, qf_tensor *v,
+                                 qf_tensor *dw, qf_tensor *dv)
+{
+    const float *from, *gradient;
+    float *to;
+    QF_TRY(qf_read(context, v, QF_PLAIN, &from));
+    QF_TRY(qf_read(context, dw, QF_PLAIN, &gradient));
+    QF_TRY(qf_write(context, dv, QF_PLAIN, &to));
+    qf_soft_gradients(s, from, gradient, to);
+    return QF_OK;
+}
+
 static qf_status first_range(qf_context *context, qf_tensor *x, const qf_ifmr_options *options,
                              float *scale, int32_t *offset_d)
 {
@@ -233,6 +257,8 @@ const qf_quantise_family qf_cpu_quantise = {
     .weights = weights,
     .weights_by_steps = weights_by_steps,
     .steps_backward = steps_backward,
+    .soften = soften,
+    .soften_backward = soften_backward,
     .dequantise_fake = qf_dequantise_fake,
     .first_range = first_range,
     .ifmr_add = ifmr_add,

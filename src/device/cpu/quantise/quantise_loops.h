@@ -5,6 +5,7 @@
 #ifndef QF_DEVICE_CPU_QUANTISE_QUANTISE_LOOPS_H
 #define QF_DEVICE_CPU_QUANTISE_QUANTISE_LOOPS_H
 
+#include "device/families/soft_rounding_math.h"
 #include "quant/hfmg.h"
 #include "quant/ifmr_data.h"
 #include "quant/quant.h"
@@ -39,6 +40,11 @@ qf_status qf_step_codes(qf_context *context, const float *w, qf_weight_layout la
                         const float *step, int8_t *codes);
 void qf_step_gradients(const float *w, qf_weight_layout layout, int bits, const float *step,
                        float *dw, double *d_step);
+/* Soft roundings (soft_rounding_loops.c): the weights, and ∂L/∂v. */
+void qf_soft_weights(const qf_soft_rounding *rounding, const float *v, const float *floor,
+                     float *w);
+void qf_soft_gradients(const qf_soft_rounding *rounding, const float *v, const float *dw,
+                       float *dv);
 /* codes[n] = clamp(round_away(w / step)) (arq_loops.c). False: there is a NaN. */
 bool qf_arq_codes_part(const float *w, int8_t *codes, size_t n, float step, int bits);
 
