@@ -1,4 +1,6 @@
 /* Weights and activations of other than 8 bits: what configurations say, and what becomes of it. */
+#include "harness/bits_net.h"
+#include "harness/command.h"
 #include "harness/fixture.h"
 #include "model/model.h"
 #include "toolkit/prepare/graph.h"
@@ -6,85 +8,11 @@
 #include <math.h>
 #include <string.h>
 
-static const char net_text[] =
-    "layer { name: 'in' type: 'Input' top: 'data' input_param { shape { dim: 8 dim: 1 dim: 28 dim: "
-    "28 } } }"
-    "layer { name: 'c1' type: 'Convolution' bottom: 'data' top: 'c1' convolution_param { "
-    "num_output: 8 kernel_size: 5 stride: 2 weight_filler { type: 'msra' } } }"
-    "layer { name: 'r1' type: 'ReLU' bottom: 'c1' top: 'c1' }"
-    "layer { name: 'c2' type: 'Convolution' bottom: 'c1' top: 'c2' convolution_param { "
-    "num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: 'msra' } } }"
-    "layer { name: 'c3' type: 'Convolution' bottom: 'c2' top: 'c3' convolution_param { "
-    "num_output: 8 kernel_size: 3 pad: 1 weight_filler { type: 'msra' } } }"
-    "layer { name: 'r3' type: 'ReLU' bottom: 'c3' top: 'c3' }"
-    "layer { name: 'pool' type: 'Pooling' bottom: 'c3' top: 'pool' pooling_param { pool: AVE "
-    "kernel_size: 2 stride: 2 } }"
-    "layer { name: 'ip' type: 'InnerProduct' bottom: 'pool' top: 'ip' inner_product_param { "
-    "num_output: 10 weight_filler { type: 'xavier' } } }"
-    "layer { name: 'prob' type: 'Softmax' bottom: 'ip' top: 'prob' }";
-
-static void write_text(const char *name, const char *text)
-{
-    assert_ok(context, qf_file_write(context, name, text, strlen(text), 0640));
-}
-
-static int set_up(void **state)
-{
-    qf_net *net;
-    test_start_in_folder(state);
-    qf_context_set_seed(context, 1);
-    write_text("net.prototxt", net_text);
-    if (qf_net_create(context, "net.prototxt", QF_TRAIN, 0, NULL, 0, &net) ||
-        qf_net_save_weights(net, "net.caffemodel"))
-        return -1;
-    qf_net_destroy(net);
-    return qf_make_digits(context, "train_lmdb", "test_lmdb", 64, 32, 1) == QF_OK ? 0 : -1;
-}
-
-static char *read_text(const char *name)
-{
-    qf_buffer text = {0};
-    assert_ok(context, qf_file_read_text(context, name, &text));
-    char *copy = qf_strdup(qf_buffer_text(&text));
-    assert_non_null(copy);
-    qf_buffer_release(&text);
-    return copy;
-}
-
 static qf_status configure(const char *definition)
 {
-    write_text("quant.cfg", definition);
+    test_write_text(context, "quant.cfg", definition);
     return qf_create_quant_retrain_config(context, "config.json", "net.prototxt", "net.caffemodel",
                                           "quant.cfg");
-}
-
-static qf_status prepare(void)
-{
-    return qf_create_quant_retrain_model(context, "net.prototxt", "net.caffemodel", "config.json",
-                                         "qat.prototxt", "qat.caffemodel", "record.txt");
-}
-
-/* What the quantisers in front of a layer have. */
-static void assert_bits(const char *layer, int weights, int activations)
-{
-    Caffe__NetParameter *net;
-    assert_ok(context, qf_net_param_read(context, "qat.prototxt", &net));
-    const int at = qf_graph_find(net, layer);
-    assert_true(at >= 0);
-    const int weight_qat = qf_graph_producer(net, net->layer[at]->bottom[0], at);
-    const Caffe__RetrainWeightQuantParameter *w =
-        net->layer[weight_qat]->retrain_weight_quant_param;
-    const int qat =
-        w ? qf_graph_producer(net, net->layer[weight_qat]->bottom[0], weight_qat) : weight_qat;
-    const Caffe__RetrainDataQuantParameter *d = net->layer[qat]->retrain_data_quant_param;
-    assert_non_null(d);
-    assert_int_equal(d->num_bits, activations);
-    assert_int_equal(d->has_num_bits, activations != 8); /* AMCT's files stay as they are */
-    if (w) {
-        assert_int_equal(w->num_bits, weights);
-        assert_int_equal(w->has_num_bits, weights != 8);
-    }
-    qf_message_free(net);
 }
 
 #define OF_ALL(data, weights)                                                                      \
@@ -99,13 +27,13 @@ static void bits_of_a_definition_reach_the_quantisers(void **state)
     assert_ok(context, configure(OF_ALL("dst_type: INT4", "dst_type: INT4") OF_LAYER("c1", "", "")
                                      OF_LAYER("c3", "num_bits: 6", "num_bits: 6") OF_LAYER(
                                          "ip", "dst_type: INT16 num_bits: 16", "num_bits: 8")));
-    assert_ok(context, prepare());
-    assert_bits("c1", 8, 8); /* an override begins anew */
-    assert_bits("c2", 4, 4);
-    assert_bits("c3", 6, 6);
-    assert_bits("pool", 0, 4);
-    assert_bits("ip", 8, 16);
-    char *modified = read_text("qat.prototxt");
+    assert_ok(context, test_bits_prepare());
+    test_assert_bits("c1", 8, 8); /* an override begins anew */
+    test_assert_bits("c2", 4, 4);
+    test_assert_bits("c3", 6, 6);
+    test_assert_bits("pool", 0, 4);
+    test_assert_bits("ip", 8, 16);
+    char *modified = test_bits_text("qat.prototxt");
     assert_non_null(strstr(modified, "c3_search_n"));
     assert_null(strstr(modified, "ip_search_n")); /* no accumulator to be shifted */
     qf_free(modified);
@@ -129,15 +57,15 @@ static void a_configuration_has_bits_for_all(void **state)
         .size = sizeof options, .weight_bits = 4, .activation_bits = 6, .ranges = "lsq"};
     assert_ok(context, qf_create_retrain_config(context, "config.json", "net.prototxt",
                                                 "net.caffemodel", &options));
-    assert_ok(context, prepare());
-    assert_bits("c1", 8, 8); /* the first */
-    assert_bits("c2", 4, 6);
+    assert_ok(context, test_bits_prepare());
+    test_assert_bits("c1", 8, 8); /* the first */
+    test_assert_bits("c2", 4, 6);
     assert_ok(context, qf_create_retrain_config(context, "config.json", "net.prototxt",
                                                 "net.caffemodel", NULL));
-    char *plain = read_text("config.json");
+    char *plain = test_bits_text("config.json");
     assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "net.prototxt",
                                                       "net.caffemodel", NULL));
-    char *amct = read_text("config.json");
+    char *amct = test_bits_text("config.json");
     assert_string_equal(plain, amct);
     qf_free(plain);
     qf_free(amct);
@@ -169,10 +97,10 @@ static void nothing_new_is_written_of_8_bits(void **state)
 {
     (void)state;
     assert_ok(context, configure(OF_ALL("", "")));
-    char *plain = read_text("config.json");
+    char *plain = test_bits_text("config.json");
     assert_null(strstr(plain, "num_bits"));
     assert_ok(context, configure(OF_ALL("dst_type: INT8 num_bits: 8", "dst_type: INT8")));
-    char *said = read_text("config.json");
+    char *said = test_bits_text("config.json");
     assert_string_equal(plain, said);
     qf_free(plain);
     qf_free(said);
@@ -181,10 +109,10 @@ static void nothing_new_is_written_of_8_bits(void **state)
 /* A layer of the configuration that was written, with other text in place of what it has. */
 static void edit(const char *from, const char *to)
 {
-    char *text = read_text("config.json"), *at = strstr(text, from);
+    char *text = test_bits_text("config.json"), *at = strstr(text, from);
     assert_non_null(at);
     char *edited = test_format("%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
-    write_text("config.json", edited);
+    test_write_text(context, "config.json", edited);
     qf_free(edited);
     qf_free(text);
 }
@@ -195,9 +123,9 @@ static void a_json_may_say_bits_by_either_key(void **state)
     assert_ok(context, configure(OF_ALL("", "")));
     edit("\"algo\":\"ulq_quantize\"", "\"algo\":\"ulq_quantize\",\"dst_type\":\"INT16\"");
     edit("\"channel_wise\":true", "\"channel_wise\":true,\"dst_type\":\"INT4\",\"num_bits\":4");
-    assert_ok(context, prepare());
-    assert_bits("c1", 4, 16);
-    assert_bits("c2", 8, 8);
+    assert_ok(context, test_bits_prepare());
+    test_assert_bits("c1", 4, 16);
+    test_assert_bits("c2", 8, 8);
 }
 
 static void other_numbers_are_refused(void **state)
@@ -238,7 +166,7 @@ static void other_values_of_a_json_are_refused(void **state)
         char *text = test_format("\"channel_wise\":true,%s", rows[i].value);
         edit("\"channel_wise\":true", text);
         qf_free(text);
-        assert_fails(context, prepare(), rows[i].sentence);
+        assert_fails(context, test_bits_prepare(), rows[i].sentence);
     }
 }
 
@@ -434,218 +362,6 @@ static void inputs_of_16_bits_have_no_deploy_model(void **state)
                                           "w8a16/again", "w8a16/m_record.txt", NULL));
 }
 
-/* ---- choosing ---- */
-
-static qf_status choose_within(const char *budget, double max_loss, uint64_t max_bytes,
-                               int activation_bits, qf_bits_result **out)
-{
-    qf_qat_options net = {.size = sizeof net};
-    qf_bits_options options = {.size = sizeof options};
-    qf_qat_set_defaults(&net);
-    net.model = "net.prototxt";
-    net.weights = "net.caffemodel";
-    net.train_data = "train_lmdb";
-    net.test_data = "test_lmdb";
-    net.scale = 1.0 / 256;
-    qf_bits_set_defaults(&options);
-    options.net = &net;
-    options.batches = 1;
-    options.max_loss = max_loss;
-    options.max_bytes = max_bytes;
-    options.budget = budget;
-    options.activation_bits = activation_bits;
-    return qf_choose_bits(context, &options, NULL, NULL, NULL, out);
-}
-
-/* Weights alone. */
-static qf_status choose(double max_loss, uint64_t max_bytes, qf_bits_result **out)
-{
-    return choose_within(NULL, max_loss, max_bytes, 8, out);
-}
-
-static const qf_bits_row *chosen_of(const qf_bits_result *r)
-{
-    const qf_bits_row *found = NULL;
-    for (size_t i = 0; i < r->rows; i++)
-        if (r->row[i]->chosen) {
-            assert_null(found);
-            found = r->row[i];
-        }
-    assert_non_null(found);
-    return found;
-}
-
-static uint64_t bytes_at(const qf_bits_result *r, int bits)
-{
-    uint64_t bytes = r->float_bytes;
-    for (size_t i = 0; i < r->layers; i++)
-        bytes -= r->layer[i]->weights * (uint64_t)(32 - (bits ? bits : r->layer[i]->bits)) / 8;
-    return bytes;
-}
-
-static void any_loss_chooses_the_fewest(void **state)
-{
-    (void)state;
-    qf_bits_result *r;
-    assert_ok(context, choose(1e9, 0, &r));
-    assert_int_equal(r->layers, 4); /* without AVE Pooling, which has no weights */
-    assert_int_equal(r->layer[1]->weights, 8 * 8 * 3 * 3);
-    assert_int_equal(r->row[0]->bytes, bytes_at(r, 8));
-    for (size_t i = 1; i < r->rows; i++)
-        assert_true(r->row[i]->bytes < r->row[i - 1]->bytes);
-    assert_int_equal(r->row[r->rows - 1]->bytes, bytes_at(r, 4));
-    assert_ptr_equal(chosen_of(r), r->row[r->rows - 1]);
-    for (size_t i = 0; i < r->layers; i++)
-        assert_int_equal(r->layer[i]->bits, 4);
-    qf_bits_result_destroy(r);
-}
-
-static void a_choice_keeps_its_limit_and_is_a_configuration(void **state)
-{
-    (void)state;
-    qf_bits_result *r;
-    assert_ok(context, choose(1e9, 0, &r));
-    const uint64_t least = bytes_at(r, 4), most = bytes_at(r, 8);
-    qf_bits_result_destroy(r);
-    assert_ok(context, choose(-1, (least + most) / 2, &r));
-    const qf_bits_row *chosen = chosen_of(r);
-    assert_true(chosen->bytes <= (least + most) / 2);
-    assert_int_equal(chosen->bytes, bytes_at(r, 0)); /* layers are those of the row */
-    for (size_t i = 0; i < r->rows; i++)
-        assert_true(r->row[i]->bytes > (least + most) / 2 || r->row[i]->loss >= chosen->loss);
-    assert_ok(context, qf_bits_write(context, r, "chosen.cfg"));
-    assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "net.prototxt",
-                                                      "net.caffemodel", "chosen.cfg"));
-    assert_ok(context, prepare());
-    for (size_t i = 0; i < r->layers; i++)
-        assert_bits(r->layer[i]->name, r->layer[i]->bits, 8);
-    assert_ok(context, qf_bits_write(context, r, "chosen.json"));
-    char *json = read_text("chosen.json");
-    assert_non_null(strstr(json, "\"chosen\": true"));
-    qf_free(json);
-    assert_ok(context, qf_bits_write(context, r, "chosen.svg"));
-    char *picture = read_text("chosen.svg");
-    assert_non_null(strstr(picture, "fill='#d43'"));
-    qf_free(picture);
-    qf_bits_result_destroy(r);
-}
-
-/* Of all inputs, as the result's layers say; layers here do not share any. */
-static uint64_t input_bytes_of(const qf_bits_result *r)
-{
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < r->layers; i++)
-        bytes += (r->layer[i]->input_values * (uint64_t)r->layer[i]->activation_bits + 7) / 8;
-    return bytes;
-}
-
-static void inputs_go_on_from_the_weights(void **state)
-{
-    (void)state;
-    qf_bits_result *r;
-    assert_ok(context, choose_within("100", 0, 0, 0, &r)); /* nothing loses more */
-    assert_int_equal(r->layers, 4);
-    assert_true(r->max_loss == 100);
-    assert_int_equal(chosen_of(r)->bytes, bytes_at(r, 4));
-    assert_int_equal(chosen_of(r)->input_bytes, input_bytes_of(r));
-    for (size_t i = 0; i < r->layers; i++) {
-        assert_int_equal(r->layer[i]->bits, 4);
-        assert_int_equal(r->layer[i]->activation_bits, 4);
-        assert_false(isnan(r->layer[i]->activation_cost4));
-    }
-    assert_int_equal(r->layer[0]->input_values, 28 * 28);
-    assert_ok(context, qf_bits_write(context, r, "inputs.cfg"));
-    assert_ok(context, qf_create_quant_retrain_config(context, "config.json", "net.prototxt",
-                                                      "net.caffemodel", "inputs.cfg"));
-    assert_ok(context, prepare());
-    for (size_t i = 0; i < r->layers; i++)
-        assert_bits(r->layer[i]->name, 4, 4);
-    qf_bits_result_destroy(r);
-}
-
-static void inputs_keep_what_the_loss_leaves(void **state)
-{
-    (void)state;
-    qf_bits_result *r;
-    const qf_bits_row *before = NULL;
-    assert_ok(context, choose_within("7", 0, 0, 0, &r));
-    const qf_bits_row *chosen = chosen_of(r);
-    assert_true(chosen->loss <= 7);
-    for (size_t i = 0; i < r->rows; i++)
-        before = r->row[i]->loss <= 7 && (!before || r->row[i]->bytes < before->bytes) ? r->row[i]
-                                                                                       : before;
-    assert_int_equal(chosen->bytes, before->bytes); /* weights came first */
-    for (size_t i = 0; i < r->rows; i++)
-        assert_true(r->row[i]->loss > 7 || r->row[i]->bytes > chosen->bytes ||
-                    r->row[i]->input_bytes >= chosen->input_bytes);
-    assert_int_equal(chosen->input_bytes, input_bytes_of(r));
-    qf_bits_result_destroy(r);
-}
-
-static void a_size_alone_leaves_inputs_alone(void **state)
-{
-    (void)state;
-    qf_bits_result *r;
-    assert_ok(context, choose_within("80%", 0, 0, 0, &r));
-    assert_true(r->max_loss < 0);
-    assert_int_equal(r->max_bytes, r->row[0]->bytes * 8 / 10);
-    assert_true(chosen_of(r)->bytes <= r->max_bytes);
-    for (size_t i = 0; i < r->layers; i++) {
-        assert_int_equal(r->layer[i]->activation_bits, 8);
-        assert_true(isnan(r->layer[i]->activation_cost4));
-    }
-    qf_bits_result_destroy(r);
-}
-
-static void a_budget_is_read(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text, *found;
-    } rows[] = {
-        {"", "the budget \"\" is none; expected what may be lost (0.5"},
-        {"0.5,", "the budget \"0.5,\" is none"},
-        {"half", "is none"},
-        {"-1", "is none"},
-        {"nan", "is none"},
-        {".", "is none"},
-        {"1e999", "has a unit that is not known"},
-        {"1,2", "says two losses"},
-        {"1K,50%", "says two sizes"},
-        {"600", "allows more than 100 points of loss; a size has a unit"},
-        {"3 apples", "has a unit that is not known"},
-        {"0K", "leaves no room for weights"},
-        {"0.00000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
-         "0000000000000000000000000000000000000000000001",
-         "is too long"},
-    };
-    qf_bits_result *r;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        assert_fails(context, choose_within(rows[i].text, 0, 0, 8, &r), rows[i].found);
-        assert_null(r);
-    }
-    assert_fails(context, choose_within(" 50 , 0.25 KiB", 0, 0, 8, &r),
-                 "no choice of bits keeps the limits");
-    assert_true(r->max_loss == 50);
-    assert_int_equal(r->max_bytes, 256);
-    qf_bits_result_destroy(r);
-}
-
-static void limits_that_cannot_be_kept_are_refused(void **state)
-{
-    (void)state;
-    qf_bits_result *r;
-    assert_fails(context, choose(1e9, 1, &r), "no choice of bits keeps the limits: the smallest");
-    assert_non_null(r); /* what was measured is worth a look */
-    assert_true(r->rows > 1);
-    qf_bits_result_destroy(r);
-    qf_bits_options options = {.size = sizeof options};
-    qf_bits_set_defaults(&options);
-    assert_fails(context, qf_choose_bits(context, &options, NULL, NULL, NULL, &r),
-                 "a model and its weights are needed");
-    assert_null(r);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -658,13 +374,6 @@ int main(void)
         cmocka_unit_test(other_values_of_a_json_are_refused),
         cmocka_unit_test(models_agree_in_every_integer),
         cmocka_unit_test(inputs_of_16_bits_have_no_deploy_model),
-        cmocka_unit_test(any_loss_chooses_the_fewest),
-        cmocka_unit_test(a_choice_keeps_its_limit_and_is_a_configuration),
-        cmocka_unit_test(inputs_go_on_from_the_weights),
-        cmocka_unit_test(inputs_keep_what_the_loss_leaves),
-        cmocka_unit_test(a_size_alone_leaves_inputs_alone),
-        cmocka_unit_test(a_budget_is_read),
-        cmocka_unit_test(limits_that_cannot_be_kept_are_refused),
     };
-    return cmocka_run_group_tests(tests, set_up, test_stop_in_folder);
+    return cmocka_run_group_tests(tests, test_bits_start, test_stop_in_folder);
 }

@@ -1,19 +1,15 @@
-/* Where batches come from: databases, lists of images, windows. A run that was stopped goes on with
- * the same batches; what does not fit together is an error with a sentence. */
+/* Where batches come from: databases (test_databases.c), lists of images, windows. A run that was
+ * stopped goes on with the same batches; what does not fit together is an error with a sentence. */
 #include "data/sources/prefetch.h"
 #include "data/sources/window_list.h"
 #include "data/stores/sample_store.h"
 #include "harness/fixture.h"
+#include "harness/store.h"
 #include "net/net.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static void put_text(const char *path, const char *text)
 {
@@ -58,178 +54,6 @@ static void bitmaps_are_decoded(void **state)
             assert_int_equal(pixel[2], 99);
         }
     qf_image_release(&image);
-}
-
-/* ---- databases ---- */
-
-static void put_store(const char *path, qf_store_format format, int count)
-{
-    qf_sample_writer *writer;
-    assert_ok(context, qf_sample_writer_create(context, path, format, &writer));
-    for (int i = count; i-- > 0;) { /* they come back in order of the keys */
-        Caffe__Datum datum = CAFFE__DATUM__INIT;
-        uint8_t pixels[12];
-        char key[16];
-        memset(pixels, i, sizeof pixels);
-        datum.has_channels = datum.has_height = datum.has_width = datum.has_label = true;
-        datum.has_data = true;
-        datum.channels = 1;
-        datum.height = 3;
-        datum.width = 4;
-        datum.label = 100 + i;
-        datum.data.data = pixels;
-        datum.data.len = sizeof pixels;
-        snprintf(key, sizeof key, "%08d", i);
-        assert_ok(context, qf_sample_writer_put_message(context, writer, key, &datum.base));
-    }
-    assert_ok(context, qf_sample_writer_finish(context, writer, true));
-}
-
-/* An LMDB that others remove or cut off while it is read: the one goes on, the other ends in a
- * sentence, not in a bus error. */
-static void databases_that_change_under_way(void **state)
-{
-    (void)state;
-    qf_sample_store *store;
-    qf_sample sample;
-    put_store("going", QF_STORE_LMDB, 3000);
-    assert_ok(context, qf_sample_store_open(context, "going", &store));
-    assert_ok(context, qf_sample_store_next(context, store, &sample));
-    test_remove_directory("going");
-    for (int i = 0; i < 3000; i++)
-        assert_ok(context, qf_sample_store_next(context, store, &sample));
-    qf_sample_store_close(store);
-
-    put_store("cut", QF_STORE_LMDB, 3000);
-    assert_ok(context, qf_sample_store_open(context, "cut", &store));
-    assert_int_equal(truncate("cut/data.mdb", 3 * 4096), 0);
-    qf_status status = QF_OK;
-    for (int i = 0; i < 3000 && status == QF_OK; i++)
-        status = qf_sample_store_next(context, store, &sample);
-    assert_fails(context, status, "data.mdb became shorter while it was read");
-    qf_sample_store_close(store);
-}
-
-static void cut_tables(const char *path)
-{
-    int tables = 0;
-    DIR *open = opendir(path);
-    assert_non_null(open);
-    for (struct dirent *entry; (entry = readdir(open));)
-        if (strstr(entry->d_name, ".ldb")) {
-            char *file = test_format("%s/%s", path, entry->d_name);
-            assert_int_equal(truncate(file, 100), 0);
-            qf_free(file);
-            tables++;
-        }
-    closedir(open);
-    assert_true(tables > 0);
-}
-
-/* The same with a LevelDB: what is open is read to its end, but no further than it goes. */
-static void leveldbs_that_change_under_way(void **state)
-{
-    (void)state;
-    enum { ITEMS = 20000 }; /* many blocks */
-    qf_sample_store *store;
-    qf_sample sample;
-    put_store("level", QF_STORE_LEVELDB, ITEMS);
-    assert_ok(context, qf_sample_store_open(context, "level", &store));
-    assert_ok(context, qf_sample_store_next(context, store, &sample));
-    test_remove_directory("level");
-    for (int i = 1; i < ITEMS; i++)
-        assert_ok(context, qf_sample_store_next(context, store, &sample));
-    qf_sample_store_close(store);
-
-    put_store("level", QF_STORE_LEVELDB, ITEMS);
-    assert_ok(context, qf_sample_store_open(context, "level", &store));
-    cut_tables("level");
-    qf_status status = QF_OK;
-    for (int i = 0; i < ITEMS && status == QF_OK; i++)
-        status = qf_sample_store_next(context, store, &sample);
-    assert_fails(context, status, "ldb: became shorter while it was read");
-    assert_fails(context, status, "the LevelDB 'level'");
-    qf_sample_store_close(store);
-    test_remove_directory("level");
-}
-
-/* A reader without a place in the lock file would not be seen by writers: no way to go on where
- * only files are lacking. */
-static void databases_without_files_left(void **state)
-{
-    (void)state;
-    struct rlimit limit;
-    qf_sample_store *store = NULL;
-    int failures = 0;
-    put_store("few", QF_STORE_LMDB, 3);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    for (rlim_t more = 0; more < 16; more++) { /* one more each time, until there are enough */
-        const int next = open("/dev/null", O_RDONLY);
-        const struct rlimit few = {(rlim_t)next + more, limit.rlim_max};
-        close(next);
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-        const qf_status status = qf_sample_store_open(context, "few", &store);
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-        if (status == QF_OK)
-            break;
-        assert_fails(context, status, "Too many open files");
-        failures++;
-    }
-    assert_non_null(store);
-    assert_true(failures > 1); /* data.mdb, then the lock file */
-    qf_sample_store_close(store);
-}
-
-static void databases_come_back(void **state)
-{
-    (void)state;
-    for (int format = 0; format < QF_STORE_FORMATS; format++) {
-        char *path = test_format("db_%s", qf_store_format_name((qf_store_format)format));
-        qf_sample_store *store, *second;
-        qf_sample sample;
-        uint64_t count;
-        put_store(path, (qf_store_format)format, 7);
-        assert_ok(context, qf_sample_store_open(context, path, &store));
-        assert_ok(context, qf_sample_store_open(context, path, &second)); /* at the same time */
-        assert_int_equal(qf_sample_store_format(store), format);
-        for (int i = 0; i < 9; i++) { /* round and round */
-            char key[16];
-            snprintf(key, sizeof key, "%08d", i % 7);
-            assert_ok(context, qf_sample_store_next(context, store, &sample));
-            assert_int_equal(sample.key_size, 8);
-            assert_memory_equal(sample.key, key, 8);
-        }
-        assert_ok(context, qf_sample_store_count(context, store, &count));
-        assert_int_equal(count, 7);
-        assert_int_equal(qf_sample_store_position(store), 2);
-        assert_ok(context, qf_sample_store_seek(context, second, 7 * 3 + 5));
-        assert_ok(context, qf_sample_store_next(context, second, &sample));
-        assert_memory_equal(sample.key, "00000005", 8);
-        qf_sample_store_close(store);
-        qf_sample_store_close(second);
-        qf_free(path);
-    }
-}
-
-static void damaged_databases_fail(void **state)
-{
-    (void)state;
-    qf_sample_store *store;
-    qf_buffer file = {0};
-    put_store("good", QF_STORE_LMDB, 3);
-    assert_ok(context, qf_file_read(context, "good/data.mdb", &file));
-    /* the main database's root, in both meta pages (lmdb_pages.c), points to nowhere */
-    for (size_t page = 0; page < 2; page++)
-        memset(file.data + page * 4096 + 128, 0x55, 8);
-    assert_ok(context, qf_file_write(context, "bad/data.mdb", file.data, file.size, 0644));
-    assert_fails(context, qf_sample_store_open(context, "bad", &store), "outside of the file");
-    assert_ok(context, qf_file_write(context, "cut/data.mdb", file.data, 5000, 0644));
-    assert_fails(context, qf_sample_store_open(context, "cut", &store), "cut");
-    qf_buffer_release(&file);
-    put_store("level", QF_STORE_LEVELDB, 3);
-    assert_int_equal(system("for f in level/*.ldb; do head -c -3 $f > x && mv x $f; done"), 0);
-    assert_fails(context, qf_sample_store_open(context, "level", &store), "damaged, cut off");
-    assert_fails(context, qf_sample_store_open(context, ".", &store), "no database");
 }
 
 /* ---- sources ---- */
@@ -360,9 +184,9 @@ static void stopped_runs_go_on(void **state)
     put_text("images.txt", image_list);
     put_text("windows.txt", "# 0\na.bmp\n3\n4\n5\n4\n1 0.9 0 0 2 2\n2 0.8 1 1 4 3\n0 0.1 2 0 4 3\n"
                             "0 0 0 1 3 3\n# 1 ./a.bmp 3 4 5 1 7 1 0 0 4 3");
-    put_store("some_db", QF_STORE_LEVELDB, 4);
-    put_store("shuffled_lmdb", QF_STORE_LMDB, 7);
-    put_store("shuffled_leveldb", QF_STORE_LEVELDB, 7);
+    test_write_store("some_db", QF_STORE_LEVELDB, 4);
+    test_write_store("shuffled_lmdb", QF_STORE_LMDB, 7);
+    test_write_store("shuffled_leveldb", QF_STORE_LEVELDB, 7);
     check_resuming(open_store, false);
     check_resuming(open_shuffled_lmdb, true);
     check_resuming(open_shuffled_leveldb, true);
@@ -413,7 +237,7 @@ static void databases_are_shuffled(void **state)
         qf_random random;
         uint64_t count;
         qf_random_seed(&random, 5);
-        put_store(path, (qf_store_format)format, ITEMS);
+        test_write_store(path, (qf_store_format)format, ITEMS);
         param.source = path;
         param.shuffle = true;
         assert_ok(context, qf_store_source_open(context, &param, NULL, true, &random, &source));
@@ -529,7 +353,7 @@ static void transforms_that_do_not_fit(void **state)
 {
     (void)state;
     qf_net *net;
-    put_store("db", QF_STORE_LMDB, 3);
+    test_write_store("db", QF_STORE_LMDB, 3);
     put_mean(3, 3, 4);
     assert_fails(context, build(DATA_NET("db", "mean_file: 'mean.binaryproto'"), &net),
                  "the mean file mean.binaryproto is of 3 x 3 x 4, an image of 1 x 3 x 4");
@@ -602,11 +426,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bitmaps_are_decoded),
-        cmocka_unit_test(databases_come_back),
-        cmocka_unit_test(databases_that_change_under_way),
-        cmocka_unit_test(leveldbs_that_change_under_way),
-        cmocka_unit_test(databases_without_files_left),
-        cmocka_unit_test(damaged_databases_fail),
         cmocka_unit_test(stopped_runs_go_on),
         cmocka_unit_test(shuffling_loses_nothing),
         cmocka_unit_test(databases_are_shuffled),
