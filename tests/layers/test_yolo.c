@@ -2,10 +2,11 @@
  * YOLO's losses, against a calculation of their own, in double. The gradients that darknet's layers
  * hand down are no derivatives of the losses that they report, so they are compared with numeric
  * derivatives of what they do descend (cross-entropies and squared errors), or, for boxes by
- * likeness, with darknet's formula on numeric derivatives of the likeness.
+ * likeness, with darknet's formula on numeric derivatives of the likeness (test_yolo_likeness.c).
  */
 #include "harness/fixture.h"
 #include "harness/one_layer.h"
+#include "harness/yolo_likeness.h"
 #include "layers/detection/yolo.h"
 
 #include <math.h>
@@ -13,124 +14,6 @@
 
 #define MAKE(rest, ...)                                                                            \
     test_make_layer(context, QF_TRAIN, (const char *const[]){__VA_ARGS__, NULL}, rest, 1)
-
-/* ---- likeness ---- */
-
-typedef struct box {
-    double x, y, w, h;
-} box;
-
-static double overlap_along(double a, double size_a, double b, double size_b)
-{
-    const double both = fmin(a + size_a / 2, b + size_b / 2) - fmax(a - size_a / 2, b - size_b / 2);
-    return both > 0 ? both : 0;
-}
-
-static double reach(double a, double size_a, double b, double size_b)
-{
-    return fmax(a + size_a / 2, b + size_b / 2) - fmin(a - size_a / 2, b - size_b / 2);
-}
-
-static double iou_of(box a, box b)
-{
-    const double both = overlap_along(a.x, a.w, b.x, b.w) * overlap_along(a.y, a.h, b.y, b.h);
-    return both / (a.w * a.h + b.w * b.h - both);
-}
-
-static double empty_part(box a, box b)
-{
-    const double both = overlap_along(a.x, a.w, b.x, b.w) * overlap_along(a.y, a.h, b.y, b.h);
-    const double around = reach(a.x, a.w, b.x, b.w) * reach(a.y, a.h, b.y, b.h);
-    return (around - (a.w * a.h + b.w * b.h - both)) / around;
-}
-
-static double apart(box a, box b)
-{
-    const double w = reach(a.x, a.w, b.x, b.w), h = reach(a.y, a.h, b.y, b.h);
-    return ((a.x - b.x) * (a.x - b.x) + (a.y - b.y) * (a.y - b.y)) / (w * w + h * h);
-}
-
-static double other_ratio(box a, box b, double *weight)
-{
-    const double angle = atan(b.w / b.h) - atan(a.w / a.h);
-    const double term = 4 / (M_PI * M_PI) * angle * angle;
-    *weight = term / (1 - iou_of(a, b) + term + 1e-6);
-    return term;
-}
-
-/* What counts twice by the sizes, and what once. */
-static double overlap_part(qf_yolo_likeness of, box a, box b)
-{
-    return iou_of(a, b) - (of == QF_YOLO_GIOU ? empty_part(a, b) : 0);
-}
-
-static double rest_part(qf_yolo_likeness of, box a, box b)
-{
-    return of == QF_YOLO_DIOU || of == QF_YOLO_CIOU ? -apart(a, b) : 0;
-}
-
-static double likeness_of(qf_yolo_likeness of, box a, box b)
-{
-    double weight, term = other_ratio(a, b, &weight);
-    return overlap_part(of, a, b) + rest_part(of, a, b) - (of == QF_YOLO_CIOU ? weight * term : 0);
-}
-
-static box moved(box b, int number, double by)
-{
-    double numbers[] = {b.x, b.y, b.w, b.h};
-    numbers[number] += by;
-    return (box){numbers[0], numbers[1], numbers[2], numbers[3]};
-}
-
-static double slope_of(double (*part)(qf_yolo_likeness, box, box), qf_yolo_likeness of, box a,
-                       box b, int number)
-{
-    const double step = 1e-6;
-    return (part(of, moved(a, number, step), b) - part(of, moved(a, number, -step), b)) /
-           (2 * step);
-}
-
-/* darknet's: see qf_yolo_compare(). */
-static double darknet_slope(qf_yolo_likeness of, box a, box b, int number)
-{
-    const double twice = number < 2 ? 1 : 2;
-    double slope =
-        twice * slope_of(overlap_part, of, a, b, number) + slope_of(rest_part, of, a, b, number);
-    if (of == QF_YOLO_CIOU && number > 1) {
-        double weight;
-        const double angle = atan(b.w / b.h) - atan(a.w / a.h);
-        other_ratio(a, b, &weight);
-        slope += weight * 8 / (M_PI * M_PI) * angle * (number == 2 ? a.h : -a.w);
-    }
-    return slope;
-}
-
-static void likeness(void **state)
-{
-    static const box pairs[][2] = {
-        {{0.5, 0.5, 0.2, 0.3}, {0.57, 0.46, 0.3, 0.2}}, /* each beyond the other */
-        {{0.5, 0.5, 0.1, 0.1}, {0.52, 0.49, 0.4, 0.3}}, /* inside */
-        {{0.5, 0.5, 0.6, 0.5}, {0.45, 0.52, 0.2, 0.3}}, /* around */
-        {{0.2, 0.2, 0.1, 0.2}, {0.7, 0.6, 0.3, 0.1}},   /* apart */
-        {{0.2, 0.5, 0.1, 0.2}, {0.7, 0.55, 0.3, 0.15}}, /* apart along one axis */
-    };
-    (void)state;
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
-        for (int kind = QF_YOLO_IOU; kind <= QF_YOLO_CIOU; kind++) {
-            const box a = pairs[i][0], b = pairs[i][1];
-            const qf_yolo_box mine = {(float)a.x, (float)a.y, (float)a.w, (float)a.h};
-            const qf_yolo_box other = {(float)b.x, (float)b.y, (float)b.w, (float)b.h};
-            float slope[4];
-            const double found = (double)qf_yolo_compare(kind, &mine, &other, slope);
-            if (!(fabs(found - likeness_of(kind, a, b)) <= 1e-6))
-                fail_msg("pair %zu, likeness %d is %.8g, expected %.8g", i, kind, found,
-                         likeness_of(kind, a, b));
-            for (int k = 0; k < 4; k++)
-                if (!(fabs((double)slope[k] - darknet_slope(kind, a, b, k)) <= 2e-5))
-                    fail_msg("pair %zu, likeness %d: slope %d is %.8g, expected %.8g", i, kind, k,
-                             (double)slope[k], darknet_slope(kind, a, b, k));
-        }
-}
 
 /* ---- losses ---- */
 
@@ -205,7 +88,7 @@ static int cell_of(box t)
 static double size_likeness(const rules *r, box a, box t)
 {
     a.x = a.y = t.x = t.y = 0;
-    return likeness_of(likeness_kind(r), a, t);
+    return test_likeness(likeness_kind(r), a, t);
 }
 
 /* Is the truth this anchor's? */
@@ -241,7 +124,7 @@ static bool is_like_any(const rules *r, const double *x, int image, int anchor, 
 {
     const box p = predicted(r, x, image, anchor, cell);
     for (int t = 0; t < TRUTHS && truths[image][t][3] > 0; t++)
-        if (likeness_of(likeness_kind(r), p, truth_box(image, t)) > r->thresh)
+        if (test_likeness(likeness_kind(r), p, truth_box(image, t)) > r->thresh)
             return true;
     return false;
 }
@@ -304,7 +187,7 @@ static double descended(const rules *r, const double *x, const double *base)
             continue;
         }
         const box truth = truth_box(image, t), a = anchor_box(r, sides_of(r, anchor));
-        const double overlap = iou_of(predicted(r, base, image, anchor, cell), truth);
+        const double overlap = test_iou(predicted(r, base, image, anchor, cell), truth);
         const double wanted = r->rescore ? overlap : 1;
         sum += (r->region || r->logic ? r->object : 1) * sigmoid_term(r, score, wanted);
         sum += class_terms(r, x, base, image, anchor, cell, (int)truths[image][t][0],
@@ -332,9 +215,10 @@ static double box_slope(const rules *r, const double *x, int image, int anchor, 
         if (cell_of(truth_box(image, t)) != cell || !belongs(r, x, image, t, anchor))
             continue;
         const double inner = number < 2 ? 1 : exp(x[at_of(image, anchor, number, cell)]);
-        const double wanted = r->normalizer * inner *
-                              darknet_slope(likeness_kind(r), predicted(r, x, image, anchor, cell),
-                                            truth_box(image, t), number);
+        const double wanted =
+            r->normalizer * inner *
+            test_darknet_slope(likeness_kind(r), predicted(r, x, image, anchor, cell),
+                               truth_box(image, t), number);
         sum -= fmax(-10, fmin(10, wanted)); /* max_delta */
     }
     const double value = sigmoid(x[at_of(image, anchor, number, cell)]);
@@ -375,8 +259,8 @@ static double missed_by_boxes(const rules *r, const double *x)
             for (int anchor = 0; anchor < ANCHORS; anchor++)
                 if (belongs(r, x, image, t, anchor)) {
                     const box truth = truth_box(image, t);
-                    sum += 1 - likeness_of(likeness_kind(r),
-                                           predicted(r, x, image, anchor, cell_of(truth)), truth);
+                    sum += 1 - test_likeness(likeness_kind(r),
+                                             predicted(r, x, image, anchor, cell_of(truth)), truth);
                     count++;
                 }
     return sum / count;
@@ -585,10 +469,9 @@ static void refused_when_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(likeness),         cmocka_unit_test(yolov3_loss),
-        cmocka_unit_test(region_loss),      cmocka_unit_test(descends),
-        cmocka_unit_test(labels_of_ssd),    cmocka_unit_test(refused),
-        cmocka_unit_test(refused_when_run),
+        cmocka_unit_test(yolov3_loss), cmocka_unit_test(region_loss),
+        cmocka_unit_test(descends),    cmocka_unit_test(labels_of_ssd),
+        cmocka_unit_test(refused),     cmocka_unit_test(refused_when_run),
     };
     return cmocka_run_group_tests(tests, test_start, test_stop);
 }
