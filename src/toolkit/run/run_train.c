@@ -2,6 +2,7 @@
  * from the last snapshot, and the TEST phase behind it searches shifts for what is kept. */
 #include "toolkit/run/keep.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
@@ -102,6 +103,7 @@ typedef struct training {
     qf_solver *solver;
     qf_run_average average;
     qf_run_validation validation, averaged; /* of the solver's net and of the average */
+    double saved_at, save_seconds; /* when a snapshot was last taken, and how long it took */
 } training;
 
 /* ---- states on the disk ---- */
@@ -145,6 +147,23 @@ static qf_status save(qf_run_training *t, training *now, int kept_before)
     QF_TRY(qf_run_progress_write(t));
     remove_unused(t, before);
     remove_unused(t, kept_before);
+    return QF_OK;
+}
+
+/* Of time between two snapshots that nothing but resuming needs, for one that it takes to take one.
+ * From which of them a run goes on does not show in what it ends with. */
+enum { TIMES_APART = 100 };
+
+static qf_status save_if_due(qf_run_training *t, training *now, int kept_before)
+{
+    const qf_run_progress *p = &t->progress;
+    const double start = qf_seconds();
+    if (!p->finished && p->kept.iteration == kept_before && p->iteration > 0 &&
+        start - now->saved_at < TIMES_APART * now->save_seconds)
+        return QF_OK;
+    QF_TRY(save(t, now, kept_before));
+    now->saved_at = qf_seconds();
+    now->save_seconds = now->saved_at - start;
     return QF_OK;
 }
 
@@ -225,7 +244,7 @@ static qf_status measure_state(qf_run_training *t, training *now)
     if (p->finished && !ends)
         qf_info(t->flow->context, "Iteration %d, training ends: %d measures without a gain",
                 iteration, p->without_gain);
-    return save(t, now, kept_before);
+    return save_if_due(t, now, kept_before);
 }
 
 /* What went well before is there to be kept. */
