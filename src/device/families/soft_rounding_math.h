@@ -60,7 +60,7 @@ static inline float qf_soft_log(float x)
 
 static inline float qf_soft_sigmoid(float v)
 {
-    const float bounded = v > 80 ? 80 : v < -80 ? -80 : v;
+    const float bounded = v > 80 ? 80 : v > -80 ? v : -80; /* NaN, too, has an end */
     return 1 / (1 + qf_soft_exp(-bounded));
 }
 
