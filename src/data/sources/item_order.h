@@ -31,5 +31,8 @@ void qf_ordered_where(const void *state, qf_data_state *out);
 qf_status qf_ordered_count(qf_context *context, void *state, uint64_t *out);
 uint64_t qf_ordered_next_item(const void *state);
 qf_status qf_ordered_skip(qf_context *context, void *state);
+#define QF_ORDERED_MEMBERS                                                                         \
+    .where = qf_ordered_where, .count = qf_ordered_count, .item = qf_ordered_next_item,            \
+    .skip = qf_ordered_skip
 
 #endif

@@ -277,13 +277,8 @@ static qf_status go(qf_context *context, void *opaque, const qf_data_state *to)
     return qf_item_order_go(context, &s->order, to, s->options.source);
 }
 
-static const qf_data_source_type type = {.add = add,
-                                         .where = qf_ordered_where,
-                                         .go = go,
-                                         .destroy = destroy,
-                                         .count = qf_ordered_count,
-                                         .item = qf_ordered_next_item,
-                                         .skip = qf_ordered_skip};
+static const qf_data_source_type type = {
+    .add = add, .go = go, .destroy = destroy, QF_ORDERED_MEMBERS};
 
 /* ---- opening ---- */
 

@@ -121,13 +121,11 @@ qf_status qf_equalise_leave(qf_context *context, const char *model_file, const c
 qf_status qf_equalise_leave_beside(qf_context *context, const char *model_file,
                                    const char *weights_file, qf_equalise choice, const char *record)
 {
-    static const char ending[] = "_record.txt"; /* of a flow: there "record.txt" has other files */
-    const size_t length = strlen(record), tail = sizeof ending - 1;
+    const char *last = strrchr(record, '_'); /* of a flow: there "record.txt" has other files */
     qf_buffer name = {0};
     bool equalised;
-    if (length < tail || strcmp(record + length - tail, ending) != 0)
+    if (!last || strcmp(last, "_record.txt") != 0 || !name_beside(record, &name))
         return QF_OK;
-    name_beside(record, &name);
     const qf_status status = name.failed ? qf_fail(context, QF_E_MEMORY, "no memory for file names")
                                          : qf_equalise_leave(context, model_file, weights_file,
                                                              choice, name.data, &equalised);

@@ -196,6 +196,18 @@ static bool was_equalised(const advising *a)
     return there;
 }
 
+/* What has been done already does not help again. */
+static void put_equalising(const advising *a, const qf_report_layer *l, qf_buffer *command)
+{
+    if (!was_equalised(a)) {
+        put_run(a, a->report->trained ? "qat run" : "ptq run", command);
+        put_option(command, "equalise", "on");
+    } else if (a->report->trained)
+        put_retraining(a, command);
+    else
+        put_skip(a, l->name, command);
+}
+
 static void find_outlier_input(const advising *a, const qf_report_layer *l, qf_buffer *finding,
                                qf_buffer *command)
 {
@@ -207,13 +219,7 @@ static void find_outlier_input(const advising *a, const qf_report_layer *l, qf_b
     qf_buffer_print(finding, " times as far as the median channel, so the others have few codes. "
                              "--equalise on brings channels together where other layers allow it "
                              "(qaffe equalise shows where).");
-    if (!was_equalised(a)) {
-        put_run(a, a->report->trained ? "qat run" : "ptq run", command);
-        put_option(command, "equalise", "on");
-    } else if (a->report->trained)
-        put_retraining(a, command);
-    else
-        put_skip(a, l->name, command);
+    put_equalising(a, l, command);
 }
 
 /* Dead channels that have weights, which the scale of all channels rounds to 0. */
@@ -254,13 +260,7 @@ static void find_rounded_away(const advising *a, const qf_report_layer *l, qf_bu
                     "all channels share a scale. --equalise on makes them louder where other "
                     "layers allow it.",
                     count, l->channels);
-    if (!was_equalised(a)) {
-        put_run(a, a->report->trained ? "qat run" : "ptq run", command);
-        put_option(command, "equalise", "on");
-    } else if (a->report->trained)
-        put_retraining(a, command);
-    else
-        put_skip(a, l->name, command);
+    put_equalising(a, l, command);
 }
 
 /* How far a range has moved over the last fifth of the iterations, in parts of it. */
