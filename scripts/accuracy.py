@@ -137,13 +137,13 @@ def measure(options, results, folder, settings, jobs):
                      "measured": accuracies(text, "state"), "images": settings["test_images"],
                      "seen": iterations and int(iterations) * settings["batch"],
                      "rate": field(out + "_solver.prototxt", "base_lr"), "seconds": round(time.monotonic() - begin, 1),
-                     "cpu_seconds": work, **distance_to_float(folder, out, settings["test_images"])})
+                     "cpu_seconds": work,
+                     **(distance_to_float(folder, out, settings["test_images"]) if method == "qaffe ptq run" else {})})
 
 
 def distance_to_float(folder, out, images):
     """Of the scores of the deploy model OUT_deploy_model.prototxt."""
     import accuracy_cases
-    sys.path.insert(0, str(HERE / "bench/peers"))
     import pixels
     found, _ = accuracy_cases.test_scores(out + "_deploy_model.prototxt", out + "_deploy_weights.caffemodel", images)
     expected, _ = accuracy_cases.test_scores(folder + "/train_test.prototxt", folder + "/weights.caffemodel", images)
@@ -292,7 +292,7 @@ def read_options():
 def main():
     options = read_options()
     results = Results(options.results)
-    sys.path.insert(0, str(options.build / "python"))
+    sys.path[:0] = [str(options.build / "python"), str(HERE / "bench/peers")]
     import accuracy_cases
     cases = list(accuracy_cases.cases())
     names = [case.name for case in cases]

@@ -204,7 +204,8 @@ def run(row, name, command):
     row["seconds"][name] = round(time.monotonic() - begin, 1)
     if done.returncode:
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line and not line.startswith("Try `")]
-        row.update(rc=done.returncode, failed=name, line=lines[-1] if lines else "")
+        line = "ended by signal %d" % -done.returncode if done.returncode < 0 else lines[-1] if lines else ""
+        row.update(rc=done.returncode, failed=name, line=line)
         raise Failed
     return done.stdout
 

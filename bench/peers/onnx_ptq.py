@@ -46,7 +46,7 @@ class Calibration(quantization.CalibrationDataReader):
         return None if array is None else {self.name: array}
 
 
-def onnx_runtime(source, target, name, arrays):
+def onnx_runtime(source, target, name, arrays, _options):
     prepared = target + ".prepared.onnx"
     quantization.shape_inference.quant_pre_process(source, prepared, skip_symbolic_shape=True)
     quantization.quantize_static(prepared, target, Calibration(name, arrays), quant_format=quantization.QuantFormat.QDQ,
@@ -55,7 +55,7 @@ def onnx_runtime(source, target, name, arrays):
     return "onnxruntime " + onnxruntime.__version__
 
 
-def nncf_quantize(source, target, name, arrays):
+def nncf_quantize(source, target, name, arrays, _options):
     try:
         import nncf
     except ImportError as error:
@@ -66,14 +66,15 @@ def nncf_quantize(source, target, name, arrays):
     return "nncf %s, onnxruntime %s" % (nncf.__version__, onnxruntime.__version__)
 
 
-def chance(source, target, _name, _arrays):
+def chance(source, target, _name, _arrays, options):
+    draw = numpy.random.RandomState(options.seed)
     model = onnx.load(source)
     for tensor in model.graph.initializer:
         weights = onnx.numpy_helper.to_array(tensor)
         if weights.ndim >= 2:
             channels = weights.reshape(len(weights), -1)
-            steps = abs(channels).max(1, keepdims=True) / 127
-            noisy = channels + steps * (numpy.random.random_sample(channels.shape) - 0.5)
+            steps = options.steps * abs(channels).max(1, keepdims=True) / 127
+            noisy = channels + steps * (draw.random_sample(channels.shape) - 0.5)
             tensor.CopyFrom(onnx.numpy_helper.from_array(noisy.reshape(weights.shape).astype(weights.dtype), tensor.name))
     onnx.save(model, target)
     return "onnxruntime " + onnxruntime.__version__
@@ -87,11 +88,11 @@ def main():
     parser.add_argument("--net", required=True, help="the folder of a net")
     parser.add_argument("--method", choices=METHODS, required=True)
     parser.add_argument("--calibration", type=int, default=400, help="images that ranges are measured on")
+    parser.add_argument("--steps", type=float, default=1, help="of s8, within which chance moves a weight")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     begin = time.monotonic()
-    numpy.random.seed(options.seed)
     images, tests = pixels.Images(options.net, "train"), pixels.Images(options.net, "test")
     source = os.path.join(options.net, "float.onnx")
     in_float = Scores(source, options.threads)
@@ -102,7 +103,7 @@ def main():
     label, quantise = METHODS[options.method]
     with tempfile.TemporaryDirectory() as folder:
         target = os.path.join(folder, "int8.onnx")
-        version = quantise(source, target, in_float.input, arrays)
+        version = quantise(source, target, in_float.input, arrays, options)
         quantised = Scores(target, options.threads)
         found = pixels.all_scores(quantised, tests)
         pixels.report(label, version, tests, begin, seed=options.seed, float=images.settings["float"],
