@@ -2,6 +2,7 @@
  * test_qat_resume.c's. */
 #include "base/file.h"
 #include "base/memory.h"
+#include "data/stores/hdf5_writer.h"
 #include "harness/bars_net.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
@@ -376,6 +377,80 @@ static void what_makes_no_sense_is_refused(void **state)
     test_bars_refuse(&o, "batch_num is -1");
 }
 
+/* ---- what diverges late ---- */
+
+enum { LATE_ITEMS = 4096, LATE_BATCH = 128 };
+
+/* Bars as in test_put_bars(), and what their scores are to be compared with: in the 20th batch
+ * there is something that no net comes near. */
+static void put_bars_that_end(const char *name)
+{
+    enum { PIXELS = BARS_SIDE * BARS_SIDE };
+    qf_hdf5_writer writer;
+    qf_random random;
+    float *data = qf_alloc(LATE_ITEMS * PIXELS, sizeof *data);
+    float *label = qf_alloc(LATE_ITEMS, sizeof *label);
+    float *wanted = qf_alloc(LATE_ITEMS * BARS_CLASSES, sizeof *wanted);
+    char *file = test_format("%s.h5", name), *list = test_format("%s.txt", name);
+    qf_random_seed(&random, 7);
+    for (int i = 0; i < LATE_ITEMS * PIXELS; i++) {
+        const int class = i / PIXELS % BARS_CLASSES, k = i % PIXELS;
+        const int bar = k % BARS_SIDE == class || k / BARS_SIDE == class ? 90 : 0;
+        data[i] = ((float)qf_random_below(&random, 120) + (float)bar - 100) * 0.0078125F;
+        label[i / PIXELS] = (float)class;
+    }
+    wanted[(19 * LATE_BATCH + 5) * BARS_CLASSES] = 1e30F;
+    qf_status status = qf_hdf5_create(context, file, &writer);
+    if (status == QF_OK)
+        status = qf_hdf5_put_floats(&writer, "data", (int[]){LATE_ITEMS, 1, BARS_SIDE, BARS_SIDE},
+                                    4, data);
+    if (status == QF_OK)
+        status = qf_hdf5_put_floats(&writer, "label", (int[]){LATE_ITEMS}, 1, label);
+    if (status == QF_OK)
+        status =
+            qf_hdf5_put_floats(&writer, "wanted", (int[]){LATE_ITEMS, BARS_CLASSES}, 2, wanted);
+    assert_ok(context, qf_hdf5_finish(&writer, status));
+    test_write_text(context, list, file);
+    qf_free(data);
+    qf_free(label);
+    qf_free(wanted);
+    qf_free(file);
+    qf_free(list);
+}
+
+/* What a run goes on from is older: an average that is kept stays in memory until a snapshot. */
+static void an_average_outlives_what_diverges_later(void **state)
+{
+    (void)state;
+    put_bars_that_end("late");
+    test_write_text(context, "late.prototxt",
+                    "layer { name: 'data' type: 'HDF5Data' top: 'data' top: 'label' top: 'wanted' "
+                    "include { phase: TRAIN } hdf5_data_param { source: 'late.txt' batch_size: 128 "
+                    "} } " BARS_DATA("TEST", "test_lmdb", "") BARS_BODY
+                    "layer { name: 'far' type: 'EuclideanLoss' bottom: 'ip' bottom: 'wanted' top: "
+                    "'far' loss_weight: 1e-9 include { phase: TRAIN } } ");
+    test_write_text(
+        context, "early.prototxt",
+        "net: 'net.prototxt' base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' max_iter: 20 "
+        "test_iter: 1 test_interval: 200 test_initialization: false snapshot_prefix: 'early' "
+        "random_seed: 1");
+    test_command(0, "Optimization Done.", "", "train --solver early.prototxt");
+    qf_qat_options o = test_bars_options("late.prototxt");
+    o.weights = "early_iter_20.caffemodel";
+    o.validation_data = "more_lmdb";
+    o.base_lr = 2e-3;
+    for (int resumed = 0; resumed < 2; resumed++) {
+        o.resume = resumed;
+        qf_qat_result *result = test_bars_run(&o);
+        assert_non_null(strstr(result->kept_reason, "since the training diverged: iteration 19: "));
+        assert_true(result->kept_average);
+        assert_int_equal(result->kept_iteration, 18);
+        qf_qat_result_destroy(result);
+        assert_true(qf_file_exists("q/m_retrained_iter_18.caffemodel"));
+        assert_int_equal(system("test -z \"$(ls q | grep average)\""), 0); /* only on the way */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +459,7 @@ int main(void)
         cmocka_unit_test(what_is_worse_as_integers_is_not_kept),
         cmocka_unit_test(what_is_better_is_kept),
         cmocka_unit_test(averages_of_states_are_exported),
+        cmocka_unit_test(an_average_outlives_what_diverges_later),
         cmocka_unit_test(a_layer_of_both_phases_is_split),
         cmocka_unit_test(training_by_hand_leaves_out_the_same),
         cmocka_unit_test(what_cannot_be_measured_is_said),

@@ -105,6 +105,9 @@ qf_status qf_run_measure_exported(qf_run_training *training, const char *prefix,
 typedef struct qf_run_average {
     qf_net *net; /* whose parameters are the average; NULL: none is made */
     int states;
+    Caffe__NetParameter *kept; /* the average that is kept, until a file has it; NULL: one has, or
+                                  none is kept */
+    int kept_iteration;
 } qf_run_average;
 /* As the progress says: with the calibrated start, or with the average of a snapshot. */
 qf_status qf_run_average_open(qf_run_training *training, qf_run_average *out);
@@ -112,11 +115,17 @@ void qf_run_average_close(qf_run_average *average);
 /* The iteration after this one whose state is to be added; INT_MAX: none. */
 int qf_run_average_next(const qf_run_average *average, int iteration);
 qf_status qf_run_average_add(qf_run_average *average, const qf_net *training, int iteration);
+/* It is kept from now on, as what the training net would be with its parameters. */
+qf_status qf_run_average_keep(qf_run_average *average, qf_net *training, int iteration);
+/* What is kept is another state, or another average. */
+void qf_run_average_drop(qf_run_average *average);
+/* To PREFIX_iter_N.average.caffemodel: what a run that goes on from this iteration needs, and what
+ * is kept. */
 qf_status qf_run_average_save(qf_run_training *training, qf_run_average *average, int iteration);
+qf_status qf_run_average_save_kept(qf_run_training *training, qf_run_average *average);
 void qf_run_average_remove(const qf_run_training *training, int iteration);
-/* Where the average is kept: the file of the state that is kept becomes that of the average.
- * `training` is used for it. */
-qf_status qf_run_average_take(qf_run_training *training, qf_net *net);
+/* Training is through. Where an average is kept, its file gets the name of a state. */
+qf_status qf_run_average_take(qf_run_training *training);
 
 /* ---- run_batches.c ---- */
 

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "model/model.h"
 #include "model/until.h"
 
 #include <limits.h>
@@ -40,6 +41,7 @@ qf_status qf_run_average_open(qf_run_training *t, qf_run_average *out)
 
 void qf_run_average_close(qf_run_average *average)
 {
+    qf_run_average_drop(average);
     qf_net_destroy(average->net);
     average->net = NULL;
 }
@@ -85,10 +87,63 @@ qf_status qf_run_average_add(qf_run_average *average, const qf_net *training, in
     return QF_OK;
 }
 
+/* ---- what is kept ---- */
+
+void qf_run_average_drop(qf_run_average *average)
+{
+    qf_message_free(average->kept);
+    average->kept = NULL;
+}
+
+static void swap_blobs(Caffe__LayerParameter *a, Caffe__LayerParameter *b)
+{
+    Caffe__BlobProto **const blobs = a->blobs;
+    const size_t count = a->n_blobs;
+    a->blobs = b->blobs;
+    a->n_blobs = b->n_blobs;
+    b->blobs = blobs;
+    b->n_blobs = count;
+}
+
+/* In memory, for it costs no more than a copy; the next snapshot takes it along. What only training
+ * has, a teacher's weights, is in it as well. */
+qf_status qf_run_average_keep(qf_run_average *average, qf_net *training, int iteration)
+{
+    Caffe__NetParameter *mean, *whole;
+    QF_TRY(qf_net_to_proto(average->net, false, &mean));
+    const qf_status status = qf_net_to_proto(training, false, &whole);
+    for (size_t i = 0; status == QF_OK && i < mean->n_layer; i++) {
+        Caffe__LayerParameter *layer = qf_find_layer(whole, mean->layer[i]->name);
+        if (layer)
+            swap_blobs(layer, mean->layer[i]);
+    }
+    qf_message_free(mean);
+    QF_TRY(status);
+    qf_run_average_drop(average);
+    average->kept = whole;
+    average->kept_iteration = iteration;
+    return QF_OK;
+}
+
+qf_status qf_run_average_save_kept(qf_run_training *t, qf_run_average *average)
+{
+    char *file;
+    if (!average->kept)
+        return QF_OK;
+    QF_TRY(name_file(t, average->kept_iteration, ending, &file));
+    const qf_status status = qf_wire_write(t->flow->context, file, average->kept, 0644);
+    qf_free(file);
+    if (status == QF_OK)
+        qf_run_average_drop(average);
+    return status;
+}
+
 qf_status qf_run_average_save(qf_run_training *t, qf_run_average *average, int iteration)
 {
     char *file;
-    if (!average->net)
+    const bool is_kept = average->kept && average->kept_iteration == iteration;
+    QF_TRY(qf_run_average_save_kept(t, average));
+    if (!average->net || is_kept)
         return QF_OK;
     QF_TRY(name_file(t, iteration, ending, &file));
     const qf_status status = qf_net_save_weights(average->net, file);
@@ -107,9 +162,16 @@ void qf_run_average_remove(const qf_run_training *t, int iteration)
     }
 }
 
-/* Training is through: the state that is kept gets its average, under its own name. What only
- * training has, a teacher's weights, stays in the file. */
-qf_status qf_run_average_take(qf_run_training *t, qf_net *training)
+static qf_status rename_weights(qf_context *context, const char *from, const char *to)
+{
+    qf_weights weights;
+    QF_TRY(qf_weights_read(context, from, &weights));
+    const qf_status status = qf_wire_write(context, to, weights.net, 0644);
+    qf_weights_release(&weights);
+    return status;
+}
+
+qf_status qf_run_average_take(qf_run_training *t)
 {
     const qf_run_measure *kept = &t->progress.kept;
     const int iteration = kept->iteration;
@@ -119,14 +181,9 @@ qf_status qf_run_average_take(qf_run_training *t, qf_net *training)
     if (!kept->average)
         return QF_OK;
     QF_TRY(name_file(t, iteration, ending, &from));
-    const bool open = qf_file_exists(from); /* else it is done */
     qf_status status = name_file(t, iteration, "caffemodel", &to);
-    if (status == QF_OK && open)
-        status = qf_net_load_weights_file(training, to);
-    if (status == QF_OK && open)
-        status = qf_net_load_weights_file(training, from);
-    if (status == QF_OK && open)
-        status = qf_net_save_weights(training, to);
+    if (status == QF_OK && qf_file_exists(from)) /* else it is done */
+        status = rename_weights(t->flow->context, from, to);
     if (status == QF_OK)
         qf_run_average_remove(t, iteration);
     qf_free(from);

@@ -147,10 +147,14 @@ static qf_run_measure take_measure(const Caffe__QatMeasure *m)
     return out;
 }
 
+/* What is kept when training diverges may be later than the last snapshot. */
 static qf_status check(qf_context *context, const Caffe__QatProgress *m, const char *file)
 {
+    const int last = m->last && m->last->iteration > m->iteration && m->diverged
+                         ? m->last->iteration
+                         : m->iteration;
     if (m->iteration < 0 || m->interval < 1 || !m->kept || m->kept->iteration < 0 ||
-        m->kept->iteration > m->iteration || m->better < -1 || m->better > 1)
+        m->kept->iteration > last || m->better < -1 || m->better > 1)
         return qf_fail(context, QF_E_FORMAT,
                        "%s does not say how far a run has come; without --resume it begins anew",
                        file);

@@ -103,7 +103,8 @@ typedef struct training {
     qf_solver *solver;
     qf_run_average average;
     qf_run_validation validation, averaged; /* of the solver's net and of the average */
-    double saved_at, save_seconds; /* when a snapshot was last taken, and how long it took */
+    int kept_on_disk;              /* the iteration that is kept as the last snapshot has it */
+    double saved_at, save_seconds; /* when that was taken, and how long it took */
 } training;
 
 /* ---- states on the disk ---- */
@@ -133,7 +134,7 @@ static void remove_unused(qf_run_training *t, int iteration)
 }
 
 /* The snapshot comes first: at every moment the file of the progress names one that is there. */
-static qf_status save(qf_run_training *t, training *now, int kept_before)
+static qf_status save(qf_run_training *t, training *now)
 {
     const int before = t->progress.iteration;
     qf_solver *solver = now->solver;
@@ -146,7 +147,8 @@ static qf_status save(qf_run_training *t, training *now, int kept_before)
         return QF_OK; /* nothing to go on from */
     QF_TRY(qf_run_progress_write(t));
     remove_unused(t, before);
-    remove_unused(t, kept_before);
+    remove_unused(t, now->kept_on_disk);
+    now->kept_on_disk = t->progress.kept.iteration;
     return QF_OK;
 }
 
@@ -154,14 +156,14 @@ static qf_status save(qf_run_training *t, training *now, int kept_before)
  * From which of them a run goes on does not show in what it ends with. */
 enum { TIMES_APART = 100 };
 
-static qf_status save_if_due(qf_run_training *t, training *now, int kept_before)
+static qf_status save_if_due(qf_run_training *t, training *now, bool keeps_state)
 {
     const qf_run_progress *p = &t->progress;
     const double start = qf_seconds();
-    if (!p->finished && p->kept.iteration == kept_before && p->iteration > 0 &&
+    if (!p->finished && !keeps_state && p->iteration > 0 &&
         start - now->saved_at < TIMES_APART * now->save_seconds)
         return QF_OK;
-    QF_TRY(save(t, now, kept_before));
+    QF_TRY(save(t, now));
     now->saved_at = qf_seconds();
     now->save_seconds = now->saved_at - start;
     return QF_OK;
@@ -171,7 +173,7 @@ static qf_status save_if_due(qf_run_training *t, training *now, int kept_before)
 
 static qf_status stopped(qf_run_training *t, training *now)
 {
-    QF_TRY(save(t, now, t->progress.kept.iteration));
+    QF_TRY(save(t, now));
     return qf_fail(t->flow->context, QF_E_STOPPED,
                    "stopped at iteration %d; the same command with --resume goes on from there",
                    now->solver->iteration);
@@ -225,6 +227,11 @@ static qf_status measure_both(qf_run_training *t, training *now)
     gains = decide(t, &state) || gains;
     p->last = state;
     p->without_gain = gains ? 0 : p->without_gain + 1;
+    if (!gains)
+        return QF_OK;
+    if (p->kept.average)
+        return qf_run_average_keep(&now->average, now->solver->net, p->kept.iteration);
+    qf_run_average_drop(&now->average);
     return QF_OK;
 }
 
@@ -234,7 +241,6 @@ static qf_status measure_state(qf_run_training *t, training *now)
     qf_run_progress *p = &t->progress;
     const int iteration = now->solver->iteration;
     const bool ends = iteration >= now->solver->param->max_iter;
-    const int kept_before = p->kept.iteration;
     if (iteration == 0 || (iteration % p->interval != 0 && !ends))
         return QF_OK;
     if (now->validation.net && p->last.iteration < iteration)
@@ -244,7 +250,7 @@ static qf_status measure_state(qf_run_training *t, training *now)
     if (p->finished && !ends)
         qf_info(t->flow->context, "Iteration %d, training ends: %d measures without a gain",
                 iteration, p->without_gain);
-    return save_if_due(t, now, kept_before);
+    return save_if_due(t, now, p->kept.iteration == iteration && !p->kept.average);
 }
 
 /* What went well before is there to be kept. */
@@ -254,14 +260,19 @@ static bool survives(const qf_run_training *t, bool diverged, qf_status status)
            t->options->on_divergence != QF_DIVERGENCE_STOP;
 }
 
-static qf_status end_diverged(qf_run_training *t)
+static qf_status end_diverged(qf_run_training *t, training *now)
 {
     qf_run_progress *p = &t->progress;
     snprintf(p->diverged, sizeof p->diverged, "%.500s", qf_error_text(t->flow->context));
     qf_warning(t->flow->context, "%s; what is kept is the state of iteration %d", p->diverged,
                p->kept.iteration);
     p->finished = true;
-    return p->iteration ? qf_run_progress_write(t) : QF_OK;
+    if (p->iteration == 0)
+        return QF_OK;
+    QF_TRY(qf_run_average_save_kept(t, &now->average));
+    QF_TRY(qf_run_progress_write(t));
+    remove_unused(t, now->kept_on_disk);
+    return QF_OK;
 }
 
 static int next_stop(const qf_run_progress *p, const qf_solver *solver)
@@ -295,14 +306,14 @@ static qf_status train(qf_run_training *t, training *now)
         if (status == QF_E_STOPPED)
             return stopped(t, now);
         if (survives(t, true, status)) /* a range that is not a number */
-            return end_diverged(t);
+            return end_diverged(t, now);
         QF_TRY(status);
         if (p->finished)
             break;
         bool diverged;
         status = step(t, now, &diverged);
         if (survives(t, diverged, status))
-            return end_diverged(t);
+            return end_diverged(t, now);
         QF_TRY(status);
         if (solver->stopping)
             return stopped(t, now);
@@ -327,7 +338,7 @@ static qf_status conclude(qf_run_training *t, qf_solver *solver)
 {
     const int kept = qf_run_kept(t);
     char *file;
-    QF_TRY(qf_run_average_take(t, solver->net));
+    QF_TRY(qf_run_average_take(t));
     if (kept == 0 && t->start->exported)
         return qf_run_start_give_record(t->start, t->record);
     QF_TRY(snapshot_name(t, kept, "caffemodel", &file));
@@ -392,6 +403,7 @@ qf_status qf_run_train(qf_run_training *t)
     solver->param->snapshot = 0; /* they are taken where states are measured */
     solver->param->test_interval = solver->param->max_iter > 0 ? solver->param->max_iter : 1;
     qf_status status = begin(t, solver);
+    now.kept_on_disk = t->progress.kept.iteration;
     if (status == QF_OK)
         status = open_measures(t, &now);
     if (status == QF_OK)
