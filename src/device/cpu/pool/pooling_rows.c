@@ -198,6 +198,17 @@ QF_CLONES void qf_pool_average_row_codes(const qf_pooling_shape *s, int row, con
 
 /* ---- backward ---- */
 
+/* value, or 0, without a branch: nobody foresees which channel had its maximum where. */
+static inline float value_if(bool wanted, float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= 0U - (uint32_t)wanted;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* safelen: vectors of 16 floats, not of 64 bytes of places, which few layers have channels for. */
 #define DEFINE_MAX_GRADIENT(name, place_type)                                                      \
     QF_CLONES void name(const qf_pooling_shape *s, int h, const place_type *place,                 \
                         const float *dy, float *dx)                                                \
@@ -210,8 +221,8 @@ QF_CLONES void qf_pool_average_row_codes(const qf_pooling_shape *s, int row, con
                 if (at < 0 || at >= s->in[1])                                                      \
                     continue;                                                                      \
                 float *restrict pixel = dx + (size_t)at * channels;                                \
-                _Pragma("omp simd") for (size_t c = 0; c < channels; c++) pixel[c] +=              \
-                    place[c] == here ? dy[c] : 0;                                                  \
+                _Pragma("omp simd safelen(16)") for (size_t c = 0; c < channels; c++) pixel[c] +=  \
+                    value_if(place[c] == here, dy[c]);                                             \
             }                                                                                      \
     }
 DEFINE_MAX_GRADIENT(qf_pool_max_gradient, uint8_t)
