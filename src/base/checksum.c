@@ -2,6 +2,7 @@
 #include "base/checksum.h"
 
 #include "base/buffer.h"
+#include "base/ending.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
@@ -29,8 +30,7 @@ char *qf_checksum_name(const char *file)
 
 bool qf_is_checksum(const char *file)
 {
-    const size_t length = strlen(file), tail = sizeof ending - 1;
-    return length > tail && strcmp(file + length - tail, ending) == 0;
+    return qf_find_ending(file, ending) != NULL;
 }
 
 qf_status qf_digest(qf_context *context, const char *path, int fd, char out[QF_DIGEST_TEXT])

@@ -2,6 +2,7 @@
 #include "train/snapshot.h"
 
 #include "base/checksum.h"
+#include "base/ending.h"
 #include "base/file.h"
 #include "base/finite.h"
 #include "base/memory.h"
@@ -169,20 +170,14 @@ static qf_status take_history(qf_solver *solver, const Caffe__SolverState *state
     return QF_OK;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), wanted = strlen(end);
-    return length >= wanted && strcmp(text + length - wanted, end) == 0;
-}
-
 /* Where ".solverstate" or ".solverstate.h5" begins; NULL: another kind of file. */
 static const char *state_extension(const char *path)
 {
     static const char *const endings[] = {".solverstate", ".solverstate.h5"};
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (ends_with(path, endings[i]))
-            return path + strlen(path) - strlen(endings[i]);
-    return NULL;
+    const char *found = NULL;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings && !found; i++)
+        found = qf_find_ending(path, endings[i]);
+    return found;
 }
 
 /* The file of weights that a state names. Where folders were moved, the one of that name beside the

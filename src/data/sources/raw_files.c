@@ -1,6 +1,7 @@
 /* Reading arrays of any of NumPy's plain types from files that hold nothing else. */
 #include "data/sources/raw_files.h"
 
+#include "base/ending.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/raw_blobs.h"
@@ -76,8 +77,7 @@ qf_status qf_raw_type_find(qf_context *context, const char *name, const qf_raw_t
 
 static int is_raw(const struct dirent *entry)
 {
-    const size_t length = strlen(entry->d_name);
-    return length > 4 && strcmp(entry->d_name + length - 4, ".bin") == 0;
+    return qf_find_ending(entry->d_name, ".bin") != NULL;
 }
 
 /* As Python sorts: by code, whatever the locale. */

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/disk.h"
+#include "base/ending.h"
 #include "base/file.h"
 #include "base/guard.h"
 #include "base/memory.h"
@@ -131,18 +132,12 @@ static qf_status check_table(qf_context *context, int folder, const char *name)
                           name);
 }
 
-static bool ends_in(const char *name, const char *end)
-{
-    const size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && strcmp(name + length - tail, end) == 0;
-}
-
 static qf_status link_file(qf_context *context, const reader *r, int folder, const char *path,
                            const char *name)
 {
     if (name[0] == '.' || strcmp(name, "LOCK") == 0 || strncmp(name, "LOG", 3) == 0)
         return QF_OK;
-    const bool is_table = ends_in(name, ".ldb") || ends_in(name, ".sst");
+    const bool is_table = qf_find_ending(name, ".ldb") || qf_find_ending(name, ".sst");
     qf_buffer from = {0}, to = {0};
     qf_buffer_print(&from, "%s/%s", path, name);
     qf_buffer_print(&to, "%s/%s", r->folder, name);

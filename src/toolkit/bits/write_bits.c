@@ -1,15 +1,10 @@
 /* A choice of bits as a file: a simplified configuration, JSON, or a picture. */
+#include "base/ending.h"
 #include "base/file.h"
 #include "toolkit/report/put.h"
 
 #include <math.h>
 #include <string.h>
-
-static bool ends_in(const char *file, const char *ending)
-{
-    const size_t length = strlen(file), tail = strlen(ending);
-    return length > tail && strcmp(file + length - tail, ending) == 0;
-}
 
 /* ---- the configuration ---- */
 
@@ -192,9 +187,9 @@ static void put_picture(qf_buffer *out, const qf_bits_result *r)
 qf_status qf_bits_write(qf_context *context, const qf_bits_result *result, const char *file)
 {
     qf_buffer out = {0};
-    if (ends_in(file, ".json"))
+    if (qf_find_ending(file, ".json"))
         put_json(&out, result);
-    else if (ends_in(file, ".svg"))
+    else if (qf_find_ending(file, ".svg"))
         put_picture(&out, result);
     else
         put_definition(&out, result);

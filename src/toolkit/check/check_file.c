@@ -1,6 +1,7 @@
 /* Is a file what it was, and are its numbers numbers? For files that went through other hands, and
  * for trainings that went wrong. */
 #include "base/checksum.h"
+#include "base/ending.h"
 #include "base/finite.h"
 #include "base/memory.h"
 #include "base/rows.h"
@@ -217,12 +218,6 @@ static const struct {
     {QF_FILE_RECORD, NULL, look_at_record},
 };
 
-static bool ends_in(const char *file, const char *ending)
-{
-    const size_t length = strlen(file), tail = ending ? strlen(ending) : 0;
-    return tail && length > tail && strcmp(file + length - tail, ending) == 0;
-}
-
 /* *looked false: nothing in it is known to be numbers. */
 static qf_status look_into(look *l, bool *looked)
 {
@@ -232,7 +227,7 @@ static qf_status look_into(look *l, bool *looked)
         if (kinds[i].type == type)
             return kinds[i].look_at(l);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (ends_in(l->file, kinds[i].ending))
+        if (kinds[i].ending && qf_find_ending(l->file, kinds[i].ending))
             return kinds[i].look_at(l);
     *looked = false;
     return QF_OK;

@@ -2,6 +2,7 @@
  * made of the uniformly quantised model. It marks the operations whose weights are to be
  * compressed, and names the layers in them. */
 #include "base/amct_log.h"
+#include "base/ending.h"
 #include "toolkit/config/json_file.h"
 #include "toolkit/config/ptq_config.h"
 #include "toolkit/prepare/graph.h"
@@ -15,17 +16,11 @@ typedef struct mapping {
     size_t marked; /* layers */
 } mapping;
 
-static bool ends_with(const char *name, const char *ending)
-{
-    const size_t length = strlen(name), tail = strlen(ending);
-    return length >= tail && strcmp(name + length - tail, ending) == 0;
-}
-
 /* A layer that quantisation put beside another. */
 static bool is_inserted(const char *name)
 {
-    return ends_with(name, "_quant_layer") || ends_with(name, "_dequant_layer") ||
-           ends_with(name, "_anti_quant_layer");
+    return qf_find_ending(name, "_quant_layer") || qf_find_ending(name, "_dequant_layer") ||
+           qf_find_ending(name, "_anti_quant_layer");
 }
 
 static void mark(mapping *m, const char *name)

@@ -3,6 +3,7 @@
 #include "toolkit/prepare/calibrated_weights.h"
 
 #include "base/amct_log.h"
+#include "base/ending.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "toolkit/config/bits.h"
@@ -31,17 +32,16 @@ typedef struct taking {
 static qf_status name_beside(qf_context *context, const char *record, const char *tail,
                              bool must_be, char **out)
 {
-    static const char ending[] = "record.txt";
-    const size_t length = strlen(record), end = sizeof ending - 1;
+    const char *end = qf_find_ending(record, "record.txt");
     qf_buffer name = {0};
     *out = NULL;
-    if (length < end || strcmp(record + length - end, ending) != 0)
+    if (!end)
         return qf_fail(
             context, QF_E_ARGUMENT,
             "roundings and biases are those of a fake-quant model beside the record, but "
             "%s is no PREFIX_record.txt of `qaffe ptq run`",
             record);
-    qf_buffer_append(&name, record, length - end);
+    qf_buffer_append(&name, record, (size_t)(end - record));
     qf_buffer_print(&name, "%s", tail);
     if (name.failed) {
         qf_buffer_release(&name);

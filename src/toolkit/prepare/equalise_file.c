@@ -1,4 +1,5 @@
 /* Equalising the weights of a file, by themselves and as a step of a flow. */
+#include "base/ending.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/output.h"
@@ -49,11 +50,10 @@ qf_status qf_equalise_weights(qf_context *context, const char *model_file, const
  * beside it. False: a record of another name has none. */
 static bool name_beside(const char *record, qf_buffer *name)
 {
-    static const char ending[] = "record.txt";
-    const size_t length = strlen(record), tail = sizeof ending - 1;
-    if (length < tail || strcmp(record + length - tail, ending) != 0)
+    const char *end = qf_find_ending(record, "record.txt");
+    if (!end)
         return false;
-    qf_buffer_append(name, record, length - tail);
+    qf_buffer_append(name, record, (size_t)(end - record));
     qf_buffer_print(name, "%s", QF_EQUALISED_WEIGHTS);
     return true;
 }

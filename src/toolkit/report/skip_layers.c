@@ -1,21 +1,16 @@
 /* The layers that are to stay float, as a file for the commands that quantise. */
+#include "base/ending.h"
 #include "base/file.h"
 #include "toolkit/report/put.h"
 
 #include <string.h>
-
-static bool is_json(const char *file)
-{
-    const size_t length = strlen(file);
-    return length > 5 && strcmp(file + length - 5, ".json") == 0;
-}
 
 qf_status qf_sensitivity_write_skip_layers(qf_context *context, const qf_sensitivity_result *result,
                                            const char *file)
 {
     qf_buffer out = {0};
     bool first = true;
-    const bool json = is_json(file);
+    const bool json = qf_find_ending(file, ".json");
     qf_buffer_print(&out, json ? "{\"skip_layers\": [" : "");
     for (size_t i = 0; i < result->layers; i++) {
         if (!result->layer[i]->skip)
