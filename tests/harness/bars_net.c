@@ -83,6 +83,21 @@ qf_qat_options test_bars_options(const char *model)
     return o;
 }
 
+qf_qat_options test_bars_early(const char *model, float base_lr)
+{
+    test_write_text(
+        context, "early.prototxt",
+        "net: 'net.prototxt' base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' max_iter: 20 "
+        "test_iter: 1 test_interval: 200 test_initialization: false snapshot_prefix: 'early' "
+        "random_seed: 1");
+    test_command(0, "Optimization Done.", "", "train --solver early.prototxt");
+    qf_qat_options o = test_bars_options(model);
+    o.weights = "early_iter_20.caffemodel";
+    o.validation_data = "more_lmdb";
+    o.base_lr = base_lr;
+    return o;
+}
+
 qf_qat_result *test_bars_run(const qf_qat_options *o)
 {
     qf_qat_result *result;

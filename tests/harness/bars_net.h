@@ -32,6 +32,8 @@ void test_put_bars(const char *path, int count, uint64_t seed, int misled, uint3
 qf_qat_options test_bars_options(const char *model);
 /* By the same seed each time. */
 qf_qat_result *test_bars_run(const qf_qat_options *options);
+/* early_iter_20.caffemodel, with more to learn: a short run at `base_lr` that keeps an average. */
+qf_qat_options test_bars_early(const char *model, float base_lr);
 /* The run ends with this in its sentence. */
 void test_bars_refuse(const qf_qat_options *options, const char *part);
 /* Two files have the same bytes. */

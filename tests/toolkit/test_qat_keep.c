@@ -429,16 +429,7 @@ static void an_average_outlives_what_diverges_later(void **state)
                     "} } " BARS_DATA("TEST", "test_lmdb", "") BARS_BODY
                     "layer { name: 'far' type: 'EuclideanLoss' bottom: 'ip' bottom: 'wanted' top: "
                     "'far' loss_weight: 1e-9 include { phase: TRAIN } } ");
-    test_write_text(
-        context, "early.prototxt",
-        "net: 'net.prototxt' base_lr: 0.05 momentum: 0.9 lr_policy: 'fixed' max_iter: 20 "
-        "test_iter: 1 test_interval: 200 test_initialization: false snapshot_prefix: 'early' "
-        "random_seed: 1");
-    test_command(0, "Optimization Done.", "", "train --solver early.prototxt");
-    qf_qat_options o = test_bars_options("late.prototxt");
-    o.weights = "early_iter_20.caffemodel";
-    o.validation_data = "more_lmdb";
-    o.base_lr = 2e-3;
+    qf_qat_options o = test_bars_early("late.prototxt", 2e-3F);
     for (int resumed = 0; resumed < 2; resumed++) {
         o.resume = resumed;
         qf_qat_result *result = test_bars_run(&o);

@@ -132,6 +132,17 @@ static qf_action stop_later(void *user)
     return p->left-- > 0 ? QF_CONTINUE : QF_STOP;
 }
 
+/* It is in memory between snapshots. */
+static void so_does_one_that_keeps_an_average(void **state)
+{
+    (void)state;
+    const qf_qat_options o = test_bars_early("net.prototxt", 2e-3F);
+    qf_qat_result *result = test_bars_run(&o);
+    assert_true(result->kept_average);
+    qf_qat_result_destroy(result);
+    kill_and_resume(o, 8);
+}
+
 static void a_stopped_run_goes_on(void **state)
 {
     (void)state;
@@ -176,6 +187,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_run_ends_in_the_same_bytes),
         cmocka_unit_test(so_does_one_with_a_teacher),
+        cmocka_unit_test(so_does_one_that_keeps_an_average),
         cmocka_unit_test(a_stopped_run_goes_on),
     };
     return cmocka_run_group_tests(tests, test_bars_start, test_stop_in_folder);
