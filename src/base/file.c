@@ -2,8 +2,8 @@
 #include "base/file.h"
 
 #include "base/disk.h"
+#include "base/file_writer.h"
 #include "base/memory.h"
-#include "base/output.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -113,33 +113,14 @@ qf_status qf_make_parents(qf_context *context, const char *path)
     return status;
 }
 
-static qf_status put_bytes(qf_context *context, const qf_output *output, const char *bytes,
-                           size_t size)
-{
-    for (size_t written = 0; written < size;) {
-        ssize_t step = write(output->fd, bytes + written, size - written);
-        if (step < 0 && errno == EINTR)
-            continue;
-        if (step < 0) {
-            const int error = errno;
-            if (output->temporary)
-                (void)!ftruncate(output->fd, 0); /* so that what is free can be told */
-            return qf_fail_writing(context, output->path, error, size);
-        }
-        written += (size_t)step;
-    }
-    return QF_OK;
-}
-
 qf_status qf_file_write(qf_context *context, const char *path, const void *bytes, size_t size,
                         unsigned mode)
 {
-    qf_output output;
-    QF_TRY(qf_output_open(context, path, false, (mode_t)mode, &output));
-    const qf_size_guard guard = qf_size_guard_begin();
-    qf_status status = put_bytes(context, &output, bytes, size);
-    qf_size_guard_end(&guard);
-    return qf_output_finish(context, &output, status);
+    qf_file_writer writer;
+    QF_TRY(qf_file_writer_open(context, path, size, mode, &writer));
+    if (size)
+        qf_file_writer_put(&writer, bytes, size);
+    return qf_file_writer_finish(&writer);
 }
 
 qf_status qf_file_open_log(qf_context *context, const char *path, FILE **out)

@@ -1,5 +1,6 @@
 /* Messages from and to protobuf's wire format. */
 #include "base/file.h"
+#include "base/file_writer.h"
 #include "base/memory.h"
 #include "model/allowance.h"
 #include "model/field.h"
@@ -216,15 +217,22 @@ qf_status qf_wire_read(qf_context *context, const char *path,
     return qf_wrong_file(context, status, path, qf_file_type_of_message(type, false));
 }
 
+static qf_status packed_size(qf_context *context, const char *name, const void *message,
+                             size_t *size)
+{
+    *size = protobuf_c_message_get_packed_size(message);
+    return *size <= QF_FILE_MAX
+               ? QF_OK
+               : qf_fail(context, QF_E_UNSUPPORTED,
+                         "%s would take %zu bytes; protobuf files end at %zu bytes", name, *size,
+                         QF_FILE_MAX);
+}
+
 qf_status qf_wire_pack(qf_context *context, const char *name, const void *message, void **bytes,
                        size_t *size)
 {
     *bytes = NULL;
-    *size = protobuf_c_message_get_packed_size(message);
-    if (*size > QF_FILE_MAX)
-        return qf_fail(context, QF_E_UNSUPPORTED,
-                       "%s would take %zu bytes; protobuf files end at %zu bytes", name, *size,
-                       QF_FILE_MAX);
+    QF_TRY(packed_size(context, name, message, size));
     *bytes = qf_alloc_raw(*size + 1, 1);
     if (!*bytes)
         return qf_fail(context, QF_E_MEMORY, "no memory to write %s (%zu bytes)", name, *size);
@@ -232,12 +240,23 @@ qf_status qf_wire_pack(qf_context *context, const char *name, const void *messag
     return QF_OK;
 }
 
+typedef struct packing {
+    ProtobufCBuffer base; /* first, so that one is the other */
+    qf_file_writer file;
+} packing;
+
+static void append(ProtobufCBuffer *buffer, size_t size, const uint8_t *bytes)
+{
+    qf_file_writer_put(&((packing *)buffer)->file, bytes, size);
+}
+
+/* Without a second copy of all weights in memory. */
 qf_status qf_wire_write(qf_context *context, const char *path, const void *message, unsigned mode)
 {
-    void *bytes;
+    packing p = {.base = {.append = append}};
     size_t size;
-    QF_TRY(qf_wire_pack(context, path, message, &bytes, &size));
-    qf_status status = qf_file_write(context, path, bytes, size, mode);
-    qf_free(bytes);
-    return status;
+    QF_TRY(packed_size(context, path, message, &size));
+    QF_TRY(qf_file_writer_open(context, path, size, mode, &p.file));
+    protobuf_c_message_pack_to_buffer(message, &p.base);
+    return qf_file_writer_finish(&p.file);
 }
