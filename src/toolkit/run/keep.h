@@ -153,6 +153,8 @@ qf_status qf_run_progress_read(qf_run_training *training, bool *found);
 qf_status qf_run_progress_write(qf_run_training *training);
 /* PREFIX_iter_N.ENDING, for qf_free(); NULL: no memory. */
 char *qf_run_snapshot_name(const qf_run_training *training, int iteration, const char *ending);
+/* Such a file, and its checksum, where they are there. */
+void qf_run_snapshot_remove(const qf_run_training *training, int iteration, const char *ending);
 void qf_run_progress_report(const qf_run_training *training, qf_qat_result *out);
 
 /* ---- run_re_estimate.c ---- */

@@ -11,7 +11,6 @@
 
 #include <limits.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { EVERY = 4 }; /* iterations: one pass over the parameters is little beside so many steps */
 
@@ -153,13 +152,7 @@ qf_status qf_run_average_save(qf_run_training *t, qf_run_average *average, int i
 
 void qf_run_average_remove(const qf_run_training *t, int iteration)
 {
-    static const char *const endings[] = {"average.caffemodel", "average.caffemodel.sha256"};
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        char *file = qf_run_snapshot_name(t, iteration, endings[i]);
-        if (file)
-            unlink(file);
-        qf_free(file);
-    }
+    qf_run_snapshot_remove(t, iteration, ending);
 }
 
 static qf_status rename_weights(qf_context *context, const char *from, const char *to)

@@ -5,10 +5,12 @@
 #include "base/memory.h"
 #include "toolkit/toolkit.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 char *qf_run_snapshot_name(const qf_run_training *t, int iteration, const char *ending)
 {
@@ -17,6 +19,19 @@ char *qf_run_snapshot_name(const qf_run_training *t, int iteration, const char *
     char *copy = name.failed ? NULL : qf_strdup(name.data);
     qf_buffer_release(&name);
     return copy;
+}
+
+/* Asks for no memory: what has gone well does not fail, or leave files, for lack of it. */
+void qf_run_snapshot_remove(const qf_run_training *t, int iteration, const char *ending)
+{
+    static const char *const tails[] = {"", ".sha256"};
+    char name[PATH_MAX];
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        const int length =
+            snprintf(name, sizeof name, "%s_iter_%d.%s%s", t->prefix, iteration, ending, tails[i]);
+        if (length > 0 && (size_t)length < sizeof name)
+            unlink(name);
+    }
 }
 
 /* ---- the options that a run goes on with ---- */

@@ -12,7 +12,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Measures: ten, or as many as take a small part of the time with, where a backward pass is two
  * forward passes: one item measured for seven that are trained on is a twentieth. */
@@ -109,14 +108,6 @@ typedef struct training {
 
 /* ---- states on the disk ---- */
 
-static void remove_file(qf_run_training *t, int iteration, const char *ending)
-{
-    char *name = qf_run_snapshot_name(t, iteration, ending);
-    if (name)
-        unlink(name);
-    qf_free(name);
-}
-
 /* What neither goes on nor is kept. The start stays: the table is of it. */
 static void remove_unused(qf_run_training *t, int iteration)
 {
@@ -125,12 +116,9 @@ static void remove_unused(qf_run_training *t, int iteration)
         return;
     if (iteration != p->kept.iteration || !p->kept.average)
         qf_run_average_remove(t, iteration);
-    remove_file(t, iteration, "solverstate");
-    remove_file(t, iteration, "solverstate.sha256");
-    if (iteration == p->kept.iteration)
-        return;
-    remove_file(t, iteration, "caffemodel");
-    remove_file(t, iteration, "caffemodel.sha256");
+    qf_run_snapshot_remove(t, iteration, "solverstate");
+    if (iteration != p->kept.iteration)
+        qf_run_snapshot_remove(t, iteration, "caffemodel");
 }
 
 /* The snapshot comes first: at every moment the file of the progress names one that is there. */
