@@ -59,9 +59,12 @@ static dnnl_status_t make(const void *self, const qf_convolution_shape *s, const
     const size_t first = at->row * (size_t)s->out[1] * (size_t)out;
     if (of->rounded)
         qf_bf16_to_float_part(of->rounded + first, at->own, pixels * (size_t)out);
-    return QF_KERNEL(dnnl_sgemm('N', 'N', (dnnl_dim_t)pixels, patch, out, 1,
-                                of->rounded ? at->own : of->values + first, out, of->weights, patch,
-                                0, at->patches, patch));
+    const float *dy = of->rounded ? at->own : of->values + first;
+    return qf_patches_lie_across(s)
+               ? QF_KERNEL(dnnl_sgemm('T', 'T', patch, (dnnl_dim_t)pixels, out, 1, of->weights,
+                                      patch, dy, out, 0, at->patches, (dnnl_dim_t)pixels))
+               : QF_KERNEL(dnnl_sgemm('N', 'N', (dnnl_dim_t)pixels, patch, out, 1, dy, out,
+                                      of->weights, patch, 0, at->patches, patch));
 }
 
 QF_CLONES static void add_gradients(const void *from, void *to, size_t n)
@@ -78,7 +81,13 @@ static qf_status run(qf_context *context, const qf_convolution_shape *s, operand
                      const float *w, const int8_t *codes, qf_tensor *dx)
 {
     const size_t row = (size_t)s->out[1] * (size_t)s->out_channels;
-    const qf_patches patches = {s, 1, of.rounded ? row : 0, make, add_gradients, &of};
+    const qf_patches patches = {.shape = s,
+                                .groups = 1,
+                                .across = qf_patches_lie_across(s),
+                                .scratch = of.rounded ? row : 0,
+                                .make = make,
+                                .add = add_gradients,
+                                .self = &of};
     float *result;
     QF_TRY(qf_write(context, dx, QF_NHWC, &result));
     qf_array *packed =

@@ -13,6 +13,11 @@ bool qf_patches_fit(const qf_convolution_shape *s)
            (double)s->out[1] * s->kernel[0] * s->kernel[1] * s->in_channels <= ROW;
 }
 
+bool qf_patches_lie_across(const qf_convolution_shape *s)
+{
+    return s->in_channels == 1 && s->stride[1] == 1;
+}
+
 static int at_least(int a, int b)
 {
     return a > b ? a : b;
@@ -66,6 +71,20 @@ static void add_row(const qf_patches *p, const int32_t *patches, int k, int32_t 
         }
 }
 
+/* The same of patches that lie across, whose values for one place in the kernel are `apart` from
+ * those for the next. */
+static void add_row_across(const qf_patches *p, const int32_t *places, size_t apart,
+                           int32_t *image_row)
+{
+    const qf_convolution_shape *s = p->shape;
+    for (int k = 0; k < s->kernel[1]; k++, places += apart) {
+        const int left = k * s->dilation[1] - s->pad[1]; /* of the first pixel */
+        const int first = at_least(0, -left), end = at_most(s->out[1], s->in[1] - left);
+        if (first < end)
+            p->add(places + first, image_row + left + first, (size_t)(end - first));
+    }
+}
+
 /* One band of an image, its rows first … end − 1; `own` for one thread. */
 static dnnl_status_t add_band(const qf_patches *p, int n, int first, int end, int tile,
                               const qf_patch_rows *own, int32_t *image)
@@ -73,7 +92,7 @@ static dnnl_status_t add_band(const qf_patches *p, int n, int first, int end, in
     const qf_convolution_shape *s = p->shape;
     const int reach = (s->kernel[0] - 1) * s->dilation[0], stride = s->stride[0];
     const int row_end = at_most(s->out[0], (end - 1 + s->pad[0]) / stride + 1);
-    const size_t values = (size_t)s->out[1] * values_of_patch(s, p->groups);
+    const size_t columns = (size_t)s->out[1], values = columns * values_of_patch(s, p->groups);
     int row = at_least(0, (first + s->pad[0] - reach + stride - 1) / stride);
     dnnl_status_t status = dnnl_success;
     for (; row < row_end && status == dnnl_success; row += tile) {
@@ -84,9 +103,15 @@ static dnnl_status_t add_band(const qf_patches *p, int n, int first, int end, in
         for (int r = 0; r < rows && status == dnnl_success; r++)
             for (int k = 0; k < s->kernel[0]; k++) {
                 const int y = (row + r) * stride - s->pad[0] + k * s->dilation[0];
-                if (y >= first && y < end)
-                    add_row(p, (const int32_t *)own->patches + (size_t)r * values, k,
-                            image + (size_t)y * (size_t)s->in[1] * (size_t)s->in_channels);
+                if (y < first || y >= end)
+                    continue;
+                const int32_t *patches = own->patches;
+                int32_t *to = image + (size_t)y * (size_t)s->in[1] * (size_t)s->in_channels;
+                if (p->across)
+                    add_row_across(p, patches + (size_t)(k * s->kernel[1] * rows + r) * columns,
+                                   (size_t)rows * columns, to);
+                else
+                    add_row(p, patches + (size_t)r * values, k, to);
             }
     }
     return status;

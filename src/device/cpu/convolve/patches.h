@@ -12,13 +12,15 @@
 /* Pixels of `rows` rows of one image, the first one being row `row` of the whole batch. */
 typedef struct qf_patch_rows {
     size_t row, rows;
-    void *patches; /* receives (pixels, groups, kernel rows, kernel columns, channels / groups) */
+    void *patches; /* receives (pixels, groups, kernel rows, kernel columns, channels / groups), or
+                      where they lie across (kernel rows, kernel columns, pixels) */
     float *own;    /* `scratch` values for each row, the caller's */
 } qf_patch_rows;
 
 typedef struct qf_patches {
     const qf_convolution_shape *shape; /* of the convolution whose transpose this is */
     int groups;                        /* of which a patch consists */
+    bool across;                       /* see qf_patches_lie_across() */
     size_t scratch;
     /* Multiply, on the calling thread. */
     dnnl_status_t (*make)(const void *self, const qf_convolution_shape *, const qf_patch_rows *);
@@ -28,6 +30,9 @@ typedef struct qf_patches {
 
 /* Two axes, and patches of a row of pixels that are no burden on memory. */
 bool qf_patches_fit(const qf_convolution_shape *shape);
+/* One channel, and neighbours a column apart: then a row of pixels is added at once for each place
+ * in the kernel, where a patch has but few values side by side. */
+bool qf_patches_lie_across(const qf_convolution_shape *shape);
 /* Adds all patches to `images`, (batch, rows, columns, channels). Each sum is taken in one order,
  * whatever the number of threads. */
 qf_status qf_patches_add(qf_context *context, const qf_patches *patches, void *images);

@@ -116,9 +116,11 @@ static qf_status sum_integers(qf_context *context, const qf_convolution_shape *s
     pack(s, weights, packed->bytes);
     fill_rows(s, bias, count, y);
     const operands of = {codes, x->code_zero, packed->bytes};
-    const qf_patches patches = {
-        s,  depthwise ? 1 : s->groups, 0, depthwise ? make_depthwise : make_matrix, add_patch_sums,
-        &of};
+    const qf_patches patches = {.shape = s,
+                                .groups = depthwise ? 1 : s->groups,
+                                .make = depthwise ? make_depthwise : make_matrix,
+                                .add = add_patch_sums,
+                                .self = &of};
     const qf_status status = qf_patches_add(context, &patches, y);
     qf_array_release(packed);
     return status;
