@@ -71,7 +71,8 @@ static inline uint32_t first_place(const qf_pooling_shape *s, const window *w)
                         _Pragma("omp simd") for (size_t c = 0; c < n; c++)                         \
                         {                                                                          \
                             const bool greater = pixel[c] > best[c];                               \
-                            kept[c] = greater ? here : kept[c];                                    \
+                            const lane all = (lane)(0 - (lane)greater);                            \
+                            kept[c] = (lane)((kept[c] & ~all) | (here & all));                     \
                             best[c] = greater ? pixel[c] : best[c];                                \
                         }                                                                          \
                     }                                                                              \
