@@ -45,7 +45,8 @@ static inline uint32_t first_place(const qf_pooling_shape *s, const window *w)
 /*
  * One row of outputs. `lane` holds places while the window is walked: as wide as the value, so that
  * both fit the same vectors. FIRST: what a window begins with; the first of equal values wins. No
- * code is below 0, so there the first place stands where all are 0.
+ * code is below 0, so there the first place stands where all are 0. Places are chosen by masks: no
+ * branch could be foreseen.
  */
 #define DEFINE_MAX_ROW(name, value, lane, place_type, FIRST, FIRST_PLACE)                          \
     QF_CLONES void name(const qf_pooling_shape *s, int row, const value *image, value *y,          \
