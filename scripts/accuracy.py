@@ -9,9 +9,10 @@
     scripts/accuracy.py table                                          what was measured, in Markdown
 
 Each measurement is a line of JSON in RESULTS; one that is there already is not made again, so that a run that was stopped goes
-on where it was. What trains runs with the seeds 1 to 3; those of peers that only calibrate choose the images. Needs the
-Python packages of the build (PYTHONPATH=build/release/python), lmdb, numpy, pillow and protobuf; the peers need a Python that
-has them (bench/peers/README.md), given by --peer-python. docs/accuracy.md has the results.
+on where it was. What each test image counts is kept in WORK/marks, for the error of differences. What trains runs with the
+seeds 1 to 3; those of peers that only calibrate choose the images. Needs the Python packages of the build
+(PYTHONPATH=build/release/python), lmdb, numpy, pillow and protobuf; the peers need a Python that has them
+(bench/peers/README.md), given by --peer-python. docs/accuracy.md has the results.
 """
 import argparse
 import json
@@ -69,6 +70,11 @@ def run(command, log):
         print("failed (%d): %s\n  %s" % (done.returncode, " ".join(command), "\n  ".join(tail)), file=sys.stderr, flush=True)
         return None, 0
     return done.stdout, round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
+
+
+def marks_file(options, net, method, seed):
+    """What each test image counted."""
+    return os.path.join(options.work, "marks", net, "%s_%d.npy" % (re.sub(r"[^A-Za-z0-9.-]+", "_", method), seed))
 
 
 # ---- qaffe ----
@@ -137,15 +143,18 @@ def measure(options, results, folder, settings, jobs):
                      "measured": accuracies(text, "state"), "images": settings["test_images"],
                      "seen": iterations and int(iterations) * settings["batch"],
                      "rate": field(out + "_solver.prototxt", "base_lr"), "seconds": round(time.monotonic() - begin, 1),
-                     "cpu_seconds": work,
-                     **(distance_to_float(folder, out, settings["test_images"]) if method == "qaffe ptq run" else {})})
+                     "cpu_seconds": work, **look_at_scores(options, folder, out, settings, method, seed)})
 
 
-def distance_to_float(folder, out, images):
-    """Of the scores of the deploy model OUT_deploy_model.prototxt."""
+def look_at_scores(options, folder, out, settings, method, seed):
+    """Of the deploy model OUT_deploy_model.prototxt, image by image; of a calibrated one how far it is from float."""
     import accuracy_cases
     import pixels
-    found, _ = accuracy_cases.test_scores(out + "_deploy_model.prototxt", out + "_deploy_weights.caffemodel", images)
+    images = settings["test_images"]
+    found, labels = accuracy_cases.test_scores(out + "_deploy_model.prototxt", out + "_deploy_weights.caffemodel", images)
+    pixels.judged(found, labels, marks_file(options, settings["name"], method, seed))
+    if method != "qaffe ptq run":
+        return {}
     expected, _ = accuracy_cases.test_scores(folder + "/train_test.prototxt", folder + "/weights.caffemodel", images)
     return pixels.distance(found, expected)
 
@@ -158,7 +167,7 @@ def peer_row(options, results, script, arguments, net, label, seed):
     log = os.path.join(options.work, "runs", "%s_%s_%d.log" % (net, re.sub(r"\W+", "_", label), seed))
     os.makedirs(os.path.dirname(log), exist_ok=True)
     text, work = run([options.peer_python, str(HERE / "bench/peers" / script), "--threads", str(options.threads),
-                "--seed", str(seed)] + arguments, log)
+                      "--seed", str(seed), "--marks", marks_file(options, net, label, seed)] + arguments, log)
     lines = [line for line in (text or "").splitlines() if line.startswith("{")]
     if lines:
         results.add({**json.loads(lines[-1]), "cpu_seconds": work})
@@ -200,8 +209,16 @@ def cell(values):
     return "%.2f" % mean if error is None else "%.2f ± %.2f" % (mean, error)
 
 
-def difference(a, b):
-    return "%+.2f" % (sum(a) / len(a) - sum(b) / len(b)) if a and b else ""
+def difference(options, results, net, method, other):
+    """Of accuracies, and the standard error that the test images leave in it."""
+    import pixels
+    a, b = values_of(results, net, method), values_of(results, net, other)
+    if not a or not b:
+        return ""
+    files = [[file for row in results.rows if (row["net"], row["method"]) == (net, name)
+              for file in [marks_file(options, net, name, row["seed"])] if os.path.exists(file)] for name in (method, other)]
+    error = pixels.error_of_difference(*files)
+    return "%+.2f" % (sum(a) / len(a) - sum(b) / len(b)) + ("" if error is None else " ± %.2f" % error)
 
 
 def row_of(cells):
@@ -232,7 +249,7 @@ def print_distances(results, order):
             print(row_of([net] + cells + ["%.2f" % floats[0], scatter(values_of(results, net, LABELS["chance"]))]))
 
 
-def print_table(results, order):
+def print_table(options, results, order):
     """W8A8: a row a net, and what the comparison is about, retrained less calibrated and less the best peer. Then W4A4."""
     methods = list(dict.fromkeys(row["method"] for row in results.rows))
     columns = COLUMNS + tuple((name, name) for name in sorted(methods) if name.startswith("qaffe qat run -"))
@@ -241,13 +258,12 @@ def print_table(results, order):
     for net in order:
         rows = [row for row in results.rows if row["net"] == net and row["method"] in dict(columns)]
         if rows:
-            peers = [values_of(results, net, name) for name, _ in columns if not name.startswith("qaffe")]
-            trained_well = [values for values in peers if values and None not in values]
-            best = max(trained_well, key=lambda values: sum(values) / len(values), default=[])
-            qat, calibrated = values_of(results, net, "qaffe qat run"), values_of(results, net, "qaffe ptq run")
+            peers = {name: values_of(results, net, name) for name, _ in columns if not name.startswith("qaffe")}
+            best = max((name for name, values in peers.items() if values and None not in values), default="",
+                       key=lambda name: sum(peers[name]) / len(peers[name]))
             print(row_of([net, str(rows[0]["images"]), "%.2f" % rows[0]["float"]]
                          + [cell(values_of(results, net, name)) for name, _ in columns]
-                         + [difference(qat, calibrated), difference(qat, best)]))
+                         + [difference(options, results, net, "qaffe qat run", other) for other in ("qaffe ptq run", best)]))
     print_distances(results, order)
     heads = ["net", "method", "float", "before training", "accuracy", "runs", "images seen", "rate"]
     print("\n" + row_of(heads) + "\n|" + "---|" * len(heads))
@@ -300,7 +316,7 @@ def main():
         sys.exit("accuracy.py: no net is called %s; there are %s" % (
             " and ".join(sorted(set(options.only) - set(names))), ", ".join(names)))
     if options.what == "table":
-        print_table(results, names)
+        print_table(options, results, names)
         return
     data = os.path.abspath(options.data)
     for case in cases:
@@ -309,7 +325,7 @@ def main():
             folder = accuracy_cases.prepare(case, str(options.build / "qaffe"), data, options.work)
             MEASURES[options.what](options, results, folder, json.loads(pathlib.Path(folder, "images.json").read_text()))
     if options.what != "nets":
-        print_table(results, names)
+        print_table(options, results, names)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """ONNX Runtime's quantize_static and NNCF's quantize of a net that `scripts/accuracy.py nets` laid out: accuracy in W8A8.
 
-    onnx_ptq.py --net FOLDER --method ort|nncf|chance [--calibration N] [--seed S]
+    onnx_ptq.py --net FOLDER --method ort|nncf|chance [--calibration N] [--seed S] [--marks FILE]
 
 Both begin with the float model that `qaffe export-onnx` wrote, see the same N training images, and are run by ONNX Runtime.
 ONNX Runtime: QDQ, weights s8 per channel, activations u8, ranges by MinMax. NNCF: its defaults with the preset MIXED, which
@@ -91,6 +91,7 @@ def main():
     parser.add_argument("--steps", type=float, default=1, help="of s8, within which chance moves a weight")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--marks", help="a file for what each test image counts")
     options = parser.parse_args()
     begin = time.monotonic()
     images, tests = pixels.Images(options.net, "train"), pixels.Images(options.net, "test")
@@ -107,7 +108,7 @@ def main():
         quantised = Scores(target, options.threads)
         found = pixels.all_scores(quantised, tests)
         pixels.report(label, version, tests, begin, seed=options.seed, float=images.settings["float"],
-                      accuracy=100 * float((found.argmax(1) == tests.labels).mean()), calibration=len(chosen),
+                      calibration=len(chosen), **pixels.judged(found, tests.labels, options.marks),
                       **pixels.distance(found, pixels.all_scores(in_float, tests)))
 
 

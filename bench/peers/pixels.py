@@ -56,13 +56,31 @@ def training(images, batch, seen, seed):
         yield images.batch(chosen, draw), images.labels[chosen]
 
 
-def accuracy(scores, images, size=100):
-    """Percent of the images that scores(batch) gets right."""
-    return 100 * sum(int((scores(batch).argmax(1) == labels).sum()) for batch, labels in images.batches(size)) / len(images)
-
-
 def all_scores(scores, images, size=100):
     return numpy.concatenate([scores(batch) for batch, _ in images.batches(size)])
+
+
+def judged(found, labels, file=None):
+    """Scores, images x classes. accuracy: percent of the images that are right. Scores that are quantised are often equal: of k
+    classes with the largest score each counts 1 / k, as choosing by lot would have it; `tied` percent of the images are such.
+    ties_wrong: as Caffe's Accuracy layer counts, to which a tie is wrong. What each image counts goes to the file, too."""
+    largest = found == found.max(1, keepdims=True)
+    count = largest.sum(1)
+    right = largest[numpy.arange(len(labels)), labels.astype(int)]
+    if file:
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        numpy.save(file, (right / count).astype(numpy.float32))
+    return {"accuracy": 100 * float((right / count).mean()), "tied": round(100 * float((count > 1).mean()), 2),
+            "ties_wrong": 100 * float((right & (count == 1)).mean())}
+
+
+def error_of_difference(files, others):
+    """Of the accuracies of two programs, each the mean of runs whose files judged() wrote: the standard error that the choice
+    of test images leaves in the difference, in percent. None where there are no files."""
+    if not files or not others:
+        return None
+    means = [numpy.mean([numpy.load(file) for file in runs], 0) for runs in (files, others)]
+    return 100 * float((means[0] - means[1]).std(ddof=1)) / math.sqrt(len(means[0]))
 
 
 def distance(found, expected):

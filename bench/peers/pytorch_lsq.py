@@ -97,6 +97,7 @@ def main():
     parser.add_argument("--seen", type=int, default=0, help="training images to show; 0: as many as the case says")
     parser.add_argument("--rate", type=float, default=0.01, help="the paper's for activations and weights of 2 to 4 bits")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--marks", help="a file for what each test image counts")
     options = parser.parse_args()
     begin = time.monotonic()
     torch.set_num_threads(options.threads)
@@ -113,7 +114,7 @@ def main():
     batches = pixels.training(images, settings["batch"], seen, options.seed)
     with torch.no_grad():
         model(torch.from_numpy(images.batch(range(settings["batch"]))))  # steps begin with these images
-    at_start = pixels.accuracy(scores_of(model), tests)
+    at_start = pixels.judged(pixels.all_scores(scores_of(model), tests), tests.labels)["accuracy"]
     optimizer = torch.optim.SGD(model.parameters(), lr=options.rate, momentum=0.9, weight_decay=settings["weight_decay"])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     loss = torch.nn.CrossEntropyLoss()
@@ -124,8 +125,8 @@ def main():
         optimizer.step()
         schedule.step()
     pixels.report("PyTorch LSQ, W%dA%d" % (options.bits, options.bits), "torch " + torch.__version__, tests, begin,
-                  seed=options.seed, float=settings["float"], start=at_start,
-                  accuracy=pixels.accuracy(scores_of(model.eval()), tests), seen=steps * settings["batch"], rate=options.rate)
+                  seed=options.seed, float=settings["float"], start=at_start, seen=steps * settings["batch"], rate=options.rate,
+                  **pixels.judged(pixels.all_scores(scores_of(model.eval()), tests), tests.labels, options.marks))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """PyTorch's quantisation-aware training, FX and PT2E, of a net that `scripts/accuracy.py nets` laid out: its accuracy in W8A8.
 
-    pytorch_qat.py --net FOLDER --method fx|pt2e [--seed S] [--seen N] [--rate R]
+    pytorch_qat.py --net FOLDER --method fx|pt2e [--seed S] [--seen N] [--rate R] [--marks FILE]
 
 As PyTorch's tutorials do: ranges from the first batches on by moving averages, SGD from the float weights, a hundredth of the
 float solver's rate, a tenth of that after two thirds; from then on ranges and BatchNorm's statistics stay. Where that
@@ -126,6 +126,7 @@ def main():
     parser.add_argument("--seen", type=int, default=0, help="training images to show; 0: as many as the case says")
     parser.add_argument("--rate", type=float, default=0, help="0: a hundredth of the float solver's")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--marks", help="a file for what each test image counts")
     options = parser.parse_args()
     begin = time.monotonic()
     torch.set_num_threads(options.threads)
@@ -136,9 +137,10 @@ def main():
         qat = train(options, images, seen, rate / divisor)
         if qat:
             break
+    judged = pixels.judged(pixels.all_scores(scores_of(qat.converted()), tests), tests.labels, options.marks) if qat \
+        else {"accuracy": None}
     pixels.report("PyTorch QAT, " + options.method.upper(), "torch " + torch.__version__, tests, begin, seed=options.seed,
-                  float=settings["float"], accuracy=pixels.accuracy(scores_of(qat.converted()), tests) if qat else None,
-                  seen=-(-seen // settings["batch"]) * settings["batch"], rate=rate / divisor)
+                  float=settings["float"], seen=-(-seen // settings["batch"]) * settings["batch"], rate=rate / divisor, **judged)
 
 
 if __name__ == "__main__":
