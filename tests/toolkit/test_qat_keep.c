@@ -2,10 +2,10 @@
  * test_qat_resume.c's. */
 #include "base/file.h"
 #include "base/memory.h"
-#include "data/stores/hdf5_writer.h"
 #include "harness/bars_net.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
+#include "harness/hdf5_list.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -386,12 +386,10 @@ enum { LATE_ITEMS = 4096, LATE_BATCH = 128 };
 static void put_bars_that_end(const char *name)
 {
     enum { PIXELS = BARS_SIDE * BARS_SIDE };
-    qf_hdf5_writer writer;
     qf_random random;
     float *data = qf_alloc(LATE_ITEMS * PIXELS, sizeof *data);
     float *label = qf_alloc(LATE_ITEMS, sizeof *label);
     float *wanted = qf_alloc(LATE_ITEMS * BARS_CLASSES, sizeof *wanted);
-    char *file = test_format("%s.h5", name), *list = test_format("%s.txt", name);
     qf_random_seed(&random, 7);
     for (int i = 0; i < LATE_ITEMS * PIXELS; i++) {
         const int class = i / PIXELS % BARS_CLASSES, k = i % PIXELS;
@@ -400,22 +398,13 @@ static void put_bars_that_end(const char *name)
         label[i / PIXELS] = (float)class;
     }
     wanted[(19 * LATE_BATCH + 5) * BARS_CLASSES] = 1e30F;
-    qf_status status = qf_hdf5_create(context, file, &writer);
-    if (status == QF_OK)
-        status = qf_hdf5_put_floats(&writer, "data", (int[]){LATE_ITEMS, 1, BARS_SIDE, BARS_SIDE},
-                                    4, data);
-    if (status == QF_OK)
-        status = qf_hdf5_put_floats(&writer, "label", (int[]){LATE_ITEMS}, 1, label);
-    if (status == QF_OK)
-        status =
-            qf_hdf5_put_floats(&writer, "wanted", (int[]){LATE_ITEMS, BARS_CLASSES}, 2, wanted);
-    assert_ok(context, qf_hdf5_finish(&writer, status));
-    test_write_text(context, list, file);
+    test_put_hdf5(name, (test_top[]){{"data", {LATE_ITEMS, 1, BARS_SIDE, BARS_SIDE}, 4, data},
+                                     {"label", {LATE_ITEMS}, 1, label},
+                                     {"wanted", {LATE_ITEMS, BARS_CLASSES}, 2, wanted},
+                                     {0}});
     qf_free(data);
     qf_free(label);
     qf_free(wanted);
-    qf_free(file);
-    qf_free(list);
 }
 
 /* What a run goes on from is older: an average that is kept stays in memory until a snapshot. */

@@ -122,16 +122,6 @@ static void so_does_one_with_a_teacher(void **state)
     kill_and_resume(o, 5);
 }
 
-typedef struct patience {
-    int left;
-} patience;
-
-static qf_action stop_later(void *user)
-{
-    patience *p = user;
-    return p->left-- > 0 ? QF_CONTINUE : QF_STOP;
-}
-
 /* It is in memory between snapshots. */
 static void so_does_one_that_keeps_an_average(void **state)
 {
@@ -141,6 +131,16 @@ static void so_does_one_that_keeps_an_average(void **state)
     assert_true(result->kept_average);
     qf_qat_result_destroy(result);
     kill_and_resume(o, 8);
+}
+
+typedef struct patience {
+    int left;
+} patience;
+
+static qf_action stop_later(void *user)
+{
+    patience *p = user;
+    return p->left-- > 0 ? QF_CONTINUE : QF_STOP;
 }
 
 static void a_stopped_run_goes_on(void **state)

@@ -1,9 +1,9 @@
 /* What qat run trains with where nobody says: rates found by a test, rates of the float solver,
  * iterations by epochs; and that looking for a rate leaves no trace in the training. */
 #include "base/file.h"
-#include "data/stores/hdf5_writer.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
+#include "harness/hdf5_list.h"
 #include "train/rate_test.h"
 
 #include <math.h>
@@ -15,7 +15,6 @@ enum { ITEMS = 96, TEST_ITEMS = 20, CHANNELS = 2, SIDE = 6, PIXELS = CHANNELS * 
 /* Pictures, and how much of two patterns is in each; `odd`: one label that is no number. */
 static void write_items(const char *name, int first, int count, bool odd)
 {
-    qf_hdf5_writer writer;
     float *data = qf_alloc((size_t)count * PIXELS, sizeof *data);
     float *label = qf_alloc((size_t)count * 2, sizeof *label);
     for (int i = 0; i < count; i++) {
@@ -25,18 +24,11 @@ static void write_items(const char *name, int first, int count, bool odd)
         label[2 * i] = (float)a;
         label[2 * i + 1] = odd && i == count - 1 ? NAN : (float)b;
     }
-    char *file = test_format("%s.h5", name), *list = test_format("%s.txt", name);
-    qf_status status = qf_hdf5_create(context, file, &writer);
-    if (status == QF_OK)
-        status = qf_hdf5_put_floats(&writer, "data", (int[]){count, CHANNELS, SIDE, SIDE}, 4, data);
-    if (status == QF_OK)
-        status = qf_hdf5_put_floats(&writer, "label", (int[]){count, 2}, 2, label);
-    assert_ok(context, qf_hdf5_finish(&writer, status));
-    test_write_text(context, list, file);
+    test_put_hdf5(name, (test_top[]){{"data", {count, CHANNELS, SIDE, SIDE}, 4, data},
+                                     {"label", {count, 2}, 2, label},
+                                     {0}});
     qf_free(data);
     qf_free(label);
-    qf_free(file);
-    qf_free(list);
 }
 
 #define SOURCE(phase, list)                                                                        \

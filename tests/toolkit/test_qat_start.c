@@ -1,8 +1,8 @@
 /* qat run beside what it began with: a rate that is too large for a super-resolution net (ESPCN),
  * the rate that is then named, and training that makes a net worse than calibration left it. */
-#include "data/stores/hdf5_writer.h"
 #include "harness/command.h"
 #include "harness/fixture.h"
+#include "harness/hdf5_list.h"
 #include "model/record.h"
 
 #include <math.h>
@@ -22,7 +22,6 @@ static float pixel(int image, int y, int x)
  * theirs as channels; `inverted`: their negatives. */
 static void write_pictures(const char *name, int first, int count, bool inverted)
 {
-    qf_hdf5_writer writer;
     float *low = qf_alloc((size_t)count * PIXELS, sizeof *low);
     float *high = qf_alloc((size_t)count * 4 * PIXELS, sizeof *high);
     for (int i = 0; i < count * PIXELS; i++) {
@@ -33,18 +32,11 @@ static void write_pictures(const char *name, int first, int count, bool inverted
             high[(image * 4 + c) * PIXELS + i % PIXELS] = inverted ? 1 - value : value;
         }
     }
-    char *file = test_format("%s.h5", name), *list = test_format("%s.txt", name);
-    qf_status status = qf_hdf5_create(context, file, &writer);
-    if (status == QF_OK)
-        status = qf_hdf5_put_floats(&writer, "data", (int[]){count, 1, SIZE, SIZE}, 4, low);
-    if (status == QF_OK)
-        status = qf_hdf5_put_floats(&writer, "label", (int[]){count, 4, SIZE, SIZE}, 4, high);
-    assert_ok(context, qf_hdf5_finish(&writer, status));
-    test_write_text(context, list, file);
+    test_put_hdf5(name, (test_top[]){{"data", {count, 1, SIZE, SIZE}, 4, low},
+                                     {"label", {count, 4, SIZE, SIZE}, 4, high},
+                                     {0}});
     qf_free(low);
     qf_free(high);
-    qf_free(file);
-    qf_free(list);
 }
 
 #define SOURCE(phase, list)                                                                        \

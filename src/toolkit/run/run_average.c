@@ -4,6 +4,7 @@
  * BatchNorm in. */
 #include "toolkit/run/keep.h"
 
+#include "base/checksum.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/model.h"
@@ -155,9 +156,10 @@ void qf_run_average_remove(const qf_run_training *t, int iteration)
     qf_run_snapshot_remove(t, iteration, ending);
 }
 
-static qf_status rename_weights(qf_context *context, const char *from, const char *to)
+static qf_status write_again(qf_context *context, const char *from, const char *to)
 {
     qf_weights weights;
+    QF_TRY(qf_checksum_check(context, from, NULL));
     QF_TRY(qf_weights_read(context, from, &weights));
     const qf_status status = qf_wire_write(context, to, weights.net, 0644);
     qf_weights_release(&weights);
@@ -176,7 +178,7 @@ qf_status qf_run_average_take(qf_run_training *t)
     QF_TRY(name_file(t, iteration, ending, &from));
     qf_status status = name_file(t, iteration, "caffemodel", &to);
     if (status == QF_OK && qf_file_exists(from)) /* else it is done */
-        status = rename_weights(t->flow->context, from, to);
+        status = write_again(t->flow->context, from, to);
     if (status == QF_OK)
         qf_run_average_remove(t, iteration);
     qf_free(from);
